@@ -1,0 +1,20 @@
+//! What users write: one file per kind, plain serde structs.
+//!
+//! Data only. Nothing here knows proxies, clusters, files or lines of text; a
+//! diagnostic names an object and a field path, and whoever has the text finds
+//! the place.
+
+pub mod destination_rule;
+pub mod diagnostic;
+pub mod gateway;
+pub mod kind;
+pub mod kubernetes;
+pub mod mesh_config;
+pub mod metadata;
+pub mod object;
+pub mod virtual_service;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use kind::Kind;
+pub use metadata::Metadata;
+pub use object::{Key, Object};

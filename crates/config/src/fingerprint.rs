@@ -1,0 +1,86 @@
+//! 64-bit fingerprints of names and addresses.
+
+use std::{hash::Hasher, net::SocketAddr};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use twox_hash::XxHash64;
+
+/// The fingerprint of a host and port, or of an address and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// Of `host`, in lower case and without a port, on `port`.
+    pub fn of_host(host: &str, port: u16) -> Self {
+        let mut hasher = XxHash64::with_seed(0);
+        hasher.write(host.as_bytes());
+        hasher.write(&[0]);
+        hasher.write(&port.to_be_bytes());
+        Self(hasher.finish())
+    }
+
+    /// Of an address and port.
+    pub fn of_address(address: SocketAddr) -> Self {
+        let mut hasher = XxHash64::with_seed(1);
+        match address.ip() {
+            std::net::IpAddr::V4(ip) => hasher.write(&ip.octets()),
+            std::net::IpAddr::V6(ip) => hasher.write(&ip.octets()),
+        }
+        hasher.write(&address.port().to_be_bytes());
+        Self(hasher.finish())
+    }
+}
+
+/// A set of fingerprints: 8 bytes each, base64 of the sorted little-endian
+/// numbers in text.
+///
+/// Invariant: sorted, without repeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprints(Vec<u64>);
+
+impl Fingerprints {
+    /// Whether `fingerprint` is in the set; log₂ n steps.
+    pub fn contains(&self, fingerprint: Fingerprint) -> bool {
+        self.0.binary_search(&fingerprint.0).is_ok()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Fingerprint> for Fingerprints {
+    fn from_iter<I: IntoIterator<Item = Fingerprint>>(many: I) -> Self {
+        let mut numbers: Vec<u64> = many.into_iter().map(|one| one.0).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.shrink_to_fit();
+        Self(numbers)
+    }
+}
+
+impl Serialize for Fingerprints {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = self.0.iter().flat_map(|number| number.to_le_bytes()).collect();
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprints {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text).map_err(D::Error::custom)?;
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        match rest.is_empty() {
+            true => Ok(numbers.iter().map(|n| Fingerprint(u64::from_le_bytes(*n))).collect()),
+            false => Err(D::Error::custom("fingerprints are 8 bytes each")),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a proxy asks the control plane for.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Host;
+
+/// What a proxy wants to know, as text: `self`, `HOST:PORT`, `ADDRESS:PORT`.
+///
+/// It is the resource name on the stream.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Interest {
+    /// What the proxy itself runs: listeners, settings, directory.
+    Own,
+    /// Requests for a host on a port that the client dialled.
+    Host(Host, u16),
+    /// Connections to an address and port.
+    Address(SocketAddr),
+}
+
+/// A text that names no interest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not `self`, HOST:PORT or ADDRESS:PORT")]
+pub struct NotAnInterest(pub String);
+
+impl fmt::Display for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("self"),
+            Self::Host(host, port) => match host.as_str().parse::<std::net::IpAddr>() {
+                // A Host header may spell an address: the brackets keep it apart from `Address`.
+                Ok(_) => write!(f, "host/{host}:{port}"),
+                Err(_) => write!(f, "{host}:{port}"),
+            },
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+impl FromStr for Interest {
+    type Err = NotAnInterest;
+
+    fn from_str(text: &str) -> Result<Self, NotAnInterest> {
+        if text == "self" {
+            return Ok(Self::Own);
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        let spelled = text.strip_prefix("host/").unwrap_or(text);
+        let error = || NotAnInterest(text.to_owned());
+        let (host, port) = spelled.rsplit_once(':').ok_or_else(error)?;
+        let host = Host::parse(host).map_err(|_| error())?;
+        Ok(Self::Host(host, port.parse().map_err(|_| error())?))
+    }
+}
+
+impl TryFrom<String> for Interest {
+    type Error = NotAnInterest;
+
+    fn try_from(text: String) -> Result<Self, NotAnInterest> {
+        text.parse()
+    }
+}
+
+impl From<Interest> for String {
+    fn from(interest: Interest) -> Self {
+        interest.to_string()
+    }
+}

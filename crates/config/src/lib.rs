@@ -1,0 +1,34 @@
+//! What proxies run: one file per resource, plain serde structs.
+//!
+//! Nothing here knows users' objects, Kubernetes or sockets, nor which kind of
+//! proxy reads it: a sidecar and a gateway differ only in the listeners that
+//! they are given.
+
+pub mod answer;
+pub mod backend;
+pub mod directory;
+pub mod endpoints;
+pub mod fingerprint;
+pub mod interest;
+pub mod listener;
+pub mod name;
+pub mod origin;
+pub mod resource;
+pub mod route;
+pub mod seconds;
+pub mod settings;
+pub mod text_match;
+
+pub use answer::{Answer, Covers, Entry};
+pub use backend::{Backend, Discovery, LoadBalancer, Upstream};
+pub use directory::{Decides, Directory};
+pub use endpoints::{Endpoint, Endpoints, Workload};
+pub use fingerprint::{Fingerprint, Fingerprints};
+pub use interest::Interest;
+pub use listener::{Destination, Listener, Protocol, Scope, Server, TcpTarget};
+pub use name::Host;
+pub use origin::Origin;
+pub use resource::{File, Resource};
+pub use route::{Action, Conditions, Retries, RetryOn, Route, Rule, Target};
+pub use settings::{AccessLog, LogFormat, Outside, Settings};
+pub use text_match::TextMatch;

@@ -1,0 +1,93 @@
+//! Places where connections arrive.
+//!
+//! The engine has one accept loop, and no idea what kind of proxy it runs in.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Origin;
+
+/// A place where connections arrive, and what is done to them first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Unique among listeners.
+    pub name: String,
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// How the real destination is learnt.
+    pub destination: Destination,
+    /// What serves the connections.
+    pub scope: Scope,
+}
+
+/// How the address that the client dialled is learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Destination {
+    /// It is the address of the socket.
+    Socket,
+    /// The kernel redirected the connection and remembers (`SO_ORIGINAL_DST`).
+    Kernel,
+    /// A PROXY protocol header (version 1 or 2) tells source and destination.
+    ProxyProtocol,
+}
+
+/// What serves the connections of a listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Scope {
+    /// The directory decides, by address or by Host; entries are asked for on demand.
+    Directory,
+    /// The server with the destination's port; without one, the connection goes on
+    /// to its destination unchanged.
+    Servers(Vec<Server>),
+}
+
+/// What serves connections to an address or port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// Its name, as in `inbound|8080||` or `http.80`.
+    pub name: String,
+    /// The destination port it is for; every port when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// How its connections are read.
+    pub protocol: Protocol,
+    /// Names of the routes whose hosts it serves; a Host that none of them covers gets 404.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+    /// Where connections go that are not HTTP, or not looked at; closed when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpTarget>,
+    /// Whether clients come from beyond the mesh, so that what they say of
+    /// themselves (`x-forwarded-*`, `x-request-id` of others' traces) is not believed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edge: bool,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// How the bytes of a connection are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Protocol {
+    /// HTTP/1 or HTTP/2, seen from the first bytes; anything else takes the TCP way.
+    Http,
+    /// Not looked at.
+    Tcp,
+    /// Undeclared: HTTP if the client begins so; the application may speak first.
+    Detect,
+}
+
+/// Where connections go that are relayed as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TcpTarget {
+    /// Weighted backends, by name.
+    pub backends: Vec<(String, u32)>,
+    /// Where it comes from.
+    pub origin: Origin,
+}

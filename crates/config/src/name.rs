@@ -1,0 +1,72 @@
+//! Host names.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A host name in lower case, perhaps with a leading `*`, or `*` alone; parsing
+/// is the only way to get one.
+///
+/// Invariant: not empty, no `*` but the first character, no upper case, no
+/// white space, no port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Host(String);
+
+/// A text that is no host name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a host name")]
+pub struct NotAHost(pub String);
+
+impl Host {
+    /// Parses a host name or pattern.
+    pub fn parse(text: &str) -> Result<Self, NotAHost> {
+        let rest = text.strip_prefix('*').unwrap_or(text);
+        let fits = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+        };
+        let bad_dots = rest.contains("..") || rest == ".";
+        match !text.is_empty() && rest.bytes().all(fits) && !bad_dots {
+            true => Ok(Self(text.to_ascii_lowercase())),
+            false => Err(NotAHost(text.to_owned())),
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it stands for many names.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with('*')
+    }
+
+    /// Whether `name`, in lower case and without a port, falls under this host.
+    pub fn covers(&self, name: &str) -> bool {
+        match self.0.strip_prefix('*') {
+            Some(suffix) => suffix.len() < name.len() && name.ends_with(suffix),
+            None => self.0 == name,
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Host {
+    type Error = NotAHost;
+
+    fn try_from(text: String) -> Result<Self, NotAHost> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Host> for String {
+    fn from(host: Host) -> Self {
+        host.0
+    }
+}

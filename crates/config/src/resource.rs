@@ -1,0 +1,51 @@
+//! What travels and what is kept in a file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Answer, Backend, Directory, Endpoints, Listener, Route, Settings};
+
+/// One piece of configuration; the body of a resource on the stream is its JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Resource {
+    /// A place where connections arrive.
+    Listener(Listener),
+    /// Rules for some hosts.
+    Route(Route),
+    /// Where requests can be sent.
+    Backend(Backend),
+    /// What is behind a backend.
+    Endpoints(Endpoints),
+    /// What exists.
+    Directory(Directory),
+    /// What holds for the whole proxy.
+    Settings(Settings),
+    /// What an interest leads to.
+    Answer(Answer),
+}
+
+impl Resource {
+    /// The name on the stream: the kind, a slash, and the resource's own name
+    /// (`route/…`, `backend/…`); an answer's is its interest.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Listener(listener) => format!("listener/{}", listener.name),
+            Self::Route(route) => format!("route/{}", route.name),
+            Self::Backend(backend) => format!("backend/{}", backend.name),
+            Self::Endpoints(endpoints) => format!("endpoints/{}", endpoints.name),
+            Self::Directory(_) => "directory".to_owned(),
+            Self::Settings(_) => "settings".to_owned(),
+            Self::Answer(answer) => answer.interest.to_string(),
+        }
+    }
+}
+
+/// A proxy's whole configuration in a file, for `weft proxy --config`.
+///
+/// Interests that no answer of the file names lead outside.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct File {
+    /// All resources.
+    pub resources: Vec<Resource>,
+}

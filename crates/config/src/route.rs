@@ -1,0 +1,160 @@
+//! Where requests go.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Host, Origin, TextMatch};
+
+/// The rules for requests of some hosts; the first that matches is used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    /// Unique among routes.
+    pub name: String,
+    /// Hosts it is for, in every spelling; the most specific host of a server wins.
+    pub hosts: Vec<Host>,
+    /// Rules in order; a request that none of them matches gets 404.
+    pub rules: Vec<Rule>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Conditions and what to do when they hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// Its name in access logs; `default` for a service's own rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// All of them must hold.
+    #[serde(default)]
+    pub conditions: Conditions,
+    /// What to do.
+    pub action: Action,
+    /// How long the whole exchange may take; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::seconds::option")]
+    pub timeout: Option<Duration>,
+    /// When to try again; never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What must hold of a request; an empty set always holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Conditions {
+    /// The path, without the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<TextMatch>,
+    /// Whether `path` ignores case (exact and prefix only).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_path_case: bool,
+    /// The method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<TextMatch>,
+    /// The scheme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<TextMatch>,
+    /// The host as sent, with its port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<TextMatch>,
+    /// Headers, by name in lower case, of which some value must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, TextMatch)>,
+    /// Headers of which no value may match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_headers: Vec<(String, TextMatch)>,
+    /// Query parameters, of which the first value must match, undecoded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<(String, TextMatch)>,
+}
+
+/// What a rule does with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Sends it to one of these, by weight.
+    Forward(Vec<Target>),
+    /// Answers it.
+    Respond {
+        /// The status.
+        status: u16,
+        /// The body.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        body: String,
+        /// Response code details that name the cause, as in `direct_response`.
+        details: String,
+    },
+    /// Sends it to the address that the client dialled.
+    Passthrough,
+}
+
+/// One of the destinations of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Name of the backend; one that does not exist answers 503 with flag `NC`.
+    pub backend: String,
+    /// Its share, relative to the others'.
+    pub weight: u32,
+}
+
+/// When a request is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retries {
+    /// How many further tries.
+    pub attempts: u32,
+    /// How long one try may take.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::seconds::option")]
+    pub per_try_timeout: Option<Duration>,
+    /// In which cases.
+    pub on: Vec<RetryOn>,
+    /// Which statuses count for [`RetryOn::Statuses`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<u16>,
+    /// First pause before a further try.
+    #[serde(with = "crate::seconds")]
+    pub backoff: Duration,
+    /// Whether endpoints already tried are avoided while there are others.
+    pub avoid_tried: bool,
+}
+
+/// A case in which a request is tried again (Envoy's `retry_on`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryOn {
+    /// The connection could not be made.
+    ConnectFailure,
+    /// The server refused the stream before it looked at it.
+    RefusedStream,
+    /// The connection ended before an answer.
+    Reset,
+    /// It ended before the request was sent.
+    ResetBeforeRequest,
+    /// An answer of 502, 503 or 504, or none.
+    GatewayError,
+    /// Any answer of 500 or more, or none.
+    #[serde(rename = "5xx")]
+    ServerError,
+    /// An answer of 409.
+    Retriable4xx,
+    /// A status of the list.
+    #[serde(rename = "retriable-status-codes")]
+    Statuses,
+    /// gRPC status 1.
+    Cancelled,
+    /// gRPC status 4.
+    DeadlineExceeded,
+    /// gRPC status 13.
+    Internal,
+    /// gRPC status 8.
+    ResourceExhausted,
+    /// gRPC status 14.
+    Unavailable,
+    /// A try that took longer than `per_try_timeout`.
+    PerTryTimeout,
+}
