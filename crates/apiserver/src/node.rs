@@ -130,7 +130,8 @@ pub trait Node: Send + Sync {
     }
 
     /// A connection to a port inside the pod, as from its own loopback.
-    fn connect(&self, pod: PodRef, port: u16) -> BoxFuture<'static, Result<Box<dyn Io>, NodeError>>;
+    fn connect(&self, pod: PodRef, port: u16)
+    -> BoxFuture<'static, Result<Box<dyn Io>, NodeError>>;
 }
 
 /// How a Service is reached from the API server's own process.

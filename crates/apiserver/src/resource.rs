@@ -76,6 +76,7 @@ impl Resource {
             Origin::Custom(custom) if custom.storage != self.version => {
                 format!("{}/{}", self.group, custom.storage)
             }
+            _ if self.group == "extensions" => "apps/v1".to_owned(),
             _ => self.api_version(),
         }
     }

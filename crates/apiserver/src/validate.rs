@@ -33,10 +33,14 @@ pub fn name(resource: &Resource, name: &str) -> Option<Cause> {
         false => name.split('.').all(part),
     };
     let rule = match is_label {
-        true => "a lowercase RFC 1123 label must consist of lower case alphanumeric characters \
-                 or '-', and must start and end with an alphanumeric character",
-        false => "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
-                  characters, '-' or '.', and must start and end with an alphanumeric character",
+        true => {
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters \
+                 or '-', and must start and end with an alphanumeric character"
+        }
+        false => {
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
+                  characters, '-' or '.', and must start and end with an alphanumeric character"
+        }
     };
     if name.len() > limit {
         return Some(Cause::invalid(FIELD, &value, &format!("must be no more than {limit} bytes")));

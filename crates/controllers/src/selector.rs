@@ -45,9 +45,7 @@ mod tests {
     #[test]
     fn every_operator_means_what_kubernetes_says() {
         let labels = || json!({"app": "web", "tier": "front"});
-        let one = |operator: &str, key: &str, values: Value| {
-            json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]})
-        };
+        let one = |operator: &str, key: &str, values: Value| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
         check(json!({}), labels(), true);
         check(json!({"matchLabels": {"app": "web"}}), labels(), true);
         check(json!({"matchLabels": {"app": "db"}}), labels(), false);

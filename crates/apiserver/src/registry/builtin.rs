@@ -5,8 +5,9 @@
 
 use crate::resource::{Origin, Resource};
 
-/// Group, version, plural, kind, scope, short names, categories, subresources.
-type Row = (&'static str, &'static str, &'static str, &'static str, Scope, &'static str, &'static str);
+/// Group, version, plural, kind, scope, short names, subresources.
+type Row =
+    (&'static str, &'static str, &'static str, &'static str, Scope, &'static str, &'static str);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Scope {
@@ -17,7 +18,6 @@ use Scope::{Cluster, Namespaced};
 
 const POD: &str = "status log exec attach portforward proxy eviction";
 
-/// The columns: group, version, plural, kind, scope, short names, subresources.
 const ROWS: &[Row] = &[
     ("", "v1", "configmaps", "ConfigMap", Namespaced, "cm", ""),
     ("", "v1", "endpoints", "Endpoints", Namespaced, "ep", ""),
@@ -34,13 +34,45 @@ const ROWS: &[Row] = &[
     ("apps", "v1", "replicasets", "ReplicaSet", Namespaced, "rs", "status scale"),
     ("extensions", "v1beta1", "deployments", "Deployment", Namespaced, "", ""),
     ("events.k8s.io", "v1", "events", "Event", Namespaced, "ev", ""),
-    (ADMISSION, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", Cluster, "", ""),
-    (ADMISSION, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", Cluster, "", ""),
-    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", Cluster, "crd crds", "status"),
+    (
+        ADMISSION,
+        "v1",
+        "mutatingwebhookconfigurations",
+        "MutatingWebhookConfiguration",
+        Cluster,
+        "",
+        "",
+    ),
+    (
+        ADMISSION,
+        "v1",
+        "validatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration",
+        Cluster,
+        "",
+        "",
+    ),
+    (
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        Cluster,
+        "crd crds",
+        "status",
+    ),
     ("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", Cluster, "", ""),
     ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", Cluster, "", ""),
     ("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", Cluster, "", ""),
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", Cluster, "", ""),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+        Cluster,
+        "",
+        "",
+    ),
     ("coordination.k8s.io", "v1", "leases", "Lease", Namespaced, "", ""),
     ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", Namespaced, "", ""),
     ("networking.k8s.io", "v1", "ingresses", "Ingress", Namespaced, "ing", "status"),

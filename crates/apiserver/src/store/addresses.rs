@@ -81,9 +81,8 @@ impl Addresses {
             let cause = Cause::invalid("spec.clusterIP", &text.into(), why);
             Status::invalid("", "Service", object::name(service), &[cause])
         };
-        let address: Ipv4Addr = text
-            .parse()
-            .map_err(|_| refuse("must be empty, \"None\", or an IPv4 address"))?;
+        let address: Ipv4Addr =
+            text.parse().map_err(|_| refuse("must be empty, \"None\", or an IPv4 address"))?;
         if !addresses::is_service(address) {
             return Err(refuse("the provided address is not in the valid range 10.96.0.0/16"));
         }

@@ -122,4 +122,3 @@ impl State {
         self.history.push_back(Record { key: key(resource), change, object, previous, version });
     }
 }
-

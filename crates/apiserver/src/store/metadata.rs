@@ -78,7 +78,8 @@ fn uid() -> String {
 
 /// Refuses a write that was made from another version than the one stored.
 pub fn expect_version(resource: &Resource, old: &Value, new: &Value) -> Result<(), Status> {
-    let conflict = |why| Err(Status::conflict(&resource.group, &resource.plural, object::name(old), why));
+    let conflict =
+        |why| Err(Status::conflict(&resource.group, &resource.plural, object::name(old), why));
     if let Some(uid) = new["metadata"]["uid"].as_str() {
         if !uid.is_empty() && uid != object::uid(old) {
             return conflict("the UID in the object is not that of the stored one");
@@ -137,12 +138,18 @@ pub fn merge(
         replace(&mut merged["metadata"], field, old["metadata"].get(*field));
     }
     let finalizers = &merged["metadata"]["finalizers"];
-    let is_new = |wanted: &&Value| !object::items(&old["metadata"]["finalizers"]).any(|one| one == *wanted);
+    let is_new =
+        |wanted: &&Value| !object::items(&old["metadata"]["finalizers"]).any(|one| one == *wanted);
     if object::is_terminating(old) {
         if let Some(late) = object::items(finalizers).find(is_new) {
             let message = "no new finalizers can be added if the object is being deleted";
             let cause = Cause::invalid("metadata.finalizers", late, message);
-            return Err(Status::invalid(&resource.group, &resource.kind, object::name(old), &[cause]));
+            return Err(Status::invalid(
+                &resource.group,
+                &resource.kind,
+                object::name(old),
+                &[cause],
+            ));
         }
     }
     let step = i64::from(differs(old, &merged));
