@@ -6,16 +6,14 @@
 //!
 //! Refuses to know: sockets (whoever sends the bytes), pods, and what a mesh is.
 
+pub mod capture;
+pub mod ruleset;
+
 mod attributes;
 mod batch;
-mod capture;
-mod ruleset;
 mod text;
 
 pub use batch::{Change, to_batch};
-pub use capture::{Capture, CaptureError, Exclusion, Ports, Ranges};
-pub use ruleset::{
-    Chain, Family, Hook, HookPoint, Operator, Ports as PortRange, Rule, Selector, Statement, Table,
-    Verdict,
-};
+pub use capture::{Capture, CaptureError};
+pub use ruleset::{Chain, Family, Hook, HookPoint, Rule, Selector, Statement, Table, Verdict};
 pub use text::to_text;
