@@ -64,3 +64,45 @@ impl Directory {
 fn wildcards(host: &str) -> impl Iterator<Item = &str> {
     host.match_indices('.').map(move |(at, _)| &host[at..]).chain(std::iter::once(""))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> Directory {
+        let host = |name: &str| Fingerprint::of_host(name, 80);
+        Directory {
+            hosts: [host("world"), host("*.example.com")].into_iter().collect(),
+            addresses: [Fingerprint::of_address("10.96.0.9:80".parse().unwrap())]
+                .into_iter()
+                .collect(),
+            http_ports: [80].into(),
+            ranges: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_address_of_its_own_comes_before_its_port() {
+        for (address, expected) in [
+            ("10.96.0.9:80", Decides::Address),
+            ("10.96.0.8:80", Decides::Host),
+            ("10.96.0.9:81", Decides::Outside),
+        ] {
+            assert_eq!(directory().decides(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_known_by_name_or_wildcard_on_their_ports() {
+        for (host, port, expected) in [
+            ("world", 80, true),
+            ("world", 81, false),
+            ("a.example.com", 80, true),
+            ("a.b.example.com", 80, true),
+            ("example.com", 80, false),
+            ("other", 80, false),
+        ] {
+            assert_eq!(directory().knows_host(host, port), expected, "{host}:{port}");
+        }
+    }
+}

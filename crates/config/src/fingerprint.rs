@@ -84,3 +84,31 @@ impl<'de> Deserialize<'de> for Fingerprints {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_survives_its_text() {
+        let set: Fingerprints = (0..100).map(|port| Fingerprint::of_host("hello", port)).collect();
+        let text = serde_json::to_string(&set).unwrap();
+        let again: Fingerprints = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, set);
+        assert_eq!(again.len(), 100);
+        assert!(again.contains(Fingerprint::of_host("hello", 7)));
+        assert!(!again.contains(Fingerprint::of_host("hello", 100)));
+    }
+
+    #[test]
+    fn half_a_fingerprint_is_refused() {
+        assert!(serde_json::from_str::<Fingerprints>("\"AAAA\"").is_err());
+        assert!(serde_json::from_str::<Fingerprints>("\"?\"").is_err());
+    }
+
+    #[test]
+    fn a_host_that_spells_an_address_is_not_the_address() {
+        let spelled = Fingerprint::of_host("10.0.0.1", 80);
+        assert_ne!(spelled, Fingerprint::of_address("10.0.0.1:80".parse().unwrap()));
+    }
+}

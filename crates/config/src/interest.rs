@@ -70,3 +70,31 @@ impl From<Interest> for String {
         interest.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interests_are_read_as_they_are_written() {
+        let host = |name: &str, port| Interest::Host(Host::parse(name).unwrap(), port);
+        for (text, interest) in [
+            ("self", Interest::Own),
+            ("world:8080", host("world", 8080)),
+            ("*.example.com:443", host("*.example.com", 443)),
+            ("host/10.96.0.7:80", host("10.96.0.7", 80)),
+            ("10.96.0.7:80", Interest::Address("10.96.0.7:80".parse().unwrap())),
+            ("[fd00::1]:80", Interest::Address("[fd00::1]:80".parse().unwrap())),
+        ] {
+            assert_eq!(text.parse(), Ok(interest.clone()), "{text}");
+            assert_eq!(interest.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in ["", "world", "world:", "world:x", "world:65536", "a b:80", ":80"] {
+            assert_eq!(text.parse::<Interest>(), Err(NotAnInterest(text.to_owned())));
+        }
+    }
+}

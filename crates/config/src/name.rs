@@ -70,3 +70,30 @@ impl From<Host> for String {
         host.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_host_names_parse() {
+        for good in ["*", "*.example.com", "hello", "Hello.Default", "a_b", "10.0.0.1", "[::1]"] {
+            assert!(Host::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a..b", "a*", "*.*.b", "a/b", "é.example"] {
+            assert_eq!(Host::parse(bad), Err(NotAHost(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_wildcard_covers_longer_names_only() {
+        let covers = |pattern: &str, name: &str| Host::parse(pattern).unwrap().covers(name);
+        assert!(covers("*.foo.com", "a.foo.com"));
+        assert!(covers("*.foo.com", "a.b.foo.com"));
+        assert!(!covers("*.foo.com", "foo.com"));
+        assert!(!covers("*.foo.com", ".foo.com"));
+        assert!(covers("*", "anything"));
+        assert!(covers("Foo.com", "foo.com"));
+        assert!(!covers("foo.com", "a.foo.com"));
+    }
+}

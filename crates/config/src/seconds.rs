@@ -45,3 +45,35 @@ pub mod option {
         Ok(Option::<Wrapped>::deserialize(deserializer)?.map(|wrapped| wrapped.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Serialize, Deserialize)]
+    struct Both {
+        #[serde(with = "super")]
+        always: Duration,
+        #[serde(default, with = "super::option")]
+        perhaps: Option<Duration>,
+    }
+
+    #[test]
+    fn durations_are_read_as_they_are_written() {
+        let both =
+            Both { always: Duration::from_millis(1500), perhaps: Some(Duration::from_micros(25)) };
+        let text = serde_json::to_string(&both).unwrap();
+        assert_eq!(text, r#"{"always":"1.5s","perhaps":"0.000025s"}"#);
+        assert_eq!(serde_json::from_str::<Both>(&text).unwrap(), both);
+        let without = serde_json::from_str::<Both>(r#"{"always":"0s"}"#).unwrap();
+        assert_eq!(without.perhaps, None);
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in ["", "1", "s", "-1s", "1m", "NaNs", "1e300s"] {
+            let json = format!(r#"{{"always":"{text}"}}"#);
+            assert!(serde_json::from_str::<Both>(&json).is_err(), "{text}");
+        }
+    }
+}
