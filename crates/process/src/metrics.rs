@@ -1,0 +1,143 @@
+//! Prometheus' text format, from plain numbers.
+//!
+//! Knows the format's escapes and the cumulative buckets of histograms, and
+//! nobody's metrics.
+
+use std::fmt::Write;
+
+/// What kind of numbers a family has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by size.
+    Histogram,
+}
+
+/// Text in Prometheus' format, family by family.
+#[derive(Debug, Default)]
+pub struct Exposition {
+    text: String,
+}
+
+impl Exposition {
+    /// Begins a family; its samples follow.
+    pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        if !help.is_empty() {
+            let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+            let _ = writeln!(self.text, "# HELP {name} {help}");
+        }
+        let _ = writeln!(self.text, "# TYPE {name} {kind}");
+    }
+
+    /// One number; `labels` as made by [`labels`].
+    pub fn sample(&mut self, name: &str, labels: &str, value: f64) {
+        self.line(name, labels, value);
+    }
+
+    /// One histogram: `counts[i]` observations are at most `bounds[i]` and above the
+    /// bound before; what is above all bounds follows as the last of `counts`.
+    pub fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram<'_>) {
+        let bucket = format!("{name}_bucket");
+        let separator = if labels.is_empty() { "" } else { "," };
+        let mut total = 0;
+        let ends = histogram.bounds.iter().map(|bound| bound.to_string());
+        for (end, count) in ends.chain(["+Inf".to_owned()]).zip(histogram.counts) {
+            total += count;
+            self.line(&bucket, &format!("{labels}{separator}le=\"{end}\""), total as f64);
+        }
+        self.line(&format!("{name}_sum"), labels, histogram.sum);
+        self.line(&format!("{name}_count"), labels, total as f64);
+    }
+
+    /// Adds text that is in the format already.
+    pub fn append(&mut self, text: &str) {
+        self.text.push_str(text);
+        if !text.is_empty() && !text.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
+
+    /// The whole text.
+    pub fn finish(self) -> String {
+        self.text
+    }
+
+    fn line(&mut self, name: &str, labels: &str, value: f64) {
+        let _ = match labels.is_empty() {
+            true => writeln!(self.text, "{name} {value}"),
+            false => writeln!(self.text, "{name}{{{labels}}} {value}"),
+        };
+    }
+}
+
+/// A snapshot of a histogram.
+#[derive(Clone, Copy, Debug)]
+pub struct Histogram<'a> {
+    /// Upper ends, growing.
+    pub bounds: &'a [f64],
+    /// One more than there are bounds.
+    pub counts: &'a [u64],
+    /// The sum of everything observed.
+    pub sum: f64,
+}
+
+/// `name="value"` pairs joined by commas, values escaped.
+pub fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = String::new();
+    for (name, value) in pairs {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(name);
+        text.push_str("=\"");
+        for character in value.chars() {
+            match character {
+                '\\' => text.push_str("\\\\"),
+                '"' => text.push_str("\\\""),
+                '\n' => text.push_str("\\n"),
+                other => text.push(other),
+            }
+        }
+        text.push('"');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_and_gauges_are_lines_with_escaped_labels() {
+        let mut text = Exposition::default();
+        text.family("requests_total", Kind::Counter, "All requests.");
+        text.sample("requests_total", &labels([("code", "200"), ("path", "a\"b\\c\nd")]), 3.0);
+        text.family("open", Kind::Gauge, "");
+        text.sample("open", "", 0.5);
+        assert_eq!(
+            text.finish(),
+            "# HELP requests_total All requests.\n# TYPE requests_total counter\n\
+             requests_total{code=\"200\",path=\"a\\\"b\\\\c\\nd\"} 3\n# TYPE open gauge\nopen 0.5\n"
+        );
+    }
+
+    #[test]
+    fn histograms_accumulate_towards_infinity() {
+        let mut text = Exposition::default();
+        let histogram = Histogram { bounds: &[0.5, 1.0], counts: &[1, 0, 2], sum: 9.25 };
+        text.histogram("took", "a=\"b\"", &histogram);
+        assert_eq!(
+            text.finish(),
+            "took_bucket{a=\"b\",le=\"0.5\"} 1\ntook_bucket{a=\"b\",le=\"1\"} 1\n\
+             took_bucket{a=\"b\",le=\"+Inf\"} 3\ntook_sum{a=\"b\"} 9.25\ntook_count{a=\"b\"} 3\n"
+        );
+    }
+}
