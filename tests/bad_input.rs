@@ -1,0 +1,136 @@
+//! Bad input gives a message that names object and place, and everything else
+//! keeps running.
+
+use std::{fs, path::PathBuf, process::Command};
+
+#[path = "support/mesh.rs"]
+mod mesh;
+#[path = "support/outside.rs"]
+mod outside;
+#[path = "support/workspace.rs"]
+mod workspace;
+
+use mesh::{Mesh, WEFT, manifest};
+
+/// A folder with one file of this text.
+fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name);
+    fs::write(&path, text).expect("a file");
+    (folder, path)
+}
+
+/// Applies `text` to a mesh that serves the course's example: what the program
+/// says, and the example still answers.
+#[track_caller]
+fn check(mesh: &Mesh, text: &str, expected: &[&str]) {
+    let (_folder, path) = file("bad.yaml", text);
+    let output = mesh.try_run(&["apply", "-f", &path.display().to_string()]);
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for part in expected {
+        assert!(said.contains(part), "{part:?} is not in:\n{said}");
+    }
+    assert_eq!(outside::get(mesh.gateway(), "/hello").status, 200, "after:\n{text}");
+}
+
+const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: survivor\n";
+
+#[test]
+fn what_is_wrong_is_named_and_the_rest_goes_on() {
+    let files = [manifest("helloworld.yaml"), manifest("helloworld-gw.yaml")];
+    let mesh = Mesh::start("bad-input", &files, &[]);
+    mesh.wait_for_deployments("default");
+
+    check(
+        &mesh,
+        &format!("kind: [broken\n---\n{CONFIG_MAP}"),
+        &["bad.yaml:1", "configmap/survivor created"],
+    );
+    let service = |field: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: odd\nspec:\n  \
+             hosts: [odd.example]\n  gateways: [helloworld-gateway]\n  http:\n  - route:\n    - {field}\n"
+        )
+    };
+    check(
+        &mesh,
+        &service("destination: {hots: hello}"),
+        &["bad.yaml:10:", "VirtualService/default/odd", "hots", "host"],
+    );
+    check(
+        &mesh,
+        &service("destination: {host: nowhere}"),
+        &["bad.yaml:10:", "VirtualService/default/odd", "nowhere"],
+    );
+    check(
+        &mesh,
+        &service("destination: {host: hello, subset: v9}"),
+        &["bad.yaml:10:", "VirtualService/default/odd", "v9"],
+    );
+    check(
+        &mesh,
+        "apiVersion: example.org/v1\nkind: Teapot\nmetadata:\n  name: brown\n",
+        &["Teapot", "example.org/v1"],
+    );
+}
+
+#[test]
+fn an_image_that_nobody_mapped_is_named_with_what_to_do() {
+    let (_folder, path) = file(
+        "pod.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: lost\nspec:\n  containers:\n  - name: app\n    image: \
+         example.org/lost:1\n",
+    );
+    let mesh = Mesh::start("bad-image", &[], &["--no-inject"]);
+    mesh.apply(&path);
+    let message = mesh.eventually("the pod says why", || {
+        let pod = &mesh.list("pods/lost", "default")[0];
+        let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+        (waiting["reason"] == "ErrImagePull").then(|| waiting["message"].to_string())
+    });
+    assert!(message.contains("example.org/lost:1"), "{message}");
+    assert!(message.contains("--image"), "{message}");
+    assert!(mesh.run(&["get", "pods"]).contains("ErrImagePull"));
+}
+
+#[test]
+fn an_application_that_does_not_listen_gives_503_with_its_flag() {
+    let deaf = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: deaf\nspec:\n  selector: {matchLabels: \
+                {app: deaf}}\n  template:\n    metadata: {labels: {app: deaf}}\n    spec:\n      containers:\n      - \
+                name: app\n        image: deaf\n---\napiVersion: v1\nkind: Service\nmetadata:\n  name: deaf\nspec:\n  \
+                selector: {app: deaf}\n  ports:\n  - {name: http, port: 8080}\n---\napiVersion: v1\nkind: \
+                Service\nmetadata:\n  name: empty\nspec:\n  selector: {app: nobody}\n  ports:\n  - {name: http, port: \
+                8080}\n";
+    let (_folder, path) = file("deaf.yaml", deaf);
+    let files = [path, manifest("helloworld.yaml")];
+    let mesh = Mesh::start("bad-deaf", &files, &["--image", "deaf=sleep 1000"]);
+    mesh.wait_for_deployments("default");
+    let hello = mesh.pods("hello", "default")[0].clone();
+    let deaf = mesh.pods("deaf", "default")[0].clone();
+    for (host, body, reporter, flag) in [
+        ("deaf", "upstream connect error or disconnect/reset before headers", &deaf, " 503 UF"),
+        ("empty", "no healthy upstream", &hello, " 503 UH "),
+    ] {
+        let url = format!("http://{host}:8080/");
+        let (code, said) = mesh.curl_in(&hello, "hello", &["-w", "%{http_code}", "-m", "10", &url]);
+        assert_eq!(code, 0, "{host}: {said}");
+        assert!(said.starts_with(body) && said.ends_with("503"), "{host}: {said}");
+        let authority = format!("\"{host}:8080\"");
+        mesh.eventually("the request is logged with its flag", || {
+            let log = mesh.logs(reporter, "istio-proxy", "default");
+            log.lines().any(|line| line.contains(&authority) && line.contains(flag)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_at_once() {
+    let output = Command::new(WEFT).args(["up", "no/such/file.yaml"]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("no/such/file.yaml"), "{said}");
+}

@@ -1,0 +1,161 @@
+//! What `weft up` promises about itself: it follows the files, stands beside
+//! another, and leaves nothing behind however it ends.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::TcpStream,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+#[path = "support/mesh.rs"]
+mod mesh;
+#[path = "support/outside.rs"]
+mod outside;
+#[path = "support/workspace.rs"]
+mod workspace;
+
+use mesh::{Mesh, manifest};
+
+/// The course's example, in files of this test's own.
+fn copies() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = |name: &str| {
+        let path = folder.path().join(name);
+        fs::copy(manifest(name), &path).expect("a manifest can be copied");
+        path
+    };
+    let (services, gateway) = (copy("helloworld.yaml"), copy("helloworld-gw.yaml"));
+    (folder, services, gateway)
+}
+
+/// A process and all that it started, by number.
+fn family(root: u32) -> BTreeSet<u32> {
+    let parent = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        line.trim().parse::<u32>().ok()
+    };
+    let all: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .expect("/proc is mounted")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut found = BTreeSet::from([root]);
+    loop {
+        let before = found.len();
+        found.extend(all.iter().filter(|(_, up)| found.contains(up)).map(|(pid, _)| *pid).collect::<Vec<_>>());
+        if found.len() == before {
+            return found;
+        }
+    }
+}
+
+/// Waits until none of the processes is left.
+#[track_caller]
+fn check_gone(processes: &BTreeSet<u32>) {
+    let begun = Instant::now();
+    let left = || -> Vec<_> {
+        let alive = |pid: &&u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        processes.iter().filter(alive).collect()
+    };
+    while !left().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "still there: {:?}", left());
+        thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_sample_serves_as_the_readme_says() {
+    let mesh = Mesh::start("laptop-sample", &[workspace::root().join("samples/helloworld")], &[]);
+    let response = outside::get(mesh.gateway(), "/hello");
+    assert_eq!((response.status, response.body.trim()), (200, "hello world !!!"));
+}
+
+#[test]
+fn killing_it_leaves_no_process_behind() {
+    let mut mesh = Mesh::start("laptop-kill", &[manifest("helloworld.yaml")], &[]);
+    mesh.wait_for_deployments("default");
+    let processes = family(mesh.process());
+    assert!(processes.len() > 20, "nine pods and the mesh are more than {}", processes.len());
+    mesh.kill();
+    check_gone(&processes);
+}
+
+#[test]
+fn ctrl_c_stops_everything_and_frees_the_port() {
+    let (_folder, services, gateway) = copies();
+    let mesh = Mesh::start("laptop-interrupt", &[services, gateway], &[]);
+    let address = mesh.gateway();
+    assert_eq!(outside::get(address, "/hello").status, 200);
+    let processes = family(mesh.process());
+    mesh.interrupt();
+    check_gone(&processes);
+    assert!(TcpStream::connect(address).is_err(), "{address} is still bound");
+}
+
+#[test]
+fn two_meshes_stand_side_by_side_on_ports_of_their_own() {
+    let files = [manifest("helloworld.yaml"), manifest("helloworld-gw.yaml")];
+    let one = Mesh::start("laptop-one", &files, &[]);
+    let two = Mesh::start("laptop-two", &files, &[]);
+    assert_ne!(one.gateway(), two.gateway());
+    for mesh in [&one, &two] {
+        assert_eq!(outside::get(mesh.gateway(), "/hello").status, 200);
+    }
+}
+
+#[test]
+fn saving_a_file_changes_the_mesh_without_a_failed_request() {
+    let (_folder, services, gateway) = copies();
+    let mesh = Mesh::start("laptop-edit", &[services, gateway.clone()], &[]);
+    let address = mesh.gateway();
+    assert_eq!(outside::get(address, "/hello").status, 200);
+    assert_eq!(outside::get(address, "/bye").status, 404);
+
+    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(outside::get(address, "/hello").status, 200);
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let text = fs::read_to_string(&gateway).expect("the copy");
+        let second = "  - match:\n    - uri:\n        prefix: /hello\n    - uri:\n        prefix: /bye\n";
+        let first = "  - match:\n    - uri:\n        prefix: /hello\n";
+        assert!(text.contains(first), "the manifest changed its shape");
+        let saved = Instant::now();
+        fs::write(&gateway, text.replace(first, second)).expect("the copy can be saved");
+        mesh.eventually("/bye is served", || {
+            (outside::get(address, "/bye").status == 200).then_some(())
+        });
+        let took = saved.elapsed();
+        stop.store(true, Ordering::Relaxed);
+        load.join().expect("no request failed");
+        assert!(took < Duration::from_secs(1), "it took {took:?}");
+    });
+    assert!(asked.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
+fn the_command_line_works_on_the_running_mesh() {
+    let mesh = Mesh::start("laptop-verbs", &[manifest("helloworld.yaml")], &[]);
+    mesh.wait_for_deployments("default");
+    mesh.run(&["scale", "deployment", "hello", "--replicas", "1"]);
+    mesh.eventually("one pod of hello", || (mesh.pods("hello", "default").len() == 1).then_some(()));
+    let described = mesh.run(&["describe", "service", "hello"]);
+    assert!(described.contains("8080/TCP"), "{described}");
+    let wide = mesh.run(&["get", "pods", "-o", "wide"]);
+    assert!(wide.contains("NODE"), "{wide}");
+    let everywhere = mesh.run(&["get", "pods", "-A"]);
+    assert!(everywhere.contains("istio-ingressgateway"), "{everywhere}");
+    mesh.run(&["delete", "-f", &manifest("helloworld.yaml").display().to_string()]);
+    mesh.eventually("no pod is left", || mesh.list("pods", "default").is_empty().then_some(()));
+}
