@@ -4,8 +4,10 @@
 //! diagnostic names an object and a field path, and whoever has the text finds
 //! the place.
 
+pub mod check;
 pub mod destination_rule;
 pub mod diagnostic;
+pub mod field;
 pub mod gateway;
 pub mod kind;
 pub mod kubernetes;
@@ -14,7 +16,9 @@ pub mod metadata;
 pub mod object;
 pub mod virtual_service;
 
+pub use check::{Checked, check, mesh_config};
 pub use diagnostic::{Diagnostic, Severity};
+pub use field::camel_case;
 pub use kind::Kind;
 pub use metadata::Metadata;
 pub use object::{Key, Object};

@@ -112,6 +112,20 @@ impl Object {
         }
     }
 
+    /// The object's metadata, to be filled in.
+    pub(crate) fn metadata_mut(&mut self) -> &mut Metadata {
+        match self {
+            Self::Namespace(object) => &mut object.metadata,
+            Self::Pod(object) => &mut object.metadata,
+            Self::Service(object) => &mut object.metadata,
+            Self::ConfigMap(object) => &mut object.metadata,
+            Self::EndpointSlice(object) => &mut object.metadata,
+            Self::Gateway(object) => &mut object.metadata,
+            Self::VirtualService(object) => &mut object.metadata,
+            Self::DestinationRule(object) => &mut object.metadata,
+        }
+    }
+
     /// The object's kind.
     pub fn kind(&self) -> Kind {
         match self {

@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Text → located objects; which file owns which object.
+//!
+//! Knows YAML and files' texts, but no file system, no cluster and no mesh:
+//! whoever calls reads the files and applies what is said here.
+
+mod place;
+mod read;
+mod tree;
+mod write;
+
+pub use place::{Place, Problem, render};
+pub use read::{Document, read};
+pub use write::to_yaml;

@@ -1,0 +1,50 @@
+//! Where in which text something stands, and how that is told.
+
+use std::{fmt, sync::Arc};
+
+use weft_api::{Diagnostic, Severity};
+
+/// A place in a text; lines and columns count from 1.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The file, or `-` for standard input.
+    pub source: Arc<str>,
+    /// The line.
+    pub line: u64,
+    /// The column, in characters.
+    pub column: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.source, self.line, self.column)
+    }
+}
+
+/// Something in a text that cannot be read, or not as it was meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What, and what to do next.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: error: {}", self.place, self.message)
+    }
+}
+
+/// The line that tells of `diagnostic`: `file.yaml:12:7: warning: OBJECT FIELD: MESSAGE`.
+pub fn render(diagnostic: &Diagnostic, place: Option<&Place>) -> String {
+    let severity = match diagnostic.severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    match place {
+        Some(place) => format!("{place}: {severity}: {diagnostic}"),
+        None => format!("{severity}: {diagnostic}"),
+    }
+}
