@@ -1,1 +1,19 @@
-//! Placeholder.
+//! How configuration travels: interests one way, answers the other.
+//!
+//! A proxy subscribes to names; each is answered by one resource of that name
+//! and by the pieces that it needs, which come along without being asked for.
+//! Both ends are machines: they are told what arrived and say what to send.
+//! Nothing here knows gRPC, sockets, clocks, or what a resource means.
+//!
+//! One response is in flight at a time. So what changes meanwhile is gathered,
+//! and the server always knows exactly what its client holds.
+
+mod client;
+mod message;
+mod server;
+
+pub use client::{Client, Standing, Update};
+pub use message::{
+    INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation,
+};
+pub use server::{Answer, Event, Server};

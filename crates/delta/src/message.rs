@@ -1,0 +1,83 @@
+//! What the two ends say to each other.
+
+use std::sync::Arc;
+
+/// The name of a resource; a name that a client subscribes to is an interest.
+pub type Name = Arc<str>;
+
+/// How many interests one client may have.
+pub const INTEREST_LIMIT: usize = 4096;
+
+/// How many bytes a name may have.
+pub const NAME_LIMIT: usize = 1024;
+
+/// A named body. Equal versions of one name mean equal bodies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Unique on the stream.
+    pub name: Name,
+    /// A hash of the body.
+    pub version: u64,
+    /// Opaque here.
+    pub body: Arc<[u8]>,
+}
+
+/// One resource that a client could not use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its name.
+    pub name: Name,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// From client to server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// New interests.
+    pub subscribe: Vec<Name>,
+    /// Interests that are over.
+    pub unsubscribe: Vec<Name>,
+    /// Only in a stream's first request: what the client still holds.
+    pub held: Vec<(Name, u64)>,
+    /// The response that this request is about; empty for none.
+    pub nonce: String,
+    /// What of that response the client could not use; the rest is in force.
+    pub refused: Vec<Refusal>,
+}
+
+/// From server to client; in force as a whole, or at least all but what the
+/// client refuses by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    /// Names this response on its stream.
+    pub nonce: String,
+    /// New or changed, answers and pieces alike.
+    pub resources: Vec<Resource>,
+    /// What the client is to forget; among them interests that have no answer.
+    pub removed: Vec<Name>,
+}
+
+/// The other end does not keep to the protocol; the stream is to be closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// More interests than allowed.
+    #[error("more than {0} interests on one stream")]
+    TooManyInterests(usize),
+    /// A name without end.
+    #[error("a name of {0} bytes")]
+    LongName(usize),
+    /// Held resources are told once.
+    #[error("held resources in a later request than the first")]
+    HeldTwice,
+    /// A response before the last one was accepted or refused.
+    #[error("response `{0}` before the one before it was acknowledged")]
+    TooEarly(String),
+    /// One name twice in a response.
+    #[error("resource `{0}` twice in one response")]
+    Repeated(Name),
+    /// A response that cannot be acknowledged.
+    #[error("a response without a nonce")]
+    NoNonce,
+}

@@ -1,0 +1,251 @@
+//! The control plane's end of one stream.
+//!
+//! It mirrors what its client holds, so that each response carries exactly what
+//! is missing or no longer needed. It does not know how answers are made.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use crate::{INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation};
+
+/// The answer to one interest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The resource that is called as the interest.
+    pub resource: Resource,
+    /// Everything else that it needs.
+    pub pieces: Arc<[Resource]>,
+}
+
+/// What a request means to whoever makes the answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The client has a new interest; offer an answer.
+    Wanted(Name),
+    /// The client has lost interest.
+    Dropped(Name),
+    /// The response in flight is in force.
+    Accepted,
+    /// The response in flight is in force but for these.
+    Refused(Vec<Refusal>),
+}
+
+/// The control plane's end of one stream; a new stream gets a new one.
+///
+/// Invariants: `sent` is what the client holds once everything sent has arrived
+/// (what it refused counts as held). `latest` has the names that some answer
+/// needs, with the number of those answers. `due` has every name for which the
+/// two differ.
+#[derive(Debug, Default)]
+pub struct Server {
+    greeted: bool,
+    needs: BTreeMap<Name, Vec<Name>>,
+    latest: HashMap<Name, (Resource, usize)>,
+    sent: HashMap<Name, u64>,
+    due: BTreeSet<Name>,
+    /// Interests that have no answer, to be told.
+    absent: BTreeSet<Name>,
+    /// Interests of the first request that are not answered yet: until then
+    /// nothing held counts as no longer needed.
+    resuming: BTreeSet<Name>,
+    /// Whether the client may still run on what it held when it came.
+    stale: bool,
+    flight: Option<Flight>,
+    nonce: u64,
+    revisions: BTreeSet<u64>,
+    refused: HashMap<Name, BTreeSet<u64>>,
+}
+
+/// A response that was sent and not yet accepted or refused.
+#[derive(Debug)]
+struct Flight {
+    nonce: String,
+    names: Vec<Name>,
+    revisions: BTreeSet<u64>,
+    /// Whether the client is up to date once it accepts.
+    refreshes: bool,
+}
+
+impl Server {
+    /// The end of a stream that has just been opened.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one request.
+    pub fn request(&mut self, request: Request) -> Result<Vec<Event>, Violation> {
+        let named = request.subscribe.iter().chain(request.held.iter().map(|(name, _)| name));
+        if let Some(long) = named.map(|name| name.len()).find(|length| *length > NAME_LIMIT) {
+            return Err(Violation::LongName(long));
+        }
+        let mut events = Vec::new();
+        if !request.nonce.is_empty() {
+            events.extend(self.acknowledge(&request.nonce, request.refused));
+        }
+        for name in request.unsubscribe {
+            if let Some(needs) = self.needs.remove(&name) {
+                self.release(needs);
+                self.absent.remove(&name);
+                self.resuming.remove(&name);
+                events.push(Event::Dropped(name));
+            }
+        }
+        let first = !std::mem::replace(&mut self.greeted, true);
+        if !first && !request.held.is_empty() {
+            return Err(Violation::HeldTwice);
+        }
+        self.stale |= !request.held.is_empty();
+        self.due.extend(request.held.iter().map(|(name, _)| Arc::clone(name)));
+        self.sent.extend(request.held);
+        for name in request.subscribe {
+            if self.needs.contains_key(&name) {
+                continue;
+            }
+            if self.needs.len() >= INTEREST_LIMIT {
+                return Err(Violation::TooManyInterests(INTEREST_LIMIT));
+            }
+            self.needs.insert(Arc::clone(&name), Vec::new());
+            if first {
+                self.resuming.insert(Arc::clone(&name));
+            }
+            events.push(Event::Wanted(name));
+        }
+        Ok(events)
+    }
+
+    /// Takes answers, `None` where there is none. `revision` names the state of
+    /// the world that they are made from. Interests that the client does not
+    /// have are ignored.
+    pub fn offer(
+        &mut self,
+        answers: impl IntoIterator<Item = (Name, Option<Answer>)>,
+        revision: u64,
+    ) {
+        for (interest, answer) in answers {
+            let Some(old) = self.needs.get_mut(&interest).map(std::mem::take) else { continue };
+            self.resuming.remove(&interest);
+            let needs = match answer {
+                Some(answer) => {
+                    self.absent.remove(&interest);
+                    let pieces = answer.pieces.iter().cloned();
+                    let needs = std::iter::once(answer.resource).chain(pieces);
+                    needs.map(|resource| self.hold(resource)).collect()
+                }
+                None => {
+                    self.absent.insert(Arc::clone(&interest));
+                    Vec::new()
+                }
+            };
+            // After holding the new ones, so that what both need is never let go.
+            self.release(old);
+            self.needs.insert(interest, needs);
+            self.revisions.insert(revision);
+        }
+    }
+
+    /// The next response, when none is in flight and there is something to say.
+    pub fn response(&mut self) -> Option<Response> {
+        if self.flight.is_some() {
+            return None;
+        }
+        let mut response = Response::default();
+        for name in std::mem::take(&mut self.absent) {
+            self.sent.remove(&name);
+            self.due.remove(&name);
+            response.removed.push(name);
+        }
+        let mut later = BTreeSet::new();
+        for name in std::mem::take(&mut self.due) {
+            match self.latest.get(&name) {
+                Some((resource, _)) => {
+                    if self.sent.insert(name, resource.version) != Some(resource.version) {
+                        response.resources.push(resource.clone());
+                    }
+                }
+                None if !self.resuming.is_empty() => drop(later.insert(name)),
+                None if self.sent.remove(&name).is_some() => response.removed.push(name),
+                None => {}
+            }
+        }
+        self.due = later;
+        for name in &response.removed {
+            self.refused.remove(name);
+        }
+        let revisions = std::mem::take(&mut self.revisions);
+        let refreshes = self.resuming.is_empty();
+        if response.resources.is_empty() && response.removed.is_empty() {
+            self.stale &= !refreshes;
+            return None;
+        }
+        self.nonce += 1;
+        response.nonce = self.nonce.to_string();
+        let names = response.resources.iter().map(|resource| Arc::clone(&resource.name)).collect();
+        let nonce = response.nonce.clone();
+        self.flight = Some(Flight { nonce, names, revisions, refreshes });
+        Some(response)
+    }
+
+    /// The client's interests.
+    pub fn interests(&self) -> impl Iterator<Item = &Name> {
+        self.needs.keys()
+    }
+
+    /// Whether a response waits for the client's word.
+    pub fn in_flight(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Whether something that was offered as of `revision` is not in force at
+    /// the client: not sent, not acknowledged, or refused.
+    pub fn lacks(&self, revision: u64) -> bool {
+        let flight =
+            self.flight.as_ref().is_some_and(|flight| flight.revisions.contains(&revision));
+        let refused = self.refused.values().any(|revisions| revisions.contains(&revision));
+        self.stale || flight || refused || self.revisions.contains(&revision)
+    }
+
+    fn acknowledge(&mut self, nonce: &str, refused: Vec<Refusal>) -> Option<Event> {
+        let flight = self.flight.take_if(|flight| flight.nonce == nonce)?;
+        self.stale &= !flight.refreshes;
+        for name in &flight.names {
+            self.refused.remove(name);
+        }
+        if refused.is_empty() {
+            return Some(Event::Accepted);
+        }
+        for refusal in &refused {
+            if flight.names.contains(&refusal.name) {
+                self.refused.insert(Arc::clone(&refusal.name), flight.revisions.clone());
+            }
+        }
+        Some(Event::Refused(refused))
+    }
+
+    fn hold(&mut self, resource: Resource) -> Name {
+        let name = Arc::clone(&resource.name);
+        if self.sent.get(&name) != Some(&resource.version) {
+            self.due.insert(Arc::clone(&name));
+        }
+        match self.latest.entry(Arc::clone(&name)) {
+            Entry::Occupied(mut entry) => {
+                let users = entry.get().1 + 1;
+                entry.insert((resource, users));
+            }
+            Entry::Vacant(entry) => drop(entry.insert((resource, 1))),
+        }
+        name
+    }
+
+    fn release(&mut self, names: Vec<Name>) {
+        for name in names {
+            let Entry::Occupied(mut entry) = self.latest.entry(name) else { continue };
+            entry.get_mut().1 -= 1;
+            if entry.get().1 == 0 {
+                let (name, _) = entry.remove_entry();
+                self.due.insert(name);
+            }
+        }
+    }
+}
