@@ -1,0 +1,273 @@
+//! The control plane's end: accepts connections and hands out their streams.
+//!
+//! A connection carries one stream and is closed after it. Who may have one,
+//! and what is said on it, is decided by whoever takes the [`Call`]s.
+
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, body::Body, codec::CompressionEncoding};
+
+use crate::message::{DeltaRequest, DeltaResponse, PATH};
+
+/// What clients may cost.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at a time; more wait to be accepted.
+    pub connections: usize,
+    /// Bytes of one request.
+    pub request_bytes: usize,
+    /// How long a handshake, and then the opening of the stream, may take.
+    pub opening: Duration,
+    /// How often a silent client is asked whether it is there.
+    pub keepalive: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            request_bytes: 4 << 20,
+            opening: Duration::from_secs(10),
+            keepalive: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where clients connect.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Accepts connections.
+    pub socket: TcpListener,
+    /// Without, plain text.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// One stream that a client has opened.
+#[derive(Debug)]
+pub struct Call {
+    /// The bearer token that came with it.
+    pub token: Option<String>,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// What the client says.
+    pub requests: Requests,
+    /// What is said to the client.
+    pub responses: Responses,
+}
+
+/// Receives requests. Dropping it and [`Responses`] ends the stream.
+#[derive(Debug)]
+pub struct Requests(tonic::Streaming<DeltaRequest>);
+
+impl Requests {
+    /// The next request, `None` at the end; safe to cancel.
+    pub async fn next(&mut self) -> Option<DeltaRequest> {
+        // How a client's stream broke makes no difference: it comes back or not.
+        self.0.message().await.ok().flatten()
+    }
+}
+
+/// Sends responses.
+#[derive(Debug)]
+pub struct Responses(mpsc::Sender<Result<DeltaResponse, Status>>);
+
+impl Responses {
+    /// Sends one response; whether the stream is still there.
+    pub async fn send(&self, response: DeltaResponse) -> bool {
+        self.0.send(Ok(response)).await.is_ok()
+    }
+
+    /// Ends the stream with a reason.
+    pub async fn end(self, reason: End) {
+        let status = match reason {
+            End::Unauthenticated(why) => Status::unauthenticated(why),
+            End::Forbidden(why) => Status::permission_denied(why),
+            End::Violation(why) => Status::invalid_argument(why),
+            End::Unavailable(why) => Status::unavailable(why),
+        };
+        // An error means that the client has left already.
+        let _ = self.0.send(Err(status)).await;
+    }
+}
+
+/// Why the control plane ends a stream, with a text for the client's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// No token, or one that is not valid.
+    Unauthenticated(String),
+    /// A valid token of someone who may not have a stream.
+    Forbidden(String),
+    /// The client does not keep to the protocol.
+    Violation(String),
+    /// Not now; the client may come back.
+    Unavailable(String),
+}
+
+/// Accepts connections and sends their streams to `calls`, until `shutdown`
+/// turns true or is dropped.
+pub async fn serve(
+    entrance: Entrance,
+    limits: Limits,
+    calls: mpsc::Sender<Call>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let tls = entrance.tls.map(TlsAcceptor::from);
+    let limits = Arc::new(limits);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&entrance.socket, &slots) => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            _ = shutdown.wait_for(|stop| *stop) => break,
+        };
+        let Some((tcp, peer, slot)) = accepted else { continue };
+        let connection =
+            Connection { peer, limits: Arc::clone(&limits), calls: calls.clone(), _slot: slot };
+        let tls = tls.clone();
+        connections.spawn(async move {
+            match tls {
+                None => connection.speak(tcp).await,
+                Some(tls) => {
+                    let handshake = timeout(connection.limits.opening, tls.accept(tcp));
+                    if let Ok(Ok(io)) = handshake.await {
+                        connection.speak(io).await;
+                    }
+                }
+            }
+        });
+    }
+    connections.shutdown().await;
+}
+
+async fn accept(
+    socket: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match socket.accept().await {
+        Ok((tcp, peer)) => {
+            // Only latency is lost without it.
+            let _ = tcp.set_nodelay(true);
+            Some((tcp, peer, slot))
+        }
+        Err(_) => {
+            // Out of file descriptors, most likely: trying at once would spin.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+/// One client's connection.
+struct Connection {
+    peer: SocketAddr,
+    limits: Arc<Limits>,
+    calls: mpsc::Sender<Call>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn speak<Io>(self, io: Io)
+    where
+        Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (opened, mut is_open) = watch::channel(false);
+        let service = service_fn(|request: http::Request<Incoming>| {
+            opened.send_replace(true);
+            let stream = Opening {
+                peer: self.peer,
+                calls: self.calls.clone(),
+                request_bytes: self.limits.request_bytes,
+            };
+            async move { Ok::<_, Infallible>(stream.answer(request).await) }
+        });
+        let serving = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.limits.keepalive)
+            .keep_alive_timeout(self.limits.opening)
+            .max_concurrent_streams(1)
+            .max_header_list_size(32 << 10)
+            .serve_connection(TokioIo::new(io), service);
+        let mut serving = std::pin::pin!(serving);
+        let first = timeout(self.limits.opening, is_open.wait_for(|open| *open));
+        tokio::select! {
+            _ = serving.as_mut() => return,
+            first = first => if first.is_err() { return },
+        }
+        // The stream is open: take no further one, and end with it.
+        serving.as_mut().graceful_shutdown();
+        // How a connection ends makes no difference here.
+        let _ = serving.await;
+    }
+}
+
+/// The wish for a stream.
+struct Opening {
+    peer: SocketAddr,
+    calls: mpsc::Sender<Call>,
+    request_bytes: usize,
+}
+
+impl Opening {
+    async fn answer(self, request: http::Request<Incoming>) -> http::Response<Body> {
+        if request.uri().path() != PATH {
+            let said = format!("{} is not served here; {PATH} is", request.uri().path());
+            return Status::unimplemented(said).into_http();
+        }
+        // Requests may not be compressed: they are small, and a small one cannot
+        // become a large one.
+        let mut grpc = tonic::server::Grpc::new(tonic_prost::ProstCodec::<
+            DeltaResponse,
+            DeltaRequest,
+        >::default())
+        .send_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(self.request_bytes);
+        grpc.streaming(self, request).await
+    }
+}
+
+type Outgoing = ReceiverStream<Result<DeltaResponse, Status>>;
+
+impl tonic::server::StreamingService<DeltaRequest> for Opening {
+    type Response = DeltaResponse;
+    type ResponseStream = Outgoing;
+    type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<Outgoing>, Status>> + Send>>;
+
+    fn call(&mut self, request: tonic::Request<tonic::Streaming<DeltaRequest>>) -> Self::Future {
+        let token = bearer(request.metadata());
+        let (sender, receiver) = mpsc::channel(1);
+        let call = Call {
+            token,
+            peer: self.peer,
+            requests: Requests(request.into_inner()),
+            responses: Responses(sender),
+        };
+        let calls = self.calls.clone();
+        Box::pin(async move {
+            let closing = |_| Status::unavailable("the control plane is going down");
+            calls.send(call).await.map_err(closing)?;
+            Ok(tonic::Response::new(ReceiverStream::new(receiver)))
+        })
+    }
+}
+
+/// The one bearer token of a call; two are as good as none.
+fn bearer(metadata: &tonic::metadata::MetadataMap) -> Option<String> {
+    let mut all = metadata.get_all("authorization").iter();
+    let (one, None) = (all.next()?, all.next()) else { return None };
+    let (scheme, token) = one.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
