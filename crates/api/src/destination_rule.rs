@@ -23,7 +23,7 @@ pub struct DestinationRuleSpec {
     /// The service, by its full name, a short one, or `*.suffix`.
     pub host: String,
     /// What holds for all of the service.
-    pub traffic_policy: Option<TrafficPolicy>,
+    pub traffic_policy: Option<Box<TrafficPolicy>>,
     /// Named parts of the service.
     pub subsets: Vec<Subset>,
     /// Who sees the rule: `.`, `*`, or namespaces; all when empty.

@@ -1,12 +1,11 @@
 //! What the mesh's owner can choose about sidecars.
 
-/// Whether pods get a sidecar when nothing says so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What holds where nothing else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// They do.
-    #[default]
+    /// A sidecar.
     Enabled,
-    /// They do not.
+    /// None.
     Disabled,
 }
 
@@ -41,8 +40,10 @@ pub struct Settings {
     pub image: String,
     /// Whether the sidecar is an init container that keeps running.
     pub native_sidecar: bool,
-    /// Whether pods get a sidecar when nothing says so.
+    /// Whether pods that were selected get a sidecar when they do not say so themselves.
     pub policy: Policy,
+    /// Whether the pods of a namespace that says nothing are selected.
+    pub unlabelled: Policy,
     /// The revision of the control plane.
     pub revision: String,
     /// Where the control plane is.
@@ -67,6 +68,7 @@ impl Default for Settings {
             image: concat!("weft/proxyv2:", env!("CARGO_PKG_VERSION")).to_owned(),
             native_sidecar: true,
             policy: Policy::Enabled,
+            unlabelled: Policy::Disabled,
             revision: "default".to_owned(),
             discovery_address: "istiod.istio-system.svc:15012".to_owned(),
             root_namespace: "istio-system".to_owned(),

@@ -1,0 +1,83 @@
+//! What holds for any pod.
+
+use json_patch::PatchOperation;
+use serde_json::{Value, json};
+use weft_inject::{Owner, Settings, patch};
+
+fn owner() -> Owner {
+    Owner::new("apps/v1", "Deployment", "cart")
+}
+
+/// A pod with fields that nobody here knows, in all the places that are touched.
+fn odd_pod() -> Value {
+    json!({
+        "metadata": {
+            "labels": {"app": "cart", "x/odd~label": "kept"},
+            "annotations": {"note": "kept"},
+            "future": {"kept": [1, 2.5, null]},
+        },
+        "spec": {
+            "containers": [{"name": "cart", "image": "i", "futureField": {"kept": true}}],
+            "initContainers": [{"name": "own", "image": "i"}],
+            "volumes": [{"name": "own", "futureSource": {}}],
+            "schedulingGates": [{"name": "kept"}],
+        },
+        "status": {"phase": "Pending"},
+    })
+}
+
+fn injected(pod: &Value, settings: &Settings) -> Value {
+    let mut result = pod.clone();
+    json_patch::patch(&mut result, &patch(pod, &owner(), "shop", settings)).unwrap();
+    result
+}
+
+/// Takes the added items and keys out again, last one first.
+fn undo(pod: &Value, changed: &mut Value, settings: &Settings) {
+    for operation in patch(pod, &owner(), "shop", settings).0.iter().rev() {
+        let PatchOperation::Add(add) = operation else { panic!("{operation} does not add") };
+        let path = add.path.to_string();
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        let key = key.replace("~1", "/").replace("~0", "~");
+        match changed.pointer_mut(parent).unwrap() {
+            Value::Array(items) if key == "-" => assert_eq!(items.pop().unwrap(), add.value),
+            Value::Array(items) => {
+                assert_eq!(items.remove(key.parse().unwrap()), add.value);
+            }
+            parent => assert_eq!(parent.as_object_mut().unwrap().remove(&key).unwrap(), add.value),
+        }
+    }
+}
+
+#[test]
+fn without_probes_the_patch_only_adds() {
+    for native_sidecar in [true, false] {
+        let settings = Settings { native_sidecar, ..Settings::default() };
+        for pod in [odd_pod(), json!({"spec": {"containers": []}})] {
+            let mut changed = injected(&pod, &settings);
+            assert_ne!(changed, pod);
+            undo(&pod, &mut changed, &settings);
+            assert_eq!(changed, pod);
+        }
+    }
+}
+
+#[test]
+fn a_pod_that_has_a_sidecar_gets_an_empty_patch() {
+    for native_sidecar in [true, false] {
+        let settings = Settings { native_sidecar, ..Settings::default() };
+        let once = injected(&odd_pod(), &settings);
+        assert_eq!(patch(&once, &owner(), "shop", &settings).0, []);
+    }
+}
+
+#[test]
+fn native_sidecars_start_before_the_pods_own_init_containers() {
+    let pod = injected(&odd_pod(), &Settings::default());
+    let names = |list: &str| -> Vec<_> {
+        let containers = pod["spec"][list].as_array().unwrap();
+        containers.iter().map(|container| container["name"].clone()).collect()
+    };
+    assert_eq!(names("initContainers"), ["istio-init", "istio-proxy", "own"]);
+    assert_eq!(names("containers"), ["cart"]);
+}
