@@ -182,9 +182,10 @@ async fn http2_can_be_spoken_at_once() {
     let url = format!("http://{}/y", listener.local_addr().unwrap());
     let server = async {
         let (stream, _) = listener.accept().await.unwrap();
-        let service = service_fn(async |request: http::Request<hyper::body::Incoming>| {
+        let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             let text = format!("{} {:?}", request.uri().path(), request.headers().get("a"));
-            Ok::<_, std::convert::Infallible>(http::Response::new(Full::<bytes::Bytes>::from(text)))
+            let response = http::Response::new(Full::<bytes::Bytes>::from(text));
+            std::future::ready(Ok::<_, std::convert::Infallible>(response))
         });
         let _ = http2::Builder::new(TokioExecutor::new())
             .serve_connection(TokioIo::new(stream), service)
