@@ -1,0 +1,280 @@
+//! Compiled conditions of a rule.
+//!
+//! A condition both decides and says why it does not hold, so the two cannot
+//! disagree.
+
+use http::{HeaderMap, HeaderName, Method};
+use regex::bytes::{Regex, RegexBuilder};
+use weft_config::{Conditions, TextMatch};
+
+use crate::path;
+
+/// What is known of a request when it is routed.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// `http` or `https`, as the connection has it.
+    pub scheme: &'a str,
+    /// `Host` or `:authority`, as sent.
+    pub authority: &'a str,
+    /// Path and query, from [`crate::path::normalise`].
+    pub path_and_query: &'a str,
+    /// Header fields.
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> Request<'a> {
+    /// The path without query.
+    pub fn path(&self) -> &'a str {
+        path::without_query(self.path_and_query)
+    }
+
+    /// The scheme that the client used with the first proxy.
+    fn scheme(&self) -> &'a [u8] {
+        match self.headers.get("x-forwarded-proto") {
+            Some(sent) => sent.as_bytes(),
+            None => self.scheme.as_bytes(),
+        }
+    }
+
+    /// The first value of query parameter `name`, as sent.
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        let (_, query) = self.path_and_query.split_once('?')?;
+        query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then_some(value)
+        })
+    }
+}
+
+/// A condition that cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadCondition {
+    /// A regular expression that is none, or too large.
+    #[error("`{pattern}` is not a regular expression that can be used")]
+    Regex {
+        /// The expression.
+        pattern: String,
+        /// What is wrong with it.
+        source: Box<regex::Error>,
+    },
+    /// A header name that no header can have.
+    #[error("`{0}` is not a header name")]
+    Header(String),
+}
+
+/// One compiled condition.
+#[derive(Debug)]
+pub(crate) struct Check {
+    subject: Subject,
+    text: Text,
+    wanted: Wanted,
+}
+
+/// What a condition looks at.
+#[derive(Debug)]
+enum Subject {
+    Path,
+    Target,
+    Method,
+    Scheme,
+    Authority,
+    Header(HeaderName),
+    Parameter(Box<str>),
+}
+
+/// Whether a match is what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wanted {
+    Match,
+    NoMatch,
+}
+
+/// A compiled comparison.
+#[derive(Debug)]
+enum Text {
+    Exact(Box<str>),
+    ExactAnyCase(Box<str>),
+    Prefix(Box<str>),
+    PrefixAnyCase(Box<str>),
+    Regex(Box<str>, Regex),
+    Present,
+}
+
+/// Compiles `conditions`; the cheapest come first.
+pub(crate) fn compile(conditions: &Conditions) -> Result<Vec<Check>, BadCondition> {
+    let mut checks = Vec::new();
+    let plain = [
+        (Subject::Method, &conditions.method),
+        (Subject::Scheme, &conditions.scheme),
+        (Subject::Authority, &conditions.authority),
+    ];
+    if let Some(text) = &conditions.path {
+        let text = match conditions.ignore_path_case {
+            true => Text::any_case(text)?,
+            false => Text::compile(text)?,
+        };
+        checks.push(Check { subject: Subject::Path, text, wanted: Wanted::Match });
+    }
+    for (subject, text) in plain {
+        if let Some(text) = text {
+            checks.push(Check { subject, text: Text::compile(text)?, wanted: Wanted::Match });
+        }
+    }
+    for (name, text) in &conditions.headers {
+        checks.push(Check::header(name, text, Wanted::Match)?);
+    }
+    for (name, text) in &conditions.without_headers {
+        checks.push(Check::header(name, text, Wanted::NoMatch)?);
+    }
+    for (name, text) in &conditions.query {
+        let subject = Subject::Parameter(name.as_str().into());
+        checks.push(Check { subject, text: Text::compile(text)?, wanted: Wanted::Match });
+    }
+    Ok(checks)
+}
+
+/// A regular expression that must match as a whole, with RE2's idea of `\w` and `\d`.
+pub(crate) fn anchored(pattern: &str) -> Result<Regex, BadCondition> {
+    let build = |unicode: bool| {
+        let mut builder = RegexBuilder::new(&whole(pattern));
+        builder.unicode(unicode).size_limit(1 << 20).build()
+    };
+    // Classes of Unicode characters need the Unicode tables; everything else means ASCII in RE2.
+    build(false).or_else(|_| build(true)).map_err(|source| BadCondition::Regex {
+        pattern: pattern.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// `pattern`, anchored at both ends.
+pub(crate) fn whole(pattern: &str) -> String {
+    format!("^(?:{pattern})$")
+}
+
+impl Check {
+    fn header(name: &str, text: &TextMatch, wanted: Wanted) -> Result<Self, BadCondition> {
+        let subject = match name {
+            ":method" => Subject::Method,
+            ":path" => Subject::Target,
+            ":scheme" => Subject::Scheme,
+            ":authority" | "host" => Subject::Authority,
+            name => Subject::Header(
+                HeaderName::try_from(name).map_err(|_| BadCondition::Header(name.to_owned()))?,
+            ),
+        };
+        Ok(Self { subject, text: Text::compile(text)?, wanted })
+    }
+
+    /// Whether it holds for `request`.
+    pub(crate) fn holds(&self, request: &Request<'_>) -> bool {
+        let matches = match &self.subject {
+            Subject::Path => self.text.matches(request.path().as_bytes()),
+            Subject::Target => self.text.matches(request.path_and_query.as_bytes()),
+            Subject::Method => self.text.matches(request.method.as_str().as_bytes()),
+            Subject::Scheme => self.text.matches(request.scheme()),
+            Subject::Authority => self.text.matches(request.authority.as_bytes()),
+            Subject::Header(name) => request
+                .headers
+                .get_all(name)
+                .iter()
+                .any(|value| self.text.matches(value.as_bytes())),
+            Subject::Parameter(name) => {
+                request.parameter(name).is_some_and(|value| self.text.matches(value.as_bytes()))
+            }
+        };
+        matches == (self.wanted == Wanted::Match)
+    }
+
+    /// The condition and what the request has, in words.
+    pub(crate) fn explain(&self, request: &Request<'_>) -> String {
+        let text = |bytes: &[u8]| format!("`{}`", String::from_utf8_lossy(bytes));
+        let (what, has) = match &self.subject {
+            Subject::Path => ("path".to_owned(), text(request.path().as_bytes())),
+            Subject::Target => (":path".to_owned(), text(request.path_and_query.as_bytes())),
+            Subject::Method => ("method".to_owned(), text(request.method.as_str().as_bytes())),
+            Subject::Scheme => ("scheme".to_owned(), text(request.scheme())),
+            Subject::Authority => ("authority".to_owned(), text(request.authority.as_bytes())),
+            Subject::Header(name) => {
+                let values: Vec<_> = request
+                    .headers
+                    .get_all(name)
+                    .iter()
+                    .map(|value| text(value.as_bytes()))
+                    .collect();
+                (format!("header {name}"), absent_or(values.join(", ")))
+            }
+            Subject::Parameter(name) => (
+                format!("query parameter {name}"),
+                request.parameter(name).map_or("absent".to_owned(), |value| text(value.as_bytes())),
+            ),
+        };
+        let matches = self.holds(request) == (self.wanted == Wanted::Match);
+        let relation = self.text.words(if matches { Words::Is } else { Words::IsNot });
+        match self.wanted {
+            Wanted::Match => format!("{what} {has} {relation}"),
+            Wanted::NoMatch => format!("{what} {has} {relation}, and must not match"),
+        }
+    }
+}
+
+fn absent_or(values: String) -> String {
+    if values.is_empty() { "absent".to_owned() } else { values }
+}
+
+impl Text {
+    fn compile(text: &TextMatch) -> Result<Self, BadCondition> {
+        Ok(match text {
+            TextMatch::Exact(text) => Self::Exact(text.as_str().into()),
+            TextMatch::Prefix(text) => Self::Prefix(text.as_str().into()),
+            TextMatch::Regex(pattern) => Self::Regex(pattern.as_str().into(), anchored(pattern)?),
+            TextMatch::Present => Self::Present,
+        })
+    }
+
+    fn any_case(text: &TextMatch) -> Result<Self, BadCondition> {
+        Ok(match text {
+            TextMatch::Exact(text) => Self::ExactAnyCase(text.as_str().into()),
+            TextMatch::Prefix(text) => Self::PrefixAnyCase(text.as_str().into()),
+            TextMatch::Regex(_) | TextMatch::Present => Self::compile(text)?,
+        })
+    }
+
+    fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(text) => value == text.as_bytes(),
+            Self::ExactAnyCase(text) => value.eq_ignore_ascii_case(text.as_bytes()),
+            Self::Prefix(text) => value.starts_with(text.as_bytes()),
+            Self::PrefixAnyCase(text) => value
+                .get(..text.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes())),
+            Self::Regex(_, regex) => regex.is_match(value),
+            Self::Present => true,
+        }
+    }
+
+    /// The comparison in words.
+    fn words(&self, words: Words) -> String {
+        let (is, matches) = match words {
+            Words::Is => ("is", "matches"),
+            Words::IsNot => ("is not", "does not match"),
+        };
+        match self {
+            Self::Exact(text) => format!("{is} `{text}`"),
+            Self::ExactAnyCase(text) => format!("{is} `{text}` in any case"),
+            Self::Prefix(text) => format!("{is} prefixed by `{text}`"),
+            Self::PrefixAnyCase(text) => format!("{is} prefixed by `{text}` in any case"),
+            Self::Regex(pattern, _) => format!("{matches} `{pattern}`"),
+            Self::Present => format!("{is} present"),
+        }
+    }
+}
+
+/// Whether a comparison is said to hold.
+#[derive(Clone, Copy)]
+enum Words {
+    Is,
+    IsNot,
+}

@@ -1,0 +1,238 @@
+//! Answers that a proxy gives itself.
+//!
+//! Every one carries details that name the cause, and the flags of access logs.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+/// An answer that a proxy gives itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status; none closes the connection.
+    pub status: Option<u16>,
+    /// The body, as plain text.
+    pub body: Cow<'static, str>,
+    /// What the access log says of it in short.
+    pub flags: Flags,
+    /// Response code details, which name the cause.
+    pub details: Cow<'static, str>,
+    /// The rule's name, for the access log.
+    pub rule: Option<Arc<str>>,
+    /// The backend that it would have gone to, for the access log.
+    pub backend: Option<Arc<str>>,
+}
+
+impl Reply {
+    /// A reply without body and flags.
+    pub fn new(status: u16, details: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status: Some(status),
+            body: Cow::Borrowed(""),
+            flags: Flags::default(),
+            details: details.into(),
+            rule: None,
+            backend: None,
+        }
+    }
+
+    /// No host or rule fits: 404.
+    pub fn no_route() -> Self {
+        Self { flags: Flags::of(Flag::NoRoute), ..Self::new(404, "route_not_found") }
+    }
+
+    /// The rule names a backend that does not exist: 503.
+    pub fn no_backend(backend: &Arc<str>) -> Self {
+        Self {
+            flags: Flags::of(Flag::NoBackend),
+            backend: Some(Arc::clone(backend)),
+            ..Self::new(503, "cluster_not_found")
+        }
+    }
+
+    /// The backend has no endpoint: 503.
+    pub fn no_endpoint() -> Self {
+        Self {
+            body: Cow::Borrowed("no healthy upstream"),
+            flags: Flags::of(Flag::NoEndpoint),
+            ..Self::new(503, "no_healthy_upstream")
+        }
+    }
+
+    /// The control plane did not say in time where a name of the mesh leads: 503.
+    pub fn config_unavailable() -> Self {
+        Self {
+            body: Cow::Borrowed("the mesh's configuration for this destination has not arrived"),
+            ..Self::new(503, "config_unavailable")
+        }
+    }
+
+    /// Traffic that leaves the mesh, where that is not wanted: 502.
+    pub fn outside() -> Self {
+        Self { rule: Some(Arc::from("block_all")), ..Self::new(502, "direct_response") }
+    }
+
+    /// A connection that leads nowhere is closed.
+    pub fn closed() -> Self {
+        Self {
+            status: None,
+            flags: Flags::of(Flag::NoEndpoint),
+            backend: Some(Arc::from("BlackHoleCluster")),
+            ..Self::new(503, "no_healthy_upstream")
+        }
+    }
+
+    /// The request has several `Host` fields: 400.
+    pub fn two_hosts() -> Self {
+        Self {
+            body: Cow::Borrowed("Bad Request"),
+            flags: Flags::of(Flag::Protocol),
+            ..Self::new(400, "several_host_fields")
+        }
+    }
+
+    /// The path cannot be read in one way only: 400.
+    pub fn bad_path() -> Self {
+        Self { body: Cow::Borrowed("Bad Request"), ..Self::new(400, "path_normalization_failed") }
+    }
+
+    /// The whole exchange took longer than its rule allows: 504.
+    pub fn timeout() -> Self {
+        Self {
+            body: Cow::Borrowed("upstream request timeout"),
+            flags: Flags::of(Flag::Timeout),
+            ..Self::new(504, "response_timeout")
+        }
+    }
+
+    /// The same reply, of the rule called `rule`.
+    pub fn of_rule(self, rule: Option<&Arc<str>>) -> Self {
+        Self { rule: rule.map(Arc::clone), ..self }
+    }
+
+    /// The same reply, about the backend called `backend`.
+    pub fn about(self, backend: &Arc<str>) -> Self {
+        Self { backend: Some(Arc::clone(backend)), ..self }
+    }
+
+    /// The `grpc-status` that says the same to a gRPC client (Envoy's table).
+    pub fn grpc_status(&self) -> u8 {
+        match self.status.unwrap_or(503) {
+            400 => 13,
+            401 => 16,
+            403 => 7,
+            404 => 12,
+            429 | 502 | 503 | 504 => 14,
+            _ => 2,
+        }
+    }
+}
+
+/// One flag of access logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Flag {
+    /// `NR`: no host or rule fits.
+    NoRoute,
+    /// `NC`: no such backend.
+    NoBackend,
+    /// `UH`: no endpoint.
+    NoEndpoint,
+    /// `UF`: no connection could be made.
+    Connect,
+    /// `UC`: the connection ended before the answer.
+    Ended,
+    /// `UT`: it took too long.
+    Timeout,
+    /// `UPE`: the answer was no HTTP.
+    UpstreamProtocol,
+    /// `UR`: the server refused or reset the stream.
+    Reset,
+    /// `URX`: no further try is left.
+    TriesSpent,
+    /// `DPE`: the request was no HTTP.
+    Protocol,
+    /// `DC`: the client left.
+    ClientLeft,
+    /// `UO`: too much is under way.
+    Overflow,
+}
+
+impl Flag {
+    /// As in access logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRoute => "NR",
+            Self::NoBackend => "NC",
+            Self::NoEndpoint => "UH",
+            Self::Connect => "UF",
+            Self::Ended => "UC",
+            Self::Timeout => "UT",
+            Self::UpstreamProtocol => "UPE",
+            Self::Reset => "UR",
+            Self::TriesSpent => "URX",
+            Self::Protocol => "DPE",
+            Self::ClientLeft => "DC",
+            Self::Overflow => "UO",
+        }
+    }
+}
+
+/// The flags of one exchange, in the order in which they were raised; at most three.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags([Option<Flag>; 3]);
+
+impl Flags {
+    /// One flag.
+    pub fn of(flag: Flag) -> Self {
+        Self([Some(flag), None, None])
+    }
+
+    /// These and `flag`; a fourth one is not kept.
+    #[must_use]
+    pub fn and(mut self, flag: Flag) -> Self {
+        if let Some(free) = self.0.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some(flag);
+        }
+        self
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0[0].is_none()
+    }
+
+    /// The flags in order.
+    pub fn iter(&self) -> impl Iterator<Item = Flag> {
+        self.0.into_iter().flatten()
+    }
+}
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("-");
+        }
+        for (index, flag) in self.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}", flag.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_print_in_the_order_in_which_they_were_raised() {
+        assert_eq!(Flags::default().to_string(), "-");
+        assert_eq!(Flags::of(Flag::TriesSpent).and(Flag::Connect).to_string(), "URX,UF");
+    }
+
+    #[test]
+    fn grpc_clients_are_told_in_their_own_numbers() {
+        assert_eq!(Reply::no_route().grpc_status(), 12);
+        assert_eq!(Reply::no_endpoint().grpc_status(), 14);
+        assert_eq!(Reply::new(418, "x").grpc_status(), 2);
+    }
+}

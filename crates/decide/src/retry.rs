@@ -1,0 +1,136 @@
+//! The attempt stage: whether a request is tried again, and what the client is
+//! told when it is not.
+
+use std::{borrow::Cow, time::Duration};
+
+use weft_balance::Dice;
+use weft_config::{Retries, RetryOn};
+
+use crate::reply::{Flag, Flags, Reply};
+
+/// How one try ended, as far as retries are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// No connection could be made: it was refused or unreachable.
+    Refused,
+    /// No connection could be made in time.
+    ConnectTimeout,
+    /// The connection ended before the request was sent.
+    ResetBeforeRequest,
+    /// The server refused the stream before it looked at it.
+    RefusedStream,
+    /// The connection ended after the request was sent, before an answer.
+    Reset,
+    /// The answer was no HTTP.
+    ProtocolError,
+    /// The try took longer than `per_try_timeout`.
+    PerTryTimeout,
+    /// An answer, with the gRPC status if its headers have one.
+    Answered {
+        /// The HTTP status.
+        status: u16,
+        /// The gRPC status.
+        grpc: Option<u16>,
+    },
+}
+
+/// What happens after a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The outcome is the client's.
+    Keep,
+    /// It is tried again.
+    Again,
+    /// It would be tried again, but no try is left: the outcome is the client's, with flag `URX`.
+    Spent,
+}
+
+/// What happens after a try with `outcome`, when `again` tries were made after the first.
+pub fn next(retries: Option<&Retries>, outcome: Outcome, again: u32) -> Verdict {
+    match retries {
+        Some(retries) if retries.attempts > 0 && wanted(retries, outcome) => {
+            match again < retries.attempts {
+                true => Verdict::Again,
+                false => Verdict::Spent,
+            }
+        }
+        _ => Verdict::Keep,
+    }
+}
+
+/// How long to wait before further try number `again`, from 1: a random part of
+/// an interval that doubles, ten times the first at most (Envoy's back-off).
+pub fn pause(retries: &Retries, again: u32, dice: &mut Dice) -> Duration {
+    let doubled = 2_u32.saturating_pow(again.min(16)).saturating_sub(1);
+    let interval = retries.backoff.saturating_mul(doubled).min(retries.backoff * 10);
+    let micros = usize::try_from(interval.as_micros()).unwrap_or(usize::MAX);
+    Duration::from_micros(dice.below(micros.max(1)) as u64)
+}
+
+fn wanted(retries: &Retries, outcome: Outcome) -> bool {
+    retries.on.iter().any(|on| covers(*on, outcome, &retries.statuses))
+}
+
+fn covers(on: RetryOn, outcome: Outcome, statuses: &[u16]) -> bool {
+    let (status, grpc) = match outcome {
+        Outcome::Answered { status, grpc } => (Some(status), grpc),
+        _ => (None, None),
+    };
+    let unconnected = matches!(outcome, Outcome::Refused | Outcome::ConnectTimeout);
+    match on {
+        RetryOn::ConnectFailure => unconnected,
+        RetryOn::RefusedStream => outcome == Outcome::RefusedStream,
+        RetryOn::Reset => status.is_none(),
+        RetryOn::ResetBeforeRequest => unconnected || outcome == Outcome::ResetBeforeRequest,
+        RetryOn::GatewayError => status.is_none_or(|status| (502..=504).contains(&status)),
+        RetryOn::ServerError => status.is_none_or(|status| status >= 500),
+        RetryOn::Retriable4xx => status == Some(409),
+        RetryOn::Statuses => status.is_some_and(|status| statuses.contains(&status)),
+        RetryOn::Cancelled => grpc == Some(1),
+        RetryOn::DeadlineExceeded => grpc == Some(4),
+        RetryOn::Internal => grpc == Some(13),
+        RetryOn::ResourceExhausted => grpc == Some(8),
+        RetryOn::Unavailable => grpc == Some(14),
+        RetryOn::PerTryTimeout => outcome == Outcome::PerTryTimeout,
+    }
+}
+
+/// What the client is told about the last try; none if that was an answer.
+pub fn reply(outcome: Outcome, verdict: Verdict) -> Option<Reply> {
+    let spent = match verdict {
+        Verdict::Spent => Flags::of(Flag::TriesSpent),
+        Verdict::Keep | Verdict::Again => Flags::default(),
+    };
+    let (status, reason, flag, details) = match outcome {
+        Outcome::Answered { .. } => return None,
+        Outcome::PerTryTimeout => {
+            let reply = Reply::new(504, "upstream_per_try_timeout");
+            let body = Cow::Borrowed("upstream request timeout");
+            return Some(Reply { body, flags: spent.and(Flag::Timeout), ..reply });
+        }
+        Outcome::Refused => (
+            503,
+            "remote connection failure",
+            Flag::Connect,
+            "remote_connection_failure|delayed_connect_error:_Connection_refused",
+        ),
+        Outcome::ConnectTimeout => (503, "connection timeout", Flag::Connect, "connection_timeout"),
+        Outcome::ResetBeforeRequest | Outcome::Reset => {
+            (503, "connection termination", Flag::Ended, "connection_termination")
+        }
+        Outcome::RefusedStream => {
+            (503, "remote refused stream reset", Flag::Reset, "remote_refused_stream_reset")
+        }
+        Outcome::ProtocolError => (502, "protocol error", Flag::UpstreamProtocol, "protocol_error"),
+    };
+    let retried = match verdict {
+        Verdict::Spent => "retried and the latest reset reason",
+        Verdict::Keep | Verdict::Again => "reset reason",
+    };
+    let body =
+        format!("upstream connect error or disconnect/reset before headers. {retried}: {reason}");
+    let details = format!("upstream_reset_before_response_started{{{details}}}");
+    let reply = Reply::new(status, details);
+    Some(Reply { body: Cow::Owned(body), flags: spent.and(flag), ..reply })
+}

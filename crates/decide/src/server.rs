@@ -1,0 +1,144 @@
+//! Compiled servers and listeners: which route a host leads to.
+
+use std::{collections::HashMap, sync::Arc};
+
+use weft_balance::Weights;
+use weft_config::{Listener, Route, Scope, Server, TcpTarget};
+
+use crate::host;
+
+/// A server, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct CompiledServer {
+    pub(crate) data: Arc<Server>,
+    pub(crate) tcp: Option<Arc<CompiledTcp>>,
+    hosts: Hosts,
+}
+
+/// A listener, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct CompiledListener {
+    pub(crate) data: Arc<Listener>,
+    pub(crate) servers: Vec<Arc<CompiledServer>>,
+}
+
+/// Where connections go that are relayed, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct CompiledTcp {
+    pub(crate) data: TcpTarget,
+    pub(crate) backends: Vec<Arc<str>>,
+    pub(crate) weights: Weights,
+}
+
+/// Names of routes by host.
+#[derive(Debug, Default)]
+struct Hosts {
+    exact: HashMap<Box<str>, Arc<str>>,
+    /// By what follows the `*`, where that begins with a dot.
+    wildcards: HashMap<Box<str>, Arc<str>>,
+    /// What follows the `*` elsewhere, the longest first.
+    endings: Vec<(Box<str>, Arc<str>)>,
+    any: Option<Arc<str>>,
+}
+
+impl CompiledServer {
+    /// Compiles a server; `route` finds a route by name.
+    pub(crate) fn new<'r>(
+        data: Arc<Server>,
+        route: impl Fn(&str) -> Option<&'r Arc<Route>>,
+    ) -> Self {
+        let mut hosts = Hosts::default();
+        for route in data.routes.iter().filter_map(|name| route(name)) {
+            let name: Arc<str> = Arc::from(route.name.as_str());
+            for host in &route.hosts {
+                hosts.add(host.as_str(), &name);
+            }
+        }
+        hosts.endings.sort_by_key(|(ending, _)| std::cmp::Reverse(ending.len()));
+        let tcp = data.tcp.clone().map(|target| Arc::new(CompiledTcp::new(target)));
+        Self { data, tcp, hosts }
+    }
+
+    /// The name of the route with the most specific host for `host`.
+    pub(crate) fn route(&self, host: &str) -> Option<&Arc<str>> {
+        self.hosts.find(host)
+    }
+}
+
+impl CompiledListener {
+    /// Compiles a listener; `route` finds a route by name.
+    pub(crate) fn new<'r>(
+        data: Arc<Listener>,
+        route: impl Fn(&str) -> Option<&'r Arc<Route>>,
+    ) -> Self {
+        let servers = match &data.scope {
+            Scope::Directory => Vec::new(),
+            Scope::Servers(servers) => servers
+                .iter()
+                .map(|server| Arc::new(CompiledServer::new(Arc::new(server.clone()), &route)))
+                .collect(),
+        };
+        Self { data, servers }
+    }
+
+    /// The server for connections to `port`: one that names it, else one for every port.
+    pub(crate) fn server(&self, port: u16) -> Option<&Arc<CompiledServer>> {
+        let named = |server: &&Arc<CompiledServer>| server.data.port == Some(port);
+        let every = |server: &&Arc<CompiledServer>| server.data.port.is_none();
+        self.servers.iter().find(named).or_else(|| self.servers.iter().find(every))
+    }
+
+    /// Whether some server names the route called `route`.
+    pub(crate) fn names(&self, route: &str) -> bool {
+        self.servers.iter().any(|server| server.data.routes.iter().any(|name| name == route))
+    }
+}
+
+impl CompiledTcp {
+    pub(crate) fn new(data: TcpTarget) -> Self {
+        let (backends, weights): (Vec<_>, Vec<_>) =
+            data.backends.iter().map(|(name, weight)| (Arc::from(name.as_str()), *weight)).unzip();
+        Self { data, backends, weights: Weights::new(&weights) }
+    }
+}
+
+impl Hosts {
+    /// Adds a host; the first of two equal ones stays.
+    fn add(&mut self, host: &str, route: &Arc<str>) {
+        let route = Arc::clone(route);
+        match host.strip_prefix('*') {
+            None => {
+                self.exact.entry(host.into()).or_insert(route);
+            }
+            Some("") => {
+                self.any.get_or_insert(route);
+            }
+            Some(ending) if ending.starts_with('.') => {
+                self.wildcards.entry(ending.into()).or_insert(route);
+            }
+            Some(ending) => {
+                if !self.endings.iter().any(|(known, _)| **known == *ending) {
+                    self.endings.push((ending.into(), route));
+                }
+            }
+        }
+    }
+
+    fn find(&self, host: &str) -> Option<&Arc<str>> {
+        if let Some(route) = self.exact.get(host) {
+            return Some(route);
+        }
+        let wildcard = match self.wildcards.is_empty() {
+            true => None,
+            false => host::suffixes(host)
+                .find_map(|suffix| Some((suffix.len(), self.wildcards.get(suffix)?))),
+        };
+        let ending = self
+            .endings
+            .iter()
+            .find(|(ending, _)| ending.len() < host.len() && host.ends_with(&**ending))
+            .map(|(ending, route)| (ending.len(), route));
+        let longest = wildcard.into_iter().chain(ending).max_by_key(|(length, _)| *length);
+        longest.map(|(_, route)| route).or(self.any.as_ref())
+    }
+}

@@ -1,0 +1,172 @@
+//! The compiled whole: immutable, stateless, and cheap to change a copy of.
+//!
+//! What did not change is carried over. What has memory (loads, turns) lives in
+//! `balance` and is shared with the table before.
+
+mod change;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use smallvec::SmallVec;
+use weft_config::{Answer, Directory, Endpoints, Interest, Listener, Settings};
+
+use crate::{
+    backend::CompiledBackend,
+    host,
+    route::{CompiledRoute, CompiledRule},
+    server::{CompiledListener, CompiledServer},
+    shards::Shards,
+};
+
+pub use change::Rejected;
+
+/// All that a proxy decides by, at one moment.
+#[derive(Clone, Debug)]
+pub struct Table {
+    settings: Arc<Settings>,
+    directory: Arc<Directory>,
+    listeners: Arc<BTreeMap<Arc<str>, Arc<CompiledListener>>>,
+    routes: Shards<Arc<str>, Arc<CompiledRoute>>,
+    backends: Shards<Arc<str>, Arc<CompiledBackend>>,
+    chunks: Shards<Arc<str>, Arc<Endpoints>>,
+    /// Names of backends by the chunks that they name.
+    chunk_users: Shards<Arc<str>, Arc<Vec<Arc<str>>>>,
+    /// Addresses whose servers name a route, by route.
+    route_users: Shards<Arc<str>, Arc<Vec<SocketAddr>>>,
+    hosts: Shards<Arc<str>, Arc<ByPort>>,
+    /// Answers that stand for a wildcard, by what follows its `*`.
+    covers: Shards<Arc<str>, Arc<ByPort>>,
+    addresses: Shards<SocketAddr, Arc<Led>>,
+    passthrough: Arc<CompiledBackend>,
+    passthrough_rule: Arc<CompiledRule>,
+    unanswered: Unanswered,
+}
+
+/// Answers for one host name, by port.
+type ByPort = SmallVec<[(u16, Arc<Led>); 1]>;
+
+/// What an answer leads to, with the answer.
+#[derive(Debug)]
+pub(crate) struct Led {
+    pub(crate) answer: Arc<Answer>,
+    pub(crate) server: Option<Arc<CompiledServer>>,
+}
+
+/// What becomes of an interest that has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It is asked for.
+    Ask,
+    /// It leads outside: there is nobody to ask.
+    Outside,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Table {
+    /// A table that knows nothing.
+    pub fn new() -> Self {
+        Self {
+            settings: Arc::default(),
+            directory: Arc::default(),
+            listeners: Arc::default(),
+            routes: Shards::default(),
+            backends: Shards::default(),
+            chunks: Shards::default(),
+            chunk_users: Shards::default(),
+            route_users: Shards::default(),
+            hosts: Shards::default(),
+            covers: Shards::default(),
+            addresses: Shards::default(),
+            passthrough: Arc::new(CompiledBackend::passthrough()),
+            passthrough_rule: Arc::new(CompiledRule::passthrough()),
+            unanswered: Unanswered::Ask,
+        }
+    }
+
+    /// The same table, with another idea of interests that have no answer.
+    #[must_use]
+    pub fn when_unanswered(&self, unanswered: Unanswered) -> Self {
+        Self { unanswered, ..self.clone() }
+    }
+
+    /// What holds for the whole proxy.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Where connections arrive.
+    pub fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        self.listeners.values().map(|listener| &listener.data)
+    }
+
+    /// The backend called `name`.
+    pub fn backend(&self, name: &str) -> Option<&Arc<CompiledBackend>> {
+        self.backends.find(name)
+    }
+
+    /// The backend of traffic that leaves the mesh as it is.
+    pub fn passthrough(&self) -> &Arc<CompiledBackend> {
+        self.backends.find(&*self.passthrough.name).unwrap_or(&self.passthrough)
+    }
+
+    /// Whether `interest` has an answer.
+    pub fn knows(&self, interest: &Interest) -> bool {
+        match interest {
+            Interest::Own => true,
+            Interest::Host(host, port) => self.led_by_host(host.as_str(), *port).is_some(),
+            Interest::Address(address) => self.led_by_address(*address).is_some(),
+        }
+    }
+
+    pub(crate) fn passthrough_rule(&self) -> &Arc<CompiledRule> {
+        &self.passthrough_rule
+    }
+
+    pub(crate) fn unanswered(&self) -> Unanswered {
+        self.unanswered
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(crate) fn listener(&self, name: &str) -> Option<&Arc<CompiledListener>> {
+        self.listeners.get(name)
+    }
+
+    pub(crate) fn named_listener(&self, name: &str) -> Option<(&Arc<str>, &Arc<CompiledListener>)> {
+        self.listeners.get_key_value(name)
+    }
+
+    pub(crate) fn compiled_route(&self, name: &str) -> Option<&Arc<CompiledRoute>> {
+        self.routes.find(name)
+    }
+
+    pub(crate) fn led_by_address(&self, address: SocketAddr) -> Option<&Arc<Led>> {
+        self.addresses.find(&address)
+    }
+
+    /// The answer for `host` on `port`: its own, else the longest wildcard's.
+    pub(crate) fn led_by_host(&self, host: &str, port: u16) -> Option<&Arc<Led>> {
+        if let Some(led) = self.hosts.find(host).and_then(|ports| on(ports, port)) {
+            return Some(led);
+        }
+        if self.covers.is_empty() {
+            return None;
+        }
+        host::suffixes(host).find_map(|suffix| {
+            let led = on(self.covers.find(suffix)?, port)?;
+            let covers = led.answer.covers.as_ref()?;
+            covers.holds_for(host).then_some(led)
+        })
+    }
+}
+
+fn on(ports: &ByPort, port: u16) -> Option<&Arc<Led>> {
+    ports.iter().find(|(known, _)| *known == port).map(|(_, led)| led)
+}
