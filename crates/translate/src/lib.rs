@@ -1,1 +1,35 @@
-//! Placeholder.
+//! From what users write to what proxies run: pure, total, incremental.
+//!
+//! A [`Translator`] owns every object, is told what changed, and says which
+//! answers are no longer the same. It knows no clock, no stream, and not who is
+//! connected. A mistake in one object never takes another object's traffic down:
+//! a broken rule becomes one that answers 500, plus a diagnostic.
+
+mod age;
+mod backends;
+mod client;
+mod closure;
+mod destination_rules;
+mod diagnose;
+mod directory;
+mod duration;
+mod endpoints;
+mod graph;
+mod hosts;
+mod listeners;
+mod mesh;
+mod protocol;
+mod rules;
+mod service;
+mod settings;
+mod spelling;
+mod translator;
+mod view;
+mod virtual_services;
+mod visibility;
+mod workload;
+mod world;
+
+pub use client::{Class, Client, Group, Role};
+pub use closure::{Piece, Resolved};
+pub use translator::{Changed, Translator};

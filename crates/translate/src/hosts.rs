@@ -1,0 +1,110 @@
+//! Host names as users write them, and the full names they stand for.
+
+use std::net::IpAddr;
+
+use weft_api::Key;
+
+/// The domain of services.
+pub(crate) const SERVICES: &str = "svc.cluster.local";
+
+/// The full name of a service.
+pub(crate) fn service(namespace: &str, name: &str) -> String {
+    format!("{name}.{namespace}.{SERVICES}")
+}
+
+/// The service whose full name is `host`.
+pub(crate) fn service_key(host: &str) -> Option<Key> {
+    let rest = host.strip_suffix(SERVICES)?.strip_suffix('.')?;
+    let (name, namespace) = rest.split_once('.')?;
+    let fits = !name.is_empty() && !namespace.is_empty() && !namespace.contains('.');
+    fits.then(|| Key::new(weft_api::Kind::Service, namespace, name))
+}
+
+/// What `host`, written in an object of `namespace`, names: a name without dots
+/// is a service beside the object, everything else is meant as it is.
+pub(crate) fn resolve(host: &str, namespace: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let short =
+        !host.is_empty() && !host.contains(['.', '*', ':', '[']) && host.parse::<IpAddr>().is_err();
+    match short {
+        true => service(namespace, &host),
+        false => host,
+    }
+}
+
+/// The namespace and name of a gateway written in an object of `namespace`:
+/// `name`, `namespace/name`, or `name.namespace` and more, as before Istio 1.1.
+pub(crate) fn gateway(text: &str, namespace: &str) -> (String, String) {
+    if let Some((namespace, name)) = text.split_once('/') {
+        return (namespace.to_owned(), name.to_owned());
+    }
+    let mut parts = text.split('.');
+    let name = parts.next().unwrap_or_default().to_owned();
+    (parts.next().unwrap_or(namespace).to_owned(), name)
+}
+
+/// The patterns that may cover `host`, most specific first: `*.b.c`, `*.c`, `*`
+/// for `a.b.c`.
+pub(crate) fn patterns(host: &str) -> impl Iterator<Item = String> {
+    let whole = host.strip_prefix('*').unwrap_or(host);
+    // A pattern does not cover itself.
+    let from = usize::from(host.len() != whole.len());
+    let dots = whole.match_indices('.').map(|(at, _)| at).filter(move |at| *at >= from);
+    dots.map(move |at| format!("*{}", &whole[at..])).chain((host != "*").then(|| "*".to_owned()))
+}
+
+/// Whether `wide` covers every name that `narrow` covers.
+pub(crate) fn within(narrow: &str, wide: &str) -> bool {
+    match (wide.strip_prefix('*'), narrow.strip_prefix('*')) {
+        (None, _) => narrow == wide,
+        (Some(suffix), Some(rest)) => rest.ends_with(suffix),
+        (Some(suffix), None) => narrow.len() > suffix.len() && narrow.ends_with(suffix),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_without_dots_are_completed() {
+        assert_eq!(resolve("hello", "shop"), "hello.shop.svc.cluster.local");
+        assert_eq!(resolve("hello.bank", "shop"), "hello.bank");
+        assert_eq!(resolve("Example.COM", "shop"), "example.com");
+        assert_eq!(resolve("*", "shop"), "*");
+        assert_eq!(resolve("10.0.0.1", "shop"), "10.0.0.1");
+    }
+
+    #[test]
+    fn gateways_are_found_under_old_and_new_spellings() {
+        let check = |text: &str, namespace: &str, name: &str| {
+            assert_eq!(gateway(text, "shop"), (namespace.to_owned(), name.to_owned()));
+        };
+        check("edge", "shop", "edge");
+        check("istio-system/edge", "istio-system", "edge");
+        check("edge.bank.svc.cluster.local", "bank", "edge");
+    }
+
+    #[test]
+    fn patterns_go_from_the_most_specific_to_the_star() {
+        let check = |host: &str, expected: &[&str]| {
+            assert_eq!(patterns(host).collect::<Vec<_>>(), expected, "{host}");
+        };
+        check("a.b.c", &["*.b.c", "*.c", "*"]);
+        check("*.b.c", &["*.c", "*"]);
+        check("a", &["*"]);
+        check("*", &[]);
+    }
+
+    #[test]
+    fn a_host_is_within_what_covers_all_of_it() {
+        assert!(within("a.b", "a.b"));
+        assert!(within("a.b", "*.b"));
+        assert!(within("*.a.b", "*.b"));
+        assert!(within("*.b", "*.b"));
+        assert!(within("*.b", "*"));
+        assert!(!within("*.b", "*.a.b"));
+        assert!(!within("b", "*.b"));
+        assert!(!within("*.b", "a.b"));
+    }
+}

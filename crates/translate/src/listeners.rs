@@ -1,0 +1,40 @@
+//! What a proxy runs itself. The words sidecar and gateway end here: what comes
+//! out is listeners.
+
+mod gateway;
+mod sidecar;
+
+pub(crate) use gateway::gateway;
+pub(crate) use sidecar::sidecar;
+
+use weft_api::kubernetes::{Pod, PortRef, Service, ServicePort};
+
+/// Whether the service's selector picks a pod with these labels.
+pub(crate) fn selects(
+    selector: &std::collections::BTreeMap<String, String>,
+    labels: &std::collections::BTreeMap<String, String>,
+) -> bool {
+    selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+}
+
+/// Whether `service` has pods of its own choosing, and a pod with `labels` is one.
+pub(crate) fn picks(
+    service: &Service,
+    labels: &std::collections::BTreeMap<String, String>,
+) -> bool {
+    !service.spec.selector.is_empty() && selects(&service.spec.selector, labels)
+}
+
+/// The port of `pod` that connections to `port` of a service arrive at.
+pub(crate) fn target_port(port: &ServicePort, pod: Option<&Pod>) -> Option<u16> {
+    match &port.target_port {
+        None | Some(PortRef::Number(0)) => Some(port.port),
+        Some(PortRef::Number(number)) => Some(*number),
+        Some(PortRef::Name(name)) => {
+            let spec = &pod?.spec;
+            let containers = spec.containers.iter().chain(&spec.init_containers);
+            let mut ports = containers.flat_map(|container| &container.ports);
+            ports.find(|known| known.name == *name).map(|known| known.container_port)
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A gateway: what the Gateways that select its pod ask for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use weft_api::{
+    Key, Kind,
+    gateway::{self, Gateway},
+    kubernetes::Service,
+    virtual_service::VirtualService,
+};
+use weft_config::{
+    Destination, Entry, Host, Interest, Listener, Origin, Protocol, Resource, Route, Rule, Scope,
+};
+
+use crate::{
+    Client, Group, Resolved,
+    age::age,
+    closure::Closure,
+    endpoints, hosts,
+    listeners::{picks, selects, target_port},
+    mesh::Mesh,
+    rules::{self, Site},
+    service, settings,
+    view::View,
+    virtual_services,
+};
+
+/// A server of a Gateway, on the port of the pod where it is served.
+#[derive(Clone)]
+pub(crate) struct Bound<'g> {
+    /// The Gateway.
+    pub(crate) gateway: &'g Gateway,
+    /// Which of its servers.
+    pub(crate) index: usize,
+    /// The server.
+    pub(crate) server: &'g gateway::Server,
+    /// Where the pod listens for it.
+    pub(crate) at: SocketAddr,
+}
+
+/// Why a server is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    /// Its protocol is not honoured yet.
+    Protocol,
+    /// The address to bind to is none.
+    Bind,
+}
+
+/// What the gateway of `client` runs.
+pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
+    let mesh = view.mesh();
+    let group = client.group();
+    let mut closure = Closure::default();
+    closure.add(view.pool().piece(Resource::Settings(settings::of_client(client, &mesh))));
+    let mut places: BTreeMap<SocketAddr, Vec<Bound<'_>>> = BTreeMap::new();
+    for bound in of_client(client, view) {
+        places.entry(bound.at).or_default().push(bound);
+    }
+    for (at, bound) in &places {
+        let routes = routes(*at, bound, &group, &mesh, view);
+        let names = routes.iter().map(|route| route.name.clone()).collect();
+        for route in routes {
+            service::add_backends(&route.rules, &group, view, &mut closure);
+            closure.add(view.pool().piece(Resource::Route(route)));
+        }
+        let server = weft_config::Server {
+            name: format!("http.{}", at.port()),
+            port: None,
+            protocol: Protocol::Http,
+            routes: names,
+            tcp: None,
+            edge: true,
+            origin: bound.first().map(Bound::origin).unwrap_or_default(),
+        };
+        closure.add(view.pool().piece(Resource::Listener(Listener {
+            name: format!("{}_{}", at.ip(), at.port()),
+            bind: *at,
+            destination: Destination::Socket,
+            scope: Scope::Servers(vec![server]),
+        })));
+    }
+    closure.answer(&Interest::Own, Entry::Own, None)
+}
+
+impl Bound<'_> {
+    fn origin(&self) -> Origin {
+        let metadata = &self.gateway.metadata;
+        let object = format!("Gateway/{}/{}", metadata.namespace, metadata.name);
+        Origin::new(object, format!("servers[{}]", self.index))
+    }
+}
+
+/// The servers that `client`'s pod serves, the Gateways' order: older first.
+fn of_client<'g>(client: &Client, view: &View<'g>) -> Vec<Bound<'g>> {
+    let mut gateways = view.gateways();
+    gateways.retain(|gateway| selects(&gateway.spec.selector, &client.labels));
+    gateways.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
+    let pod = view.pod(&Key::new(Kind::Pod, client.namespace.as_str(), client.pod.as_str()));
+    let mut services = view.services_of(&client.namespace);
+    services.retain(|service| picks(service, &client.labels));
+    services.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
+    let target = |number: u16| pod_port(number, &services, pod);
+    let servers = gateways.into_iter().flat_map(|gateway| {
+        gateway.spec.servers.iter().enumerate().map(move |(index, server)| (gateway, index, server))
+    });
+    servers
+        .filter_map(|(gateway, index, server)| {
+            let at = bound(server).ok()?;
+            let at = SocketAddr::new(at.ip(), target(at.port()));
+            Some(Bound { gateway, index, server, at })
+        })
+        .collect()
+}
+
+/// The pod's port behind port `number` of a gateway's services; the same number
+/// when none of them has it.
+fn pod_port(number: u16, services: &[&Service], pod: Option<&weft_api::kubernetes::Pod>) -> u16 {
+    let ports = services.iter().flat_map(|service| endpoints::tcp_ports(service));
+    let mut targets = ports.filter(|port| port.port == number);
+    targets.find_map(|port| target_port(port, pod)).unwrap_or(number)
+}
+
+/// The address and port that `server` names, if it is one that can be served.
+pub(crate) fn bound(server: &gateway::Server) -> Result<SocketAddr, Conflict> {
+    let protocol = server.port.protocol.to_ascii_uppercase();
+    if !matches!(protocol.as_str(), "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB") {
+        return Err(Conflict::Protocol);
+    }
+    let ip = match server.bind.as_deref().filter(|text| !text.is_empty()) {
+        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Some(text) => text.parse().map_err(|_| Conflict::Bind)?,
+    };
+    Ok(SocketAddr::new(ip, server.port.number))
+}
+
+/// The routes of a place: for every host the rules of all virtual services that
+/// speak for it there, the older first, rules that take everything last.
+fn routes(
+    at: SocketAddr,
+    bound: &[Bound<'_>],
+    group: &Group,
+    mesh: &Mesh,
+    view: &View<'_>,
+) -> Vec<Route> {
+    let mut by_host: BTreeMap<String, Vec<(&VirtualService, Vec<Rule>)>> = BTreeMap::new();
+    let mut joined = BTreeSet::new();
+    for one in bound {
+        let metadata = &one.gateway.metadata;
+        let gateway = (metadata.namespace.as_str(), metadata.name.as_str());
+        let site = Site { group, gateway: Some(gateway), port: one.server.port.number };
+        for service in view.bound_to(gateway.0, gateway.1) {
+            if !virtual_services::seen(service, group, mesh) {
+                continue;
+            }
+            let rules = rules::http(service, &site, mesh, view);
+            for host in common_hosts(one, service) {
+                let own = (service.metadata.namespace.as_str(), service.metadata.name.as_str());
+                if !rules.is_empty() && joined.insert((host.clone(), own)) {
+                    by_host.entry(host).or_default().push((service, rules.clone()));
+                }
+            }
+        }
+    }
+    let routes = by_host.into_iter().filter_map(|(host, mut services)| {
+        services.sort_by(|(one, _), (other, _)| age(&one.metadata).cmp(&age(&other.metadata)));
+        let origin = Origin::new(rules::object(services.first()?.0), "");
+        let mut rules: Vec<Rule> = services.into_iter().flat_map(|(_, rules)| rules).collect();
+        rules.sort_by_key(|rule| rules::takes_all(&rule.conditions));
+        let name = format!("http.{}/{host}", place(at));
+        Some(Route { name, hosts: vec![Host::parse(&host).ok()?], rules, origin })
+    });
+    routes.collect()
+}
+
+/// The place in names of routes: the port, with the address when it is a certain one.
+fn place(at: SocketAddr) -> String {
+    if at.ip().is_unspecified() { at.port().to_string() } else { at.to_string() }
+}
+
+/// The hosts that both the server and the virtual service are for.
+pub(crate) fn common_hosts(one: &Bound<'_>, service: &VirtualService) -> BTreeSet<String> {
+    let gateway_namespace = &one.gateway.metadata.namespace;
+    let own = &service.metadata.namespace;
+    let mut common = BTreeSet::new();
+    for entry in &one.server.hosts {
+        let (namespace, host) = entry.split_once('/').unwrap_or(("*", entry));
+        let admitted = match namespace {
+            "*" => true,
+            "." => own == gateway_namespace,
+            namespace => own == namespace,
+        };
+        if !admitted {
+            continue;
+        }
+        let served = hosts::resolve(host, gateway_namespace);
+        for named in &service.spec.hosts {
+            let named = hosts::resolve(named, own);
+            if hosts::within(&named, &served) {
+                common.insert(named);
+            } else if hosts::within(&served, &named) {
+                common.insert(served.clone());
+            }
+        }
+    }
+    common
+}

@@ -1,0 +1,142 @@
+//! A sidecar: everything that leaves its pod arrives at 15001, everything that
+//! comes to its pod at 15006.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use weft_api::{Key, Kind, kubernetes::Service};
+use weft_config::{
+    Action, Conditions, Destination, Entry, Host, Interest, Listener, Origin, Protocol, Resource,
+    Route, Rule, Scope, Server, Target, TcpTarget, Upstream,
+};
+
+use crate::{
+    Client, Resolved,
+    age::age,
+    backends,
+    closure::Closure,
+    endpoints,
+    listeners::{picks, target_port},
+    mesh::Mesh,
+    protocol::Spoken,
+    settings,
+    view::View,
+};
+
+const OUTBOUND: u16 = 15001;
+const INBOUND: u16 = 15006;
+
+/// What the sidecar of `client` runs.
+pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
+    let mesh = view.mesh();
+    let mut closure = Closure::default();
+    let pool = view.pool();
+    closure.add(pool.piece(Resource::Settings(settings::of_client(client, &mesh))));
+    closure.add(view.directory(client.group()));
+    let servers = inbound(client, &mesh, view, &mut closure);
+    for (name, port, scope) in
+        [("outbound", OUTBOUND, Scope::Directory), ("inbound", INBOUND, Scope::Servers(servers))]
+    {
+        closure.add(pool.piece(Resource::Listener(Listener {
+            name: name.to_owned(),
+            bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
+            destination: Destination::Kernel,
+            scope,
+        })));
+    }
+    closure.answer(&Interest::Own, Entry::Own, None)
+}
+
+/// One server for every port that a service leads to, and one for the rest.
+fn inbound(client: &Client, mesh: &Mesh, view: &View<'_>, closure: &mut Closure) -> Vec<Server> {
+    let mut servers = BTreeMap::new();
+    let mut services = view.services_of(&client.namespace);
+    services.retain(|service| picks(service, &client.labels));
+    services.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
+    let pod = view.pod(&Key::new(Kind::Pod, client.namespace.as_str(), client.pod.as_str()));
+    for service in services {
+        for port in endpoints::tcp_ports(service) {
+            let Some(target) = target_port(port, pod) else { continue };
+            servers.entry(target).or_insert((service, Spoken::of(port)));
+        }
+    }
+    let declared = servers
+        .into_iter()
+        .map(|(port, (service, spoken))| server(port, service, spoken, mesh))
+        .collect::<Vec<_>>();
+    let rest = passthrough(mesh);
+    let all = declared.into_iter().chain([rest]).map(|(server, route, backend)| {
+        closure.add(view.pool().piece(Resource::Route(route)));
+        closure.add(view.pool().piece(Resource::Backend(backend)));
+        server
+    });
+    all.collect()
+}
+
+type Served = (Server, Route, weft_config::Backend);
+
+fn server(port: u16, service: &Service, spoken: Spoken, mesh: &Mesh) -> Served {
+    let name = format!("inbound|{port}||");
+    let metadata = &service.metadata;
+    let origin = Origin::new(format!("Service/{}/{}", metadata.namespace, metadata.name), "");
+    // The application is called the way its client calls.
+    let upstream = match spoken {
+        Spoken::Http2 => Upstream::Http2,
+        _ => Upstream::SameAsClient,
+    };
+    let mut backend = backends::original(&name, port, upstream, mesh);
+    backend.service = crate::hosts::service(&metadata.namespace, &metadata.name);
+    backend.service_name = Some((metadata.name.clone(), metadata.namespace.clone()));
+    backend.origin = origin.clone();
+    let protocol = match spoken {
+        Spoken::Http | Spoken::Http2 => Protocol::Http,
+        Spoken::Undeclared => Protocol::Detect,
+        Spoken::Tcp | Spoken::Datagrams => Protocol::Tcp,
+    };
+    let (server, route) = to_backend(&name, Some(port), protocol, origin);
+    (server, route, backend)
+}
+
+fn passthrough(mesh: &Mesh) -> Served {
+    let name = backends::INBOUND_PASSTHROUGH;
+    let backend = backends::original(name, 0, Upstream::SameAsClient, mesh);
+    let (server, route) = to_backend(name, None, Protocol::Detect, Origin::default());
+    (server, route, backend)
+}
+
+/// A server and a route, both called `name`, that send everything to the backend
+/// of that name.
+fn to_backend(
+    name: &str,
+    port: Option<u16>,
+    protocol: Protocol,
+    origin: Origin,
+) -> (Server, Route) {
+    let rule = Rule {
+        name: Some("default".to_owned()),
+        conditions: Conditions::default(),
+        action: Action::Forward(vec![Target { backend: name.to_owned(), weight: 1 }]),
+        timeout: None,
+        retries: None,
+        origin: origin.clone(),
+    };
+    let route = Route {
+        name: name.to_owned(),
+        hosts: vec![Host::parse("*").expect("a star is a host")],
+        rules: vec![rule],
+        origin: origin.clone(),
+    };
+    let tcp = TcpTarget { backends: vec![(name.to_owned(), 1)], origin: origin.clone() };
+    let server = Server {
+        name: name.to_owned(),
+        port,
+        protocol,
+        routes: vec![name.to_owned()],
+        tcp: Some(tcp),
+        edge: false,
+        origin,
+    };
+    (server, route)
+}

@@ -1,0 +1,126 @@
+//! The mesh's settings: ConfigMap `istio` in `istio-system`, key `mesh`.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use weft_api::{Diagnostic, Key, Kind, mesh_config::MeshConfig, virtual_service};
+use weft_config::Retries;
+
+use crate::{duration, rules::retries, view::View};
+
+/// How long a connection may take to be made when nobody says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The mesh's settings as translation uses them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Mesh {
+    /// As written.
+    pub(crate) config: MeshConfig,
+    /// How long a connection may take to be made.
+    pub(crate) connect_timeout: Duration,
+    /// Retries of rules that say nothing of them.
+    pub(crate) retries: Option<Retries>,
+    /// Whether Istio 1.0's behaviour is wanted where it differs.
+    pub(crate) as_istio_1_0: bool,
+}
+
+/// The ConfigMap with the settings.
+pub(crate) fn key() -> Key {
+    Key::new(Kind::ConfigMap, "istio-system", "istio")
+}
+
+/// Reads the settings.
+pub(crate) fn read(view: &View<'_>) -> Mesh {
+    let config = view
+        .config_map(&key())
+        .and_then(|map| map.data.get("mesh"))
+        .map(|text| parse(text).0)
+        .unwrap_or_default();
+    let connect_timeout = duration::parse(&config.connect_timeout)
+        .filter(|timeout| !timeout.is_zero())
+        .unwrap_or(CONNECT_TIMEOUT);
+    let written = config.default_http_retry_policy.clone();
+    let written =
+        written.and_then(|value| serde_json::from_value::<virtual_service::Retries>(value).ok());
+    let retries = match written {
+        Some(written) => retries::of_rule(&written, retries::Timeouts::EndTheRequest).0,
+        None => Some(istio_default()),
+    };
+    let as_istio_1_0 = config.compatibility == "istio-1.0";
+    Mesh { config, connect_timeout, retries, as_istio_1_0 }
+}
+
+/// What is wrong with the settings.
+pub(crate) fn findings(view: &View<'_>) -> Vec<Diagnostic> {
+    let Some(text) = view.config_map(&key()).and_then(|map| map.data.get("mesh")) else {
+        return Vec::new();
+    };
+    let mut found: Vec<Diagnostic> = parse(text)
+        .1
+        .into_iter()
+        .map(|problem| Diagnostic::error(&key(), "data.mesh", problem))
+        .collect();
+    let mesh = view.mesh();
+    if duration::parse(&mesh.config.connect_timeout).is_none() {
+        let message = format!(
+            "connectTimeout `{}` is not a duration such as 10s; 10s is used",
+            mesh.config.connect_timeout
+        );
+        found.push(Diagnostic::error(&key(), "data.mesh", message));
+    }
+    let known = ["", "istio-1.0"];
+    if !known.contains(&mesh.config.compatibility.as_str()) {
+        let message =
+            format!("compatibility `{}` is unknown; write istio-1.0", mesh.config.compatibility);
+        found.push(Diagnostic::error(&key(), "data.mesh", message));
+    }
+    found
+}
+
+/// Reads MeshConfig field by field, so that one bad field costs only itself.
+fn parse(text: &str) -> (MeshConfig, Vec<String>) {
+    let value: Value = match serde_saphyr::from_str(text) {
+        Ok(value) => value,
+        Err(error) => return (MeshConfig::default(), vec![format!("is not YAML: {error}")]),
+    };
+    let fields = match value {
+        Value::Object(fields) => fields,
+        Value::Null => Map::new(),
+        _ => return (MeshConfig::default(), vec!["is not a map of settings".to_owned()]),
+    };
+    let mut problems = Vec::new();
+    let mut good = Map::new();
+    for (name, value) in fields {
+        let alone = Map::from_iter([(name.clone(), value.clone())]);
+        match serde_json::from_value::<MeshConfig>(Value::Object(alone)) {
+            Ok(_) => {
+                good.insert(name, value);
+            }
+            Err(error) => problems.push(format!("{name}: {error}; its default is used")),
+        }
+    }
+    (serde_json::from_value(Value::Object(good)).unwrap_or_default(), problems)
+}
+
+/// Retries of rules that say nothing of them, as in Istio today.
+fn istio_default() -> Retries {
+    Retries {
+        attempts: 2,
+        per_try_timeout: None,
+        on: retries::DEFAULT.to_vec(),
+        statuses: Vec::new(),
+        backoff: retries::BACKOFF,
+        avoid_tried: true,
+    }
+}
+
+impl Mesh {
+    /// Whether a try that took too long is tried again when a rule sets
+    /// `perTryTimeout` and no `retryOn`.
+    pub(crate) fn timeouts(&self) -> retries::Timeouts {
+        match self.as_istio_1_0 {
+            true => retries::Timeouts::EndTheTry,
+            false => retries::Timeouts::EndTheRequest,
+        }
+    }
+}

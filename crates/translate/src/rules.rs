@@ -1,0 +1,152 @@
+//! The rules of virtual services, as a class at a site gets them.
+//!
+//! What depends on the dialled port, the gateway and the client's labels is
+//! decided here. A rule that cannot be honoured stays, closed: it answers 500.
+
+pub(crate) mod conditions;
+pub(crate) mod retries;
+pub(crate) mod targets;
+
+use weft_api::virtual_service::{HttpMatch, HttpRoute, VirtualService};
+use weft_config::{Action, Conditions, Origin, Retries, Rule};
+
+use crate::{
+    Group, duration, hosts, mesh::Mesh, rules::targets::Ports, view::View, virtual_services::MESH,
+};
+
+/// Where rules are used.
+pub(crate) struct Site<'a> {
+    /// By whom.
+    pub(crate) group: &'a Group,
+    /// On which gateway, by namespace and name; none in the mesh.
+    pub(crate) gateway: Option<(&'a str, &'a str)>,
+    /// On which port: the one that the client dialled, or the Gateway's.
+    pub(crate) port: u16,
+}
+
+/// Why a rule is closed: the field in the rule, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) field: String,
+    pub(crate) details: &'static str,
+    pub(crate) message: String,
+}
+
+impl Closed {
+    fn new(field: impl Into<String>, details: &'static str, message: impl Into<String>) -> Self {
+        Self { field: field.into(), details, message: message.into() }
+    }
+
+    /// The stand-in for what the rule would have done.
+    fn action(&self) -> Action {
+        Action::Respond { status: 500, body: String::new(), details: self.details.to_owned() }
+    }
+}
+
+/// The rules that `service` gives at `site`, in order; none when nothing in it is
+/// for there.
+pub(crate) fn http(
+    service: &VirtualService,
+    site: &Site<'_>,
+    mesh: &Mesh,
+    view: &View<'_>,
+) -> Vec<Rule> {
+    let namespace = service.metadata.namespace.as_str();
+    let mut rules = Vec::new();
+    for (at, written) in service.spec.http.iter().enumerate() {
+        let field = format!("http[{at}]");
+        let alternatives: Vec<(String, Option<&HttpMatch>)> = match written.matches.is_empty() {
+            true => vec![(field, None)],
+            false => written
+                .matches
+                .iter()
+                .enumerate()
+                .filter(|(_, one)| applies(one, namespace, site))
+                .map(|(nth, one)| (format!("{field}.match[{nth}]"), Some(one)))
+                .collect(),
+        };
+        if alternatives.is_empty() {
+            continue;
+        }
+        let ports = Ports::of_site(site);
+        let action = targets::action(written, namespace, ports, view);
+        for (field, alternative) in alternatives {
+            let (conditions, unreadable) = conditions::read(alternative);
+            let action = match (&action, unreadable.first()) {
+                (_, Some(closed)) | (Err(closed), None) => closed.action(),
+                (Ok(action), None) => action.clone(),
+            };
+            rules.push(Rule {
+                name: name(written, alternative),
+                conditions,
+                action,
+                timeout: timeout(written),
+                retries: retries(written, mesh),
+                origin: Origin::new(self::object(service), field),
+            });
+        }
+    }
+    rules
+}
+
+/// The object's name in origins.
+pub(crate) fn object(service: &VirtualService) -> String {
+    format!("VirtualService/{}/{}", service.metadata.namespace, service.metadata.name)
+}
+
+/// Whether the conditions that the control plane decides hold at `site`.
+pub(crate) fn applies(one: &HttpMatch, namespace: &str, site: &Site<'_>) -> bool {
+    let group = site.group;
+    one.port.is_none_or(|port| port == site.port)
+        && one.source_labels.iter().all(|(name, value)| group.labels.get(name) == Some(value))
+        && one.source_namespace.as_ref().is_none_or(|wanted| *wanted == group.namespace)
+        && for_gateway(&one.gateways, namespace, site)
+}
+
+/// Whether `names`, written in an object of `namespace`, are for the gateway of
+/// `site`; all are when there are none.
+pub(crate) fn for_gateway(names: &[String], namespace: &str, site: &Site<'_>) -> bool {
+    names.is_empty()
+        || names.iter().any(|name| match site.gateway {
+            None => name == MESH,
+            Some((own, gateway)) => {
+                name != MESH
+                    && hosts::gateway(name, namespace) == (own.to_owned(), gateway.to_owned())
+            }
+        })
+}
+
+/// Whether a rule takes every request, in Istio's sense: such rules go to the end
+/// when virtual services are joined.
+pub(crate) fn takes_all(conditions: &Conditions) -> bool {
+    use weft_config::TextMatch::{Prefix, Regex};
+    let path = match &conditions.path {
+        None => true,
+        Some(Prefix(prefix)) => prefix == "/",
+        Some(Regex(pattern)) => pattern == ".*",
+        Some(_) => false,
+    };
+    path && Conditions { path: None, ignore_path_case: false, ..conditions.clone() }
+        == Conditions::default()
+}
+
+fn name(written: &HttpRoute, alternative: Option<&HttpMatch>) -> Option<String> {
+    let of_match = alternative.and_then(|one| one.name.as_deref()).filter(|name| !name.is_empty());
+    let of_rule = written.name.as_deref().filter(|name| !name.is_empty());
+    match (of_rule, of_match) {
+        (Some(rule), Some(one)) => Some(format!("{rule}.{one}")),
+        (Some(one), None) | (None, Some(one)) => Some(one.to_owned()),
+        (None, None) => None,
+    }
+}
+
+fn timeout(written: &HttpRoute) -> Option<std::time::Duration> {
+    duration::parse(written.timeout.as_deref()?).filter(|timeout| !timeout.is_zero())
+}
+
+fn retries(written: &HttpRoute, mesh: &Mesh) -> Option<Retries> {
+    match &written.retries {
+        Some(written) => retries::of_rule(written, mesh.timeouts()).0,
+        None => mesh.retries.clone(),
+    }
+}

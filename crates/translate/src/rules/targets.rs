@@ -1,0 +1,115 @@
+//! What a rule does: where it sends requests.
+
+use weft_api::virtual_service::{Destination, HttpRoute};
+use weft_config::{Action, Target};
+
+use crate::{
+    backends::{self, Wanted},
+    endpoints, hosts,
+    rules::{Closed, Site},
+    view::View,
+};
+
+/// Which port a destination without one means.
+#[derive(Clone, Copy)]
+pub(crate) enum Ports {
+    /// This one.
+    Dialled(u16),
+    /// The service's only one, else this.
+    OnlyElse(u16),
+}
+
+impl Ports {
+    /// At a gateway the service's only port is meant; in the mesh it is the port
+    /// that the client dialled.
+    pub(crate) fn of_site(site: &Site<'_>) -> Self {
+        match site.gateway {
+            None => Self::Dialled(site.port),
+            Some(_) => Self::OnlyElse(site.port),
+        }
+    }
+}
+
+/// What `written`, in an object of `namespace`, does; else why it is closed.
+pub(crate) fn action(
+    written: &HttpRoute,
+    namespace: &str,
+    ports: Ports,
+    view: &View<'_>,
+) -> Result<Action, Closed> {
+    if let Some(field) = not_honoured(written) {
+        let message = "is not honoured yet; the rule answers 500 until it is";
+        return Err(Closed::new(field, "not_honoured_yet", message));
+    }
+    let written: Vec<(&Destination, Option<i64>)> =
+        written.route.iter().map(|one| (&one.destination, one.weight)).collect();
+    let shares = shares(&written)?;
+    let targets = shares.into_iter().map(|(destination, weight)| {
+        let backend = wanted(destination, namespace, ports, view).name();
+        Target { backend, weight }
+    });
+    Ok(Action::Forward(targets.collect()))
+}
+
+/// The action that a rule has instead of destinations, if it is none that Weft
+/// honours.
+fn not_honoured(written: &HttpRoute) -> Option<&'static str> {
+    let fields = [
+        ("redirect", &written.redirect),
+        ("directResponse", &written.direct_response),
+        ("delegate", &written.delegate),
+    ];
+    fields.into_iter().find(|(_, value)| value.is_some()).map(|(field, _)| field)
+}
+
+/// The destinations that get a share: a single one gets all; among several, one
+/// without a weight gets nothing.
+pub(crate) fn shares<'a>(
+    written: &[(&'a Destination, Option<i64>)],
+) -> Result<Vec<(&'a Destination, u32)>, Closed> {
+    if let [(destination, _)] = written {
+        return Ok(vec![(*destination, 1)]);
+    }
+    let mut shares = Vec::new();
+    for (at, (destination, weight)) in written.iter().enumerate() {
+        let Ok(weight) = u32::try_from(weight.unwrap_or(0)) else {
+            let message = "is out of range; the rule answers 500";
+            return Err(Closed::new(format!("route[{at}].weight"), "invalid_weight", message));
+        };
+        if weight > 0 {
+            shares.push((*destination, weight));
+        }
+    }
+    if shares.is_empty() {
+        let message = match written.is_empty() {
+            true => "names no destination; the rule answers 500",
+            false => "gives no destination a weight; the rule answers 500",
+        };
+        return Err(Closed::new("route", "no_destination", message));
+    }
+    Ok(shares)
+}
+
+/// The backend that `destination`, in an object of `namespace`, means.
+pub(crate) fn wanted(
+    destination: &Destination,
+    namespace: &str,
+    ports: Ports,
+    view: &View<'_>,
+) -> Wanted {
+    let host = backends::aliased(&hosts::resolve(&destination.host, namespace), view);
+    let port = match (&destination.port, ports) {
+        (Some(port), _) if port.number != 0 => port.number,
+        (_, Ports::Dialled(port)) => port,
+        (_, Ports::OnlyElse(port)) => only_port(&host, view).unwrap_or(port),
+    };
+    let subset = destination.subset.clone().filter(|subset| !subset.is_empty());
+    Wanted { host, port, subset }
+}
+
+fn only_port(host: &str, view: &View<'_>) -> Option<u16> {
+    let service = view.service(&hosts::service_key(host)?)?;
+    let mut ports = endpoints::tcp_ports(service);
+    let first = ports.next()?.port;
+    ports.next().is_none().then_some(first)
+}

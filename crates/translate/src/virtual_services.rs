@@ -1,0 +1,96 @@
+//! Which virtual services speak for a host in the mesh.
+
+use std::collections::BTreeSet;
+
+use weft_api::virtual_service::VirtualService;
+
+use crate::{
+    Group, age::age, endpoints, hosts, mesh::Mesh, protocol::Spoken, view::View,
+    visibility::visible,
+};
+
+/// The name that stands for the sidecars among the gateways of a rule.
+pub(crate) const MESH: &str = "mesh";
+
+/// The port of hosts that belong to no service.
+const BEYOND: u16 = 80;
+
+/// Whether `service` speaks to the sidecars of `group`.
+pub(crate) fn for_mesh(service: &VirtualService, group: &Group, mesh: &Mesh) -> bool {
+    in_mesh(service) && seen(service, group, mesh)
+}
+
+/// Whether `service` speaks to sidecars at all.
+pub(crate) fn in_mesh(service: &VirtualService) -> bool {
+    let gateways = &service.spec.gateways;
+    gateways.is_empty() || gateways.iter().any(|name| name == MESH)
+}
+
+/// Whether clients of `group` see `service`.
+pub(crate) fn seen(service: &VirtualService, group: &Group, mesh: &Mesh) -> bool {
+    let default = &mesh.config.default_virtual_service_export_to;
+    visible(&service.spec.export_to, default, &service.metadata.namespace, &group.namespace)
+}
+
+/// The virtual services for the service called `host`, the one to use first:
+/// exact hosts before patterns, longer patterns before shorter, older first.
+pub(crate) fn of_host<'g>(
+    host: &str,
+    group: &Group,
+    mesh: &Mesh,
+    view: &View<'g>,
+) -> Vec<&'g VirtualService> {
+    let names = std::iter::once(host.to_owned()).chain(hosts::patterns(host));
+    names.flat_map(|name| exactly(&name, group, mesh, view)).collect()
+}
+
+/// The virtual services that name `host` itself, older first.
+pub(crate) fn exactly<'g>(
+    host: &str,
+    group: &Group,
+    mesh: &Mesh,
+    view: &View<'g>,
+) -> Vec<&'g VirtualService> {
+    let mut found = view.virtual_services(host);
+    found.retain(|service| for_mesh(service, group, mesh));
+    found.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
+    found
+}
+
+/// The hosts of `service` that stand for no service, so that the mesh knows them
+/// only from here.
+pub(crate) fn beyond_services(service: &VirtualService, view: &View<'_>) -> Vec<String> {
+    if !in_mesh(service) || service.spec.http.is_empty() {
+        return Vec::new();
+    }
+    let resolved = service.spec.hosts.iter();
+    let resolved = resolved.map(|host| hosts::resolve(host, &service.metadata.namespace));
+    resolved.filter(|host| is_beyond_services(host, view)).collect()
+}
+
+/// Whether `host` stands for no service. Patterns over the services' domain
+/// always stand for services.
+pub(crate) fn is_beyond_services(host: &str, view: &View<'_>) -> bool {
+    match host.strip_prefix('*') {
+        Some(suffix) => {
+            let domain = format!(".{}", hosts::SERVICES);
+            // Proxies look for patterns that begin with whole labels.
+            suffix.starts_with('.') && !domain.ends_with(suffix) && !suffix.ends_with(&domain)
+        }
+        None => hosts::service_key(host).is_none_or(|key| view.service(&key).is_none()),
+    }
+}
+
+/// The ports on which the hosts beyond services of `service` are served: the
+/// HTTP ports of the services that it names, 80 when there are none.
+pub(crate) fn ports_beyond_services(service: &VirtualService, view: &View<'_>) -> BTreeSet<u16> {
+    let named = service.spec.hosts.iter();
+    let named = named.map(|host| hosts::resolve(host, &service.metadata.namespace));
+    let services = named.filter_map(|host| view.service(&hosts::service_key(&host)?));
+    let ports: BTreeSet<u16> = services
+        .flat_map(endpoints::tcp_ports)
+        .filter(|port| Spoken::of(port).may_be_http())
+        .map(|port| port.port)
+        .collect();
+    if ports.is_empty() { BTreeSet::from([BEYOND]) } else { ports }
+}
