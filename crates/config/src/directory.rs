@@ -50,12 +50,8 @@ impl Directory {
     /// by its own name or under a wildcard.
     pub fn knows_host(&self, host: &str, port: u16) -> bool {
         self.hosts.contains(Fingerprint::of_host(host, port))
-            || wildcards(host).any(|name| {
-                let mut pattern = String::with_capacity(name.len() + 1);
-                pattern.push('*');
-                pattern.push_str(name);
-                self.hosts.contains(Fingerprint::of_host(&pattern, port))
-            })
+            || wildcards(host)
+                .any(|suffix| self.hosts.contains(Fingerprint::of_wildcard(suffix, port)))
     }
 }
 

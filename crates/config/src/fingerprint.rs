@@ -20,6 +20,16 @@ impl Fingerprint {
         Self(hasher.finish())
     }
 
+    /// Of the wildcard that is `*` followed by `suffix`, on `port`.
+    pub fn of_wildcard(suffix: &str, port: u16) -> Self {
+        let mut hasher = XxHash64::with_seed(0);
+        hasher.write(b"*");
+        hasher.write(suffix.as_bytes());
+        hasher.write(&[0]);
+        hasher.write(&port.to_be_bytes());
+        Self(hasher.finish())
+    }
+
     /// Of an address and port.
     pub fn of_address(address: SocketAddr) -> Self {
         let mut hasher = XxHash64::with_seed(1);

@@ -28,3 +28,6 @@ pub use route::{CompiledRoute, CompiledRule};
 pub use routing::{Forward, Routed};
 pub use table::{Rejected, Table, Unanswered};
 pub use weft_balance::{Dice, InFlight, Member};
+
+#[cfg(test)]
+mod tests;

@@ -134,3 +134,70 @@ pub fn reply(outcome: Outcome, verdict: Verdict) -> Option<Reply> {
     let reply = Reply::new(status, details);
     Some(Reply { body: Cow::Owned(body), flags: spent.and(flag), ..reply })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retries(on: &[RetryOn]) -> Retries {
+        Retries {
+            attempts: 2,
+            per_try_timeout: None,
+            on: on.to_vec(),
+            statuses: vec![503],
+            backoff: Duration::from_millis(25),
+            avoid_tried: true,
+        }
+    }
+
+    fn answered(status: u16, grpc: Option<u16>) -> Outcome {
+        Outcome::Answered { status, grpc }
+    }
+
+    #[track_caller]
+    fn check(on: &[RetryOn], outcome: Outcome, again: u32, expected: Verdict) {
+        assert_eq!(next(Some(&retries(on)), outcome, again), expected, "{on:?} {outcome:?}");
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_tried_again() {
+        let usual = [RetryOn::ConnectFailure, RetryOn::RefusedStream, RetryOn::Unavailable];
+        check(&usual, Outcome::Refused, 0, Verdict::Again);
+        check(&usual, Outcome::Reset, 0, Verdict::Keep);
+        check(&usual, answered(503, None), 0, Verdict::Keep);
+        check(&usual, answered(200, Some(14)), 0, Verdict::Again);
+        check(&[RetryOn::GatewayError], Outcome::PerTryTimeout, 0, Verdict::Again);
+        check(&[RetryOn::GatewayError], answered(500, None), 0, Verdict::Keep);
+        check(&[RetryOn::ServerError], answered(500, None), 0, Verdict::Again);
+        check(&[RetryOn::Statuses], answered(503, None), 0, Verdict::Again);
+    }
+
+    #[test]
+    fn the_last_try_says_that_none_is_left() {
+        check(&[RetryOn::ConnectFailure], Outcome::Refused, 2, Verdict::Spent);
+        let reply = reply(Outcome::Refused, Verdict::Spent).expect("no answer came");
+        assert_eq!(reply.flags.to_string(), "URX,UF");
+        assert_eq!(
+            reply.body,
+            "upstream connect error or disconnect/reset before headers. \
+             retried and the latest reset reason: remote connection failure"
+        );
+    }
+
+    #[test]
+    fn without_retries_nothing_is_tried_again() {
+        assert_eq!(next(None, Outcome::Refused, 0), Verdict::Keep);
+        assert_eq!(reply(answered(500, None), Verdict::Keep), None);
+    }
+
+    #[test]
+    fn pauses_grow_to_ten_times_the_first() {
+        let mut dice = Dice::new(3);
+        let longest = |again: u32, dice: &mut Dice| {
+            (0..200).map(|_| pause(&retries(&[]), again, dice)).max().expect("200 pauses")
+        };
+        assert!(longest(1, &mut dice) < Duration::from_millis(25));
+        let late = longest(30, &mut dice);
+        assert!(late > Duration::from_millis(200) && late < Duration::from_millis(250), "{late:?}");
+    }
+}

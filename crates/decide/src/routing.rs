@@ -79,7 +79,7 @@ impl Table {
         }
     }
 
-    fn led(&self, place: &Place, host: &Cow<'_, str>) -> Led<'_> {
+    fn led(&self, place: &Place, host: &str) -> Led<'_> {
         match place {
             Place::Listener(listener, port) => {
                 let server = self.listener(listener).and_then(|listener| listener.server(*port));

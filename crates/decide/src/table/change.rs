@@ -1,10 +1,6 @@
 //! From one table to the next.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use weft_config::{Action, Answer, Backend, Discovery, Entry, Interest, Listener, Resource, Route};
 
@@ -231,12 +227,11 @@ impl Table {
         }
         let routes = &self.routes;
         let route = |name: &str| routes.find(name).map(|route| &route.data);
-        let mut listeners: BTreeMap<_, _> = (*self.listeners).clone();
         for name in &stale.listeners {
-            if let Some(listener) = listeners.get_mut(name) {
-                let data = Arc::clone(&listener.data);
-                *listener = Arc::new(CompiledListener::new(data, route));
-            }
+            let Some(listener) = self.listeners.get(name) else { continue };
+            let data = Arc::clone(&listener.data);
+            let listener = Arc::new(CompiledListener::new(data, route));
+            Arc::make_mut(&mut self.listeners).insert(Arc::clone(name), listener);
         }
         for address in stale.servers {
             let Some(led) = self.addresses.find(&address).cloned() else { continue };
@@ -246,7 +241,6 @@ impl Table {
             let led = Arc::new(Led { answer, server: Some(Arc::new(server)) });
             self.addresses.set(address, Some(led));
         }
-        self.listeners = Arc::new(listeners);
     }
 }
 

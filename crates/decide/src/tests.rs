@@ -1,0 +1,325 @@
+//! Decisions as text: a world, and lines of `request -> outcome`.
+
+mod property;
+mod world;
+
+use std::sync::Arc;
+
+use world::{World, outcome};
+
+/// A world in text, then requests with what must come out. See [`World::parse`].
+#[track_caller]
+fn check(world: &str, cases: &str) {
+    let world = World::parse(world);
+    let mut wrong = String::new();
+    for case in cases.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (request, expected) = case.rsplit_once(" -> ").expect("a case has an arrow");
+        let got = outcome(&world.table, request);
+        if got != expected {
+            wrong.push_str(&format!("\n{request} -> {got}, not {expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+const DOCK: &str = "
+    listener out directory
+    directory dock:80 *.wild.example:80 lazy:80 | http 80 | 10.0.9.9:5000 10.0.9.8:5000
+    route dock dock,dock.harbor
+      path=/a -> v2
+      path^=/b method=PUT -> v2
+      path~/c[0-9]+ -> v2
+      -> v1
+    answer dock:80 dock
+    answer dock.harbor:80 dock
+    backend v1 one
+    backend v2 two
+    chunk one 10.0.0.1:1
+    chunk two 10.0.0.2:2
+";
+
+#[test]
+fn the_first_rule_that_matches_is_used() {
+    check(
+        DOCK,
+        "GET dock:80 /a?x -> v2
+         GET DOCK /ab -> v1
+         PUT dock.harbor /bc -> v2
+         GET dock /bc -> v1
+         GET dock /c12 -> v2
+         GET dock /c12/d -> v1",
+    );
+}
+
+#[test]
+fn what_the_directory_does_not_know_goes_outside_without_a_question() {
+    check(
+        DOCK,
+        "GET other.example / -> passthrough
+         GET dock. / -> passthrough
+         GET lazy / -> ask lazy:80
+         GET a.wild.example / -> ask a.wild.example:80",
+    );
+    check(&format!("{DOCK}\nsettings closed"), "GET other.example / -> 502 - direct_response");
+}
+
+#[test]
+fn an_answer_that_covers_a_wildcard_spares_questions_but_for_its_exceptions() {
+    let world =
+        format!("{DOCK}\nanswer a.wild.example:80 dock covers *.wild.example but b.wild.example");
+    check(
+        &world,
+        "GET a.wild.example / -> v1
+         GET zzz.wild.example /a -> v2
+         GET b.wild.example / -> ask b.wild.example:80",
+    );
+}
+
+#[test]
+fn connect_and_the_asterisk_have_no_route() {
+    check(
+        DOCK,
+        "OPTIONS dock * -> 404 NR route_not_found
+         CONNECT dock / -> 404 NR route_not_found",
+    );
+}
+
+const HEADERS: &str = "
+    listener in servers
+      server web 80 http r
+    route r *
+      header:x-a=1 header:x-b? -> both
+      without:x-c=1 header:x-d~[0-9]+ -> d
+      query:k=v -> query
+      query:e= -> empty
+      header::method=PUT -> put
+      header:host=web -> host
+      scheme=https -> https
+      anycase:path^=/UP -> upper
+    backend both
+    backend d
+    backend query
+    backend empty
+    backend put
+    backend host
+    backend https
+    backend upper
+";
+
+#[test]
+fn every_value_of_a_header_is_tried_and_names_are_lower_case() {
+    check(
+        HEADERS,
+        "GET x / X-A:2 x-a:1 x-b: -> both
+         GET x / x-a:1 -> 404 NR route_not_found
+         GET x / x-d:12 -> d
+         GET x / x-d:12 x-c:0 x-c:1 -> 404 NR route_not_found
+         GET x / x-d:12a -> 404 NR route_not_found",
+    );
+}
+
+#[test]
+fn the_first_value_of_a_parameter_counts_undecoded() {
+    check(
+        HEADERS,
+        "GET x /?k=v -> query
+         GET x /?k=w&k=v -> 404 NR route_not_found
+         GET x /?k=%76 -> 404 NR route_not_found
+         GET x /?a&e -> empty
+         GET x /?e=1 -> 404 NR route_not_found",
+    );
+}
+
+#[test]
+fn pseudo_headers_and_the_forwarded_scheme_are_what_they_name() {
+    check(
+        HEADERS,
+        "PUT x / -> put
+         GET web / -> host
+         GET web:80 / -> 404 NR route_not_found
+         GET x / x-forwarded-proto:https -> https
+         GET x /upper -> upper",
+    );
+}
+
+#[test]
+fn the_most_specific_host_of_a_server_is_used() {
+    check(
+        "listener gw servers
+           server web 80 http a b c d e
+         route e *
+           -> any
+         route d *.example
+           -> wide
+         route c *.a.example
+           -> narrow
+         route b x.a.example
+           -> exact
+         route a *y.a.example
+           -> odd
+         backend any
+         backend wide
+         backend narrow
+         backend exact
+         backend odd",
+        "GET x.a.example / -> exact
+         GET z.a.example / -> narrow
+         GET xy.a.example / -> odd
+         GET b.example / -> wide
+         GET example / -> any
+         GET  / -> any",
+    );
+}
+
+#[test]
+fn a_server_without_a_route_for_the_host_answers_404() {
+    check(
+        "listener gw servers
+           server web 80 http a
+         route a x.example
+           -> v1
+         backend v1",
+        "GET y.example / -> 404 NR route_not_found",
+    );
+}
+
+#[test]
+fn a_missing_or_closed_backend_answers_503_and_names_itself() {
+    check(
+        "listener in servers
+           server web 80 http r
+         route r *
+           path=/gone -> nobody
+           path=/closed -> shut
+           path=/none -> empty
+           path=/fixed -> respond 418
+         backend shut closed
+         backend empty",
+        "GET x /gone -> 503 NC cluster_not_found
+         GET x /closed -> 503 - closed_for_a_test
+         GET x /none -> empty
+         GET x /fixed -> 418 - direct_response",
+    );
+}
+
+#[test]
+fn connections_are_served_by_address_then_port_then_outside() {
+    let world = format!(
+        "{DOCK}
+         server 10.0.9.9:5000 tcp v1"
+    );
+    check(
+        &world,
+        "connect 10.0.9.9:5000 -> tcp v1
+         connect 10.0.9.8:5000 -> ask 10.0.9.8:5000
+         connect 1.2.3.4:80 -> http
+         connect 1.2.3.4:443 -> tcp PassthroughCluster",
+    );
+    let closed = format!("{world}\nsettings closed");
+    check(&closed, "connect 1.2.3.4:443 -> refuse UH no_healthy_upstream");
+}
+
+#[test]
+fn interests_lead_outside_where_there_is_nobody_to_ask() {
+    let mut world = World::parse(DOCK);
+    world.table = world.table.when_unanswered(crate::Unanswered::Outside);
+    assert_eq!(outcome(&world.table, "GET lazy /"), "passthrough");
+    assert_eq!(outcome(&world.table, "connect 10.0.9.8:5000"), "tcp PassthroughCluster");
+}
+
+#[test]
+fn a_bad_expression_is_rejected_by_name_and_the_previous_version_stays() {
+    let mut world = World::parse(DOCK);
+    let rejected = world.apply("route dock dock\n path~( -> v1");
+    assert_eq!(rejected.len(), 1);
+    assert_eq!(rejected[0].name, "route/dock");
+    assert!(rejected[0].reason.contains("regular expression"), "{}", rejected[0].reason);
+    assert_eq!(outcome(&world.table, "GET dock /a"), "v2");
+}
+
+#[test]
+fn a_bad_route_without_previous_version_is_closed_and_widens_nothing() {
+    let mut world = World::parse(
+        "listener gw servers
+           server web 80 http any narrow
+         route any *
+           -> v1
+         backend v1",
+    );
+    assert_eq!(world.apply("route narrow a.example\n path~( -> v1").len(), 1);
+    assert_eq!(outcome(&world.table, "GET a.example /"), "500 - route_rejected");
+    assert_eq!(outcome(&world.table, "GET b.example /"), "v1");
+}
+
+#[test]
+fn loads_survive_a_change_of_endpoints() {
+    let mut world = World::parse(DOCK);
+    let busy = world.table.backend("v1").unwrap().members()[0].begin();
+    world.apply("chunk one 10.0.0.1:1 10.0.0.3:3");
+    let members = world.table.backend("v1").unwrap().members().to_vec();
+    assert_eq!(members.iter().map(|member| member.busy()).collect::<Vec<_>>(), [1, 0]);
+    drop(busy);
+    assert_eq!(members[0].busy(), 0);
+}
+
+#[test]
+fn a_subset_has_the_endpoints_with_its_labels() {
+    let world = World::parse(
+        "backend whole all
+         backend part all version=v2
+         chunk all 10.0.0.1:1 10.0.0.2:2+version=v2",
+    );
+    let count = |name: &str| world.table.backend(name).unwrap().members().len();
+    assert_eq!((count("whole"), count("part")), (2, 1));
+}
+
+#[test]
+fn a_changed_endpoint_among_5000_hosts_is_in_force_within_a_millisecond() {
+    let hosts = 5_000;
+    let mut text = "listener out directory\n".to_owned();
+    for n in 0..hosts {
+        text.push_str(&format!(
+            "route r{n} h{n}\n -> b{n}\nanswer h{n}:80 r{n}\nbackend b{n} c{n}\nchunk c{n} 10.0.0.1:80\n"
+        ));
+    }
+    let mut world = World::parse(&text);
+    let change = world::changes("chunk c77 10.0.0.2:80");
+    let fastest = (0..50)
+        .map(|_| {
+            let before = std::time::Instant::now();
+            let (table, _) = world.table.with(change.iter().cloned());
+            let took = before.elapsed();
+            world.table = table;
+            took
+        })
+        .min();
+    let address = world.table.backend("b77").unwrap().members()[0].endpoint.address;
+    assert_eq!(address, "10.0.0.2:80".parse().unwrap());
+    assert!(fastest < Some(std::time::Duration::from_millis(1)), "{fastest:?}");
+}
+
+#[test]
+fn rules_say_why_they_did_not_match() {
+    let world = World::parse(DOCK);
+    let mut notes = Vec::new();
+    world::decide(&world.table, "GET dock /b", &mut notes);
+    let told: Vec<String> = notes
+        .iter()
+        .map(|note| format!("{}: {}: {}", note.origin.rule, note.verdict.as_str(), note.why))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "0: not matched: path `/b` is not `/a`",
+            "1: not matched: method `GET` is not `PUT`",
+            "2: not matched: path `/b` does not match `/c[0-9]+`",
+            "3: matched: no conditions",
+        ]
+    );
+}
+
+#[test]
+fn a_table_is_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: Arc<T>) {}
+    shared(Arc::new(crate::Table::new()));
+}
