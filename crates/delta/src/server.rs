@@ -50,8 +50,6 @@ pub struct Server {
     /// Interests of the first request that are not answered yet: until then
     /// nothing held counts as no longer needed.
     resuming: BTreeSet<Name>,
-    /// Whether the client may still run on what it held when it came.
-    stale: bool,
     flight: Option<Flight>,
     nonce: u64,
     revisions: BTreeSet<u64>,
@@ -64,8 +62,6 @@ struct Flight {
     nonce: String,
     names: Vec<Name>,
     revisions: BTreeSet<u64>,
-    /// Whether the client is up to date once it accepts.
-    refreshes: bool,
 }
 
 impl Server {
@@ -96,7 +92,6 @@ impl Server {
         if !first && !request.held.is_empty() {
             return Err(Violation::HeldTwice);
         }
-        self.stale |= !request.held.is_empty();
         self.due.extend(request.held.iter().map(|(name, _)| Arc::clone(name)));
         self.sent.extend(request.held);
         for name in request.subscribe {
@@ -174,16 +169,14 @@ impl Server {
             self.refused.remove(name);
         }
         let revisions = std::mem::take(&mut self.revisions);
-        let refreshes = self.resuming.is_empty();
         if response.resources.is_empty() && response.removed.is_empty() {
-            self.stale &= !refreshes;
             return None;
         }
         self.nonce += 1;
         response.nonce = self.nonce.to_string();
         let names = response.resources.iter().map(|resource| Arc::clone(&resource.name)).collect();
         let nonce = response.nonce.clone();
-        self.flight = Some(Flight { nonce, names, revisions, refreshes });
+        self.flight = Some(Flight { nonce, names, revisions });
         Some(response)
     }
 
@@ -203,12 +196,11 @@ impl Server {
         let flight =
             self.flight.as_ref().is_some_and(|flight| flight.revisions.contains(&revision));
         let refused = self.refused.values().any(|revisions| revisions.contains(&revision));
-        self.stale || flight || refused || self.revisions.contains(&revision)
+        flight || refused || self.revisions.contains(&revision)
     }
 
     fn acknowledge(&mut self, nonce: &str, refused: Vec<Refusal>) -> Option<Event> {
         let flight = self.flight.take_if(|flight| flight.nonce == nonce)?;
-        self.stale &= !flight.refreshes;
         for name in &flight.names {
             self.refused.remove(name);
         }

@@ -55,7 +55,6 @@ pub struct Entrance {
 }
 
 /// One stream that a client has opened.
-#[derive(Debug)]
 pub struct Call {
     /// The bearer token that came with it.
     pub token: Option<String>,
@@ -65,6 +64,13 @@ pub struct Call {
     pub requests: Requests,
     /// What is said to the client.
     pub responses: Responses,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The token is a secret.
+        f.debug_struct("Call").field("peer", &self.peer).finish_non_exhaustive()
+    }
 }
 
 /// Receives requests. Dropping it and [`Responses`] ends the stream.
@@ -115,14 +121,14 @@ pub enum End {
     Unavailable(String),
 }
 
-/// Accepts connections and sends their streams to `calls`, until `shutdown`
-/// turns true or is dropped.
+/// Accepts connections and sends their streams to `calls`, until `shutdown` is over.
 pub async fn serve(
     entrance: Entrance,
     limits: Limits,
     calls: mpsc::Sender<Call>,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: impl Future<Output = ()>,
 ) {
+    let mut shutdown = std::pin::pin!(shutdown);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let tls = entrance.tls.map(TlsAcceptor::from);
     let limits = Arc::new(limits);
@@ -131,7 +137,7 @@ pub async fn serve(
         let accepted = tokio::select! {
             accepted = accept(&entrance.socket, &slots) => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = shutdown.as_mut() => break,
         };
         let Some((tcp, peer, slot)) = accepted else { continue };
         let connection =

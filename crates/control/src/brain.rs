@@ -1,0 +1,365 @@
+//! The one task that owns the objects and the answers.
+//!
+//! It knows sessions as mailboxes and never waits for one.
+
+mod sessions;
+mod waiting;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
+};
+use weft_api::{Diagnostic, Key, Kind, Object};
+use weft_config::Interest;
+use weft_delta::{Answer, Name};
+use weft_process::shutdown::Stopping;
+
+use crate::{
+    Acknowledgement, Caller, Change,
+    answers::{Answers, SessionId},
+    gather::Gather,
+    ledger::Ledger,
+    metrics::Metrics,
+    shadow,
+};
+use sessions::Sessions;
+use waiting::Waiting;
+
+/// The revision of what a proxy is told that may run on something old: until
+/// it is in force, the proxy counts as behind every change.
+pub(crate) const RESUMED: u64 = 0;
+
+/// Offers that a session may leave unread before it is closed.
+const MAILBOX: usize = 1024;
+
+/// Changes that are looked at in one go.
+const BATCH: usize = 4096;
+
+/// What sessions and handles say to the brain.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A caller with a valid token wants a session.
+    Join(Join),
+    /// A session has new interests and has lost others.
+    Interests(Interests),
+    /// A session's proxy has these revisions in force.
+    InForce(SessionId, Vec<u64>),
+    /// A session has ended.
+    Leave(SessionId),
+    /// Somebody asks who has taken note of a change.
+    Acknowledged(Question),
+    /// Somebody asks who is connected.
+    Sessions(oneshot::Sender<Vec<SessionFacts>>),
+}
+
+/// The wish for a session.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) caller: Caller,
+    pub(crate) reply: oneshot::Sender<Joined>,
+}
+
+/// A session's end of it.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) session: SessionId,
+    pub(crate) mailbox: mpsc::Receiver<Offer>,
+}
+
+/// Answers for a session, as of a revision. When the mailbox closes, the pod is
+/// gone, or the session was too slow.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) revision: u64,
+    pub(crate) answers: Vec<(Name, Option<Answer>)>,
+}
+
+/// What a session is interested in from now on.
+#[derive(Debug)]
+pub(crate) struct Interests {
+    pub(crate) session: SessionId,
+    pub(crate) wanted: Vec<Interest>,
+    pub(crate) dropped: Vec<Interest>,
+    /// Whether the proxy holds something from an earlier stream.
+    pub(crate) resumed: bool,
+}
+
+/// Who has taken note of a version of an object?
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) key: Key,
+    pub(crate) version: String,
+    pub(crate) deadline: Instant,
+    pub(crate) reply: oneshot::Sender<Acknowledgement>,
+}
+
+/// What the debug page says of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionFacts {
+    pub(crate) pod: String,
+    pub(crate) interests: usize,
+    pub(crate) behind: usize,
+}
+
+/// Owns the objects and the answers.
+pub(crate) struct Brain {
+    answers: Answers,
+    ledger: Ledger,
+    sessions: Sessions,
+    waiting: Waiting,
+    gather: Gather,
+    gathered: Vec<Change>,
+    generation: u64,
+    metrics: Arc<Metrics>,
+    diagnostics: watch::Sender<Arc<Vec<Diagnostic>>>,
+    ready: watch::Sender<bool>,
+}
+
+/// What the brain is asked and told.
+pub(crate) struct Ears {
+    pub(crate) changes: mpsc::Receiver<Change>,
+    pub(crate) messages: mpsc::Receiver<Message>,
+    pub(crate) stopping: Stopping,
+}
+
+impl Brain {
+    /// A brain that knows nothing yet.
+    pub(crate) fn new(
+        metrics: Arc<Metrics>,
+        pod_patience: Duration,
+        diagnostics: watch::Sender<Arc<Vec<Diagnostic>>>,
+        ready: watch::Sender<bool>,
+    ) -> Self {
+        Self {
+            answers: Answers::default(),
+            ledger: Ledger::default(),
+            sessions: Sessions::new(pod_patience),
+            waiting: Waiting::default(),
+            gather: Gather::default(),
+            gathered: Vec::new(),
+            generation: RESUMED,
+            metrics,
+            diagnostics,
+            ready,
+        }
+    }
+
+    /// Works until told to stop, or until objects or questions have no source.
+    pub(crate) async fn run(mut self, mut ears: Ears, shadow_every: Duration) {
+        let mut changes = Vec::with_capacity(BATCH);
+        let mut shadow: Option<Shadow> = None;
+        let mut ticks = every(shadow_every);
+        // The first tick of an interval is at once.
+        ticks.tick().await;
+        loop {
+            let due = self.gather.due().map(Instant::from_std);
+            let deadline = self.deadline();
+            tokio::select! {
+                // Changes before questions: who asks after a change must be
+                // told as of that change.
+                biased;
+                () = ears.stopping.stopped() => break,
+                () = until(due) => self.work(),
+                count = ears.changes.recv_many(&mut changes, BATCH) => match count {
+                    0 => break,
+                    _ => self.take(changes.drain(..)),
+                },
+                message = ears.messages.recv() => match message {
+                    Some(message) => self.hear(message),
+                    None => break,
+                },
+                () = until(deadline) => self.expire(),
+                found = finished(&mut shadow) => {
+                    shadow = None;
+                    self.compare(found);
+                }
+                _ = ticks.tick(), if shadow.is_none() && *self.ready.borrow() => {
+                    let snapshot = self.answers.snapshot();
+                    shadow = Some(tokio::task::spawn_blocking(move || shadow::differences(snapshot)));
+                }
+            }
+        }
+    }
+
+    /// Takes changes in; they are worked on when that is due.
+    fn take(&mut self, changes: impl Iterator<Item = Change>) {
+        for change in changes {
+            if change == Change::Synced {
+                // What exists at the start is one change.
+                self.gathered.push(change);
+                self.work();
+                continue;
+            }
+            self.gathered.push(change);
+            if *self.ready.borrow() {
+                self.gather.came(Instant::now().into_std());
+            }
+        }
+        let now = Instant::now().into_std();
+        if self.gather.due().is_some_and(|due| due <= now) {
+            self.work();
+        }
+    }
+
+    /// Works on all changes gathered.
+    fn work(&mut self) {
+        let now = Instant::now();
+        self.gather.worked(now.into_std());
+        self.generation += 1;
+        let gathered = std::mem::take(&mut self.gathered);
+        self.metrics.changes.fetch_add(gathered.len() as u64, Relaxed);
+        let mut objects: Vec<(Key, Option<Object>)> = Vec::new();
+        let mut pods = BTreeSet::new();
+        for change in gathered {
+            let (key, object) = match change {
+                Change::Synced => {
+                    self.ready.send_replace(true);
+                    continue;
+                }
+                Change::Apply(object, version) => {
+                    let key = object.key();
+                    self.ledger.applied(&key, version, self.generation);
+                    (key, Some(*object))
+                }
+                Change::Delete(key, version) => {
+                    self.ledger.deleted(&key, version, self.generation);
+                    (key, None)
+                }
+            };
+            if key.kind == Kind::Pod {
+                pods.insert(key.clone());
+            }
+            objects.push((key, object));
+        }
+        let offered = self.answers.change(objects);
+        let mut told = self.sessions.offer(self.generation, offered);
+        told.extend(self.sessions.follow(&pods, self.generation, &mut self.answers));
+        self.ledger.worked(self.generation, now.into_std(), told.len());
+        if *self.ready.borrow() {
+            self.sessions.admit(&self.answers);
+        }
+        self.publish();
+        self.answer();
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Join(join) => {
+                self.sessions.park(join, Instant::now());
+                if *self.ready.borrow() {
+                    self.sessions.admit(&self.answers);
+                }
+            }
+            Message::Interests(interests) => {
+                self.sessions.interests(interests, self.generation, &mut self.answers);
+            }
+            Message::InForce(session, revisions) => {
+                let now = Instant::now().into_std();
+                for at in revisions.iter().filter_map(|revision| self.ledger.at(*revision)) {
+                    self.metrics.converged(now.saturating_duration_since(at));
+                }
+                self.sessions.in_force(session, &revisions);
+                self.answer();
+            }
+            Message::Leave(session) => {
+                self.sessions.leave(session, &mut self.answers);
+                self.answer();
+            }
+            Message::Acknowledged(question) => {
+                self.waiting.ask(question);
+                self.answer();
+            }
+            Message::Sessions(reply) => {
+                // The one who asked may have gone.
+                let _ = reply.send(self.sessions.facts());
+            }
+        }
+        self.count();
+    }
+
+    /// The next moment at which something has waited long enough.
+    fn deadline(&self) -> Option<Instant> {
+        [self.sessions.deadline(), self.waiting.deadline()].into_iter().flatten().min()
+    }
+
+    fn expire(&mut self) {
+        self.sessions.expire(Instant::now());
+        self.answer();
+    }
+
+    /// Answers the questions whose time has come.
+    fn answer(&mut self) {
+        self.sessions.bury(&mut self.answers);
+        self.waiting.answer(Instant::now(), &self.ledger, &self.sessions);
+    }
+
+    fn publish(&mut self) {
+        let found = self.answers.diagnostics();
+        self.diagnostics.send_if_modified(|current| {
+            let different = **current != found;
+            if different {
+                *current = Arc::new(found);
+            }
+            different
+        });
+        let of = |kind| self.answers.objects().filter(|(key, _)| key.kind == kind).count();
+        self.metrics.services.store(of(Kind::Service), Relaxed);
+        self.metrics.virtual_services.store(of(Kind::VirtualService), Relaxed);
+        self.count();
+    }
+
+    fn count(&self) {
+        self.metrics.proxies.store(self.sessions.len(), Relaxed);
+        self.metrics.answers.store(self.answers.len(), Relaxed);
+    }
+
+    /// Takes the result of a comparison with a rebuild.
+    fn compare(&mut self, differences: Vec<String>) {
+        self.metrics.shadow_runs.fetch_add(1, Relaxed);
+        if differences.is_empty() {
+            return;
+        }
+        self.metrics.shadow_differences.fetch_add(differences.len() as u64, Relaxed);
+        tracing::error!(
+            answers = differences.join(" "),
+            "incremental state differs from a rebuild, which replaces it; please report this"
+        );
+        self.generation += 1;
+        let offered = self.answers.rebuild();
+        let told = self.sessions.offer(self.generation, offered);
+        self.ledger.worked(self.generation, Instant::now().into_std(), told.len());
+        self.answer();
+    }
+}
+
+type Shadow = JoinHandle<Vec<String>>;
+
+/// Waits for the comparison that is running, if one is.
+async fn finished(shadow: &mut Option<Shadow>) -> Vec<String> {
+    match shadow {
+        Some(running) => running.await.unwrap_or_else(|error| vec![error.to_string()]),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

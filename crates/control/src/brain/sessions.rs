@@ -1,0 +1,255 @@
+//! Who is connected: pods, their interests, and what they have in force.
+//!
+//! A session exists only for a pod that is in the world with the same
+//! identifier as in the caller's token, and ends with it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::Instant};
+use weft_api::{Key, Kind, Object};
+use weft_config::Interest;
+use weft_translate::Client;
+
+use super::{Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts};
+use crate::answers::{Answers, Offered, SessionId};
+
+/// Sessions that one pod may have; a further one replaces its oldest.
+const PER_POD: usize = 4;
+
+/// Everyone who is connected, or waits to be.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    by_id: BTreeMap<SessionId, Session>,
+    parked: Vec<(Instant, Join)>,
+    /// Closed here, with interests still to be forgotten.
+    dead: Vec<Session>,
+    patience: Duration,
+    next: SessionId,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    pod: Key,
+    uid: String,
+    client: Client,
+    mailbox: mpsc::Sender<Offer>,
+    interests: BTreeSet<Interest>,
+    /// Revisions that were offered and are not in force.
+    outstanding: BTreeSet<u64>,
+}
+
+impl Sessions {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { by_id: BTreeMap::new(), parked: Vec::new(), dead: Vec::new(), patience, next: 1 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Lets a caller wait for its pod.
+    pub(super) fn park(&mut self, join: Join, now: Instant) {
+        self.parked.push((now + self.patience, join));
+    }
+
+    /// When the next caller has waited long enough.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.parked.iter().map(|(deadline, _)| *deadline).min()
+    }
+
+    /// Sends away the callers who have waited long enough.
+    pub(super) fn expire(&mut self, now: Instant) {
+        // Dropping the reply is the answer.
+        self.parked.retain(|(deadline, _)| *deadline > now);
+    }
+
+    /// Makes sessions for the callers whose pods are there.
+    pub(super) fn admit(&mut self, answers: &Answers) {
+        for (deadline, join) in std::mem::take(&mut self.parked) {
+            let key = Key::new(Kind::Pod, &join.caller.namespace, &join.caller.pod);
+            match answers.object(&key).map(|object| &**object) {
+                Some(Object::Pod(pod))
+                    if pod.metadata.uid.as_deref() == Some(join.caller.pod_uid.as_str()) =>
+                {
+                    self.open(key, Client::of_pod(pod), join);
+                }
+                _ if join.reply.is_closed() => {}
+                _ => self.parked.push((deadline, join)),
+            }
+        }
+    }
+
+    /// Offers answers; which sessions that concerns.
+    pub(super) fn offer(&mut self, revision: u64, offered: Vec<Offered>) -> BTreeSet<SessionId> {
+        let mut by_session: BTreeMap<SessionId, Vec<_>> = BTreeMap::new();
+        for Offered { session, interest, answer } in offered {
+            by_session.entry(session).or_default().push((interest, Some(answer)));
+        }
+        let told = by_session.keys().copied().collect();
+        for (session, answers) in by_session {
+            self.send(session, Offer { revision, answers });
+        }
+        told
+    }
+
+    /// Takes note of pods that have changed: those that are gone lose their
+    /// sessions, those with other facts get other answers.
+    pub(super) fn follow(
+        &mut self,
+        pods: &BTreeSet<Key>,
+        revision: u64,
+        answers: &mut Answers,
+    ) -> BTreeSet<SessionId> {
+        let mut told = BTreeSet::new();
+        let ids: Vec<SessionId> = self.by_id.keys().copied().collect();
+        for id in ids {
+            let Some(session) = self.by_id.get_mut(&id) else { continue };
+            if !pods.contains(&session.pod) {
+                continue;
+            }
+            let client = match answers.object(&session.pod).map(|object| &**object) {
+                Some(Object::Pod(pod)) if pod.metadata.uid.as_ref() == Some(&session.uid) => {
+                    Client::of_pod(pod)
+                }
+                _ => {
+                    self.close(id);
+                    continue;
+                }
+            };
+            if client == session.client {
+                continue;
+            }
+            let old = std::mem::replace(&mut session.client, client);
+            let mut changed = Vec::new();
+            for interest in &session.interests {
+                if old.class(interest) != session.client.class(interest) {
+                    let answer = answers.subscribe(id, &session.client, interest);
+                    answers.unsubscribe(id, &old, interest);
+                    changed.push((interest.to_string().into(), Some(answer)));
+                }
+            }
+            told.insert(id);
+            self.send(id, Offer { revision, answers: changed });
+        }
+        told
+    }
+
+    /// Takes note of what a session is interested in, and offers answers.
+    pub(super) fn interests(
+        &mut self,
+        interests: Interests,
+        generation: u64,
+        answers: &mut Answers,
+    ) {
+        let Interests { session: id, wanted, dropped, resumed } = interests;
+        let Some(session) = self.by_id.get_mut(&id) else { return };
+        for interest in dropped {
+            if session.interests.remove(&interest) {
+                answers.unsubscribe(id, &session.client, &interest);
+            }
+        }
+        let mut offered = Vec::new();
+        for interest in wanted {
+            let answer = answers.subscribe(id, &session.client, &interest);
+            offered.push((interest.to_string().into(), Some(answer)));
+            session.interests.insert(interest);
+        }
+        if !offered.is_empty() || resumed {
+            let revision = if resumed { RESUMED } else { generation };
+            self.send(id, Offer { revision, answers: offered });
+        }
+    }
+
+    /// A session's proxy has these revisions in force.
+    pub(super) fn in_force(&mut self, id: SessionId, revisions: &[u64]) {
+        if let Some(session) = self.by_id.get_mut(&id) {
+            for revision in revisions {
+                session.outstanding.remove(revision);
+            }
+        }
+    }
+
+    /// A session has ended.
+    pub(super) fn leave(&mut self, id: SessionId, answers: &mut Answers) {
+        self.close(id);
+        self.bury(answers);
+    }
+
+    /// Forgets what only closed sessions were interested in.
+    pub(super) fn bury(&mut self, answers: &mut Answers) {
+        for session in self.dead.drain(..) {
+            for interest in &session.interests {
+                answers.unsubscribe(session.id, &session.client, interest);
+            }
+        }
+    }
+
+    /// The pods that do not have all of `revisions` in force; sorted.
+    pub(super) fn behind(&self, revisions: &[u64]) -> Vec<String> {
+        let behind = self.by_id.values().filter(|session| {
+            let lacks = |revision: &u64| session.outstanding.contains(revision);
+            lacks(&RESUMED) || revisions.iter().any(lacks)
+        });
+        let mut pods: Vec<String> = behind.map(Session::pod_text).collect();
+        pods.sort();
+        pods.dedup();
+        pods
+    }
+
+    /// Everyone who is connected.
+    pub(super) fn facts(&self) -> Vec<SessionFacts> {
+        let facts = |session: &Session| SessionFacts {
+            pod: session.pod_text(),
+            interests: session.interests.len(),
+            behind: session.outstanding.len(),
+        };
+        self.by_id.values().map(facts).collect()
+    }
+
+    fn open(&mut self, pod: Key, client: Client, join: Join) {
+        let mut same = self.by_id.values().filter(|session| session.pod == pod);
+        let oldest = same.next().map(|session| session.id);
+        if let Some(oldest) = oldest.filter(|_| same.count() + 1 >= PER_POD) {
+            self.close(oldest);
+        }
+        let (sender, mailbox) = mpsc::channel(MAILBOX);
+        let id = self.next;
+        self.next += 1;
+        if join.reply.send(Joined { session: id, mailbox }).is_err() {
+            return;
+        }
+        let session = Session {
+            id,
+            pod,
+            uid: join.caller.pod_uid,
+            client,
+            mailbox: sender,
+            interests: BTreeSet::new(),
+            outstanding: BTreeSet::new(),
+        };
+        self.by_id.insert(id, session);
+    }
+
+    fn send(&mut self, id: SessionId, offer: Offer) {
+        let Some(session) = self.by_id.get_mut(&id) else { return };
+        session.outstanding.insert(offer.revision);
+        if session.mailbox.try_send(offer).is_err() {
+            tracing::warn!(pod = session.pod_text(), "a stream takes no more changes: closing it");
+            self.close(id);
+        }
+    }
+
+    fn close(&mut self, id: SessionId) {
+        self.dead.extend(self.by_id.remove(&id));
+    }
+}
+
+impl Session {
+    fn pod_text(&self) -> String {
+        format!("{}/{}", self.pod.namespace, self.pod.name)
+    }
+}

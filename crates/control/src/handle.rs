@@ -1,0 +1,71 @@
+//! How the program that started the control plane looks into it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout_at},
+};
+use weft_api::{Diagnostic, Key};
+
+use crate::{
+    Acknowledgement,
+    brain::{Message, Question, SessionFacts},
+};
+
+/// No question about a change waits longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Looks into a running control plane.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) brain: mpsc::Sender<Message>,
+    pub(crate) diagnostics: watch::Receiver<Arc<Vec<Diagnostic>>>,
+    pub(crate) ready: watch::Receiver<bool>,
+}
+
+impl Handle {
+    /// What is wrong with the objects as they are together; sorted.
+    pub fn diagnostics(&self) -> watch::Receiver<Arc<Vec<Diagnostic>>> {
+        self.diagnostics.clone()
+    }
+
+    /// Whether proxies are being answered: every object that existed at the
+    /// start has been told.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Waits until proxies are being answered; whether they ever are.
+    pub async fn ready(&mut self) -> bool {
+        self.ready.wait_for(|ready| *ready).await.is_ok()
+    }
+
+    /// Waits until every connected proxy that is interested in an answer that
+    /// `version` of `key` has changed says that it has that state, or a later
+    /// one, in force. After `wait`, says who is behind.
+    ///
+    /// A version that the control plane has not seen is waited for. An object
+    /// that changes no answer, or only answers that nobody is interested in, is
+    /// acknowledged as soon as it is seen.
+    pub async fn acknowledged(&self, key: &Key, version: &str, wait: Duration) -> Acknowledgement {
+        let deadline = Instant::now() + wait.min(LONGEST_WAIT);
+        let (reply, answer) = oneshot::channel();
+        let question = Question { key: key.clone(), version: version.to_owned(), deadline, reply };
+        if self.brain.send(Message::Acknowledged(question)).await.is_err() {
+            return Acknowledgement::default();
+        }
+        // The brain answers at the deadline; a little later it is gone.
+        let answer = timeout_at(deadline + Duration::from_secs(1), answer).await;
+        answer.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Who is connected, for the debug page.
+    pub(crate) async fn sessions(&self) -> Vec<SessionFacts> {
+        let (reply, answer) = oneshot::channel();
+        match self.brain.send(Message::Sessions(reply)).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+}

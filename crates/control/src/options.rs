@@ -1,0 +1,63 @@
+//! What the control plane is started with.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use weft_wire::server::Limits;
+
+use crate::Authenticate;
+
+/// What the control plane is started with.
+pub struct Options {
+    /// Where proxies connect.
+    pub xds: TcpListener,
+    /// How it is secured; [`tls::serving`](crate::tls::serving) makes one.
+    pub tls: Arc<ServerConfig>,
+    /// Where proxies connect in plain text; none unless asked for.
+    pub xds_plain: Option<TcpListener>,
+    /// Where metrics, readiness and debug pages are served.
+    pub monitoring: TcpListener,
+    /// Checks tokens.
+    pub authenticate: Arc<dyn Authenticate>,
+    /// The namespace whose accounts may see debug pages.
+    pub root_namespace: String,
+    /// What clients may cost.
+    pub limits: Limits,
+    /// How often the incremental state is compared with a rebuild.
+    pub shadow_every: Duration,
+    /// How long a proxy may be here before its pod is.
+    pub pod_patience: Duration,
+}
+
+impl Options {
+    /// The usual limits, TLS only.
+    pub fn new(
+        xds: TcpListener,
+        tls: Arc<ServerConfig>,
+        monitoring: TcpListener,
+        authenticate: Arc<dyn Authenticate>,
+    ) -> Self {
+        Self {
+            xds,
+            tls,
+            xds_plain: None,
+            monitoring,
+            authenticate,
+            root_namespace: "istio-system".to_owned(),
+            limits: Limits::default(),
+            shadow_every: Duration::from_secs(60),
+            pod_patience: Duration::from_secs(10),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("xds", &self.xds)
+            .field("xds_plain", &self.xds_plain)
+            .field("monitoring", &self.monitoring)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,85 @@
+//! Starts the tasks and ends them.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use weft_process::shutdown::Stopping;
+use weft_wire::{Call, server::Entrance};
+
+use crate::{
+    Change, Handle, Options,
+    brain::{Brain, Ears},
+    metrics::Metrics,
+    pages::Pages,
+    session::Service,
+};
+
+/// Messages on their way to the brain.
+const MESSAGES: usize = 1024;
+/// Streams that were accepted and are not looked at yet.
+const CALLS: usize = 256;
+
+/// The control plane: the returned future serves until `stopping`, or until
+/// `changes` has no more senders; the handle looks into it.
+pub fn run(
+    options: Options,
+    changes: mpsc::Receiver<Change>,
+    stopping: Stopping,
+) -> (Handle, impl Future<Output = ()> + Send) {
+    let (brain, messages) = mpsc::channel(MESSAGES);
+    let (publish, diagnostics) = watch::channel(Arc::default());
+    let (tell_ready, ready) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let handle = Handle { brain: brain.clone(), diagnostics, ready };
+    let thinking = Brain::new(Arc::clone(&metrics), options.pod_patience, publish, tell_ready)
+        .run(Ears { changes, messages, stopping: stopping.clone() }, options.shadow_every);
+    let service = Service {
+        authenticate: Arc::clone(&options.authenticate),
+        brain,
+        metrics: Arc::clone(&metrics),
+    };
+    let pages = Pages {
+        handle: handle.clone(),
+        metrics,
+        authenticate: Arc::clone(&options.authenticate),
+        root_namespace: options.root_namespace.clone(),
+    };
+    (handle, serve(options, service, pages, (Box::pin(thinking), stopping)))
+}
+
+async fn serve(
+    options: Options,
+    service: Service,
+    pages: Pages,
+    (thinking, stopping): (impl Future<Output = ()>, Stopping),
+) {
+    let (calls, mut incoming) = mpsc::channel::<Call>(CALLS);
+    let mut tasks = JoinSet::new();
+    let tls = Entrance { socket: options.xds, tls: Some(options.tls) };
+    let plain = options.xds_plain.map(|socket| Entrance { socket, tls: None });
+    for entrance in [Some(tls), plain].into_iter().flatten() {
+        let (limits, calls) = (options.limits.clone(), calls.clone());
+        let mut stopping = stopping.clone();
+        tasks.spawn(async move {
+            weft_wire::serve(entrance, limits, calls, async move { stopping.stopped().await })
+                .await;
+        });
+    }
+    tasks.spawn(pages.paths().serve(options.monitoring, stopping));
+    let mut streams = JoinSet::new();
+    let mut thinking = std::pin::pin!(thinking);
+    loop {
+        tokio::select! {
+            () = thinking.as_mut() => break,
+            Some(call) = incoming.recv() => {
+                streams.spawn(service.clone().serve(call));
+            }
+            Some(_) = streams.join_next(), if !streams.is_empty() => {}
+        }
+    }
+    streams.shutdown().await;
+    tasks.shutdown().await;
+}

@@ -1,0 +1,269 @@
+//! One proxy's stream.
+//!
+//! Who it is comes from its token, never from what it says. It drives the
+//! machine of [`weft_delta`] between the wire and the brain.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+use weft_config::Interest;
+use weft_delta::{Event, Name, Server};
+use weft_wire::{
+    Call, DeltaRequest,
+    server::{End, Responses},
+};
+
+use crate::{
+    Authenticate, Refused,
+    answers::SessionId,
+    brain::{Interests, Join, Joined, Message, Offer},
+    convert,
+    metrics::{Metrics, count},
+};
+
+/// How long checking a token may take.
+const AUTHENTICATION: Duration = Duration::from_secs(10);
+/// How long a proxy may take to say that a response is in force.
+const ACKNOWLEDGEMENT: Duration = Duration::from_secs(60);
+/// After this long a proxy has to come back, and show its token again.
+const AGE: Duration = Duration::from_secs(30 * 60);
+/// Interests a second that a stream may have in the long run.
+const PACE: u32 = 1000;
+/// Interests that it may have at once.
+const BURST: u32 = 4096;
+
+/// What every stream is served with.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) authenticate: Arc<dyn Authenticate>,
+    pub(crate) brain: mpsc::Sender<Message>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Service {
+    /// Serves one stream until it ends.
+    pub(crate) async fn serve(self, mut call: Call) {
+        let token = call.token.take();
+        let joined = match self.join(token).await {
+            Ok(joined) => joined,
+            Err(end) => return self.refuse(call.responses, end).await,
+        };
+        let session = joined.session;
+        let stream = Stream {
+            session,
+            server: Server::new(),
+            offered: BTreeSet::new(),
+            pod: joined.pod,
+            service: &self,
+        };
+        let end = stream.run(&mut call, joined.mailbox).await;
+        // The brain outlives sessions; without it there is nobody to tell.
+        let _ = self.brain.send(Message::Leave(session)).await;
+        if let Some(end) = end {
+            self.refuse(call.responses, end).await;
+        }
+    }
+
+    async fn join(&self, token: Option<String>) -> Result<Admitted, End> {
+        let token = token
+            .ok_or_else(|| End::Unauthenticated("a bearer token is needed, and only one".into()))?;
+        let who = timeout(AUTHENTICATION, self.authenticate.who(token)).await;
+        let caller = match who {
+            Ok(Ok(caller)) => caller,
+            Ok(Err(Refused::Invalid(why))) => return Err(End::Unauthenticated(why)),
+            Ok(Err(refused)) => return Err(End::Unavailable(refused.to_string())),
+            Err(_) => return Err(End::Unavailable("the token cannot be checked now".into())),
+        };
+        if caller.pod.is_empty() || caller.pod_uid.is_empty() {
+            let why = "the token is not bound to a pod; use a projected service-account token";
+            return Err(End::Forbidden(why.into()));
+        }
+        let pod = format!("{}/{}", caller.namespace, caller.pod);
+        let (reply, joined) = oneshot::channel();
+        let down = |_| End::Unavailable("the control plane is going down".into());
+        self.brain.send(Message::Join(Join { caller, reply })).await.map_err(down)?;
+        match joined.await {
+            Ok(Joined { session, mailbox }) => Ok(Admitted { session, mailbox, pod }),
+            Err(_) => Err(End::Unavailable(format!("pod {pod} is not known yet"))),
+        }
+    }
+
+    async fn refuse(&self, responses: Responses, end: End) {
+        count(&self.metrics.refused_streams);
+        tracing::debug!(?end, "ending a stream");
+        responses.end(end).await;
+    }
+}
+
+/// A stream whose pod is known.
+struct Admitted {
+    session: SessionId,
+    mailbox: mpsc::Receiver<Offer>,
+    pod: String,
+}
+
+/// A stream that is being served.
+struct Stream<'a> {
+    session: SessionId,
+    server: Server,
+    /// Revisions offered and not known to be in force.
+    offered: BTreeSet<u64>,
+    pod: String,
+    service: &'a Service,
+}
+
+impl Stream<'_> {
+    /// Runs until the client leaves (`None`) or is told to.
+    async fn run(mut self, call: &mut Call, mut mailbox: mpsc::Receiver<Offer>) -> Option<End> {
+        let born = Instant::now();
+        let mut patience: Option<Instant> = None;
+        let mut pace = Pace::new(born);
+        loop {
+            tokio::select! {
+                offer = mailbox.recv() => match offer {
+                    Some(offer) => self.take(offer, &mut mailbox),
+                    None => return Some(End::Forbidden(format!("pod {} is gone", self.pod))),
+                },
+                request = next(call, pace.ready()) => match request {
+                    Some(request) => {
+                        pace.spend(request.subscribe.len(), Instant::now());
+                        if let Err(end) = self.hear(request).await {
+                            return Some(end);
+                        }
+                    }
+                    None => return None,
+                },
+                () = until(patience) => {
+                    let why = "a response was not acknowledged in time";
+                    return Some(End::Unavailable(why.into()));
+                }
+                () = sleep_until(born + AGE) => {
+                    return Some(End::Unavailable("time to show the token again".into()));
+                }
+            }
+            if let Some(response) = self.server.response() {
+                count(&self.service.metrics.pushes);
+                let sending = call.responses.send(convert::response(response));
+                if !timeout(ACKNOWLEDGEMENT, sending).await.unwrap_or(false) {
+                    return None;
+                }
+                patience = Some(Instant::now() + ACKNOWLEDGEMENT);
+            } else if !self.server.in_flight() {
+                patience = None;
+            }
+            self.report().await;
+        }
+    }
+
+    /// Takes an offer and those that wait behind it.
+    fn take(&mut self, offer: Offer, mailbox: &mut mpsc::Receiver<Offer>) {
+        let mut next = Some(offer);
+        while let Some(Offer { revision, answers }) = next {
+            self.offered.insert(revision);
+            self.server.offer(answers, revision);
+            next = mailbox.try_recv().ok();
+        }
+    }
+
+    async fn hear(&mut self, message: DeltaRequest) -> Result<(), End> {
+        let request =
+            convert::request(message).map_err(|error| End::Violation(error.to_string()))?;
+        let resumed = !request.held.is_empty();
+        let events = self
+            .server
+            .request(request)
+            .map_err(|violation| End::Violation(violation.to_string()))?;
+        let (mut wanted, mut dropped) = (Vec::new(), Vec::new());
+        let mut unknown = Vec::new();
+        for event in events {
+            match event {
+                Event::Wanted(name) => match interest(&name) {
+                    Some(interest) => wanted.push(interest),
+                    None => unknown.push((name, None)),
+                },
+                Event::Dropped(name) => dropped.extend(interest(&name)),
+                Event::Accepted => {}
+                Event::Refused(refusals) => {
+                    count(&self.service.metrics.rejects);
+                    for refusal in refusals {
+                        tracing::warn!(
+                            pod = self.pod,
+                            resource = &*refusal.name,
+                            why = refusal.why,
+                            "a proxy cannot use a resource, and keeps the former one"
+                        );
+                    }
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            // There is no such thing in any state of the world.
+            self.server.offer(unknown, crate::brain::RESUMED);
+            self.offered.insert(crate::brain::RESUMED);
+        }
+        if wanted.is_empty() && dropped.is_empty() && !resumed {
+            return Ok(());
+        }
+        let interests = Interests { session: self.session, wanted, dropped, resumed };
+        let down = |_| End::Unavailable("the control plane is going down".into());
+        self.service.brain.send(Message::Interests(interests)).await.map_err(down)
+    }
+
+    /// Tells the brain what has come into force.
+    async fn report(&mut self) {
+        let server = &self.server;
+        let done: Vec<u64> =
+            self.offered.iter().copied().filter(|revision| !server.lacks(*revision)).collect();
+        if done.is_empty() {
+            return;
+        }
+        for revision in &done {
+            self.offered.remove(revision);
+        }
+        // Without a brain the mailbox is closed, which ends the stream.
+        let _ = self.service.brain.send(Message::InForce(self.session, done)).await;
+    }
+}
+
+/// The interest that `name` spells, if it does so in the one way there is.
+fn interest(name: &Name) -> Option<Interest> {
+    let interest: Interest = name.parse().ok()?;
+    (*interest.to_string() == **name).then_some(interest)
+}
+
+async fn next(call: &mut Call, ready: Instant) -> Option<DeltaRequest> {
+    sleep_until(ready).await;
+    call.requests.next().await
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Lets interests through at [`PACE`], with bursts of [`BURST`].
+struct Pace {
+    /// When everything spent so far has been earned.
+    earned: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { earned: now }
+    }
+
+    fn spend(&mut self, interests: usize, now: Instant) {
+        let cost = u32::try_from(interests).unwrap_or(u32::MAX).max(1);
+        self.earned = self.earned.max(now) + Duration::from_secs(1) / PACE * cost;
+    }
+
+    /// When the next request may be read.
+    fn ready(&self) -> Instant {
+        self.earned - Duration::from_secs(1) / PACE * BURST
+    }
+}
