@@ -1,0 +1,153 @@
+//! Golden cases: `tests/cases/NAME.yaml` is a world, `tests/cases/NAME.txt` asks
+//! and says what must be answered. `UPDATE=1` accepts what is answered.
+//!
+//! A line `? NAMESPACE/POD INTEREST` asks as the proxy of that pod,
+//! `? NAMESPACE/POD knows INTEREST` asks its directory, `? diagnostics` asks what
+//! is wrong.
+
+use std::{env, fs, path::Path};
+
+use weft_config::{Fingerprint, Interest, Resource};
+use weft_translate::Translator;
+
+use crate::{render, worlds};
+
+fn knows(translator: &mut Translator, pod: &str, interest: &Interest) -> String {
+    let client = worlds::client(translator, pod);
+    let own = translator.resolve(&client, &Interest::Own);
+    let directory = own.resources.iter().find_map(|piece| match &*piece.resource {
+        Resource::Directory(directory) => Some(directory),
+        _ => None,
+    });
+    let directory = directory.expect("a sidecar has a directory");
+    match interest {
+        Interest::Host(host, port) => {
+            let spelled = directory.hosts.contains(Fingerprint::of_host(host.as_str(), *port));
+            match (spelled, directory.knows_host(host.as_str(), *port)) {
+                (true, _) => "yes\n".to_owned(),
+                (false, true) => "under a pattern\n".to_owned(),
+                (false, false) => "no\n".to_owned(),
+            }
+        }
+        Interest::Address(address) => format!("{:?}\n", directory.decides(*address)),
+        Interest::Own => {
+            format!("http ports {:?}, ranges {:?}\n", directory.http_ports, directory.ranges)
+        }
+    }
+}
+
+fn ask(translator: &mut Translator, question: &str) -> String {
+    let words: Vec<&str> = question.split_whitespace().collect();
+    match words[..] {
+        ["diagnostics"] => {
+            let found = translator.diagnostics();
+            found.iter().map(|one| format!("{:?}: {one}\n", one.severity)).collect()
+        }
+        [pod, "knows", interest] => {
+            let interest = interest.parse().expect("an interest");
+            knows(translator, pod, &interest)
+        }
+        [pod, interest] => {
+            let interest: Interest = interest.parse().expect("an interest");
+            let client = worlds::client(translator, pod);
+            render::resolved(&translator.resolve(&client, &interest))
+        }
+        _ => panic!("`{question}` is no question"),
+    }
+}
+
+/// The text with every question answered anew.
+fn answered(world: &str, text: &str) -> String {
+    let mut translator = worlds::translator(worlds::objects(world));
+    let questions = text.lines().filter_map(|line| line.strip_prefix("? "));
+    let answers = questions.map(|question| {
+        let answer = ask(&mut translator, question);
+        format!("? {question}\n{answer}\n")
+    });
+    let text: String = answers.collect();
+    format!("{}\n", text.trim_end())
+}
+
+#[track_caller]
+fn check(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let world = fs::read_to_string(folder.join(format!("{name}.yaml"))).expect("a world");
+    let path = folder.join(format!("{name}.txt"));
+    let expected = fs::read_to_string(&path).expect("questions and answers");
+    let found = answered(&world, &expected);
+    if env::var_os("UPDATE").is_some() {
+        fs::write(&path, found).expect("the folder can be written");
+        return;
+    }
+    let differs = expected.lines().zip(found.lines()).position(|(one, other)| one != other);
+    let at = differs.unwrap_or_else(|| expected.lines().count().min(found.lines().count()));
+    let line = |text: &str| text.lines().nth(at).unwrap_or("(nothing)").to_owned();
+    assert!(
+        expected == found,
+        "{name}.txt:{}: expected\n  {}\nfound\n  {}",
+        at + 1,
+        line(&expected),
+        line(&found)
+    );
+}
+
+#[test]
+fn every_case_has_a_test() {
+    let source = include_str!("cases.rs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    for entry in fs::read_dir(folder).expect("the folder of cases") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        let name = name.split('.').next().unwrap_or_default().to_owned();
+        assert!(source.contains(&format!("check(\"{name}\")")), "{name} is not run");
+    }
+}
+
+#[test]
+fn services_need_no_virtual_service() {
+    check("services");
+}
+
+#[test]
+fn the_course_s_chain_goes_through_its_gateway() {
+    check("hello");
+}
+
+#[test]
+fn rules_are_decided_for_their_site() {
+    check("sites");
+}
+
+#[test]
+fn hosts_beyond_services_are_served_where_their_virtual_service_says() {
+    check("beyond");
+}
+
+#[test]
+fn destination_rules_count_by_namespace() {
+    check("precedence");
+}
+
+#[test]
+fn gateways_join_virtual_services_by_host() {
+    check("gateways");
+}
+
+#[test]
+fn what_cannot_be_honoured_is_closed_and_told() {
+    check("closed");
+}
+
+#[test]
+fn connections_are_routed_by_address() {
+    check("tcp");
+}
+
+#[test]
+fn visibility_is_part_of_the_class() {
+    check("exports");
+}
+
+#[test]
+fn the_mesh_s_settings_reach_every_proxy() {
+    check("settings");
+}

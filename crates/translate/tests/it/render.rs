@@ -1,0 +1,183 @@
+//! Answers as text that is short enough to be read.
+
+use std::fmt::{self, Write};
+
+use weft_config::{
+    Action, Backend, Conditions, Discovery, Endpoints, Entry, Listener, Resource, Route, Rule,
+    Scope, Server, Settings, TextMatch,
+};
+use weft_translate::Resolved;
+
+/// `resolved` as text.
+pub fn resolved(resolved: &Resolved) -> String {
+    let mut out = String::new();
+    write(&mut out, resolved).expect("writing to a text");
+    out
+}
+
+fn write(out: &mut String, resolved: &Resolved) -> fmt::Result {
+    match &resolved.answer.entry {
+        Entry::Own => writeln!(out, "own")?,
+        Entry::Route(name) => writeln!(out, "-> route {name}")?,
+        Entry::Server(one) => server(out, "->", one)?,
+        Entry::Outside => writeln!(out, "-> outside")?,
+    }
+    if let Some(covers) = &resolved.answer.covers {
+        let except: Vec<_> = covers.except.iter().map(ToString::to_string).collect();
+        writeln!(out, "covers {} except {}", covers.pattern, except.join(" "))?;
+    }
+    let names: Vec<&str> = resolved.resources.iter().map(|piece| &*piece.name).collect();
+    assert_eq!(names, resolved.answer.needs, "the pieces are what the answer needs");
+    for piece in &resolved.resources {
+        match &*piece.resource {
+            Resource::Listener(one) => listener(out, one)?,
+            Resource::Route(one) => route(out, one)?,
+            Resource::Backend(one) => backend(out, one)?,
+            Resource::Endpoints(one) => endpoints(out, one)?,
+            Resource::Settings(one) => settings(out, one)?,
+            Resource::Directory(_) => writeln!(out, "directory")?,
+            Resource::Answer(_) => panic!("an answer is no piece"),
+        }
+    }
+    Ok(())
+}
+
+fn settings(out: &mut String, settings: &Settings) -> fmt::Result {
+    let workload = &settings.workload;
+    write!(out, "settings {}/{} {:?}", workload.namespace, workload.name, settings.outside)?;
+    match &settings.access_log {
+        Some(log) => writeln!(out, " log {} {:?}", log.path, log.format),
+        None => writeln!(out),
+    }
+}
+
+fn listener(out: &mut String, listener: &Listener) -> fmt::Result {
+    writeln!(out, "listener {} {} {:?}", listener.name, listener.bind, listener.destination)?;
+    match &listener.scope {
+        Scope::Directory => writeln!(out, "  directory"),
+        Scope::Servers(servers) => servers.iter().try_for_each(|one| server(out, " ", one)),
+    }
+}
+
+fn server(out: &mut String, lead: &str, server: &Server) -> fmt::Result {
+    write!(out, "{lead} server {}", server.name)?;
+    match server.port {
+        Some(port) => write!(out, " port {port}")?,
+        None => write!(out, " any port")?,
+    }
+    write!(out, " {:?}", server.protocol)?;
+    if server.edge {
+        write!(out, " edge")?;
+    }
+    if !server.routes.is_empty() {
+        write!(out, " routes {}", server.routes.join(" "))?;
+    }
+    if let Some(tcp) = &server.tcp {
+        let backends: Vec<_> =
+            tcp.backends.iter().map(|(name, weight)| format!("{name}*{weight}")).collect();
+        write!(out, " tcp {} by {}", backends.join(" "), origin(&tcp.origin))?;
+    }
+    writeln!(out)
+}
+
+fn route(out: &mut String, route: &Route) -> fmt::Result {
+    let hosts: Vec<_> = route.hosts.iter().map(ToString::to_string).collect();
+    writeln!(out, "route {} for {}", route.name, hosts.join(" "))?;
+    route.rules.iter().try_for_each(|one| rule(out, one))
+}
+
+fn rule(out: &mut String, rule: &Rule) -> fmt::Result {
+    write!(out, "  {}", origin(&rule.origin))?;
+    if let Some(name) = &rule.name {
+        write!(out, " ({name})")?;
+    }
+    conditions(out, &rule.conditions)?;
+    match &rule.action {
+        Action::Forward(targets) => {
+            let targets: Vec<_> =
+                targets.iter().map(|one| format!("{}*{}", one.backend, one.weight)).collect();
+            write!(out, " => {}", targets.join(" "))?;
+        }
+        Action::Respond { status, details, .. } => write!(out, " => {status} {details}")?,
+        Action::Passthrough => write!(out, " => passthrough")?,
+    }
+    if let Some(timeout) = rule.timeout {
+        write!(out, " within {timeout:?}")?;
+    }
+    if let Some(retries) = &rule.retries {
+        let on = serde_json::to_string(&retries.on).expect("words");
+        write!(out, " retry {} on {}", retries.attempts, on.replace(['[', ']', '"'], ""))?;
+        if let Some(each) = retries.per_try_timeout {
+            write!(out, " each {each:?}")?;
+        }
+    }
+    writeln!(out)
+}
+
+fn conditions(out: &mut String, conditions: &Conditions) -> fmt::Result {
+    let mut one = |what: &str, found: &TextMatch| match found {
+        TextMatch::Exact(text) => write!(out, " {what}={text}"),
+        TextMatch::Prefix(text) => write!(out, " {what}={text}.."),
+        TextMatch::Regex(text) => write!(out, " {what}~{text}"),
+        TextMatch::Present => write!(out, " {what}"),
+    };
+    let fields = [
+        ("path", &conditions.path),
+        ("method", &conditions.method),
+        ("scheme", &conditions.scheme),
+        ("authority", &conditions.authority),
+    ];
+    for (what, found) in fields {
+        found.iter().try_for_each(|found| one(what, found))?;
+    }
+    let lists =
+        [("", &conditions.headers), ("!", &conditions.without_headers), ("?", &conditions.query)];
+    for (lead, list) in lists {
+        list.iter().try_for_each(|(name, found)| one(&format!("{lead}{name}"), found))?;
+    }
+    if conditions.ignore_path_case {
+        write!(out, " ignoring case")?;
+    }
+    Ok(())
+}
+
+fn backend(out: &mut String, backend: &Backend) -> fmt::Result {
+    write!(out, "backend {}", backend.name)?;
+    if let Some(subset) = &backend.subset {
+        write!(out, " {:?}", subset.labels)?;
+    }
+    match &backend.discovery {
+        Discovery::Endpoints(names) => write!(out, " at {}", names.join(" "))?,
+        Discovery::Original => write!(out, " at the original address")?,
+        Discovery::Fixed(address) => write!(out, " at {address}")?,
+        Discovery::Dns { host, port } => write!(out, " at dns {host}:{port}")?,
+    }
+    write!(out, " {:?} {:?}", backend.upstream, backend.load_balancer)?;
+    if let Some(closed) = &backend.closed {
+        write!(out, " closed: {closed}")?;
+    }
+    writeln!(out, " by {}", origin(&backend.origin))
+}
+
+fn endpoints(out: &mut String, chunk: &Endpoints) -> fmt::Result {
+    writeln!(out, "endpoints {}", chunk.name)?;
+    for endpoint in &chunk.endpoints {
+        write!(out, "  {}", endpoint.address)?;
+        for (name, value) in &endpoint.labels {
+            write!(out, " {name}={value}")?;
+        }
+        if let Some(workload) = &endpoint.workload {
+            write!(out, " {}/{}", workload.namespace, workload.name)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn origin(origin: &weft_config::Origin) -> String {
+    match (origin.object.as_str(), origin.rule.as_str()) {
+        ("", _) => "nobody".to_owned(),
+        (object, "") => object.to_owned(),
+        (object, rule) => format!("{object} {rule}"),
+    }
+}

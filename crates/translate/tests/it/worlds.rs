@@ -1,0 +1,34 @@
+//! Worlds from YAML, and clients in them.
+
+use weft_api::{Key, Kind, Object};
+use weft_translate::{Client, Translator};
+
+/// The objects in `text`.
+pub fn objects(text: &str) -> Vec<Object> {
+    let mut objects = Vec::new();
+    for document in weft_manifest::read("world.yaml", text) {
+        assert!(document.problems.is_empty(), "{:?}", document.problems);
+        let value = document.value.expect("a document without problems has a value");
+        let checked = weft_api::check(&value);
+        let object = checked.object.unwrap_or_else(|| panic!("not an object: {value}"));
+        objects.push(object);
+    }
+    objects
+}
+
+/// A translator that has taken in `objects`.
+pub fn translator(objects: impl IntoIterator<Item = Object>) -> Translator {
+    let mut translator = Translator::new();
+    translator.change(objects.into_iter().map(|object| (object.key(), Some(object))));
+    translator
+}
+
+/// The proxy of a pod, given as `namespace/name`.
+pub fn client(translator: &Translator, pod: &str) -> Client {
+    let (namespace, name) = pod.split_once('/').expect("a pod is namespace/name");
+    let key = Key::new(Kind::Pod, namespace, name);
+    match translator.object(&key).map(|object| &**object) {
+        Some(Object::Pod(pod)) => Client::of_pod(pod),
+        _ => panic!("there is no {key}"),
+    }
+}
