@@ -1,0 +1,4 @@
+//! Both ends of the stream, driven by hand.
+
+mod link;
+mod script;

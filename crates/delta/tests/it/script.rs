@@ -1,0 +1,320 @@
+//! A client and a server on a link that loses nothing, as a script.
+//!
+//! `NAME@VERSION` is a resource. `offer` names the answer, then its pieces. A
+//! line that begins with `>` is the next response, once everything on the way
+//! has arrived; `quiet` says that there is none.
+
+use std::sync::Arc;
+
+use weft_delta::{Answer, Client, Event, Refusal, Request, Resource, Response, Server, Violation};
+
+struct Link {
+    client: Client,
+    server: Server,
+    revision: u64,
+    refuse: Vec<String>,
+    said: Vec<String>,
+}
+
+#[track_caller]
+fn check(script: &str) {
+    let mut link = Link {
+        client: Client::new(),
+        server: Server::new(),
+        revision: 0,
+        refuse: Vec::new(),
+        said: Vec::new(),
+    };
+    link.connect();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match verb {
+            ">" => {
+                link.settle();
+                let said = (!link.said.is_empty()).then(|| link.said.remove(0));
+                assert_eq!(said.as_deref(), Some(rest), "{line}");
+            }
+            "quiet" => {
+                link.settle();
+                assert_eq!(link.said, Vec::<String>::new(), "{line}");
+            }
+            "held" => {
+                link.settle();
+                assert_eq!(link.held(), rest, "{line}");
+            }
+            "lacks" => assert!(link.server.lacks(rest.parse().unwrap()), "{line}"),
+            "has" => assert!(!link.server.lacks(rest.parse().unwrap()), "{line}"),
+            _ => link.act(verb, rest),
+        }
+    }
+}
+
+impl Link {
+    fn act(&mut self, verb: &str, rest: &str) {
+        match verb {
+            "want" => drop(self.client.want(rest)),
+            "drop" => self.client.drop_interest(rest),
+            "refuse" => self.refuse.push(rest.to_owned()),
+            "reconnect" => {
+                self.client.disconnected();
+                self.server = Server::new();
+                self.connect();
+            }
+            "offer" => {
+                self.revision += 1;
+                let all: Vec<Resource> = rest.split(' ').map(resource).collect();
+                let (answer, pieces) = all.split_first().unwrap();
+                let name = Arc::clone(&answer.name);
+                let answer = Answer { resource: answer.clone(), pieces: pieces.into() };
+                self.tell();
+                self.server.offer([(name, Some(answer))], self.revision);
+            }
+            "absent" => {
+                self.tell();
+                self.server.offer([(rest.into(), None)], self.revision);
+            }
+            _ => panic!("no such verb: {verb}"),
+        }
+    }
+
+    fn connect(&mut self) {
+        let request = self.client.connected();
+        self.server.request(request).unwrap();
+    }
+
+    fn tell(&mut self) {
+        if let Some(request) = self.client.request() {
+            self.server.request(request).unwrap();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.tell();
+        while let Some(response) = self.server.response() {
+            self.said.push(text(&response));
+            let update = self.client.received(response).unwrap();
+            let names = update.changed.iter().map(|resource| &resource.name);
+            let refused: Vec<Refusal> = names
+                .filter(|name| self.refuse.iter().any(|refuse| **refuse == ***name))
+                .map(|name| Refusal { name: Arc::clone(name), why: "bad".into() })
+                .collect();
+            let request = self.client.refused(&update.nonce, refused.clone()).unwrap();
+            let expected =
+                if refused.is_empty() { Event::Accepted } else { Event::Refused(refused) };
+            assert_eq!(self.server.request(request).unwrap(), [expected]);
+        }
+    }
+
+    fn held(&self) -> String {
+        let mut held: Vec<String> =
+            self.client.held().map(|(name, version)| format!("{name}@{version}")).collect();
+        held.sort();
+        held.join(" ")
+    }
+}
+
+fn resource(text: &str) -> Resource {
+    let (name, version) = text.split_once('@').unwrap();
+    let version = version.parse().unwrap();
+    Resource { name: name.into(), version, body: text.as_bytes().into() }
+}
+
+fn text(response: &Response) -> String {
+    let new = response.resources.iter().map(|one| format!("+{}@{}", one.name, one.version));
+    let gone = response.removed.iter().map(|name| format!("-{name}"));
+    new.chain(gone).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn an_answer_brings_its_pieces_and_then_only_what_changes() {
+    check(
+        "want a
+         offer a@1 p@1 q@1
+         > +a@1 +p@1 +q@1
+         offer a@1 p@2 q@1
+         > +p@2
+         offer a@1 p@2 q@1
+         quiet
+         offer a@2 q@1
+         > +a@2 -p
+         held a@2 q@1",
+    );
+}
+
+#[test]
+fn what_two_answers_need_comes_once_and_goes_with_the_last() {
+    check(
+        "want a
+         want b
+         offer a@1 p@1
+         offer b@1 p@1
+         > +a@1 +b@1 +p@1
+         drop a
+         > -a
+         drop b
+         > -b -p",
+    );
+}
+
+#[test]
+fn changes_while_a_response_is_in_flight_become_one() {
+    check(
+        "want a
+         offer a@1 p@1
+         offer a@1 p@2
+         offer a@2 p@3
+         > +a@2 +p@3
+         quiet",
+    );
+}
+
+#[test]
+fn a_new_stream_brings_only_what_has_changed_meanwhile() {
+    check(
+        "want a
+         want b
+         offer a@1 p@1 q@1
+         offer b@1 q@1
+         > +a@1 +b@1 +p@1 +q@1
+         reconnect
+         offer a@1 p@2
+         > +p@2
+         offer b@2
+         > +b@2 -q",
+    );
+}
+
+#[test]
+fn nothing_held_goes_before_every_interest_of_a_new_stream_is_answered() {
+    check(
+        "want a
+         want b
+         offer a@1 p@1
+         offer b@1 q@1
+         > +a@1 +b@1 +p@1 +q@1
+         reconnect
+         offer a@2
+         > +a@2
+         held a@2 b@1 p@1 q@1
+         offer b@1 q@1
+         > -p",
+    );
+}
+
+#[test]
+fn what_was_refused_stays_as_it_was_and_is_not_sent_again() {
+    check(
+        "want a
+         offer a@1 p@1
+         > +a@1 +p@1
+         refuse p
+         offer a@2 p@2
+         > +a@2 +p@2
+         held a@2 p@1
+         lacks 2
+         offer a@2 p@2
+         quiet",
+    );
+}
+
+#[test]
+fn a_new_stream_offers_again_what_was_refused() {
+    check(
+        "want a
+         refuse p
+         offer a@1 p@1
+         > +a@1 +p@1
+         held a@1
+         reconnect
+         offer a@1 p@1
+         > +p@1",
+    );
+}
+
+#[test]
+fn an_interest_without_answer_is_told() {
+    check(
+        "want a
+         absent a
+         > -a
+         offer a@1
+         > +a@1
+         absent a
+         > -a
+         offer a@1
+         > +a@1",
+    );
+}
+
+#[test]
+fn an_interest_given_up_and_taken_up_again_is_up_to_date() {
+    check(
+        "want a
+         offer a@1 p@1
+         > +a@1 +p@1
+         drop a
+         want a
+         offer a@2 p@1
+         > +a@2
+         drop a
+         > -a -p
+         want a
+         offer a@2 p@1
+         > +a@2 +p@1",
+    );
+}
+
+#[test]
+fn a_revision_is_lacking_until_it_is_in_force() {
+    check(
+        "want a
+         offer a@1 p@1
+         lacks 1
+         > +a@1 +p@1
+         has 1
+         offer a@1 p@1
+         quiet
+         has 2",
+    );
+}
+
+#[test]
+fn the_least_recently_used_interest_goes_first_and_self_never() {
+    let mut client = Client::new();
+    client.want_always("self");
+    client.connected();
+    let names: Vec<String> = (0..weft_delta::INTEREST_LIMIT).map(|n| format!("h{n}:80")).collect();
+    for name in &names[..names.len() - 1] {
+        client.want(name);
+    }
+    client.want(&names[0]);
+    client.request();
+    client.want(&names[names.len() - 1]);
+    let request = client.request().unwrap();
+    assert_eq!(request.unsubscribe, [Arc::from("h1:80")]);
+    assert_eq!(client.interests().count(), weft_delta::INTEREST_LIMIT);
+    assert!(client.interests().any(|name| &**name == "self"));
+}
+
+#[test]
+fn a_server_refuses_what_has_no_bound() {
+    let many = (0..=weft_delta::INTEREST_LIMIT).map(|n| n.to_string().into()).collect();
+    let request = Request { subscribe: many, ..Request::default() };
+    let expected = Violation::TooManyInterests(weft_delta::INTEREST_LIMIT);
+    assert_eq!(Server::new().request(request), Err(expected));
+    let long: Arc<str> = "a".repeat(weft_delta::NAME_LIMIT + 1).into();
+    let request = Request { subscribe: vec![long], ..Request::default() };
+    assert_eq!(Server::new().request(request), Err(Violation::LongName(1025)));
+}
+
+#[test]
+fn a_client_refuses_a_response_before_the_last_was_acknowledged() {
+    let mut client = Client::new();
+    client.connected();
+    let response = |nonce: &str| Response { nonce: nonce.into(), ..Response::default() };
+    client.received(response("1")).unwrap();
+    assert_eq!(client.received(response("2")), Err(Violation::TooEarly("2".into())));
+    assert_eq!(Client::new().received(response("")), Err(Violation::NoNonce));
+    let twice = Response { removed: vec!["a".into(), "a".into()], ..response("1") };
+    assert_eq!(Client::new().received(twice), Err(Violation::Repeated("a".into())));
+}
