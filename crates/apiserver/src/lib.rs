@@ -4,14 +4,29 @@
 //! admission webhooks, and runs the controllers' steps. What runs pods is behind
 //! the port [`Node`]; that there is a mesh is known to nobody here.
 
+mod access;
+mod admission;
 mod authority;
+mod bootstrap;
+mod controllers;
 mod defaults;
+mod discovery;
+mod media;
 mod node;
+mod openapi;
+mod patch;
+mod query;
 mod registry;
 mod resource;
+mod schema;
+mod selector;
+mod server;
 mod status;
 mod store;
+mod table;
+mod target;
 mod validate;
+mod writer;
 
 pub use authority::{AUDIENCE, Authority, AuthorityError, Claims, MASTERS, TokenRequest};
 pub use node::{
@@ -19,6 +34,7 @@ pub use node::{
 };
 pub use registry::Registry;
 pub use resource::{Custom, Origin, Resource};
+pub use server::Server;
 pub use status::{Cause, Status};
 pub use store::{
     Change, Deleted, Deletion, Event, List, Mode, Part, Propagation, Store, Watch, timestamp,

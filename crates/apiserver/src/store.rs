@@ -24,7 +24,7 @@ use weft_controllers::object;
 
 use crate::{defaults, registry::Registry, resource::Resource, status::Status};
 use addresses::Addresses;
-pub use metadata::timestamp;
+pub use metadata::{suffix, timestamp, uid};
 pub use watch::{Change, Event, Watch};
 
 /// Changes that are kept for watchers.

@@ -2,8 +2,19 @@
 //!
 //! Nothing here knows the mesh, a process, a clock or a source of randomness;
 //! time and random names are arguments. Who runs the steps, and when, is the
-//! API server's affair.
+//! API server's affair; `expand` makes the same objects from files alone.
 
 pub mod addresses;
+pub mod deployment;
+pub mod expand;
+pub mod garbage;
+pub mod namespace;
 pub mod object;
+pub mod replica_set;
 pub mod selector;
+pub mod service;
+mod template;
+mod time;
+mod write;
+
+pub use write::Write;

@@ -67,7 +67,8 @@ pub fn identify(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-fn uid() -> String {
+/// A random identity.
+pub fn uid() -> String {
     let mut bytes = fastrand::u128(..);
     // RFC 9562, section 5.4: version 4, variant 10.
     bytes = bytes & !(0xf << 76) | (0x4 << 76);

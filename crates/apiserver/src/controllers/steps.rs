@@ -1,0 +1,188 @@
+//! One step for one object: read what it needs, let the pure step decide, write.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::Value;
+use weft_controllers::{Write, deployment, garbage, namespace, object, replica_set, service};
+
+use super::{Key, Tools, Work};
+use crate::{
+    access::User,
+    patch::Validation,
+    resource::Resource,
+    status::Status,
+    store::{Deletion, Mode, Part, suffix, timestamp},
+    writer::Author,
+};
+
+/// Takes the step that a piece of work asks for.
+pub async fn take(tools: &Tools, work: &Work) -> Result<(), Status> {
+    let writes = match work {
+        Work::Deployment(namespace, name) => {
+            let Some(found) = find(tools, ("apps", "deployments"), namespace, name) else {
+                return Ok(());
+            };
+            let sets = all(tools, ("apps", "replicasets"), namespace);
+            deployment::step(&found, &views(&sets), &timestamp())
+        }
+        Work::ReplicaSet(namespace, name) => {
+            let Some(found) = find(tools, ("apps", "replicasets"), namespace, name) else {
+                return Ok(());
+            };
+            let pods = all(tools, ("", "pods"), namespace);
+            replica_set::step(&found, &views(&pods), &timestamp(), &mut suffix)
+        }
+        Work::Service(namespace, name) => {
+            let Some(found) = find(tools, ("", "services"), namespace, name) else {
+                return Ok(());
+            };
+            let pods = all(tools, ("", "pods"), namespace);
+            let slices = all(tools, ("discovery.k8s.io", "endpointslices"), namespace);
+            service::step(&found, &views(&pods), &views(&slices))
+        }
+        Work::Namespace(name) => of_namespace(tools, name),
+        Work::Place(namespace, name) => placed(tools, namespace, name).into_iter().collect(),
+        Work::Owned(key) => owned(tools, key).into_iter().collect(),
+        Work::Waiting(key) => waiting(tools, key),
+    };
+    carry_out(tools, writes).await
+}
+
+/// All writes are tried; the first refusal is told.
+async fn carry_out(tools: &Tools, writes: Vec<Write>) -> Result<(), Status> {
+    let mut outcome = Ok(());
+    for write in writes {
+        let done = perform(tools, write).await;
+        if outcome.is_ok() {
+            outcome = done;
+        }
+    }
+    outcome
+}
+
+async fn perform(tools: &Tools, write: Write) -> Result<(), Status> {
+    let author = Author {
+        user: User::controllers(),
+        manager: "kube-controller-manager".to_owned(),
+        mode: Mode::Commit,
+        validation: Validation::Ignore,
+    };
+    let (Write::Create(object)
+    | Write::Update(object)
+    | Write::Status(object)
+    | Write::Delete(object)
+    | Write::Finalize(object)) = &write;
+    let resource = resource_of(tools, object)?;
+    match write {
+        Write::Create(object) => tools.writer.create(&author, &resource, object).await.map(drop),
+        Write::Update(object) => {
+            tools.writer.update(&author, &resource, object, Part::Main).await.map(drop)
+        }
+        // A status is the controller's alone: it replaces whatever is there.
+        Write::Status(mut object) => {
+            object["metadata"]["resourceVersion"] = Value::Null;
+            gone_is_fine(tools.store.update_status(&resource, object).map(drop))
+        }
+        Write::Finalize(mut object) => {
+            object["metadata"]["resourceVersion"] = Value::Null;
+            let done = tools.store.update_as(&resource, object, Part::Finalizers, Mode::Commit);
+            gone_is_fine(done.map(drop))
+        }
+        Write::Delete(object) => {
+            let deletion =
+                Deletion { uid: Some(object::uid(&object).to_owned()), ..Deletion::default() };
+            let place = (object::namespace(&object), object::name(&object));
+            gone_is_fine(tools.writer.delete(&author, &resource, place, &deletion).await.map(drop))
+        }
+    }
+}
+
+fn gone_is_fine(done: Result<(), Status>) -> Result<(), Status> {
+    done.or_else(|refused| if refused.code == 404 { Ok(()) } else { Err(refused) })
+}
+
+fn resource_of(tools: &Tools, object: &Value) -> Result<Arc<Resource>, Status> {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let kind = object::kind(object);
+    tools
+        .store
+        .registry()
+        .kind(api_version, kind)
+        .ok_or_else(|| Status::internal(format!("{kind} in {api_version} is no longer served")))
+}
+
+fn find(
+    tools: &Tools,
+    (group, plural): (&str, &str),
+    namespace: &str,
+    name: &str,
+) -> Option<Arc<Value>> {
+    let resource = tools.store.resource(group, plural)?;
+    tools.store.get(&resource, namespace, name)
+}
+
+fn all(tools: &Tools, (group, plural): (&str, &str), namespace: &str) -> Vec<Arc<Value>> {
+    let resource = tools.store.resource(group, plural);
+    resource.map(|resource| tools.store.list(&resource, Some(namespace)).items).unwrap_or_default()
+}
+
+fn views(objects: &[Arc<Value>]) -> Vec<&Value> {
+    objects.iter().map(AsRef::as_ref).collect()
+}
+
+fn of_namespace(tools: &Tools, name: &str) -> Vec<Write> {
+    let Some(found) = find(tools, ("", "namespaces"), "", name) else { return Vec::new() };
+    if !object::is_terminating(&found) {
+        let account = find(tools, ("", "serviceaccounts"), name, "default");
+        let root = find(tools, ("", "configmaps"), name, namespace::ROOT_CA);
+        return namespace::furnish(&found, account.as_deref(), root.as_deref(), &tools.authority);
+    }
+    let registry = tools.store.registry();
+    let mut contents = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for resource in registry.all().filter(|one| one.namespaced && one.group != "extensions") {
+        if seen.insert((resource.group.clone(), resource.plural.clone())) {
+            contents.extend(tools.store.list(resource, Some(name)).items);
+        }
+    }
+    namespace::end(&found, &views(&contents))
+}
+
+/// A pod without a place goes to the first node there is.
+fn placed(tools: &Tools, namespace: &str, name: &str) -> Option<Write> {
+    let pod = find(tools, ("", "pods"), namespace, name)?;
+    if !pod["spec"]["nodeName"].is_null() || object::is_terminating(&pod) {
+        return None;
+    }
+    let nodes = all(tools, ("", "nodes"), "");
+    let node = nodes.iter().find(|node| node["spec"]["unschedulable"] != true)?;
+    let mut placed = Value::clone(&pod);
+    placed["spec"]["nodeName"] = object::name(node).into();
+    Some(Write::Update(placed))
+}
+
+fn at(tools: &Tools, (group, plural, namespace, name): &Key) -> Option<Arc<Value>> {
+    find(tools, (group, plural), namespace, name)
+}
+
+fn owned(tools: &Tools, key: &Key) -> Option<Write> {
+    let found = at(tools, key)?;
+    garbage::owned(&found, |reference| {
+        let text = |field: &str| reference[field].as_str().unwrap_or_default();
+        let Some(resource) = tools.store.registry().kind(text("apiVersion"), text("kind")) else {
+            return false;
+        };
+        let within = if resource.namespaced { object::namespace(&found) } else { "" };
+        let owner = tools.store.get(&resource, within, text("name"));
+        owner.is_some_and(|owner| object::uid(&owner) == text("uid"))
+    })
+}
+
+fn waiting(tools: &Tools, key: &Key) -> Vec<Write> {
+    let Some(owner) = at(tools, key).filter(|owner| garbage::waits(owner)) else {
+        return Vec::new();
+    };
+    let keys = tools.index.lock().unwrap_or_else(PoisonError::into_inner).dependents(&owner);
+    let dependents: Vec<Arc<Value>> = keys.iter().filter_map(|key| at(tools, key)).collect();
+    garbage::finish(&owner, &views(&dependents))
+}

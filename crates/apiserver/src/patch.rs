@@ -1,0 +1,106 @@
+//! Changing an object by a description of the change.
+//!
+//! Pure: an object and a patch in, an object out. Who owns which field is kept
+//! by [`managers`]; storing and admission happen elsewhere.
+
+pub mod apply;
+pub mod fields;
+pub mod lists;
+pub mod managers;
+pub mod strategic;
+
+use serde_json::Value;
+
+use crate::{
+    resource::{Origin, Resource},
+    status::Status,
+};
+
+/// What happens to fields that nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validation {
+    /// They are dropped or kept in silence.
+    Ignore,
+    /// The client is warned.
+    Warn,
+    /// The write is refused.
+    Strict,
+}
+
+/// A change to an object, in one of the four languages.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Patch {
+    /// RFC 6902.
+    Json(json_patch::Patch),
+    /// RFC 7386.
+    Merge(Value),
+    /// Kubernetes' own merge, which knows the keys of lists.
+    Strategic(Value),
+    /// The fields that their manager wants, with or without force.
+    Apply(Value, Conflicts),
+}
+
+/// What happens when fields that a manager wants belong to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflicts {
+    /// The write is refused.
+    Refuse,
+    /// The fields change hands.
+    Force,
+}
+
+impl Patch {
+    /// Reads a patch by its media type.
+    pub fn parse(media: &str, body: &[u8], force: Conflicts) -> Result<Self, Status> {
+        let kind = media.split(';').next().unwrap_or_default().trim();
+        let json = || {
+            serde_json::from_slice::<Value>(body)
+                .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))
+        };
+        match kind {
+            "application/json-patch+json" => {
+                let wrong = |error| Status::bad_request(format!("error decoding patch: {error}"));
+                serde_json::from_value(json()?).map(Self::Json).map_err(wrong)
+            }
+            "application/merge-patch+json" => Ok(Self::Merge(json()?)),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic(json()?)),
+            "application/apply-patch+yaml" => Ok(Self::Apply(super::media::yaml(body)?, force)),
+            other => Err(Status::new(
+                415,
+                "UnsupportedMediaType",
+                format!(
+                    "the body of the request was in an unknown format ({other:?}); accepted media \
+                     types are application/json-patch+json, application/merge-patch+json, \
+                     application/strategic-merge-patch+json and application/apply-patch+yaml"
+                ),
+            )),
+        }
+    }
+
+    /// The object after a patch that is no [`Patch::Apply`].
+    pub fn merged(&self, resource: &Resource, object: &Value) -> Result<Value, Status> {
+        let mut result = object.clone();
+        match self {
+            Self::Json(patch) => json_patch::patch(&mut result, patch).map_err(|error| {
+                let message = format!(
+                    "the server rejected our request due to an error in our request: {error}"
+                );
+                Status::new(422, "Invalid", message)
+            })?,
+            Self::Merge(patch) => json_patch::merge(&mut result, patch),
+            Self::Strategic(patch) => {
+                if matches!(resource.origin, Origin::Custom(_)) {
+                    let message = "strategic merge patches are not served for custom resources; \
+                                   send application/merge-patch+json";
+                    return Err(Status::new(415, "UnsupportedMediaType", message));
+                }
+                strategic::merge(&mut result, patch)?;
+            }
+            Self::Apply(wanted, _) => result = wanted.clone(),
+        }
+        match result.is_object() {
+            true => Ok(result),
+            false => Err(Status::bad_request("the patched object is not an object")),
+        }
+    }
+}

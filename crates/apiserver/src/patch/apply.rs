@@ -1,0 +1,204 @@
+//! Server-side apply: a manager says what it wants, and owns that.
+//!
+//! What it wanted before and no longer wants goes, unless somebody else owns it
+//! too; what others own and want otherwise is a conflict.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Conflicts,
+    fields::{self, Fields, Place},
+    lists::List,
+    managers::{self, Manager, Operation},
+};
+use crate::{resource::Resource, status::Status};
+
+/// The object after an apply. `live` is absent when there is none yet; `writer`
+/// brings its name, version, subresource and time.
+pub fn apply(
+    resource: &Resource,
+    live: Option<&Value>,
+    wanted: &Value,
+    mut writer: Manager,
+    conflicts: Conflicts,
+) -> Result<Value, Status> {
+    if wanted["metadata"]["managedFields"].is_array() {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    writer.operation = Operation::Apply;
+    let place = Place::top(managers::schema(resource));
+    let part = managers::owned_part(wanted);
+    let mut claimed = fields::of(&part, place);
+    claimed.here = false;
+    let mut owners = live.map(managers::read).unwrap_or_default();
+    let mut result = live.cloned().unwrap_or_else(|| json!({}));
+    if let Some(live) = live {
+        settle(&mut owners, &writer, &disputed(live, &part, &claimed, place), conflicts)?;
+    }
+    let known = owners.iter().position(|one| one.is_same(&writer));
+    if let Some(index) = known {
+        let mut given_up = owners[index].fields.minus(&claimed);
+        for (other, manager) in owners.iter().enumerate() {
+            if other != index {
+                given_up = given_up.minus(&manager.fields);
+            }
+        }
+        remove(&mut result, &given_up, place);
+    }
+    merge(&mut result, &part, place);
+    for field in ["apiVersion", "kind"] {
+        result[field] = wanted[field].clone();
+    }
+    for field in ["name", "namespace", "uid", "resourceVersion"] {
+        if let Some(value) = wanted["metadata"].get(field).filter(|value| value.is_string()) {
+            result["metadata"][field] = value.clone();
+        }
+    }
+    writer.fields = claimed;
+    match known {
+        Some(index) if owners[index].fields == writer.fields => {}
+        Some(index) => owners[index] = writer,
+        None => owners.push(writer),
+    }
+    managers::prune(&mut owners, &managers::owned_part(&result), place);
+    managers::write(&mut result, &owners);
+    Ok(result)
+}
+
+/// The claimed fields whose value would change.
+fn disputed(live: &Value, part: &Value, claimed: &Fields, place: Place<'_>) -> Fields {
+    let mut merged = managers::owned_part(live);
+    let before = merged.clone();
+    merge(&mut merged, part, place);
+    let mut changes = fields::changed(Some(&before), &merged, place);
+    changes.here = false;
+    changes.both(claimed)
+}
+
+/// Refuses what belongs to others, or takes it from them.
+fn settle(
+    owners: &mut [Manager],
+    writer: &Manager,
+    disputed: &Fields,
+    conflicts: Conflicts,
+) -> Result<(), Status> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for owner in owners.iter_mut().filter(|one| !one.is_same(writer)) {
+        let clash = owner.fields.both(disputed);
+        match conflicts {
+            Conflicts::Force => owner.fields = owner.fields.minus(&clash),
+            Conflicts::Refuse => {
+                let described = owner.described();
+                found.extend(clash.paths().into_iter().map(|(_, path)| (described.clone(), path)));
+            }
+        }
+    }
+    if found.is_empty() { Ok(()) } else { Err(refusal(found)) }
+}
+
+fn refusal(mut found: Vec<(String, String)>) -> Status {
+    found.sort();
+    let message = match found.as_slice() {
+        [(manager, path)] => {
+            format!("Apply failed with 1 conflict: conflict with {manager}: {path}")
+        }
+        many => {
+            let mut lines = Vec::new();
+            for (index, (manager, path)) in many.iter().enumerate() {
+                if index == 0 || many[index - 1].0 != *manager {
+                    lines.push(format!("conflicts with {manager}:"));
+                }
+                lines.push(format!("- {path}"));
+            }
+            format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n"))
+        }
+    };
+    let causes: Vec<Value> = found
+        .iter()
+        .map(|(manager, path)| {
+            let message = format!("conflict with {manager}");
+            json!({"reason": "FieldManagerConflict", "message": message, "field": path})
+        })
+        .collect();
+    let mut status = Status::new(409, "Conflict", message);
+    status.details = json!({"causes": causes});
+    status
+}
+
+/// Puts what is wanted into the object, list elements by their keys.
+fn merge(target: &mut Value, wanted: &Value, place: Place<'_>) {
+    match (target, wanted) {
+        (Value::Object(target), Value::Object(wanted)) if !place.is_atomic_map() => {
+            for (field, value) in wanted {
+                match target.get_mut(field) {
+                    Some(place_of) => merge(place_of, value, place.enter(field)),
+                    None => {
+                        target.insert(field.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        (Value::Array(target), Value::Array(wanted)) if place.list() != List::Atomic => {
+            merge_list(target, wanted, place);
+        }
+        (target, wanted) => *target = wanted.clone(),
+    }
+}
+
+fn merge_list(target: &mut Vec<Value>, wanted: &[Value], place: Place<'_>) {
+    let list = place.list();
+    for item in wanted {
+        let step = fields::step(&list, item);
+        let known =
+            target.iter_mut().find(|one| step.is_some() && fields::step(&list, one) == step);
+        match known {
+            Some(known) => merge(known, item, place.element()),
+            None => target.push(item.clone()),
+        }
+    }
+}
+
+/// Takes fields out of the object, and what is then empty.
+fn remove(target: &mut Value, gone: &Fields, place: Place<'_>) {
+    match target {
+        Value::Object(map) => remove_fields(map, gone, place),
+        Value::Array(items) => {
+            let list = place.list();
+            items.retain_mut(|item| {
+                let Some(fields) = fields::step(&list, item).and_then(|step| gone.below.get(&step))
+                else {
+                    return true;
+                };
+                if fields.here {
+                    return false;
+                }
+                remove(item, fields, place.element());
+                true
+            });
+        }
+        _ => {}
+    }
+}
+
+fn remove_fields(map: &mut Map<String, Value>, gone: &Fields, place: Place<'_>) {
+    for (step, fields) in &gone.below {
+        let Some(field) = step.strip_prefix("f:") else { continue };
+        let Some(value) = map.get_mut(field) else { continue };
+        if fields.here && fields.below.is_empty() {
+            map.remove(field);
+            continue;
+        }
+        remove(value, fields, place.enter(field));
+        let is_empty = match value {
+            Value::Object(map) => map.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            map.remove(field);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Telling a client what happens, from a version on, until it or time ends it.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::Response;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    Asked, Server,
+    read::{self, Form, Rows},
+    reply::{self, Body},
+};
+use crate::{
+    resource::Resource,
+    selector::{Fields, Labels},
+    status::Status,
+    store::{Change, Event, Watch},
+    table,
+    target::Objects,
+};
+
+/// How long a watch lasts that names no end.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+
+/// How often a quiet watch says how far it is.
+const BOOKMARKS: Duration = Duration::from_secs(60);
+
+/// A watch of one client.
+struct Teller {
+    resource: Arc<Resource>,
+    namespace: Option<String>,
+    labels: Labels,
+    fields: Fields,
+    form: Form,
+    watch: Watch,
+    ready: VecDeque<Value>,
+    bookmarks: Option<Instant>,
+    end: Instant,
+    has_header: bool,
+    is_over: bool,
+}
+
+/// Starts a watch.
+pub fn watch(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Response<Body>, Status> {
+    let query = &asked.query;
+    let since = query.number("resourceVersion")?.unwrap_or(0);
+    let current = server.store.version();
+    if since > current {
+        return Err(Status::expired(since, current));
+    }
+    let wants_state = since == 0 || query.is_set("sendInitialEvents");
+    let list = server.store.list(&at.resource, at.namespace.as_deref());
+    let start = if wants_state { list.version } else { since };
+    let now = Instant::now();
+    let mut teller = Teller {
+        resource: Arc::clone(&at.resource),
+        namespace: at.namespace.clone(),
+        labels: query.labels()?,
+        fields: query.fields()?,
+        form: Form::of(asked),
+        watch: server.store.watch(&at.resource, start),
+        ready: VecDeque::new(),
+        bookmarks: query.is_set("allowWatchBookmarks").then_some(now + BOOKMARKS),
+        end: now + query.seconds("timeoutSeconds")?.unwrap_or(LONGEST).min(LONGEST),
+        has_header: false,
+        is_over: false,
+    };
+    if wants_state {
+        let selected: Vec<_> = list.items.iter().filter(|object| teller.selects(object)).collect();
+        for object in selected {
+            let shown = teller.show(object);
+            teller.ready.push_back(json!({"type": "ADDED", "object": shown}));
+        }
+    }
+    if query.is_set("sendInitialEvents") {
+        let mut bookmark = teller.bookmark(start);
+        bookmark["object"]["metadata"]["annotations"] =
+            json!({"k8s.io/initial-events-end": "true"});
+        teller.ready.push_back(bookmark);
+    }
+    let lines = futures::stream::unfold(teller, |mut teller| async move {
+        let line = teller.next().await?;
+        Some((Bytes::from(format!("{line}\n")), teller))
+    });
+    Ok(reply::stream("application/json", lines))
+}
+
+impl Teller {
+    /// The next thing to tell; nothing when the watch is over.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(value) = self.ready.pop_front() {
+                return Some(value);
+            }
+            if self.is_over {
+                return None;
+            }
+            let pause = self.bookmarks.map_or(self.end, |at| at.min(self.end));
+            tokio::select! {
+                biased;
+                event = self.watch.next() => match event {
+                    Ok(event) => self.tell(&event),
+                    Err(gone) => {
+                        self.is_over = true;
+                        return Some(json!({"type": "ERROR", "object": gone.to_value()}));
+                    }
+                },
+                () = tokio::time::sleep_until(pause) => {
+                    self.is_over = Instant::now() >= self.end;
+                    if let Some(at) = &mut self.bookmarks {
+                        *at = Instant::now() + BOOKMARKS;
+                        return Some(self.bookmark(self.watch.position()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells an event as it looks through the selectors: an object that comes into
+    /// view is added, one that leaves it is deleted.
+    fn tell(&mut self, event: &Event) {
+        let is_in = event.change != Change::Deleted && self.selects(&event.object);
+        let was_in = match (&event.previous, event.change) {
+            (Some(previous), _) => self.selects(previous),
+            (None, Change::Deleted) => self.selects(&event.object),
+            (None, _) => false,
+        };
+        let word = match (was_in, is_in) {
+            (false, true) => "ADDED",
+            (true, true) => "MODIFIED",
+            (true, false) => "DELETED",
+            (false, false) => return,
+        };
+        let shown = self.show(&event.object);
+        self.ready.push_back(json!({"type": word, "object": shown}));
+    }
+
+    fn selects(&self, object: &Value) -> bool {
+        self.namespace
+            .as_ref()
+            .is_none_or(|wanted| object["metadata"]["namespace"] == wanted.as_str())
+            && self.labels.match_object(object)
+            && self.fields.match_object(object)
+    }
+
+    fn show(&mut self, object: &Arc<Value>) -> Value {
+        match self.form {
+            Form::Whole => Value::clone(object),
+            Form::Metadata => read::metadata_of(object),
+            Form::Table(rows) => {
+                let version = object["metadata"]["resourceVersion"].clone();
+                let mut shown =
+                    table::of(&self.resource, std::slice::from_ref(object), rows, version);
+                if std::mem::replace(&mut self.has_header, true) {
+                    shown["columnDefinitions"] = Value::Null;
+                }
+                shown
+            }
+        }
+    }
+
+    fn bookmark(&mut self, version: u64) -> Value {
+        let version = version.to_string();
+        let object = match self.form {
+            Form::Table(_) => table::of(&self.resource, &[], Rows::Bare, version.into()),
+            _ => json!({
+                "kind": self.resource.kind, "apiVersion": self.resource.api_version(),
+                "metadata": {"resourceVersion": version, "creationTimestamp": null},
+            }),
+        };
+        json!({"type": "BOOKMARK", "object": object})
+    }
+}

@@ -1,0 +1,377 @@
+//! The way of every write that may be refused: defaults, webhooks, validation,
+//! ownership of fields, storage.
+//!
+//! Requests and controllers go the same way, so a pod made by a ReplicaSet meets
+//! the same webhooks as one made by kubectl.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use weft_controllers::object;
+
+use crate::{
+    access::User,
+    admission::{Admission, Operation, Review},
+    defaults,
+    patch::{
+        Patch, Validation, apply,
+        fields::Fields,
+        managers::{self, Manager},
+    },
+    resource::{Origin, Resource},
+    schema,
+    status::Status,
+    store::{Deleted, Deletion, Mode, Part, Store, suffix, timestamp},
+    validate,
+};
+
+/// How often a patch is tried again when somebody else was faster.
+const TRIES: usize = 8;
+
+/// Who writes, and how.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// The caller.
+    pub user: User,
+    /// The name under which its fields are kept.
+    pub manager: String,
+    /// Whether it is a trial.
+    pub mode: Mode,
+    /// What happens to unknown fields.
+    pub validation: Validation,
+}
+
+/// The outcome of a write.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The object after it.
+    pub object: Arc<Value>,
+    /// What the client should be told.
+    pub warnings: Vec<String>,
+    /// Whether the object is new.
+    pub is_new: bool,
+}
+
+/// Writes through admission.
+pub struct Writer {
+    store: Store,
+    admission: Admission,
+}
+
+impl Writer {
+    /// A writer to `store` by way of `admission`.
+    pub fn new(store: Store, admission: Admission) -> Self {
+        Self { store, admission }
+    }
+
+    /// Makes an object.
+    pub async fn create(
+        &self,
+        author: &Author,
+        resource: &Resource,
+        mut object: Value,
+    ) -> Result<Written, Status> {
+        let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
+        if object::name(&object).is_empty() && !prefix.is_empty() {
+            object["metadata"]["name"] = format!("{prefix}{}", suffix()).into();
+        }
+        if let Some(cause) = validate::name(resource, object::name(&object)) {
+            let name = object::name(&object);
+            return Err(Status::invalid(&resource.group, &resource.kind, name, &[cause]));
+        }
+        let mut warnings = Vec::new();
+        prepare(author, resource, &mut object, &mut warnings)?;
+        if !managers::read(&object).iter().any(|one| one.operation == managers::Operation::Apply) {
+            managers::record(resource, None, &mut object, signature(author, resource, ""));
+        }
+        let review = Review {
+            operation: Operation::Create,
+            resource,
+            subresource: "",
+            old: None,
+            user: &author.user,
+            mode: author.mode,
+        };
+        let object = self.admit(&review, object, &mut warnings).await?;
+        let object = self.store.create_as(resource, object, author.mode)?;
+        Ok(Written { object, warnings, is_new: true })
+    }
+
+    /// Replaces a part of an object.
+    pub async fn update(
+        &self,
+        author: &Author,
+        resource: &Resource,
+        object: Value,
+        part: Part,
+    ) -> Result<Written, Status> {
+        let old = self.stored(resource, object::namespace(&object), object::name(&object))?;
+        self.replace(author, resource, (&old, object), (part, Trace::Changes)).await
+    }
+
+    /// Changes an object, or makes it where an apply finds none.
+    pub async fn patch(
+        &self,
+        author: &Author,
+        resource: &Resource,
+        (namespace, name): (&str, &str),
+        (part, patch): (Part, &Patch),
+    ) -> Result<Written, Status> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let old = self.store.get(resource, namespace, name);
+            let Some(old) = old else {
+                return self.apply_new(author, resource, (namespace, name), patch).await;
+            };
+            let (new, trace) = match patch {
+                Patch::Apply(wanted, conflicts) => {
+                    check_identity(resource, wanted, (namespace, name))?;
+                    let writer = signature(author, resource, subresource(part));
+                    (apply::apply(resource, Some(&old), wanted, writer, *conflicts)?, Trace::Kept)
+                }
+                other => (other.merged(resource, &old)?, Trace::Changes),
+            };
+            let names_version =
+                new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"];
+            check_identity(resource, &new, (namespace, name))?;
+            match self.replace(author, resource, (&old, new), (part, trace)).await {
+                Err(refused) if refused.reason == "Conflict" && !names_version && tries < TRIES => {
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Deletes an object after asking the webhooks.
+    pub async fn delete(
+        &self,
+        author: &Author,
+        resource: &Resource,
+        (namespace, name): (&str, &str),
+        deletion: &Deletion,
+    ) -> Result<(Deleted, Vec<String>), Status> {
+        let old = self.stored(resource, namespace, name)?;
+        let review = Review {
+            operation: Operation::Delete,
+            resource,
+            subresource: "",
+            old: Some(&old),
+            user: &author.user,
+            mode: author.mode,
+        };
+        let mut warnings = Vec::new();
+        self.admission.validate(&review, None, &mut warnings).await?;
+        let deleted = self.store.delete_as(resource, (namespace, name), deletion, author.mode)?;
+        Ok((deleted, warnings))
+    }
+
+    fn stored(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Value>, Status> {
+        self.store
+            .get(resource, namespace, name)
+            .ok_or_else(|| Status::not_found(&resource.group, &resource.plural, name))
+    }
+
+    async fn apply_new(
+        &self,
+        author: &Author,
+        resource: &Resource,
+        (namespace, name): (&str, &str),
+        patch: &Patch,
+    ) -> Result<Written, Status> {
+        let Patch::Apply(wanted, conflicts) = patch else {
+            return Err(Status::not_found(&resource.group, &resource.plural, name));
+        };
+        let mut wanted = wanted.clone();
+        if resource.namespaced && object::namespace(&wanted).is_empty() {
+            wanted["metadata"]["namespace"] = namespace.into();
+        }
+        check_identity(resource, &wanted, (namespace, name))?;
+        let writer = signature(author, resource, "");
+        let object = apply::apply(resource, None, &wanted, writer, *conflicts)?;
+        self.create(author, resource, object).await
+    }
+
+    async fn replace(
+        &self,
+        author: &Author,
+        resource: &Resource,
+        (old, mut new): (&Arc<Value>, Value),
+        (part, trace): (Part, Trace),
+    ) -> Result<Written, Status> {
+        let mut warnings = Vec::new();
+        if part == Part::Main {
+            prepare(author, resource, &mut new, &mut warnings)?;
+            inherit(resource, old, &mut new);
+        } else if part == Part::Status {
+            let status = new["status"].take();
+            let sent = new["metadata"]["managedFields"].take();
+            new = Value::clone(old);
+            new["status"] = status;
+            if trace == Trace::Kept {
+                new["metadata"]["managedFields"] = sent;
+            }
+        }
+        if trace == Trace::Changes {
+            let writer = signature(author, resource, subresource(part));
+            managers::record(resource, Some(old), &mut new, writer);
+        }
+        let review = Review {
+            operation: Operation::Update,
+            resource,
+            subresource: subresource(part),
+            old: Some(old),
+            user: &author.user,
+            mode: author.mode,
+        };
+        let new = self.admit(&review, new, &mut warnings).await?;
+        let object = self.store.update_as(resource, new, part, author.mode)?;
+        Ok(Written { object, warnings, is_new: false })
+    }
+
+    async fn admit(
+        &self,
+        review: &Review<'_>,
+        object: Value,
+        warnings: &mut Vec<String>,
+    ) -> Result<Value, Status> {
+        let resource = review.resource;
+        let mut object = self.admission.mutate(review, object, warnings).await?;
+        if review.subresource.is_empty() {
+            defaults::apply(resource, &mut object);
+        }
+        let mut causes = validate::object(resource, &object);
+        if let Origin::Custom(custom) = &resource.origin {
+            causes.extend(schema::check(&custom.schema, &object));
+        }
+        if !causes.is_empty() {
+            let name = object::name(&object);
+            return Err(Status::invalid(&resource.group, &resource.kind, name, &causes));
+        }
+        self.admission.validate(review, Some(&object), warnings).await?;
+        Ok(object)
+    }
+}
+
+/// Whether a write's trace in the managed fields has been made already.
+#[derive(Clone, Copy, PartialEq)]
+enum Trace {
+    /// By an apply.
+    Kept,
+    /// It is to be found from what changes.
+    Changes,
+}
+
+fn subresource(part: Part) -> &'static str {
+    match part {
+        Part::Main => "",
+        Part::Status => "status",
+        Part::Finalizers => "finalize",
+    }
+}
+
+fn signature(author: &Author, resource: &Resource, subresource: &str) -> Manager {
+    Manager {
+        name: author.manager.clone(),
+        operation: managers::Operation::Update,
+        api_version: resource.api_version(),
+        subresource: subresource.to_owned(),
+        time: timestamp(),
+        fields: Fields::default(),
+    }
+}
+
+/// What the server itself keeps, so that nobody seems to have removed it.
+fn inherit(resource: &Resource, old: &Value, new: &mut Value) {
+    if resource.has("status") {
+        new["status"] = old["status"].clone();
+        if new["status"].is_null() {
+            new.as_object_mut().map(|fields| fields.remove("status"));
+        }
+    }
+    if resource.kind == "Service" && new["spec"]["type"] != "ExternalName" {
+        for field in ["clusterIP", "clusterIPs"] {
+            if new["spec"][field].is_null() && !old["spec"][field].is_null() {
+                new["spec"][field] = old["spec"][field].clone();
+            }
+        }
+    }
+    // A pod's place is not its writer's to forget.
+    if resource.kind == "Pod"
+        && new["spec"]["nodeName"].is_null()
+        && old["spec"]["nodeName"].is_string()
+    {
+        new["spec"]["nodeName"] = old["spec"]["nodeName"].clone();
+    }
+}
+
+/// Checks what the object says it is, fills in defaults, drops unknown fields.
+fn prepare(
+    author: &Author,
+    resource: &Resource,
+    object: &mut Value,
+    warnings: &mut Vec<String>,
+) -> Result<(), Status> {
+    for (field, expected) in
+        [("apiVersion", resource.api_version()), ("kind", resource.kind.clone())]
+    {
+        match object[field].as_str() {
+            None | Some("") => object[field] = expected.into(),
+            Some(found) if found == expected => {}
+            Some(found) => {
+                return Err(Status::bad_request(format!(
+                    "{field} in the data ({found}) does not match the expected {field} ({expected})"
+                )));
+            }
+        }
+    }
+    defaults::apply(resource, object);
+    let Origin::Custom(custom) = &resource.origin else { return Ok(()) };
+    warnings.extend(custom.deprecation.clone());
+    let unknown: Vec<String> = schema::prune(&custom.schema, object)
+        .iter()
+        .map(|field| format!("unknown field {field:?}"))
+        .collect();
+    schema::fill(&custom.schema, object);
+    match author.validation {
+        _ if unknown.is_empty() => Ok(()),
+        Validation::Ignore => Ok(()),
+        Validation::Warn => {
+            warnings.extend(unknown);
+            Ok(())
+        }
+        Validation::Strict => Err(Status::bad_request(format!(
+            "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
+            unknown.join(", "),
+            kind = resource.kind,
+            version = resource.version,
+        ))),
+    }
+}
+
+/// Whether an object says the name and namespace under which it was sent.
+pub fn check_identity(
+    resource: &Resource,
+    object: &Value,
+    (namespace, name): (&str, &str),
+) -> Result<(), Status> {
+    let said = object::name(object);
+    if said != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({said}) does not match the name on the URL ({name})"
+        )));
+    }
+    let said = object::namespace(object);
+    if resource.namespaced && !said.is_empty() && said != namespace {
+        return Err(Status::bad_request(format!(
+            "the namespace of the provided object does not match the namespace sent on the \
+             request ({said} is not {namespace})"
+        )));
+    }
+    Ok(())
+}
