@@ -4,10 +4,29 @@
 //! say. Never fails: a broken piece is left out of the typed object, is told,
 //! and closes the rule it belongs to.
 
+mod cluster;
+mod destination_rule;
+mod findings;
+mod gateway;
+mod http_route;
+mod names;
+mod near;
+mod virtual_service;
+mod walk;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Diagnostic, Key, Kind, Object, mesh_config::MeshConfig};
+use crate::{
+    Diagnostic, Key, Kind, Object,
+    mesh_config::MeshConfig,
+    schema::{self, Holds},
+};
+
+use self::{
+    findings::Findings,
+    walk::{Spelling, Walk},
+};
 
 /// What [`check`] found.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,44 +38,91 @@ pub struct Checked {
     /// Broken pieces are replaced by nothing, and a rule of a VirtualService
     /// that had one has no destination left, so that it serves nothing else.
     pub object: Option<Object>,
-    /// The object with its fields in today's spelling.
+    /// The object with its fields in today's spelling, and nothing else changed.
     pub normalised: Value,
     /// What is wrong.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Checks one object of any kind.
+/// Checks one object of any kind. One without a namespace is taken to be in `default`.
 pub fn check(object: &Value) -> Checked {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-    let key = Kind::of(text("/apiVersion"), text("/kind")).map(|kind| {
-        let namespace = match (kind.namespaced(), text("/metadata/namespace")) {
-            (false, _) => "",
-            (true, "") => "default",
-            (true, namespace) => namespace,
-        };
-        Key::new(kind, namespace, text("/metadata/name"))
-    });
-    let typed = key.as_ref().and_then(|key| typed(key, object.clone()));
-    Checked { key, object: typed, normalised: object.clone(), diagnostics: Vec::new() }
+    let mut normalised = object.clone();
+    let Some(key) = key(object) else {
+        return Checked { key: None, object: None, normalised, diagnostics: Vec::new() };
+    };
+    let mut findings = Findings::new(key.clone());
+    let spelling = match key.kind.group() {
+        "networking.istio.io" => Spelling::Both,
+        _ => Spelling::Strict,
+    };
+    let fields = Holds::Object(schema::fields(key.kind));
+    let mut walk = Walk { findings: &mut findings, spelling };
+    let usable = walk.value(&fields, &mut normalised, "");
+    let mut usable = usable.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    cluster::metadata(&key, &mut findings);
+    close_broken_rules(&mut usable, &findings.broken);
+    cluster::object(key.kind, &usable, &mut findings);
+    let typed = typed(&key, usable, &mut findings);
+    match &typed {
+        Some(Object::VirtualService(object)) => virtual_service::check(object, &mut findings),
+        Some(Object::DestinationRule(object)) => destination_rule::check(object, &mut findings),
+        Some(Object::Gateway(object)) => gateway::check(object, &mut findings),
+        _ => {}
+    }
+    Checked { key: Some(key), object: typed, normalised, diagnostics: findings.finish() }
 }
 
 /// Reads the mesh's settings, given as what the YAML under key `mesh` of the ConfigMap `key` says.
+///
+/// What is wrong keeps its default.
 pub fn mesh_config(settings: &Value, key: &Key) -> (MeshConfig, Vec<Diagnostic>) {
-    match serde_json::from_value(settings.clone()) {
-        Ok(config) => (config, Vec::new()),
-        Err(error) => {
-            let diagnostic = Diagnostic::error(key, "data.mesh", error.to_string());
-            (MeshConfig::default(), vec![diagnostic])
+    let mut findings = Findings::new(key.clone());
+    let mut walk = Walk { findings: &mut findings, spelling: Spelling::Both };
+    let fields = Holds::Object(schema::settings::MESH_CONFIG);
+    let usable = match settings {
+        Value::Null => None,
+        settings => walk.value(&fields, &mut settings.clone(), "data.mesh"),
+    };
+    let config = serde_json::from_value(usable.unwrap_or_default()).unwrap_or_default();
+    (config, findings.finish())
+}
+
+/// The object's name, if it is of a kind that Weft reads.
+fn key(object: &Value) -> Option<Key> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+    let kind = Kind::of(text("/apiVersion"), text("/kind"))?;
+    let namespace = match (kind.namespaced(), text("/metadata/namespace")) {
+        (false, _) => "",
+        (true, "") => "default",
+        (true, namespace) => namespace,
+    };
+    let name = match text("/metadata/name") {
+        "" => text("/metadata/generateName"),
+        name => name,
+    };
+    Some(Key::new(kind, namespace, name))
+}
+
+/// Takes the destinations of the rules of a VirtualService in which something is broken.
+///
+/// A rule that lost a condition would take requests that it does not mean.
+fn close_broken_rules(object: &mut Value, broken: &[String]) {
+    for protocol in ["http", "tcp"] {
+        let list = format!("spec.{protocol}[");
+        let Some(rules) = object.pointer_mut(&format!("/spec/{protocol}")) else { continue };
+        let broken = broken.iter().filter_map(|path| path.strip_prefix(&list)?.split_once(']'));
+        for (index, _) in broken {
+            let rule = index.parse::<usize>().ok().and_then(|index| rules.get_mut(index));
+            if let Some(Value::Object(rule)) = rule {
+                rule.retain(|name, _| matches!(name.as_str(), "name" | "match"));
+            }
         }
     }
 }
 
 /// The object as translation reads it, with its namespace filled in.
-fn typed(key: &Key, object: Value) -> Option<Object> {
-    fn read<T: DeserializeOwned>(object: Value, variant: fn(T) -> Object) -> Option<Object> {
-        serde_json::from_value(object).ok().map(variant)
-    }
-    let mut object = match key.kind {
+fn typed(key: &Key, object: Value, findings: &mut Findings) -> Option<Object> {
+    let read = match key.kind {
         Kind::Namespace => read(object, Object::Namespace),
         Kind::Pod => read(object, Object::Pod),
         Kind::Service => read(object, Object::Service),
@@ -65,8 +131,26 @@ fn typed(key: &Key, object: Value) -> Option<Object> {
         Kind::Gateway => read(object, Object::Gateway),
         Kind::VirtualService => read(object, Object::VirtualService),
         Kind::DestinationRule => read(object, Object::DestinationRule),
-        _ => None,
-    }?;
-    object.metadata_mut().namespace.clone_from(&key.namespace);
-    Some(object)
+        _ => return None,
+    };
+    match read {
+        Ok(mut object) => {
+            object.metadata_mut().namespace.clone_from(&key.namespace);
+            Some(object)
+        }
+        Err(error) => {
+            findings.error("", format!("cannot be read: {error}"));
+            None
+        }
+    }
 }
+
+fn read<T: DeserializeOwned>(
+    object: Value,
+    variant: fn(T) -> Object,
+) -> Result<Object, serde_json::Error> {
+    serde_json::from_value(object).map(variant)
+}
+
+#[cfg(test)]
+mod tests;

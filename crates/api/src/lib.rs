@@ -14,6 +14,8 @@ pub mod kubernetes;
 pub mod mesh_config;
 pub mod metadata;
 pub mod object;
+pub mod schema;
+pub mod span;
 pub mod virtual_service;
 
 pub use check::{Checked, check, mesh_config};

@@ -3,6 +3,8 @@
 //! Knows YAML and files' texts, but no file system, no cluster and no mesh:
 //! whoever calls reads the files and applies what is said here.
 
+pub mod files;
+
 mod place;
 mod read;
 mod tree;

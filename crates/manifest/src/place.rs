@@ -48,3 +48,20 @@ pub fn render(diagnostic: &Diagnostic, place: Option<&Place>) -> String {
         None => format!("{severity}: {diagnostic}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_api::{Key, Kind};
+
+    use super::*;
+
+    #[test]
+    fn a_diagnostic_is_told_with_place_severity_object_and_field() {
+        let object = Key::new(Kind::VirtualService, "default", "cart");
+        let diagnostic = Diagnostic::warning(&object, "spec.http[0].fault", "not honoured yet");
+        let place = Place { source: "cart.yaml".into(), line: 12, column: 7 };
+        let text = "warning: VirtualService/default/cart spec.http[0].fault: not honoured yet";
+        assert_eq!(render(&diagnostic, Some(&place)), format!("cart.yaml:12:7: {text}"));
+        assert_eq!(render(&diagnostic, None), text);
+    }
+}

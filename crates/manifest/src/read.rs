@@ -30,6 +30,16 @@ pub struct Document {
 }
 
 impl Document {
+    /// Where the object begins.
+    pub fn place(&self) -> Place {
+        let problem = self.problems.first().map(|problem| problem.place.clone());
+        problem.or_else(|| self.locate("")).unwrap_or_else(|| Place {
+            source: Arc::clone(&self.source),
+            line: self.first_line,
+            column: 1,
+        })
+    }
+
     /// Where the field is, or the nearest field around it that is there.
     ///
     /// `field` is a path as diagnostics have it, such as `spec.http[0].match[1].uri`; a
@@ -170,3 +180,6 @@ fn after<'a>(path: &'a str, key: &str) -> Option<&'a str> {
         .or_else(|| path.strip_prefix(weft_api::camel_case(key).as_str()))?;
     (rest.is_empty() || rest.starts_with(['.', '['])).then_some(rest)
 }
+
+#[cfg(test)]
+mod tests;

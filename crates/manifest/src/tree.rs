@@ -13,6 +13,9 @@ use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
 /// Nesting beyond this is refused, so that reading a tree cannot exhaust the stack.
 const DEEPEST: usize = 200;
 
+/// Copying more nodes than this by aliases is refused, so that a short text stays small.
+const MOST_COPIED: usize = 100_000;
+
 /// A node and its place in the text that was parsed.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -63,6 +66,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, Mistake> {
         legacy_octal_numbers: true,
         with_snippet: false,
         budget: serde_saphyr::budget! { max_depth: DEEPEST },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_COPIED },
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let at = error.location().unwrap_or(Location::UNKNOWN).into();
@@ -76,7 +80,11 @@ fn sentence(message: &str) -> String {
     let line = line.strip_prefix("error: ").unwrap_or(line);
     let end = [" at line ", " (line "].iter().filter_map(|marker| line.rfind(marker)).min();
     let text = &line[..end.unwrap_or(line.len())];
-    format!("not valid YAML: {}", text.trim_end_matches([',', ':', ' ']))
+    let hint = match text.contains("did not find expected") {
+        true => "; look at the indentation",
+        false => "",
+    };
+    format!("not valid YAML: {}{hint}", text.trim_end_matches([',', ':', ' ']))
 }
 
 impl Node {

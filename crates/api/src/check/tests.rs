@@ -1,0 +1,311 @@
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// The one place that calls `check`: the object's findings, one a line.
+fn told(object: &Value) -> String {
+    let mut text = String::new();
+    for diagnostic in check(object).diagnostics {
+        let severity = format!("{:?}", diagnostic.severity).to_lowercase();
+        writeln!(text, "{severity} {}: {}", diagnostic.field, diagnostic.message).unwrap();
+    }
+    text
+}
+
+#[track_caller]
+fn check_object(object: &Value, expected: &str) {
+    assert_eq!(told(object).trim_end(), expected, "for {object}");
+}
+
+fn mesh(kind: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": kind,
+        "metadata": {"name": "x"},
+        "spec": spec,
+    })
+}
+
+/// A VirtualService for `cart` in which `rule` is the only rule.
+#[track_caller]
+fn check_rule(rule: Value, expected: &str) {
+    check_object(&mesh("VirtualService", json!({"hosts": ["cart"], "http": [rule]})), expected);
+}
+
+/// A rule to `cart`, with `more` fields.
+fn rule(more: Value) -> Value {
+    let mut rule = json!({"route": [{"destination": {"host": "cart"}}]});
+    rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    rule
+}
+
+#[test]
+fn a_good_object_has_no_findings() {
+    for version in ["v1", "v1beta1", "v1alpha3"] {
+        let mut object = mesh(
+            "VirtualService",
+            json!({
+                "hosts": ["cart", "*.shop.example"],
+                "gateways": ["mesh", "edge/main"],
+                "http": [rule(json!({
+                    "name": "all",
+                    "match": [{
+                        "uri": {"prefix": "/"},
+                        "headers": {"end-user": {"exact": "ann"}, "x-any": {}},
+                        "port": 80,
+                    }],
+                    "timeout": "10s",
+                    "retries": {"attempts": 2, "perTryTimeout": "2s", "retryOn": "5xx,503"},
+                }))],
+                "exportTo": ["."],
+            }),
+        );
+        object["apiVersion"] = format!("networking.istio.io/{version}").into();
+        check_object(&object, "");
+    }
+}
+
+#[test]
+fn unknown_fields_are_told_with_what_was_meant() {
+    let object =
+        mesh("VirtualService", json!({"hots": ["cart"], "http": [rule(json!({"zzz": 1}))]}));
+    check_object(
+        &object,
+        "warning spec.hosts: no host is named, so no request meets this object\n\
+         warning spec.hots: unknown field `hots`, did you mean `hosts`?\n\
+         warning spec.http[0].zzz: unknown field `zzz`; it has no effect",
+    );
+}
+
+#[test]
+fn fields_that_are_not_honoured_yet_say_what_happens_instead() {
+    check_rule(
+        rule(json!({"mirror": {"host": "copy"}})),
+        "warning spec.http[0].mirror: not honoured yet: no copies are sent",
+    );
+    let policy = json!({"loadBalancer": {"simple": "PASSTHROUGH"}, "tls": {"mode": "DISABLE"}});
+    check_object(
+        &mesh("DestinationRule", json!({"host": "cart", "trafficPolicy": policy})),
+        "warning spec.trafficPolicy.loadBalancer.simple: not honoured yet: the least busy endpoint \
+         is used\n\
+         warning spec.trafficPolicy.tls: not honoured yet: the service is called in plaintext",
+    );
+}
+
+#[test]
+fn snake_case_is_another_spelling_for_the_meshs_kinds() {
+    let object = mesh(
+        "VirtualService",
+        json!({
+            "hosts": ["cart"],
+            "export_to": ["*"],
+            "http": [rule(json!({
+                "match": [{"source_labels": {"some_label": "a"}, "ignore_uri_case": true}],
+                "retries": {"attempts": 1, "per_try_timeout": "2s"},
+            }))],
+        }),
+    );
+    check_object(&object, "");
+    let checked = check(&object);
+    assert_eq!(checked.normalised.pointer("/spec/exportTo"), Some(&json!(["*"])));
+    let Some(Object::VirtualService(typed)) = checked.object else { panic!("not typed") };
+    assert_eq!(typed.spec.http[0].retries.as_ref().unwrap().per_try_timeout.as_deref(), Some("2s"));
+    assert_eq!(typed.spec.http[0].matches[0].source_labels["some_label"], "a");
+
+    let twice =
+        mesh("DestinationRule", json!({"host": "a", "exportTo": ["*"], "export_to": ["."]}));
+    check_object(&twice, "error spec.export_to: the same field as `exportTo`; keep one of the two");
+}
+
+#[test]
+fn wrong_types_say_what_belongs_there() {
+    for (value, expected) in [
+        (json!({"timeout": 5}), "timeout: `5` stands where a time span such as `1.5s` belongs"),
+        (
+            json!({"timeout": "5"}),
+            "timeout: `5` is not a time span such as `1.5s`, `250ms` or `1h`",
+        ),
+        (json!({"timeout": "0s"}), "timeout: `0s` is too short; the least is `1ms`"),
+        (
+            json!({"match": {}}),
+            "match: a map stands where a list (lines that begin with `- `) belongs",
+        ),
+        (
+            json!({"match": [{"port": "80"}]}),
+            "match[0].port: the text `80` stands where a number belongs; leave the quotes away: 80",
+        ),
+        (json!({"match": [{"port": 65536}]}), "match[0].port: 65536 is not between 1 and 65535"),
+        (
+            json!({"match": [{"uri": {"exact": true}}]}),
+            "match[0].uri.exact: `true` stands where a text belongs; put it in quotes: \"true\"",
+        ),
+    ] {
+        check_rule(rule(value), &format!("error spec.http[0].{expected}"));
+    }
+}
+
+#[test]
+fn a_rule_that_lost_a_condition_serves_nothing() {
+    let broken = rule(json!({"match": [{"uri": {"prefix": 5}, "port": 80}], "timeout": "1s"}));
+    let object =
+        mesh("VirtualService", json!({"hosts": ["cart"], "http": [broken, rule(json!({}))]}));
+    let Some(Object::VirtualService(typed)) = check(&object).object else { panic!("not typed") };
+    assert!(typed.spec.http[0].route.is_empty());
+    assert_eq!(typed.spec.http[0].matches[0].port, Some(80));
+    assert_eq!(typed.spec.http[1].route.len(), 1);
+}
+
+#[test]
+fn rules_that_exclude_each_other_or_do_nothing_are_errors() {
+    for (more, expected) in [
+        (
+            json!({"route": []}),
+            ": the rule does nothing; give it `route`, `redirect` or `directResponse`",
+        ),
+        (
+            json!({"retries": {"attempts": 0, "perTryTimeout": "1s"}}),
+            ".retries: attempts is 0, which turns retries off; leave the other fields away",
+        ),
+        (
+            json!({"retries": {"attempts": 1, "retryOn": "5xx,gatway-error"}}),
+            ".retries.retryOn: `gatway-error` is not a condition for retries, did you mean \
+             `gateway-error`?",
+        ),
+        (
+            json!({"match": [{"uri": {"exact": "/a", "prefix": "/b"}}]}),
+            ".match[0].uri: `exact`, `prefix` exclude each other; keep one of them",
+        ),
+        (
+            json!({"match": [{"headers": {"@request.auth.claims.sub": {}}}]}),
+            ".match[0].headers[\"@request.auth.claims.sub\"]: say which value the claim must have",
+        ),
+        (
+            json!({"route": [
+                {"destination": {"host": "a"}, "weight": 0}, {"destination": {"host": "b"}},
+            ]}),
+            ".route: all weights are 0; give at least one destination a weight",
+        ),
+        (
+            json!({"route": [{"destination": {"host": "a", "port": {"number": 0}}}]}),
+            ".route[0].destination.port.number: 0 is not between 1 and 65535",
+        ),
+    ] {
+        check_rule(rule(more), &format!("error spec.http[0]{expected}"));
+    }
+}
+
+#[test]
+fn what_no_proxy_could_load_is_refused_in_fields_that_are_not_honoured_yet() {
+    let closed = "not honoured yet: requests that this rule matches are answered with status 500";
+    check_rule(
+        json!({"redirect": {"uri": "/x", "redirectCode": 304}}),
+        &format!(
+            "warning spec.http[0].redirect: {closed}\n\
+             error spec.http[0].redirect.redirectCode: 304 is none of 301, 302, 303, 307, 308"
+        ),
+    );
+    check_rule(
+        json!({"directResponse": {"status": 600}}),
+        &format!(
+            "warning spec.http[0].directResponse: {closed}\n\
+             error spec.http[0].directResponse.status: 600 is not between 200 and 599"
+        ),
+    );
+}
+
+#[test]
+fn hosts_are_host_names_that_do_not_overlap() {
+    for (hosts, expected) in [
+        (
+            json!(["a.example", "*.example"]),
+            "spec.hosts[1]: `*.example` and `a.example` overlap; keep one of them",
+        ),
+        (
+            json!(["http://cart"]),
+            "spec.hosts[0]: `http://cart` is not a host name; leave the scheme away",
+        ),
+        (
+            json!(["*"]),
+            "spec.hosts[0]: `*` is allowed only for gateways; name the services, or a gateway",
+        ),
+    ] {
+        let object = mesh("VirtualService", json!({"hosts": hosts, "http": [rule(json!({}))]}));
+        check_object(&object, &format!("error {expected}"));
+    }
+}
+
+#[test]
+fn subsets_have_one_name_each() {
+    let subsets = json!([{"name": "v1"}, {"name": "v1"}, {"labels": {"version": 2}}]);
+    check_object(
+        &mesh("DestinationRule", json!({"host": "cart", "subsets": subsets})),
+        "error spec.subsets[1].name: two subsets are called `v1`; the first one counts\n\
+         error spec.subsets[2].labels.version: `2` stands where a text belongs; put it in quotes: \
+         \"2\"\n\
+         error spec.subsets[2].name: the subset has no name; give it one",
+    );
+}
+
+#[test]
+fn gateways_need_ports_with_known_protocols_and_whole_hosts() {
+    let servers = json!([
+        {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["cart"]},
+        {"port": {"number": 81, "name": "http", "protocol": "HTP"}, "hosts": ["*"]},
+        {"port": {"number": 82, "name": "tcp", "protocol": "TCP"}, "hosts": ["./*"]},
+    ]);
+    check_object(
+        &mesh("Gateway", json!({"servers": servers})),
+        "error spec.servers[0].hosts[0]: `cart` is a short name; write the whole name that clients \
+         use\n\
+         error spec.servers[1].port.name: two ports are called `http`\n\
+         error spec.servers[1].port.protocol: `HTP` is none of HTTP, HTTP2, GRPC, GRPC-WEB, HTTPS, \
+         TLS, TCP, MONGO\n\
+         warning spec.servers[2].port.protocol: not honoured yet: the server is not opened",
+    );
+}
+
+#[test]
+fn kubernetes_objects_are_checked_as_far_as_the_mesh_needs_them() {
+    let ports = json!([{"port": 80}, {"port": 80, "name": "a", "targetPort": "http"}]);
+    check_object(
+        &json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart", "labels": null},
+            "spec": {"ports": ports, "slector": {"app": "cart"}},
+        }),
+        "error spec.ports[0].name: the port has no name; with several ports each needs one\n\
+         error spec.ports[1].port: port 80 is given twice\n\
+         warning spec.slector: unknown field `slector`, did you mean `selector`?",
+    );
+}
+
+#[test]
+fn a_kind_that_weft_does_not_read_has_no_key() {
+    let object = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}});
+    assert_eq!(check(&object).key, None);
+    assert_eq!(check(&json!("nonsense")).key, None);
+}
+
+#[test]
+fn objects_without_a_namespace_are_in_default() {
+    let checked = check(&mesh("Gateway", json!({})));
+    assert_eq!(checked.key.unwrap().to_string(), "Gateway/default/x");
+    assert_eq!(checked.object.unwrap().metadata().namespace, "default");
+    assert_eq!(checked.normalised.pointer("/metadata/namespace"), None);
+}
+
+#[test]
+fn mesh_settings_keep_their_default_where_they_are_wrong() {
+    let key = Key::new(Kind::ConfigMap, "istio-system", "istio");
+    let settings = json!({
+        "accessLogFile": "/dev/stdout",
+        "outboundTrafficPolicy": {"mode": "REGISTRY"},
+        "enableAutoMtls": true,
+    });
+    let (config, diagnostics) = mesh_config(&settings, &key);
+    assert_eq!(config.access_log_file, "/dev/stdout");
+    assert_eq!(config.outbound_traffic_policy.mode, "ALLOW_ANY");
+    let fields: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.field.as_str()).collect();
+    assert_eq!(fields, ["data.mesh.enableAutoMtls", "data.mesh.outboundTrafficPolicy.mode"]);
+}

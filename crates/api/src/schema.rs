@@ -1,0 +1,173 @@
+//! Every field of every kind: its name, its type, and whether Weft honours it.
+//!
+//! The one table from which "unknown field", "wrong type" and "not honoured
+//! yet" are told apart. To honour one more field is to change one line here.
+//! Refuses to know what fields mean to each other; that is for `check`.
+
+mod cluster;
+mod destination_rule;
+mod gateway;
+mod service;
+pub(crate) mod settings;
+mod virtual_service;
+mod workload;
+
+use crate::Kind;
+
+/// One field of an object.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name, in camelCase.
+    pub name: &'static str,
+    /// What it holds.
+    pub holds: Holds,
+    /// What happens although it is set, if it is not honoured yet.
+    pub instead: Option<&'static str>,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Holds {
+    /// A text.
+    Text,
+    /// A whole number between the two, both included.
+    Whole(i64, i64),
+    /// Any number.
+    Number,
+    /// True or false.
+    Flag,
+    /// A time span of at least a millisecond, such as `1.5s`.
+    Span,
+    /// A time span that may be nothing at all, such as `0s`.
+    ShortSpan,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A whole number between the two, or a text.
+    WholeOrText(i64, i64),
+    /// An amount: a number, or a number with a unit.
+    Quantity,
+    /// A list of the same.
+    List(&'static Holds),
+    /// A map from the user's own keys to the same.
+    Map(&'static Holds),
+    /// An object with these fields.
+    Object(&'static [Field]),
+    /// Anything: what is in it is nobody's business here.
+    Anything,
+}
+
+/// Texts.
+const TEXTS: Holds = Holds::List(&Holds::Text);
+/// The user's own texts by the user's own keys.
+const LABELS: Holds = Holds::Map(&Holds::Text);
+/// A port.
+const PORT: Holds = Holds::Whole(1, 65535);
+/// A port by number or name.
+const PORT_OR_NAME: Holds = Holds::WholeOrText(1, 65535);
+/// What fits 32 bits, without sign.
+const U32: Holds = Holds::Whole(0, u32::MAX as i64);
+/// What fits 32 bits, with sign.
+const I32: Holds = Holds::Whole(i32::MIN as i64, i32::MAX as i64);
+/// What fits 64 bits.
+const I64: Holds = Holds::Whole(i64::MIN, i64::MAX);
+/// Objects whose fields Weft does not check.
+const ANYTHINGS: Holds = Holds::List(&Holds::Anything);
+
+/// A field that is honoured.
+const fn field(name: &'static str, holds: Holds) -> Field {
+    Field { name, holds, instead: None }
+}
+
+/// A field that is not honoured yet; `instead` is what happens.
+const fn later(name: &'static str, holds: Holds, instead: &'static str) -> Field {
+    Field { name, holds, instead: Some(instead) }
+}
+
+/// The fields of objects of `kind`, at their top.
+pub fn fields(kind: Kind) -> &'static [Field] {
+    match kind {
+        Kind::Namespace => cluster::NAMESPACE,
+        Kind::Pod => workload::POD,
+        Kind::Service => service::SERVICE,
+        Kind::ServiceAccount => cluster::SERVICE_ACCOUNT,
+        Kind::ConfigMap => cluster::CONFIG_MAP,
+        Kind::Secret => cluster::SECRET,
+        Kind::Deployment => workload::DEPLOYMENT,
+        Kind::ReplicaSet => workload::REPLICA_SET,
+        Kind::EndpointSlice => service::ENDPOINT_SLICE,
+        Kind::CustomResourceDefinition => cluster::CUSTOM_RESOURCE_DEFINITION,
+        Kind::MutatingWebhookConfiguration | Kind::ValidatingWebhookConfiguration => {
+            cluster::WEBHOOK_CONFIGURATION
+        }
+        Kind::Gateway => gateway::GATEWAY,
+        Kind::VirtualService => virtual_service::VIRTUAL_SERVICE,
+        Kind::DestinationRule => destination_rule::DESTINATION_RULE,
+    }
+}
+
+/// `metadata` of every kind.
+const METADATA: Holds = Holds::Object(&[
+    field("name", Holds::Text),
+    field("generateName", Holds::Text),
+    field("namespace", Holds::Text),
+    field("labels", LABELS),
+    field("annotations", LABELS),
+    field("uid", Holds::Text),
+    field("resourceVersion", Holds::Text),
+    field("generation", I64),
+    field("creationTimestamp", Holds::Text),
+    field("deletionTimestamp", Holds::Text),
+    field("deletionGracePeriodSeconds", I64),
+    field("finalizers", TEXTS),
+    field("managedFields", ANYTHINGS),
+    field("selfLink", Holds::Text),
+    field(
+        "ownerReferences",
+        Holds::List(&Holds::Object(&[
+            field("apiVersion", Holds::Text),
+            field("kind", Holds::Text),
+            field("name", Holds::Text),
+            field("uid", Holds::Text),
+            field("controller", Holds::Flag),
+            field("blockOwnerDeletion", Holds::Flag),
+        ])),
+    ),
+]);
+
+/// `apiVersion`
+const API_VERSION: Field = field("apiVersion", Holds::Text);
+/// `kind`
+const KIND: Field = field("kind", Holds::Text);
+/// `status`, which users do not write.
+const STATUS: Field = field("status", Holds::Anything);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(path: &str, fields: &[Field], names: &mut Vec<String>) {
+        for (position, field) in fields.iter().enumerate() {
+            let path = format!("{path}.{}", field.name);
+            assert_eq!(crate::camel_case(field.name), field.name, "{path} is not camelCase");
+            let twice = fields[..position].iter().any(|other| other.name == field.name);
+            assert!(!twice, "{path} stands twice");
+            let mut holds = &field.holds;
+            while let Holds::List(items) | Holds::Map(items) = holds {
+                holds = items;
+            }
+            if let Holds::Object(fields) = holds {
+                walk(&path, fields, names);
+            }
+            names.push(path);
+        }
+    }
+
+    #[test]
+    fn every_field_stands_once_and_in_camel_case() {
+        for kind in Kind::ALL {
+            let mut names = Vec::new();
+            walk(kind.name(), fields(kind), &mut names);
+            assert!(names.contains(&format!("{kind}.metadata.name")), "{kind} has no metadata");
+        }
+    }
+}

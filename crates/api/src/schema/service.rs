@@ -1,0 +1,80 @@
+//! Fields of Services and EndpointSlices.
+
+use super::{
+    API_VERSION, Field, Holds, KIND, LABELS, METADATA, PORT, PORT_OR_NAME, STATUS, TEXTS, U32,
+    field,
+};
+
+pub(super) const SERVICE: &[Field] =
+    &[API_VERSION, KIND, field("metadata", METADATA), field("spec", Holds::Object(SPEC)), STATUS];
+
+const PROTOCOL: Holds = Holds::Word(&["TCP", "UDP", "SCTP"]);
+
+const SPEC: &[Field] = &[
+    field("type", Holds::Word(&["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"])),
+    field("selector", LABELS),
+    field(
+        "ports",
+        Holds::List(&Holds::Object(&[
+            field("name", Holds::Text),
+            field("port", PORT),
+            field("protocol", PROTOCOL),
+            field("targetPort", PORT_OR_NAME),
+            field("nodePort", U32),
+            field("appProtocol", Holds::Text),
+        ])),
+    ),
+    field("clusterIP", Holds::Text),
+    field("clusterIPs", TEXTS),
+    field("externalName", Holds::Text),
+    field("externalIPs", TEXTS),
+    field("loadBalancerIP", Holds::Text),
+    field("loadBalancerSourceRanges", TEXTS),
+    field("loadBalancerClass", Holds::Text),
+    field("allocateLoadBalancerNodePorts", Holds::Flag),
+    field("publishNotReadyAddresses", Holds::Flag),
+    field("sessionAffinity", Holds::Text),
+    field("sessionAffinityConfig", Holds::Anything),
+    field("externalTrafficPolicy", Holds::Text),
+    field("internalTrafficPolicy", Holds::Text),
+    field("healthCheckNodePort", U32),
+    field("ipFamilies", TEXTS),
+    field("ipFamilyPolicy", Holds::Text),
+    field("trafficDistribution", Holds::Text),
+];
+
+pub(super) const ENDPOINT_SLICE: &[Field] = &[
+    API_VERSION,
+    KIND,
+    field("metadata", METADATA),
+    field("addressType", Holds::Word(&["IPv4", "IPv6", "FQDN"])),
+    field(
+        "endpoints",
+        Holds::List(&Holds::Object(&[
+            field("addresses", TEXTS),
+            field(
+                "conditions",
+                Holds::Object(&[
+                    field("ready", Holds::Flag),
+                    field("serving", Holds::Flag),
+                    field("terminating", Holds::Flag),
+                ]),
+            ),
+            field("hostname", Holds::Text),
+            field("targetRef", Holds::Anything),
+            field("deprecatedTopology", LABELS),
+            field("nodeName", Holds::Text),
+            field("zone", Holds::Text),
+            field("hints", Holds::Anything),
+        ])),
+    ),
+    field(
+        "ports",
+        Holds::List(&Holds::Object(&[
+            field("name", Holds::Text),
+            field("port", PORT),
+            field("protocol", PROTOCOL),
+            field("appProtocol", Holds::Text),
+        ])),
+    ),
+];

@@ -1,0 +1,66 @@
+//! Fields of MeshConfig.
+
+use super::{ANYTHINGS, Field, Holds, TEXTS, field, later};
+
+/// What holds where a setting is not honoured.
+const DEFAULT: &str = "its default holds";
+
+/// The fields of `data.mesh` in ConfigMap `istio`.
+pub(crate) const MESH_CONFIG: &[Field] = &[
+    field("trustDomain", Holds::Text),
+    field("rootNamespace", Holds::Text),
+    field(
+        "outboundTrafficPolicy",
+        Holds::Object(&[field("mode", Holds::Word(&["ALLOW_ANY", "REGISTRY_ONLY"]))]),
+    ),
+    field("accessLogFile", Holds::Text),
+    field("accessLogFormat", Holds::Text),
+    field("accessLogEncoding", Holds::Word(&["TEXT", "JSON"])),
+    field("connectTimeout", Holds::Span),
+    field("defaultHttpRetryPolicy", Holds::Anything),
+    field("defaultServiceExportTo", TEXTS),
+    field("defaultVirtualServiceExportTo", TEXTS),
+    field("defaultDestinationRuleExportTo", TEXTS),
+    field("compatibility", Holds::Word(&["", "istio-1.0"])),
+    // Set by every installation; that they are there says nothing about what its owner wants.
+    field("defaultConfig", Holds::Anything),
+    field("defaultProviders", Holds::Anything),
+    field("enablePrometheusMerge", Holds::Flag),
+    field("enableTracing", Holds::Flag),
+    field("extensionProviders", ANYTHINGS),
+    later("proxyListenPort", Holds::Anything, DEFAULT),
+    later("proxyInboundListenPort", Holds::Anything, DEFAULT),
+    later("proxyHttpPort", Holds::Anything, DEFAULT),
+    later("hboneIdleTimeout", Holds::Anything, DEFAULT),
+    later("protocolDetectionTimeout", Holds::Anything, DEFAULT),
+    later("tcpKeepalive", Holds::Anything, DEFAULT),
+    later("ingressClass", Holds::Anything, DEFAULT),
+    later("ingressService", Holds::Anything, DEFAULT),
+    later("ingressControllerMode", Holds::Anything, DEFAULT),
+    later("ingressSelector", Holds::Anything, DEFAULT),
+    later("enableEnvoyAccessLogService", Holds::Anything, DEFAULT),
+    later("disableEnvoyListenerLog", Holds::Anything, DEFAULT),
+    later("inboundTrafficPolicy", Holds::Anything, DEFAULT),
+    later("configSources", Holds::Anything, DEFAULT),
+    later("enableAutoMtls", Holds::Anything, "all traffic is plaintext"),
+    later("trustDomainAliases", Holds::Anything, DEFAULT),
+    later("caCertificates", Holds::Anything, DEFAULT),
+    later("localityLbSetting", Holds::Anything, DEFAULT),
+    later("zoneAwareLbSetting", Holds::Anything, DEFAULT),
+    later("dnsRefreshRate", Holds::Anything, DEFAULT),
+    later("h2UpgradePolicy", Holds::Anything, DEFAULT),
+    later("inboundClusterStatName", Holds::Anything, DEFAULT),
+    later("outboundClusterStatName", Holds::Anything, DEFAULT),
+    later("certificates", Holds::Anything, DEFAULT),
+    later("serviceSettings", Holds::Anything, DEFAULT),
+    later("serviceScopeConfigs", Holds::Anything, DEFAULT),
+    later("verifyCertificateAtClient", Holds::Anything, DEFAULT),
+    later("ca", Holds::Anything, DEFAULT),
+    later("discoverySelectors", Holds::Anything, "every namespace is seen"),
+    later("pathNormalization", Holds::Anything, DEFAULT),
+    later("defaultInboundHttpRetryPolicy", Holds::Anything, DEFAULT),
+    later("meshMTLS", Holds::Anything, DEFAULT),
+    later("tlsDefaults", Holds::Anything, DEFAULT),
+    later("defaultTrafficPolicy", Holds::Anything, DEFAULT),
+    later("serviceEntryVisibility", Holds::Anything, DEFAULT),
+];

@@ -1,0 +1,191 @@
+//! Fields of `networking.istio.io VirtualService`.
+
+use super::{
+    API_VERSION, Field, Holds, I32, KIND, LABELS, METADATA, PORT, STATUS, TEXTS, U32, field, later,
+};
+
+pub(super) const VIRTUAL_SERVICE: &[Field] =
+    &[API_VERSION, KIND, field("metadata", METADATA), field("spec", Holds::Object(SPEC)), STATUS];
+
+const SPEC: &[Field] = &[
+    field("hosts", TEXTS),
+    field("gateways", TEXTS),
+    field("http", Holds::List(&Holds::Object(HTTP))),
+    later(
+        "tls",
+        Holds::List(&Holds::Object(TLS)),
+        "TLS connections go where they would go without this object",
+    ),
+    field("tcp", Holds::List(&Holds::Object(TCP))),
+    field("exportTo", TEXTS),
+];
+
+/// What happens to a rule that cannot do what it says.
+const CLOSED: &str = "requests that this rule matches are answered with status 500";
+
+const HTTP: &[Field] = &[
+    field("name", Holds::Text),
+    field("match", Holds::List(&Holds::Object(HTTP_MATCH))),
+    field("route", Holds::List(&Holds::Object(HTTP_DESTINATION))),
+    later("redirect", Holds::Object(REDIRECT), CLOSED),
+    later("directResponse", Holds::Object(DIRECT_RESPONSE), CLOSED),
+    later("delegate", Holds::Object(DELEGATE), CLOSED),
+    later("rewrite", Holds::Object(REWRITE), "requests keep their path and host"),
+    field("timeout", Holds::Span),
+    field("retries", Holds::Object(RETRIES)),
+    later("fault", Holds::Object(FAULT), "no fault is injected"),
+    later("mirror", DESTINATION, "no copies are sent"),
+    later("mirrors", Holds::List(&Holds::Object(MIRROR)), "no copies are sent"),
+    later("mirrorPercentage", PERCENT, "no copies are sent"),
+    later("mirrorPercent", U32, "no copies are sent"),
+    later("corsPolicy", Holds::Object(CORS), "preflight requests go to the service"),
+    later("headers", HEADERS, "headers stay as they are"),
+];
+
+const HTTP_MATCH: &[Field] = &[
+    field("name", Holds::Text),
+    field("uri", STRING_MATCH),
+    field("scheme", STRING_MATCH),
+    field("method", STRING_MATCH),
+    field("authority", STRING_MATCH),
+    field("headers", Holds::Map(&STRING_MATCH)),
+    field("withoutHeaders", Holds::Map(&STRING_MATCH)),
+    field("queryParams", Holds::Map(&STRING_MATCH)),
+    field("port", PORT),
+    field("sourceLabels", LABELS),
+    field("sourceNamespace", Holds::Text),
+    field("gateways", TEXTS),
+    field("ignoreUriCase", Holds::Flag),
+    later("statPrefix", Holds::Text, "the rule has no metrics of its own"),
+];
+
+const STRING_MATCH: Holds = Holds::Object(&[
+    field("exact", Holds::Text),
+    field("prefix", Holds::Text),
+    field("regex", Holds::Text),
+]);
+
+const HTTP_DESTINATION: &[Field] = &[
+    field("destination", DESTINATION),
+    field("weight", I32),
+    later("headers", HEADERS, "headers stay as they are"),
+];
+
+const DESTINATION: Holds = Holds::Object(&[
+    field("host", Holds::Text),
+    field("subset", Holds::Text),
+    field("port", Holds::Object(&[field("number", PORT)])),
+]);
+
+const REDIRECT: &[Field] = &[
+    field("uri", Holds::Text),
+    field("prefixRewrite", Holds::Text),
+    field("authority", Holds::Text),
+    field("port", U32),
+    field("derivePort", Holds::Word(&["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"])),
+    field("scheme", Holds::Text),
+    field("redirectCode", U32),
+    field("uriRegexRewrite", REGEX_REWRITE),
+];
+
+const REGEX_REWRITE: Holds =
+    Holds::Object(&[field("match", Holds::Text), field("rewrite", Holds::Text)]);
+
+const DIRECT_RESPONSE: &[Field] = &[
+    field("status", U32),
+    field("body", Holds::Object(&[field("string", Holds::Text), field("bytes", Holds::Text)])),
+];
+
+const DELEGATE: &[Field] = &[field("name", Holds::Text), field("namespace", Holds::Text)];
+
+const REWRITE: &[Field] = &[
+    field("uri", Holds::Text),
+    field("authority", Holds::Text),
+    field("uriRegexRewrite", REGEX_REWRITE),
+];
+
+const RETRIES: &[Field] = &[
+    field("attempts", I32),
+    field("perTryTimeout", Holds::Span),
+    field("retryOn", Holds::Text),
+    later("retryRemoteLocalities", Holds::Flag, "every zone may be tried"),
+    field("retryIgnorePreviousHosts", Holds::Flag),
+    field("backoff", Holds::Span),
+];
+
+const PERCENT: Holds = Holds::Object(&[field("value", Holds::Number)]);
+
+const FAULT: &[Field] = &[
+    field(
+        "delay",
+        Holds::Object(&[
+            field("percent", I32),
+            field("fixedDelay", Holds::Span),
+            field("exponentialDelay", Holds::Span),
+            field("percentage", PERCENT),
+        ]),
+    ),
+    field(
+        "abort",
+        Holds::Object(&[
+            field("httpStatus", I32),
+            field("grpcStatus", Holds::Text),
+            field("http2Error", Holds::Text),
+            field("percentage", PERCENT),
+        ]),
+    ),
+];
+
+const MIRROR: &[Field] = &[field("destination", DESTINATION), field("percentage", PERCENT)];
+
+const CORS: &[Field] = &[
+    field("allowOrigin", TEXTS),
+    field("allowOrigins", Holds::List(&STRING_MATCH)),
+    field("allowMethods", TEXTS),
+    field("allowHeaders", TEXTS),
+    field("exposeHeaders", TEXTS),
+    field("maxAge", Holds::ShortSpan),
+    field("allowCredentials", Holds::Flag),
+    field("unmatchedPreflights", Holds::Word(&["UNSPECIFIED", "FORWARD", "IGNORE"])),
+];
+
+const HEADERS: Holds =
+    Holds::Object(&[field("request", HEADER_CHANGES), field("response", HEADER_CHANGES)]);
+
+const HEADER_CHANGES: Holds =
+    Holds::Object(&[field("set", LABELS), field("add", LABELS), field("remove", TEXTS)]);
+
+const TLS: &[Field] = &[
+    field(
+        "match",
+        Holds::List(&Holds::Object(&[
+            field("sniHosts", TEXTS),
+            field("destinationSubnets", TEXTS),
+            field("port", PORT),
+            field("sourceLabels", LABELS),
+            field("gateways", TEXTS),
+            field("sourceNamespace", Holds::Text),
+        ])),
+    ),
+    field("route", Holds::List(&Holds::Object(ROUTE_DESTINATION))),
+];
+
+/// What happens to a condition on TCP connections that is not honoured.
+const NOT_TAKEN: &str = "the rule takes no connection";
+
+const TCP: &[Field] = &[
+    field(
+        "match",
+        Holds::List(&Holds::Object(&[
+            field("port", PORT),
+            later("destinationSubnets", TEXTS, NOT_TAKEN),
+            later("sourceLabels", LABELS, NOT_TAKEN),
+            later("gateways", TEXTS, NOT_TAKEN),
+            later("sourceNamespace", Holds::Text, NOT_TAKEN),
+            later("sourceSubnet", Holds::Text, NOT_TAKEN),
+        ])),
+    ),
+    field("route", Holds::List(&Holds::Object(ROUTE_DESTINATION))),
+];
+
+const ROUTE_DESTINATION: &[Field] = &[field("destination", DESTINATION), field("weight", I32)];

@@ -1,0 +1,84 @@
+//! The name of any object, of whatever kind.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::Value;
+
+use crate::{Document, Problem};
+
+/// Names one object of any kind, in whatever version it is written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// API group, empty for the core group.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace; empty when none is written.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectName {
+    /// The name of `object`, if it has an `apiVersion`, a `kind` and a name.
+    pub fn of(object: &Value) -> Option<Self> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let present = |pointer: &str| text(pointer).filter(|text| !text.is_empty());
+        let group = match present("/apiVersion")?.split_once('/') {
+            // Deployments have moved; they are the same objects.
+            Some(("extensions", _)) => "apps",
+            Some((group, _)) => group,
+            None => "",
+        };
+        Some(Self {
+            group: group.to_owned(),
+            kind: present("/kind")?.to_owned(),
+            namespace: text("/metadata/namespace").unwrap_or_default().to_owned(),
+            name: present("/metadata/name")?.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace.is_empty() {
+            true => write!(f, "{}/{}", self.kind, self.name),
+            false => write!(f, "{}/{}/{}", self.kind, self.namespace, self.name),
+        }
+    }
+}
+
+/// The documents with their names, and why others have none.
+pub(super) fn each(documents: Vec<Document>) -> (Vec<(ObjectName, Arc<Document>)>, Vec<Problem>) {
+    let (mut named, mut problems) = (Vec::new(), Vec::new());
+    for document in documents {
+        if !document.problems.is_empty() {
+            problems.extend(document.problems);
+            continue;
+        }
+        match document.value.as_ref().and_then(ObjectName::of) {
+            Some(name) => named.push((name, Arc::new(document))),
+            None => problems.push(nameless(&document)),
+        }
+    }
+    (named, problems)
+}
+
+/// Which part of the name is missing, or is something else than a text.
+fn nameless(document: &Document) -> Problem {
+    let parts =
+        [("apiVersion", "/apiVersion"), ("kind", "/kind"), ("metadata.name", "/metadata/name")];
+    for (field, pointer) in parts {
+        let value = document.value.as_ref().and_then(|value| value.pointer(pointer));
+        let message = match value {
+            Some(Value::String(text)) if !text.is_empty() => continue,
+            Some(value @ (Value::Bool(_) | Value::Number(_))) => {
+                format!("{field} is read as {value}, not as a text; put it in quotes")
+            }
+            _ => format!("the object has no {field}; give it one"),
+        };
+        let place = document.locate(field).unwrap_or_else(|| document.place());
+        return Problem { place, message };
+    }
+    Problem { place: document.place(), message: "the object has no name".to_owned() }
+}
