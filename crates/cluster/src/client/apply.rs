@@ -1,0 +1,95 @@
+//! Server-side apply of one object, told as kubectl tells it.
+
+use http::Method;
+use serde_json::Value;
+
+use super::{ClientError, Cluster, JSON, MANAGER, Resources, get, text};
+
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is new.
+    Created,
+    /// It has changed.
+    Configured,
+    /// It was as it should be.
+    Unchanged,
+}
+
+/// An object that the server has accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// `deployment.apps/hello`.
+    pub name: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The object as the server has it now.
+    pub object: Value,
+    /// What the server had to say about it.
+    pub warnings: Vec<String>,
+}
+
+impl Outcome {
+    /// kubectl's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+impl Cluster {
+    /// Makes the server's object what `object` says; other people's fields are
+    /// left alone, and a field that somebody else owns, too, is taken over.
+    ///
+    /// An object that names no namespace goes into `namespace`.
+    pub async fn apply(
+        &self,
+        resources: &Resources,
+        object: &Value,
+        namespace: &str,
+    ) -> Result<Applied, ClientError> {
+        let resource = resources.of(text(object, "/apiVersion"), text(object, "/kind"))?;
+        let name = text(object, "/metadata/name");
+        if name.is_empty() {
+            let message = format!("a {} without metadata.name cannot be applied", resource.kind);
+            return Err(ClientError::Usage(message));
+        }
+        let mut object = object.clone();
+        let namespace = match text(&object, "/metadata/namespace") {
+            "" => namespace.to_owned(),
+            own => own.to_owned(),
+        };
+        if resource.namespaced
+            && let Some(metadata) = object["metadata"].as_object_mut()
+        {
+            metadata.insert("namespace".to_owned(), namespace.clone().into());
+        }
+        // A manifest that was read from a server carries what only the server may say.
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            for field in ["managedFields", "resourceVersion", "uid", "creationTimestamp"] {
+                metadata.remove(field);
+            }
+        }
+        let path = resource.path(&namespace, name);
+        let before = self.find(resource, &namespace, name).await?;
+        let query = format!("{path}?fieldManager={MANAGER}&force=true");
+        let media = (JSON, "application/apply-patch+yaml");
+        let reply = self.call(Method::PATCH, &query, media, Some(&object)).await?;
+        let version = |object: &Value| text(object, "/metadata/resourceVersion").to_owned();
+        let outcome = match &before {
+            _ if reply.code == 201 => Outcome::Created,
+            None => Outcome::Created,
+            Some(before) if version(before) == version(&reply.body) => Outcome::Unchanged,
+            Some(_) => Outcome::Configured,
+        };
+        Ok(Applied {
+            name: get::name(resource, &reply.body),
+            outcome,
+            object: reply.body,
+            warnings: reply.warnings,
+        })
+    }
+}

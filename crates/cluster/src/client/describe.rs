@@ -1,0 +1,196 @@
+//! An object told for people: its fields by name, and what happened to it.
+
+use serde_json::Value;
+
+use super::{ClientError, Cluster, Query, Resource, Resources, Scope, Target, text};
+
+/// Fields of metadata that are not for people.
+const NOISE: [&str; 6] =
+    ["managedFields", "name", "namespace", "labels", "annotations", "selfLink"];
+
+impl Cluster {
+    /// What is known of `object`, with its events.
+    pub async fn describe(
+        &self,
+        resources: &Resources,
+        (resource, object): (&Resource, &Value),
+    ) -> Result<String, ClientError> {
+        let events = match resources.of("v1", "Event") {
+            Ok(events) if resource.namespaced => self.events(events, object).await?,
+            _ => Vec::new(),
+        };
+        Ok(render(object, &events))
+    }
+
+    async fn events(&self, resource: &Resource, object: &Value) -> Result<Vec<Value>, ClientError> {
+        let fields = format!(
+            "involvedObject.name={},involvedObject.kind={}",
+            text(object, "/metadata/name"),
+            text(object, "/kind")
+        );
+        let scope = Scope::Namespace(text(object, "/metadata/namespace").to_owned());
+        let query = Query { words: Vec::new(), scope, labels: None, fields: Some(fields) };
+        let target = Target { resource: resource.clone(), names: Vec::new() };
+        let events = self.objects(std::slice::from_ref(&target), &query).await?;
+        Ok(events.into_iter().map(|(_, event)| event).collect())
+    }
+}
+
+fn render(object: &Value, events: &[Value]) -> String {
+    let mut out = String::new();
+    let or_none = |text: &str| if text.is_empty() { "<none>".to_owned() } else { text.to_owned() };
+    out += &format!("{:<14}{}\n", "Name:", text(object, "/metadata/name"));
+    let namespace = text(object, "/metadata/namespace");
+    if !namespace.is_empty() {
+        out += &format!("{:<14}{namespace}\n", "Namespace:");
+    }
+    for (title, field, mark) in [("Labels:", "labels", "="), ("Annotations:", "annotations", ": ")]
+    {
+        let entries: Vec<String> = object["metadata"][field]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| format!("{key}{mark}{}", value.as_str().unwrap_or_default()))
+            .collect();
+        let entries = or_none(&entries.join(&format!("\n{:14}", "")));
+        out += &format!("{title:<14}{entries}\n");
+    }
+    out += &format!("{:<14}{}\n", "API Version:", text(object, "/apiVersion"));
+    out += &format!("{:<14}{}\n", "Kind:", text(object, "/kind"));
+    if let Some(fields) = object.as_object() {
+        for (key, value) in fields.iter().filter(|(key, _)| !is_head(key)) {
+            field(&mut out, 0, key, value);
+        }
+    }
+    if let Some(metadata) = object["metadata"].as_object() {
+        out += "Metadata:\n";
+        for (key, value) in metadata.iter().filter(|(key, _)| !NOISE.contains(&key.as_str())) {
+            field(&mut out, 2, key, value);
+        }
+    }
+    match events {
+        [] => out += &format!("{:<14}<none>\n", "Events:"),
+        events => {
+            out += "Events:\n";
+            for event in events {
+                let part = |pointer| text(event, pointer);
+                let (kind, reason) = (part("/type"), part("/reason"));
+                out += &format!("  {kind:<9}{reason:<20}{}\n", part("/message"));
+            }
+        }
+    }
+    out
+}
+
+fn is_head(key: &str) -> bool {
+    matches!(key, "apiVersion" | "kind" | "metadata")
+}
+
+/// `field` and what is in it, further in than its name.
+fn field(out: &mut String, indent: usize, key: &str, value: &Value) {
+    let title = title(key);
+    let pad = " ".repeat(indent);
+    match value {
+        Value::Object(map) if map.is_empty() => {}
+        Value::Array(list) if list.is_empty() => {}
+        Value::Object(map) => {
+            *out += &format!("{pad}{title}:\n");
+            for (key, value) in map {
+                field(out, indent + 2, key, value);
+            }
+        }
+        Value::Array(list) => {
+            *out += &format!("{pad}{title}:\n");
+            for item in list {
+                match item {
+                    Value::Object(map) => {
+                        for (key, value) in map {
+                            field(out, indent + 2, key, value);
+                        }
+                        *out += &format!("{pad}  ---\n");
+                    }
+                    other => *out += &format!("{pad}  {}\n", plain(other)),
+                }
+            }
+        }
+        other => *out += &format!("{pad}{title}:  {}\n", plain(other)),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// `matchLabels` → `Match Labels`; keys that are data, such as `app.kubernetes.io/name`, stay.
+fn title(key: &str) -> String {
+    if !key.chars().all(|character| character.is_ascii_alphanumeric()) {
+        return key.to_owned();
+    }
+    let mut title = String::new();
+    let mut before_is_upper = true;
+    for (index, character) in key.chars().enumerate() {
+        if index == 0 {
+            title.extend(character.to_uppercase());
+            continue;
+        }
+        if character.is_uppercase() && !before_is_upper {
+            title.push(' ');
+        }
+        before_is_upper = character.is_uppercase();
+        title.push(character);
+    }
+    title
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_told_by_name() {
+        let object = json!({
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": {"name": "hello", "namespace": "default", "uid": "7", "labels": {"a": "b"}},
+            "spec": {
+                "host": "hello",
+                "subsets": [{"name": "v1", "labels": {"version": "v1"}}],
+                "exportTo": ["*"],
+            },
+        });
+        let events = [json!({"type": "Warning", "reason": "Odd", "message": "so it is"})];
+        let expected = "\
+Name:         hello
+Namespace:    default
+Labels:       a=b
+Annotations:  <none>
+API Version:  networking.istio.io/v1
+Kind:         DestinationRule
+Spec:
+  Export To:
+    *
+  Host:  hello
+  Subsets:
+    Labels:
+      Version:  v1
+    Name:  v1
+    ---
+Metadata:
+  Uid:  7
+Events:
+  Warning  Odd                 so it is
+";
+        assert_eq!(render(&object, &events), expected);
+    }
+
+    #[test]
+    fn titles_are_words() {
+        assert_eq!(title("podIPs"), "Pod IPs");
+        assert_eq!(title("app.kubernetes.io/name"), "app.kubernetes.io/name");
+    }
+}

@@ -1,0 +1,169 @@
+//! The control plane: `istiod`, what it may do, and the mesh's settings.
+
+use serde_json::{Value, json};
+
+use super::{ISTIOD, Settings, WEBHOOK_PORT, field};
+
+/// The objects of the control plane.
+pub(super) fn objects(settings: &Settings) -> Vec<Value> {
+    let metadata = || {
+        json!({
+            "name": ISTIOD,
+            "namespace": settings.namespace,
+            "labels": {"app": ISTIOD, "istio": "pilot", "istio.io/rev": "default"},
+        })
+    };
+    let mut objects = vec![
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata()}),
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "istio", "namespace": settings.namespace},
+            "data": {"mesh": settings.mesh, "meshNetworks": "networks: {}"},
+        }),
+    ];
+    objects.extend(permissions(settings));
+    objects.push(json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(),
+        "spec": {
+            "selector": {"app": ISTIOD, "istio": "pilot"},
+            "ports": [
+                {"name": "grpc-xds", "port": 15010, "protocol": "TCP"},
+                {"name": "https-dns", "port": 15012, "protocol": "TCP"},
+                {
+                    "name": "https-webhook",
+                    "port": 443,
+                    "targetPort": WEBHOOK_PORT,
+                    "protocol": "TCP",
+                },
+                {"name": "http-monitoring", "port": 15014, "protocol": "TCP"},
+            ],
+        },
+    }));
+    objects.push(json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(),
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": ISTIOD, "istio": "pilot"}},
+            "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "25%"}},
+            "template": {
+                "metadata": {
+                    "labels": {
+                        "app": ISTIOD,
+                        "istio": "pilot",
+                        "istio.io/rev": "default",
+                        "sidecar.istio.io/inject": "false",
+                    },
+                    "annotations": {
+                        "prometheus.io/port": "15014",
+                        "prometheus.io/scrape": "true",
+                        "sidecar.istio.io/inject": "false",
+                    },
+                },
+                "spec": pod(settings),
+            },
+        },
+    }));
+    objects
+}
+
+fn pod(settings: &Settings) -> Value {
+    json!({
+        "serviceAccountName": ISTIOD,
+        "terminationGracePeriodSeconds": 5,
+        "containers": [{
+            "name": "discovery",
+            "image": settings.control_image,
+            "args": ["control"],
+            "ports": [
+                {"containerPort": 15010, "name": "grpc-xds", "protocol": "TCP"},
+                {"containerPort": 15012, "name": "tls-xds", "protocol": "TCP"},
+                {"containerPort": WEBHOOK_PORT, "name": "https-webhooks", "protocol": "TCP"},
+                {"containerPort": 15014, "name": "http-monitoring", "protocol": "TCP"},
+            ],
+            "readinessProbe": {
+                "httpGet": {"path": "/ready", "port": 15014},
+                "periodSeconds": 3,
+                "timeoutSeconds": 5,
+            },
+            "env": [
+                {"name": "REVISION", "value": "default"},
+                {"name": "PILOT_CERT_PROVIDER", "value": "istiod"},
+                field("POD_NAME", "metadata.name"),
+                field("POD_NAMESPACE", "metadata.namespace"),
+                field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+            ],
+            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": true,
+                "runAsNonRoot": true,
+                "runAsUser": 1337,
+                "runAsGroup": 1337,
+            },
+        }],
+    })
+}
+
+/// What the control plane may do, and no more: it reads the mesh, writes status,
+/// its own Secret and ConfigMaps, and the authorities of its webhooks.
+fn permissions(settings: &Settings) -> Vec<Value> {
+    let name = format!("{ISTIOD}-clusterrole-{}", settings.namespace);
+    let read = ["get", "watch", "list"];
+    let rules = json!([
+        {
+            "apiGroups": [""],
+            "resources": ["pods", "services", "namespaces", "endpoints", "nodes"],
+            "verbs": read,
+        },
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "watch", "list", "create", "update", "patch"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read},
+        {
+            "apiGroups": ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"],
+            "resources": ["*"],
+            "verbs": ["get", "watch", "list", "update", "patch"],
+        },
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+            "verbs": ["get", "list", "watch", "update", "patch"],
+        },
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+    ]);
+    let subject =
+        json!({"kind": "ServiceAccount", "name": ISTIOD, "namespace": settings.namespace});
+    let group = "rbac.authorization.k8s.io";
+    let api = format!("{group}/v1");
+    vec![
+        json!({"apiVersion": api, "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}),
+        json!({
+            "apiVersion": api,
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [subject.clone()],
+        }),
+        json!({
+            "apiVersion": api,
+            "kind": "Role",
+            "metadata": {"name": ISTIOD, "namespace": settings.namespace},
+            "rules": [{
+                "apiGroups": [""],
+                "resources": ["secrets"],
+                "verbs": ["create", "get", "update"],
+            }],
+        }),
+        json!({
+            "apiVersion": api,
+            "kind": "RoleBinding",
+            "metadata": {"name": ISTIOD, "namespace": settings.namespace},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": ISTIOD},
+            "subjects": [subject],
+        }),
+    ]
+}
