@@ -1,0 +1,247 @@
+//! Keeping one container: start it, ask how it is, restart it, end it.
+//!
+//! It knows its own container and nothing of the pod's others. On a cluster the
+//! pause before a restart grows from 10 s to 5 min; here from 1 s to 1 min, for
+//! somebody is waiting.
+
+mod health;
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use nix::sys::signal::Signal;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+
+use crate::{
+    launch::{self, Task},
+    logs::Log,
+    mounts::ContainerRoot,
+    pod::Ground,
+    probe::perform,
+    reaper::{Ending, Process, is_deaf_to_term, signal_group},
+    spec::{Container, RestartPolicy},
+    state::{State, Terminated},
+};
+use health::Health;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After a run of this length an end is not part of a loop.
+const GOOD_RUN: Duration = Duration::from_secs(60);
+
+/// Whether a container is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Run,
+    /// It is to end, and is killed at this time.
+    EndBy(Instant),
+}
+
+/// What keeps one container.
+pub(crate) struct Keeper {
+    pub(crate) ground: Arc<Ground>,
+    pub(crate) container: Container,
+    pub(crate) restart: RestartPolicy,
+    pub(crate) wish: watch::Receiver<Wish>,
+}
+
+/// Everything that a run needs, or why it cannot begin.
+type Prepared = Result<(Task, ContainerRoot), (&'static str, String)>;
+
+impl Keeper {
+    /// Runs the container until it has ended for good.
+    pub(crate) async fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Some((task, root)) = self.prepared().await else { return };
+            let began = Instant::now();
+            let ended = self.run_once(task, root).await;
+            let wished = *self.wish.borrow();
+            let again = match self.restart {
+                RestartPolicy::Always => true,
+                RestartPolicy::OnFailure => ended.code != 0,
+                RestartPolicy::Never => false,
+            };
+            self.note_end(ended);
+            if wished != Wish::Run || !again {
+                return;
+            }
+            if began.elapsed() >= GOOD_RUN {
+                pause = FIRST_PAUSE;
+            }
+            if !self.pause(pause).await {
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// What the next run needs; `None` when it is not to run any more. What is
+    /// missing may come with a change of another object.
+    async fn prepared(&mut self) -> Option<(Task, ContainerRoot)> {
+        let mut objects = self.ground.node.objects_changed();
+        loop {
+            let (reason, message) = match self.prepare() {
+                Ok(prepared) => return Some(prepared),
+                Err(why) => why,
+            };
+            self.update(|instance| instance.state = State::Waiting { reason, message });
+            tokio::select! {
+                _ = ended(&mut self.wish) => return None,
+                changed = objects.changed() => changed.ok()?,
+            }
+        }
+    }
+
+    fn prepare(&self) -> Prepared {
+        let unmapped = |error: crate::images::UnknownImage| ("ErrImagePull", error.to_string());
+        let line = self.ground.node.images().command_line(&self.container).map_err(unmapped)?;
+        self.ground
+            .task(&self.container, line)
+            .map_err(|message| ("CreateContainerConfigError", message))
+    }
+
+    async fn run_once(&mut self, task: Task, root: ContainerRoot) -> Terminated {
+        let started = SystemTime::now();
+        let log = Log::new();
+        self.update(|instance| {
+            let before = std::mem::replace(&mut instance.log, log.clone());
+            instance.previous_log = (instance.last.is_some()
+                || matches!(instance.state, State::Terminated(_)))
+            .then_some(before);
+        });
+        let spawned = self.spawn(task, root, log.clone()).await;
+        let (ending, reason, message) = match spawned {
+            Ok(mut process) => {
+                let pid = process.pid;
+                self.update(|instance| {
+                    instance.state = State::Running { since: started };
+                    instance.pid = Some(pid);
+                });
+                let (ending, killed_for) = self.attend(&mut process).await;
+                let reason = if ending.code == 0 { "Completed" } else { "Error" };
+                (ending, reason, killed_for)
+            }
+            Err(error) => {
+                log.write(format!("{error}\n").as_bytes(), SystemTime::now());
+                log.close(SystemTime::now());
+                (Ending { code: 128, signal: None }, "StartError", error.to_string())
+            }
+        };
+        Terminated {
+            code: ending.code,
+            signal: ending.signal,
+            reason,
+            message,
+            started,
+            finished: SystemTime::now(),
+        }
+    }
+
+    async fn spawn(&self, task: Task, root: ContainerRoot, log: Log) -> io::Result<Process> {
+        let network = self.ground.network.try_clone()?;
+        launch::container(self.ground.node.reaper(), task, root, network, log).await
+    }
+
+    /// Stays with the process until its end; the text says why it was killed.
+    async fn attend(&mut self, process: &mut Process) -> (Ending, String) {
+        let health = Health::new(&self.ground, &self.container, process.pid);
+        let why = tokio::select! {
+            ending = &mut process.ended => return (known(ending), String::new()),
+            why = health.watch() => why,
+            deadline = ended(&mut self.wish) => {
+                drop(health);
+                self.update(|instance| instance.ready = false);
+                return (self.end(process, deadline).await, String::new());
+            }
+        };
+        drop(health);
+        tracing::info!(container = self.container.name, why, "restarting an unhealthy container");
+        let patience = Instant::now() + Duration::from_secs(5);
+        (self.end(process, patience).await, why)
+    }
+
+    /// Ends the process: its hook, a polite signal, and at last a kill.
+    async fn end(&self, process: &mut Process, deadline: Instant) -> Ending {
+        if let Some(action) = &self.container.lifecycle.pre_stop {
+            let health = Health::new(&self.ground, &self.container, process.pid);
+            let hook = async { perform(&health.target(), action).await };
+            tokio::select! {
+                // A hook that fails does not keep the container from ending.
+                _ = timeout_at(deadline, hook) => {}
+                ending = &mut process.ended => return known(ending),
+            }
+        }
+        signal_group(process.pid, Signal::SIGTERM);
+        if !is_deaf_to_term(process.pid)
+            && let Ok(ending) = timeout_at(deadline, &mut process.ended).await
+        {
+            return known(ending);
+        }
+        signal_group(process.pid, Signal::SIGKILL);
+        known((&mut process.ended).await)
+    }
+
+    fn note_end(&self, ended: Terminated) {
+        self.update(|instance| {
+            instance.started = false;
+            instance.ready = false;
+            instance.pid = None;
+            instance.state = State::Terminated(ended);
+        });
+    }
+
+    /// Waits before the next run; false when there is to be none.
+    async fn pause(&mut self, pause: Duration) -> bool {
+        self.update(|instance| {
+            let State::Terminated(ended) = &instance.state else { return };
+            let message = format!("back-off {}s restarting failed container", pause.as_secs());
+            instance.last = Some(ended.clone());
+            instance.restarts += 1;
+            instance.state = State::Waiting { reason: "CrashLoopBackOff", message };
+        });
+        tokio::select! {
+            () = sleep(pause) => true,
+            _ = ended(&mut self.wish) => {
+                self.update(|instance| {
+                    if let Some(last) = instance.last.clone() {
+                        instance.state = State::Terminated(last);
+                    }
+                });
+                false
+            }
+        }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut crate::state::Instance)) {
+        self.ground.instances.update(&self.container.name, change);
+    }
+}
+
+fn known(ending: Result<Ending, tokio::sync::oneshot::error::RecvError>) -> Ending {
+    // The reaper outlives every process; without it nothing would run at all.
+    ending.unwrap_or(Ending { code: 255, signal: None })
+}
+
+/// Resolves when the container is to end, with the time when it is killed.
+async fn ended(wish: &mut watch::Receiver<Wish>) -> Instant {
+    loop {
+        if let Wish::EndBy(deadline) = *wish.borrow_and_update() {
+            return deadline;
+        }
+        if wish.changed().await.is_err() {
+            return Instant::now();
+        }
+    }
+}
+
+/// Waits until `at`, which may have passed.
+pub(crate) async fn until(at: std::time::Instant) {
+    sleep_until(at.into()).await;
+}

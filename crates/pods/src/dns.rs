@@ -1,0 +1,211 @@
+//! The name server of all pods.
+//!
+//! Names of the mesh come from the store at the moment of the question; others
+//! from pods that play the outside, and at last from the host.
+
+mod names;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+};
+
+use crate::{
+    network::{DNS, HOST},
+    node::Shared,
+};
+pub(crate) use names::Directory;
+use names::{Answer, Entry, Kind, look_up};
+
+/// The domain of the cluster.
+pub(crate) const DOMAIN: &str = "cluster.local";
+/// The user's own machine.
+const HOST_NAME: &str = "host.weft.internal";
+const PORT: u16 = 53;
+/// Names move with pods; nobody is to remember them for long.
+const LIFETIME: u32 = 5;
+/// An alias may lead to an alias, but not for ever.
+const LONGEST_CHAIN: usize = 8;
+/// A datagram without a word about its size (RFC 1035, 4.2.1).
+const SMALLEST_DATAGRAM: usize = 512;
+
+/// Serves names until it is dropped.
+pub(crate) async fn serve(node: Arc<Shared>) -> io::Result<()> {
+    let address = SocketAddr::from((DNS, PORT));
+    let datagrams = Arc::new(UdpSocket::bind(address).await?);
+    let streams = TcpListener::bind(address).await?;
+    tokio::spawn(serve_datagrams(Arc::clone(&node), datagrams));
+    tokio::spawn(serve_streams(node, streams));
+    Ok(())
+}
+
+async fn serve_datagrams(node: Arc<Shared>, socket: Arc<UdpSocket>) {
+    let mut buffer = [0; 4096];
+    loop {
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        let question = buffer[..length].to_vec();
+        let (node, socket) = (Arc::clone(&node), Arc::clone(&socket));
+        tokio::spawn(async move {
+            if let Some(answer) = respond(&node, &question, Transport::Datagram).await {
+                // Whoever does not get it asks again.
+                let _ = socket.send_to(&answer, peer).await;
+            }
+        });
+    }
+}
+
+async fn serve_streams(node: Arc<Shared>, listener: TcpListener) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let node = Arc::clone(&node);
+        tokio::spawn(async move {
+            // The asker closes; what it sent wrongly ends the connection.
+            let _ = serve_stream(&node, stream).await;
+        });
+    }
+}
+
+async fn serve_stream(node: &Shared, mut stream: TcpStream) -> io::Result<()> {
+    loop {
+        let length = stream.read_u16().await?;
+        let mut question = vec![0; usize::from(length)];
+        stream.read_exact(&mut question).await?;
+        let Some(answer) = respond(node, &question, Transport::Stream).await else {
+            return Ok(());
+        };
+        stream.write_u16(u16::try_from(answer.len()).map_err(io::Error::other)?).await?;
+        stream.write_all(&answer).await?;
+    }
+}
+
+/// What carries a message, which decides how long it may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Datagram,
+    Stream,
+}
+
+async fn respond(node: &Shared, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
+    let question = Message::from_vec(bytes).ok()?;
+    if question.metadata.message_type != MessageType::Query {
+        return None;
+    }
+    let answer = answer(node, &question).await;
+    let encoded = answer.to_vec().ok()?;
+    let room = match question.edns.is_some() {
+        true => usize::from(question.max_payload()).max(SMALLEST_DATAGRAM),
+        false => SMALLEST_DATAGRAM,
+    };
+    match transport == Transport::Datagram && encoded.len() > room {
+        true => answer.truncate().to_vec().ok(),
+        false => Some(encoded),
+    }
+}
+
+async fn answer(node: &Shared, question: &Message) -> Message {
+    let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+    answer.metadata.recursion_desired = question.metadata.recursion_desired;
+    answer.metadata.recursion_available = true;
+    let [query] = question.queries.as_slice() else {
+        answer.metadata.response_code = ResponseCode::FormErr;
+        return answer;
+    };
+    answer.add_query(query.clone());
+    if question.metadata.op_code != OpCode::Query || query.query_class() != DNSClass::IN {
+        answer.metadata.response_code = ResponseCode::NotImp;
+        return answer;
+    }
+    match records(node, query).await {
+        Ok(Some(records)) => {
+            answer.metadata.authoritative = true;
+            answer.add_answers(records);
+        }
+        Ok(None) => answer.metadata.response_code = ResponseCode::NXDomain,
+        Err(error) => {
+            tracing::debug!(name = %query.name(), %error, "a name cannot be looked up");
+            answer.metadata.response_code = ResponseCode::ServFail;
+        }
+    }
+    answer
+}
+
+/// The records of an answer; `None` when there is no such name.
+async fn records(node: &Shared, query: &Query) -> io::Result<Option<Vec<Record>>> {
+    let kind = match query.query_type() {
+        RecordType::A => Kind::Address,
+        RecordType::SRV => Kind::Service,
+        _ => Kind::Other,
+    };
+    let mut owner = query.name().clone();
+    let mut records = Vec::new();
+    for _ in 0..LONGEST_CHAIN {
+        let name = owner.to_lowercase().to_ascii();
+        let name = name.trim_end_matches('.');
+        let entries = match look_up(name, kind, node) {
+            Answer::Entries(entries) => entries,
+            Answer::NoSuchName => return Ok(if records.is_empty() { None } else { Some(records) }),
+            Answer::Elsewhere if name == HOST_NAME => match kind {
+                Kind::Address => vec![Entry::Address(HOST)],
+                _ => Vec::new(),
+            },
+            Answer::Elsewhere => match from_host(node, name, kind).await? {
+                Some(entries) => entries,
+                None if records.is_empty() => return Ok(None),
+                None => return Ok(Some(records)),
+            },
+        };
+        let mut next = None;
+        for entry in entries {
+            let data = match entry {
+                Entry::Address(address) => RData::A(rdata::A(address)),
+                Entry::Service { port, target } => {
+                    RData::SRV(rdata::SRV::new(0, 100, port, parse(&target)?))
+                }
+                Entry::Alias(target) => {
+                    let target = parse(&target)?;
+                    next = Some(target.clone());
+                    RData::CNAME(rdata::CNAME(target))
+                }
+            };
+            records.push(Record::from_rdata(owner.clone(), LIFETIME, data));
+        }
+        match next {
+            Some(alias) => owner = alias,
+            None => return Ok(Some(records)),
+        }
+    }
+    Ok(Some(records))
+}
+
+async fn from_host(node: &Shared, name: &str, kind: Kind) -> io::Result<Option<Vec<Entry>>> {
+    if !node.uplink_is_open() {
+        return Ok(None);
+    }
+    let found = node.link().resolve(name.to_owned()).await?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    // The host's resolver gives addresses only, and pods have no IPv6.
+    Ok(Some(match kind {
+        Kind::Address => found
+            .into_iter()
+            .filter_map(|address| match address {
+                std::net::IpAddr::V4(address) => Some(Entry::Address(address)),
+                std::net::IpAddr::V6(_) => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }))
+}
+
+fn parse(name: &str) -> io::Result<Name> {
+    let mut name = Name::from_ascii(name).map_err(io::Error::other)?;
+    name.set_fqdn(true);
+    Ok(name)
+}

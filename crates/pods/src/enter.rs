@@ -1,0 +1,201 @@
+//! Into namespaces of one's own, before any thread exists.
+//!
+//! The program is run twice: first in the host's namespaces, where it leaves
+//! them for new ones and runs itself again, then as process 1 of the new ones.
+//! Nothing is made in the host's namespaces, so nothing can be left there.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    os::unix::process::ExitStatusExt,
+    process::{Command, Stdio},
+};
+
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, unshare},
+    unistd::{getegid, geteuid, setsid},
+};
+
+use crate::root;
+
+/// What came of entering.
+#[derive(Debug)]
+pub enum Entry {
+    /// This was the process outside; the one inside has ended with this code.
+    Left(u8),
+    /// This is process 1 inside.
+    Inside(Entered),
+}
+
+/// The namespaces are this process's own.
+#[derive(Debug)]
+pub struct Entered {
+    /// The supervisor's end of the channel to the terminal.
+    pub(crate) channel: OwnedFd,
+    /// Whether processes may run as other users.
+    pub(crate) users: Users,
+}
+
+/// Which users exist inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// All of them.
+    Many,
+    /// Only the one who started this, seen as root.
+    One,
+}
+
+/// Why the namespaces cannot be entered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnterError {
+    /// The system forbids namespaces to this user.
+    #[error("this machine does not let {who} make namespaces: {advice}")]
+    Forbidden {
+        /// Who is asking.
+        who: &'static str,
+        /// What would allow it.
+        advice: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A step failed for another reason.
+    #[error("{step}")]
+    Step {
+        /// What was being done.
+        step: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Enters namespaces of its own. Must be called first in `main`, while there is
+/// one thread; `arguments` lead the program back here. Standard input is the
+/// channel to the terminal's process.
+pub fn enter(arguments: &[OsString]) -> Result<Entry, EnterError> {
+    match std::process::id() {
+        1 => inside().map(Entry::Inside),
+        _ => outside(arguments).map(Entry::Left),
+    }
+}
+
+/// Whether processes here may run as other users than the one who is root.
+pub fn users() -> Users {
+    // "inside outside length": a single mapped user is a map of length 1.
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let mapped: u64 =
+        map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum();
+    match mapped {
+        0 | 1 => Users::One,
+        _ => Users::Many,
+    }
+}
+
+fn outside(arguments: &[OsString]) -> Result<u8, EnterError> {
+    leave_namespaces()?;
+    let mut inside = Command::new("/proc/self/exe")
+        .args(arguments)
+        .stdin(Stdio::inherit())
+        .spawn()
+        .map_err(step("starting the supervisor inside its namespaces"))?;
+    // This copy of the channel must not keep the terminal waiting for the end.
+    let ended = inside.wait().map_err(step("waiting for the supervisor"))?;
+    let code = ended.code().or_else(|| ended.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+fn leave_namespaces() -> Result<(), EnterError> {
+    let own = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    if geteuid().is_root() {
+        match unshare(own) {
+            Ok(()) => return Ok(()),
+            // Root of a container without CAP_SYS_ADMIN: as any other user.
+            Err(Errno::EPERM) => {}
+            Err(error) => return Err(forbidden(error)),
+        }
+    }
+    let (user, group) = (geteuid(), getegid());
+    unshare(own | CloneFlags::CLONE_NEWUSER).map_err(forbidden)?;
+    let write = |path: &str, text: String| fs::write(path, text);
+    write("/proc/self/setgroups", "deny".into())
+        .and_then(|()| write("/proc/self/uid_map", format!("0 {user} 1")))
+        .and_then(|()| write("/proc/self/gid_map", format!("0 {group} 1")))
+        .map_err(step("mapping the user into its namespace"))
+}
+
+fn inside() -> Result<Entered, EnterError> {
+    // A session without a terminal, for every process of every pod.
+    setsid().map_err(io::Error::from).map_err(step("starting a session"))?;
+    let channel = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(step("taking the channel from standard input"))?;
+    root::enter().map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => forbidden_by(error),
+        _ => EnterError::Step { step: "making the supervisor's file system", source: error },
+    })?;
+    Ok(Entered { channel, users: users() })
+}
+
+fn step(step: &'static str) -> impl FnOnce(io::Error) -> EnterError {
+    move |source| EnterError::Step { step, source }
+}
+
+fn forbidden(error: Errno) -> EnterError {
+    forbidden_by(error.into())
+}
+
+fn forbidden_by(source: io::Error) -> EnterError {
+    let setting = |path: &str| fs::read_to_string(format!("/proc/sys/{path}")).ok();
+    let who = match geteuid().is_root() {
+        true => "root without CAP_SYS_ADMIN",
+        false => "a plain user",
+    };
+    EnterError::Forbidden { who, advice: advice(setting), source }
+}
+
+/// Names the setting that stands in the way; `setting` reads one by its path.
+fn advice(setting: impl Fn(&str) -> Option<String>) -> String {
+    let is = |path: &str, value: &str| setting(path).is_some_and(|text| text.trim() == value);
+    if is("kernel/unprivileged_userns_clone", "0") {
+        return "allow it with `sudo sysctl -w kernel.unprivileged_userns_clone=1`".into();
+    }
+    if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return "allow it with `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
+            .into();
+    }
+    for name in ["max_user_namespaces", "max_net_namespaces", "max_mnt_namespaces"] {
+        if is(&format!("user/{name}"), "0") {
+            return format!("allow it with `sudo sysctl -w user.{name}=1000`");
+        }
+    }
+    "in a container, start that container with `--privileged`, or with `--cap-add SYS_ADMIN \
+     --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined`"
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(settings: &[(&str, &str)], expected: &str) {
+        let advice = advice(|path| {
+            settings.iter().find(|(name, _)| *name == path).map(|(_, value)| format!("{value}\n"))
+        });
+        assert!(advice.contains(expected), "{advice:?} names {expected}");
+    }
+
+    #[test]
+    fn the_setting_that_forbids_namespaces_is_named() {
+        check(&[("kernel/unprivileged_userns_clone", "0")], "kernel.unprivileged_userns_clone=1");
+        check(
+            &[("kernel/apparmor_restrict_unprivileged_userns", "1")],
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        );
+        check(&[("user/max_user_namespaces", "0")], "user.max_user_namespaces=1000");
+        check(&[("user/max_user_namespaces", "63000")], "--cap-add SYS_ADMIN");
+    }
+}

@@ -1,0 +1,110 @@
+//! Which Services want ports of the host, and which pods stand behind them.
+//!
+//! Pure readers of the API's objects.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::spec::{Container, Pod, port_number};
+
+/// Pods with this annotation, set to `"true"`, take their listening sockets from
+/// the node, so that nothing is relayed to them.
+pub(crate) const TAKES_SOCKETS: &str = "weft.internal/host-sockets";
+
+/// A Service of type LoadBalancer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Balanced {
+    selector: BTreeMap<String, String>,
+    /// Its TCP ports: the number, and what it is on the pod.
+    pub(crate) ports: Vec<(u16, Value)>,
+}
+
+/// Reads a Service, if it wants ports of the host.
+pub(crate) fn balanced(object: &Value) -> Option<Balanced> {
+    let spec = &object["spec"];
+    if spec["type"] != "LoadBalancer" {
+        return None;
+    }
+    let selector = spec["selector"].as_object().into_iter().flatten();
+    let selector = selector.map(|(key, value)| (key.clone(), text(value))).collect();
+    let ports = spec["ports"].as_array().into_iter().flatten();
+    let ports = ports
+        .filter(|port| port["protocol"].as_str().is_none_or(|protocol| protocol == "TCP"))
+        .filter_map(|port| {
+            let number = u16::try_from(port["port"].as_u64()?).ok()?;
+            let target = match &port["targetPort"] {
+                Value::Null => Value::from(number),
+                target => target.clone(),
+            };
+            Some((number, target))
+        });
+    Some(Balanced { selector, ports: ports.collect() })
+}
+
+impl Balanced {
+    /// Whether the Service selects a pod.
+    pub(crate) fn selects(&self, pod: &Pod) -> bool {
+        let labels = &pod.metadata.labels;
+        !self.selector.is_empty()
+            && self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// The Service's port that leads to this port of the pod.
+    pub(crate) fn port_for(&self, pod: &Pod, wanted: u16) -> Option<u16> {
+        let all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
+        let containers: Vec<&Container> = all.collect();
+        let leads = |target: &Value| {
+            containers.iter().any(|container| port_number(target, container) == Some(wanted))
+        };
+        self.ports.iter().find(|(_, target)| leads(target)).map(|(number, _)| *number)
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn gateway() -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"labels": {"istio": "ingressgateway", "pod": "x"}},
+            "spec": {"containers": [{"ports": [{"name": "tls", "containerPort": 8443}]}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pods_port_is_found_by_number_and_by_name() {
+        let service = balanced(&json!({"spec": {
+            "type": "LoadBalancer",
+            "selector": {"istio": "ingressgateway"},
+            "ports": [
+                {"port": 80, "targetPort": 8080},
+                {"port": 443, "targetPort": "tls"},
+                {"port": 15021},
+                {"port": 53, "protocol": "UDP"},
+            ],
+        }}))
+        .unwrap();
+        assert!(service.selects(&gateway()));
+        for (wanted, expected) in
+            [(8080, Some(80)), (8443, Some(443)), (15021, Some(15021)), (9, None)]
+        {
+            assert_eq!(service.port_for(&gateway(), wanted), expected);
+        }
+        assert_eq!(service.ports.len(), 3);
+    }
+
+    #[test]
+    fn other_services_want_nothing_of_the_host() {
+        assert_eq!(balanced(&json!({"spec": {"type": "ClusterIP"}})), None);
+        let selectorless = balanced(&json!({"spec": {"type": "LoadBalancer"}})).unwrap();
+        assert!(!selectorless.selects(&gateway()));
+    }
+}

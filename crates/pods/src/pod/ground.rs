@@ -1,0 +1,348 @@
+//! What a pod's containers stand on: network, volumes, and who they are.
+
+use std::{
+    fs::{self, File},
+    future::Future,
+    io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+
+use nix::unistd::Pid;
+use tokio::net::UnixListener;
+use weft_apiserver::PodRef;
+use weft_process::sockets::{self, Asked};
+
+use crate::{
+    enter::Users,
+    environment::{Fields, expand, variables},
+    launch::{Streams, Task, beside},
+    mounts::{Access, ContainerRoot, Mount},
+    network::{PodNetwork, ranges},
+    node::Shared,
+    objects::PodObjects,
+    root::{STATE, permit},
+    spec::{Container, Pod, VolumeMount},
+    state::{Instances, State},
+    volumes::{self, ACCOUNT_PATH, ACCOUNT_VOLUME, Sources},
+};
+
+/// Addresses beyond the mesh that a pod answers for.
+pub(crate) const OUTSIDE_ADDRESSES: &str = "weft.internal/outside-addresses";
+/// Names beyond the mesh that lead to it.
+pub(crate) const OUTSIDE_NAMES: &str = "weft.internal/outside-names";
+/// The folder of [`sockets::PATH`].
+const SOCKETS_FOLDER: &str = "/run/weft";
+
+/// A pod's network, volumes and containers.
+pub(crate) struct Ground {
+    pub(crate) node: Arc<Shared>,
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) address: Ipv4Addr,
+    /// The pod's network namespace.
+    pub(crate) network: File,
+    pub(crate) instances: Instances,
+    link: PodNetwork,
+    folder: PathBuf,
+}
+
+impl Ground {
+    /// Makes the network and the folder of a pod.
+    pub(super) async fn lay(node: &Arc<Shared>, pod: &Arc<Pod>) -> Result<Self, String> {
+        if pod.spec.host_network {
+            return Err("hostNetwork is not served: every pod has a network of its own".into());
+        }
+        let outside = pod.metadata.annotations.get(OUTSIDE_ADDRESSES);
+        let outside = ranges(outside.map_or("", String::as_str))
+            .map_err(|item| format!("{OUTSIDE_ADDRESSES}: {item:?} is not an IPv4 range"))?;
+        let link = node.connect().await.map_err(|error| format!("making its network: {error}"))?;
+        let laid = async {
+            node.play_outside(&link, &pod.metadata, &outside).await?;
+            let folder = Path::new(STATE).join("pods").join(&pod.metadata.uid);
+            write_folder(&folder, pod, link.address)?;
+            Ok::<_, io::Error>((link.namespace.try_clone()?, folder))
+        };
+        let (network, folder) = match laid.await {
+            Ok(laid) => laid,
+            Err(error) => {
+                node.disconnect(link).await;
+                return Err(format!("preparing the pod: {error}"));
+            }
+        };
+        let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+        Ok(Self {
+            node: Arc::clone(node),
+            pod: Arc::clone(pod),
+            address: link.address,
+            network,
+            instances: Instances::new(containers.map(|container| &container.name)),
+            link,
+            folder,
+        })
+    }
+
+    /// What a container runs, or why it cannot yet be known.
+    pub(crate) fn task(
+        &self,
+        container: &Container,
+        line: Vec<String>,
+    ) -> Result<(Task, ContainerRoot), String> {
+        let objects = self.objects();
+        let mut known = variables(self.fields(), container, &objects)?;
+        let value = |known: &[(String, String)], name: &str| {
+            known.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())
+        };
+        let command_line: Vec<String> =
+            line.iter().map(|word| expand(word, |name| value(&known, name))).collect();
+        let hostname = self.hostname();
+        let defaults = [("PATH", self.node.path()), ("HOSTNAME", &hostname), ("HOME", "/tmp")];
+        for (name, text) in defaults {
+            if value(&known, name).is_none() {
+                known.push((name.into(), text.to_owned()));
+            }
+        }
+        let working_folder = container.working_dir.clone().unwrap_or_else(|| "/tmp".into());
+        let root = ContainerRoot {
+            hostname,
+            mounts: self.mounts(container),
+            program: command_line.first().map(PathBuf::from).unwrap_or_default(),
+            working_folder: PathBuf::from(&working_folder),
+        };
+        let task = Task {
+            command_line,
+            variables: known,
+            owner: self.owner(container),
+            working_folder: Some(working_folder),
+        };
+        Ok((task, root))
+    }
+
+    /// A task beside a running container, with its variables and its user.
+    pub(crate) fn task_beside(
+        &self,
+        container: &Container,
+        command_line: Vec<String>,
+    ) -> Result<Task, String> {
+        let (task, _) = self.task(container, Vec::new())?;
+        Ok(Task { command_line, ..task })
+    }
+
+    /// Runs a command in a container and keeps only its exit code.
+    pub(crate) fn quiet_exec(
+        &self,
+        container: &Container,
+        pid: Pid,
+        command_line: Vec<String>,
+    ) -> impl Future<Output = io::Result<i32>> + Send + 'static {
+        let task = self.task_beside(container, command_line).map_err(io::Error::other);
+        let reaper = self.node.reaper().clone();
+        async move {
+            let streams =
+                Streams { stdin: Stdio::null(), stdout: Stdio::null(), stderr: Stdio::null() };
+            let process = beside(&reaper, pid, task?, streams).await?;
+            process.ended.await.map(|ending| ending.code).map_err(io::Error::other)
+        }
+    }
+
+    /// Fills the volumes, waiting for objects that do not exist yet, and keeps
+    /// them as their objects are.
+    pub(super) async fn fill_volumes(self: &Arc<Self>) {
+        let mut objects = self.node.objects_changed();
+        while let Err(message) = self.write_volumes() {
+            self.wait_for(&message);
+            if objects.changed().await.is_err() {
+                return;
+            }
+        }
+        let ground = Arc::downgrade(self);
+        let renewal = volumes::renewal(&self.pod.spec.volumes);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    changed = objects.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(renewal) => {}
+                }
+                let Some(ground) = ground.upgrade() else { return };
+                if let Err(error) = ground.write_volumes() {
+                    tracing::debug!(
+                        pod = ground.pod.metadata.name,
+                        error,
+                        "volumes stay as they are"
+                    );
+                }
+            }
+        });
+    }
+
+    /// Answers the pod's processes that ask for listening sockets.
+    pub(super) async fn lend_sockets(self: Arc<Self>) {
+        let path = self.folder.join("run").join("sockets");
+        let listener = match UnixListener::bind(&path) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::warn!(%error, "no listening sockets can be lent to a pod");
+                return;
+            }
+        };
+        // Proxies run as users of their own.
+        let _ = permit(&path, 0o666);
+        let mut lending = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let Ok((connection, _)) = accepted else { continue };
+                    let ground = Arc::clone(&self);
+                    lending.spawn(async move {
+                        match Asked::read(connection).await {
+                            Ok(asked) => ground.node.host_ports().lend(&ground.pod, asked).await,
+                            Err(error) => tracing::debug!(%error, "a question for sockets"),
+                        }
+                    });
+                }
+                Some(_) = lending.join_next() => {}
+            }
+        }
+    }
+
+    /// Who the pod is.
+    pub(crate) fn reference(&self) -> PodRef {
+        let metadata = &self.pod.metadata;
+        PodRef {
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+            uid: metadata.uid.clone(),
+        }
+    }
+
+    /// The pod's link to the router.
+    pub(crate) fn link(&self) -> &PodNetwork {
+        &self.link
+    }
+
+    /// Removes the pod's files.
+    pub(crate) fn clear(&self) {
+        // What is still mounted in a dying container goes with it.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+
+    fn wait_for(&self, message: &str) {
+        for container in self.pod.spec.init_containers.iter().chain(&self.pod.spec.containers) {
+            let message = message.to_owned();
+            self.instances.update(&container.name, |instance| {
+                instance.state = State::Waiting { reason: "ContainerCreating", message };
+            });
+        }
+    }
+
+    fn write_volumes(&self) -> Result<(), String> {
+        let objects = self.objects();
+        let sources = Sources { fields: self.fields(), objects: &objects, tokens: &objects };
+        let write = |name: &str, files: &volumes::Files| {
+            volumes::write(&self.volume(name), files).map_err(|error| error.to_string())
+        };
+        for volume in &self.pod.spec.volumes {
+            let files = volumes::files(volume, &sources)?;
+            if volume.empty_dir.is_none() {
+                write(&volume.name, &files)?;
+            }
+        }
+        match self.pod.spec.automount_service_account_token {
+            Some(false) => Ok(()),
+            _ => write(ACCOUNT_VOLUME, &volumes::account_files(&sources)?),
+        }
+    }
+
+    fn mounts(&self, container: &Container) -> Vec<Mount> {
+        let file = |name: &str, target: &str| Mount {
+            source: self.folder.join(name),
+            target: target.into(),
+            access: Access::Write,
+        };
+        let mut mounts = vec![
+            file("resolv.conf", "/etc/resolv.conf"),
+            file("hosts", "/etc/hosts"),
+            file("hostname", "/etc/hostname"),
+            file("run", SOCKETS_FOLDER),
+        ];
+        mounts.extend(container.volume_mounts.iter().map(|wanted| self.mount(wanted)));
+        let own = container.volume_mounts.iter().any(|one| one.mount_path == ACCOUNT_PATH);
+        if !own && self.pod.spec.automount_service_account_token != Some(false) {
+            mounts.push(Mount {
+                source: self.volume(ACCOUNT_VOLUME),
+                target: ACCOUNT_PATH.into(),
+                access: Access::Read,
+            });
+        }
+        mounts
+    }
+
+    fn mount(&self, wanted: &VolumeMount) -> Mount {
+        let volume = self.volume(&wanted.name);
+        let source = match &wanted.sub_path {
+            Some(path) => volume.join(path),
+            None => volume,
+        };
+        let access = if wanted.read_only { Access::Read } else { Access::Write };
+        Mount { source, target: PathBuf::from(&wanted.mount_path), access }
+    }
+
+    fn owner(&self, container: &Container) -> Option<(u32, u32)> {
+        if self.node.users() == Users::One {
+            return None;
+        }
+        let (own, pods) = (&container.security_context, &self.pod.spec.security_context);
+        let user = own.run_as_user.or(pods.run_as_user)?;
+        Some((user, own.run_as_group.or(pods.run_as_group).unwrap_or(user)))
+    }
+
+    fn volume(&self, name: &str) -> PathBuf {
+        self.folder.join("volumes").join(name)
+    }
+
+    fn hostname(&self) -> String {
+        let name = self.pod.spec.hostname.as_ref().unwrap_or(&self.pod.metadata.name);
+        name.chars().take(63).collect()
+    }
+
+    fn fields(&self) -> Fields<'_> {
+        Fields { pod: &self.pod, address: self.address, capacity: self.node.capacity() }
+    }
+
+    fn objects(&self) -> PodObjects<'_> {
+        PodObjects::new(&self.node, &self.pod)
+    }
+}
+
+/// Makes the folders of all volumes, and the files by which names are found.
+fn write_folder(folder: &Path, pod: &Pod, address: Ipv4Addr) -> io::Result<()> {
+    fs::create_dir_all(folder.join("run"))?;
+    let names = pod.spec.volumes.iter().map(|volume| volume.name.as_str());
+    for name in names.chain([ACCOUNT_VOLUME]) {
+        let volume = folder.join("volumes").join(name);
+        fs::create_dir_all(&volume)?;
+        // Whoever a container runs as may write to an empty folder.
+        permit(&volume, 0o777)?;
+    }
+    let namespace = &pod.metadata.namespace;
+    let domain = crate::dns::DOMAIN;
+    let resolver = format!(
+        "nameserver {}\nsearch {namespace}.svc.{domain} svc.{domain} {domain}\noptions ndots:5\n",
+        crate::network::DNS
+    );
+    let name = pod.spec.hostname.as_ref().unwrap_or(&pod.metadata.name);
+    let full = match &pod.spec.subdomain {
+        Some(subdomain) => format!("{name}.{subdomain}.{namespace}.svc.{domain}\t{name}"),
+        None => name.clone(),
+    };
+    let mut hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{address}\t{full}\n");
+    for alias in &pod.spec.host_aliases {
+        hosts.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.join("\t")));
+    }
+    fs::write(folder.join("resolv.conf"), resolver)?;
+    fs::write(folder.join("hosts"), hosts)?;
+    fs::write(folder.join("hostname"), format!("{name}\n"))
+}
+
+const _: () = assert!(sockets::PATH.len() == SOCKETS_FOLDER.len() + "/sockets".len());

@@ -1,0 +1,75 @@
+//! Connections of pods beyond the mesh, carried on by the host.
+//!
+//! The router leads them here; the socket that goes on is made in the host's
+//! namespaces and handed over.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{
+    io::copy_bidirectional_with_sizes,
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    link::HostLink,
+    network::{GATEWAY, HOST},
+};
+
+/// Bytes that are on their way in each direction.
+const BUFFER: usize = 64 << 10;
+
+/// Carries connections until it is dropped; gives the port to lead them to.
+pub(crate) async fn serve(link: HostLink) -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+    let port = listener.local_addr()?.port();
+    let link = Arc::new(link);
+    tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            let link = Arc::clone(&link);
+            tokio::spawn(async move {
+                if let Err(error) = carry(&link, stream).await {
+                    tracing::debug!(%error, "a connection beyond the mesh");
+                }
+            });
+        }
+    });
+    Ok(port)
+}
+
+async fn carry(link: &HostLink, inside: TcpStream) -> io::Result<()> {
+    let destination = SockRef::from(&inside).original_dst_v4()?.as_socket();
+    let Some(SocketAddr::V4(destination)) = destination else {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    };
+    let address = match *destination.ip() {
+        HOST => None,
+        // Somebody dialled this relay itself.
+        GATEWAY => return reset(&inside),
+        address => Some(IpAddr::V4(address)),
+    };
+    let outside = match link.dial(address, destination.port()).await {
+        Ok(stream) => stream,
+        Err(_) => return reset(&inside),
+    };
+    outside.set_nonblocking(true)?;
+    relay(inside, TcpStream::from_std(outside)?).await
+}
+
+/// Copies both ways until both have ended.
+pub(crate) async fn relay(mut one: TcpStream, mut other: TcpStream) -> io::Result<()> {
+    one.set_nodelay(true)?;
+    other.set_nodelay(true)?;
+    copy_bidirectional_with_sizes(&mut one, &mut other, BUFFER, BUFFER).await.map(|_| ())
+}
+
+/// Ends a connection in the way that a refusal looks most like.
+pub(crate) fn reset(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO))
+}
