@@ -1,0 +1,82 @@
+//! Questions of workers to whoever keeps the configuration.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use weft_config::Interest;
+
+/// How long a request waits for the configuration it needs.
+const DEADLINE: Duration = Duration::from_millis(500);
+/// Questions that wait at once; more are not asked.
+const WAITING: usize = 4096;
+
+/// One question.
+#[derive(Debug)]
+pub enum Question {
+    /// Told when a table that answers this interest is in force.
+    Interest(Interest, oneshot::Sender<()>),
+    /// Told everything that is known.
+    Known(oneshot::Sender<Known>),
+}
+
+/// Names of resources and their JSON, in no order.
+pub type Known = Vec<(String, Arc<[u8]>)>;
+
+/// The end of those who ask.
+#[derive(Clone, Debug)]
+pub struct Asks(mpsc::Sender<Question>);
+
+/// A pair of which the second gets what the first asks.
+pub fn channel() -> (Asks, mpsc::Receiver<Question>) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    (Asks(sender), receiver)
+}
+
+impl Asks {
+    /// Whether the table answers `interest` after a short wait.
+    pub async fn ask(&self, interest: Interest) -> bool {
+        let (answered, answer) = oneshot::channel();
+        if self.0.try_send(Question::Interest(interest, answered)).is_err() {
+            return false;
+        }
+        matches!(timeout(DEADLINE, answer).await, Ok(Ok(())))
+    }
+
+    /// Everything that is known.
+    pub async fn known(&self) -> Known {
+        let (told, known) = oneshot::channel();
+        match self.0.send(Question::Known(told)).await {
+            Ok(()) => known.await.unwrap_or_default(),
+            Err(_) => Known::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_is_answered_or_given_up_after_half_a_second() {
+        let (asks, mut questions) = channel();
+        let answering = async {
+            let Some(Question::Interest(interest, answered)) = questions.recv().await else {
+                panic!("an interest")
+            };
+            assert_eq!(interest.to_string(), "shop:80");
+            answered.send(()).unwrap();
+            questions.recv().await.unwrap()
+        };
+        let asking = async {
+            let first = asks.ask("shop:80".parse().unwrap()).await;
+            let begun = tokio::time::Instant::now();
+            let second = asks.ask("cart:80".parse().unwrap()).await;
+            (first, second, begun.elapsed())
+        };
+        let (_unanswered, (first, second, waited)) = tokio::join!(answering, asking);
+        assert_eq!((first, second, waited), (true, false, DEADLINE));
+    }
+}

@@ -1,0 +1,257 @@
+//! The whole proxy: its threads, and what they do from beginning to end.
+//!
+//! One thread keeps configuration, sockets and ports; the others serve. When the
+//! end is asked for, nothing more is accepted, connections end as they become
+//! idle, and after a while they are cut.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::LocalSet,
+    time::{Instant, interval, sleep_until},
+};
+use weft_decide::{Table, Unanswered};
+use weft_process::{
+    log::Levels,
+    shutdown::{self, Stop, Stopping},
+};
+
+use crate::{
+    access_log::{self, Sink},
+    asks::{self, Asks, Question},
+    dial::Dialer,
+    doors::Doors,
+    options::{Options, Sockets, Source},
+    ports::{self, View},
+    stream::Keeper,
+    worker::{Command, Handle, Parts},
+};
+
+/// How often a door that could not be opened, or a socket to borrow, is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Why a proxy cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// The system does not give threads or event queues.
+    #[error("starting the proxy's threads")]
+    Start(#[source] io::Error),
+    /// A port of its own is taken, or the application's probes cannot be read.
+    #[error("opening the proxy's own ports (admin, metrics, probes)")]
+    Ports(#[source] io::Error),
+    /// The thread that keeps everything together broke.
+    #[error("the proxy's main thread ended by itself")]
+    Broken,
+}
+
+/// A proxy that runs in threads of this process.
+pub struct Proxy {
+    stop: Stop,
+    ready: watch::Receiver<bool>,
+    addresses: watch::Receiver<BTreeMap<String, SocketAddr>>,
+    thread: JoinHandle<Result<(), ProxyError>>,
+}
+
+/// Runs a proxy until the process is asked to end.
+pub fn run(options: Options, levels: Levels) -> Result<(), ProxyError> {
+    let proxy = Proxy::start(options, levels)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ProxyError::Start)?;
+    let stop = proxy.stop.clone();
+    runtime.block_on(stop.on_signals()).map_err(ProxyError::Start)?;
+    proxy.end()
+}
+
+impl Proxy {
+    /// Starts a proxy.
+    pub fn start(options: Options, levels: Levels) -> Result<Self, ProxyError> {
+        let (stop, stopping) = shutdown::channel();
+        let (ready_sender, ready) = watch::channel(false);
+        let (addresses_sender, addresses) = watch::channel(BTreeMap::new());
+        let told = Told { ready: ready_sender, addresses: addresses_sender };
+        let ends = (stop.clone(), stopping);
+        let thread = thread::Builder::new()
+            .name("proxy".into())
+            .spawn(move || main(options, levels, ends, told))
+            .map_err(ProxyError::Start)?;
+        Ok(Self { stop, ready, addresses, thread })
+    }
+
+    /// Whether connections are served as configured.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    /// Addresses of listeners and ports, by name.
+    pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
+        self.addresses.borrow().clone()
+    }
+
+    /// Asks for the end, without waiting for it.
+    pub fn stop(&self) {
+        self.stop.stop();
+    }
+
+    /// Asks for the end, and waits for it.
+    pub fn end(self) -> Result<(), ProxyError> {
+        self.stop.stop();
+        self.thread.join().unwrap_or(Err(ProxyError::Broken))
+    }
+}
+
+/// What the outside is told.
+struct Told {
+    ready: watch::Sender<bool>,
+    addresses: watch::Sender<BTreeMap<String, SocketAddr>>,
+}
+
+fn main(
+    options: Options,
+    levels: Levels,
+    ends: (Stop, Stopping),
+    told: Told,
+) -> Result<(), ProxyError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ProxyError::Start)?;
+    let ended = LocalSet::new().block_on(&runtime, keep(options, levels, ends, told));
+    // What still serves has had its time.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn keep(
+    options: Options,
+    levels: Levels,
+    (stop, mut stopping): (Stop, Stopping),
+    told: Told,
+) -> Result<(), ProxyError> {
+    let sink = access_log::start().map_err(ProxyError::Start)?;
+    let (asks, questions) = asks::channel();
+    let dialer = Dialer { mark: options.mark };
+    let first = Arc::new(Table::new());
+    let (sender, tables) = watch::channel(first);
+    let parts = Parts { dialer, sink: sink.clone(), asks: asks.clone(), tables: tables.clone() };
+    let workers = workers(options.workers, &parts).map_err(ProxyError::Start)?;
+    let view = View {
+        tables: tables.clone(),
+        workers: Arc::clone(&workers),
+        asks: asks.clone(),
+        ready: told.ready.subscribe(),
+        sink: sink.clone(),
+        stop,
+        levels,
+        dialer,
+        application: options.application,
+    };
+    let ports = ports::serve(view, options.ports, &stopping).await.map_err(ProxyError::Ports)?;
+    tokio::task::spawn_local(configure(options.source, sender, questions));
+    let doors = Doors::new(Arc::clone(&workers), options.sockets.clone());
+    let lends = matches!(options.sockets, Sockets::Node(_));
+    let mut house = House { doors, ports, told, tables, lends };
+    house.keep(&mut stopping).await;
+    house.doors.close();
+    drain(&workers, options.drain).await;
+    finish(&sink, asks);
+    Ok(())
+}
+
+fn workers(count: usize, parts: &Parts) -> io::Result<Arc<Vec<Handle>>> {
+    let workers = (0..count.max(1)).map(|number| Handle::start(number, parts.clone()));
+    Ok(Arc::new(workers.collect::<io::Result<_>>()?))
+}
+
+/// Keeps the table what the source says.
+async fn configure(
+    source: Source,
+    tables: watch::Sender<Arc<Table>>,
+    mut questions: mpsc::Receiver<Question>,
+) {
+    let file = match source {
+        Source::Stream(stream) => return Keeper::new(stream, tables).run(questions).await,
+        Source::File(file) => file,
+    };
+    let known = ports::bodies(&file.resources);
+    let changes = file.resources.into_iter().map(|one| (one.name(), Some(Arc::new(one))));
+    let (table, rejected) = Table::new().when_unanswered(Unanswered::Outside).with(changes);
+    for rejected in rejected {
+        tracing::error!(
+            resource = rejected.name,
+            reason = rejected.reason,
+            "a piece of the configuration cannot be used"
+        );
+    }
+    tables.send_replace(Arc::new(table));
+    while let Some(question) = questions.recv().await {
+        // There is nobody to ask about an interest: its sender is dropped.
+        if let Question::Known(told) = question {
+            let _ = told.send(known.clone());
+        }
+    }
+}
+
+/// The doors, and who is told about them.
+struct House {
+    doors: Doors,
+    ports: Vec<(&'static str, SocketAddr)>,
+    told: Told,
+    tables: watch::Receiver<Arc<Table>>,
+    lends: bool,
+}
+
+impl House {
+    async fn keep(&mut self, stopping: &mut Stopping) {
+        let mut again = interval(AGAIN);
+        loop {
+            let table = Arc::clone(&self.tables.borrow_and_update());
+            let open = self.doors.reconcile(table.listeners());
+            let mut addresses = self.doors.addresses();
+            addresses.extend(self.ports.iter().map(|(name, at)| ((*name).to_owned(), *at)));
+            self.told.addresses.send_replace(addresses);
+            let ready = open && table.listeners().next().is_some();
+            self.told
+                .ready
+                .send_if_modified(|told| std::mem::replace(told, *told || ready) != ready);
+            if self.lends {
+                self.doors.borrow().await;
+            }
+            tokio::select! {
+                changed = self.tables.changed() => if changed.is_err() { return },
+                _ = again.tick(), if self.lends || !open => {}
+                () = stopping.stopped() => return,
+            }
+        }
+    }
+}
+
+/// Waits until the workers have no connections left, or `limit` is over.
+async fn drain(workers: &[Handle], limit: Duration) {
+    let deadline = Instant::now() + limit;
+    for worker in workers {
+        worker.tell(Command::Drain);
+    }
+    let mut look = interval(Duration::from_millis(5));
+    while !workers.iter().all(Handle::has_ended) {
+        tokio::select! {
+            _ = look.tick() => {}
+            () = sleep_until(deadline) => return,
+        }
+    }
+}
+
+fn finish(sink: &Sink, asks: Asks) {
+    drop(asks);
+    sink.flush();
+}
