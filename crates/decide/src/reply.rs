@@ -80,6 +80,15 @@ impl Reply {
         }
     }
 
+    /// What came is no HTTP, where only HTTP is spoken: 400.
+    pub fn not_http() -> Self {
+        Self {
+            body: Cow::Borrowed("Bad Request"),
+            flags: Flags::of(Flag::Protocol),
+            ..Self::new(400, "http1.codec_error")
+        }
+    }
+
     /// The request has several `Host` fields: 400.
     pub fn two_hosts() -> Self {
         Self {

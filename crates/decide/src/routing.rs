@@ -70,6 +70,7 @@ impl Table {
             Led::Outside => return self.outside(&host, record),
         };
         let origin = &route.data.origin;
+        tell(record, origin, Verdict::Matched, || format!("the request is for `{host}`"));
         match route.choose(request, record) {
             Some(rule) => self.act(rule, dice, record),
             None => {

@@ -310,6 +310,7 @@ fn rules_say_why_they_did_not_match() {
     assert_eq!(
         told,
         [
+            ": matched: the request is for `dock`",
             "0: not matched: path `/b` is not `/a`",
             "1: not matched: method `GET` is not `PUT`",
             "2: not matched: path `/b` does not match `/c[0-9]+`",

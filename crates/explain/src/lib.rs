@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Why a request goes where it goes: the proof as data and as text.
+//!
+//! The same translation and the same decisions that proxies run, on objects from
+//! files or from a running mesh. Nothing here knows sockets or clusters: whoever
+//! calls reads the files, or lists the objects.
+
+mod explanation;
+mod files;
+mod proxy;
+mod question;
+mod text;
+mod translated;
+mod walk;
+mod world;
+
+pub use explanation::{Because, Destination, Explanation, Hop, Outcome, Request};
+pub use files::Unlabelled;
+pub use question::{BadQuestion, PodName, Question, Start, Url};
+pub use translated::translate_for;
+pub use walk::{ExplainError, explain};
+pub use world::World;

@@ -1,0 +1,139 @@
+//! What an explanation says; its JSON is documented in `docs/explain.md`, and stable.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use weft_config::Retries;
+
+/// The way of a request, proxy by proxy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// One for every proxy on the way, in order.
+    pub hops: Vec<Hop>,
+}
+
+/// What one proxy does with the request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hop {
+    /// The proxy's pod, as `NAME.NAMESPACE`.
+    pub at: String,
+    /// What becomes of the request here.
+    pub outcome: Outcome,
+    /// The status that the proxy answers with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Flags of the access log, as in `NR`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flags: Option<String>,
+    /// Response code details of the access log, which name the cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<String>,
+    /// The body that the proxy answers with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The header fields that the proxy answers with.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// Where the request may go, by weight.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<Destination>,
+    /// The request as it is sent on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// How long the whole exchange may take, as in `1.5s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// When it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// What was looked at, in order.
+    pub because: Vec<Because>,
+}
+
+/// What becomes of a request at a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// It goes to a destination of the mesh, or to the application beside the proxy.
+    Forward,
+    /// The proxy answers it.
+    Respond,
+    /// The connection is closed without an answer.
+    Refuse,
+    /// It goes on to the address that the client dialled, as it is.
+    Passthrough,
+}
+
+/// One place where a request may go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    /// The service's full name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The service's port; at a server's proxy the application's.
+    pub port: u16,
+    /// The subset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subset: Option<String>,
+    /// The share, relative to the others'; absent when there is one destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Addresses with ports.
+    pub endpoints: Vec<String>,
+}
+
+/// A request as it is sent on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// Path and query, in normal form.
+    pub path: String,
+    /// `Host` or `:authority`.
+    pub authority: String,
+    /// The header fields that the client sent, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Vec<String>>,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Because {
+    /// The object, as in `VirtualService/default/hello`.
+    pub object: String,
+    /// The rule in it, as in `http[0].match[1]`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
+    /// Where it is written, as in `file.yaml:12:7`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// `matched`, `not matched`, `overridden`, `not reached`, `refused`.
+    pub verdict: String,
+    /// Why, in a few words.
+    pub why: String,
+}
+
+impl Hop {
+    /// A hop at `at` about which nothing else is known yet.
+    pub(crate) fn new(at: String, outcome: Outcome) -> Self {
+        Self {
+            at,
+            outcome,
+            status: None,
+            flags: None,
+            details: None,
+            body: None,
+            headers: BTreeMap::new(),
+            destinations: Vec::new(),
+            request: None,
+            timeout: None,
+            retries: None,
+            because: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! From files alone: what a cluster would make of these objects.
+//!
+//! Deployments have their pods, pods run and have addresses in order, Services
+//! have addresses and endpoints, and the injector has done its work. The same
+//! files give the same world.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use weft_api::{Diagnostic, Key, Kind};
+use weft_controllers::{expand, object, selector};
+use weft_inject::{Decision, Namespace, Owner, Settings};
+use weft_manifest::Document;
+
+/// Whether pods get a sidecar in namespaces that the files do not describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlabelled {
+    /// They do: whoever explains a file means to have it in the mesh.
+    Inject,
+    /// They do not, as in a cluster.
+    Skip,
+}
+
+/// The installed gateway's namespace and name.
+const GATEWAY: (&str, &str) = ("istio-system", "istio-ingressgateway");
+
+/// The objects that a cluster would have, and what is wrong with those that are written.
+pub(crate) fn settle(
+    documents: &[Document],
+    unlabelled: Unlabelled,
+) -> (Vec<Value>, Vec<Diagnostic>) {
+    let mut objects: BTreeMap<String, Value> = BTreeMap::new();
+    let mut found = Vec::new();
+    for value in documents.iter().filter_map(|document| document.value.as_ref()) {
+        let checked = weft_api::check(value);
+        found.extend(checked.diagnostics);
+        let Some(key) = checked.key else { continue };
+        let mut normalised = checked.normalised;
+        if key.kind.namespaced() {
+            normalised["metadata"]["namespace"] = key.namespace.clone().into();
+        }
+        if objects.insert(key.to_string(), normalised).is_some() {
+            found.push(Diagnostic::warning(&key, "", "written twice; the last one is used"));
+        }
+    }
+    let mut pods = take(&mut objects, Kind::Pod);
+    for deployment in take(&mut objects, Kind::Deployment) {
+        pods.extend(expand::pods(&deployment));
+    }
+    let mut services = take(&mut objects, Kind::Service);
+    add_gateway(&objects, &mut pods, &mut services);
+    let namespaces: BTreeMap<String, Value> = take(&mut objects, Kind::Namespace)
+        .into_iter()
+        .map(|namespace| (object::name(&namespace).to_owned(), namespace))
+        .collect();
+    for pod in &mut pods {
+        inject(pod, &namespaces, unlabelled);
+    }
+    run(&mut pods);
+    expand::address(&mut services);
+    let slices = take(&mut objects, Kind::EndpointSlice);
+    let made = expand::slices(&without_slices(&services, &slices), &pods);
+    let all = objects.into_values().chain(namespaces.into_values());
+    (all.chain(pods).chain(services).chain(slices).chain(made).collect(), found)
+}
+
+/// Takes out all objects of a kind.
+fn take(objects: &mut BTreeMap<String, Value>, kind: Kind) -> Vec<Value> {
+    let of_kind = |key: &String| key.parse::<Key>().is_ok_and(|key| key.kind == kind);
+    let keys: Vec<String> = objects.keys().filter(|key| of_kind(key)).cloned().collect();
+    keys.iter().filter_map(|key| objects.remove(key)).collect()
+}
+
+/// Gives addresses to the pods that have none.
+fn run(pods: &mut Vec<Value>) {
+    let (written, mut new): (Vec<Value>, Vec<Value>) =
+        pods.drain(..).partition(|pod| pod["status"]["podIP"].is_string());
+    expand::run(&mut new);
+    pods.extend(written);
+    pods.extend(new);
+}
+
+/// The services with a selector and without endpoints of somebody else's making.
+fn without_slices(services: &[Value], slices: &[Value]) -> Vec<Value> {
+    let served: BTreeSet<(&str, &str)> = slices
+        .iter()
+        .filter_map(|slice| {
+            let service = object::label(slice, weft_api::kubernetes::SERVICE_NAME_LABEL)?;
+            Some((object::namespace(slice), service))
+        })
+        .collect();
+    let bare = |service: &&Value| {
+        !served.contains(&(object::namespace(service), object::name(service)))
+            && service["spec"]["selector"].is_object()
+    };
+    services.iter().filter(bare).cloned().collect()
+}
+
+fn inject(pod: &mut Value, namespaces: &BTreeMap<String, Value>, unlabelled: Unlabelled) {
+    let name = object::namespace(pod).to_owned();
+    let described = namespaces.get(&name);
+    let unlabelled = match (described, unlabelled) {
+        (None, Unlabelled::Inject) => weft_inject::Policy::Enabled,
+        _ => weft_inject::Policy::Disabled,
+    };
+    let settings = Settings { unlabelled, ..Settings::default() };
+    let labels = described.map(|namespace| &namespace["metadata"]["labels"]);
+    let labels = labels.and_then(Value::as_object).into_iter().flatten();
+    let namespace = Namespace {
+        labels: labels
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect(),
+        name: name.clone(),
+    };
+    if weft_inject::decide(pod, &namespace, &settings) != Decision::Inject {
+        return;
+    }
+    let patch = weft_inject::patch(pod, &Owner::of_pod(pod), &name, &settings);
+    json_patch::patch(pod, &patch).expect("the patch was made for this pod");
+}
+
+/// Adds the gateway that the mesh installs, if the files' Gateways select it and
+/// no pod of theirs.
+fn add_gateway(
+    objects: &BTreeMap<String, Value>,
+    pods: &mut Vec<Value>,
+    services: &mut Vec<Value>,
+) {
+    let (namespace, name) = GATEWAY;
+    let labels = json!({"app": name, "istio": "ingressgateway"});
+    let is_gateway = |key: &String| key.parse::<Key>().is_ok_and(|key| key.kind == Kind::Gateway);
+    let wanted = objects
+        .iter()
+        .filter(|(key, _)| is_gateway(key))
+        .map(|(_, gateway)| &gateway["spec"]["selector"])
+        .any(|selector| selector::includes(selector, &labels));
+    let there = pods.iter().any(|pod| {
+        object::label(pod, "istio") == Some("ingressgateway")
+            || object::label(pod, "app") == Some(name)
+    });
+    if !wanted || there {
+        return;
+    }
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "serviceAccountName": "istio-ingressgateway-service-account",
+                    "containers": [{"name": "istio-proxy", "args": ["proxy", "router"]}],
+                },
+            },
+        },
+    });
+    pods.extend(expand::pods(&deployment));
+    services.push(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {
+            "type": "LoadBalancer",
+            "selector": labels,
+            "ports": [
+                {"name": "status-port", "port": 15021, "targetPort": 15021},
+                {"name": "http2", "port": 80, "targetPort": 8080},
+                {"name": "https", "port": 443, "targetPort": 8443},
+            ],
+        },
+    }));
+}

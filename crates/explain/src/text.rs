@@ -1,0 +1,118 @@
+//! Explanations for people: aligned, rule by rule.
+
+use std::fmt::{self, Write};
+
+use crate::explanation::{Because, Destination, Explanation, Hop, Outcome};
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, hop) in self.hops.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "\n" };
+            write!(f, "{gap}{}. {hop}", index + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.at, self.headline())?;
+        for destination in &self.destinations {
+            writeln!(f, "   to       {destination}")?;
+        }
+        if let Some(request) = &self.request {
+            writeln!(
+                f,
+                "   sends    {} {} (authority {})",
+                request.method, request.path, request.authority
+            )?;
+        }
+        if let Some(timeout) = &self.timeout {
+            writeln!(f, "   timeout  {timeout}")?;
+        }
+        if let Some(retries) = &self.retries {
+            writeln!(f, "   retries  {}", retries_in_words(retries))?;
+        }
+        for (index, line) in table(&self.because).lines().enumerate() {
+            let label = if index == 0 { "because" } else { "" };
+            writeln!(f, "   {label:<8} {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Hop {
+    fn headline(&self) -> String {
+        let mut line = match (self.outcome, self.status) {
+            (Outcome::Forward, _) => "forwarded".to_owned(),
+            (Outcome::Passthrough, _) => "passed on as it is, outside the mesh".to_owned(),
+            (Outcome::Respond, Some(status)) => format!("answered {status}"),
+            (Outcome::Respond, None) => "answered".to_owned(),
+            (Outcome::Refuse, _) => "connection closed".to_owned(),
+        };
+        let causes = [&self.flags, &self.details];
+        for cause in causes.into_iter().flatten() {
+            let _ = write!(line, ", {cause}");
+        }
+        if let Some(body) = &self.body {
+            let _ = write!(line, " ({body:?})");
+        }
+        line
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.service {
+            Some(service) => write!(f, "{service}:{}", self.port)?,
+            None => write!(f, "port {}", self.port)?,
+        }
+        if let Some(subset) = &self.subset {
+            write!(f, " subset {subset}")?;
+        }
+        if let Some(weight) = self.weight {
+            write!(f, " weight {weight}")?;
+        }
+        match self.endpoints.is_empty() {
+            true => write!(f, " -> no endpoint"),
+            false => write!(f, " -> {}", self.endpoints.join(", ")),
+        }
+    }
+}
+
+fn retries_in_words(retries: &weft_config::Retries) -> String {
+    let on: Vec<String> = retries
+        .on
+        .iter()
+        .filter_map(|on| Some(serde_json::to_value(on).ok()?.as_str()?.to_owned()))
+        .collect();
+    let limit = match retries.per_try_timeout {
+        Some(limit) => format!(", {}s each", limit.as_secs_f64()),
+        None => String::new(),
+    };
+    format!("{} on {}{limit}", retries.attempts, on.join(","))
+}
+
+/// What was looked at, in columns.
+fn table(because: &[Because]) -> String {
+    let rows: Vec<[String; 4]> = because
+        .iter()
+        .map(|one| {
+            let what = match one.rule.is_empty() {
+                true => one.object.clone(),
+                false => format!("{} {}", one.object, one.rule),
+            };
+            let place = one.source.clone().unwrap_or_default();
+            [one.verdict.clone(), what, place, one.why.clone()]
+        })
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths = [0, 1, 2].map(|column| width(column).unwrap_or(0));
+    let mut text = String::new();
+    for [verdict, what, place, why] in &rows {
+        let [first, second, third] = widths;
+        let gap = if third == 0 { "" } else { "  " };
+        let _ = writeln!(text, "{verdict:<first$}  {what:<second$}  {place:<third$}{gap}{why}");
+    }
+    text
+}

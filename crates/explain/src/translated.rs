@@ -1,0 +1,85 @@
+//! What one proxy would be given, all at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use weft_api::{Object, kubernetes::Pod};
+use weft_config::{File, Host, Interest, Resource};
+use weft_translate::Client;
+
+use crate::{
+    question::Start,
+    walk::{self, ExplainError},
+    world::World,
+};
+
+/// The whole configuration of the proxy at `start`: what it runs itself, and the
+/// answer to everything that it could ask for.
+pub fn translate_for(world: &mut World, start: &Start) -> Result<File, ExplainError> {
+    let pod = walk::pod_of(world, start)?.clone();
+    let client = Client::of_pod(&pod);
+    let mut resources: BTreeMap<String, Resource> = BTreeMap::new();
+    let own = world.translator.resolve(&client, &Interest::Own);
+    for piece in &own.resources {
+        resources.insert(piece.name.to_string(), (*piece.resource).clone());
+    }
+    let Some(Resource::Directory(directory)) = resources.get("directory").cloned() else {
+        return Ok(File { resources: resources.into_values().collect() });
+    };
+    let known = |interest: &Interest| match interest {
+        Interest::Own => false,
+        Interest::Host(host, port) => directory.knows_host(host.as_str(), *port),
+        Interest::Address(address) => directory.decides(*address) == weft_config::Decides::Address,
+    };
+    for interest in interests(world, &pod).into_iter().filter(known) {
+        let resolved = world.translator.resolve(&client, &interest);
+        let answer = Resource::Answer(resolved.answer.clone());
+        resources.insert(answer.name(), answer);
+        for piece in &resolved.resources {
+            resources.insert(piece.name.to_string(), (*piece.resource).clone());
+        }
+    }
+    Ok(File { resources: resources.into_values().collect() })
+}
+
+/// Everything that a client could ask for, as far as the objects name it.
+fn interests(world: &World, client: &Pod) -> BTreeSet<Interest> {
+    let mut hosts: BTreeSet<String> = BTreeSet::new();
+    let mut ports: BTreeSet<u16> = [80].into();
+    let mut addresses: BTreeSet<SocketAddr> = BTreeSet::new();
+    for service in world.services() {
+        let (name, namespace) = (&service.metadata.name, &service.metadata.namespace);
+        if *namespace == client.metadata.namespace {
+            hosts.insert(name.clone());
+        }
+        for end in ["", ".svc", ".svc.cluster.local", ".svc.cluster.local."] {
+            hosts.insert(format!("{name}.{namespace}{end}"));
+        }
+        hosts.extend(service.addresses().map(|ip| match ip.is_ipv6() {
+            true => format!("[{ip}]"),
+            false => ip.to_string(),
+        }));
+        let numbers: Vec<u16> = service.spec.ports.iter().map(|port| port.port).collect();
+        ports.extend(&numbers);
+        let own = service.addresses().flat_map(|ip| numbers.iter().map(move |port| (ip, *port)));
+        addresses.extend(own.map(SocketAddr::from));
+        for slice in world.slices(service) {
+            let ips = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+            for ip in ips.filter_map(|ip| ip.parse().ok()) {
+                addresses.extend(numbers.iter().map(|port| SocketAddr::new(ip, *port)));
+                addresses.extend(slice.ports.iter().map(|port| SocketAddr::new(ip, port.port)));
+            }
+        }
+    }
+    for (_, object) in world.translator.objects() {
+        if let Object::VirtualService(service) = &**object {
+            hosts.extend(service.spec.hosts.iter().map(|host| host.to_ascii_lowercase()));
+        }
+    }
+    let named = hosts.iter().filter_map(|host| Host::parse(host).ok()).flat_map(|host| {
+        ports.iter().map(move |port| Interest::Host(host.clone(), *port)).collect::<Vec<_>>()
+    });
+    named.chain(addresses.into_iter().map(Interest::Address)).collect()
+}

@@ -1,0 +1,187 @@
+//! Every object, from files or from a running mesh, and where each is written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use serde_json::Value;
+use weft_api::{
+    Diagnostic, Key, Kind, Object,
+    kubernetes::{EndpointSlice, Pod, PortRef, SERVICE_NAME_LABEL, Service},
+};
+use weft_config::Origin;
+use weft_manifest::{Document, Problem};
+use weft_translate::{Client, Translator};
+
+use crate::{files, files::Unlabelled, question::PodName};
+
+/// Every object, and where each is written.
+pub struct World {
+    pub(crate) translator: Translator,
+    written: BTreeMap<String, Document>,
+    found: Vec<Diagnostic>,
+    problems: Vec<Problem>,
+}
+
+impl World {
+    /// The world that these documents would make in a cluster: pods run, Services
+    /// have addresses, and the injector has done its work.
+    pub fn of_files(documents: Vec<Document>, unlabelled: Unlabelled) -> Self {
+        let (objects, found) = files::settle(&documents, unlabelled);
+        let mut world = Self::of_objects(objects);
+        world.found = found;
+        for document in documents {
+            world.problems.extend(document.problems.iter().cloned());
+            let checked = document.value.as_ref().map(weft_api::check);
+            if let Some(key) = checked.and_then(|checked| checked.key) {
+                world.written.insert(key.to_string(), document);
+            }
+        }
+        world
+    }
+
+    /// The world of a running mesh: the objects as its API server lists them.
+    pub fn of_objects(objects: impl IntoIterator<Item = Value>) -> Self {
+        let mut translator = Translator::new();
+        let checked = objects.into_iter().map(|object| weft_api::check(&object));
+        let changes: Vec<_> =
+            checked.filter_map(|checked| Some((checked.key?, checked.object))).collect();
+        translator.change(changes);
+        Self { translator, written: BTreeMap::new(), found: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Everything that is wrong with the objects, each by itself and together: a
+    /// line each, with the place where it is written.
+    pub fn complaints(&mut self) -> Vec<String> {
+        let mut lines: BTreeSet<(Option<weft_manifest::Place>, String)> = BTreeSet::new();
+        for problem in &self.problems {
+            lines.insert((Some(problem.place.clone()), problem.to_string()));
+        }
+        let together = self.translator.diagnostics();
+        for diagnostic in self.found.iter().chain(&together) {
+            let document = self.written.get(&diagnostic.object.to_string());
+            let place = document.and_then(|document| document.locate(&diagnostic.field));
+            let line = weft_manifest::render(diagnostic, place.as_ref());
+            lines.insert((place, line));
+        }
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// Where a rule is written.
+    pub(crate) fn place(&self, origin: &Origin) -> Option<String> {
+        let document = self.written.get(&origin.object)?;
+        let field = match origin.rule.as_str() {
+            "" => String::new(),
+            rule if rule.starts_with("data") => rule.to_owned(),
+            rule => format!("spec.{rule}"),
+        };
+        document.locate(&field).map(|place| place.to_string())
+    }
+
+    /// The pod called `name`, else the first of a workload of that name.
+    pub(crate) fn pod(&self, name: &PodName) -> Option<&Pod> {
+        let mut pods = self.pods().filter(|pod| pod.metadata.namespace == name.namespace);
+        let named = pods.clone().find(|pod| pod.metadata.name == name.name);
+        named.or_else(|| pods.find(|pod| Client::of_pod(pod).workload.name == name.name))
+    }
+
+    /// The pod with the address, if it runs.
+    pub(crate) fn pod_at(&self, address: SocketAddr) -> Option<&Pod> {
+        self.pods().find(|pod| pod.status.pod_ip == Some(address.ip()))
+    }
+
+    /// All pods, by name.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &Pod> + Clone {
+        self.sorted(Kind::Pod).into_iter().filter_map(|object| match object {
+            Object::Pod(pod) => Some(pod),
+            _ => None,
+        })
+    }
+
+    /// All Services, by name.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &Service> + Clone {
+        self.sorted(Kind::Service).into_iter().filter_map(|object| match object {
+            Object::Service(service) => Some(service),
+            _ => None,
+        })
+    }
+
+    /// The Service called `name`.
+    pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        let key = Key::new(Kind::Service, namespace, name);
+        match self.translator.object(&key).map(|object| &**object) {
+            Some(Object::Service(service)) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// The EndpointSlices of a Service.
+    pub(crate) fn slices<'w>(
+        &'w self,
+        service: &'w Service,
+    ) -> impl Iterator<Item = &'w EndpointSlice> {
+        let own = &service.metadata;
+        self.sorted(Kind::EndpointSlice).into_iter().filter_map(move |object| match object {
+            Object::EndpointSlice(slice)
+                if slice.metadata.namespace == own.namespace
+                    && slice.metadata.labels.get(SERVICE_NAME_LABEL) == Some(&own.name) =>
+            {
+                Some(slice)
+            }
+            _ => None,
+        })
+    }
+
+    /// Where the kernel sends a connection to `address`: an endpoint when it is a
+    /// Service's, else the address itself.
+    pub(crate) fn behind(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let of_service = |service: &&Service| service.addresses().any(|own| own == address.ip());
+        let Some(service) = self.services().find(of_service) else { return Some(address) };
+        let port = service.spec.ports.iter().find(|port| port.port == address.port())?;
+        self.slices(service).find_map(|slice| {
+            let target = slice.ports.iter().find(|target| target.name == port.name)?;
+            let ready =
+                slice.endpoints.iter().find(|endpoint| endpoint.conditions.ready != Some(false))?;
+            let ip = ready.addresses.first()?.parse().ok()?;
+            Some(SocketAddr::new(ip, target.port))
+        })
+    }
+
+    /// The pod's port behind `port` of the Services that select the pod, else the
+    /// same number.
+    pub(crate) fn container_port(&self, pod: &Pod, port: u16) -> u16 {
+        let selects = |service: &&Service| {
+            let selector = &service.spec.selector;
+            service.metadata.namespace == pod.metadata.namespace
+                && !selector.is_empty()
+                && selector.iter().all(|(key, value)| pod.metadata.labels.get(key) == Some(value))
+        };
+        let target = self
+            .services()
+            .filter(selects)
+            .flat_map(|service| &service.spec.ports)
+            .find(|own| own.port == port)
+            .and_then(|own| own.target_port.as_ref());
+        match target {
+            Some(PortRef::Number(number)) if *number != 0 => *number,
+            Some(PortRef::Name(name)) => {
+                let spec = &pod.spec;
+                spec.containers
+                    .iter()
+                    .chain(&spec.init_containers)
+                    .flat_map(|container| &container.ports)
+                    .find(|own| own.name == *name)
+                    .map_or(port, |own| own.container_port)
+            }
+            _ => port,
+        }
+    }
+
+    fn sorted(&self, kind: Kind) -> Vec<&Object> {
+        let mut found: Vec<_> =
+            self.translator.objects().filter(|(key, _)| key.kind == kind).collect();
+        found.sort_by_key(|(key, _)| *key);
+        found.into_iter().map(|(_, object)| &**object).collect()
+    }
+}

@@ -1,0 +1,3 @@
+//! Explanations of whole worlds.
+
+mod recordings;

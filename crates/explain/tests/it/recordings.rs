@@ -1,0 +1,223 @@
+//! What Istio and Envoy did, compared with what an explanation says.
+//!
+//! Every exchange of a group is replayed. A difference is listed with its reason
+//! in `differences.yaml`, or fails; one that is listed and gone fails too.
+
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
+
+use serde_json::{Value, json};
+use weft_explain::{
+    Destination, Explanation, Hop, Outcome, Question, Start, Unlabelled, World, explain,
+};
+
+/// Raw bytes that the command line cannot say.
+const MOST_SKIPPED: usize = 16;
+
+#[test]
+fn routing_matches_as_recorded() {
+    replay("routing-match", 219);
+}
+
+#[test]
+fn services_are_reached_as_recorded() {
+    replay("services", 92);
+}
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings")
+}
+
+/// Replays a group of `count` exchanges.
+#[track_caller]
+fn replay(group: &str, count: usize) {
+    let text = fs::read_to_string(folder().join(format!("{group}.json"))).expect("it is there");
+    let recording: Value = serde_json::from_str(&text).expect("it is JSON");
+    let (mut seen, mut skipped, mut wrong) = (0, 0, String::new());
+    let mut listed = listed(group);
+    for world in recording["worlds"].as_array().expect("a group has worlds") {
+        let id = world["id"].as_str().expect("a world has an id");
+        let mut built = built(&recording, world);
+        for (number, exchange) in
+            world["exchanges"].as_array().expect("exchanges").iter().enumerate()
+        {
+            seen += 1;
+            let Some(question) = question(world, &exchange["request"]) else {
+                skipped += 1;
+                continue;
+            };
+            let differences = match explain(&mut built, &question) {
+                Ok(explanation) => differences(exchange, &explanation),
+                Err(error) => vec![error.to_string()],
+            };
+            let reason = listed.remove(&(id.to_owned(), number));
+            match (differences.is_empty(), reason) {
+                (false, None) => {
+                    let _ = writeln!(
+                        wrong,
+                        "{id} #{number} {}: {}",
+                        exchange["request"],
+                        differences.join("; ")
+                    );
+                }
+                (true, Some(_)) => {
+                    let _ = writeln!(wrong, "{id} #{number} is listed and does not differ");
+                }
+                _ => {}
+            }
+        }
+    }
+    for ((id, number), _) in listed {
+        let _ = writeln!(wrong, "{id} #{number} is listed and was not recorded");
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+    assert_eq!(seen, count);
+    assert!(skipped <= MOST_SKIPPED, "{skipped} exchanges were skipped");
+}
+
+/// Listed differences of a group, by world and exchange.
+fn listed(group: &str) -> BTreeMap<(String, usize), String> {
+    let text = fs::read_to_string(folder().join("differences.yaml")).expect("it is there");
+    let documents = weft_manifest::read("differences.yaml", &text);
+    let list = documents[0].value.as_ref().expect("it is YAML")["differences"].clone();
+    list.as_array()
+        .expect("a list of differences")
+        .iter()
+        .filter(|one| one["group"] == group)
+        .map(|one| {
+            let world = one["world"].as_str().expect("a world").to_owned();
+            let exchange = one["exchange"].as_u64().expect("the number of an exchange");
+            let reason = one["reason"].as_str().expect("a reason").to_owned();
+            ((world, usize::try_from(exchange).expect("a small number")), reason)
+        })
+        .collect()
+}
+
+/// The world, with sidecars in its pods, since the recorded proxies were theirs.
+fn built(recording: &Value, world: &Value) -> World {
+    let backdrop = world["backdrop"].as_str();
+    let backdrops = recording["backdrops"].as_object().expect("backdrops");
+    let common = backdrop.map_or_else(|| backdrops.values().next(), |name| backdrops.get(name));
+    let texts = common.into_iter().chain([&world["objects"]]).filter_map(Value::as_array).flatten();
+    let mut documents: Vec<_> = texts
+        .filter_map(Value::as_str)
+        .flat_map(|text| weft_manifest::read("world.yaml", text))
+        .collect();
+    if world["mesh_config"].is_object() {
+        let settings = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "istio", "namespace": "istio-system"},
+            "data": {"mesh": world["mesh_config"].to_string()},
+        });
+        documents.extend(weft_manifest::read("mesh.yaml", &settings.to_string()));
+    }
+    for object in documents.iter_mut().filter_map(|document| document.value.as_mut()) {
+        if object["kind"] == "Namespace" {
+            object["metadata"]["labels"]["istio-injection"] = "enabled".into();
+        }
+    }
+    World::of_files(documents, Unlabelled::Inject)
+}
+
+/// The request as a question; bytes that are no HTTP are a TCP connection.
+fn question(world: &Value, request: &Value) -> Option<Question> {
+    let enter = &world["enter"];
+    let workload = &enter["workload"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let name = format!("{}.{}", text(&workload["pod"]), text(&workload["namespace"]));
+    let (start, ip) = match enter["at"].as_str()? {
+        "sidecar-outbound" => {
+            let ip = enter["destination_ip"].as_str().unwrap_or("10.96.1.1");
+            (Start::From(name.parse().ok()?), ip.to_owned())
+        }
+        "sidecar-inbound" => (Start::At(name.parse().ok()?), text(&workload["ip"])),
+        _ => (Start::Ingress, text(&workload["ip"])),
+    };
+    let port = request["port"].as_u64().or(enter["listener_port"].as_u64())?;
+    let dialled = match request["to"].as_str() {
+        Some(address) => address.to_owned(),
+        None => format!("{ip}:{port}"),
+    };
+    let scheme = match (request["raw"].is_string(), request["tls"].is_object()) {
+        (true, _) => "tcp",
+        (false, true) => "https",
+        (false, false) => "http",
+    };
+    let path = request["path"].as_str().unwrap_or("/");
+    let method = request["method"].as_str().unwrap_or("GET");
+    let mut question = Question::new(method, &format!("{scheme}://{dialled}{path}"), start).ok()?;
+    question.to = dialled.parse().ok();
+    question.server_name = request["tls"]["sni"].as_str().map(str::to_owned);
+    if let Some(authority) = request["authority"].as_str() {
+        question.add_header(&format!("host: {authority}")).ok()?;
+    }
+    for header in request["headers"].as_array().into_iter().flatten() {
+        let line = format!("{}: {}", text(&header[0]), text(&header[1]));
+        question.add_header(&line).ok()?;
+    }
+    Some(question)
+}
+
+/// In what the first hop differs from what was recorded.
+fn differences(exchange: &Value, explanation: &Explanation) -> Vec<String> {
+    let recorded = &exchange["result"];
+    let hop = &explanation.hops[0];
+    let mut found = Vec::new();
+    let mut same = |what: &str, recorded: Value, got: Value| {
+        if recorded != got {
+            found.push(format!("{what}: recorded {recorded}, got {got}"));
+        }
+    };
+    if recorded["statuses"].is_object() {
+        // Many requests that all ended in the same way.
+        same("outcome", json!("forward"), json!(hop.outcome));
+        let shares = recorded["distribution"].as_object().map_or(0, serde_json::Map::len);
+        same("destinations", json!(shares), json!(hop.destinations.len()));
+        return found;
+    }
+    let own_reply = recorded["local_reply"] == true;
+    let expected = match (own_reply, recorded["destination"]["host"].as_str()) {
+        (true, _) => Outcome::Respond,
+        (false, Some("passthrough")) => Outcome::Passthrough,
+        (false, Some(_)) => Outcome::Forward,
+        (false, None) => Outcome::Refuse,
+    };
+    same("outcome", json!(expected), json!(hop.outcome));
+    if own_reply {
+        same("status", recorded["status"].clone(), json!(hop.status));
+        same("body", recorded["body"].clone(), json!(hop.body.clone().unwrap_or_default()));
+        same("flags", recorded["flags"].clone(), json!(hop.flags.as_deref().unwrap_or("-")));
+        same("details", recorded["details"].clone(), json!(hop.details));
+    }
+    if let Some(request) = hop.request.as_ref().filter(|_| recorded["handled_as"] != "tcp") {
+        let backend = &recorded["seen_by_backend"];
+        same("path", backend["path"].clone(), json!(request.path));
+        same("authority", backend["authority"].clone(), json!(request.authority));
+        same("method", backend["method"].clone(), json!(request.method));
+    }
+    same("handled as tcp", json!(recorded["handled_as"] == "tcp"), json!(is_relayed(hop)));
+    if !own_reply && !leads_to(hop, &recorded["destination"]) {
+        same("destination", recorded["destination"].clone(), json!(hop.destinations));
+    }
+    found
+}
+
+/// Whether the hop passes bytes on without speaking HTTP.
+fn is_relayed(hop: &Hop) -> bool {
+    matches!(hop.outcome, Outcome::Forward | Outcome::Passthrough) && hop.request.is_none()
+}
+
+fn leads_to(hop: &Hop, recorded: &Value) -> bool {
+    let text = |name: &str| recorded[name].as_str();
+    hop.destinations.iter().any(|destination: &Destination| {
+        let endpoint = text("endpoint")
+            .is_none_or(|endpoint| destination.endpoints.iter().any(|own| own == endpoint));
+        let service = match text("host") {
+            Some("application" | "passthrough") => true,
+            host => {
+                destination.service.as_deref() == host
+                    && destination.subset.as_deref() == text("subset")
+            }
+        };
+        endpoint && service && recorded["port"] == destination.port
+    })
+}
