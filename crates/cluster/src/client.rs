@@ -26,7 +26,7 @@ use kube::{
 };
 use serde_json::Value;
 
-pub use acknowledged::Acknowledgement;
+pub use acknowledged::{Acknowledgement, ControlPlane};
 pub use apply::{Applied, Outcome};
 pub use change::Labelled;
 pub use delete::Deletion;
@@ -153,6 +153,17 @@ impl Cluster {
             Err(ClientError::Refused { refusal }) if refusal.code == 404 => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Creates one object; fails when it exists.
+    pub async fn create(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<Value, ClientError> {
+        let path = format!("{}?fieldManager={MANAGER}", resource.path(namespace, ""));
+        Ok(self.call(Method::POST, &path, (JSON, JSON), Some(object)).await?.body)
     }
 
     async fn read(&self, path: &str, accept: &str) -> Result<Value, ClientError> {

@@ -5,45 +5,82 @@
 
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request};
 use kube::client::Body;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::{ClientError, Cluster, Query, Resource, Scope, Target, bytes_of, encode, text};
+use super::{
+    ClientError, Cluster, JSON, Query, Resource, Scope, Target, bytes_of, encode, refused, text,
+};
 
 /// What the control plane says about an object's version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Acknowledgement {
-    /// Every proxy concerned has it.
-    Acknowledged,
-    /// Some have not; the control plane's words.
-    Pending(String),
-    /// No control plane is ready to be asked.
-    NobodyToAsk,
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Acknowledgement {
+    /// Whether it is known, and every proxy concerned has it.
+    pub complete: bool,
+    /// Whether the control plane knows the object in that version.
+    pub seen: bool,
+    /// How many proxies are concerned.
+    pub proxies: usize,
+    /// Pods whose proxies do not have it yet.
+    pub behind: Vec<String>,
+}
+
+/// A control plane that can be asked.
+#[derive(Clone, Debug)]
+pub struct ControlPlane {
+    /// Where its monitoring port is, seen from the API server.
+    path: String,
+    token: HeaderValue,
 }
 
 /// The port of the control plane on which it answers such questions.
 const PORT: u16 = 15014;
+/// Whom tokens for the control plane are meant for.
+const AUDIENCE: &str = "istio-ca";
+/// Where the control plane looks for the token: API servers keep `authorization`.
+const TOKEN: &str = "x-weft-token";
+/// The shortest lifetime of a token that API servers grant, in seconds.
+const LIFETIME: u32 = 600;
 
 impl Cluster {
+    /// A ready control plane, if there is one.
+    pub async fn control_plane(&self) -> Result<Option<ControlPlane>, ClientError> {
+        let Some((namespace, pod)) = self.control_plane_pod().await? else { return Ok(None) };
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default/token");
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [AUDIENCE], "expirationSeconds": LIFETIME},
+        });
+        let reply = self.call(Method::POST, &path, (JSON, JSON), Some(&request)).await?;
+        let token = HeaderValue::from_str(text(&reply.body, "/status/token"));
+        let token = token.map_err(|error| ClientError::Answer {
+            what: "a request for a token".to_owned(),
+            why: error.to_string(),
+        })?;
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{PORT}/proxy");
+        Ok(Some(ControlPlane { path, token }))
+    }
+
     /// Waits, `wait` at most, until the proxies concerned by `object` have
     /// acknowledged the version that it is in.
     pub async fn acknowledged(
         &self,
+        control_plane: &ControlPlane,
         object: &Value,
         wait: Duration,
     ) -> Result<Acknowledgement, ClientError> {
-        let Some((namespace, pod)) = self.control_plane().await? else {
-            return Ok(Acknowledgement::NobodyToAsk);
-        };
         let (kind, name) = (text(object, "/kind"), text(object, "/metadata/name"));
         let key = match text(object, "/metadata/namespace") {
             "" => format!("{kind}/{name}"),
             namespace => format!("{kind}/{namespace}/{name}"),
         };
         let path = format!(
-            "/api/v1/namespaces/{namespace}/pods/{pod}:{PORT}/proxy/acknowledged\
-             ?object={}&version={}&wait={}ms",
+            "{}/acknowledged?object={}&version={}&wait={}ms",
+            control_plane.path,
             encode(&key),
             encode(text(object, "/metadata/resourceVersion")),
             wait.as_millis(),
@@ -51,19 +88,23 @@ impl Cluster {
         let request = Request::builder()
             .method(Method::GET)
             .uri(path)
+            .header(TOKEN, &control_plane.token)
             .body(Body::empty())
             .map_err(|error| ClientError::Usage(format!("{key}: {error}")))?;
         let response = self.send(request).await?;
         let status = response.status();
-        let body = String::from_utf8_lossy(&bytes_of(response).await?).trim().to_owned();
-        match status.is_success() {
-            true => Ok(Acknowledgement::Acknowledged),
-            false => Ok(Acknowledgement::Pending(body)),
+        let body = bytes_of(response).await?;
+        if !status.is_success() {
+            return Err(refused(status.as_u16(), &body));
         }
+        serde_json::from_slice(&body).map_err(|error| ClientError::Answer {
+            what: "whether a change has arrived".to_owned(),
+            why: error.to_string(),
+        })
     }
 
     /// Namespace and name of a ready pod of the control plane.
-    async fn control_plane(&self) -> Result<Option<(String, String)>, ClientError> {
+    async fn control_plane_pod(&self) -> Result<Option<(String, String)>, ClientError> {
         let resource = Resource {
             version: "v1".to_owned(),
             plural: "pods".to_owned(),
@@ -81,8 +122,7 @@ impl Cluster {
         let pods = self.objects(std::slice::from_ref(&target), &query).await?;
         let ready = pods.iter().map(|(_, pod)| pod).find(|pod| {
             let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-            let conditions = conditions.into_iter().flatten();
-            let mut ready = conditions.filter(|one| one["type"] == "Ready");
+            let mut ready = conditions.into_iter().flatten().filter(|one| one["type"] == "Ready");
             ready.any(|one| one["status"] == "True")
         });
         Ok(ready.map(|pod| {

@@ -1,0 +1,143 @@
+//! What is answered to an admission review: a patch with the sidecar, or what is
+//! wrong with an object.
+//!
+//! Pure: a review comes in, a review goes out.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use weft_api::Severity;
+use weft_inject::{Decision, Namespace, Owner, Settings};
+
+/// The longest warning that API servers pass on.
+const LONGEST_WARNING: usize = 256;
+
+/// The answer about a pod of `namespace`.
+pub(super) fn inject(review: &Value, namespace: &Namespace, settings: &Settings) -> Value {
+    let pod = &review["request"]["object"];
+    if let Decision::Skip(why) = weft_inject::decide(pod, namespace, settings) {
+        tracing::debug!("a pod of {} is not injected: {why}", namespace.name);
+        return allowed(review);
+    }
+    let patch = weft_inject::patch(pod, &Owner::of_pod(pod), &namespace.name, settings);
+    let mut answer = allowed(review);
+    match serde_json::to_vec(&patch) {
+        Ok(patch) => {
+            answer["response"]["patchType"] = "JSONPatch".into();
+            answer["response"]["patch"] = STANDARD.encode(patch).into();
+            answer
+        }
+        Err(error) => denied(review, format!("the sidecar cannot be added: {error}"), &[]),
+    }
+}
+
+/// The answer about an object of the mesh.
+pub(super) fn validate(review: &Value) -> Value {
+    let object = &review["request"]["object"];
+    let checked = weft_api::check(object);
+    let mut warnings = Vec::new();
+    let mut errors = Vec::new();
+    for diagnostic in &checked.diagnostics {
+        match diagnostic.severity {
+            Severity::Error => errors.push(diagnostic.to_string()),
+            Severity::Warning => warnings.push(shortened(&diagnostic.to_string())),
+            Severity::Info => {}
+        }
+    }
+    if checked.key.is_none()
+        && let Some(warning) = crate::not_honoured(object)
+    {
+        warnings.push(shortened(&warning));
+    }
+    if !errors.is_empty() {
+        return denied(review, errors.join("; "), &warnings);
+    }
+    let mut answer = allowed(review);
+    if !warnings.is_empty() {
+        answer["response"]["warnings"] = warnings.into();
+    }
+    answer
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_WARNING - 1) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// A review that lets the request pass as it is.
+fn allowed(review: &Value) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {"uid": review["request"]["uid"], "allowed": true},
+    })
+}
+
+fn denied(review: &Value, message: String, warnings: &[String]) -> Value {
+    let mut answer = allowed(review);
+    answer["response"]["allowed"] = false.into();
+    answer["response"]["status"] = json!({
+        "status": "Failure",
+        "reason": "Invalid",
+        "code": 422,
+        "message": message,
+    });
+    if !warnings.is_empty() {
+        answer["response"]["warnings"] = warnings.into();
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn review(object: Value) -> Value {
+        json!({"request": {"uid": "7", "namespace": "shop", "object": object}})
+    }
+
+    #[test]
+    fn a_pod_of_a_labelled_namespace_gets_a_patch() {
+        let pod = json!({
+            "metadata": {"name": "cart"},
+            "spec": {"containers": [{"name": "cart", "image": "cart"}]},
+        });
+        let labels = [("istio-injection".to_owned(), "enabled".to_owned())].into();
+        let namespace = Namespace { name: "shop".to_owned(), labels };
+        let answer = inject(&review(pod.clone()), &namespace, &Settings::default());
+        assert_eq!(answer["response"]["uid"], "7");
+        assert_eq!(answer["response"]["patchType"], "JSONPatch");
+        let patch = STANDARD.decode(answer["response"]["patch"].as_str().unwrap()).unwrap();
+        let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+        let mut patched = pod.clone();
+        json_patch::patch(&mut patched, &patch).unwrap();
+        assert!(patched.to_string().contains("istio-proxy"), "{patched}");
+
+        let unlabelled = Namespace { name: "shop".to_owned(), ..Namespace::default() };
+        let answer = inject(&review(pod), &unlabelled, &Settings::default());
+        assert_eq!(answer["response"], json!({"uid": "7", "allowed": true}));
+    }
+
+    #[test]
+    fn a_kind_that_is_only_stored_is_warned_of() {
+        let policy = json!({
+            "apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": {"name": "deny", "namespace": "shop"},
+        });
+        let answer = validate(&review(policy));
+        assert_eq!(answer["response"]["allowed"], true);
+        let warning = answer["response"]["warnings"][0].as_str().unwrap();
+        assert!(
+            warning.starts_with("AuthorizationPolicy/shop/deny: not honoured yet"),
+            "{warning}"
+        );
+    }
+
+    #[test]
+    fn long_warnings_are_shortened_between_characters() {
+        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened(&"ü".repeat(300)).chars().count(), 256);
+    }
+}
