@@ -27,13 +27,9 @@ pub fn document(object: &Value, settings: &Settings) -> Value {
     let owner = Owner::new(text("/apiVersion"), text("/kind"), text("/metadata/name"));
     let Some(pod) = object.pointer_mut(template) else { return object };
     let decision = require(pod, &namespace, settings);
-    if decision == Decision::Inject && pod.get("spec").is_some_and(Value::is_object) {
+    if decision == Decision::Inject {
         let changes = patch(pod, &owner, &namespace, settings);
-        let mut injected = pod.clone();
-        // It cannot be applied where a list is something else; whoever checks the object says so.
-        if json_patch::patch(&mut injected, &changes).is_ok() {
-            *pod = injected;
-        }
+        json_patch::patch(pod, &changes).expect("a patch can be applied to the pod it is for");
     }
     object
 }

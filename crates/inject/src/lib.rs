@@ -15,9 +15,11 @@ mod probes;
 mod settings;
 mod sidecar;
 mod volumes;
+mod warnings;
 
 pub use decision::{Decision, Namespace, decide};
 pub use document::document;
 pub use owner::Owner;
 pub use patch::patch;
 pub use settings::{Policy, Resources, Settings};
+pub use warnings::{Warning, warnings};

@@ -18,10 +18,11 @@ const STATUS: &str = "sidecar.istio.io/status";
 
 /// What has to be done to `pod` (its `metadata` and `spec`) in `namespace` to give it a sidecar.
 ///
-/// Empty when it has one already.
+/// Empty when it has one already, and when the pod is not a pod: when what should be a list or a
+/// map is something else. The patch can always be applied to `pod`.
 pub fn patch(pod: &Value, owner: &Owner, namespace: &str, settings: &Settings) -> Patch {
     let mut edits = Edits::new(pod);
-    if injected(pod) {
+    if !well_formed(pod) || injected(pod) {
         return edits.finish();
     }
     let annotations = Annotations::of(pod);
@@ -55,6 +56,18 @@ pub fn patch(pod: &Value, owner: &Owner, namespace: &str, settings: &Settings) -
     label(pod, owner, &mut edits);
     annotate(pod, &status(names, native, settings), settings, &mut edits);
     edits.finish()
+}
+
+/// Whether what will be added to is what it should be.
+fn well_formed(pod: &Value) -> bool {
+    let maps = ["/metadata", "/metadata/labels", "/metadata/annotations"];
+    let lists = ["/spec/containers", "/spec/initContainers", "/spec/volumes"];
+    let holds = |path: &str, is: fn(&Value) -> bool| {
+        pod.pointer(path).is_none_or(|value| value.is_null() || is(value))
+    };
+    pod.get("spec").is_some_and(Value::is_object)
+        && maps.iter().all(|path| holds(path, Value::is_object))
+        && lists.iter().all(|path| holds(path, Value::is_array))
 }
 
 /// Whether the pod has a sidecar already.

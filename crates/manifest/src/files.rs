@@ -137,6 +137,11 @@ impl Files {
         }
     }
 
+    /// The files that have objects now.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.files.keys()
+    }
+
     /// The place of an object, if a file has it.
     pub fn document(&self, name: &ObjectName) -> Option<&Arc<Document>> {
         self.applied.get(name)

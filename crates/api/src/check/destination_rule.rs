@@ -75,6 +75,9 @@ fn traffic_policy(policy: &TrafficPolicy, place: &str, findings: &mut Findings) 
         }
     }
     if let Some(tls) = &policy.tls {
+        if tls["mode"] != "DISABLE" {
+            findings.not_honoured(&format!("{place}.tls"), "the service is called in plaintext");
+        }
         let given = |name: &str| tls.get(name).and_then(Value::as_str).unwrap_or_default() != "";
         if tls["mode"] == "MUTUAL" && !given("credentialName") {
             for name in ["clientCertificate", "privateKey"] {

@@ -73,10 +73,11 @@ pub(super) fn visibility(entries: &[String]) -> Vec<(usize, String)> {
     wrong
 }
 
-/// What is wrong with `text` as the name of an HTTP header.
+/// What is wrong with `text` as the name of an HTTP header, or of a part of the request line.
 pub(super) fn header(text: &str) -> Option<String> {
+    let name = text.strip_prefix(':').unwrap_or(text);
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let valid = !text.is_empty() && text.chars().all(token);
+    let valid = !name.is_empty() && name.chars().all(token);
     (!valid).then(|| format!("`{text}` is not the name of a header"))
 }
 

@@ -85,13 +85,19 @@ fn fields_that_are_not_honoured_yet_say_what_happens_instead() {
         rule(json!({"mirror": {"host": "copy"}})),
         "warning spec.http[0].mirror: not honoured yet: no copies are sent",
     );
-    let policy = json!({"loadBalancer": {"simple": "PASSTHROUGH"}, "tls": {"mode": "DISABLE"}});
+    let policy = json!({"loadBalancer": {"simple": "PASSTHROUGH"}, "tls": {"mode": "SIMPLE"}});
     check_object(
         &mesh("DestinationRule", json!({"host": "cart", "trafficPolicy": policy})),
         "warning spec.trafficPolicy.loadBalancer.simple: not honoured yet: the least busy endpoint \
          is used\n\
          warning spec.trafficPolicy.tls: not honoured yet: the service is called in plaintext",
     );
+}
+
+#[test]
+fn a_mode_that_asks_for_what_happens_anyway_is_no_mistake() {
+    let policy = json!({"tls": {"mode": "DISABLE"}});
+    check_object(&mesh("DestinationRule", json!({"host": "cart", "trafficPolicy": policy})), "");
 }
 
 #[test]

@@ -33,7 +33,8 @@ const TRAFFIC_POLICY: &[Field] = &[
     field("loadBalancer", LOAD_BALANCER),
     later("connectionPool", CONNECTION_POOL, UNLIMITED),
     later("outlierDetection", OUTLIER_DETECTION, "every ready endpoint is used"),
-    later("tls", TLS, "the service is called in plaintext"),
+    // Judged by its mode: plaintext is what happens, and may be what is asked for.
+    field("tls", TLS),
     later(
         "portLevelSettings",
         Holds::List(&Holds::Object(PORT_POLICY)),

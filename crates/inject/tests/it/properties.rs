@@ -81,3 +81,23 @@ fn native_sidecars_start_before_the_pods_own_init_containers() {
     assert_eq!(names("initContainers"), ["istio-init", "istio-proxy", "own"]);
     assert_eq!(names("containers"), ["cart"]);
 }
+
+#[test]
+fn what_is_not_a_pod_stays_as_it_is() {
+    for odd in [
+        json!(null),
+        json!({"spec": "text"}),
+        json!({"spec": {"containers": "text"}}),
+        json!({"spec": {"containers": [], "initContainers": {}}}),
+        json!({"metadata": [], "spec": {"containers": []}}),
+        json!({"metadata": {"labels": "text"}, "spec": {"containers": []}}),
+        json!({"spec": {"volumes": 5}}),
+    ] {
+        assert_eq!(patch(&odd, &owner(), "shop", &Settings::default()).0, [], "{odd}");
+    }
+    let odd = json!({"metadata": null, "spec": {
+        "containers": [5, {"livenessProbe": []}, {"livenessProbe": {"httpGet": {}}}],
+        "volumes": null,
+    }});
+    assert_ne!(injected(&odd, &Settings::default()), odd);
+}

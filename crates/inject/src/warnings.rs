@@ -1,0 +1,135 @@
+//! What a pod asks of its sidecar that cannot be done.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::annotations::Annotations;
+
+/// Something that a pod asks for and does not get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The field of the pod, as in `metadata.annotations["sidecar.istio.io/inject"]`.
+    pub field: String,
+    /// What is wrong, and what happens instead.
+    pub message: String,
+}
+
+/// What an annotation has to be, and what happens when it is not.
+struct Rule {
+    name: &'static str,
+    holds: fn(&str) -> bool,
+    wanted: &'static str,
+}
+
+/// The annotations whose texts have a form.
+const RULES: &[Rule] = &[
+    rule("sidecar.istio.io/nativeSidecar", is_flag, FLAG),
+    rule("sidecar.istio.io/rewriteAppHTTPProbers", is_flag, FLAG),
+    rule("prometheus.istio.io/merge-metrics", is_flag, FLAG),
+    rule("sidecar.istio.io/interceptionMode", |text| text == "REDIRECT", REDIRECT),
+    rule("sidecar.istio.io/userVolume", is_items, "is not a JSON list of volumes; none is added"),
+    rule("sidecar.istio.io/userVolumeMount", is_items, "is not a JSON list; none is mounted"),
+    rule("traffic.sidecar.istio.io/includeInboundPorts", is_ports_or_all, PORTS),
+    rule("traffic.sidecar.istio.io/excludeInboundPorts", is_ports, PORTS),
+    rule("traffic.sidecar.istio.io/includeOutboundPorts", is_ports_or_all, PORTS),
+    rule("traffic.sidecar.istio.io/excludeOutboundPorts", is_ports, PORTS),
+    rule("traffic.sidecar.istio.io/includeOutboundIPRanges", is_ranges_or_all, RANGES),
+    rule("traffic.sidecar.istio.io/excludeOutboundIPRanges", is_ranges, RANGES),
+    rule("readiness.status.sidecar.istio.io/initialDelaySeconds", is_number, NUMBER),
+    rule("readiness.status.sidecar.istio.io/periodSeconds", is_number, NUMBER),
+    rule("readiness.status.sidecar.istio.io/failureThreshold", is_number, NUMBER),
+];
+
+const FLAG: &str = "is neither `true` nor `false`; the mesh's setting holds";
+const REDIRECT: &str = "is not served; only REDIRECT is, and istio-init will fail";
+const PORTS: &str = "is not a list of ports such as `8080,9090`; istio-init will fail";
+const RANGES: &str = "is not a list of ranges such as `10.0.0.0/8`; istio-init will fail";
+const NUMBER: &str = "is not a number; the default holds";
+
+/// What `pod` asks of its sidecar and does not get.
+pub fn warnings(pod: &Value) -> Vec<Warning> {
+    let annotations = Annotations::of(pod);
+    let mut warnings = Vec::new();
+    for Rule { name, holds, wanted } in RULES {
+        if let Some(text) = annotations.text(name)
+            && !holds(text)
+        {
+            warnings.push(Warning {
+                field: format!("metadata.annotations[\"{name}\"]"),
+                message: format!("`{text}` {wanted}"),
+            });
+        }
+    }
+    warnings
+}
+
+const fn rule(name: &'static str, holds: fn(&str) -> bool, wanted: &'static str) -> Rule {
+    Rule { name, holds, wanted }
+}
+
+fn is_flag(text: &str) -> bool {
+    text.parse::<bool>().is_ok()
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<u32>().is_ok()
+}
+
+fn is_items(text: &str) -> bool {
+    let parsed = serde_json::from_str::<Value>(text);
+    parsed.is_ok_and(|value| value.is_array() || value.is_object())
+}
+
+fn is_ports(text: &str) -> bool {
+    text.split(',').all(|port| port.trim().parse::<u16>().is_ok())
+}
+
+fn is_ports_or_all(text: &str) -> bool {
+    text == "*" || is_ports(text)
+}
+
+fn is_ranges(text: &str) -> bool {
+    text.split(',').all(|range| {
+        let (address, length) = range.trim().split_once('/').unwrap_or((range.trim(), "32"));
+        let most = if address.contains(':') { 128 } else { 32 };
+        address.parse::<IpAddr>().is_ok() && length.parse::<u8>().is_ok_and(|bits| bits <= most)
+    })
+}
+
+fn is_ranges_or_all(text: &str) -> bool {
+    text == "*" || is_ranges(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, text: &str, expected: &str) {
+        let pod = json!({"metadata": {"annotations": {name: text}}});
+        let told: Vec<_> = warnings(&pod).into_iter().map(|warning| warning.message).collect();
+        assert_eq!(told.join("\n"), expected, "{name}: {text}");
+    }
+
+    #[test]
+    fn what_can_be_done_is_not_told() {
+        check("sidecar.istio.io/nativeSidecar", "false", "");
+        check("traffic.sidecar.istio.io/includeInboundPorts", "*", "");
+        check("traffic.sidecar.istio.io/excludeOutboundPorts", "3306, 6379", "");
+        check("traffic.sidecar.istio.io/excludeOutboundIPRanges", "10.1.2.3,fd00::/8", "");
+        check("sidecar.istio.io/userVolume", "{\"extra\": {\"emptyDir\": {}}}", "");
+    }
+
+    #[test]
+    fn what_cannot_is_told_with_what_happens_instead() {
+        check("sidecar.istio.io/nativeSidecar", "no", &format!("`no` {FLAG}"));
+        check("sidecar.istio.io/interceptionMode", "TPROXY", &format!("`TPROXY` {REDIRECT}"));
+        let ports = "traffic.sidecar.istio.io/excludeInboundPorts";
+        check(ports, "80,http", &format!("`80,http` {PORTS}"));
+        let ranges = "traffic.sidecar.istio.io/includeOutboundIPRanges";
+        check(ranges, "10.0.0.0/40", &format!("`10.0.0.0/40` {RANGES}"));
+    }
+}
