@@ -1,7 +1,7 @@
 //! An answer together with every resource it needs.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     hash::Hasher,
     sync::Arc,
@@ -47,10 +47,17 @@ impl PartialEq for Resolved {
 }
 
 /// Pieces by name and hash, so that equal ones are one.
+///
+/// Invariant: those that no answer holds are at most as many as those that some
+/// answer held at the last sweep, or a few.
 #[derive(Default)]
 pub(crate) struct Pool {
     pieces: RefCell<HashMap<(Arc<str>, u64), Piece>>,
+    sweep_at: Cell<usize>,
 }
+
+/// How many pieces are too few to look for ones that are not needed.
+const FEW: usize = 1024;
 
 impl Pool {
     /// The piece for `resource`.
@@ -59,14 +66,13 @@ impl Pool {
         let hash = hash([&json[..]]);
         let name: Arc<str> = resource.name().into();
         let mut pieces = self.pieces.borrow_mut();
+        if pieces.len() >= self.sweep_at.get() {
+            pieces.retain(|_, piece| Arc::strong_count(&piece.json) > 1);
+            self.sweep_at.set(pieces.len() * 2 + FEW);
+        }
         let new =
             || Piece { name: name.clone(), hash, resource: Arc::new(resource), json: json.into() };
         pieces.entry((name.clone(), hash)).or_insert_with(new).clone()
-    }
-
-    /// Drops the pieces that no answer holds.
-    pub(crate) fn sweep(&self) {
-        self.pieces.borrow_mut().retain(|_, piece| Arc::strong_count(&piece.json) > 1);
     }
 }
 

@@ -15,8 +15,6 @@ use crate::{Group, age::age, hosts, mesh::Mesh, view::View, visibility::visible}
 #[derive(Default)]
 pub(crate) struct Policy<'g> {
     pub(crate) rules: Vec<&'g DestinationRule>,
-    /// Whether it was found in none of the namespaces that count today.
-    pub(crate) as_istio_1_0: bool,
 }
 
 /// How an endpoint is chosen, as far as a rule says.
@@ -72,7 +70,7 @@ pub(crate) fn policy<'g>(
     for wanted in own.into_iter().chain([namespace, root]) {
         let rules = together(&candidates, wanted);
         if !rules.is_empty() {
-            return Policy { rules, as_istio_1_0: false };
+            return Policy { rules };
         }
     }
     let oldest = candidates
@@ -80,8 +78,7 @@ pub(crate) fn policy<'g>(
         .filter(|_| mesh.as_istio_1_0)
         .min_by(|(_, one), (_, other)| age(&one.metadata).cmp(&age(&other.metadata)));
     let Some((_, oldest)) = oldest else { return Policy::default() };
-    let rules = together(&candidates, &oldest.metadata.namespace);
-    Policy { rules, as_istio_1_0: true }
+    Policy { rules: together(&candidates, &oldest.metadata.namespace) }
 }
 
 /// Every rule that covers `host` and that `group` sees, with how well it fits:

@@ -1,13 +1,34 @@
 //! What is wrong with an object, seen together with the others.
+//!
+//! What is wrong with an object by itself is `api`'s to say.
+
+mod destination_rules;
+mod gateways;
+mod services;
+mod virtual_services;
+
+use std::collections::BTreeMap;
 
 use weft_api::{Diagnostic, Key, Kind};
 
-use crate::{mesh, view::View};
+use crate::{Group, Role, mesh, view::View};
 
 /// What is wrong with the object called `key`.
 pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
-    match key.kind {
+    let mut found = match key.kind {
         Kind::ConfigMap if *key == mesh::key() => mesh::findings(view),
+        Kind::Service => services::findings(key, view),
+        Kind::Gateway => gateways::findings(key, view),
+        Kind::VirtualService => virtual_services::findings(key, view),
+        Kind::DestinationRule => destination_rules::findings(key, view),
         _ => Vec::new(),
-    }
+    };
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Clients in `namespace` of which nothing more is known.
+fn somebody(namespace: &str) -> Group {
+    Group { namespace: namespace.to_owned(), labels: BTreeMap::new(), role: Role::Sidecar }
 }

@@ -16,7 +16,10 @@ pub(crate) fn service(namespace: &str, name: &str) -> String {
 pub(crate) fn service_key(host: &str) -> Option<Key> {
     let rest = host.strip_suffix(SERVICES)?.strip_suffix('.')?;
     let (name, namespace) = rest.split_once('.')?;
-    let fits = !name.is_empty() && !namespace.is_empty() && !namespace.contains('.');
+    let fits = !name.is_empty()
+        && !host.contains('*')
+        && !namespace.is_empty()
+        && !namespace.contains('.');
     fits.then(|| Key::new(weft_api::Kind::Service, namespace, name))
 }
 

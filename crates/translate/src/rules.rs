@@ -43,8 +43,8 @@ impl Closed {
     }
 }
 
-/// The rules that `service` gives at `site`, in order; none when nothing in it is
-/// for there.
+/// The rules that `service` gives at `site`, in order, up to the first that takes
+/// every request; none when nothing in it is for there.
 pub(crate) fn http(
     service: &VirtualService,
     site: &Site<'_>,
@@ -76,14 +76,21 @@ pub(crate) fn http(
                 (_, Some(closed)) | (Err(closed), None) => closed.action(),
                 (Ok(action), None) => action.clone(),
             };
+            let forwards = matches!(action, Action::Forward(_));
             rules.push(Rule {
                 name: name(written, alternative),
                 conditions,
                 action,
-                timeout: timeout(written),
-                retries: retries(written, mesh),
+                timeout: timeout(written).filter(|_| forwards),
+                retries: retries(written, mesh).filter(|_| forwards),
                 origin: Origin::new(self::object(service), field),
             });
+            // What comes after is never used, and must not be where rules of
+            // several virtual services are joined.
+            if unreadable.is_empty() && rules.last().is_some_and(|rule| takes_all(&rule.conditions))
+            {
+                return rules;
+            }
         }
     }
     rules

@@ -40,8 +40,15 @@ impl Translator {
         &mut self,
         changes: impl IntoIterator<Item = (Key, Option<Object>)>,
     ) -> Vec<Changed> {
-        let units = self.graph.change(changes);
-        self.graph.pool().sweep();
+        let mut gone = Vec::new();
+        let units = self.graph.change(changes.into_iter().inspect(|(key, object)| {
+            if object.is_none() {
+                gone.push(key.clone());
+            }
+        }));
+        for key in gone.into_iter().filter(|key| self.object(key).is_none()) {
+            self.graph.forget(&Unit::Findings(key));
+        }
         let changed = units.into_iter().filter_map(|unit| match unit {
             Unit::Answer(class, interest) => Some(Changed { class, interest }),
             _ => None,
@@ -65,7 +72,6 @@ impl Translator {
     /// Forgets an answer that nobody is interested in any more.
     pub fn forget(&mut self, class: &Class, interest: &Interest) {
         self.graph.forget(&Unit::Answer(class.clone(), interest.clone()));
-        self.graph.pool().sweep();
     }
 
     /// What is wrong with the objects as they are together: missing services,

@@ -130,11 +130,19 @@ pub(crate) fn bound(server: &gateway::Server) -> Result<SocketAddr, Conflict> {
     if !matches!(protocol.as_str(), "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB") {
         return Err(Conflict::Protocol);
     }
-    let ip = match server.bind.as_deref().filter(|text| !text.is_empty()) {
-        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        Some(text) => text.parse().map_err(|_| Conflict::Bind)?,
-    };
-    Ok(SocketAddr::new(ip, server.port.number))
+    let number = server.port.number;
+    match server.bind.as_deref().filter(|text| !text.is_empty()) {
+        None => Ok(anywhere(number)),
+        Some(text) => {
+            let ip = text.parse().map_err(|_| Conflict::Bind)?;
+            Ok(SocketAddr::new(ip, number))
+        }
+    }
+}
+
+/// `port` on every address.
+pub(crate) fn anywhere(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
 }
 
 /// The routes of a place: for every host the rules of all virtual services that

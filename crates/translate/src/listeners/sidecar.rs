@@ -1,10 +1,7 @@
 //! A sidecar: everything that leaves its pod arrives at 15001, everything that
 //! comes to its pod at 15006.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-};
+use std::collections::BTreeMap;
 
 use weft_api::{Key, Kind, kubernetes::Service};
 use weft_config::{
@@ -18,7 +15,7 @@ use crate::{
     backends,
     closure::Closure,
     endpoints,
-    listeners::{picks, target_port},
+    listeners::{anywhere, picks, target_port},
     mesh::Mesh,
     protocol::Spoken,
     settings,
@@ -35,13 +32,16 @@ pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
     let pool = view.pool();
     closure.add(pool.piece(Resource::Settings(settings::of_client(client, &mesh))));
     closure.add(view.directory(client.group()));
+    for backend in [backends::passthrough(&mesh), backends::black_hole(&mesh)] {
+        closure.add(pool.piece(Resource::Backend(backend)));
+    }
     let servers = inbound(client, &mesh, view, &mut closure);
     for (name, port, scope) in
         [("outbound", OUTBOUND, Scope::Directory), ("inbound", INBOUND, Scope::Servers(servers))]
     {
         closure.add(pool.piece(Resource::Listener(Listener {
             name: name.to_owned(),
-            bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
+            bind: anywhere(port),
             destination: Destination::Kernel,
             scope,
         })));
@@ -66,7 +66,7 @@ fn inbound(client: &Client, mesh: &Mesh, view: &View<'_>, closure: &mut Closure)
         .into_iter()
         .map(|(port, (service, spoken))| server(port, service, spoken, mesh))
         .collect::<Vec<_>>();
-    let rest = passthrough(mesh);
+    let rest = beyond_services(mesh);
     let all = declared.into_iter().chain([rest]).map(|(server, route, backend)| {
         closure.add(view.pool().piece(Resource::Route(route)));
         closure.add(view.pool().piece(Resource::Backend(backend)));
@@ -75,6 +75,7 @@ fn inbound(client: &Client, mesh: &Mesh, view: &View<'_>, closure: &mut Closure)
     all.collect()
 }
 
+/// A server with all it needs.
 type Served = (Server, Route, weft_config::Backend);
 
 fn server(port: u16, service: &Service, spoken: Spoken, mesh: &Mesh) -> Served {
@@ -99,7 +100,8 @@ fn server(port: u16, service: &Service, spoken: Spoken, mesh: &Mesh) -> Served {
     (server, route, backend)
 }
 
-fn passthrough(mesh: &Mesh) -> Served {
+/// What serves connections to ports that no service leads to.
+fn beyond_services(mesh: &Mesh) -> Served {
     let name = backends::INBOUND_PASSTHROUGH;
     let backend = backends::original(name, 0, Upstream::SameAsClient, mesh);
     let (server, route) = to_backend(name, None, Protocol::Detect, Origin::default());

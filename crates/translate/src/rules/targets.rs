@@ -10,6 +10,9 @@ use crate::{
     view::View,
 };
 
+/// The details of a rule that sends requests nowhere.
+pub(crate) const NO_DESTINATION: &str = "no_destination";
+
 /// Which port a destination without one means.
 #[derive(Clone, Copy)]
 pub(crate) enum Ports {
@@ -85,7 +88,7 @@ pub(crate) fn shares<'a>(
             true => "names no destination; the rule answers 500",
             false => "gives no destination a weight; the rule answers 500",
         };
-        return Err(Closed::new("route", "no_destination", message));
+        return Err(Closed::new("route", NO_DESTINATION, message));
     }
     Ok(shares)
 }

@@ -8,6 +8,9 @@ use weft_config::{
 };
 use weft_translate::Resolved;
 
+/// The conditions under which Istio tries again when nobody says otherwise.
+const ALWAYS: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+
 /// `resolved` as text.
 pub fn resolved(resolved: &Resolved) -> String {
     let mut out = String::new();
@@ -106,7 +109,11 @@ fn rule(out: &mut String, rule: &Rule) -> fmt::Result {
     }
     if let Some(retries) = &rule.retries {
         let on = serde_json::to_string(&retries.on).expect("words");
-        write!(out, " retry {} on {}", retries.attempts, on.replace(['[', ']', '"'], ""))?;
+        let on = on.replace(['[', ']', '"'], "");
+        write!(out, " retry {}", retries.attempts)?;
+        if on != ALWAYS {
+            write!(out, " on {on}")?;
+        }
         if let Some(each) = retries.per_try_timeout {
             write!(out, " each {each:?}")?;
         }

@@ -1,0 +1,79 @@
+//! Gateways that nobody serves, and servers of theirs that are not.
+
+use weft_api::{Diagnostic, Key, Kind, gateway::Gateway};
+
+use crate::{
+    endpoints,
+    listeners::{self, Conflict},
+    view::View,
+    world::Bucket,
+};
+
+pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
+    let Some(gateway) = view.gateway(key) else { return Vec::new() };
+    let mut found = Vec::new();
+    for (at, server) in gateway.spec.servers.iter().enumerate() {
+        let field = format!("spec.servers[{at}]");
+        match listeners::bound(server) {
+            Err(Conflict::Protocol) => found.push(Diagnostic::error(
+                key,
+                format!("{field}.port.protocol"),
+                format!(
+                    "`{}` is not honoured yet: nothing listens on port {} for this server",
+                    server.port.protocol, server.port.number
+                ),
+            )),
+            Err(Conflict::Bind) => found.push(Diagnostic::error(
+                key,
+                format!("{field}.bind"),
+                "is no address: nothing listens for this server; leave it out to listen on all",
+            )),
+            Ok(_) if server.hosts.is_empty() => {
+                found.push(Diagnostic::error(
+                    key,
+                    format!("{field}.hosts"),
+                    "names no host, so every request gets 404; write \"*\" for all",
+                ));
+            }
+            Ok(_) => {}
+        }
+    }
+    found.extend(workloads(key, gateway, view));
+    found
+}
+
+/// Whether somebody serves the Gateway, and can be reached on its ports.
+fn workloads(key: &Key, gateway: &Gateway, view: &View<'_>) -> Vec<Diagnostic> {
+    let keys = view.keys(Bucket::Kind(Kind::Pod));
+    let pods: Vec<_> = keys
+        .iter()
+        .filter_map(|key| view.pod(key))
+        .filter(|pod| listeners::selects(&gateway.spec.selector, &pod.metadata.labels))
+        .collect();
+    let Some(pod) = pods.first() else {
+        let message = "no pod has these labels, so nobody serves this Gateway; \
+                       the gateway that the mesh brings has `istio: ingressgateway`";
+        return vec![Diagnostic::warning(key, "spec.selector", message)];
+    };
+    let mut services = view.services_of(&pod.metadata.namespace);
+    services.retain(|service| listeners::picks(service, &pod.metadata.labels));
+    if services.is_empty() {
+        return Vec::new();
+    }
+    let exposed = |number: u16| {
+        let ports = services.iter().flat_map(|service| endpoints::tcp_ports(service));
+        ports.into_iter().any(|port| port.port == number)
+    };
+    let servers = gateway.spec.servers.iter().enumerate();
+    let hidden = servers
+        .filter(|(_, server)| listeners::bound(server).is_ok() && !exposed(server.port.number));
+    hidden
+        .map(|(at, server)| {
+            let message = format!(
+                "no Service of the gateway's pods has port {}, so clients outside cannot reach it",
+                server.port.number
+            );
+            Diagnostic::warning(key, format!("spec.servers[{at}].port.number"), message)
+        })
+        .collect()
+}

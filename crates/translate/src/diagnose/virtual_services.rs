@@ -1,0 +1,200 @@
+//! Virtual services that name what is not there, and rules that never match.
+
+mod destinations;
+
+use std::collections::BTreeSet;
+
+use weft_api::{
+    Diagnostic, Key, Kind,
+    virtual_service::{HttpRoute, VirtualService},
+};
+
+use crate::{
+    age::age,
+    diagnose::somebody,
+    duration, hosts,
+    listeners::{self, Bound},
+    mesh::Mesh,
+    rules::{self, conditions, retries, targets, targets::Ports},
+    view::View,
+    virtual_services::{self, MESH},
+};
+
+pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
+    let Some(service) = view.virtual_service(key) else { return Vec::new() };
+    let mesh = view.mesh();
+    let mut found = Vec::new();
+    gateways(key, service, view, &mut found);
+    if virtual_services::in_mesh(service) {
+        in_mesh(key, service, &mesh, view, &mut found);
+    }
+    let mut taken: Option<usize> = None;
+    for (at, rule) in service.spec.http.iter().enumerate() {
+        if let Some(by) = taken {
+            let message = format!("is never used: http[{by}] takes every request before it");
+            found.push(Diagnostic::warning(key, format!("spec.http[{at}]"), message));
+        } else if takes_all(rule) {
+            taken = Some(at);
+        }
+        found.extend(self::rule(key, service, at, view));
+    }
+    for (at, rule) in service.spec.tcp.iter().enumerate() {
+        for (nth, route) in rule.route.iter().enumerate() {
+            let field = format!("spec.tcp[{at}].route[{nth}].destination");
+            // Which ports these rules are for is in conditions of every kind.
+            let none = BTreeSet::new();
+            found.extend(destinations::check(key, &field, &route.destination, &none, view));
+        }
+    }
+    found
+}
+
+/// Gateways that are not there, or serve none of the hosts.
+fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec<Diagnostic>) {
+    for (at, name) in service.spec.gateways.iter().enumerate() {
+        if name == MESH {
+            continue;
+        }
+        let field = format!("spec.gateways[{at}]");
+        let (namespace, name) = hosts::gateway(name, &key.namespace);
+        let own = Key::new(Kind::Gateway, namespace, name);
+        let Some(gateway) = view.gateway(&own) else {
+            let message = format!("there is no {own}; apply it, or correct the name");
+            found.push(Diagnostic::warning(key, field, message));
+            continue;
+        };
+        let mut servers = gateway.spec.servers.iter().enumerate();
+        let serves = servers.any(|(index, server)| {
+            let at = listeners::anywhere(server.port.number);
+            let bound = Bound { gateway, index, server, at };
+            !listeners::common_hosts(&bound, service).is_empty()
+        });
+        if !serves {
+            let message = format!(
+                "{own} serves none of the hosts {}; add one to its servers",
+                service.spec.hosts.join(", ")
+            );
+            found.push(Diagnostic::warning(key, field, message));
+        }
+    }
+}
+
+/// Hosts that name nothing, and hosts that another virtual service speaks for.
+fn in_mesh(
+    key: &Key,
+    service: &VirtualService,
+    mesh: &Mesh,
+    view: &View<'_>,
+    found: &mut Vec<Diagnostic>,
+) {
+    for (at, written) in service.spec.hosts.iter().enumerate() {
+        let field = format!("spec.hosts[{at}]");
+        let host = hosts::resolve(written, &key.namespace);
+        if let Some(message) = nothing(written, &host, service, view) {
+            found.push(Diagnostic::warning(key, field.clone(), message));
+        }
+        if service.spec.http.is_empty() {
+            continue;
+        }
+        let older = view.virtual_services(&host).into_iter().find(|other| {
+            age(&other.metadata) < age(&service.metadata)
+                && virtual_services::for_mesh(other, &somebody(&key.namespace), mesh)
+                && !other.spec.http.is_empty()
+        });
+        if let Some(older) = older {
+            let message = format!(
+                "{} is older and speaks for this host in the mesh, so the rules here are not used \
+                 there; join the two",
+                rules::object(older)
+            );
+            found.push(Diagnostic::warning(key, field, message));
+        }
+    }
+}
+
+/// What is to be said of a host that names no service.
+fn nothing(written: &str, host: &str, service: &VirtualService, view: &View<'_>) -> Option<String> {
+    if written.starts_with('*') && written.len() > 1 && !written.starts_with("*.") {
+        let message = "sidecars know patterns of whole labels only; write *. and a domain";
+        return Some(message.to_owned());
+    }
+    if let Some(named) = hosts::service_key(host) {
+        return view.service(&named).is_none().then(|| {
+            let (name, namespace) = (&named.name, &named.namespace);
+            format!(
+                "there is no Service {name} in namespace {namespace}; until there is, the host is \
+                 served on port 80 only"
+            )
+        });
+    }
+    // `cart.shop` looks like a service of another namespace, but is taken as it is.
+    let (name, namespace) = host.split_once('.')?;
+    let named = Key::new(Kind::Service, namespace, name);
+    let meant = !namespace.contains('.') && view.service(&named).is_some();
+    let gateways_only = !virtual_services::in_mesh(service);
+    (meant && !gateways_only).then(|| {
+        format!(
+            "`{written}` is taken as it is and names no service; for {named} write {}",
+            hosts::service(namespace, name)
+        )
+    })
+}
+
+/// What is wrong with rule `at`.
+fn rule(key: &Key, service: &VirtualService, at: usize, view: &View<'_>) -> Vec<Diagnostic> {
+    let mesh = view.mesh();
+    let mut found = Vec::new();
+    let rule = &service.spec.http[at];
+    let field = format!("spec.http[{at}]");
+    for (nth, one) in rule.matches.iter().enumerate() {
+        for closed in conditions::read(Some(one)).1 {
+            let place = format!("{field}.match[{nth}].{}", closed.field);
+            found.push(Diagnostic::error(key, place, closed.message));
+        }
+    }
+    // A rule without destinations is broken by itself, which `api` tells.
+    if let Err(closed) = targets::action(rule, &key.namespace, Ports::Dialled(0), view)
+        && !(rule.route.is_empty() && closed.details == targets::NO_DESTINATION)
+    {
+        found.push(Diagnostic::error(key, format!("{field}.{}", closed.field), closed.message));
+    }
+    if let Some(text) = &rule.timeout
+        && duration::parse(text).is_none()
+    {
+        let message = format!("`{text}` is not a duration such as 1.5s; there is no limit");
+        found.push(Diagnostic::error(key, format!("{field}.timeout"), message));
+    }
+    if let Some(written) = &rule.retries {
+        for (name, message) in retries::of_rule(written, mesh.timeouts()).1 {
+            found.push(Diagnostic::warning(key, format!("{field}.retries.{name}"), message));
+        }
+        if mesh.as_istio_1_0 && written.per_try_timeout.is_some() && written.retry_on.is_none() {
+            let message = "a try that takes too long is tried again because of the setting \
+                           `compatibility: istio-1.0`; today's Istio would answer 504";
+            let place = format!("{field}.retries.perTryTimeout");
+            found.push(Diagnostic::info(key, place, message));
+        }
+    }
+    let dialled = match virtual_services::in_mesh(service) {
+        true => virtual_services::ports_beyond_services(service, view),
+        false => BTreeSet::new(),
+    };
+    for (nth, route) in rule.route.iter().enumerate() {
+        let field = format!("{field}.route[{nth}].destination");
+        found.extend(destinations::check(key, &field, &route.destination, &dialled, view));
+    }
+    found
+}
+
+/// Whether `rule` takes every request wherever it is used.
+fn takes_all(rule: &HttpRoute) -> bool {
+    rule.matches.is_empty()
+        || rule.matches.iter().any(|one| {
+            let everywhere = one.port.is_none()
+                && one.source_labels.is_empty()
+                && one.source_namespace.is_none()
+                && one.gateways.is_empty();
+            let (conditions, broken) = conditions::read(Some(one));
+            everywhere && broken.is_empty() && rules::takes_all(&conditions)
+        })
+}

@@ -1,0 +1,75 @@
+//! Destinations that lead nowhere.
+
+use std::collections::BTreeSet;
+
+use weft_api::{Diagnostic, Key, virtual_service::Destination};
+
+use crate::{backends, destination_rules, diagnose::somebody, endpoints, hosts, view::View};
+
+/// What is wrong with `destination`, which stands at `field` of `key`; `dialled`
+/// are the ports that one without a port may stand for, if they are known.
+pub(super) fn check(
+    key: &Key,
+    field: &str,
+    destination: &Destination,
+    dialled: &BTreeSet<u16>,
+    view: &View<'_>,
+) -> Option<Diagnostic> {
+    let host = backends::aliased(&hosts::resolve(&destination.host, &key.namespace), view);
+    let group = somebody(&key.namespace);
+    let mesh = view.mesh();
+    let Some((named, found)) = backends::seen(&host, &group, &mesh, view) else {
+        let message = missing(destination, &host, view);
+        return Some(Diagnostic::error(key, format!("{field}.host"), message));
+    };
+    let ports: Vec<u16> = endpoints::tcp_ports(found).map(|port| port.port).collect();
+    let known = || ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match destination.port.as_ref().map(|port| port.number).filter(|number| *number != 0) {
+        Some(number) if !ports.contains(&number) => {
+            let message = format!(
+                "{named} has no port {number}, so requests sent there get 503; it has {}",
+                known()
+            );
+            return Some(Diagnostic::error(key, format!("{field}.port.number"), message));
+        }
+        None if !dialled.is_empty() && !dialled.iter().any(|port| ports.contains(port)) => {
+            let message = format!(
+                "names no port, and {named} has none of the ports that clients dial, so \
+                 requests in the mesh get 503; name one of {}",
+                known()
+            );
+            return Some(Diagnostic::error(key, field.to_owned(), message));
+        }
+        _ => {}
+    }
+    let subset = destination.subset.as_deref().filter(|subset| !subset.is_empty())?;
+    let policy = destination_rules::policy(&host, &named.namespace, &group, &mesh, view);
+    if policy.subset(subset).is_some() {
+        return None;
+    }
+    let message = match policy.rules.first() {
+        None => format!(
+            "no DestinationRule for {host} defines `{subset}`, so requests sent there get 503"
+        ),
+        Some(rule) => format!(
+            "DestinationRule/{}/{} defines no subset `{subset}`, so requests sent there get 503",
+            rule.metadata.namespace, rule.metadata.name
+        ),
+    };
+    Some(Diagnostic::error(key, format!("{field}.subset"), message))
+}
+
+fn missing(destination: &Destination, host: &str, view: &View<'_>) -> String {
+    match hosts::service_key(host) {
+        Some(named) if view.service(&named).is_some() => format!(
+            "{named} is not exported to this namespace, so requests sent there get 503 from here"
+        ),
+        Some(named) => format!("there is no {named}, so requests sent there get 503"),
+        None => format!(
+            "`{}` names no service, so requests sent there get 503; write a service's name or \
+             NAME.NAMESPACE.{}",
+            destination.host,
+            hosts::SERVICES
+        ),
+    }
+}
