@@ -1,3 +1,7 @@
+//! Objects in, findings out.
+
+mod damage;
+
 use std::fmt::Write;
 
 use serde_json::{Value, json};

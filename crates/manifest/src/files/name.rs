@@ -13,7 +13,7 @@ pub struct ObjectName {
     pub group: String,
     /// Kind.
     pub kind: String,
-    /// Namespace; empty when none is written.
+    /// Namespace; empty when none is written, or `default`, which means the same.
     pub namespace: String,
     /// Name.
     pub name: String,
@@ -33,7 +33,10 @@ impl ObjectName {
         Some(Self {
             group: group.to_owned(),
             kind: present("/kind")?.to_owned(),
-            namespace: text("/metadata/namespace").unwrap_or_default().to_owned(),
+            namespace: present("/metadata/namespace")
+                .filter(|namespace| *namespace != "default")
+                .unwrap_or_default()
+                .to_owned(),
             name: present("/metadata/name")?.to_owned(),
         })
     }
@@ -81,4 +84,28 @@ fn nameless(document: &Document) -> Problem {
         return Problem { place, message };
     }
     Problem { place: document.place(), message: "the object has no name".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(version: &str, namespace: &str, expected: &str) {
+        let object = json!({
+            "apiVersion": version, "kind": "Deployment",
+            "metadata": {"name": "cart", "namespace": namespace},
+        });
+        let name = ObjectName::of(&object).unwrap();
+        assert_eq!(format!("{} {name}", name.group), expected);
+    }
+
+    #[test]
+    fn versions_and_the_default_namespace_do_not_make_another_object() {
+        check("apps/v1", "", "apps Deployment/cart");
+        check("apps/v1", "default", "apps Deployment/cart");
+        check("extensions/v1beta1", "shop", "apps Deployment/shop/cart");
+    }
 }

@@ -1,3 +1,5 @@
+//! Files are saved and time passes; what is to be done comes out.
+
 use super::*;
 
 /// A folder of files on a clock that only moves when told.

@@ -1,3 +1,5 @@
+//! Texts in, objects, problems and places out.
+
 use super::*;
 
 /// What a text is read as: documents as JSON with their first lines, and problems.

@@ -1,0 +1,144 @@
+//! Objects in which every place in turn holds something that it should not.
+
+use super::*;
+
+/// One object of each kind that is read into a type, and fields of every type.
+fn samples() -> Vec<Value> {
+    let object = |version: &str, kind: &str, rest: Value| {
+        let mut object = json!({
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": {
+                "name": "x", "labels": {"a": "b"}, "annotations": {"a": "b"},
+                "ownerReferences": [{"kind": "A", "name": "b", "controller": true}],
+            },
+        });
+        object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        object
+    };
+    let pod = json!({
+        "containers": [{
+            "name": "a", "image": "b", "ports": [{"name": "http", "containerPort": 80}],
+            "readinessProbe": {"httpGet": {"path": "/", "port": "http"}},
+        }],
+        "initContainers": [{"name": "c", "restartPolicy": "Always"}],
+        "hostNetwork": false,
+    });
+    let mut rule = rule(json!({
+        "match": [{
+            "uri": {"prefix": "/"}, "headers": {"x": {}}, "sourceLabels": {"a": "b"}, "port": 80,
+        }],
+        "timeout": "1s",
+        "retries": {"attempts": 1, "perTryTimeout": "1s", "retryOn": "5xx"},
+        "redirect": {"redirectCode": 301}, "directResponse": {"status": 200},
+        "rewrite": {"uri": "/"}, "fault": {"abort": {}}, "mirrorPercentage": {"value": 1.5},
+        "corsPolicy": {"maxAge": "1s"}, "headers": {"request": {"remove": ["a"]}},
+    }));
+    rule["route"][0]["weight"] = 1.into();
+    let policy = json!({
+        "loadBalancer": {
+            "simple": "RANDOM", "consistentHash": {"maglev": {"tableSize": 7}},
+            "localityLbSetting": {"failover": [{"from": "a", "to": "b"}]},
+        },
+        "connectionPool": {"tcp": {"maxConnections": 1}},
+        "outlierDetection": {"maxEjectionPercent": 10}, "tls": {"mode": "MUTUAL"},
+    });
+    let server = json!({
+        "port": {"number": 80, "name": "a", "protocol": "HTTP"}, "hosts": ["*"],
+        "tls": {"httpsRedirect": true},
+    });
+    vec![
+        object("v1", "Namespace", json!({"spec": {"finalizers": ["a"]}})),
+        object("v1", "ConfigMap", json!({"data": {"a": "b"}})),
+        object("v1", "Pod", json!({"spec": pod, "status": {"podIP": "10.0.0.1"}})),
+        object(
+            "v1",
+            "Service",
+            json!({"spec": {
+                "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80, "targetPort": "http"}],
+            }}),
+        ),
+        object(
+            "apps/v1",
+            "Deployment",
+            json!({"spec": {
+                "replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": {"spec": pod},
+            }}),
+        ),
+        object(
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            json!({
+                "endpoints": [{"addresses": ["a"], "conditions": {"ready": true}, "targetRef": {}}],
+                "ports": [{"name": "a", "port": 80}],
+            }),
+        ),
+        object("networking.istio.io/v1", "Gateway", json!({"spec": {"servers": [server]}})),
+        object(
+            "networking.istio.io/v1",
+            "VirtualService",
+            json!({"spec": {
+                "hosts": ["a"], "gateways": ["mesh"], "exportTo": ["."], "http": [rule],
+                "tcp": [{"match": [{"port": 80}], "route": [{"destination": {"host": "a"}}]}],
+                "tls": [{"match": [{"sniHosts": ["a"]}], "route": [{"destination": {"host": "a"}}]}],
+            }}),
+        ),
+        object(
+            "networking.istio.io/v1",
+            "DestinationRule",
+            json!({"spec": {
+                "host": "a", "trafficPolicy": policy,
+                "subsets": [{"name": "a", "labels": {"a": "b"}, "trafficPolicy": policy}],
+            }}),
+        ),
+    ]
+}
+
+/// Pointers to everything inside `value`.
+fn places(value: &Value, here: &str, found: &mut Vec<String>) {
+    found.push(here.to_owned());
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                places(value, &format!("{here}/{}", key.replace('/', "~1")), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                places(value, &format!("{here}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn whatever_stands_anywhere_is_checked_and_what_cannot_be_used_is_told() {
+    let odd = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1e300),
+        json!(""),
+        json!("ü b"),
+        json!([]),
+        json!([null, 5]),
+        json!({}),
+        json!({"": 5, "host": []}),
+    ];
+    for sample in samples() {
+        let mut found = Vec::new();
+        places(&sample, "", &mut found);
+        for place in found {
+            for value in &odd {
+                let mut damaged = sample.clone();
+                *damaged.pointer_mut(&place).unwrap() = value.clone();
+                let checked = check(&damaged);
+                let told = checked.diagnostics.iter().any(|d| d.severity == crate::Severity::Error);
+                let read = checked.object.is_some() || sample["kind"] == "Deployment";
+                let named = checked.key.is_some();
+                assert!(!named || read || told, "{place} of {damaged} vanishes in silence");
+            }
+        }
+    }
+}
