@@ -1,0 +1,43 @@
+//! `weft control`: the control plane, as it runs in its pod.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use weft_cluster::{client::Cluster, control_plane};
+use weft_process::{
+    log::{self, Form},
+    shutdown,
+};
+
+/// Runs the control plane in a pod of a cluster.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Log levels, as in `info,weft_control=debug`
+    #[arg(long, default_value = "info")]
+    log: String,
+    /// Also serve proxies in plain text, on this address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    plain: Option<std::net::SocketAddr>,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    log::init(&arguments.log, Form::Text)?;
+    let namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| "istio-system".to_owned());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(async {
+        let cluster = Cluster::in_cluster().context("this runs in a pod of a cluster only")?;
+        let (stop, stopping) = shutdown::channel();
+        tokio::spawn(stop.on_signals());
+        let options = control_plane::Options {
+            xds_plain: arguments.plain,
+            ..control_plane::Options::new(namespace)
+        };
+        control_plane::run(cluster, options, stopping).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}

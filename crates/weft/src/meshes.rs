@@ -1,0 +1,224 @@
+//! Which meshes run on this machine.
+//!
+//! A mesh is its kubeconfig, `weft-NAME.yaml`, plus the lock that its process
+//! holds on `weft-NAME.lock`. A kubeconfig whose lock nobody holds is stale: it
+//! is ignored, and removed by whoever finds it.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    io::{Read, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// A running mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mesh {
+    /// Its name.
+    pub name: String,
+    /// Its kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// The process that the user started.
+    pub process: i32,
+}
+
+/// The right to run a mesh of a name, until it is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    /// Where the mesh's kubeconfig is to be.
+    pub kubeconfig: PathBuf,
+    lock: PathBuf,
+    _held: File,
+}
+
+/// Where kubeconfigs are kept.
+pub fn folder() -> Result<PathBuf> {
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+    Ok(home.context("no home folder to keep the kubeconfig in: set HOME")?.join(".kube"))
+}
+
+/// A name for the mesh of these files: the folder that the first one is in.
+pub fn name_for(path: Option<&Path>) -> String {
+    let folder = path.filter(|path| *path != Path::new("-")).and_then(|path| {
+        let path = path.canonicalize().ok()?;
+        match path.is_dir() {
+            true => Some(path),
+            false => path.parent().map(Path::to_owned),
+        }
+    });
+    let name = folder.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    let name: String = name
+        .unwrap_or("mesh")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .collect();
+    match name.trim_matches('-') {
+        "" => "mesh".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Claims `name` for this process.
+pub fn claim(folder: &Path, name: &str) -> Result<Claim> {
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let lock = folder.join(format!("weft-{name}.lock"));
+    let mut held = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock)
+        .with_context(|| format!("opening {}", lock.display()))?;
+    match held.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!(
+            "a mesh called {name} is running already; choose another name with --name, or end it \
+             with `weft --mesh {name} down`"
+        ),
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("locking {}", lock.display()));
+        }
+    }
+    held.set_len(0)
+        .and_then(|()| write!(held, "{}", std::process::id()))
+        .with_context(|| format!("writing {}", lock.display()))?;
+    Ok(Claim { kubeconfig: folder.join(format!("weft-{name}.yaml")), lock, _held: held })
+}
+
+impl Claim {
+    /// Writes the kubeconfig, readable by its owner only: it holds a key.
+    pub fn write(&self, text: &str) -> Result<()> {
+        let path = &self.kubeconfig;
+        let write = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.write_all(text.as_bytes())
+        };
+        write().with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // What cannot be removed is stale, and the next command removes it.
+        let _ = fs::remove_file(&self.kubeconfig);
+        let _ = fs::remove_file(&self.lock);
+    }
+}
+
+/// The meshes that run now, by name; removes what is stale.
+pub fn running(folder: &Path) -> Vec<Mesh> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut meshes: Vec<Mesh> = entries
+        .filter_map(|entry| {
+            let file = entry.ok()?.file_name().into_string().ok()?;
+            let name = file.strip_prefix("weft-")?.strip_suffix(".lock")?;
+            look(folder, name)
+        })
+        .collect();
+    meshes.sort_by(|one, other| one.name.cmp(&other.name));
+    meshes
+}
+
+fn look(folder: &Path, name: &str) -> Option<Mesh> {
+    let lock = folder.join(format!("weft-{name}.lock"));
+    let kubeconfig = folder.join(format!("weft-{name}.yaml"));
+    let mut file = File::open(&lock).ok()?;
+    if file.try_lock_shared().is_ok() {
+        let _ = fs::remove_file(&kubeconfig);
+        let _ = fs::remove_file(&lock);
+        return None;
+    }
+    let mut process = String::new();
+    file.read_to_string(&mut process).ok()?;
+    let process = process.trim().parse().ok()?;
+    kubeconfig.exists().then(|| Mesh { name: name.to_owned(), kubeconfig, process })
+}
+
+/// The mesh that a command is for: the one asked for, or the only one.
+pub fn choose(folder: &Path, asked: Option<&str>) -> Result<Mesh> {
+    let mut meshes = running(folder);
+    let names = || {
+        let names: Vec<&str> = meshes.iter().map(|mesh| mesh.name.as_str()).collect();
+        names.join(", ")
+    };
+    if let Some(asked) = asked {
+        let Some(at) = meshes.iter().position(|mesh| mesh.name == asked) else {
+            match meshes.is_empty() {
+                true => bail!("no mesh called {asked} is running; start one with `weft up`"),
+                false => bail!("no mesh called {asked} is running; these are: {}", names()),
+            }
+        };
+        return Ok(meshes.swap_remove(at));
+    }
+    match meshes.len() {
+        0 => bail!("no mesh is running; start one with `weft up PATH`"),
+        1 => Ok(meshes.swap_remove(0)),
+        _ => bail!("several meshes are running: {}; say which with --mesh NAME", names()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mesh_runs_while_its_lock_is_held_and_its_kubeconfig_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let claim = claim(folder.path(), "one").unwrap();
+        assert_eq!(running(folder.path()), [], "it is not ready yet");
+        claim.write("kind: Config\n").unwrap();
+        let mesh = choose(folder.path(), None).unwrap();
+        assert_eq!(mesh.name, "one");
+        assert_eq!(mesh.process, i32::try_from(std::process::id()).unwrap());
+        let mode = fs::metadata(&mesh.kubeconfig).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(claim);
+        assert!(choose(folder.path(), None).unwrap_err().to_string().contains("weft up"));
+    }
+
+    #[test]
+    fn a_name_is_claimed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let _claim = claim(folder.path(), "one").unwrap();
+        let error = claim(folder.path(), "one").unwrap_err().to_string();
+        assert!(error.contains("--name"), "{error}");
+    }
+
+    #[test]
+    fn what_a_killed_mesh_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        fs::write(file("weft-old.lock"), "12345").unwrap();
+        fs::write(file("weft-old.yaml"), "kind: Config\n").unwrap();
+        assert_eq!(running(folder.path()), []);
+        assert!(!file("weft-old.lock").exists() && !file("weft-old.yaml").exists());
+    }
+
+    #[test]
+    fn one_of_several_has_to_be_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let claims: Vec<Claim> =
+            ["a", "b"].map(|name| claim(folder.path(), name).unwrap()).into_iter().collect();
+        claims.iter().for_each(|claim| claim.write("").unwrap());
+        let error = choose(folder.path(), None).unwrap_err().to_string();
+        assert_eq!(error, "several meshes are running: a, b; say which with --mesh NAME");
+        assert_eq!(choose(folder.path(), Some("b")).unwrap().name, "b");
+        assert!(
+            choose(folder.path(), Some("c")).unwrap_err().to_string().contains("these are: a, b")
+        );
+    }
+
+    #[test]
+    fn a_mesh_is_named_after_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("My Shop");
+        fs::create_dir(&inside).unwrap();
+        fs::write(inside.join("all.yaml"), "").unwrap();
+        assert_eq!(name_for(Some(&inside)), "my-shop");
+        assert_eq!(name_for(Some(&inside.join("all.yaml"))), "my-shop");
+        assert_eq!(name_for(Some(Path::new("-"))), "mesh");
+        assert_eq!(name_for(None), "mesh");
+    }
+}

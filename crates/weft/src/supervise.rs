@@ -1,0 +1,95 @@
+//! `weft supervise` (hidden): process 1 of a mesh on the laptop.
+//!
+//! Started by `weft up`, with the channel to it as standard input. Puts the API
+//! server and the node together; what runs on them comes through the API.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use weft_apiserver::{Authority, Server, Store};
+use weft_pods::{
+    Images, Settings, Tool,
+    supervisor::{Entry, enter, prepare},
+};
+
+use crate::withdrawn;
+
+/// The subcommand's name, for `weft up`.
+pub const COMMAND: &str = "supervise";
+
+/// What `weft up` hands over.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Handed {
+    /// The mesh's name.
+    pub name: String,
+    /// The images that can be run.
+    pub images: Images,
+    /// Where containers look for programs.
+    pub path: String,
+}
+
+/// What the supervisor says once its API can be used.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ready {
+    /// The administrator's kubeconfig.
+    pub kubeconfig: String,
+}
+
+/// Runs the command; must be called before any thread is started.
+pub fn run() -> Result<ExitCode> {
+    match enter(&[COMMAND.into()])? {
+        Entry::Left(code) => Ok(ExitCode::from(code)),
+        Entry::Inside(entered) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .context("starting the supervisor's runtime")?;
+            runtime.block_on(inside(entered))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn inside(entered: weft_pods::supervisor::Entered) -> Result<()> {
+    let mut prepared = prepare(entered).await?;
+    let handed: Handed = serde_json::from_value(prepared.settings().clone())
+        .context("reading what was handed over")?;
+    let listeners = prepared.api_listeners();
+    let address = listeners.first().context("no socket for the API server")?.local_addr()?;
+    let store = Store::new();
+    let authority = Arc::new(Authority::new()?);
+    let dial = prepared.dial(&store);
+    let inside = SocketAddr::from((weft_pods::API, 443));
+    let own = authority.admin_kubeconfig(inside, &handed.name);
+    let settings = Settings {
+        images: handed.images,
+        tools: vec![curl()],
+        path: handed.path,
+        authority: Arc::clone(&authority),
+        withdrawn: withdrawn::hook(store.clone(), own),
+    };
+    let running = prepared.start(store.clone(), settings).await?;
+    let node = Arc::new(running.node());
+    let server = Arc::new(Server::new(store, Arc::clone(&authority), node, dial)?);
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        tokio::spawn(Arc::clone(&server).serve(listener, std::future::pending()));
+    }
+    tokio::spawn(Arc::clone(&server).control(std::future::pending()));
+    let kubeconfig = authority.admin_kubeconfig(address, &handed.name);
+    running.link().ready(json!(Ready { kubeconfig })).await;
+    running.until_stopped().await;
+    Ok(())
+}
+
+/// `curl` is built in: always beside a proxy, elsewhere when the host has none.
+fn curl() -> Tool {
+    Tool {
+        name: "curl".to_owned(),
+        command: vec![weft_pods::PROGRAM.to_owned(), "curl".to_owned()],
+        first_in: vec!["istio-proxy".to_owned()],
+    }
+}

@@ -1,0 +1,44 @@
+//! The table that `weft up` prints when everything is up.
+
+use std::path::Path;
+
+use anyhow::Result;
+use weft_cluster::client::{Cluster, Query, Scope, TableOptions};
+use weft_pods::host::HostPort;
+
+use super::report::Report;
+
+/// Namespaces of the mesh and the cluster themselves, which the table leaves out.
+const OWN: &str = "metadata.namespace!=istio-system,metadata.namespace!=kube-system";
+
+/// Pods, services, addresses on the host, and the kubeconfig.
+pub async fn render(
+    cluster: &Cluster,
+    ports: &[HostPort],
+    kubeconfig: &Path,
+    seconds: f64,
+) -> Result<String> {
+    let resources = cluster.resources().await?;
+    let mut parts = Vec::new();
+    for word in ["pods", "services"] {
+        let query = Query {
+            words: vec![word.to_owned()],
+            scope: Scope::All,
+            labels: None,
+            fields: Some(OWN.to_owned()),
+        };
+        let options = TableOptions { namespaces: true, ..TableOptions::default() };
+        parts.push(cluster.tables(&query.targets(&resources)?, &query, options).await?);
+    }
+    let mut last = format!("ready after {seconds:.1} s\n");
+    for HostPort { namespace, service, port, addresses } in ports {
+        if let Some(address) = addresses.first() {
+            let address = Report::spelled(*address);
+            last += &format!("{service}.{namespace} port {port}: http://{address}\n");
+        }
+    }
+    last += &format!("kubeconfig: {}\n", kubeconfig.display());
+    last += "Ctrl-C ends everything.";
+    parts.push(last);
+    Ok(parts.join("\n"))
+}

@@ -1,0 +1,303 @@
+//! What `weft up` does once the API can be used: the mesh itself, then the
+//! user's files, then whatever changes in them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use futures::future::{join_all, try_join_all};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use weft_cluster::{
+    client::{Cluster, Deletion, Outcome, Query, Resource, Resources, Scope},
+    install,
+};
+use weft_manifest::{
+    Document,
+    files::{Changes, Files, ObjectName, Source},
+};
+
+use super::{
+    report::Report,
+    sources::{QUIET, Sources},
+};
+use crate::checks;
+
+/// The namespace of objects that name none.
+const NAMESPACE: &str = "default";
+
+/// How long to rest between two looks at what is still starting.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// The mesh's own settings: Istio's, with the access log on, and the behaviour of
+/// the release that the courses were written for.
+const MESH: &str = "\
+accessLogFile: /dev/stdout
+compatibility: istio-1.0
+defaultConfig:
+  discoveryAddress: istiod.istio-system.svc:15012
+rootNamespace: istio-system
+trustDomain: cluster.local
+";
+
+/// What the work needs.
+pub struct Work {
+    /// The API.
+    pub cluster: Cluster,
+    /// The user's files.
+    pub sources: Sources,
+    /// Whether namespace `default` is left unlabelled.
+    pub no_inject: bool,
+    /// How long the start may take.
+    pub timeout: Duration,
+    /// Where it is told.
+    pub report: Arc<Report>,
+}
+
+impl Work {
+    /// Installs the mesh and applies the files; resolves when every pod is up.
+    pub async fn start(&self, files: &mut Files) -> Result<()> {
+        let begun = Instant::now();
+        self.install().await?;
+        self.wait_for(begun, "control plane", |deployment| {
+            deployment["metadata"]["namespace"] == "istio-system"
+                && deployment["metadata"]["name"] == "istiod"
+        })
+        .await?;
+        let changes = self.read(files);
+        if !self.no_inject && !owns_default(&changes) {
+            let labels = json!({"istio-injection": "enabled"});
+            let namespace = json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": NAMESPACE, "labels": labels},
+            });
+            let resources = self.cluster.resources().await?;
+            self.cluster.apply(&resources, &namespace, "").await?;
+        }
+        self.carry_out(changes).await;
+        self.wait_for(begun, "workloads", |_| true).await
+    }
+
+    /// Follows the files until the process ends.
+    pub async fn follow(&self, mut files: Files) -> Result<()> {
+        let (_watcher, mut events) = self.sources.watch()?;
+        // What was saved between the start and the watch.
+        let changes = self.read(&mut files);
+        self.carry_out(changes).await;
+        loop {
+            let due = files.due().map(tokio::time::Instant::from_std);
+            let fading = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let changes = tokio::select! {
+                event = events.recv() => {
+                    event.context("the watch of the files has ended")?;
+                    settle(&mut events).await;
+                    self.read(&mut files)
+                }
+                () = fading => files.wait(Instant::now()),
+            };
+            self.carry_out(changes).await;
+        }
+    }
+
+    async fn install(&self) -> Result<()> {
+        let settings = install::Settings { mesh: MESH.to_owned(), ..Default::default() };
+        let objects = install::objects(&settings);
+        let total = objects.len();
+        self.report.progress("installing the mesh", 0, total);
+        // Kinds before objects of these kinds, namespaces before what is in them.
+        for step in [&["CustomResourceDefinition", "Namespace"][..], &[][..]] {
+            let resources = self.cluster.resources().await?;
+            let early = |object: &&Value| {
+                let kind = object["kind"].as_str().unwrap_or_default();
+                ["CustomResourceDefinition", "Namespace"].contains(&kind) != step.is_empty()
+            };
+            let applying = objects
+                .iter()
+                .filter(early)
+                .map(|object| self.cluster.apply(&resources, object, NAMESPACE));
+            try_join_all(applying).await.context("installing the mesh")?;
+        }
+        self.report.progress("installing the mesh", total, total);
+        Ok(())
+    }
+
+    /// Waits until the Deployments for which `wanted` holds are available.
+    async fn wait_for(
+        &self,
+        begun: Instant,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
+        let resources = self.cluster.resources().await?;
+        let query = |word: &str| Query {
+            words: vec![word.to_owned()],
+            scope: Scope::All,
+            labels: None,
+            fields: None,
+        };
+        let deployments = query("deployments.apps");
+        loop {
+            let all = self.cluster.objects(&deployments.targets(&resources)?, &deployments).await?;
+            let counts = all.iter().map(|(_, object)| object).filter(|one| wanted(one)).map(count);
+            let (ready, total) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            self.report.progress(&format!("starting the {what}: pods"), ready, total);
+            if ready >= total && total > 0 {
+                return Ok(());
+            }
+            if begun.elapsed() > self.timeout {
+                let pods = query("pods");
+                let pods = self.cluster.objects(&pods.targets(&resources)?, &pods).await?;
+                let why: Vec<String> =
+                    pods.iter().filter_map(|(_, pod)| trouble(pod)).take(5).collect();
+                if what == "control plane" {
+                    bail!("the control plane did not start:\n{}", why.join("\n"));
+                }
+                self.report.line(&format!("not everything is up yet:\n{}", why.join("\n")));
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn read(&self, files: &mut Files) -> Changes {
+        let mut all = Changes::default();
+        let known: Vec<Source> = files.sources().cloned().collect();
+        for (source, text) in self.sources.read(&known) {
+            let changes = files.saw(&source, text.as_deref(), Instant::now());
+            // A later file of the same look may have taken an object over.
+            for (name, document) in changes.apply {
+                all.prune.retain(|pruned| *pruned != name);
+                all.apply.retain(|(applied, _)| *applied != name);
+                all.apply.push((name, document));
+            }
+            all.prune.extend(changes.prune);
+            all.problems.extend(changes.problems);
+            all.conflicts.extend(changes.conflicts);
+        }
+        all
+    }
+
+    async fn carry_out(&self, changes: Changes) {
+        for problem in &changes.problems {
+            self.report.line(&problem.to_string());
+        }
+        for conflict in &changes.conflicts {
+            self.report.line(&conflict.to_string());
+        }
+        if changes.apply.is_empty() && changes.prune.is_empty() {
+            return;
+        }
+        let resources = match self.cluster.resources().await {
+            Ok(resources) => resources,
+            Err(error) => return self.report.line(&format!("error: {error}")),
+        };
+        for kinds in in_order(changes.apply) {
+            let applying =
+                kinds.iter().map(|(name, document)| self.apply(&resources, name, document));
+            join_all(applying).await;
+        }
+        for name in &changes.prune {
+            self.prune(&resources, name).await;
+        }
+    }
+
+    async fn apply(&self, resources: &Resources, name: &ObjectName, document: &Document) {
+        let found = checks::check(document);
+        found.lines.iter().for_each(|line| self.report.line(line));
+        let Some(value) = document.value.as_ref().filter(|_| !found.refused) else {
+            return self
+                .report
+                .line(&format!("{}: error: {name} is not applied", document.place()));
+        };
+        match self.cluster.apply(resources, value, NAMESPACE).await {
+            Ok(applied) => {
+                if applied.outcome != Outcome::Unchanged {
+                    self.report.line(&format!("{} {}", applied.name, applied.outcome.word()));
+                }
+            }
+            Err(error) => {
+                self.report.line(&format!("{}: error: {name}: {error}", document.place()));
+            }
+        }
+    }
+
+    async fn prune(&self, resources: &Resources, name: &ObjectName) {
+        let served = |one: &&Resource| one.group == name.group && one.kind == name.kind;
+        let Some(resource) = resources.iter().find(served) else { return };
+        let namespace = match name.namespace.is_empty() {
+            true => NAMESPACE,
+            false => &name.namespace,
+        };
+        let deleting = self.cluster.delete(resource, (namespace, &name.name), Deletion::default());
+        match deleting.await {
+            Ok(true) => self.report.line(&format!("{name} deleted: no file has it any more")),
+            Ok(false) => {}
+            Err(error) => self.report.line(&format!("error: deleting {name}: {error}")),
+        }
+    }
+}
+
+/// Waits until nothing has happened for a while.
+async fn settle(events: &mut mpsc::Receiver<()>) {
+    while tokio::time::timeout(QUIET, events.recv()).await.is_ok_and(|event| event.is_some()) {}
+}
+
+/// Namespaces and kinds first, then what others refer to, then the rest.
+fn in_order(mut all: Vec<(ObjectName, Arc<Document>)>) -> Vec<Vec<(ObjectName, Arc<Document>)>> {
+    let rank = |kind: &str| match kind {
+        "CustomResourceDefinition" | "Namespace" => 0,
+        "ServiceAccount" | "ConfigMap" | "Secret" | "Service" => 1,
+        _ => 2,
+    };
+    let mut steps: Vec<Vec<_>> = vec![Vec::new(), Vec::new(), Vec::new()];
+    for (name, document) in all.drain(..) {
+        steps[rank(&name.kind)].push((name, document));
+    }
+    steps
+}
+
+fn owns_default(changes: &Changes) -> bool {
+    changes.apply.iter().any(|(name, _)| name.kind == "Namespace" && name.name == NAMESPACE)
+}
+
+/// Pods that are available, and pods that are wanted.
+fn count(deployment: &Value) -> (usize, usize) {
+    let number = |value: &Value, unset: u64| {
+        usize::try_from(value.as_u64().unwrap_or(unset)).unwrap_or(usize::MAX)
+    };
+    let wanted = number(&deployment["spec"]["replicas"], 1);
+    let seen = deployment["status"]["observedGeneration"] == deployment["metadata"]["generation"];
+    let available = number(&deployment["status"]["availableReplicas"], 0);
+    (if seen { available.min(wanted) } else { 0 }, wanted)
+}
+
+/// Why a pod is not up, in its own words.
+fn trouble(pod: &Value) -> Option<String> {
+    let name = pod["metadata"]["name"].as_str()?;
+    let statuses = ["initContainerStatuses", "containerStatuses"];
+    let waiting = statuses
+        .iter()
+        .filter_map(|field| pod["status"][field].as_array())
+        .flatten()
+        .filter(|status| status["ready"] != true)
+        .find_map(|status| {
+            let waiting = &status["state"]["waiting"];
+            let text = |field: &str| waiting[field].as_str().unwrap_or_default();
+            let reason = text("reason");
+            (!reason.is_empty())
+                .then(|| format!("{}: {reason} {}", status["name"], text("message")))
+        });
+    let phase = pod["status"]["phase"].as_str().unwrap_or("Pending");
+    match waiting {
+        Some(waiting) => Some(format!("  {name}: {waiting}")),
+        None if phase == "Pending" => Some(format!("  {name}: {phase}")),
+        None => None,
+    }
+}
