@@ -176,3 +176,6 @@ fn answer(name: &Name, resolved: &Resolved) -> Answer {
         pieces: pieces.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

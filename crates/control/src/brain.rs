@@ -37,8 +37,15 @@ use waiting::Waiting;
 /// it is in force, the proxy counts as behind every change.
 pub(crate) const RESUMED: u64 = 0;
 
+/// The revision of an answer to a new interest. There is nothing old that the
+/// proxy could run on instead, so nobody has to wait for it.
+pub(crate) const FRESH: u64 = u64::MAX;
+
 /// Offers that a session may leave unread before it is closed.
 const MAILBOX: usize = 1024;
+
+/// What is wrong is told this long after a change: it takes a look at every object.
+const PUBLISH: Duration = Duration::from_millis(100);
 
 /// Changes that are looked at in one go.
 const BATCH: usize = 4096;
@@ -119,6 +126,7 @@ pub(crate) struct Brain {
     gather: Gather,
     gathered: Vec<Change>,
     generation: u64,
+    publish_at: Option<Instant>,
     metrics: Arc<Metrics>,
     diagnostics: watch::Sender<Arc<Vec<Diagnostic>>>,
     ready: watch::Sender<bool>,
@@ -147,6 +155,7 @@ impl Brain {
             gather: Gather::default(),
             gathered: Vec::new(),
             generation: RESUMED,
+            publish_at: None,
             metrics,
             diagnostics,
             ready,
@@ -240,14 +249,14 @@ impl Brain {
             }
             objects.push((key, object));
         }
-        let offered = self.answers.change(objects);
-        let mut told = self.sessions.offer(self.generation, offered);
-        told.extend(self.sessions.follow(&pods, self.generation, &mut self.answers));
-        self.ledger.worked(self.generation, now.into_std(), told.len());
+        let mut offered = self.answers.change(objects);
+        offered.extend(self.sessions.follow(&pods, &mut self.answers));
+        let told = self.sessions.offer(self.generation, offered);
+        self.ledger.worked(self.generation, now.into_std(), told);
         if *self.ready.borrow() {
             self.sessions.admit(&self.answers);
         }
-        self.publish();
+        self.publish_at.get_or_insert(now + PUBLISH);
         self.answer();
     }
 
@@ -260,7 +269,7 @@ impl Brain {
                 }
             }
             Message::Interests(interests) => {
-                self.sessions.interests(interests, self.generation, &mut self.answers);
+                self.sessions.interests(interests, &mut self.answers);
             }
             Message::InForce(session, revisions) => {
                 let now = Instant::now().into_std();
@@ -288,11 +297,16 @@ impl Brain {
 
     /// The next moment at which something has waited long enough.
     fn deadline(&self) -> Option<Instant> {
-        [self.sessions.deadline(), self.waiting.deadline()].into_iter().flatten().min()
+        let deadlines = [self.sessions.deadline(), self.waiting.deadline(), self.publish_at];
+        deadlines.into_iter().flatten().min()
     }
 
     fn expire(&mut self) {
-        self.sessions.expire(Instant::now());
+        let now = Instant::now();
+        self.sessions.expire(now);
+        if self.publish_at.take_if(|at| *at <= now).is_some() {
+            self.publish();
+        }
         self.answer();
     }
 
@@ -336,7 +350,7 @@ impl Brain {
         self.generation += 1;
         let offered = self.answers.rebuild();
         let told = self.sessions.offer(self.generation, offered);
-        self.ledger.worked(self.generation, Instant::now().into_std(), told.len());
+        self.ledger.worked(self.generation, Instant::now().into_std(), told);
         self.answer();
     }
 }

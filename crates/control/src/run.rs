@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 use weft_process::shutdown::Stopping;
@@ -14,7 +14,7 @@ use crate::{
     brain::{Brain, Ears},
     metrics::Metrics,
     pages::Pages,
-    session::Service,
+    session::{AUTHENTICATIONS, Service},
 };
 
 /// Messages on their way to the brain.
@@ -38,6 +38,7 @@ pub fn run(
         .run(Ears { changes, messages, stopping: stopping.clone() }, options.shadow_every);
     let service = Service {
         authenticate: Arc::clone(&options.authenticate),
+        authenticating: Arc::new(Semaphore::new(AUTHENTICATIONS)),
         brain,
         metrics: Arc::clone(&metrics),
     };

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
 };
 use weft_config::Interest;
@@ -19,7 +19,7 @@ use weft_wire::{
 use crate::{
     Authenticate, Refused,
     answers::SessionId,
-    brain::{Interests, Join, Joined, Message, Offer},
+    brain::{FRESH, Interests, Join, Joined, Message, Offer},
     convert,
     metrics::{Metrics, count},
 };
@@ -35,10 +35,14 @@ const PACE: u32 = 1000;
 /// Interests that it may have at once.
 const BURST: u32 = 4096;
 
+/// Tokens that are checked at a time; more callers wait.
+pub(crate) const AUTHENTICATIONS: usize = 64;
+
 /// What every stream is served with.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) authenticate: Arc<dyn Authenticate>,
+    pub(crate) authenticating: Arc<Semaphore>,
     pub(crate) brain: mpsc::Sender<Message>,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -70,7 +74,9 @@ impl Service {
     async fn join(&self, token: Option<String>) -> Result<Admitted, End> {
         let token = token
             .ok_or_else(|| End::Unauthenticated("a bearer token is needed, and only one".into()))?;
+        let slot = self.authenticating.acquire().await;
         let who = timeout(AUTHENTICATION, self.authenticate.who(token)).await;
+        drop(slot);
         let caller = match who {
             Ok(Ok(caller)) => caller,
             Ok(Err(Refused::Invalid(why))) => return Err(End::Unauthenticated(why)),
@@ -201,8 +207,8 @@ impl Stream<'_> {
         }
         if !unknown.is_empty() {
             // There is no such thing in any state of the world.
-            self.server.offer(unknown, crate::brain::RESUMED);
-            self.offered.insert(crate::brain::RESUMED);
+            self.server.offer(unknown, FRESH);
+            self.offered.insert(FRESH);
         }
         if wanted.is_empty() && dropped.is_empty() && !resumed {
             return Ok(());
@@ -264,6 +270,6 @@ impl Pace {
 
     /// When the next request may be read.
     fn ready(&self) -> Instant {
-        self.earned - Duration::from_secs(1) / PACE * BURST
+        self.earned.checked_sub(Duration::from_secs(1) / PACE * BURST).unwrap_or(self.earned)
     }
 }

@@ -13,7 +13,7 @@ use weft_api::{Key, Kind, Object};
 use weft_config::Interest;
 use weft_translate::Client;
 
-use super::{Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts};
+use super::{FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts};
 use crate::answers::{Answers, Offered, SessionId};
 
 /// Sessions that one pod may have; a further one replaces its oldest.
@@ -83,13 +83,14 @@ impl Sessions {
         }
     }
 
-    /// Offers answers; which sessions that concerns.
-    pub(super) fn offer(&mut self, revision: u64, offered: Vec<Offered>) -> BTreeSet<SessionId> {
+    /// Offers answers; to how many sessions. All offers of one revision to one
+    /// session are one, or the first would be acknowledged for all.
+    pub(super) fn offer(&mut self, revision: u64, offered: Vec<Offered>) -> usize {
         let mut by_session: BTreeMap<SessionId, Vec<_>> = BTreeMap::new();
         for Offered { session, interest, answer } in offered {
             by_session.entry(session).or_default().push((interest, Some(answer)));
         }
-        let told = by_session.keys().copied().collect();
+        let told = by_session.len();
         for (session, answers) in by_session {
             self.send(session, Offer { revision, answers });
         }
@@ -98,13 +99,8 @@ impl Sessions {
 
     /// Takes note of pods that have changed: those that are gone lose their
     /// sessions, those with other facts get other answers.
-    pub(super) fn follow(
-        &mut self,
-        pods: &BTreeSet<Key>,
-        revision: u64,
-        answers: &mut Answers,
-    ) -> BTreeSet<SessionId> {
-        let mut told = BTreeSet::new();
+    pub(super) fn follow(&mut self, pods: &BTreeSet<Key>, answers: &mut Answers) -> Vec<Offered> {
+        let mut offered = Vec::new();
         let ids: Vec<SessionId> = self.by_id.keys().copied().collect();
         for id in ids {
             let Some(session) = self.by_id.get_mut(&id) else { continue };
@@ -124,27 +120,20 @@ impl Sessions {
                 continue;
             }
             let old = std::mem::replace(&mut session.client, client);
-            let mut changed = Vec::new();
             for interest in &session.interests {
                 if old.class(interest) != session.client.class(interest) {
                     let answer = answers.subscribe(id, &session.client, interest);
                     answers.unsubscribe(id, &old, interest);
-                    changed.push((interest.to_string().into(), Some(answer)));
+                    let interest = interest.to_string().into();
+                    offered.push(Offered { session: id, interest, answer });
                 }
             }
-            told.insert(id);
-            self.send(id, Offer { revision, answers: changed });
         }
-        told
+        offered
     }
 
     /// Takes note of what a session is interested in, and offers answers.
-    pub(super) fn interests(
-        &mut self,
-        interests: Interests,
-        generation: u64,
-        answers: &mut Answers,
-    ) {
+    pub(super) fn interests(&mut self, interests: Interests, answers: &mut Answers) {
         let Interests { session: id, wanted, dropped, resumed } = interests;
         let Some(session) = self.by_id.get_mut(&id) else { return };
         for interest in dropped {
@@ -159,7 +148,7 @@ impl Sessions {
             session.interests.insert(interest);
         }
         if !offered.is_empty() || resumed {
-            let revision = if resumed { RESUMED } else { generation };
+            let revision = if resumed { RESUMED } else { FRESH };
             self.send(id, Offer { revision, answers: offered });
         }
     }
@@ -236,7 +225,9 @@ impl Sessions {
 
     fn send(&mut self, id: SessionId, offer: Offer) {
         let Some(session) = self.by_id.get_mut(&id) else { return };
-        session.outstanding.insert(offer.revision);
+        if offer.revision != FRESH {
+            session.outstanding.insert(offer.revision);
+        }
         if session.mailbox.try_send(offer).is_err() {
             tracing::warn!(pod = session.pod_text(), "a stream takes no more changes: closing it");
             self.close(id);
