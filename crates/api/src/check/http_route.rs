@@ -233,6 +233,17 @@ fn header_changes(rule: &HttpRoute, place: &str, findings: &mut Findings) {
     );
     for (place, headers) in all {
         for side in ["request", "response"] {
+            let values = ["set", "add"].into_iter().flat_map(|way| {
+                let changes = headers.as_ref()?.get(side)?.get(way)?.as_object()?;
+                Some(changes.iter().map(move |(name, value)| (way, name, value)))
+            });
+            for (way, name, value) in values.flatten() {
+                if !escaped(value.as_str().unwrap_or_default()) {
+                    let field = child(&format!("{place}.{side}.{way}"), name);
+                    let message = "a `%` is neither doubled nor part of `%NAME%`";
+                    findings.error(field, message);
+                }
+            }
             let removed = headers.as_ref().and_then(|headers| headers.get(side)?.get("remove"));
             for (index, name) in removed.and_then(Value::as_array).into_iter().flatten().enumerate()
             {
@@ -244,4 +255,21 @@ fn header_changes(rule: &HttpRoute, place: &str, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// Whether every `%` of a header's value is doubled or encloses the name of a variable.
+fn escaped(value: &str) -> bool {
+    let mut rest = value;
+    while let Some((_, after)) = rest.split_once('%') {
+        let (name, after) = match after.split_once('%') {
+            Some(parts) => parts,
+            None => return false,
+        };
+        let first = name.chars().next();
+        if !name.is_empty() && !first.is_some_and(|first| first.is_ascii_uppercase()) {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }

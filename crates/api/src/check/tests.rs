@@ -226,6 +226,22 @@ fn what_no_proxy_could_load_is_refused_in_fields_that_are_not_honoured_yet() {
 }
 
 #[test]
+fn percent_signs_in_header_values_are_doubled_or_enclose_a_variable() {
+    let rule = |value: &str| rule(json!({"headers": {"request": {"set": {"x": value}}}}));
+    let warning = "warning spec.http[0].headers: not honoured yet: headers stay as they are";
+    for good in ["50%%", "%PROTOCOL%", "a%REQ(x-b)%c", "%%%PROTOCOL%%%"] {
+        check_rule(rule(good), warning);
+    }
+    for bad in ["50%", "5% or 6%", "%%%"] {
+        let error = "a `%` is neither doubled nor part of `%NAME%`";
+        check_rule(
+            rule(bad),
+            &format!("{warning}\nerror spec.http[0].headers.request.set.x: {error}"),
+        );
+    }
+}
+
+#[test]
 fn hosts_are_host_names_that_do_not_overlap() {
     for (hosts, expected) in [
         (

@@ -2,20 +2,22 @@
 
 use super::*;
 
-/// One object of each kind that is read into a type, and fields of every type.
-fn samples() -> Vec<Value> {
-    let object = |version: &str, kind: &str, rest: Value| {
-        let mut object = json!({
-            "apiVersion": version,
-            "kind": kind,
-            "metadata": {
-                "name": "x", "labels": {"a": "b"}, "annotations": {"a": "b"},
-                "ownerReferences": [{"kind": "A", "name": "b", "controller": true}],
-            },
-        });
-        object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
-        object
-    };
+/// An object with `rest` beside its metadata.
+fn object(version: &str, kind: &str, rest: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {
+            "name": "x", "labels": {"a": "b"}, "annotations": {"a": "b"},
+            "ownerReferences": [{"kind": "A", "name": "b", "controller": true}],
+        },
+    });
+    object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    object
+}
+
+/// Objects of the cluster, with fields of every type.
+fn of_the_cluster() -> Vec<Value> {
     let pod = json!({
         "containers": [{
             "name": "a", "image": "b", "ports": [{"name": "http", "containerPort": 80}],
@@ -23,29 +25,6 @@ fn samples() -> Vec<Value> {
         }],
         "initContainers": [{"name": "c", "restartPolicy": "Always"}],
         "hostNetwork": false,
-    });
-    let mut rule = rule(json!({
-        "match": [{
-            "uri": {"prefix": "/"}, "headers": {"x": {}}, "sourceLabels": {"a": "b"}, "port": 80,
-        }],
-        "timeout": "1s",
-        "retries": {"attempts": 1, "perTryTimeout": "1s", "retryOn": "5xx"},
-        "redirect": {"redirectCode": 301}, "directResponse": {"status": 200},
-        "rewrite": {"uri": "/"}, "fault": {"abort": {}}, "mirrorPercentage": {"value": 1.5},
-        "corsPolicy": {"maxAge": "1s"}, "headers": {"request": {"remove": ["a"]}},
-    }));
-    rule["route"][0]["weight"] = 1.into();
-    let policy = json!({
-        "loadBalancer": {
-            "simple": "RANDOM", "consistentHash": {"maglev": {"tableSize": 7}},
-            "localityLbSetting": {"failover": [{"from": "a", "to": "b"}]},
-        },
-        "connectionPool": {"tcp": {"maxConnections": 1}},
-        "outlierDetection": {"maxEjectionPercent": 10}, "tls": {"mode": "MUTUAL"},
-    });
-    let server = json!({
-        "port": {"number": 80, "name": "a", "protocol": "HTTP"}, "hosts": ["*"],
-        "tls": {"httpsRedirect": true},
     });
     vec![
         object("v1", "Namespace", json!({"spec": {"finalizers": ["a"]}})),
@@ -73,6 +52,35 @@ fn samples() -> Vec<Value> {
                 "ports": [{"name": "a", "port": 80}],
             }),
         ),
+    ]
+}
+
+/// Objects of the mesh, with fields of every type.
+fn of_the_mesh() -> Vec<Value> {
+    let mut rule = rule(json!({
+        "match": [{
+            "uri": {"prefix": "/"}, "headers": {"x": {}}, "sourceLabels": {"a": "b"}, "port": 80,
+        }],
+        "timeout": "1s",
+        "retries": {"attempts": 1, "perTryTimeout": "1s", "retryOn": "5xx"},
+        "redirect": {"redirectCode": 301}, "directResponse": {"status": 200},
+        "rewrite": {"uri": "/"}, "fault": {"abort": {}}, "mirrorPercentage": {"value": 1.5},
+        "corsPolicy": {"maxAge": "1s"}, "headers": {"request": {"remove": ["a"]}},
+    }));
+    rule["route"][0]["weight"] = 1.into();
+    let policy = json!({
+        "loadBalancer": {
+            "simple": "RANDOM", "consistentHash": {"maglev": {"tableSize": 7}},
+            "localityLbSetting": {"failover": [{"from": "a", "to": "b"}]},
+        },
+        "connectionPool": {"tcp": {"maxConnections": 1}},
+        "outlierDetection": {"maxEjectionPercent": 10}, "tls": {"mode": "MUTUAL"},
+    });
+    let server = json!({
+        "port": {"number": 80, "name": "a", "protocol": "HTTP"}, "hosts": ["*"],
+        "tls": {"httpsRedirect": true},
+    });
+    vec![
         object("networking.istio.io/v1", "Gateway", json!({"spec": {"servers": [server]}})),
         object(
             "networking.istio.io/v1",
@@ -126,7 +134,7 @@ fn whatever_stands_anywhere_is_checked_and_what_cannot_be_used_is_told() {
         json!({}),
         json!({"": 5, "host": []}),
     ];
-    for sample in samples() {
+    for sample in of_the_cluster().into_iter().chain(of_the_mesh()) {
         let mut found = Vec::new();
         places(&sample, "", &mut found);
         for place in found {
