@@ -204,13 +204,19 @@ impl Check {
                     .iter()
                     .map(|value| text(value.as_bytes()))
                     .collect();
-                (format!("header {name}"), absent_or(values.join(", ")))
+                (format!("header {name}"), values.join(", "))
             }
             Subject::Parameter(name) => (
                 format!("query parameter {name}"),
-                request.parameter(name).map_or("absent".to_owned(), |value| text(value.as_bytes())),
+                request.parameter(name).map_or(String::new(), |value| text(value.as_bytes())),
             ),
         };
+        if has.is_empty() {
+            return match self.wanted {
+                Wanted::Match => format!("{what} is absent"),
+                Wanted::NoMatch => format!("{what} is absent, as it must"),
+            };
+        }
         let matches = self.holds(request) == (self.wanted == Wanted::Match);
         let relation = self.text.words(if matches { Words::Is } else { Words::IsNot });
         match self.wanted {
@@ -218,10 +224,6 @@ impl Check {
             Wanted::NoMatch => format!("{what} {has} {relation}, and must not match"),
         }
     }
-}
-
-fn absent_or(values: String) -> String {
-    if values.is_empty() { "absent".to_owned() } else { values }
 }
 
 impl Text {

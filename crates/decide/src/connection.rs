@@ -169,9 +169,9 @@ impl Table {
 
 fn serve<R: Record>(server: &Arc<CompiledServer>, place: Place, record: &mut R) -> Connection {
     let tcp = server.tcp.as_ref().map(|target| Tcp(Relayed::To(Arc::clone(target))));
-    tell(record, &server.data.origin, Verdict::Matched, || {
-        let port = server.data.port.map_or("any port".to_owned(), |port| format!("port {port}"));
-        format!("server {} for {port}", server.data.name)
+    tell(record, &server.data.origin, Verdict::Matched, || match server.data.port {
+        Some(port) => format!("server {} for port {port}", server.data.name),
+        None => format!("server {}", server.data.name),
     });
     let scope = Scope { place, tcp, edge: server.data.edge };
     match (server.data.protocol, scope.tcp.clone()) {

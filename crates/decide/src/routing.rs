@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use http::Method;
 use weft_balance::Dice;
-use weft_config::{Action, Entry, Host, Interest, Outside};
+use weft_config::{Action, Entry, Host, Interest, Origin, Outside};
 
 use crate::{
     backend::CompiledBackend,
@@ -14,6 +14,7 @@ use crate::{
     record::{Record, Verdict, tell},
     reply::Reply,
     route::{CompiledRoute, CompiledRule},
+    server::CompiledServer,
     table::{Table, Unanswered},
 };
 
@@ -42,7 +43,8 @@ pub struct Forward {
 /// What a host leads to.
 enum Led<'t> {
     Route(&'t Arc<CompiledRoute>),
-    Nowhere,
+    /// To nothing that this server, if it is there, serves.
+    Nowhere(Option<&'t Origin>),
     Outside,
     Missing,
     Ask(Interest),
@@ -64,7 +66,14 @@ impl Table {
         let host = host::of_authority(request.authority);
         let route = match self.led(&scope.place, &host) {
             Led::Route(route) => route,
-            Led::Nowhere => return Routed::Reply(Reply::no_route()),
+            Led::Nowhere(server) => {
+                if let Some(origin) = server {
+                    tell(record, origin, Verdict::Refused, || {
+                        format!("nothing here is for the host `{host}`")
+                    });
+                }
+                return Routed::Reply(Reply::no_route());
+            }
             Led::Missing => return Routed::Reply(Reply::config_unavailable()),
             Led::Ask(interest) => return Routed::Ask(interest),
             Led::Outside => return self.outside(&host, record),
@@ -84,13 +93,15 @@ impl Table {
         match place {
             Place::Listener(listener, port) => {
                 let server = self.listener(listener).and_then(|listener| listener.server(*port));
-                let name = server.and_then(|server| server.route(host));
-                self.led_to(name.map(|name| &**name))
+                match server {
+                    Some(server) => self.led_by(server, host),
+                    None => Led::Nowhere(None),
+                }
             }
             Place::Address(address) => self.led_by_server(*address, host),
             Place::Hosts(port) => match self.led_by_host(host, *port) {
                 Some(led) => match &led.answer.entry {
-                    Entry::Route(name) => self.led_to(Some(name)),
+                    Entry::Route(name) => self.led_to(name),
                     Entry::Own | Entry::Server(_) | Entry::Outside => Led::Outside,
                 },
                 None if self.unanswered() == Unanswered::Outside => Led::Outside,
@@ -105,21 +116,22 @@ impl Table {
 
     fn led_by_server(&self, address: SocketAddr, host: &str) -> Led<'_> {
         match self.led_by_address(address).map(|led| (&led.answer.entry, &led.server)) {
-            Some((Entry::Server(_), Some(server))) => {
-                self.led_to(server.route(host).map(|name| &**name))
-            }
+            Some((Entry::Server(_), Some(server))) => self.led_by(server, host),
             Some(_) => Led::Outside,
             None if self.unanswered() == Unanswered::Outside => Led::Outside,
             None => Led::Ask(Interest::Address(address)),
         }
     }
 
-    fn led_to(&self, route: Option<&str>) -> Led<'_> {
-        match route.map(|name| self.compiled_route(name)) {
-            Some(Some(route)) => Led::Route(route),
-            Some(None) => Led::Missing,
-            None => Led::Nowhere,
+    fn led_by<'t>(&'t self, server: &'t CompiledServer, host: &str) -> Led<'t> {
+        match server.route(host) {
+            Some(name) => self.led_to(name),
+            None => Led::Nowhere(Some(&server.data.origin)),
         }
+    }
+
+    fn led_to(&self, route: &str) -> Led<'_> {
+        self.compiled_route(route).map_or(Led::Missing, Led::Route)
     }
 
     /// A request for a host that the mesh knows nothing of.

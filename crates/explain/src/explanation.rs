@@ -89,7 +89,8 @@ pub struct Destination {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
-    /// The method.
+    /// The method; programs know it, since they asked.
+    #[serde(skip)]
     pub method: String,
     /// Path and query, in normal form.
     pub path: String,

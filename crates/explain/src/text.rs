@@ -45,7 +45,7 @@ impl Hop {
     fn headline(&self) -> String {
         let mut line = match (self.outcome, self.status) {
             (Outcome::Forward, _) => "forwarded".to_owned(),
-            (Outcome::Passthrough, _) => "passed on as it is, outside the mesh".to_owned(),
+            (Outcome::Passthrough, _) => "passed on as it is".to_owned(),
             (Outcome::Respond, Some(status)) => format!("answered {status}"),
             (Outcome::Respond, None) => "answered".to_owned(),
             (Outcome::Refuse, _) => "connection closed".to_owned(),

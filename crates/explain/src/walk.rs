@@ -1,6 +1,7 @@
 //! The way of a request, proxy by proxy.
 
 mod hop;
+mod remarks;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -193,6 +194,8 @@ fn take_hop(
         }
     };
     hop.because.splice(0..0, because(world, &notes));
+    let remarks = remarks::on(&hop.because, &world.translator.diagnostics());
+    hop.because.extend(remarks);
     for because in hop.because.iter_mut().filter(|because| because.source.is_none()) {
         let origin = weft_config::Origin::new(because.object.clone(), because.rule.clone());
         because.source = world.place(&origin);
@@ -254,6 +257,10 @@ fn request(
     };
     let mut hop = Hop::new(at.clone(), outcome);
     hop.destinations = hop::destinations(proxy.table(), &forward, arrival.destination);
+    if arrival.destination.ip() == OUTSIDE && outcome == Outcome::Passthrough {
+        let name = format!("{}:{}", question.url.host, question.url.port);
+        hop.destinations.iter_mut().for_each(|one| one.endpoints = vec![name.clone()]);
+    }
     hop.because = hop::backends(proxy.table(), &forward.rule.data.action);
     let Some(address) = hop::address(&forward.backend, arrival.destination) else {
         let mut refused = hop::reply(at, &Reply::no_endpoint());

@@ -16,6 +16,9 @@ use weft_translate::{Client, Translator};
 
 use crate::{files, files::Unlabelled, question::PodName};
 
+/// Where the mesh's settings are kept.
+const MESH_CONFIG: &str = "ConfigMap/istio-system/istio";
+
 /// Every object, and where each is written.
 pub struct World {
     pub(crate) translator: Translator,
@@ -44,11 +47,15 @@ impl World {
     /// The world of a running mesh: the objects as its API server lists them.
     pub fn of_objects(objects: impl IntoIterator<Item = Value>) -> Self {
         let mut translator = Translator::new();
-        let checked = objects.into_iter().map(|object| weft_api::check(&object));
-        let changes: Vec<_> =
-            checked.filter_map(|checked| Some((checked.key?, checked.object))).collect();
+        let mut found = Vec::new();
+        let mut changes = Vec::new();
+        for object in objects {
+            let checked = weft_api::check(&object);
+            found.extend(checked.diagnostics);
+            changes.extend(checked.key.map(|key| (key, checked.object)));
+        }
         translator.change(changes);
-        Self { translator, written: BTreeMap::new(), found: Vec::new(), problems: Vec::new() }
+        Self { translator, written: BTreeMap::new(), found, problems: Vec::new() }
     }
 
     /// Everything that is wrong with the objects, each by itself and together: a
@@ -70,13 +77,15 @@ impl World {
 
     /// Where a rule is written.
     pub(crate) fn place(&self, origin: &Origin) -> Option<String> {
-        let document = self.written.get(&origin.object)?;
-        let field = match origin.rule.as_str() {
-            "" => String::new(),
-            rule if rule.starts_with("data") => rule.to_owned(),
+        let (object, rule) = match origin.object.as_str() {
+            "MeshConfig" => (MESH_CONFIG, "data.mesh"),
+            object => (object, origin.rule.as_str()),
+        };
+        let field = match rule {
+            "" | "data.mesh" => rule.to_owned(),
             rule => format!("spec.{rule}"),
         };
-        document.locate(&field).map(|place| place.to_string())
+        self.written.get(object)?.locate(&field).map(|place| place.to_string())
     }
 
     /// The pod called `name`, else the first of a workload of that name.

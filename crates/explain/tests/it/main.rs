@@ -1,3 +1,5 @@
 //! Explanations of whole worlds.
 
+mod cases;
 mod recordings;
+mod translated;

@@ -1,0 +1,132 @@
+//! Explanations as people and programs read them, kept beside the world they are of.
+//!
+//! `UPDATE=1` accepts what comes out.
+
+use std::{fs, path::Path};
+
+use weft_explain::{ExplainError, Question, Start, Unlabelled, World, explain, translate_for};
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/cases")
+}
+
+fn shop() -> World {
+    let text = fs::read_to_string(folder().join("shop.yaml")).unwrap();
+    World::of_files(weft_manifest::read("shop.yaml", &text), Unlabelled::Inject)
+}
+
+/// `arguments` are URL, then headers; `start` is `ingress`, POD or `at POD`.
+#[track_caller]
+fn check(case: &str, start: &str, arguments: &[&str]) {
+    let start = match start.strip_prefix("at ") {
+        Some(pod) => Start::At(pod.parse().unwrap()),
+        None => start.parse().unwrap(),
+    };
+    let mut question = Question::new("GET", arguments[0], start).unwrap();
+    for header in &arguments[1..] {
+        question.add_header(header).unwrap();
+    }
+    let explanation = explain(&mut shop(), &question).unwrap();
+    let json = serde_json::to_string_pretty(&explanation).unwrap() + "\n";
+    same(&format!("{case}.txt"), &explanation.to_string());
+    same(&format!("{case}.json"), &json);
+}
+
+#[track_caller]
+fn same(file: &str, got: &str) {
+    let path = folder().join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, got).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(got, expected, "{file} is different; UPDATE=1 accepts it");
+}
+
+#[test]
+fn a_request_from_outside_meets_the_gateway_and_the_servers_sidecar() {
+    check("ingress", "ingress", &["http://shop.example/"]);
+}
+
+#[test]
+fn a_host_that_no_virtual_service_names_is_not_found_at_the_gateway() {
+    check("ingress-other-host", "ingress", &["http://other.example/"]);
+}
+
+#[test]
+fn a_port_without_server_is_closed() {
+    check("ingress-no-server", "ingress", &["http://shop.example:81/"]);
+}
+
+#[test]
+fn shares_are_told_with_their_endpoints() {
+    check("weights", "web.shop", &["http://cart/items?all"]);
+}
+
+#[test]
+fn a_header_takes_the_rule_with_its_timeout() {
+    check("header", "web.shop", &["http://cart.shop:80/", "x-user: beta-7"]);
+}
+
+#[test]
+fn a_missing_subset_is_named() {
+    check("missing-subset", "web.shop", &["http://cart/old/1"]);
+}
+
+#[test]
+fn a_path_that_no_rule_matches_is_told_rule_by_rule() {
+    check("no-rule", "web.shop", &["http://cart/"]);
+}
+
+#[test]
+fn a_service_without_endpoints_answers_503() {
+    check("no-endpoint", "web.shop", &["http://empty/"]);
+}
+
+#[test]
+fn what_nobody_in_the_mesh_is_called_goes_outside() {
+    check("outside", "web.shop", &["http://example.com/"]);
+}
+
+#[test]
+fn bytes_that_are_no_http_are_relayed() {
+    check("tcp", "web.shop", &["tcp://db:3306"]);
+}
+
+#[test]
+fn a_servers_sidecar_can_be_asked_alone() {
+    check("at-server", "at cart-v1.shop", &["http://cart/"]);
+}
+
+#[test]
+fn a_client_without_sidecar_is_told_so() {
+    check("no-sidecar", "tool.plain", &["http://cart.shop/items"]);
+}
+
+#[test]
+fn a_pod_that_is_not_there_is_answered_with_those_that_are() {
+    let question = Question::new("GET", "http://cart/", "nobody".parse().unwrap()).unwrap();
+    let Err(ExplainError::NoPod { known, .. }) = explain(&mut shop(), &question) else {
+        panic!("there is no such pod");
+    };
+    assert!(known.contains(".shop"), "{known}");
+}
+
+#[test]
+fn complaints_name_file_line_and_column() {
+    let lines = shop().complaints();
+    let about =
+        |text: &str| lines.iter().any(|line| line.starts_with("shop.yaml:") && line.contains(text));
+    assert!(about("v9"), "{lines:#?}");
+    assert!(about("VirtualService/shop/cart-again"), "{lines:#?}");
+}
+
+#[test]
+fn a_gateways_configuration_is_what_it_runs_itself() {
+    let file = translate_for(&mut shop(), &Start::Ingress).unwrap();
+    let names: Vec<String> = file.resources.iter().map(|resource| resource.name()).collect();
+    assert!(names.iter().any(|name| name.starts_with("listener/")), "{names:?}");
+    assert!(
+        names.contains(&"backend/outbound|80||web.shop.svc.cluster.local".to_owned()),
+        "{names:?}"
+    );
+}
