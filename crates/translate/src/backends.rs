@@ -17,9 +17,6 @@ use crate::{
     visibility::{self, visible},
 };
 
-/// Takes connections out of the mesh, to where the client meant them to go.
-const PASSTHROUGH: &str = "PassthroughCluster";
-
 /// Takes connections to the application, to where the client meant them to go.
 pub(crate) const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
 
@@ -185,11 +182,6 @@ pub(crate) fn original(name: &str, port: u16, upstream: Upstream, mesh: &Mesh) -
         closed: None,
         origin: Origin::default(),
     }
-}
-
-/// The backend that takes connections out of the mesh.
-pub(crate) fn passthrough(mesh: &Mesh) -> Backend {
-    original(PASSTHROUGH, 0, Upstream::SameAsClient, mesh)
 }
 
 /// The backend that takes connections nowhere.

@@ -115,3 +115,14 @@ pub(crate) fn answer(class: &Class, interest: &Interest, view: &View<'_>) -> Res
         _ => Closure::default().answer(interest, Entry::Outside, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_translator_can_be_owned_by_a_task() {
+        fn check<T: Send + 'static>() {}
+        check::<Translator>();
+    }
+}

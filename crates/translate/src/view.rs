@@ -48,7 +48,7 @@ impl<'g> View<'g> {
         keys
     }
 
-    /// The networks in which services or endpoints have addresses.
+    /// The networks in which services or pods have addresses.
     pub(crate) fn networks(&self) -> Vec<IpNet> {
         self.record(Source::World(Read::Networks));
         self.graph.world().networks().iter().copied().collect()

@@ -42,7 +42,7 @@ pub(crate) enum Read {
     Object(Key),
     /// Which objects are in a bucket.
     Bucket(Bucket),
-    /// Which networks have addresses in them.
+    /// Which networks have services or pods in them.
     Networks,
 }
 
@@ -93,7 +93,7 @@ impl World {
         self.buckets.get(bucket).into_iter().flatten()
     }
 
-    /// The networks in which services or endpoints have addresses.
+    /// The networks in which services or pods have addresses.
     pub(crate) fn networks(&self) -> &BTreeSet<IpNet> {
         &self.networks
     }
@@ -142,7 +142,6 @@ fn buckets(key: &Key, object: &Object) -> std::collections::HashSet<Bucket> {
             let texts = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
             for address in texts.filter_map(|text| text.parse().ok()) {
                 found.insert(Bucket::EndpointAddress(address));
-                found.insert(Bucket::Network(network(address)));
             }
         }
         Object::VirtualService(service) => {
@@ -158,7 +157,13 @@ fn buckets(key: &Key, object: &Object) -> std::collections::HashSet<Bucket> {
             let host = hosts::resolve(&rule.spec.host, &key.namespace);
             found.insert(Bucket::Host(key.kind, host));
         }
-        Object::Namespace(_) | Object::Pod(_) | Object::ConfigMap(_) | Object::Gateway(_) => {}
+        // Endpoints may lie anywhere; the mesh's own networks are those of services
+        // and of pods that have an address of their own.
+        Object::Pod(pod) => {
+            let own = pod.status.pod_ip.filter(|_| !pod.spec.host_network);
+            found.extend(own.map(|address| Bucket::Network(network(address))));
+        }
+        Object::Namespace(_) | Object::ConfigMap(_) | Object::Gateway(_) => {}
     }
     found
 }

@@ -32,9 +32,6 @@ pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
     let pool = view.pool();
     closure.add(pool.piece(Resource::Settings(settings::of_client(client, &mesh))));
     closure.add(view.directory(client.group()));
-    for backend in [backends::passthrough(&mesh), backends::black_hole(&mesh)] {
-        closure.add(pool.piece(Resource::Backend(backend)));
-    }
     let servers = inbound(client, &mesh, view, &mut closure);
     for (name, port, scope) in
         [("outbound", OUTBOUND, Scope::Directory), ("inbound", INBOUND, Scope::Servers(servers))]
@@ -91,12 +88,16 @@ fn server(port: u16, service: &Service, spoken: Spoken, mesh: &Mesh) -> Served {
     backend.service = crate::hosts::service(&metadata.namespace, &metadata.name);
     backend.service_name = Some((metadata.name.clone(), metadata.namespace.clone()));
     backend.origin = origin.clone();
+    // What is declared to be HTTP and is not is refused, as in Istio.
     let protocol = match spoken {
         Spoken::Http | Spoken::Http2 => Protocol::Http,
         Spoken::Undeclared => Protocol::Detect,
         Spoken::Tcp | Spoken::Datagrams => Protocol::Tcp,
     };
-    let (server, route) = to_backend(&name, Some(port), protocol, origin);
+    let (mut server, route) = to_backend(&name, Some(port), protocol, origin);
+    if protocol == Protocol::Http {
+        server.tcp = None;
+    }
     (server, route, backend)
 }
 

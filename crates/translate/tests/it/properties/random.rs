@@ -206,7 +206,10 @@ fn pod() -> impl Strategy<Value = Value> {
     (metadata(), select(NAMES), select(vec![8080, 9090])).prop_map(|(mut metadata, app, port)| {
         metadata["labels"] = json!({"app": app, "version": app});
         let container = json!({"name": "c", "ports": [{"name": "named", "containerPort": port}]});
-        json!({"kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
+        json!({
+            "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]},
+            "status": {"podIP": if port == 8080 { "10.1.0.1" } else { "10.2.0.1" }},
+        })
     })
 }
 
