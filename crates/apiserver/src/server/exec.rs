@@ -13,7 +13,10 @@ use futures::{SinkExt as _, StreamExt as _};
 use http::Response;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 use super::{Asked, Server, connect, reply::Body};
 use crate::{
@@ -116,7 +119,7 @@ async fn carry(
         let (sent, outcome) = tokio::join!(send_output(&mut sender, stdout, stderr), running);
         if sent.is_ok() {
             let _ = sender.send(message(ERROR, verdict(&outcome).to_string().as_bytes())).await;
-            let _ = sender.send(Message::Close(None)).await;
+            let _ = sender.send(goodbye()).await;
         }
     };
     tokio::select! {
@@ -130,6 +133,11 @@ fn message(channel: u8, bytes: &[u8]) -> Message {
     framed.push(channel);
     framed.extend_from_slice(bytes);
     Message::Binary(framed.into())
+}
+
+/// The end of a session that went as it should (RFC 6455, section 7.4.1).
+fn goodbye() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
 }
 
 async fn send_output(

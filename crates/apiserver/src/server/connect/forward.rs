@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use http::Response;
+use http::{Response, header};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc,
@@ -42,6 +42,14 @@ pub fn forward(server: &Arc<Server>, at: &Objects, asked: Asked) -> Result<Respo
         .flat_map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>())
         .map(|text| text.parse::<u16>().map_err(|_| wrong(&text)))
         .collect::<Result<Vec<_>, _>>()?;
+    let spoken = [header::UPGRADE, header::SEC_WEBSOCKET_PROTOCOL];
+    if spoken.into_iter().any(|name| asked.header(name).contains("SPDY")) {
+        return Err(Status::bad_request(
+            "kubectl port-forward speaks SPDY, which is not served; reach the pod with \
+             `kubectl exec POD -c istio-proxy -- curl http://localhost:PORT`, or through \
+             /api/v1/namespaces/NAMESPACE/pods/POD:PORT/proxy/ with `kubectl get --raw`",
+        ));
+    }
     if ports.is_empty() || ports.len() > 127 {
         return Err(Status::bad_request("name one or more ports, such as ?ports=8080"));
     }
