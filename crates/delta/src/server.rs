@@ -155,7 +155,8 @@ impl Server {
         for name in std::mem::take(&mut self.due) {
             match self.latest.get(&name) {
                 Some((resource, _)) => {
-                    if self.sent.insert(name, resource.version) != Some(resource.version) {
+                    let before = self.sent.insert(name, resource.version);
+                    if before != Some(resource.version) {
                         response.resources.push(resource.clone());
                     }
                 }

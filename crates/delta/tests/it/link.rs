@@ -192,7 +192,7 @@ impl Mesh {
         let answers = (0..INTERESTS).filter(|number| wanted.contains(&interest(*number)));
         answers
             .map(|number| self.answer(number))
-            .flat_map(|answer| answer.pieces.to_vec().into_iter().chain([answer.resource]))
+            .flat_map(|answer| [&answer.pieces[..], &[answer.resource]].concat())
             .map(|resource| (resource.name, resource.body))
             .collect()
     }

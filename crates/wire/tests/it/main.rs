@@ -1,0 +1,191 @@
+//! A client and a server on loopback.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use weft_wire::{
+    Call, DeltaRequest, DeltaResponse, Limits, TYPE_URL, Target,
+    client::{self, StreamError},
+    message::Resource,
+    server::{End, Entrance},
+    tls::{self, Serving},
+};
+
+const NAME: &str = "istiod.istio-system.svc";
+
+/// A certificate authority.
+struct Root(CertifiedIssuer<'static, KeyPair>);
+
+impl Root {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// A chain and key for [`NAME`].
+    fn leaf(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+/// A server, and its streams as they come.
+struct Server {
+    target: Target,
+    calls: mpsc::Receiver<Call>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(tls: Option<&Root>, limits: Limits) -> (Self, Option<Arc<Serving>>) {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        let serving = tls.map(|root| {
+            let (chain, key) = root.leaf();
+            Arc::new(Serving::new(&chain, &key).unwrap())
+        });
+        let server = serving.clone().map(|serving| tls::serving(serving).unwrap());
+        let client = tls.map(|root| tls::trusting(&root.0.pem()).unwrap());
+        let (sender, calls) = mpsc::channel(4);
+        let (stop, stopped) = oneshot::channel();
+        let entrance = Entrance { socket, tls: server };
+        let running = weft_wire::serve(entrance, limits, sender, async {
+            let _ = stopped.await;
+        });
+        let target = Target { address, name: NAME.to_owned(), tls: client };
+        (Self { target, calls, stop, serving: tokio::spawn(running) }, serving)
+    }
+
+    async fn end(self) {
+        drop(self.stop);
+        self.serving.await.unwrap();
+    }
+}
+
+fn request(name: &str) -> DeltaRequest {
+    let subscribe = vec![name.to_owned()];
+    DeltaRequest { type_url: TYPE_URL.to_owned(), subscribe, ..DeltaRequest::default() }
+}
+
+/// Says something in both directions on a new stream.
+async fn exchange(server: &mut Server) -> Result<(), StreamError> {
+    let (requests, mut responses) = client::connect(&server.target, Some("secret\n")).await?;
+    requests.send(request("self")).await?;
+    let mut call = server.calls.recv().await.unwrap();
+    assert_eq!(call.token.as_deref(), Some("secret"));
+    assert_eq!(call.requests.next().await.unwrap().subscribe, ["self"]);
+    let body = Bytes::from(vec![b'a'; 1 << 20]);
+    let resources = vec![Resource::new("self", 7, body.clone())];
+    let response = DeltaResponse { resources, nonce: "1".into(), ..DeltaResponse::default() };
+    assert!(call.responses.send(response.clone()).await);
+    let received = responses.next().await?;
+    assert_eq!(received, response);
+    assert_eq!(received.resources[0].body(), body);
+    drop((requests, responses));
+    assert_eq!(call.requests.next().await, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_carries_a_token_requests_and_responses() {
+    for root in [None, Some(Root::new())] {
+        let (mut server, _) = Server::start(root.as_ref(), Limits::default()).await;
+        exchange(&mut server).await.unwrap();
+        exchange(&mut server).await.unwrap();
+        server.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_under_another_root_is_not_spoken_to() {
+    let root = Root::new();
+    let (mut server, _) = Server::start(Some(&root), Limits::default()).await;
+    server.target.tls = Some(tls::trusting(&Root::new().0.pem()).unwrap());
+    let error = exchange(&mut server).await.unwrap_err();
+    assert!(matches!(error, StreamError::Secure { .. }), "{error}");
+    server.target.tls = Some(tls::trusting(&root.0.pem()).unwrap());
+    server.target.name = "elsewhere.svc".to_owned();
+    let error = exchange(&mut server).await.unwrap_err();
+    assert!(matches!(error, StreamError::Secure { .. }), "{error}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_swapped_while_serving() {
+    let (old, new) = (Root::new(), Root::new());
+    let (mut server, serving) = Server::start(Some(&old), Limits::default()).await;
+    let (chain, key) = new.leaf();
+    serving.unwrap().replace(&chain, &key).unwrap();
+    server.target.tls = Some(tls::trusting(&new.0.pem()).unwrap());
+    exchange(&mut server).await.unwrap();
+    server.end().await;
+}
+
+#[tokio::test]
+async fn the_reason_for_ending_a_stream_arrives() {
+    let (mut server, _) = Server::start(None, Limits::default()).await;
+    let (_requests, mut responses) = client::connect(&server.target, None).await.unwrap();
+    let call = server.calls.recv().await.unwrap();
+    assert_eq!(call.token, None);
+    call.responses.end(End::Unauthenticated("a token is needed".into())).await;
+    let error = responses.next().await.unwrap_err();
+    assert_eq!(error.to_string(), "the control plane refuses the stream: a token is needed");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_limit_ends_the_stream() {
+    let limits = Limits { request_bytes: 1000, ..Limits::default() };
+    let (mut server, _) = Server::start(None, limits).await;
+    let (requests, _responses) = client::connect(&server.target, None).await.unwrap();
+    requests.send(request(&"a".repeat(2000))).await.unwrap();
+    let mut call = server.calls.recv().await.unwrap();
+    assert_eq!(call.requests.next().await, None);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_control_plane_that_is_not_there_is_named() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    drop(socket);
+    let target = Target { address: address.clone(), name: NAME.into(), tls: None };
+    let error = client::connect(&target, None).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("connecting to the control plane at {address}"));
+}
+
+#[tokio::test]
+async fn a_token_of_several_lines_is_refused_before_it_is_sent() {
+    let (server, _) = Server::start(None, Limits::default()).await;
+    let error = client::connect(&server.target, Some("a\nb")).await.unwrap_err();
+    assert!(matches!(error, StreamError::Token), "{error}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn responses_travel_compressed() {
+    let (mut server, _) = Server::start(None, Limits::default()).await;
+    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let beyond =
+        std::mem::replace(&mut server.target.address, relay.local_addr().unwrap().to_string());
+    let relaying = tokio::spawn(async move {
+        let (mut near, _) = relay.accept().await.unwrap();
+        let mut far = tokio::net::TcpStream::connect(beyond).await.unwrap();
+        tokio::io::copy_bidirectional(&mut near, &mut far).await.unwrap().1
+    });
+    exchange(&mut server).await.unwrap();
+    let bytes = relaying.await.unwrap();
+    assert!(bytes < 100_000, "{bytes} bytes for 1 MiB of one letter");
+    server.end().await;
+}
