@@ -1,6 +1,6 @@
 //! How one text is compared.
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 /// How one text is compared.
@@ -32,20 +32,26 @@ pub struct NotAPattern {
 
 /// Compiles `text` so that it matches texts as a whole; the one place where it
 /// is decided what a pattern is.
+///
+/// As in RE2, `\w`, `\d` and their like mean ASCII. Classes of other characters
+/// need the tables of Unicode, so a pattern that has some is compiled with them.
 pub fn compile(text: &str) -> Result<Regex, NotAPattern> {
-    RegexBuilder::new(&format!("^(?:{text})$"))
-        .size_limit(PATTERN_SIZE)
-        .build()
-        // A `)` too many would end the group: the text has to stand on its own.
-        .and_then(|whole| regex_alone(text).map(|()| whole))
-        .map_err(|error| NotAPattern {
-            pattern: text.to_owned(),
-            reason: error.to_string().lines().last().unwrap_or_default().to_owned(),
-        })
+    let build = |pattern: &str, unicode: bool| {
+        RegexBuilder::new(pattern).unicode(unicode).size_limit(PATTERN_SIZE).build()
+    };
+    // A `)` too many would end the group: the text has to stand on its own.
+    let compiled = |unicode: bool| {
+        build(&whole(text), unicode).and_then(|whole| build(text, unicode).map(|_| whole))
+    };
+    compiled(false).or_else(|_| compiled(true)).map_err(|error| NotAPattern {
+        pattern: text.to_owned(),
+        reason: error.to_string().lines().last().unwrap_or_default().to_owned(),
+    })
 }
 
-fn regex_alone(text: &str) -> Result<(), regex::Error> {
-    RegexBuilder::new(text).size_limit(PATTERN_SIZE).build().map(|_| ())
+/// The pattern `text`, anchored at both ends.
+pub fn whole(text: &str) -> String {
+    format!("^(?:{text})$")
 }
 
 #[cfg(test)]
@@ -54,8 +60,14 @@ mod tests {
 
     #[test]
     fn a_pattern_matches_the_whole_text() {
-        assert!(compile("a|b").is_ok_and(|pattern| pattern.is_match("b")));
-        assert!(compile("a|b").is_ok_and(|pattern| !pattern.is_match("ab")));
+        assert!(compile("a|b").is_ok_and(|pattern| pattern.is_match(b"b")));
+        assert!(compile("a|b").is_ok_and(|pattern| !pattern.is_match(b"ab")));
+    }
+
+    #[test]
+    fn words_are_ascii_and_other_characters_stand_for_themselves() {
+        assert!(compile(r"\w").is_ok_and(|pattern| !pattern.is_match("é".as_bytes())));
+        assert!(compile("[é]").is_ok_and(|pattern| pattern.is_match("é".as_bytes())));
     }
 
     #[test]

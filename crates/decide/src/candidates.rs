@@ -8,9 +8,7 @@ use std::collections::HashMap;
 
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use smallvec::SmallVec;
-use weft_config::{Conditions, TextMatch};
-
-use crate::conditions::whole;
+use weft_config::{Conditions, TextMatch, text_match::whole};
 
 /// Ranks of rules, in order.
 type Ranks = Vec<u32>;

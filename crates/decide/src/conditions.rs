@@ -4,8 +4,11 @@
 //! disagree.
 
 use http::{HeaderMap, HeaderName, Method};
-use regex::bytes::{Regex, RegexBuilder};
-use weft_config::{Conditions, TextMatch};
+use regex::bytes::Regex;
+use weft_config::{
+    Conditions, TextMatch,
+    text_match::{self, NotAPattern},
+};
 
 use crate::path;
 
@@ -48,23 +51,6 @@ impl<'a> Request<'a> {
     }
 }
 
-/// A condition that cannot be compiled.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BadCondition {
-    /// A regular expression that is none, or too large.
-    #[error("`{pattern}` is not a regular expression that can be used")]
-    Regex {
-        /// The expression.
-        pattern: String,
-        /// What is wrong with it.
-        source: Box<regex::Error>,
-    },
-    /// A header name that no header can have.
-    #[error("`{0}` is not a header name")]
-    Header(String),
-}
-
 /// One compiled condition.
 #[derive(Debug)]
 pub(crate) struct Check {
@@ -83,6 +69,8 @@ enum Subject {
     Authority,
     Header(HeaderName),
     Parameter(Box<str>),
+    /// A header whose name no header can have.
+    Nothing,
 }
 
 /// Whether a match is what is wanted.
@@ -104,7 +92,7 @@ enum Text {
 }
 
 /// Compiles `conditions`; the cheapest come first.
-pub(crate) fn compile(conditions: &Conditions) -> Result<Vec<Check>, BadCondition> {
+pub(crate) fn compile(conditions: &Conditions) -> Result<Vec<Check>, NotAPattern> {
     let mut checks = Vec::new();
     let plain = [
         (Subject::Method, &conditions.method),
@@ -136,34 +124,14 @@ pub(crate) fn compile(conditions: &Conditions) -> Result<Vec<Check>, BadConditio
     Ok(checks)
 }
 
-/// A regular expression that must match as a whole, with RE2's idea of `\w` and `\d`.
-pub(crate) fn anchored(pattern: &str) -> Result<Regex, BadCondition> {
-    let build = |unicode: bool| {
-        let mut builder = RegexBuilder::new(&whole(pattern));
-        builder.unicode(unicode).size_limit(1 << 20).build()
-    };
-    // Classes of Unicode characters need the Unicode tables; everything else means ASCII in RE2.
-    build(false).or_else(|_| build(true)).map_err(|source| BadCondition::Regex {
-        pattern: pattern.to_owned(),
-        source: Box::new(source),
-    })
-}
-
-/// `pattern`, anchored at both ends.
-pub(crate) fn whole(pattern: &str) -> String {
-    format!("^(?:{pattern})$")
-}
-
 impl Check {
-    fn header(name: &str, text: &TextMatch, wanted: Wanted) -> Result<Self, BadCondition> {
+    fn header(name: &str, text: &TextMatch, wanted: Wanted) -> Result<Self, NotAPattern> {
         let subject = match name {
             ":method" => Subject::Method,
             ":path" => Subject::Target,
             ":scheme" => Subject::Scheme,
             ":authority" | "host" => Subject::Authority,
-            name => Subject::Header(
-                HeaderName::try_from(name).map_err(|_| BadCondition::Header(name.to_owned()))?,
-            ),
+            name => HeaderName::try_from(name).map_or(Subject::Nothing, Subject::Header),
         };
         Ok(Self { subject, text: Text::compile(text)?, wanted })
     }
@@ -181,6 +149,7 @@ impl Check {
                 .get_all(name)
                 .iter()
                 .any(|value| self.text.matches(value.as_bytes())),
+            Subject::Nothing => false,
             Subject::Parameter(name) => {
                 request.parameter(name).is_some_and(|value| self.text.matches(value.as_bytes()))
             }
@@ -206,6 +175,7 @@ impl Check {
                     .collect();
                 (format!("header {name}"), values.join(", "))
             }
+            Subject::Nothing => ("a header that cannot be".to_owned(), String::new()),
             Subject::Parameter(name) => (
                 format!("query parameter {name}"),
                 request.parameter(name).map_or(String::new(), |value| text(value.as_bytes())),
@@ -227,16 +197,18 @@ impl Check {
 }
 
 impl Text {
-    fn compile(text: &TextMatch) -> Result<Self, BadCondition> {
+    fn compile(text: &TextMatch) -> Result<Self, NotAPattern> {
         Ok(match text {
             TextMatch::Exact(text) => Self::Exact(text.as_str().into()),
             TextMatch::Prefix(text) => Self::Prefix(text.as_str().into()),
-            TextMatch::Regex(pattern) => Self::Regex(pattern.as_str().into(), anchored(pattern)?),
+            TextMatch::Regex(pattern) => {
+                Self::Regex(pattern.as_str().into(), text_match::compile(pattern)?)
+            }
             TextMatch::Present => Self::Present,
         })
     }
 
-    fn any_case(text: &TextMatch) -> Result<Self, BadCondition> {
+    fn any_case(text: &TextMatch) -> Result<Self, NotAPattern> {
         Ok(match text {
             TextMatch::Exact(text) => Self::ExactAnyCase(text.as_str().into()),
             TextMatch::Prefix(text) => Self::PrefixAnyCase(text.as_str().into()),

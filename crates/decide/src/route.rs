@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use weft_balance::Weights;
-use weft_config::{Action, Retries, Route, Rule};
+use weft_config::{Action, Retries, Route, Rule, text_match::NotAPattern};
 
 use crate::{
     candidates::Candidates,
-    conditions::{self, BadCondition, Check, Request},
+    conditions::{self, Check, Request},
     record::{Record, Verdict, tell},
 };
 
@@ -38,7 +38,7 @@ pub struct CompiledRule {
 
 impl CompiledRoute {
     /// Compiles a route; rules that are as in `previous` are carried over.
-    pub(crate) fn new(route: Route, previous: Option<&Self>) -> Result<Self, BadCondition> {
+    pub(crate) fn new(route: Route, previous: Option<&Self>) -> Result<Self, NotAPattern> {
         let rules = route
             .rules
             .iter()
@@ -99,7 +99,7 @@ impl CompiledRoute {
 }
 
 impl CompiledRule {
-    pub(crate) fn new(rule: Rule) -> Result<Self, BadCondition> {
+    pub(crate) fn new(rule: Rule) -> Result<Self, NotAPattern> {
         let (backends, weights) = match &rule.action {
             Action::Forward(targets) => targets
                 .iter()

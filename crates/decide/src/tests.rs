@@ -143,6 +143,20 @@ fn pseudo_headers_and_the_forwarded_scheme_are_what_they_name() {
 }
 
 #[test]
+fn a_header_that_cannot_be_is_in_no_request() {
+    check(
+        "listener in servers
+           server web 80 http r
+         route r *
+           header:a(b? -> one
+           without:a(b? -> two
+         backend one
+         backend two",
+        "GET x / -> two",
+    );
+}
+
+#[test]
 fn the_most_specific_host_of_a_server_is_used() {
     check(
         "listener gw servers

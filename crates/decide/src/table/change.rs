@@ -7,7 +7,6 @@ use weft_config::{Action, Answer, Backend, Discovery, Entry, Interest, Listener,
 use super::{ByPort, Led, Table};
 use crate::{
     backend::CompiledBackend,
-    conditions::BadCondition,
     route::CompiledRoute,
     server::{CompiledListener, CompiledServer},
     shards::Shards,
@@ -122,9 +121,9 @@ impl Table {
         let previous = self.routes.find(&*name).cloned();
         let (compiled, outcome) = match CompiledRoute::new(route.clone(), previous.as_deref()) {
             Ok(compiled) => (compiled, Ok(())),
-            Err(error) if previous.is_some() => return Err(reason(&error)),
+            Err(error) if previous.is_some() => return Err(error.to_string()),
             // Without a previous version the hosts must not fall to a wider route.
-            Err(error) => (CompiledRoute::closed(route), Err(reason(&error))),
+            Err(error) => (CompiledRoute::closed(route), Err(error.to_string())),
         };
         if previous.is_none_or(|previous| previous.data.hosts != route.hosts) {
             stale.routes.insert(Arc::clone(&name));
@@ -261,13 +260,6 @@ impl CompiledRoute {
         };
         let closed = Route { rules: vec![rule], ..route.clone() };
         Self::new(closed, None).expect("a rule without conditions compiles")
-    }
-}
-
-fn reason(error: &BadCondition) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 
