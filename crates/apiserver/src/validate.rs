@@ -57,9 +57,28 @@ pub fn object(resource: &Resource, object: &Value) -> Vec<Cause> {
         ("apps" | "extensions", "Deployment" | "ReplicaSet") => workload(object, &mut causes),
         ("", "Service") => service(&object["spec"], &mut causes),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object, &mut causes),
+        ("admissionregistration.k8s.io", _) => webhooks(object, &mut causes),
         _ => {}
     }
     causes
+}
+
+/// Webhooks must be reachable, and must not hang on conditions that nobody evaluates.
+fn webhooks(object: &Value, causes: &mut Vec<Cause>) {
+    for (index, webhook) in items(&object["webhooks"]).enumerate() {
+        let field = format!("webhooks[{index}]");
+        let config = &webhook["clientConfig"];
+        if !config["url"].is_string() && !config["service"].is_object() {
+            causes
+                .push(Cause::required(format!("{field}.clientConfig"), "name a url or a service"));
+        }
+        let conditions = &webhook["matchConditions"];
+        if items(conditions).next().is_some() {
+            let rule = "expressions are not evaluated here; select by rules, namespaceSelector \
+                        and objectSelector";
+            causes.push(Cause::invalid(format!("{field}.matchConditions"), conditions, rule));
+        }
+    }
 }
 
 fn labels(labels: &Value, field: &str, causes: &mut Vec<Cause>) {
