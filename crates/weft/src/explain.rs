@@ -1,0 +1,99 @@
+//! `weft explain`: why a request goes where it goes.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use weft_explain::{PodName, Question, Start, Unlabelled, World};
+
+use crate::{
+    documents,
+    verbs::{Whose, print, runtime},
+    world,
+};
+
+/// Tells what becomes of a request, proxy by proxy and rule by rule, from files or
+/// from the running mesh.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// The method, GET when left out, and the URL
+    #[arg(required = true, num_args = 1..=2, value_name = "[METHOD] URL")]
+    request: Vec<String>,
+    /// A header of the request, as in `end-user: john`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// The address that the client dials [default: the URL's host as a service's address]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    to: Option<SocketAddr>,
+    /// Who sends it: a pod, a Deployment, or `ingress` for a client outside
+    #[arg(long, value_name = "POD[.NAMESPACE]|ingress", required_unless_present = "at")]
+    from: Option<Start>,
+    /// Only what the sidecar of this pod does with it when it arrives
+    #[arg(long, value_name = "POD[.NAMESPACE]", conflicts_with = "from")]
+    at: Option<PodName>,
+    /// The client speaks HTTP/2 without TLS
+    #[arg(long)]
+    http2: bool,
+    /// The client speaks TLS to the server of this name
+    #[arg(long, value_name = "NAME")]
+    tls_sni: Option<String>,
+    /// Explain these files or folders instead of the running mesh
+    #[arg(short, long, value_name = "PATH")]
+    filename: Vec<PathBuf>,
+    /// Pods of the files have sidecars only where a namespace asks for it
+    #[arg(long, requires = "filename")]
+    no_inject: bool,
+    /// How it is told
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    output: Form,
+}
+
+/// How an explanation is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// For people
+    Text,
+    /// For programs; its fields are documented and stay
+    Json,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    let question = question(arguments)?;
+    let mut world = match arguments.filename.is_empty() {
+        true => runtime()?.block_on(world::of_cluster(whose))?,
+        false => {
+            let unlabelled =
+                if arguments.no_inject { Unlabelled::Skip } else { Unlabelled::Inject };
+            let mut world = World::of_files(documents::read(&arguments.filename)?, unlabelled);
+            world.complaints().iter().for_each(|line| eprintln!("{line}"));
+            world
+        }
+    };
+    let explanation = weft_explain::explain(&mut world, &question)?;
+    let text = match arguments.output {
+        Form::Text => explanation.to_string(),
+        Form::Json => serde_json::to_string_pretty(&explanation).context("writing JSON")? + "\n",
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn question(arguments: &Arguments) -> Result<Question> {
+    let (method, url) = match arguments.request.as_slice() {
+        [url] => ("GET", url),
+        [method, url] => (method.as_str(), url),
+        _ => bail!("say one URL, with a method before it if it is not GET"),
+    };
+    let start = match (&arguments.from, &arguments.at) {
+        (Some(start), _) => start.clone(),
+        (None, Some(pod)) => Start::At(pod.clone()),
+        (None, None) => bail!("say who sends it with --from POD or --from ingress"),
+    };
+    let mut question = Question::new(method, url, start)?;
+    for header in &arguments.headers {
+        question.add_header(header)?;
+    }
+    question.to = arguments.to;
+    question.server_name.clone_from(&arguments.tls_sni);
+    Ok(question)
+}

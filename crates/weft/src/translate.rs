@@ -1,0 +1,41 @@
+//! `weft translate`: what a proxy would be given, as the file it can run from.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use weft_explain::{Start, Unlabelled, World};
+use weft_manifest::to_yaml;
+
+use crate::{
+    documents,
+    verbs::{Whose, print, runtime},
+    world,
+};
+
+/// Prints what a proxy would be given, as YAML that `weft proxy --config` runs from.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Files or folders with manifests [default: the running mesh]
+    #[arg(short, long, value_name = "PATH")]
+    filename: Vec<PathBuf>,
+    /// Whose proxy: a pod, a Deployment, or `ingress`
+    #[arg(long = "for", value_name = "POD[.NAMESPACE]|ingress")]
+    whom: Start,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    let mut world = match arguments.filename.is_empty() {
+        true => runtime()?.block_on(world::of_cluster(whose))?,
+        false => {
+            let documents = documents::read(&arguments.filename)?;
+            let mut world = World::of_files(documents, Unlabelled::Inject);
+            world.complaints().iter().for_each(|line| eprintln!("{line}"));
+            world
+        }
+    };
+    let file = weft_explain::translate_for(&mut world, &arguments.whom)?;
+    let value = serde_json::to_value(&file).context("writing the configuration")?;
+    print(&to_yaml(&value))?;
+    Ok(ExitCode::SUCCESS)
+}

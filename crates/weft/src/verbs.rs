@@ -1,0 +1,122 @@
+//! What the verbs of the API have in common: which cluster, which namespace,
+//! which objects, and where their output goes.
+
+pub mod apply;
+pub mod delete;
+pub mod describe;
+pub mod exec;
+pub mod get;
+pub mod kubectl;
+pub mod label;
+pub mod logs;
+pub mod scale;
+
+use std::{
+    fs,
+    io::{ErrorKind, Write},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use tokio::runtime::Runtime;
+use weft_cluster::client::{Cluster, Query, Scope};
+
+use crate::meshes;
+
+/// Which cluster a command is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Whose<'a> {
+    /// A mesh that runs on this machine, by name.
+    pub mesh: Option<&'a str>,
+    /// Any cluster, by its kubeconfig.
+    pub kubeconfig: Option<&'a Path>,
+}
+
+impl Whose<'_> {
+    /// The kubeconfig: the one given, else that of the running mesh.
+    pub fn kubeconfig(self) -> Result<PathBuf> {
+        match self.kubeconfig {
+            Some(path) => Ok(path.to_owned()),
+            None => Ok(meshes::choose(&meshes::folder()?, self.mesh)?.kubeconfig),
+        }
+    }
+
+    /// A connection to the cluster.
+    pub async fn connect(self) -> Result<Cluster> {
+        let path = self.kubeconfig()?;
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("reading the kubeconfig {}", path.display()))?;
+        Ok(Cluster::from_kubeconfig(&text).await?)
+    }
+}
+
+/// In which namespace.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Place {
+    /// The objects' namespace [default: the kubeconfig's]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+}
+
+impl Place {
+    /// The namespace that is meant.
+    pub fn namespace(&self, cluster: &Cluster) -> String {
+        self.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned())
+    }
+}
+
+/// Which objects.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Selection {
+    #[command(flatten)]
+    place: Place,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Only objects with these labels, as in `app=hello,version!=v1`
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<String>,
+    /// Only objects with these fields, as in `status.phase=Running`
+    #[arg(long, value_name = "FIELDS")]
+    field_selector: Option<String>,
+}
+
+impl Selection {
+    /// The question that these options and `words` are.
+    pub fn query(&self, words: &[String], cluster: &Cluster) -> Query {
+        let scope = match self.all_namespaces {
+            true => Scope::All,
+            false => Scope::Namespace(self.place.namespace(cluster)),
+        };
+        Query {
+            words: words.to_vec(),
+            scope,
+            labels: self.selector.clone(),
+            fields: self.field_selector.clone(),
+        }
+    }
+}
+
+/// A runtime for one command.
+pub fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")
+}
+
+/// One of this process's own streams, to be used without blocking.
+pub fn stream(own: impl AsFd) -> Result<tokio::fs::File> {
+    let copy = own.as_fd().try_clone_to_owned().context("using a standard stream")?;
+    Ok(tokio::fs::File::from_std(copy.into()))
+}
+
+/// Writes to standard output; a reader that has left is not a failure.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing to standard output"),
+    }
+}

@@ -1,0 +1,194 @@
+//! `weft apply`: makes objects what files say, and waits until it holds.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use futures::{StreamExt, stream};
+use serde_json::Value;
+use weft_cluster::{
+    client::{Applied, ClientError, Cluster, Outcome, Resources},
+    not_honoured,
+};
+use weft_manifest::Document;
+
+use super::{Place, Whose, print, runtime};
+use crate::{checks, documents};
+
+/// How many objects are sent at once.
+const AT_ONCE: usize = 8;
+/// How long proxies may take to take a change over.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
+/// Kinds that other objects lean on, and that go first.
+const FIRST: [&str; 2] = ["CustomResourceDefinition", "Namespace"];
+/// Kinds that proxies have to take over.
+const TAKEN_OVER: [&str; 5] =
+    ["Gateway", "VirtualService", "DestinationRule", "Service", "ConfigMap"];
+
+/// Makes objects what files say; tells what is wrong with them by file, line and column.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Files or folders with manifests, `-` for standard input
+    #[arg(short, long, required = true, value_name = "PATH")]
+    filename: Vec<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+    /// Do not wait until the proxies have taken it over
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    let documents = documents::read(&arguments.filename)?;
+    runtime()?.block_on(apply(arguments, &documents, whose))
+}
+
+async fn apply(
+    arguments: &Arguments,
+    documents: &[Document],
+    whose: Whose<'_>,
+) -> Result<ExitCode> {
+    let cluster = whose.connect().await?;
+    let namespace = arguments.place.namespace(&cluster);
+    let mut sound = Vec::new();
+    let mut refused = false;
+    for document in documents {
+        let found = checks::check(document);
+        found.lines.iter().for_each(|line| eprintln!("{line}"));
+        refused |= found.refused;
+        if let (false, Some(value)) = (found.refused, &document.value) {
+            sound.push(One { document, value, told: found.lines });
+        }
+    }
+    let (first, rest): (Vec<One<'_>>, Vec<One<'_>>) = sound
+        .into_iter()
+        .partition(|one| FIRST.contains(&one.value["kind"].as_str().unwrap_or_default()));
+    let mut changed = Vec::new();
+    for wave in [first, rest] {
+        if wave.is_empty() {
+            continue;
+        }
+        // What a definition adds is served from the next wave on.
+        let resources = cluster.resources().await?;
+        let mut applying = stream::iter(&wave)
+            .map(|one| send(&cluster, &resources, (one, &namespace)))
+            .buffered(AT_ONCE);
+        while let Some((one, outcome)) = applying.next().await {
+            match outcome {
+                Ok(applied) => {
+                    tell(one, &applied)?;
+                    changed.extend(of_interest(applied));
+                }
+                Err(error) => refused |= complain(one, &error, &resources),
+            }
+        }
+    }
+    if !arguments.no_wait && !changed.is_empty() {
+        wait(&cluster, &changed).await?;
+    }
+    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// An object of a file, and what has been told of it.
+struct One<'a> {
+    document: &'a Document,
+    value: &'a Value,
+    told: Vec<String>,
+}
+
+async fn send<'a>(
+    cluster: &Cluster,
+    resources: &Resources,
+    (one, namespace): (&'a One<'a>, &str),
+) -> (&'a One<'a>, Result<Applied, ClientError>) {
+    (one, cluster.apply(resources, one.value, namespace).await)
+}
+
+/// What kubectl would say, and what the server adds that was not said before.
+fn tell(one: &One<'_>, applied: &Applied) -> Result<()> {
+    for warning in &applied.warnings {
+        let known = warning.trim_end_matches('…');
+        if !one.told.iter().any(|line| line.contains(known)) {
+            eprintln!("{}: warning: {warning}", one.document.place());
+        }
+    }
+    print(&format!("{} {}\n", applied.name, applied.outcome.word()))
+}
+
+/// Tells why an object was not applied; whether that is a failure.
+fn complain(one: &One<'_>, error: &ClientError, resources: &Resources) -> bool {
+    let place = one.document.place();
+    let name = one.value["metadata"]["name"].as_str().unwrap_or_default();
+    match error {
+        ClientError::UnknownKind { kind, version } => {
+            let other = resources.iter().find(|resource| resource.kind == *kind);
+            let hint = match other {
+                Some(resource) => {
+                    let group = [resource.group.as_str(), &resource.version];
+                    format!("; it is served as {}", group.join("/").trim_start_matches('/'))
+                }
+                None => String::new(),
+            };
+            eprintln!(
+                "{place}: warning: {kind}/{name}: left out: nobody serves {kind} of {version}{hint}"
+            );
+            false
+        }
+        error => {
+            eprintln!("{place}: error: {name}: {error}");
+            true
+        }
+    }
+}
+
+/// The object, when it has changed and proxies have to take it over.
+fn of_interest(applied: Applied) -> Option<Value> {
+    let kind = applied.object["kind"].as_str().unwrap_or_default();
+    let wanted = applied.outcome != Outcome::Unchanged
+        && TAKEN_OVER.contains(&kind)
+        && not_honoured(&applied.object).is_none();
+    wanted.then_some(applied.object)
+}
+
+/// Waits until the proxies concerned have taken the changes over, and tells.
+async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
+    let begun = Instant::now();
+    // A mesh whose control plane is down takes the change over later.
+    let Ok(Some(control_plane)) = cluster.control_plane().await else { return Ok(()) };
+    let asking = changed
+        .iter()
+        .map(|object| cluster.acknowledged(&control_plane, object, ACKNOWLEDGED_WITHIN));
+    let answers = futures::future::join_all(asking).await;
+    let mut proxies = 0;
+    let mut all = true;
+    for (object, answer) in changed.iter().zip(answers) {
+        let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+        let name =
+            format!("{}/{}", kind.as_str().unwrap_or_default(), name.as_str().unwrap_or_default());
+        match answer {
+            Ok(answer) if answer.complete => proxies = proxies.max(answer.proxies),
+            Ok(answer) => {
+                all = false;
+                let who = match (answer.seen, answer.behind.as_slice()) {
+                    (false, _) => "the control plane has not seen it".to_owned(),
+                    (true, behind) => format!("not taken over by {}", behind.join(", ")),
+                };
+                eprintln!("warning: {name}: {who}, after {} s", ACKNOWLEDGED_WITHIN.as_secs());
+            }
+            Err(error) => {
+                all = false;
+                eprintln!("warning: {name}: whether it was taken over is not known: {error}");
+            }
+        }
+    }
+    if all {
+        let took = begun.elapsed().as_millis();
+        let noun = if proxies == 1 { "proxy" } else { "proxies" };
+        eprintln!("acknowledged by {proxies} {noun} in {took} ms");
+    }
+    Ok(())
+}

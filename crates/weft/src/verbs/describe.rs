@@ -1,0 +1,38 @@
+//! `weft describe`: objects told for people, with what happened to them.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use super::{Selection, Whose, print, runtime};
+
+/// Tells everything about objects, with their events.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// What to tell about: `pod hello-1`, `virtualservice/helloworld`
+    #[arg(required = true, value_name = "TYPE [NAME]…")]
+    words: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    runtime()?.block_on(describe(arguments, whose))
+}
+
+async fn describe(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    let cluster = whose.connect().await?;
+    let resources = cluster.resources().await?;
+    let query = arguments.selection.query(&arguments.words, &cluster);
+    let objects = cluster.objects(&query.targets(&resources)?, &query).await?;
+    if objects.is_empty() {
+        bail!("there are no such objects");
+    }
+    let mut texts = Vec::new();
+    for (resource, object) in &objects {
+        texts.push(cluster.describe(&resources, (resource, object)).await?);
+    }
+    print(&texts.join("\n\n"))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,107 @@
+//! `weft get`: objects as tables, YAML, JSON or names.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use weft_cluster::client::{Cluster, Query, Scope, TableOptions, Target};
+use weft_manifest::to_yaml;
+
+use super::{Selection, Whose, print, runtime};
+
+/// Shows objects.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// What to show: `pods`, `deployment hello`, `pod/hello-1`, `gateway,virtualservice`
+    #[arg(required = true, value_name = "TYPE [NAME]…")]
+    words: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
+    /// How to show it
+    #[arg(short, long, value_enum)]
+    output: Option<Form>,
+    /// With a column of labels
+    #[arg(long)]
+    show_labels: bool,
+}
+
+/// How objects are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// As JSON
+    Json,
+    /// As YAML
+    Yaml,
+    /// As TYPE/NAME
+    Name,
+    /// As a table with more columns
+    Wide,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    runtime()?.block_on(get(arguments, whose))
+}
+
+async fn get(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    let cluster = whose.connect().await?;
+    let query = arguments.selection.query(&arguments.words, &cluster);
+    let targets = query.targets(&cluster.resources().await?)?;
+    let text = match arguments.output {
+        None | Some(Form::Wide) => {
+            let options = TableOptions {
+                wide: arguments.output == Some(Form::Wide),
+                namespaces: query.scope == Scope::All,
+                labels: arguments.show_labels,
+                prefix: None,
+            };
+            let text = cluster.tables(&targets, &query, options).await?;
+            if text.is_empty() {
+                eprintln!("{}", nothing(&query));
+            }
+            text
+        }
+        Some(Form::Name) => names(&cluster, &targets, &query).await?,
+        Some(Form::Json) => {
+            let text = serde_json::to_string_pretty(&value(&cluster, &targets, &query).await?)?;
+            text + "\n"
+        }
+        Some(Form::Yaml) => to_yaml(&value(&cluster, &targets, &query).await?),
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn nothing(query: &Query) -> String {
+    match &query.scope {
+        Scope::All => "No resources found".to_owned(),
+        Scope::Namespace(namespace) => format!("No resources found in {namespace} namespace."),
+    }
+}
+
+async fn names(cluster: &Cluster, targets: &[Target], query: &Query) -> Result<String> {
+    let objects = cluster.objects(targets, query).await?;
+    let line = |(resource, object): &(weft_cluster::client::Resource, Value)| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        format!("{}/{name}\n", resource.display())
+    };
+    Ok(objects.iter().map(line).collect())
+}
+
+/// The one object that was asked for by name, else a list.
+async fn value(cluster: &Cluster, targets: &[Target], query: &Query) -> Result<Value> {
+    let mut objects = cluster.objects(targets, query).await?;
+    let one = matches!(targets, [target] if target.names.len() == 1);
+    match objects.pop() {
+        Some((_, object)) if one && objects.is_empty() => Ok(object),
+        last => {
+            let items: Vec<Value> = objects.into_iter().chain(last).map(|(_, one)| one).collect();
+            Ok(json!({
+                "apiVersion": "v1",
+                "kind": "List",
+                "metadata": {"resourceVersion": ""},
+                "items": items,
+            }))
+        }
+    }
+}

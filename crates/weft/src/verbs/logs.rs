@@ -1,0 +1,65 @@
+//! `weft logs`: what a container wrote.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use weft_cluster::client::LogQuery;
+
+use super::{Place, Whose, runtime, stream};
+
+/// Shows what a container wrote.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// The pod, or a workload of it: `hello-1`, `deployment/hello`
+    pod: String,
+    #[command(flatten)]
+    place: Place,
+    /// The container [default: the pod's first]
+    #[arg(short, long)]
+    container: Option<String>,
+    /// Stay, and show what is written from now on
+    #[arg(short, long)]
+    follow: bool,
+    /// The log of the run before the last restart
+    #[arg(short, long)]
+    previous: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES")]
+    tail: Option<i64>,
+    /// Only what was written in the last seconds
+    #[arg(long, value_name = "SECONDS")]
+    since_seconds: Option<u64>,
+    /// With the time of each line
+    #[arg(long)]
+    timestamps: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(logs(arguments, whose));
+    // A write to standard output that blocks must not keep the program here.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn logs(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    let cluster = whose.connect().await?;
+    let resources = cluster.resources().await?;
+    let namespace = arguments.place.namespace(&cluster);
+    let which = (arguments.pod.as_str(), namespace.as_str());
+    let container = cluster.container(&resources, which, arguments.container.as_deref()).await?;
+    if let Some(remark) = &container.remark {
+        eprintln!("{remark}");
+    }
+    let query = LogQuery {
+        follow: arguments.follow,
+        previous: arguments.previous,
+        timestamps: arguments.timestamps,
+        // A negative number means all lines, as for kubectl.
+        tail: arguments.tail.and_then(|lines| u64::try_from(lines).ok()),
+        since_seconds: arguments.since_seconds,
+    };
+    cluster.logs(&container, &query, &mut stream(std::io::stdout())?).await?;
+    Ok(ExitCode::SUCCESS)
+}
