@@ -4,7 +4,7 @@
 mod gateway;
 mod sidecar;
 
-pub(crate) use gateway::{Bound, Conflict, anywhere, bound, common_hosts, gateway};
+pub(crate) use gateway::{Bound, Conflict, anywhere, bound, common_hosts, gateway, redirects};
 pub(crate) use sidecar::sidecar;
 
 use weft_api::kubernetes::{Pod, PortRef, Service, ServicePort};

@@ -12,7 +12,8 @@ use weft_api::{
     virtual_service::VirtualService,
 };
 use weft_config::{
-    Destination, Entry, Host, Interest, Listener, Origin, Protocol, Resource, Route, Rule, Scope,
+    Action, Conditions, Destination, Entry, Host, Interest, Listener, Origin, Protocol, Resource,
+    Route, Rule, Scope,
 };
 
 use crate::{
@@ -173,15 +174,64 @@ fn routes(
             }
         }
     }
+    let redirected: Vec<Route> = redirected(at, bound, by_host.keys());
+    by_host.retain(|host, _| !redirected.iter().any(|route| route.hosts[0].as_str() == host));
     let routes = by_host.into_iter().filter_map(|(host, mut services)| {
         services.sort_by(|(one, _), (other, _)| age(&one.metadata).cmp(&age(&other.metadata)));
         let origin = Origin::new(rules::object(services.first()?.0), "");
         let mut rules: Vec<Rule> = services.into_iter().flat_map(|(_, rules)| rules).collect();
         rules.sort_by_key(|rule| rules::takes_all(&rule.conditions));
-        let name = format!("http.{}/{host}", place(at));
-        Some(Route { name, hosts: vec![Host::parse(&host).ok()?], rules, origin })
+        Some(Route { name: name(at, &host), hosts: vec![Host::parse(&host).ok()?], rules, origin })
+    });
+    routes.chain(redirected).collect()
+}
+
+/// Hosts that clients must be sent to TLS for. Until Weft can, they are closed:
+/// what was to be encrypted is not served in plaintext.
+fn redirected<'h>(
+    at: SocketAddr,
+    bound: &[Bound<'_>],
+    known: impl Iterator<Item = &'h String>,
+) -> Vec<Route> {
+    let mut closed = BTreeMap::new();
+    let known: Vec<&String> = known.collect();
+    for one in bound.iter().filter(|one| redirects(one.server)) {
+        for entry in &one.server.hosts {
+            let host = entry.split_once('/').map_or(entry.as_str(), |(_, host)| host);
+            let own = hosts::resolve(host, &one.gateway.metadata.namespace);
+            let under = known.iter().filter(|host| hosts::within(host, &own));
+            for host in under.map(ToString::to_string).chain([own.clone()]) {
+                closed.entry(host).or_insert_with(|| one.origin());
+            }
+        }
+    }
+    let routes = closed.into_iter().filter_map(|(host, origin)| {
+        let rule = Rule {
+            name: None,
+            conditions: Conditions::default(),
+            action: Action::Respond {
+                status: 500,
+                body: String::new(),
+                details: "not_honoured_yet".to_owned(),
+            },
+            timeout: None,
+            retries: None,
+            origin: origin.clone(),
+        };
+        let hosts = vec![Host::parse(&host).ok()?];
+        Some(Route { name: name(at, &host), hosts, rules: vec![rule], origin })
     });
     routes.collect()
+}
+
+/// Whether `server` sends its clients to TLS.
+pub(crate) fn redirects(server: &gateway::Server) -> bool {
+    let tls = server.tls.as_ref();
+    tls.and_then(|tls| tls.get("httpsRedirect")).is_some_and(|value| value == true)
+}
+
+fn name(at: SocketAddr, host: &str) -> String {
+    format!("http.{}/{host}", place(at))
 }
 
 /// The place in names of routes: the port, with the address when it is a certain one.
