@@ -74,10 +74,10 @@ impl Admission {
         for (index, webhook) in webhooks.iter().enumerate() {
             let again = last_change.is_some_and(|last| last > index)
                 && webhook["reinvocationPolicy"] == "IfNeeded";
-            if again {
-                if let Some(changed) = self.ask(webhook, review, Some(&object), warnings).await? {
-                    object = changed;
-                }
+            if again
+                && let Some(changed) = self.ask(webhook, review, Some(&object), warnings).await?
+            {
+                object = changed;
             }
         }
         Ok(object)

@@ -153,17 +153,19 @@ fn check_text(schema: &Value, text: &str, path: &str, causes: &mut Vec<Cause>) {
 fn check_number(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     let Some(number) = value.as_f64() else { return };
     let strict = |field: &str| schema[field] == true;
-    if let Some(least) = schema["minimum"].as_f64() {
-        if number < least || (strict("exclusiveMinimum") && number <= least) {
-            let rule = format!("{path} in body should be greater than or equal to {least}");
-            causes.push(Cause::invalid(path, value, &rule));
-        }
+    let least = schema["minimum"]
+        .as_f64()
+        .filter(|least| number < *least || (strict("exclusiveMinimum") && number <= *least));
+    if let Some(least) = least {
+        let rule = format!("{path} in body should be greater than or equal to {least}");
+        causes.push(Cause::invalid(path, value, &rule));
     }
-    if let Some(most) = schema["maximum"].as_f64() {
-        if number > most || (strict("exclusiveMaximum") && number >= most) {
-            let rule = format!("{path} in body should be less than or equal to {most}");
-            causes.push(Cause::invalid(path, value, &rule));
-        }
+    let most = schema["maximum"]
+        .as_f64()
+        .filter(|most| number > *most || (strict("exclusiveMaximum") && number >= *most));
+    if let Some(most) = most {
+        let rule = format!("{path} in body should be less than or equal to {most}");
+        causes.push(Cause::invalid(path, value, &rule));
     }
 }
 

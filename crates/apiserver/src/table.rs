@@ -80,48 +80,50 @@ pub fn of(resource: &Resource, objects: &[Arc<Value>], rows: Rows, version: Valu
 /// The cells of one object.
 type Cells<'r> = Box<dyn Fn(&Value, jiff::Timestamp) -> Vec<Value> + 'r>;
 
+/// The cells of one object of a built-in kind.
+type BuiltIn = fn(&Value, jiff::Timestamp) -> Vec<Value>;
+
 fn layout(resource: &Resource) -> (Vec<Column>, Cells<'_>) {
     if let Origin::Custom(custom) = &resource.origin {
         return custom::layout(&custom.columns);
     }
-    let (text, cells): (&str, fn(&Value, jiff::Timestamp) -> Vec<Value>) =
-        match resource.kind.as_str() {
-            "Pod" => (pods::COLUMNS, pods::cells),
-            "Deployment" => (workloads::DEPLOYMENT, workloads::deployment),
-            "ReplicaSet" => (workloads::REPLICA_SET, workloads::replica_set),
-            "Service" => (services::SERVICE, services::service),
-            "EndpointSlice" => (services::SLICE, services::slice),
-            "Namespace" => ("Name, Status, Age", |object, now| {
-                vec![name(object), text_of(&object["status"]["phase"]), aged(object, now)]
-            }),
-            "Node" => ("Name, Status, Roles, Age, Version, +Internal-IP, +OS-Image", node),
-            "ConfigMap" => ("Name, Data, Age", |object, now| {
-                let count = entries(&object["data"]) + entries(&object["binaryData"]);
+    let (text, cells): (&str, BuiltIn) = match resource.kind.as_str() {
+        "Pod" => (pods::COLUMNS, pods::cells),
+        "Deployment" => (workloads::DEPLOYMENT, workloads::deployment),
+        "ReplicaSet" => (workloads::REPLICA_SET, workloads::replica_set),
+        "Service" => (services::SERVICE, services::service),
+        "EndpointSlice" => (services::SLICE, services::slice),
+        "Namespace" => ("Name, Status, Age", |object, now| {
+            vec![name(object), text_of(&object["status"]["phase"]), aged(object, now)]
+        }),
+        "Node" => ("Name, Status, Roles, Age, Version, +Internal-IP, +OS-Image", node),
+        "ConfigMap" => ("Name, Data, Age", |object, now| {
+            let count = entries(&object["data"]) + entries(&object["binaryData"]);
+            vec![name(object), count.into(), aged(object, now)]
+        }),
+        "Secret" => ("Name, Type, Data:integer, Age", |object, now| {
+            let count = entries(&object["data"]);
+            vec![name(object), text_of(&object["type"]), count.into(), aged(object, now)]
+        }),
+        "ServiceAccount" => ("Name, Secrets, Age", |object, now| {
+            let count = object::items(&object["secrets"]).count();
+            vec![name(object), count.into(), aged(object, now)]
+        }),
+        "Event" => ("Last Seen, Type, Reason, Object, Message, +Count, +Name", event),
+        "CustomResourceDefinition" => ("Name, Created At", |object, _| {
+            vec![name(object), object["metadata"]["creationTimestamp"].clone()]
+        }),
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+            ("Name, Webhooks:integer, Age", |object, now| {
+                let count = object::items(&object["webhooks"]).count();
                 vec![name(object), count.into(), aged(object, now)]
-            }),
-            "Secret" => ("Name, Type, Data:integer, Age", |object, now| {
-                let count = entries(&object["data"]);
-                vec![name(object), text_of(&object["type"]), count.into(), aged(object, now)]
-            }),
-            "ServiceAccount" => ("Name, Secrets, Age", |object, now| {
-                let count = object::items(&object["secrets"]).count();
-                vec![name(object), count.into(), aged(object, now)]
-            }),
-            "Event" => ("Last Seen, Type, Reason, Object, Message, +Count, +Name", event),
-            "CustomResourceDefinition" => ("Name, Created At", |object, _| {
-                vec![name(object), object["metadata"]["creationTimestamp"].clone()]
-            }),
-            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
-                ("Name, Webhooks:integer, Age", |object, now| {
-                    let count = object::items(&object["webhooks"]).count();
-                    vec![name(object), count.into(), aged(object, now)]
-                })
-            }
-            "Lease" => ("Name, Holder, Age", |object, now| {
-                vec![name(object), text_of(&object["spec"]["holderIdentity"]), aged(object, now)]
-            }),
-            _ => ("Name, Age", |object, now| vec![name(object), aged(object, now)]),
-        };
+            })
+        }
+        "Lease" => ("Name, Holder, Age", |object, now| {
+            vec![name(object), text_of(&object["spec"]["holderIdentity"]), aged(object, now)]
+        }),
+        _ => ("Name, Age", |object, now| vec![name(object), aged(object, now)]),
+    };
     (columns(text), Box::new(cells))
 }
 

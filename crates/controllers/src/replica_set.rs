@@ -114,7 +114,7 @@ fn status(set: &Value, active: &[&Value], now: &str) -> Value {
         rest == 0 || since.zip(time::seconds(now)).is_some_and(|(since, now)| now - since >= rest)
     };
     let ready: Vec<&&Value> = active.iter().filter(|pod| object::is_true(pod, "Ready")).collect();
-    let available = ready.iter().copied().filter(|pod| is_available(&pod)).count();
+    let available = ready.iter().copied().filter(|pod| is_available(pod)).count();
     let labels = &set["spec"]["template"]["metadata"]["labels"];
     let labelled =
         active.iter().filter(|pod| selector::includes(labels, &pod["metadata"]["labels"])).count();

@@ -174,7 +174,7 @@ fn port_of_service(
         .ok_or_else(|| Status::not_found("", "services", name))?;
     let found = items(&service["spec"]["ports"]).find(|one| match port {
         None => true,
-        Some(text) => one["name"] == text || one["port"].to_string() == text,
+        Some(text) => one["name"] == text || number(&one["port"]) == text.parse().ok(),
     });
     found.and_then(|one| number(&one["port"])).ok_or_else(|| {
         let port = port.unwrap_or_default();

@@ -81,10 +81,9 @@ pub fn uid() -> String {
 pub fn expect_version(resource: &Resource, old: &Value, new: &Value) -> Result<(), Status> {
     let conflict =
         |why| Err(Status::conflict(&resource.group, &resource.plural, object::name(old), why));
-    if let Some(uid) = new["metadata"]["uid"].as_str() {
-        if !uid.is_empty() && uid != object::uid(old) {
-            return conflict("the UID in the object is not that of the stored one");
-        }
+    let uid = object::uid(new);
+    if !uid.is_empty() && uid != object::uid(old) {
+        return conflict("the UID in the object is not that of the stored one");
     }
     match new["metadata"]["resourceVersion"].as_str() {
         None | Some("" | "0") => Ok(()),
@@ -141,17 +140,11 @@ pub fn merge(
     let finalizers = &merged["metadata"]["finalizers"];
     let is_new =
         |wanted: &&Value| !object::items(&old["metadata"]["finalizers"]).any(|one| one == *wanted);
-    if object::is_terminating(old) {
-        if let Some(late) = object::items(finalizers).find(is_new) {
-            let message = "no new finalizers can be added if the object is being deleted";
-            let cause = Cause::invalid("metadata.finalizers", late, message);
-            return Err(Status::invalid(
-                &resource.group,
-                &resource.kind,
-                object::name(old),
-                &[cause],
-            ));
-        }
+    let late = object::items(finalizers).find(is_new).filter(|_| object::is_terminating(old));
+    if let Some(late) = late {
+        let message = "no new finalizers can be added if the object is being deleted";
+        let cause = Cause::invalid("metadata.finalizers", late, message);
+        return Err(Status::invalid(&resource.group, &resource.kind, object::name(old), &[cause]));
     }
     let step = i64::from(differs(old, &merged));
     merged["metadata"]["generation"] = (object::generation(old).max(1) + step).into();

@@ -93,7 +93,7 @@ fn select<'v>(value: &'v Value, index: &str) -> Vec<&'v Value> {
         let wanted = wanted.trim().trim_matches(['"', '\'']);
         let fits = |item: &&Value| match &item[field.trim()] {
             Value::String(text) => text == wanted,
-            other => other.to_string() == wanted,
+            other => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| *other == wanted),
         };
         return items.iter().filter(fits).collect();
     }

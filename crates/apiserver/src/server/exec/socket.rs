@@ -2,6 +2,7 @@
 
 use futures::{
     StreamExt as _,
+    future::BoxFuture,
     stream::{SplitSink, SplitStream},
 };
 use http::{HeaderValue, Response, StatusCode, header};
@@ -28,11 +29,14 @@ pub type Sender = SplitSink<Socket, Message>;
 /// The receiving half of a client's WebSocket.
 pub type Receiver = SplitStream<Socket>;
 
+/// Both halves of a client's WebSocket, once it has begun.
+pub type Opening = BoxFuture<'static, Option<(Sender, Receiver)>>;
+
 /// The answer that changes the protocol, and the socket once that has happened.
 pub fn accept(
     asked: Asked,
     protocols: &[&'static str],
-) -> Result<(Response<Body>, impl Future<Output = Option<(Sender, Receiver)>> + use<>), Status> {
+) -> Result<(Response<Body>, Opening), Status> {
     let wanted = asked.header(header::UPGRADE).to_ascii_lowercase();
     if wanted.starts_with("spdy") {
         return Err(Status::bad_request(
@@ -79,5 +83,5 @@ pub fn accept(
         let io = TokioIo::new(upgraded);
         Some(WebSocketStream::from_raw_socket(io, Role::Server, None).await.split())
     };
-    Ok((response, socket))
+    Ok((response, Box::pin(socket)))
 }
