@@ -79,10 +79,23 @@ pub(crate) struct Join {
 pub(crate) struct Joined {
     pub(crate) session: SessionId,
     pub(crate) mailbox: mpsc::Receiver<Offer>,
+    pub(crate) closed: oneshot::Receiver<Closed>,
 }
 
-/// Answers for a session, as of a revision. When the mailbox closes, the pod is
-/// gone, or the session was too slow.
+/// Why the brain closes a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The pod is gone, or is another one of the same name.
+    PodGone,
+    /// The pod has opened more streams than it may have.
+    Replaced,
+    /// Its mailbox is full.
+    TooSlow,
+    /// It has ended by itself.
+    Left,
+}
+
+/// Answers for a session, as of a revision.
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
     pub(crate) revision: u64,
@@ -377,3 +390,6 @@ fn every(period: Duration) -> Interval {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
+
+#[cfg(test)]
+mod tests;

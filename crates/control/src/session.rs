@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use weft_config::Interest;
-use weft_delta::{Event, Name, Server};
+use weft_delta::{Event, Name, Refusal, Server};
 use weft_wire::{
     Call, DeltaRequest,
     server::{End, Responses},
@@ -19,7 +19,7 @@ use weft_wire::{
 use crate::{
     Authenticate, Refused,
     answers::SessionId,
-    brain::{FRESH, Interests, Join, Joined, Message, Offer},
+    brain::{Closed, FRESH, Interests, Join, Joined, Message, Offer},
     convert,
     metrics::{Metrics, count},
 };
@@ -35,6 +35,10 @@ const PACE: u32 = 1000;
 /// Interests that it may have at once.
 const BURST: u32 = 4096;
 
+/// Refusals of one response that are logged.
+const LOGGED: usize = 8;
+/// Characters of a proxy's text that are logged.
+const LOGGED_TEXT: usize = 500;
 /// Tokens that are checked at a time; more callers wait.
 pub(crate) const AUTHENTICATIONS: usize = 64;
 
@@ -51,7 +55,7 @@ impl Service {
     /// Serves one stream until it ends.
     pub(crate) async fn serve(self, mut call: Call) {
         let token = call.token.take();
-        let joined = match self.join(token).await {
+        let (joined, pod) = match self.join(token).await {
             Ok(joined) => joined,
             Err(end) => return self.refuse(call.responses, end).await,
         };
@@ -60,10 +64,10 @@ impl Service {
             session,
             server: Server::new(),
             offered: BTreeSet::new(),
-            pod: joined.pod,
+            pod,
             service: &self,
         };
-        let end = stream.run(&mut call, joined.mailbox).await;
+        let end = stream.run(&mut call, joined).await;
         // The brain outlives sessions; without it there is nobody to tell.
         let _ = self.brain.send(Message::Leave(session)).await;
         if let Some(end) = end {
@@ -71,7 +75,7 @@ impl Service {
         }
     }
 
-    async fn join(&self, token: Option<String>) -> Result<Admitted, End> {
+    async fn join(&self, token: Option<String>) -> Result<(Joined, String), End> {
         let token = token
             .ok_or_else(|| End::Unauthenticated("a bearer token is needed, and only one".into()))?;
         let slot = self.authenticating.acquire().await;
@@ -92,23 +96,21 @@ impl Service {
         let down = |_| End::Unavailable("the control plane is going down".into());
         self.brain.send(Message::Join(Join { caller, reply })).await.map_err(down)?;
         match joined.await {
-            Ok(Joined { session, mailbox }) => Ok(Admitted { session, mailbox, pod }),
+            Ok(joined) => Ok((joined, pod)),
             Err(_) => Err(End::Unavailable(format!("pod {pod} is not known yet"))),
         }
     }
 
     async fn refuse(&self, responses: Responses, end: End) {
-        count(&self.metrics.refused_streams);
-        tracing::debug!(?end, "ending a stream");
+        match &end {
+            End::Unavailable(_) => tracing::debug!(?end, "ending a stream"),
+            End::Unauthenticated(_) | End::Forbidden(_) | End::Violation(_) => {
+                count(&self.metrics.refused_streams);
+                tracing::info!(?end, "ending a stream");
+            }
+        }
         responses.end(end).await;
     }
-}
-
-/// A stream whose pod is known.
-struct Admitted {
-    session: SessionId,
-    mailbox: mpsc::Receiver<Offer>,
-    pod: String,
 }
 
 /// A stream that is being served.
@@ -123,16 +125,17 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     /// Runs until the client leaves (`None`) or is told to.
-    async fn run(mut self, call: &mut Call, mut mailbox: mpsc::Receiver<Offer>) -> Option<End> {
+    async fn run(mut self, call: &mut Call, joined: Joined) -> Option<End> {
+        let Joined { session, mut mailbox, mut closed } = joined;
         let born = Instant::now();
+        // Proxies that came together do not come back together.
+        let old = born + AGE + Duration::from_secs(session % 600);
         let mut patience: Option<Instant> = None;
         let mut pace = Pace::new(born);
         loop {
             tokio::select! {
-                offer = mailbox.recv() => match offer {
-                    Some(offer) => self.take(offer, &mut mailbox),
-                    None => return Some(End::Forbidden(format!("pod {} is gone", self.pod))),
-                },
+                why = &mut closed => return Some(self.ended(why.ok())),
+                Some(offer) = mailbox.recv() => self.take(offer, &mut mailbox),
                 request = next(call, pace.ready()) => match request {
                     Some(request) => {
                         pace.spend(request.subscribe.len(), Instant::now());
@@ -146,7 +149,7 @@ impl Stream<'_> {
                     let why = "a response was not acknowledged in time";
                     return Some(End::Unavailable(why.into()));
                 }
-                () = sleep_until(born + AGE) => {
+                () = sleep_until(old) => {
                     return Some(End::Unavailable("time to show the token again".into()));
                 }
             }
@@ -161,6 +164,23 @@ impl Stream<'_> {
                 patience = None;
             }
             self.report().await;
+        }
+    }
+
+    /// What the client is told when the brain closes the session.
+    fn ended(&self, why: Option<Closed>) -> End {
+        let pod = &self.pod;
+        match why {
+            Some(Closed::PodGone) => End::Forbidden(format!("pod {pod} is gone")),
+            Some(Closed::Replaced) => {
+                End::Unavailable(format!("pod {pod} has opened too many streams"))
+            }
+            Some(Closed::TooSlow) => {
+                End::Unavailable(format!("the stream of pod {pod} takes no more changes"))
+            }
+            Some(Closed::Left) | None => {
+                End::Unavailable("the control plane is going down".to_owned())
+            }
         }
     }
 
@@ -194,14 +214,7 @@ impl Stream<'_> {
                 Event::Accepted => {}
                 Event::Refused(refusals) => {
                     count(&self.service.metrics.rejects);
-                    for refusal in refusals {
-                        tracing::warn!(
-                            pod = self.pod,
-                            resource = &*refusal.name,
-                            why = refusal.why,
-                            "a proxy cannot use a resource, and keeps the former one"
-                        );
-                    }
+                    refusals.iter().take(LOGGED).for_each(|refusal| self.log(refusal));
                 }
             }
         }
@@ -218,6 +231,16 @@ impl Stream<'_> {
         self.service.brain.send(Message::Interests(interests)).await.map_err(down)
     }
 
+    fn log(&self, refusal: &Refusal) {
+        let short = |text: &str| text.chars().take(LOGGED_TEXT).collect::<String>();
+        tracing::warn!(
+            pod = self.pod,
+            resource = short(&refusal.name),
+            why = short(&refusal.why),
+            "a proxy cannot use a resource, and keeps the former one"
+        );
+    }
+
     /// Tells the brain what has come into force.
     async fn report(&mut self) {
         let server = &self.server;
@@ -229,7 +252,7 @@ impl Stream<'_> {
         for revision in &done {
             self.offered.remove(revision);
         }
-        // Without a brain the mailbox is closed, which ends the stream.
+        // Without a brain the session is closed, which ends the stream.
         let _ = self.service.brain.send(Message::InForce(self.session, done)).await;
     }
 }

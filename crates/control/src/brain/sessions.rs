@@ -8,12 +8,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use weft_api::{Key, Kind, Object};
 use weft_config::Interest;
 use weft_translate::Client;
 
-use super::{FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts};
+use super::{Closed, FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts};
 use crate::answers::{Answers, Offered, SessionId};
 
 /// Sessions that one pod may have; a further one replaces its oldest.
@@ -25,7 +28,7 @@ pub(super) struct Sessions {
     by_id: BTreeMap<SessionId, Session>,
     parked: Vec<(Instant, Join)>,
     /// Closed here, with interests still to be forgotten.
-    dead: Vec<Session>,
+    dead: Vec<Dead>,
     patience: Duration,
     next: SessionId,
 }
@@ -37,9 +40,18 @@ struct Session {
     uid: String,
     client: Client,
     mailbox: mpsc::Sender<Offer>,
+    closed: oneshot::Sender<Closed>,
     interests: BTreeSet<Interest>,
     /// Revisions that were offered and are not in force.
     outstanding: BTreeSet<u64>,
+}
+
+/// A session that is closed, and what it was interested in.
+#[derive(Debug)]
+struct Dead {
+    id: SessionId,
+    client: Client,
+    interests: BTreeSet<Interest>,
 }
 
 impl Sessions {
@@ -112,7 +124,7 @@ impl Sessions {
                     Client::of_pod(pod)
                 }
                 _ => {
-                    self.close(id);
+                    self.close(id, Closed::PodGone);
                     continue;
                 }
             };
@@ -164,7 +176,7 @@ impl Sessions {
 
     /// A session has ended.
     pub(super) fn leave(&mut self, id: SessionId, answers: &mut Answers) {
-        self.close(id);
+        self.close(id, Closed::Left);
         self.bury(answers);
     }
 
@@ -203,12 +215,13 @@ impl Sessions {
         let mut same = self.by_id.values().filter(|session| session.pod == pod);
         let oldest = same.next().map(|session| session.id);
         if let Some(oldest) = oldest.filter(|_| same.count() + 1 >= PER_POD) {
-            self.close(oldest);
+            self.close(oldest, Closed::Replaced);
         }
         let (sender, mailbox) = mpsc::channel(MAILBOX);
+        let (close, closed) = oneshot::channel();
         let id = self.next;
         self.next += 1;
-        if join.reply.send(Joined { session: id, mailbox }).is_err() {
+        if join.reply.send(Joined { session: id, mailbox, closed }).is_err() {
             return;
         }
         let session = Session {
@@ -217,6 +230,7 @@ impl Sessions {
             uid: join.caller.pod_uid,
             client,
             mailbox: sender,
+            closed: close,
             interests: BTreeSet::new(),
             outstanding: BTreeSet::new(),
         };
@@ -230,12 +244,16 @@ impl Sessions {
         }
         if session.mailbox.try_send(offer).is_err() {
             tracing::warn!(pod = session.pod_text(), "a stream takes no more changes: closing it");
-            self.close(id);
+            self.close(id, Closed::TooSlow);
         }
     }
 
-    fn close(&mut self, id: SessionId) {
-        self.dead.extend(self.by_id.remove(&id));
+    fn close(&mut self, id: SessionId, why: Closed) {
+        let Some(session) = self.by_id.remove(&id) else { return };
+        let Session { id, client, interests, closed, .. } = session;
+        // A session that has ended does not listen.
+        let _ = closed.send(why);
+        self.dead.push(Dead { id, client, interests });
     }
 }
 

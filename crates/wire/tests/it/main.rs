@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::{
-    net::TcpListener,
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
@@ -181,11 +182,24 @@ async fn responses_travel_compressed() {
         std::mem::replace(&mut server.target.address, relay.local_addr().unwrap().to_string());
     let relaying = tokio::spawn(async move {
         let (mut near, _) = relay.accept().await.unwrap();
-        let mut far = tokio::net::TcpStream::connect(beyond).await.unwrap();
+        let mut far = TcpStream::connect(beyond).await.unwrap();
         tokio::io::copy_bidirectional(&mut near, &mut far).await.unwrap().1
     });
     exchange(&mut server).await.unwrap();
     let bytes = relaying.await.unwrap();
     assert!(bytes < 100_000, "{bytes} bytes for 1 MiB of one letter");
     server.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_for_nothing_does_not_stay() {
+    for root in [None, Some(Root::new())] {
+        let limits = Limits { opening: Duration::from_millis(10), ..Limits::default() };
+        let (server, _) = Server::start(root.as_ref(), limits).await;
+        let mut idle = TcpStream::connect(&server.target.address).await.unwrap();
+        let mut said = Vec::new();
+        // A reset would be as good an end.
+        let _ = idle.read_to_end(&mut said).await;
+        server.end().await;
+    }
 }
