@@ -1,3 +1,5 @@
+//! Answers are made once, shared, and offered only when they change.
+
 use serde_json::{Value, json};
 
 use super::*;

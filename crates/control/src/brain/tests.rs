@@ -1,3 +1,5 @@
+//! The brain without sessions: comparison with a rebuild, and diagnostics.
+
 use super::*;
 
 fn brain() -> (Brain, Arc<Metrics>, watch::Receiver<Arc<Vec<Diagnostic>>>) {

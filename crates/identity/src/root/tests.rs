@@ -1,3 +1,5 @@
+//! Roots are made, written down and read again; time is given.
+
 use super::*;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
