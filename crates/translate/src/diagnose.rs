@@ -13,6 +13,15 @@ use weft_api::{Diagnostic, Key, Kind};
 
 use crate::{Group, Role, mesh, view::View};
 
+/// Whether something can be wrong with the object called `key` that only shows
+/// together with the others.
+pub(crate) fn concerns(key: &Key) -> bool {
+    match key.kind {
+        Kind::Service | Kind::Gateway | Kind::VirtualService | Kind::DestinationRule => true,
+        _ => *key == mesh::key(),
+    }
+}
+
 /// What is wrong with the object called `key`.
 pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let mut found = match key.kind {

@@ -1,4 +1,6 @@
-//! What exists, for one class: names, addresses, ports.
+//! What exists, for the clients of one namespace: names, addresses, ports.
+//!
+//! Nothing else of a class matters here: who sees what is said by namespace.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -95,19 +97,19 @@ fn exported(own: Vec<String>, default: &[String]) -> Vec<String> {
     if own.is_empty() { default.to_vec() } else { own }
 }
 
-/// The directory of `group`.
-pub(crate) fn of_group(group: &Group, view: &View<'_>) -> Piece {
+/// The directory of the clients in `namespace`.
+pub(crate) fn of_namespace(namespace: &str, view: &View<'_>) -> Piece {
     let mut names = Vec::new();
     let mut addresses = Vec::new();
     let mut http_ports = BTreeSet::new();
     for kind in [Kind::Service, Kind::VirtualService] {
         for key in view.keys(Bucket::Kind(kind)) {
             let listing = view.listing(&key);
-            if !visible(&listing.export_to, &[], &key.namespace, &group.namespace) {
+            if !visible(&listing.export_to, &[], &key.namespace, namespace) {
                 continue;
             }
             names.extend_from_slice(&listing.everyone);
-            if key.namespace == group.namespace {
+            if key.namespace == namespace {
                 names.extend_from_slice(&listing.neighbours);
             }
             addresses.extend_from_slice(&listing.addresses);

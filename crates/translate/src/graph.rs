@@ -14,7 +14,7 @@ use weft_api::{Diagnostic, Key};
 use weft_config::Interest;
 
 use crate::{
-    Class, Group, Resolved, closure::Piece, closure::Pool, diagnose, directory, directory::Listing,
+    Class, Resolved, closure::Piece, closure::Pool, diagnose, directory, directory::Listing,
     endpoints, endpoints::Chunks, mesh, mesh::Mesh, translator, view::View, world::Read,
     world::World,
 };
@@ -30,8 +30,8 @@ pub(crate) enum Unit {
     Chunks(Key),
     /// What a service or VirtualService adds to directories.
     Listing(Key),
-    /// What a class may use.
-    Directory(Arc<Group>),
+    /// What clients of a namespace may use.
+    Directory(String),
     /// The answer to an interest.
     Answer(Class, Interest),
     /// What is wrong with an object, seen together with the others.
@@ -180,7 +180,7 @@ fn run(unit: &Unit, view: &View<'_>) -> Value {
         Unit::Mesh => Value::Mesh(Arc::new(mesh::read(view))),
         Unit::Chunks(service) => Value::Chunks(Arc::new(endpoints::chunks(service, view))),
         Unit::Listing(key) => Value::Listing(Arc::new(directory::listing(key, view))),
-        Unit::Directory(group) => Value::Directory(directory::of_group(group, view)),
+        Unit::Directory(namespace) => Value::Directory(directory::of_namespace(namespace, view)),
         Unit::Answer(class, interest) => {
             Value::Answer(Arc::new(translator::answer(class, interest, view)))
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
 use weft_api::{Diagnostic, Key, Kind, mesh_config::MeshConfig, virtual_service};
 use weft_config::Retries;
 
@@ -52,54 +51,21 @@ pub(crate) fn read(view: &View<'_>) -> Mesh {
 
 /// What is wrong with the settings.
 pub(crate) fn findings(view: &View<'_>) -> Vec<Diagnostic> {
-    let Some(text) = view.config_map(&key()).and_then(|map| map.data.get("mesh")) else {
-        return Vec::new();
-    };
-    let mut found: Vec<Diagnostic> = parse(text)
-        .1
-        .into_iter()
-        .map(|problem| Diagnostic::error(&key(), "data.mesh", problem))
-        .collect();
-    let mesh = view.mesh();
-    if duration::parse(&mesh.config.connect_timeout).is_none() {
-        let message = format!(
-            "connectTimeout `{}` is not a duration such as 10s; 10s is used",
-            mesh.config.connect_timeout
-        );
-        found.push(Diagnostic::error(&key(), "data.mesh", message));
-    }
-    let known = ["", "istio-1.0"];
-    if !known.contains(&mesh.config.compatibility.as_str()) {
-        let message =
-            format!("compatibility `{}` is unknown; write istio-1.0", mesh.config.compatibility);
-        found.push(Diagnostic::error(&key(), "data.mesh", message));
-    }
-    found
+    let text = view.config_map(&key()).and_then(|map| map.data.get("mesh"));
+    text.map(|text| parse(text).1).unwrap_or_default()
 }
 
-/// Reads MeshConfig field by field, so that one bad field costs only itself.
-fn parse(text: &str) -> (MeshConfig, Vec<String>) {
-    let value: Value = match serde_saphyr::from_str(text) {
-        Ok(value) => value,
-        Err(error) => return (MeshConfig::default(), vec![format!("is not YAML: {error}")]),
-    };
-    let fields = match value {
-        Value::Object(fields) => fields,
-        Value::Null => Map::new(),
-        _ => return (MeshConfig::default(), vec!["is not a map of settings".to_owned()]),
-    };
-    let mut problems = Vec::new();
-    let mut good = Map::new();
-    for (name, value) in fields {
-        let alone = Map::from_iter([(name.clone(), value.clone())]);
-        match serde_json::from_value::<MeshConfig>(Value::Object(alone)) {
-            Ok(_) => {
-                good.insert(name, value);
-            }
-            Err(error) => problems.push(format!("{name}: {error}; its default is used")),
+/// Reads MeshConfig; what is wrong in it costs only itself.
+fn parse(text: &str) -> (MeshConfig, Vec<Diagnostic>) {
+    match serde_saphyr::from_str(text) {
+        Ok(settings) => weft_api::mesh_config(&settings, &key()),
+        Err(error) => {
+            let reason = error.to_string();
+            let reason = reason.lines().next().unwrap_or_default();
+            let message = format!("is not YAML: {reason}; the defaults hold");
+            (MeshConfig::default(), vec![Diagnostic::error(&key(), "data.mesh", message)])
         }
     }
-    (serde_json::from_value(Value::Object(good)).unwrap_or_default(), problems)
 }
 
 /// Retries of rules that say nothing of them, as in Istio today.

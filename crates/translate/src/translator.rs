@@ -8,6 +8,7 @@ use weft_config::{Entry, Interest};
 use crate::{
     Class, Client, Resolved, Role,
     closure::Closure,
+    diagnose,
     graph::{Graph, Unit, Value},
     listeners, service,
     view::View,
@@ -77,7 +78,8 @@ impl Translator {
     /// What is wrong with the objects as they are together: missing services,
     /// subsets and gateways, conflicts, rules that never match; sorted.
     pub fn diagnostics(&mut self) -> Vec<Diagnostic> {
-        let mut keys: Vec<Key> = self.graph.world().objects().map(|(key, _)| key.clone()).collect();
+        let all = self.graph.world().objects().map(|(key, _)| key);
+        let mut keys: Vec<Key> = all.filter(|key| diagnose::concerns(key)).cloned().collect();
         keys.sort();
         let mut found = Vec::new();
         for key in keys {

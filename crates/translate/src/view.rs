@@ -12,7 +12,6 @@ use weft_api::{
 };
 
 use crate::{
-    Group,
     closure::{Piece, Pool},
     directory::Listing,
     endpoints::Chunks,
@@ -178,9 +177,9 @@ impl<'g> View<'g> {
         }
     }
 
-    /// The directory of a class.
-    pub(crate) fn directory(&self, group: Group) -> Piece {
-        match self.unit(Unit::Directory(Arc::new(group))) {
+    /// The directory of the clients in `namespace`.
+    pub(crate) fn directory(&self, namespace: &str) -> Piece {
+        match self.unit(Unit::Directory(namespace.to_owned())) {
             Value::Directory(piece) => piece,
             _ => unreachable!("the unit computes this value"),
         }

@@ -31,7 +31,7 @@ pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
     let mut closure = Closure::default();
     let pool = view.pool();
     closure.add(pool.piece(Resource::Settings(settings::of_client(client, &mesh))));
-    closure.add(view.directory(client.group()));
+    closure.add(view.directory(&client.namespace));
     let servers = inbound(client, &mesh, view, &mut closure);
     for (name, port, scope) in
         [("outbound", OUTBOUND, Scope::Directory), ("inbound", INBOUND, Scope::Servers(servers))]
