@@ -25,6 +25,7 @@ mod status;
 mod store;
 mod table;
 mod target;
+mod unknown;
 mod validate;
 mod writer;
 

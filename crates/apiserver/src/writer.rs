@@ -22,7 +22,7 @@ use crate::{
     schema,
     status::Status,
     store::{Deleted, Deletion, Mode, Part, Store, suffix, timestamp},
-    validate,
+    unknown, validate,
 };
 
 /// How often a patch is tried again when somebody else was faster.
@@ -330,14 +330,18 @@ fn prepare(
             }
         }
     }
+    let mut unknown = match author.validation {
+        Validation::Ignore => Vec::new(),
+        Validation::Warn | Validation::Strict => unknown::fields(resource, object),
+    };
     defaults::apply(resource, object);
-    let Origin::Custom(custom) = &resource.origin else { return Ok(()) };
-    warnings.extend(custom.deprecation.clone());
-    let unknown: Vec<String> = schema::prune(&custom.schema, object)
-        .iter()
-        .map(|field| format!("unknown field {field:?}"))
-        .collect();
-    schema::fill(&custom.schema, object);
+    if let Origin::Custom(custom) = &resource.origin {
+        warnings.extend(custom.deprecation.clone());
+        unknown.extend(schema::prune(&custom.schema, object));
+        schema::fill(&custom.schema, object);
+    }
+    let unknown: Vec<String> =
+        unknown.iter().map(|field| format!("unknown field {field:?}")).collect();
     match author.validation {
         _ if unknown.is_empty() => Ok(()),
         Validation::Ignore => Ok(()),

@@ -64,6 +64,7 @@ impl Node for Fake {
                     }
                     Ok(0)
                 }
+                ["false"] => Ok(1),
                 ["complain"] => {
                     if let Some(stderr) = io.stderr {
                         let _ = stderr.send("no\n".into()).await;
