@@ -59,8 +59,8 @@ impl Asks {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_question_is_answered_or_given_up_after_half_a_second() {
+    #[tokio::test]
+    async fn a_question_is_over_when_it_is_answered_or_nobody_will() {
         let (asks, mut questions) = channel();
         let answering = async {
             let Some(Question::Interest(interest, answered)) = questions.recv().await else {
@@ -68,15 +68,13 @@ mod tests {
             };
             assert_eq!(interest.to_string(), "shop:80");
             answered.send(()).unwrap();
-            questions.recv().await.unwrap()
+            drop(questions.recv().await);
         };
         let asking = async {
             let first = asks.ask("shop:80".parse().unwrap()).await;
-            let begun = tokio::time::Instant::now();
-            let second = asks.ask("cart:80".parse().unwrap()).await;
-            (first, second, begun.elapsed())
+            (first, asks.ask("cart:80".parse().unwrap()).await)
         };
-        let (_unanswered, (first, second, waited)) = tokio::join!(answering, asking);
-        assert_eq!((first, second, waited), (true, false, DEADLINE));
+        let ((), answers) = tokio::join!(answering, asking);
+        assert_eq!(answers, (true, false));
     }
 }

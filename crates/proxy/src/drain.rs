@@ -34,11 +34,6 @@ impl Drain {
         }
     }
 
-    /// Whether connections are to end.
-    pub fn is_draining(&self) -> bool {
-        self.draining.get()
-    }
-
     /// How many connections there are.
     pub fn count(&self) -> usize {
         self.waiting.borrow().len()

@@ -93,7 +93,12 @@ pub enum Sender {
     /// Used by one exchange.
     Http1(http1::SendRequest<RequestBody>),
     /// Shared; the count goes down when the exchange is over.
-    Http2(http2::SendRequest<RequestBody>, Streams),
+    Http2 {
+        /// The connection.
+        sender: http2::SendRequest<RequestBody>,
+        /// The exchange's place on it.
+        _stream: Streams,
+    },
     /// Given back.
     Gone,
 }
@@ -144,12 +149,6 @@ impl Lines {
             line.sweep(now);
             Rc::strong_count(line) > 1 || !line.is_empty()
         });
-    }
-
-    /// How many lines and idle connections there are.
-    pub fn count(&self) -> (usize, usize) {
-        let lines = self.lines.borrow();
-        (lines.len(), lines.values().map(|line| line.idle.borrow().len()).sum())
     }
 }
 
@@ -224,7 +223,7 @@ impl Line {
             since: Instant::now(),
         };
         self.shared.borrow_mut().push(shared);
-        Ok(self.lease(Sender::Http2(sender, Streams(streams)), local, false))
+        Ok(self.lease(Sender::Http2 { sender, _stream: Streams(streams) }, local, false))
     }
 
     /// The number that metrics know the endpoint by; `make` is asked once.
@@ -271,7 +270,8 @@ impl Line {
         let one = shared.iter_mut().find(|one| one.streams.get() < MOST_STREAMS)?;
         one.since = Instant::now();
         one.streams.set(one.streams.get() + 1);
-        let sender = Sender::Http2(one.sender.clone(), Streams(one.streams.clone()));
+        let _stream = Streams(one.streams.clone());
+        let sender = Sender::Http2 { sender: one.sender.clone(), _stream };
         Some(self.lease(sender, one.local, true))
     }
 

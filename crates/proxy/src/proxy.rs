@@ -126,7 +126,10 @@ fn main(
         .enable_all()
         .build()
         .map_err(ProxyError::Start)?;
+    let stop = ends.0.clone();
     let ended = LocalSet::new().block_on(&runtime, keep(options, levels, ends, told));
+    // Whoever waits for the end learns of it, whatever the reason.
+    stop.stop();
     // What still serves has had its time.
     runtime.shutdown_background();
     ended
@@ -142,7 +145,7 @@ async fn keep(
     let (asks, questions) = asks::channel();
     let dialer = Dialer { mark: options.mark };
     let first = Arc::new(Table::new());
-    let (sender, tables) = watch::channel(first);
+    let (sender, tables) = watch::channel(Arc::clone(&first));
     let parts = Parts { dialer, sink: sink.clone(), asks: asks.clone(), tables: tables.clone() };
     let workers = workers(options.workers, &parts).map_err(ProxyError::Start)?;
     let view = View {
@@ -160,7 +163,7 @@ async fn keep(
     tokio::task::spawn_local(configure(options.source, sender, questions));
     let doors = Doors::new(Arc::clone(&workers), options.sockets.clone());
     let lends = matches!(options.sockets, Sockets::Node(_));
-    let mut house = House { doors, ports, told, tables, lends };
+    let mut house = House { doors, ports, told, tables, first, lends };
     house.keep(&mut stopping).await;
     house.doors.close();
     drain(&workers, options.drain).await;
@@ -208,6 +211,8 @@ struct House {
     ports: Vec<(&'static str, SocketAddr)>,
     told: Told,
     tables: watch::Receiver<Arc<Table>>,
+    /// The table that knows nothing.
+    first: Arc<Table>,
     lends: bool,
 }
 
@@ -220,7 +225,7 @@ impl House {
             let mut addresses = self.doors.addresses();
             addresses.extend(self.ports.iter().map(|(name, at)| ((*name).to_owned(), *at)));
             self.told.addresses.send_replace(addresses);
-            let ready = open && table.listeners().next().is_some();
+            let ready = open && !Arc::ptr_eq(&table, &self.first);
             self.told
                 .ready
                 .send_if_modified(|told| std::mem::replace(told, *told || ready) != ready);

@@ -73,7 +73,7 @@ pub async fn run(
     loop {
         let (answer, fresh) = match lease.sender() {
             Sender::Http1(sender) => (sender.try_send_request(request).await, !lease.reused),
-            Sender::Http2(sender, _) => (sender.try_send_request(request).await, !lease.reused),
+            Sender::Http2 { sender, .. } => (sender.try_send_request(request).await, !lease.reused),
             Sender::Gone => return Err(Failed::at(retry::Outcome::Reset, lease.local)),
         };
         let mut error = match answer {

@@ -1,0 +1,78 @@
+//! What could be read in two ways, or never ends, is refused.
+
+use crate::world::{World, ok, server};
+
+/// The status that a proxy answers `request` with; 0 when it just closes.
+#[track_caller]
+fn check(request: &str, status: u16) {
+    let server = server(&[&ok("")]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    let mut client = proxy.client();
+    client.say(request);
+    let answer = client.hear();
+    let found = answer.split(' ').nth(1).map_or(0, |status| status.parse().unwrap());
+    assert_eq!(found, status, "{request:?} {answer}");
+    if status >= 400 {
+        assert!(server.heard().is_empty(), "{request:?} reached the server");
+    }
+}
+
+#[test]
+fn ambiguous_lengths_are_refused() {
+    for fields in [
+        "content-length: 3\r\ncontent-length: 4\r\n",
+        "content-length: +3\r\n",
+        "content-length: 3x\r\n",
+        "content-length: 0x3\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 3\r\n",
+        "transfer-encoding: identity\r\n",
+    ] {
+        check(&format!("POST / HTTP/1.1\r\nhost: x\r\n{fields}\r\nabc"), 400);
+    }
+}
+
+#[test]
+fn ambiguous_hosts_and_targets_are_refused() {
+    check("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\n\r\n", 400);
+    check("GET ftp://x/ HTTP/1.1\r\nhost: x\r\n\r\n", 400);
+    check("GET /%00 HTTP/1.1\r\nhost: x\r\n\r\n", 400);
+    check("CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n", 404);
+    check("OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", 404);
+}
+
+#[test]
+fn malformed_heads_are_refused() {
+    check("GET / HTTP/1.1\r\nhost: x\r\nx bad: 1\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nhost: x\r\nx-bad : 1\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nhost: x\r\nno-colon\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nhost: x\r\nx-nul: a\0b\r\n\r\n", 400);
+    let many: String = (0..101).map(|number| format!("x-{number}: 1\r\n")).collect();
+    check(&format!("GET / HTTP/1.1\r\nhost: x\r\n{many}\r\n"), 431);
+    let large = "b".repeat(70_000);
+    check(&format!("GET / HTTP/1.1\r\nhost: x\r\nx-big: {large}\r\n\r\n"), 431);
+}
+
+#[test]
+fn any_token_is_a_method() {
+    check("FOO / HTTP/1.1\r\nhost: x\r\n\r\n", 200);
+}
+
+#[test]
+fn what_is_no_http_on_a_port_of_http_is_told_so_or_closed() {
+    check("HELLO WORLD\r\n\r\n", 400);
+    check("\u{16}\u{3}\u{1}hello", 0);
+}
+
+#[test]
+fn random_hosts_leave_nothing_behind() {
+    let proxy = World::new().start();
+    let mut client = proxy.client();
+    for number in 0..500 {
+        let request = format!("GET / HTTP/1.1\r\nhost: h{number}.example\r\n\r\n");
+        assert!(client.ask(&request).starts_with("HTTP/1.1 404 "));
+    }
+    let metrics = proxy.get("merged", "/stats/prometheus");
+    let series = metrics.lines().filter(|line| line.starts_with("istio_requests_total{")).count();
+    assert_eq!(series, 1);
+}

@@ -1,0 +1,140 @@
+//! HTTP/1.0, HTTP/2, gRPC, upgrades: what works, and what is refused.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::{Request, Response, client::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::json;
+
+use crate::world::{Client, World, backend, brief, get, ok, server};
+
+#[test]
+fn http_1_0_is_http() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let server = server(&[chunked, &ok("kept")]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    let mut client = proxy.client();
+    client.say("GET / HTTP/1.0\r\n\r\n");
+    let answer = client.rest();
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nabc"), "{answer}");
+    let kept = proxy.ask("GET / HTTP/1.0\r\nhost: x\r\nconnection: keep-alive\r\n\r\n");
+    assert!(kept.contains("connection: keep-alive"), "{kept}");
+    assert!(server.heard()[1].starts_with("GET / HTTP/1.1\r\n"), "{:?}", server.heard());
+}
+
+#[test]
+fn websockets_are_relayed_and_http2_is_not_upgraded_to() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+                  \r\nserver first";
+    let server = server(&[switch, &ok("plain")]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    let mut client = proxy.client();
+    let head = client
+        .ask("GET /ws HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.to_ascii_lowercase().contains("upgrade: websocket"), "{head}");
+    let mut first = [0; 12];
+    std::io::Read::read_exact(&mut client.0, &mut first).unwrap();
+    assert_eq!(&first, b"server first");
+    drop(client);
+    let upgrade = "GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\n\
+                   upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n";
+    assert_eq!(brief(&proxy.ask(upgrade)), "200 plain");
+    assert!(!server.heard()[1].contains("upgrade"), "{:?}", server.heard());
+}
+
+#[test]
+fn an_upgraded_connection_carries_bytes_both_ways() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
+    let server = server(&[switch, "pong\r\n\r\n then close"]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    let mut client = proxy.client();
+    client.ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    client.say("ping\r\n\r\n");
+    assert_eq!(client.rest(), "pong\r\n\r\n");
+    assert_eq!(server.heard()[1], "ping\r\n\r\n");
+}
+
+/// A server of HTTP/2 that answers with its version and the path.
+async fn http2_server() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(|request: Request<hyper::body::Incoming>| async move {
+                let text = format!(
+                    "{:?} {} {}",
+                    request.version(),
+                    request.uri(),
+                    request.headers().get("host").is_some()
+                );
+                let mut response = Response::new(Full::new(Bytes::from(text)));
+                response.headers_mut().insert("grpc-status", "0".parse().unwrap());
+                Ok::<_, hyper::Error>(response)
+            });
+            let io = TokioIo::new(stream);
+            let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(serving.serve_connection(io, service));
+        }
+    });
+    address
+}
+
+/// A backend with the endpoints called `endpoints`, to which `upstream` is spoken.
+fn speaking(name: &str, endpoints: &str, upstream: &str) -> serde_json::Value {
+    let mut backend = backend(name, json!({ "endpoints": [endpoints] }));
+    backend["upstream"] = json!(upstream);
+    json!({ "backend": backend })
+}
+
+async fn over_http2(proxy: SocketAddr, uri: &str, grpc: bool) -> (http::response::Parts, String) {
+    let stream = tokio::net::TcpStream::connect(proxy).await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
+    if grpc {
+        let content_type = "application/grpc".parse().unwrap();
+        request.headers_mut().insert("content-type", content_type);
+    }
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (parts, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn http2_is_spoken_on_both_sides_and_translated_where_one_cannot() {
+    let (two, one) = (http2_server().await, server(&[&ok("from http/1")]));
+    let proxy = World::new()
+        .backend("two", &[two])
+        .backend("one", &[one.address])
+        .resource(speaking("always", "two", "http2"))
+        .resource(speaking("never", "one", "http1"))
+        .route(&["two"], json!([crate::world::rule("two")]))
+        .route(&["always"], json!([crate::world::rule("always")]))
+        .route(&["never"], json!([crate::world::rule("never")]))
+        .start();
+    let at = proxy.at("test");
+    let (parts, body) = over_http2(at, "http://two/a?b=1", false).await;
+    assert_eq!((parts.status.as_u16(), &*body), (200, "HTTP/2.0 http://two/a?b=1 false"));
+    assert_eq!(parts.headers["server"], "istio-envoy");
+    let asked = tokio::task::spawn_blocking(move || Client::to(at).ask(&get("always", "/x")));
+    assert_eq!(brief(&asked.await.unwrap()), "200 HTTP/2.0 http://always/x false");
+    let (_, body) = over_http2(at, "http://never/y", false).await;
+    assert_eq!(body, "from http/1");
+    let heard = one.heard().remove(0);
+    assert!(heard.starts_with("GET /y HTTP/1.1\r\nhost: never\r\n"), "{heard}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn grpc_clients_are_told_in_their_own_form() {
+    let proxy = World::new().backend("none", &[]).all_to("none").start();
+    let (parts, body) = over_http2(proxy.at("test"), "http://x/a.B/C", true).await;
+    assert_eq!((parts.status.as_u16(), &*body), (200, ""));
+    assert_eq!(parts.headers["grpc-status"], "14");
+    assert_eq!(parts.headers["grpc-message"], "no healthy upstream");
+    assert_eq!(parts.headers["content-type"], "application/grpc");
+}
