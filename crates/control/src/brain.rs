@@ -50,6 +50,9 @@ const PUBLISH: Duration = Duration::from_millis(100);
 /// Changes that are looked at in one go.
 const BATCH: usize = 4096;
 
+/// Messages that are heard between two batches.
+const HEARD: usize = 64;
+
 /// What sessions and handles say to the brain.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -193,7 +196,14 @@ impl Brain {
                 () = until(due) => self.work(),
                 count = ears.changes.recv_many(&mut changes, BATCH) => match count {
                     0 => break,
-                    _ => self.take(changes.drain(..)),
+                    _ => {
+                        self.take(changes.drain(..));
+                        // However many changes come, proxies are heard.
+                        for _ in 0..HEARD {
+                            let Ok(message) = ears.messages.try_recv() else { break };
+                            self.hear(message);
+                        }
+                    }
                 },
                 message = ears.messages.recv() => match message {
                     Some(message) => self.hear(message),

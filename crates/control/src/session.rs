@@ -84,8 +84,8 @@ impl Service {
         let caller = match who {
             Ok(Ok(caller)) => caller,
             Ok(Err(Refused::Invalid(why))) => return Err(End::Unauthenticated(why)),
-            Ok(Err(refused)) => return Err(End::Unavailable(refused.to_string())),
-            Err(_) => return Err(End::Unavailable("the token cannot be checked now".into())),
+            Ok(Err(refused)) => return Err(uncheckable(refused.to_string())),
+            Err(_) => return Err(uncheckable("checking the token takes too long".to_owned())),
         };
         if caller.pod.is_empty() || caller.pod_uid.is_empty() {
             let why = "the token is not bound to a pod; use a projected service-account token";
@@ -111,6 +111,12 @@ impl Service {
         }
         responses.end(end).await;
     }
+}
+
+/// Nobody is let in while tokens cannot be checked.
+fn uncheckable(why: String) -> End {
+    tracing::warn!(why, "a proxy cannot be let in");
+    End::Unavailable(why)
 }
 
 /// A stream that is being served.
