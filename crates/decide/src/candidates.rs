@@ -10,13 +10,15 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 use smallvec::SmallVec;
 use weft_config::{Conditions, TextMatch, text_match::whole};
 
+use crate::quick::Quick;
+
 /// Ranks of rules, in order.
 type Ranks = Vec<u32>;
 
 /// An index of rules by path.
 #[derive(Debug)]
 pub(crate) struct Candidates {
-    exact: HashMap<Box<[u8]>, Ranks>,
+    exact: HashMap<Box<[u8]>, Ranks, Quick>,
     prefixes: Vec<Prefix>,
     regexes: Option<(RegexSet, Ranks)>,
     others: Ranks,
@@ -34,7 +36,7 @@ struct Prefix {
 impl Candidates {
     /// Indexes rules by the paths in their conditions.
     pub(crate) fn new<'c>(rules: impl Iterator<Item = &'c Conditions>) -> Self {
-        let mut exact: HashMap<Box<[u8]>, Ranks> = HashMap::new();
+        let mut exact: HashMap<Box<[u8]>, Ranks, Quick> = HashMap::default();
         let mut prefixes: std::collections::BTreeMap<Box<[u8]>, Ranks> = Default::default();
         let mut patterns = (Vec::new(), Ranks::new());
         let mut others = Ranks::new();

@@ -9,6 +9,7 @@ mod conditions;
 mod connection;
 mod host;
 pub mod path;
+mod quick;
 mod record;
 mod reply;
 pub mod retry;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use weft_balance::Weights;
 use weft_config::{Listener, Route, Scope, Server, TcpTarget};
 
-use crate::host;
+use crate::{host, quick::Quick};
 
 /// A server, ready to be asked.
 #[derive(Debug)]
@@ -33,9 +33,9 @@ pub(crate) struct CompiledTcp {
 /// Names of routes by host.
 #[derive(Debug, Default)]
 struct Hosts {
-    exact: HashMap<Box<str>, Arc<str>>,
+    exact: HashMap<Box<str>, Arc<str>, Quick>,
     /// By what follows the `*`, where that begins with a dot.
-    wildcards: HashMap<Box<str>, Arc<str>>,
+    wildcards: HashMap<Box<str>, Arc<str>, Quick>,
     /// What follows the `*` elsewhere, the longest first.
     endings: Vec<(Box<str>, Arc<str>)>,
     any: Option<Arc<str>>,

@@ -6,15 +6,16 @@
 use std::{
     borrow::Borrow,
     collections::HashMap,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash},
+    hash::{BuildHasher, Hash},
     sync::Arc,
 };
+
+use crate::quick::Quick;
 
 /// How many small maps there are: with 10,000 names each holds 40.
 const SHARDS: usize = 256;
 
-type Hashing = BuildHasherDefault<DefaultHasher>;
-type Shard<K, V> = Option<Arc<HashMap<K, V, Hashing>>>;
+type Shard<K, V> = Option<Arc<HashMap<K, V, Quick>>>;
 
 /// A map of which a changed copy is cheap.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
 
 /// Which small map `key` lives in.
 fn shard<Q: Hash + ?Sized>(key: &Q) -> usize {
-    Hashing::default().hash_one(key) as usize % SHARDS
+    (Quick::default().hash_one(key) >> 32) as usize % SHARDS
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use weft_api::{Diagnostic, Key, Kind};
-use weft_controllers::{expand, object, selector};
+use weft_controllers::{addresses, expand, object, selector};
 use weft_inject::{Decision, Namespace, Owner, Settings};
 use weft_manifest::Document;
 
@@ -126,7 +126,7 @@ fn add_gateway(
     pods: &mut Vec<Value>,
     services: &mut Vec<Value>,
 ) {
-    let (namespace, name) = GATEWAY;
+    let name = GATEWAY.1;
     let labels = json!({"app": name, "istio": "ingressgateway"});
     let is_gateway = |key: &String| key.parse::<Key>().is_ok_and(|key| key.kind == Kind::Gateway);
     let wanted = objects
@@ -141,6 +141,15 @@ fn add_gateway(
     if !wanted || there {
         return;
     }
+    let (pod, service) = installed_gateway();
+    pods.push(pod);
+    services.push(service);
+}
+
+/// The gateway that the mesh installs: its pod and its Service.
+pub(crate) fn installed_gateway() -> (Value, Value) {
+    let (namespace, name) = GATEWAY;
+    let labels = json!({"app": name, "istio": "ingressgateway"});
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": name, "namespace": namespace},
@@ -155,8 +164,7 @@ fn add_gateway(
             },
         },
     });
-    pods.extend(expand::pods(&deployment));
-    services.push(json!({
+    let service = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {
@@ -168,5 +176,22 @@ fn add_gateway(
                 {"name": "https", "port": 443, "targetPort": 8443},
             ],
         },
-    }));
+    });
+    let mut pods = expand::pods(&deployment);
+    (pods.pop().expect("a Deployment without replicas has one pod"), service)
+}
+
+/// The installed gateway for a world whose files have none: it runs, at an
+/// address that no other pod has.
+pub(crate) fn added_gateway() -> [Value; 2] {
+    let (mut pod, service) = installed_gateway();
+    pod["status"] = json!({
+        "phase": "Running",
+        "podIP": addresses::pod(u16::MAX - 1).to_string(),
+        "conditions": [{"type": "Ready", "status": "True"}],
+    });
+    let mut services = [service];
+    expand::address(&mut services);
+    let [service] = services;
+    [pod, service]
 }

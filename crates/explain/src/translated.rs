@@ -18,6 +18,7 @@ use crate::{
 /// The whole configuration of the proxy at `start`: what it runs itself, and the
 /// answer to everything that it could ask for.
 pub fn translate_for(world: &mut World, start: &Start) -> Result<File, ExplainError> {
+    walk::prepare(world, start);
     let pod = walk::pod_of(world, start)?.clone();
     let client = Client::of_pod(&pod);
     let mut resources: BTreeMap<String, Resource> = BTreeMap::new();

@@ -19,6 +19,9 @@ use crate::{
 /// A way longer than this goes round in circles.
 const LONGEST: usize = 8;
 
+/// How many pods are named to somebody who asked for one that is not there.
+const LISTED: usize = 20;
+
 /// What is dialled for a name that nobody in the mesh has (RFC 5737, for documentation).
 const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -61,6 +64,7 @@ type Step = (Hop, Option<SocketAddr>);
 
 /// Explains what becomes of a request in `world`.
 pub fn explain(world: &mut World, question: &Question) -> Result<Explanation, ExplainError> {
+    prepare(world, &question.start);
     let mut explanation = Explanation::default();
     let mut next = Some(begin(world, question)?);
     while let Some(arrival) = next.take() {
@@ -72,6 +76,13 @@ pub fn explain(world: &mut World, question: &Question) -> Result<Explanation, Ex
         }
     }
     Ok(explanation)
+}
+
+/// Sees to it that there is a gateway when a request begins there.
+pub(crate) fn prepare(world: &mut World, start: &Start) {
+    if *start == Start::Ingress && gateway(world).is_err() {
+        world.add_gateway();
+    }
 }
 
 /// The pod of the question's beginning, and what it meets there.
@@ -97,7 +108,11 @@ fn begin(world: &World, question: &Question) -> Result<Arrival, ExplainError> {
 
 fn find<'w>(world: &'w World, name: &PodName) -> Result<&'w Pod, ExplainError> {
     world.pod(name).ok_or_else(|| {
-        let known: Vec<_> = world.pods().map(|pod| name_of(pod).to_string()).collect();
+        let mut known: Vec<_> = world.pods().map(|pod| name_of(pod).to_string()).collect();
+        if known.len() > LISTED {
+            known.truncate(LISTED);
+            known.push("…".to_owned());
+        }
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         ExplainError::NoPod { name: name.clone(), known }
     })
@@ -175,7 +190,6 @@ fn take_hop(
     arrival: &Arrival,
 ) -> Result<Step, ExplainError> {
     let pod = find(world, &arrival.pod)?.clone();
-    let at = arrival.pod.to_string();
     if !Proxy::is_in(&pod) {
         return Ok(without_proxy(&pod, arrival));
     }
@@ -187,7 +201,7 @@ fn take_hop(
     };
     let mut notes = Vec::new();
     let (mut hop, onwards) = match listener {
-        None => (hop::unheard(at, arrival.destination), None),
+        None => (hop::unheard(&arrival.pod, arrival.destination), None),
         Some(listener) => {
             let connection = proxy.connection(&listener, arrival.destination, &mut notes);
             serve(&mut proxy, connection, arrival, question, &mut notes)

@@ -58,6 +58,16 @@ impl World {
         Self { translator, written: BTreeMap::new(), found, problems: Vec::new() }
     }
 
+    /// Adds the gateway that the mesh installs, to a world of files.
+    pub(crate) fn add_gateway(&mut self) {
+        if self.written.is_empty() {
+            return;
+        }
+        let checked = files::added_gateway().map(|object| weft_api::check(&object));
+        let changes = checked.into_iter().filter_map(|one| Some((one.key?, one.object)));
+        self.translator.change(changes);
+    }
+
     /// Everything that is wrong with the objects, each by itself and together: a
     /// line each, with the place where it is written.
     pub fn complaints(&mut self) -> Vec<String> {

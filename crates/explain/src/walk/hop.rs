@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use http::{HeaderMap, header::HOST};
 use weft_config::{Action, Discovery};
-use weft_decide::{CompiledBackend, Forward, Reply, Table, path};
+use weft_decide::{CompiledBackend, Forward, Reply, Table, Verdict, path};
 
 use crate::{
     explanation::{Because, Destination, Hop, Outcome, Request},
-    question::Question,
+    question::{PodName, Question},
 };
 
 /// The request as proxies send it on, or the answer to one that cannot be read
@@ -59,12 +59,19 @@ pub(super) fn reply(at: String, reply: &Reply) -> Hop {
 }
 
 /// A hop where nobody listens.
-pub(super) fn unheard(at: String, destination: SocketAddr) -> Hop {
-    let mut hop = Hop::new(at, Outcome::Refuse);
-    hop.details = Some(format!(
-        "nothing listens on port {}: no server of a Gateway leads to it",
-        destination.port()
-    ));
+pub(super) fn unheard(pod: &PodName, destination: SocketAddr) -> Hop {
+    let mut hop = Hop::new(pod.to_string(), Outcome::Refuse);
+    hop.details = Some("no_listener".to_owned());
+    hop.because.push(Because {
+        object: format!("Pod/{}/{}", pod.namespace, pod.name),
+        rule: String::new(),
+        source: None,
+        verdict: Verdict::Refused.as_str().to_owned(),
+        why: format!(
+            "nothing listens on port {}: no server of a Gateway leads to it",
+            destination.port()
+        ),
+    });
     hop
 }
 

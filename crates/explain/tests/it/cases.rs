@@ -112,6 +112,15 @@ fn a_pod_that_is_not_there_is_answered_with_those_that_are() {
 }
 
 #[test]
+fn without_a_gateway_the_installed_one_listens_for_nothing() {
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}";
+    let mut world = World::of_files(weft_manifest::read("a.yaml", text), Unlabelled::Inject);
+    let question = Question::new("GET", "http://a/", Start::Ingress).unwrap();
+    let explanation = explain(&mut world, &question).unwrap();
+    assert_eq!(explanation.hops[0].details.as_deref(), Some("no_listener"));
+}
+
+#[test]
 fn complaints_name_file_line_and_column() {
     let lines = shop().complaints();
     let about =

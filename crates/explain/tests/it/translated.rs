@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use http::{HeaderMap, Method};
-use weft_config::Resource;
+use weft_config::{File, Resource};
 use weft_decide::{Connection, Dice, Relay, Request, Routed, Table, Unanswered};
 use weft_explain::{Outcome, Question, Start, Unlabelled, World, explain, translate_for};
 
@@ -46,6 +46,10 @@ fn a_file_for_a_sidecar_answers_everything_it_could_ask() {
     let mut world = World::of_files(weft_manifest::read("shop.yaml", &text), Unlabelled::Inject);
     let start: Start = "web.shop".parse().unwrap();
     let file = translate_for(&mut world, &start).unwrap();
+    let yaml = weft_manifest::to_yaml(&serde_json::to_value(&file).unwrap());
+    let read = weft_manifest::read("config.yaml", &yaml);
+    let read: File = serde_json::from_value(read[0].value.clone().unwrap()).unwrap();
+    assert_eq!(read, file, "the file says the same when it is read again");
     let named = |resource: Resource| (resource.name(), Some(Arc::new(resource)));
     let (table, rejected) = Table::new().with(file.resources.into_iter().map(named));
     assert_eq!(rejected, []);
