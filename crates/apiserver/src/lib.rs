@@ -21,6 +21,7 @@ mod resource;
 mod schema;
 mod selector;
 mod server;
+mod shape;
 mod status;
 mod store;
 mod table;

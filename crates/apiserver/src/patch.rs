@@ -64,7 +64,13 @@ impl Patch {
             }
             "application/merge-patch+json" => Ok(Self::Merge(json()?)),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic(json()?)),
-            "application/apply-patch+yaml" => Ok(Self::Apply(super::media::yaml(body)?, force)),
+            "application/apply-patch+yaml" => {
+                let wanted = super::media::yaml(body)?;
+                match wanted.is_object() {
+                    true => Ok(Self::Apply(wanted, force)),
+                    false => Err(Status::bad_request("what is applied must be one object")),
+                }
+            }
             other => Err(Status::new(
                 415,
                 "UnsupportedMediaType",

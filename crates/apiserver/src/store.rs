@@ -22,7 +22,7 @@ use std::{
 use serde_json::Value;
 use weft_controllers::object;
 
-use crate::{defaults, registry::Registry, resource::Resource, status::Status};
+use crate::{defaults, registry::Registry, resource::Resource, shape, status::Status};
 use addresses::Addresses;
 pub use metadata::{suffix, timestamp, uid};
 pub use watch::{Change, Event, Watch};
@@ -186,6 +186,7 @@ impl Store {
         mut object: Value,
         mode: Mode,
     ) -> Result<Arc<Value>, Status> {
+        shape::check(resource, &object)?;
         let mut state = self.state();
         metadata::identify(resource, &mut object)?;
         let (namespace, name) =
@@ -224,6 +225,7 @@ impl Store {
         part: Part,
         mode: Mode,
     ) -> Result<Arc<Value>, Status> {
+        shape::check(resource, &object)?;
         let mut state = self.state();
         let (namespace, name) =
             (object::namespace(&object).to_owned(), object::name(&object).to_owned());

@@ -19,7 +19,7 @@ use crate::{
         managers::{self, Manager},
     },
     resource::{Origin, Resource},
-    schema,
+    schema, shape,
     status::Status,
     store::{Deleted, Deletion, Mode, Part, Store, suffix, timestamp},
     unknown, validate,
@@ -71,6 +71,7 @@ impl Writer {
         resource: &Resource,
         mut object: Value,
     ) -> Result<Written, Status> {
+        shape::check(resource, &object)?;
         let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
         if object::name(&object).is_empty() && !prefix.is_empty() {
             object["metadata"]["name"] = format!("{prefix}{}", suffix()).into();
@@ -105,6 +106,7 @@ impl Writer {
         object: Value,
         part: Part,
     ) -> Result<Written, Status> {
+        shape::check(resource, &object)?;
         let old = self.stored(resource, object::namespace(&object), object::name(&object))?;
         self.replace(author, resource, (&old, object), (part, Trace::Changes)).await
     }
@@ -117,6 +119,9 @@ impl Writer {
         (namespace, name): (&str, &str),
         (part, patch): (Part, &Patch),
     ) -> Result<Written, Status> {
+        if let Patch::Apply(wanted, _) = patch {
+            shape::check(resource, wanted)?;
+        }
         let mut tries = 0;
         loop {
             tries += 1;
@@ -132,6 +137,7 @@ impl Writer {
                 }
                 other => (other.merged(resource, &old)?, Trace::Changes),
             };
+            shape::check(resource, &new)?;
             let names_version =
                 new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"];
             check_identity(resource, &new, (namespace, name))?;
@@ -242,6 +248,7 @@ impl Writer {
     ) -> Result<Value, Status> {
         let resource = review.resource;
         let mut object = self.admission.mutate(review, object, warnings).await?;
+        shape::check(resource, &object)?;
         if review.subresource.is_empty() {
             defaults::apply(resource, &mut object);
         }
@@ -379,3 +386,6 @@ pub fn check_identity(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

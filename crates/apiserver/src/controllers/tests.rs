@@ -1,3 +1,5 @@
+//! The controllers at work, with a hand that plays the node.
+
 use std::io;
 
 use futures::future::BoxFuture;

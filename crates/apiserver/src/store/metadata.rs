@@ -41,8 +41,8 @@ pub fn identify(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     }
     let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
     if object::name(object).is_empty() && !prefix.is_empty() {
-        let room = prefix.len().min(58);
-        object["metadata"]["name"] = format!("{}{}", &prefix[..room], suffix()).into();
+        let prefix: String = prefix.chars().take(58).collect();
+        object["metadata"]["name"] = format!("{prefix}{}", suffix()).into();
     }
     let name = object::name(object).to_owned();
     if let Some(cause) = validate::name(resource, &name) {
@@ -178,7 +178,9 @@ pub fn same(old: &Value, new: &Value) -> bool {
         bare["metadata"]["resourceVersion"] = Value::Null;
         // When a manager last repeated itself is no change.
         for entry in bare["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
-            entry["time"] = Value::Null;
+            if let Some(entry) = entry.as_object_mut() {
+                entry.remove("time");
+            }
         }
         bare
     };

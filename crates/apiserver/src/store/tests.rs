@@ -1,3 +1,5 @@
+//! The store's rules, one sentence each.
+
 use serde_json::json;
 
 use super::*;

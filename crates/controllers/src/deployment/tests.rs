@@ -1,3 +1,5 @@
+//! Rollouts step by step, with a hand that plays everybody else.
+
 use super::*;
 
 const NOW: &str = "2026-01-01T00:00:00Z";

@@ -1,3 +1,5 @@
+//! What a ReplicaSet does with the pods it finds.
+
 use super::*;
 
 fn set(replicas: u64) -> Value {

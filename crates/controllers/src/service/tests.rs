@@ -1,3 +1,5 @@
+//! Endpoints as a Service's clients see them.
+
 use super::*;
 
 fn service(spec: Value) -> Value {

@@ -1,3 +1,5 @@
+//! Who owns what after an apply.
+
 use super::*;
 use crate::registry::Registry;
 

@@ -46,8 +46,8 @@ pub fn forward(server: &Arc<Server>, at: &Objects, asked: Asked) -> Result<Respo
     if spoken.into_iter().any(|name| asked.header(name).contains("SPDY")) {
         return Err(Status::bad_request(
             "kubectl port-forward speaks SPDY, which is not served; reach the pod with \
-             `kubectl exec POD -c istio-proxy -- curl http://localhost:PORT`, or through \
-             /api/v1/namespaces/NAMESPACE/pods/POD:PORT/proxy/ with `kubectl get --raw`",
+             `kubectl get --raw /api/v1/namespaces/NAMESPACE/pods/POD:PORT/proxy/`, or with a \
+             client that forwards by v4.channel.k8s.io",
         ));
     }
     if ports.is_empty() || ports.len() > 127 {
