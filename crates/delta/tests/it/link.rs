@@ -19,8 +19,8 @@ enum Step {
     Needs(u8, u8),
     /// A piece has another body.
     Touch(u8),
-    /// The control plane gets round to answering.
-    Answer,
+    /// The control plane gets round to answering this interest.
+    Answer(u8),
     /// A request arrives.
     Up,
     /// A response arrives.
@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..INTERESTS).prop_map(Step::Drop),
         3 => (0..INTERESTS, 0..1u8 << PIECES).prop_map(|(one, mask)| Step::Needs(one, mask)),
         3 => (0..PIECES).prop_map(Step::Touch),
-        6 => Just(Step::Answer),
+        8 => (0..INTERESTS).prop_map(Step::Answer),
         8 => Just(Step::Up),
         8 => Just(Step::Down),
         1 => Just(Step::Break),
@@ -97,9 +97,10 @@ impl Mesh {
                 let users = (0..INTERESTS).filter(|one| self.mask(*one) & (1 << number) != 0);
                 self.offer(users.collect());
             }
-            Step::Answer => {
-                let asked = std::mem::take(&mut self.asked);
-                self.offer(asked);
+            Step::Answer(number) => {
+                if self.asked.remove(number) {
+                    self.offer([*number].into());
+                }
             }
             Step::Up => self.deliver_up(),
             Step::Down => self.deliver_down(),
@@ -108,6 +109,7 @@ impl Mesh {
         }
         self.up.extend(self.client.request());
         self.down.extend(self.server.response());
+        assert!(self.down.len() <= 1, "a response before the last one has arrived");
     }
 
     fn mask(&self, number: u8) -> u8 {
@@ -180,7 +182,8 @@ impl Mesh {
 
     fn settle(&mut self) {
         for _ in 0..200 {
-            for step in [Step::Up, Step::Answer, Step::Down] {
+            let answers = (0..INTERESTS).map(Step::Answer);
+            for step in answers.chain([Step::Up, Step::Down]) {
                 self.step(&step);
             }
         }

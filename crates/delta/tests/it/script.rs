@@ -279,6 +279,28 @@ fn a_revision_is_lacking_until_it_is_in_force() {
 }
 
 #[test]
+fn a_response_waits_until_the_last_one_is_acknowledged() {
+    let mut server = Server::new();
+    let subscribe = Request { subscribe: vec!["a".into()], ..Request::default() };
+    server.request(subscribe).unwrap();
+    let offer = |server: &mut Server, text: &str, revision| {
+        let answer = Answer { resource: resource(text), pieces: [].into() };
+        server.offer([("a".into(), Some(answer))], revision);
+    };
+    offer(&mut server, "a@1", 1);
+    let first = server.response().unwrap();
+    offer(&mut server, "a@2", 2);
+    assert_eq!(server.response(), None);
+    assert!(server.lacks(1) && server.lacks(2));
+    let stale = Request { nonce: "0".into(), ..Request::default() };
+    assert_eq!(server.request(stale).unwrap(), []);
+    let accepted = Request { nonce: first.nonce, ..Request::default() };
+    assert_eq!(server.request(accepted).unwrap(), [Event::Accepted]);
+    assert!(!server.lacks(1) && server.lacks(2));
+    assert_eq!(text(&server.response().unwrap()), "+a@2");
+}
+
+#[test]
 fn the_least_recently_used_interest_goes_first_and_self_never() {
     let mut client = Client::new();
     client.want_always("self");
