@@ -63,6 +63,17 @@ enum Relayed {
     To(Arc<CompiledTcp>),
 }
 
+impl Tcp {
+    /// The backends by weight; none for a connection that goes on to where the
+    /// client dialled.
+    pub fn backends(&self) -> &[(String, u32)] {
+        match &self.0 {
+            Relayed::Onwards => &[],
+            Relayed::To(target) => &target.data.backends,
+        }
+    }
+}
+
 /// Where a relayed connection goes.
 #[derive(Clone, Debug)]
 pub enum Relay {

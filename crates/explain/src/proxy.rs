@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use weft_api::kubernetes::Pod;
 use weft_config::{Interest, Resource};
 use weft_decide::{Connection, Dice, Note, Relay, Request, Routed, Scope, Table, Tcp};
 use weft_translate::{Client, Role, Translator};
@@ -18,19 +17,11 @@ pub(crate) struct Proxy<'w> {
 }
 
 impl<'w> Proxy<'w> {
-    /// The proxy of `pod`, with what it runs itself.
-    pub(crate) fn of(pod: &Pod, translator: &'w mut Translator) -> Self {
-        let client = Client::of_pod(pod);
+    /// The proxy of a pod, with what it runs itself.
+    pub(crate) fn new(client: Client, translator: &'w mut Translator) -> Self {
         let mut proxy = Self { translator, client, table: Table::new() };
         proxy.learn(&Interest::Own);
         proxy
-    }
-
-    /// Whether `pod` has a proxy at all.
-    pub(crate) fn is_in(pod: &Pod) -> bool {
-        let spec = &pod.spec;
-        let mut containers = spec.containers.iter().chain(&spec.init_containers);
-        containers.any(|container| container.name == "istio-proxy")
     }
 
     /// What the proxy is for.

@@ -7,7 +7,6 @@ use std::{
 
 use weft_api::{Object, kubernetes::Pod};
 use weft_config::{File, Host, Interest, Resource};
-use weft_translate::Client;
 
 use crate::{
     question::Start,
@@ -20,7 +19,7 @@ use crate::{
 pub fn translate_for(world: &mut World, start: &Start) -> Result<File, ExplainError> {
     walk::prepare(world, start);
     let pod = walk::pod_of(world, start)?.clone();
-    let client = Client::of_pod(&pod);
+    let client = world.client(&pod);
     let mut resources: BTreeMap<String, Resource> = BTreeMap::new();
     let own = world.translator.resolve(&client, &Interest::Own);
     for piece in &own.resources {

@@ -5,9 +5,9 @@ mod remarks;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use weft_api::{Object, kubernetes::Pod};
+use weft_api::kubernetes::Pod;
 use weft_decide::{Connection, Note, Relay, Reply, Routed, Scope, Tcp};
-use weft_translate::{Client, Role};
+use weft_translate::Role;
 
 use crate::{
     explanation::{Because, Explanation, Hop, Outcome},
@@ -120,24 +120,10 @@ fn find<'w>(world: &'w World, name: &PodName) -> Result<&'w Pod, ExplainError> {
 
 /// The first pod that a Gateway selects, else the installed gateway's.
 fn gateway(world: &World) -> Result<&Pod, ExplainError> {
-    let selectors: Vec<_> = world
-        .translator
-        .objects()
-        .filter_map(|(_, object)| match &**object {
-            Object::Gateway(gateway) => Some(&gateway.spec.selector),
-            _ => None,
-        })
-        .collect();
-    let selected = |pod: &&Pod| {
-        let labels = &pod.metadata.labels;
-        Proxy::is_in(pod)
-            && selectors.iter().any(|selector| {
-                selector.iter().all(|(name, value)| labels.get(name) == Some(value))
-            })
-    };
-    let installed = |pod: &&Pod| Client::of_pod(pod).role == Role::Gateway;
-    let mut pods = world.pods();
-    pods.clone().find(selected).or_else(|| pods.find(installed)).ok_or(ExplainError::NoGateway)
+    let is_gateway = |pod: &&Pod| world.client(pod).role == Role::Gateway;
+    let mut pods = world.pods().filter(is_gateway);
+    let first = pods.clone().find(|pod| world.is_selected(pod));
+    first.or_else(|| pods.next()).ok_or(ExplainError::NoGateway)
 }
 
 /// The address that a client in `namespace` dials for the URL's host.
@@ -175,12 +161,12 @@ fn dialled(world: &World, question: &Question, namespace: &str) -> Option<Socket
 /// The proxy that a connection to `address` meets, if there is one.
 fn arrive(world: &World, address: SocketAddr) -> Option<Arrival> {
     let destination = world.behind(address)?;
-    let pod = world.pod_at(destination).filter(|pod| Proxy::is_in(pod))?;
+    let pod = world.pod_at(destination).filter(|pod| world.has_proxy(pod))?;
     Some(Arrival { pod: name_of(pod), side: Side::Network, destination })
 }
 
 fn is_gateway(world: &World, name: &PodName) -> bool {
-    world.pod(name).is_some_and(|pod| Client::of_pod(pod).role == Role::Gateway)
+    world.pod(name).is_some_and(|pod| world.client(pod).role == Role::Gateway)
 }
 
 /// What the proxy of one pod makes of a connection.
@@ -190,10 +176,10 @@ fn take_hop(
     arrival: &Arrival,
 ) -> Result<Step, ExplainError> {
     let pod = find(world, &arrival.pod)?.clone();
-    if !Proxy::is_in(&pod) {
+    if !world.has_proxy(&pod) {
         return Ok(without_proxy(&pod, arrival));
     }
-    let mut proxy = Proxy::of(&pod, &mut world.translator);
+    let mut proxy = Proxy::new(world.client(&pod), &mut world.translator);
     let listener = match (arrival.side, proxy.role()) {
         (Side::Application, _) => Some("outbound".to_owned()),
         (Side::Network, Role::Sidecar) => Some("inbound".to_owned()),
@@ -207,6 +193,9 @@ fn take_hop(
             serve(&mut proxy, connection, arrival, question, &mut notes)
         }
     };
+    if question.method == http::Method::HEAD {
+        hop.body = None;
+    }
     hop.because.splice(0..0, because(world, &notes));
     let remarks = remarks::on(&hop.because, &world.translator.diagnostics());
     hop.because.extend(remarks);
@@ -264,7 +253,10 @@ fn request(
         notes,
     );
     let (forward, outcome) = match routed {
-        Routed::Forward(forward) => (forward, Outcome::Forward),
+        Routed::Forward(forward) => {
+            let outcome = hop::outcome(&forward.backend);
+            (forward, outcome)
+        }
         Routed::Passthrough(forward) => (forward, Outcome::Passthrough),
         Routed::Reply(reply) => return (hop::reply(at, &reply), None),
         Routed::Ask(_) => return (hop::reply(at, &Reply::config_unavailable()), None),
@@ -297,7 +289,7 @@ fn relay(proxy: &Proxy<'_>, tcp: &Tcp, arrival: &Arrival, notes: &mut Vec<Note>)
             Some(address) => {
                 let outcome = hop::outcome(&backend);
                 let mut hop = Hop::new(at, outcome);
-                hop.destinations = vec![hop::destination(&backend, arrival.destination)];
+                hop.destinations = hop::relayed(proxy.table(), tcp, &backend, arrival.destination);
                 (hop, address)
             }
         },

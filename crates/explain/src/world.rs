@@ -12,12 +12,18 @@ use weft_api::{
 };
 use weft_config::Origin;
 use weft_manifest::{Document, Problem};
-use weft_translate::{Client, Translator};
+use weft_translate::{Client, Role, Translator};
 
 use crate::{files, files::Unlabelled, question::PodName};
 
 /// Where the mesh's settings are kept.
 const MESH_CONFIG: &str = "ConfigMap/istio-system/istio";
+
+/// The annotation of pods into which a sidecar was injected.
+const INJECTED: &str = "sidecar.istio.io/status";
+
+/// The label of pods that speak the mesh's TLS.
+const TLS_MODE: &str = "security.istio.io/tlsMode";
 
 /// Every object, and where each is written.
 pub struct World {
@@ -103,6 +109,39 @@ impl World {
         let mut pods = self.pods().filter(|pod| pod.metadata.namespace == name.namespace);
         let named = pods.clone().find(|pod| pod.metadata.name == name.name);
         named.or_else(|| pods.find(|pod| Client::of_pod(pod).workload.name == name.name))
+    }
+
+    /// The facts of a pod's proxy. A pod that a Gateway selects and that has no
+    /// sidecar is a gateway, whatever its containers are called.
+    pub(crate) fn client(&self, pod: &Pod) -> Client {
+        let mut client = Client::of_pod(pod);
+        if !pod.metadata.annotations.contains_key(INJECTED) && self.is_selected(pod) {
+            client.role = Role::Gateway;
+        }
+        client
+    }
+
+    /// Whether a proxy takes what comes to the pod and leaves it: its own container
+    /// says so, or the label that the injector gives to pods with one.
+    pub(crate) fn has_proxy(&self, pod: &Pod) -> bool {
+        let spec = &pod.spec;
+        let mut containers = spec.containers.iter().chain(&spec.init_containers);
+        containers.any(|container| container.name == "istio-proxy")
+            || pod.metadata.labels.get(TLS_MODE).is_some_and(|mode| mode == "istio")
+            || self.is_selected(pod)
+    }
+
+    /// Whether some Gateway selects the pod by labels.
+    pub(crate) fn is_selected(&self, pod: &Pod) -> bool {
+        let labels = &pod.metadata.labels;
+        self.sorted(Kind::Gateway).into_iter().any(|object| match object {
+            Object::Gateway(gateway) => {
+                let selector = &gateway.spec.selector;
+                !selector.is_empty()
+                    && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+            }
+            _ => false,
+        })
     }
 
     /// The pod with the address, if it runs.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use http::{HeaderMap, header::HOST};
 use weft_config::{Action, Discovery};
-use weft_decide::{CompiledBackend, Forward, Reply, Table, Verdict, path};
+use weft_decide::{CompiledBackend, Forward, Reply, Table, Tcp, Verdict, path};
 
 use crate::{
     explanation::{Because, Destination, Hop, Outcome, Request},
@@ -81,19 +81,41 @@ pub(super) fn destinations(
     forward: &Forward,
     dialled: SocketAddr,
 ) -> Vec<Destination> {
-    let Action::Forward(targets) = &forward.rule.data.action else {
-        return vec![destination(&forward.backend, dialled)];
-    };
+    match &forward.rule.data.action {
+        Action::Forward(targets) => {
+            let targets = targets.iter().map(|target| (target.backend.as_str(), target.weight));
+            shares(table, targets.collect(), dialled)
+        }
+        Action::Respond { .. } | Action::Passthrough => {
+            vec![destination(&forward.backend, dialled)]
+        }
+    }
+}
+
+/// Where a connection may be relayed to, by weight.
+pub(super) fn relayed(
+    table: &Table,
+    tcp: &Tcp,
+    backend: &CompiledBackend,
+    dialled: SocketAddr,
+) -> Vec<Destination> {
+    match tcp.backends() {
+        [] => vec![destination(backend, dialled)],
+        backends => {
+            let targets = backends.iter().map(|(name, weight)| (name.as_str(), *weight));
+            shares(table, targets.collect(), dialled)
+        }
+    }
+}
+
+fn shares(table: &Table, targets: Vec<(&str, u32)>, dialled: SocketAddr) -> Vec<Destination> {
     let single = targets.len() == 1;
-    targets
-        .iter()
-        .map(|target| {
-            let found = table.backend(&target.backend);
-            let found = found.map(|backend| destination(backend, dialled));
-            let destination = found.or_else(|| named(&target.backend)).unwrap_or_default();
-            Destination { weight: (!single).then_some(target.weight), ..destination }
-        })
-        .collect()
+    let share = |(name, weight): (&str, u32)| {
+        let found = table.backend(name).map(|backend| destination(backend, dialled));
+        let destination = found.or_else(|| named(name)).unwrap_or_default();
+        Destination { weight: (!single).then_some(weight), ..destination }
+    };
+    targets.into_iter().map(share).collect()
 }
 
 /// What a backend stands for.
@@ -173,7 +195,7 @@ pub(super) fn address(
     }
 }
 
-/// Whether a relayed connection goes to a destination of the mesh.
+/// Whether what goes to `backend` goes to a destination of the mesh.
 pub(super) fn outcome(backend: &CompiledBackend) -> Outcome {
     let data = &backend.data;
     match data.discovery == Discovery::Original && data.service.is_empty() {

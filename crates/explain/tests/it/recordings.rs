@@ -92,7 +92,7 @@ fn listed(group: &str) -> BTreeMap<(String, usize), String> {
         .collect()
 }
 
-/// The world, with sidecars in its pods, since the recorded proxies were theirs.
+/// The world; its pods are labelled as those with a sidecar are.
 fn built(recording: &Value, world: &Value) -> World {
     let backdrop = world["backdrop"].as_str();
     let backdrops = recording["backdrops"].as_object().expect("backdrops");
@@ -109,11 +109,6 @@ fn built(recording: &Value, world: &Value) -> World {
             "data": {"mesh": world["mesh_config"].to_string()},
         });
         documents.extend(weft_manifest::read("mesh.yaml", &settings.to_string()));
-    }
-    for object in documents.iter_mut().filter_map(|document| document.value.as_mut()) {
-        if object["kind"] == "Namespace" {
-            object["metadata"]["labels"]["istio-injection"] = "enabled".into();
-        }
     }
     World::of_files(documents, Unlabelled::Inject)
 }
@@ -195,7 +190,7 @@ fn differences(exchange: &Value, explanation: &Explanation) -> Vec<String> {
         same("method", backend["method"].clone(), json!(request.method));
     }
     same("handled as tcp", json!(recorded["handled_as"] == "tcp"), json!(is_relayed(hop)));
-    if !own_reply && !leads_to(hop, &recorded["destination"]) {
+    if recorded["destination"].is_object() && !leads_to(hop, &recorded["destination"]) {
         same("destination", recorded["destination"].clone(), json!(hop.destinations));
     }
     found
