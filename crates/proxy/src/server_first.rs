@@ -38,8 +38,8 @@ pub async fn listen(downstream: &Rc<Downstream>, client: &mut Replay, target: &T
     let Ok(target) = tcp::target(downstream, target).await else { return heard(client).await };
     let stream = tokio::select! {
         biased;
-        spoken = client.look() => return after(spoken),
         stream = target.line.connect(target.limit()) => stream,
+        spoken = client.look() => return after(spoken),
     };
     let Ok(stream) = stream else { return heard(client).await };
     let spoken = tokio::select! {

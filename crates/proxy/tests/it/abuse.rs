@@ -24,11 +24,28 @@ fn ambiguous_lengths_are_refused() {
         "content-length: +3\r\n",
         "content-length: 3x\r\n",
         "content-length: 0x3\r\n",
-        "transfer-encoding: chunked\r\ncontent-length: 3\r\n",
         "transfer-encoding: identity\r\n",
     ] {
         check(&format!("POST / HTTP/1.1\r\nhost: x\r\n{fields}\r\nabc"), 400);
     }
+}
+
+#[test]
+fn a_length_beside_chunks_is_dropped_and_the_connection_ends() {
+    let server = server(&[&ok("")]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    for fields in [
+        "transfer-encoding: chunked\r\ncontent-length: 3\r\n",
+        "content-length: 3\r\ntransfer-encoding: chunked\r\n",
+    ] {
+        let mut client = proxy.client();
+        client.say(&format!("POST / HTTP/1.1\r\nhost: x\r\n{fields}\r\n1\r\na\r\n0\r\n\r\n"));
+        client.say("GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n");
+        assert!(client.rest().contains("connection: close"));
+    }
+    let heard = server.heard();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert!(heard.iter().all(|one| !one.contains("content-length")), "{heard:?}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn the_ports_say_what_runs() {
     assert!(dump.contains("\"backend\"") && dump.contains("\"route\""), "{dump}");
     let backends = proxy.get("admin", "/backends");
     assert!(backends.contains(&server.address.to_string()), "{backends}");
-    assert!(proxy.get("admin", "/logging?level=loud").starts_with("HTTP/1.1 400 "));
+    assert!(proxy.get("admin", "/logging?level=weft=loud").starts_with("HTTP/1.1 400 "));
 }
 
 #[test]

@@ -27,16 +27,21 @@ pub fn server(answers: &[&str]) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let connections = Arc::new(AtomicUsize::new(0));
+    let [connections, closed] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
     let (noted, counted) = (Arc::clone(&heard), Arc::clone(&connections));
+    let ended = Arc::clone(&closed);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (answers, noted) = (answers.clone(), Arc::clone(&noted));
+            let ended = Arc::clone(&ended);
             counted.fetch_add(1, Ordering::SeqCst);
-            thread::spawn(move || serve(stream, &answers, &noted));
+            thread::spawn(move || {
+                serve(stream, &answers, &noted);
+                ended.fetch_add(1, Ordering::SeqCst);
+            });
         }
     });
-    Server { address, heard, connections }
+    Server { address, heard, connections, closed }
 }
 
 /// A server, and what it heard.
@@ -44,12 +49,20 @@ pub struct Server {
     pub address: SocketAddr,
     heard: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
 }
 
 impl Server {
     /// Requests heard, with bodies.
     pub fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
+    }
+
+    /// Waits until the server has closed `count` connections.
+    pub fn until_closed(&self, count: usize) {
+        while self.closed.load(Ordering::SeqCst) < count {
+            thread::yield_now();
+        }
     }
 
     /// Connections accepted.
@@ -101,7 +114,8 @@ pub fn message(stream: &mut TcpStream) -> Option<String> {
         }
     };
     if head.contains("transfer-encoding: chunked") {
-        while !bytes.ends_with(b"0\r\n\r\n") {
+        let head = bytes.len();
+        while !bytes[head..].ends_with(b"0\r\n\r\n") {
             stream.read_exact(&mut byte).ok()?;
             bytes.push(byte[0]);
         }
@@ -216,9 +230,14 @@ impl World {
 pub fn running(options: Options) -> Running {
     let proxy = Proxy::start(options, Levels::detached()).unwrap();
     let mut ready = proxy.ready();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let waiting = async { tokio::time::timeout(HANGS, ready.wait_for(|ready| *ready)).await };
-    runtime.block_on(waiting).expect("ready in time").expect("a proxy that runs");
+    // On a thread of its own, since the caller may be in a runtime.
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let waiting = async { tokio::time::timeout(HANGS, ready.wait_for(|ready| *ready)).await };
+        runtime.block_on(waiting).expect("ready in time").expect("a proxy that runs");
+    })
+    .join()
+    .unwrap();
     Running { addresses: proxy.addresses(), proxy: Some(proxy) }
 }
 
