@@ -90,7 +90,7 @@ impl Router {
         .await?;
         let link = format!("p{number}");
         let index = FIRST_LINK + number;
-        let peer = LinkMessageBuilder::<LinkUnspec>::new().name("eth0").up();
+        let peer = LinkMessageBuilder::<LinkUnspec>::new().name("eth0");
         let peer = peer.setns_by_fd(namespace.as_raw_fd()).build();
         let veth = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(
             rtnetlink::packet_route::link::InfoKind::Veth,
@@ -174,6 +174,8 @@ async fn configure(namespace: File, address: Ipv4Addr) -> io::Result<()> {
     let link = futures::TryStreamExt::try_next(&mut found).await.map_err(io::Error::other)?;
     let index = link.ok_or(io::ErrorKind::NotFound)?.header.index;
     inside.address(index, address).await?;
+    // Not at its making: the kernel refuses while the other end is not there.
+    inside.up(index).await?;
     let gateway = route(Ipv4Net::from(GATEWAY)).output_interface(index).scope(RouteScope::Link);
     inside.route(gateway).await?;
     inside.route(RouteMessageBuilder::<Ipv4Addr>::new().gateway(GATEWAY)).await

@@ -8,7 +8,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::fd::AsRawFd,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -52,7 +52,7 @@ pub(crate) fn enter() -> io::Result<()> {
             hidden.push((folder, stage.join(place)));
         }
     }
-    let program = open_path(Path::new("/proc/self/exe"))?;
+    let program = open_program()?;
     tmpfs(stage, "mode=755")?;
     for name in ["proc", "run", "tmp", "etc", ".weft/host", ".weft/pods", ".weft/old"] {
         fs::create_dir_all(stage.join(name))?;
@@ -62,8 +62,15 @@ pub(crate) fn enter() -> io::Result<()> {
         bind(&by_descriptor(folder), place)?;
     }
     let place = stage.join(".weft/weft");
-    File::create(&place)?;
-    bind(&by_descriptor(&program), &place)?;
+    match program {
+        Some(program) => {
+            File::create(&place)?;
+            bind(&by_descriptor(&program), &place)?;
+        }
+        None => {
+            fs::copy("/proc/self/exe", &place)?;
+        }
+    }
     copy_entries(Path::new("/"), stage, &["proc", "run", "tmp", "etc", ".weft"])?;
     let lookup: Vec<&str> = LOOKUP_FILES.iter().map(|(name, _)| *name).collect();
     copy_entries(Path::new("/etc"), &stage.join("etc"), &lookup)?;
@@ -77,6 +84,18 @@ pub(crate) fn enter() -> io::Result<()> {
     std::env::set_current_dir("/")?;
     umount2("/.weft/old", MntFlags::MNT_DETACH)?;
     fs::remove_dir("/.weft/old")
+}
+
+/// This program's file, found by its name: what the kernel remembers of it is in
+/// the mounts of the namespace that was left. `None` when the name leads
+/// elsewhere, as after a rebuild.
+fn open_program() -> io::Result<Option<File>> {
+    let Ok(found) = fs::read_link("/proc/self/exe").and_then(|path| open_path(&path)) else {
+        return Ok(None);
+    };
+    let (running, named) = (fs::metadata("/proc/self/exe")?, found.metadata()?);
+    let same = running.dev() == named.dev() && running.ino() == named.ino();
+    Ok(same.then_some(found))
 }
 
 /// Fresh /run and /tmp below `root`.

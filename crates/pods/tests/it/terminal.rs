@@ -1,0 +1,227 @@
+//! The tests, as the terminal's process: they start a supervisor, hear what its
+//! scene came to, and look at what is left.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::process::CommandExt,
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use weft_pods::host::{Host, HostEvent, HostOptions, HostPort, Uplink};
+
+use crate::programs::fetch;
+
+/// Somebody who is not root.
+const NOBODY: u32 = 65534;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever runs the tests.
+    Caller,
+    /// A plain user.
+    User,
+}
+
+type Test = (&'static str, fn());
+
+const TESTS: &[Test] = &[
+    ("pods_find_each_other_by_name_and_address", || told("network")),
+    ("volumes_and_variables_are_as_the_pod_says", || told("files")),
+    ("commands_logs_and_connections_reach_a_container", || told("node")),
+    ("containers_start_in_order_restart_and_end_in_order", || told("lifecycle")),
+    ("a_deployment_becomes_pods_behind_a_service", || told("deployment")),
+    ("a_pod_can_play_the_outside", || told("outside")),
+    ("a_service_is_reached_at_a_port_of_the_host", host_ports),
+    ("the_uplink_leads_to_the_host_and_no_further_when_closed", uplink),
+    ("nothing_is_left_after_a_kill", nothing_left),
+    ("an_orderly_end_waits_for_the_pods", orderly_end),
+];
+
+pub fn main(who: Who) -> ExitCode {
+    let filter: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let filter: Vec<String> = filter.into_iter().filter(|word| word != "as-user").collect();
+    let mut failed = 0;
+    for (name, test) in TESTS {
+        if !filter.is_empty() && !filter.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        let started = Instant::now();
+        let passed = panic::catch_unwind(AssertUnwindSafe(test)).is_ok();
+        let word = if passed { "ok" } else { "FAILED" };
+        println!("test {name} ... {word} ({} ms)", started.elapsed().as_millis());
+        failed += i32::from(!passed);
+    }
+    if who == Who::Caller && is_root() {
+        println!("the same as a plain user:");
+        failed += i32::from(!as_user());
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Runs all of this as a plain user, from a folder that everybody can read.
+fn as_user() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("it");
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let filters = std::env::args().skip(1);
+    let _ = std::io::stdout().flush();
+    let status =
+        Command::new(copy).arg("as-user").args(filters).uid(NOBODY).gid(NOBODY).status().unwrap();
+    status.success()
+}
+
+/// A supervisor that plays a scene.
+struct Mesh {
+    runtime: tokio::runtime::Runtime,
+    host: Option<Host>,
+}
+
+impl Mesh {
+    fn start(scene: &str, uplink: Uplink) -> Self {
+        let program = PathBuf::from("/proc/self/exe");
+        let mut options = HostOptions::new(program, vec!["supervise".into()]);
+        options.uplink = uplink;
+        options.settings = json!({"scene": scene});
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let host = runtime.block_on(async { Host::start(options).unwrap() });
+        Self { runtime, host: Some(host) }
+    }
+
+    fn next(&mut self) -> HostEvent {
+        let host = self.host.as_mut().expect("the host has not been stopped");
+        let next = self
+            .runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(90), host.next()).await });
+        next.expect("the supervisor says something").expect("the supervisor lives")
+    }
+
+    /// What the scene came to.
+    fn told(&mut self) -> Value {
+        loop {
+            match self.next() {
+                HostEvent::Ready(told) => return told,
+                HostEvent::Log(line) => eprintln!("{line}"),
+                HostEvent::Ended(status) => panic!("the supervisor has ended: {status}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn port(&mut self, wanted: u16) -> HostPort {
+        loop {
+            match self.next() {
+                HostEvent::HostPort(port) if port.port == wanted => return port,
+                HostEvent::Ended(status) => panic!("the supervisor has ended: {status}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn stop(mut self) {
+        let host = self.host.take().expect("it is stopped once");
+        self.runtime.block_on(host.stop());
+    }
+}
+
+/// Plays a scene; every line of it is a check that did not hold.
+fn told(scene: &str) {
+    let mut mesh = Mesh::start(scene, Uplink::Closed);
+    let told = mesh.told();
+    assert_eq!(told, json!([]), "in scene {scene}");
+    mesh.stop();
+}
+
+fn host_ports() {
+    let mut mesh = Mesh::start("host-ports", Uplink::Closed);
+    let relayed = mesh.port(9080);
+    let answer = fetch(&relayed.addresses[0].to_string()).unwrap();
+    assert!(answer.starts_with("relayed "), "{answer}");
+    assert_eq!(mesh.told(), json!([]));
+    mesh.stop();
+    let mut mesh = Mesh::start("lent-port", Uplink::Closed);
+    let lent = mesh.port(80);
+    assert!(lent.addresses[0].port() >= 8080);
+    assert_eq!(mesh.told(), json!([]));
+    let answer = fetch(&lent.addresses[0].to_string()).unwrap();
+    assert_eq!(answer, "lent 127.0.0.1\n");
+    mesh.stop();
+    assert!(fetch(&lent.addresses[0].to_string()).is_err(), "the port is free again");
+}
+
+fn uplink() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accepting = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"the host\n").unwrap();
+    });
+    let mut mesh = Mesh::start(&format!("uplink {port}"), Uplink::Open);
+    assert_eq!(mesh.told(), json!(["the host"]));
+    accepting.join().unwrap();
+    mesh.stop();
+    let mut mesh = Mesh::start(&format!("uplink {port}"), Uplink::Closed);
+    let told = mesh.told();
+    assert!(["NetworkUnreachable", "ConnectionRefused"].contains(&told[0].as_str().unwrap()));
+    mesh.stop();
+}
+
+/// The marker of this run's supervisors among all processes.
+fn processes(marker: &str) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers
+        .filter(|pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(marker)
+        })
+        .collect()
+}
+
+fn nothing_left() {
+    let marker = format!("left-{}", std::process::id());
+    let before = mounts();
+    let mut mesh = Mesh::start(&format!("sleepers {marker}"), Uplink::Open);
+    assert_eq!(mesh.told(), json!([]));
+    assert!(!processes(&marker).is_empty(), "the pods' processes can be seen");
+    // What a kill leaves of the terminal's process: a closed channel.
+    mesh.host = None;
+    drop(mesh);
+    let start = Instant::now();
+    while !processes(&marker).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(5), "processes are left: {marker}");
+        std::thread::yield_now();
+    }
+    assert_eq!(mounts(), before, "mounts of the host's namespace");
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/self/mountinfo").unwrap()
+}
+
+fn orderly_end() {
+    let mut mesh = Mesh::start("graceful", Uplink::Closed);
+    assert_eq!(mesh.told(), json!([]));
+    let host = mesh.host.as_mut().unwrap();
+    let ended = mesh.runtime.block_on(async {
+        host.ask_to_stop().await;
+        while let Some(event) = host.next().await {
+            if let HostEvent::Ended(status) = event {
+                return status.success();
+            }
+        }
+        false
+    });
+    assert!(ended, "the supervisor ends well");
+}
