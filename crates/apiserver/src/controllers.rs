@@ -4,6 +4,7 @@
 //! writes go through admission like anybody's, several at a time, but never two
 //! for the same object. A step that failed is tried again, later and later.
 
+mod events;
 mod index;
 mod steps;
 #[cfg(test)]
@@ -11,10 +12,12 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use serde_json::Value;
 use tokio::{task::JoinSet, time::Instant};
 use weft_controllers::{garbage, object, selector, service};
@@ -157,18 +160,18 @@ impl Controllers {
             self.running.insert(work.clone());
             let tools = Arc::clone(&self.tools);
             self.tasks.spawn(async move {
-                let done = steps::take(&tools, &work).await;
+                // A step that panics is a mistake of ours; the others go on, and
+                // this one is tried again like any that failed.
+                let taken = AssertUnwindSafe(steps::take(&tools, &work)).catch_unwind().await;
+                let broken = |_| Err(Status::internal("a controller's step panicked"));
+                let done = taken.unwrap_or_else(broken);
                 (work, done)
             });
         }
     }
 
     fn finish(&mut self, done: Result<(Work, Result<(), Status>), tokio::task::JoinError>) {
-        let Ok((work, outcome)) = done else {
-            // A step that panicked is a mistake of ours; the others go on.
-            tracing::error!("a controller's step panicked");
-            return;
-        };
+        let Ok((work, outcome)) = done else { return };
         self.running.remove(&work);
         match outcome {
             Ok(()) => {

@@ -15,6 +15,8 @@ use crate::{
 enum Outline {
     /// An object with fields that are checked in turn.
     Fields,
+    /// An object that is not looked into.
+    Map,
     /// An object whose values are texts.
     Texts,
     /// A list of objects that are checked in turn.
@@ -22,7 +24,7 @@ enum Outline {
     /// A list of texts.
     List,
 }
-use Outline::{Fields, List, Objects, Texts};
+use Outline::{Fields, List, Map, Objects, Texts};
 
 /// Outlines of what stands at the top of an object.
 const TOP: &[(&str, Outline)] = &[
@@ -47,8 +49,8 @@ const BELOW: &[(&str, Outline)] = &[
     ("matchLabels", Texts),
     ("matchExpressions", Objects),
     ("selector", Fields),
-    ("names", Fields),
-    ("conversion", Fields),
+    ("names", Map),
+    ("conversion", Map),
     ("versions", Objects),
     ("containers", Objects),
     ("initContainers", Objects),
@@ -87,6 +89,7 @@ fn look(value: &Value, outline: Outline, path: &str) -> Result<(), Wrong> {
     let wrong = |wanted| Err((path.to_owned(), wanted, kind(value)));
     match (outline, value) {
         (Fields, Value::Object(_)) => below(value, path),
+        (Map, Value::Object(_)) => Ok(()),
         (Texts, Value::Object(map)) => {
             let odd = map.iter().find(|(_, value)| !value.is_string() && !value.is_null());
             odd.map_or(Ok(()), |(key, value)| Err((format!("{path}.{key}"), "a text", kind(value))))
@@ -101,7 +104,7 @@ fn look(value: &Value, outline: Outline, path: &str) -> Result<(), Wrong> {
                 Err((format!("{path}[{index}]"), "a text", kind(&items[index])))
             })
         }
-        (Fields | Texts, _) => wrong("an object"),
+        (Fields | Map | Texts, _) => wrong("an object"),
         (Objects | List, _) => wrong("a list"),
     }
 }
@@ -112,7 +115,9 @@ fn below(value: &Value, path: &str) -> Result<(), Wrong> {
         let path = || format!("{path}.{field}");
         match known.filter(|_| !value.is_null()) {
             Some((_, outline)) => look(value, *outline, &path())?,
-            None if value.is_object() && !field.starts_with("f:") => below(value, &path())?,
+            // The fields of a schema and of managed fields are names, not places.
+            None if field == "schema" || field == "fieldsV1" => {}
+            None if value.is_object() => below(value, &path())?,
             None => {}
         }
     }
@@ -162,6 +167,13 @@ mod tests {
             let expected = format!("Deployment cannot be read: {expected}");
             check_text("apps", "deployments", deployment(spec), &expected);
         }
+        check_text(
+            "apiextensions.k8s.io",
+            "customresourcedefinitions",
+            json!({"metadata": {}, "spec": {"versions": [{"schema": {"openAPIV3Schema": {
+                "properties": {"labels": {"maxItems": 3}, "ports": {"type": "array"}}}}}]}}),
+            "",
+        );
         check_text(
             "",
             "secrets",

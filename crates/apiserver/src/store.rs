@@ -164,6 +164,21 @@ impl Store {
         List { items, version: state.version }
     }
 
+    /// The objects of one namespace whose names begin with `prefix` and a dash.
+    pub(crate) fn begun(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        prefix: &str,
+    ) -> Vec<Arc<Value>> {
+        let state = self.state();
+        let bound = |end: char| (namespace.to_owned(), format!("{prefix}{end}"));
+        // A dot is the character behind the dash.
+        let Some(all) = state.objects.get(&key(resource)) else { return Vec::new() };
+        let range = all.range(bound('-')..bound('.'));
+        range.map(|(_, object)| present(resource, Arc::clone(object))).collect()
+    }
+
     /// What happens to a resource's objects after version `since`.
     pub fn watch(&self, resource: &Resource, since: u64) -> Watch {
         Watch::new(self.clone(), Some(resource.clone()), since)

@@ -5,7 +5,10 @@ use std::sync::{Arc, PoisonError};
 use serde_json::Value;
 use weft_controllers::{Write, deployment, garbage, namespace, object, replica_set, service};
 
-use super::{Key, Tools, Work};
+use super::{
+    Key, Tools, Work,
+    events::{self, Tone},
+};
 use crate::{
     access::User,
     patch::Validation,
@@ -37,7 +40,9 @@ pub async fn take(tools: &Tools, work: &Work) -> Result<(), Status> {
                 return Ok(());
             };
             let pods = all(tools, ("", "pods"), namespace);
-            let slices = all(tools, ("discovery.k8s.io", "endpointslices"), namespace);
+            let slices = tools.store.resource("discovery.k8s.io", "endpointslices");
+            let slices = slices.map(|slices| tools.store.begun(&slices, namespace, name));
+            let slices = slices.unwrap_or_default();
             service::step(&found, &views(&pods), &views(&slices))
         }
         Work::Namespace(name) => of_namespace(tools, name),
@@ -45,19 +50,51 @@ pub async fn take(tools: &Tools, work: &Work) -> Result<(), Status> {
         Work::Owned(key) => owned(tools, key).into_iter().collect(),
         Work::Waiting(key) => waiting(tools, key),
     };
-    carry_out(tools, writes).await
+    carry_out(tools, work, writes).await
 }
 
 /// All writes are tried; the first refusal is told.
-async fn carry_out(tools: &Tools, writes: Vec<Write>) -> Result<(), Status> {
+async fn carry_out(tools: &Tools, work: &Work, writes: Vec<Write>) -> Result<(), Status> {
     let mut outcome = Ok(());
     for write in writes {
+        let told = write.clone();
         let done = perform(tools, write).await;
+        tell(tools, work, &told, &done);
         if outcome.is_ok() {
             outcome = done;
         }
     }
     outcome
+}
+
+/// Makes Events of what people look for: scaling, and pods made, ended or refused.
+fn tell(tools: &Tools, work: &Work, write: &Write, done: &Result<(), Status>) {
+    let owner = match work {
+        Work::Deployment(namespace, name) => find(tools, ("apps", "deployments"), namespace, name),
+        Work::ReplicaSet(namespace, name) => find(tools, ("apps", "replicasets"), namespace, name),
+        _ => return,
+    };
+    let Some(owner) = owner else { return };
+    let is_pod = |object: &Value| object::kind(object) == "Pod";
+    let (tone, reason, message) = match (write, done) {
+        (Write::Create(set) | Write::Update(set), Ok(()))
+            if object::kind(set) == "ReplicaSet" && object::kind(&owner) == "Deployment" =>
+        {
+            let (name, size) = (object::name(set), &set["spec"]["replicas"]);
+            (Tone::Normal, "ScalingReplicaSet", format!("Scaled replica set {name} to {size}"))
+        }
+        (Write::Create(pod), Ok(())) if is_pod(pod) => {
+            (Tone::Normal, "SuccessfulCreate", format!("Created pod: {}", object::name(pod)))
+        }
+        (Write::Delete(pod), Ok(())) if is_pod(pod) => {
+            (Tone::Normal, "SuccessfulDelete", format!("Deleted pod: {}", object::name(pod)))
+        }
+        (Write::Create(pod), Err(refused)) if is_pod(pod) => {
+            (Tone::Warning, "FailedCreate", format!("Error creating: {refused}"))
+        }
+        _ => return,
+    };
+    events::record(&tools.store, &owner, tone, (reason, &message));
 }
 
 async fn perform(tools: &Tools, write: Write) -> Result<(), Status> {

@@ -166,3 +166,45 @@ async fn a_namespace_is_furnished_and_ends_with_all_that_is_in_it() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_may_not_be_made_is_told_and_tried_again_until_it_may() {
+    tell(|store| async move {
+        let hooks =
+            store.resource("admissionregistration.k8s.io", "validatingwebhookconfigurations").unwrap();
+        let hook = json!({"metadata": {"name": "h"}, "webhooks": [{"name": "h.example.com",
+            "clientConfig": {"url": "https://127.0.0.1:1/", "caBundle": "eA=="},
+            "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}]});
+        store.create(&hooks, hook).unwrap();
+        make(&store, ("apps", "deployments"), deployment(1));
+        let events = until(&store, ("", "events"), |events| {
+            events.iter().any(|event| event["reason"] == "FailedCreate" && event["count"] == 2)
+        })
+        .await;
+        let told = events.iter().find(|event| event["reason"] == "FailedCreate").unwrap();
+        assert!(told["message"].as_str().unwrap().contains("failed calling webhook \"h.example.com\""));
+        store.delete(&hooks, "", "h", &Deletion::default()).unwrap();
+        until(&store, ("", "pods"), |pods| pods.len() == 1).await;
+    })
+    .await;
+}
+
+#[test]
+fn events_are_counted_and_the_oldest_forgotten() {
+    let store = Store::new();
+    bootstrap::prepare(&store);
+    let about = json!({"kind": "Deployment", "metadata": {"name": "w", "namespace": "default", "uid": "u"}});
+    let kinds = store.resource("", "events").unwrap();
+    for number in 0..310 {
+        events::record(
+            &store,
+            &about,
+            events::Tone::Normal,
+            ("Reason", &format!("message {number}")),
+        );
+    }
+    events::record(&store, &about, events::Tone::Normal, ("Reason", "message 309"));
+    let kept = store.list(&kinds, None).items;
+    assert!(kept.len() <= 301, "{}", kept.len());
+    assert!(kept.iter().any(|event| event["message"] == "message 309" && event["count"] == 2));
+}
