@@ -9,7 +9,7 @@ use std::{
     net::Ipv4Addr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     links: AtomicU32,
     grounds: Mutex<HashMap<String, Arc<Ground>>>,
     running: watch::Sender<HashMap<String, watch::Sender<Seen>>>,
+    /// All pods are ending; controllers that replace them do so in vain.
+    ending: AtomicBool,
     outside: Outside,
     /// Counts changes of ConfigMaps, Secrets and service accounts.
     objects: watch::Sender<u64>,
@@ -125,6 +127,7 @@ impl Shared {
             links: AtomicU32::new(0),
             grounds: Mutex::default(),
             running,
+            ending: AtomicBool::new(false),
             outside: Outside::default(),
             objects,
             routes: Notify::new(),
@@ -142,6 +145,7 @@ impl Shared {
 
     /// Ends all pods in order; resolves when none is left.
     pub(crate) async fn end_all(&self) {
+        self.ending.store(true, Ordering::Relaxed);
         for object in self.store.list(&self.pods, None).items {
             let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
             let deletion = Deletion { uid: Some(text("uid").to_owned()), ..Deletion::default() };
@@ -175,6 +179,7 @@ impl Shared {
             (None, Presence::Ending) => self.forget(&seen.pod.metadata),
             (None, Presence::Wanted) if seen.pod.spec.node_name.is_empty() => self.bind(object),
             (None, Presence::Wanted) if is_over(object) => {}
+            (None, Presence::Wanted) if self.ending.load(Ordering::Relaxed) => {}
             (None, Presence::Wanted) => self.start(uid, seen),
         }
     }

@@ -86,6 +86,8 @@ fn as_user() -> bool {
 struct Mesh {
     runtime: tokio::runtime::Runtime,
     host: Option<Host>,
+    /// What the scene came to, when it was heard while waiting for something else.
+    told: Option<Value>,
 }
 
 impl Mesh {
@@ -96,7 +98,7 @@ impl Mesh {
         options.settings = json!({"scene": scene});
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let host = runtime.block_on(async { Host::start(options).unwrap() });
-        Self { runtime, host: Some(host) }
+        Self { runtime, host: Some(host), told: None }
     }
 
     fn next(&mut self) -> HostEvent {
@@ -109,6 +111,9 @@ impl Mesh {
 
     /// What the scene came to.
     fn told(&mut self) -> Value {
+        if let Some(told) = self.told.take() {
+            return told;
+        }
         loop {
             match self.next() {
                 HostEvent::Ready(told) => return told,
@@ -123,6 +128,7 @@ impl Mesh {
         loop {
             match self.next() {
                 HostEvent::HostPort(port) if port.port == wanted => return port,
+                HostEvent::Ready(told) => self.told = Some(told),
                 HostEvent::Ended(status) => panic!("the supervisor has ended: {status}"),
                 _ => {}
             }
