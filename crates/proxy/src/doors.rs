@@ -14,7 +14,7 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use weft_config::{Destination, Listener};
 use weft_process::sockets::{self, Lease};
 
@@ -28,6 +28,8 @@ use crate::{
 const BACKLOG: i32 = 4096;
 /// The pause when no connection can be accepted for lack of descriptors.
 const RELIEF: Duration = Duration::from_millis(50);
+/// How long a lender of sockets may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// All open doors.
 pub struct Doors {
@@ -150,14 +152,14 @@ async fn lent(
     workers: &Arc<Vec<Handle>>,
 ) -> Option<(Lease, Vec<Accepting>)> {
     let port = open.bind.port();
-    let asked = tokio::task::spawn_blocking(move || sockets::ask(&path, port)).await;
-    let lease = match asked {
-        Ok(Ok(lease)) => lease?,
-        Ok(Err(error)) => {
+    let asking = tokio::task::spawn_blocking(move || sockets::ask(&path, port));
+    let lease = match timeout(PATIENCE, asking).await {
+        Ok(Ok(Ok(lease))) => lease?,
+        Ok(Ok(Err(error))) => {
             tracing::debug!(%error, port, "no socket is lent");
             return None;
         }
-        Err(_) => return None,
+        Ok(Err(_)) | Err(_) => return None,
     };
     let door = Arc::new(Door { port: Some(port), ..(*open.door).clone() });
     let accepting = lease.listeners.iter().map(|listener| {

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How often a door that could not be opened, or a socket to borrow, is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Why a proxy cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +160,7 @@ async fn keep(
         application: options.application,
     };
     let ports = ports::serve(view, options.ports, &stopping).await.map_err(ProxyError::Ports)?;
-    tokio::task::spawn_local(configure(options.source, sender, questions));
+    tokio::task::spawn_local(configure(options.source, sender, questions, dialer));
     let doors = Doors::new(Arc::clone(&workers), options.sockets.clone());
     let lends = matches!(options.sockets, Sockets::Node(_));
     let mut house = House { doors, ports, told, tables, first, lends };
@@ -181,9 +181,10 @@ async fn configure(
     source: Source,
     tables: watch::Sender<Arc<Table>>,
     mut questions: mpsc::Receiver<Question>,
+    dialer: Dialer,
 ) {
     let file = match source {
-        Source::Stream(stream) => return Keeper::new(stream, tables).run(questions).await,
+        Source::Stream(stream) => return Keeper::new(stream, tables, dialer).run(questions).await,
         Source::File(file) => file,
     };
     let known = ports::bodies(&file.resources);

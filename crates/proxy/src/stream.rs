@@ -4,6 +4,7 @@
 //! resources, and says to waiting requests that their configuration is there.
 //! Without a control plane, what is known stays in force.
 
+mod passage;
 mod saved;
 mod wired;
 
@@ -27,7 +28,7 @@ use weft_wire::{
     connect, tls,
 };
 
-use crate::{asks::Question, options};
+use crate::{asks::Question, dial::Dialer, options};
 use saved::Saved;
 
 /// The first pause after a failure; it doubles.
@@ -44,6 +45,7 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// What is known, and who waits for more.
 pub struct Keeper {
     options: options::Stream,
+    dialer: Dialer,
     client: Client,
     bodies: HashMap<Name, (u64, Arc<[u8]>)>,
     tables: watch::Sender<Arc<Table>>,
@@ -59,6 +61,8 @@ pub struct Keeper {
 enum NoStream {
     #[error("reading {path}")]
     File { path: String, source: io::Error },
+    #[error("connecting to the control plane at {address}")]
+    Passage { address: String, source: io::Error },
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
     #[error(transparent)]
@@ -69,12 +73,17 @@ enum NoStream {
 
 impl Keeper {
     /// Begins with what was written down in an earlier life.
-    pub fn new(options: options::Stream, tables: watch::Sender<Arc<Table>>) -> Self {
+    pub fn new(
+        options: options::Stream,
+        tables: watch::Sender<Arc<Table>>,
+        dialer: Dialer,
+    ) -> Self {
         let mut client = Client::new();
         client.want_always("self");
         let saved = options.state.clone().map(Saved::new);
         let mut keeper = Self {
             options,
+            dialer,
             client,
             bodies: HashMap::new(),
             tables,
@@ -120,9 +129,14 @@ impl Keeper {
         };
         let trusted = self.options.ca_pem.as_deref().map(read).transpose()?;
         let token = self.options.token.as_deref().map(read).transpose()?;
-        let address = self.options.address.clone();
+        let mut address = self.options.address.clone();
         let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
         let name = self.options.name.clone().unwrap_or_else(|| host.to_owned());
+        if self.dialer.mark.is_some() {
+            let passage = passage::to(&address, self.dialer).await;
+            let failed = |source| NoStream::Passage { address: address.clone(), source };
+            address = passage.map_err(failed)?.to_string();
+        }
         let tls = trusted.as_deref().map(tls::trusting).transpose()?;
         Ok(connect(&Target { address, name, tls }, token.as_deref()).await?)
     }
