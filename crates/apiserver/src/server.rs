@@ -41,8 +41,12 @@ use crate::{
 use answer::Asked;
 pub(crate) use read::Rows;
 
-/// How long a client has for its TLS handshake and for the head of a request.
+/// How long a client has for its TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection may stay without a request. Longer than clients keep
+/// theirs (90 s in hyper and Go), so that it is never closed under a request.
+const IDLE: Duration = Duration::from_secs(120);
 
 /// How long to rest when no connection can be accepted (no descriptors left).
 const REST: Duration = Duration::from_millis(100);
@@ -147,7 +151,7 @@ impl Server {
         } else {
             hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
+                .header_read_timeout(IDLE)
                 .serve_connection(io, service)
                 .with_upgrades()
                 .await?;

@@ -28,6 +28,9 @@ use crate::{
 /// How often a patch is tried again when somebody else was faster.
 const TRIES: usize = 8;
 
+/// Namespaces that a cluster is never without.
+const LASTING: &[&str] = &["default", "kube-system", "kube-public"];
+
 /// Who writes, and how.
 #[derive(Debug, Clone)]
 pub struct Author {
@@ -158,6 +161,11 @@ impl Writer {
         deletion: &Deletion,
     ) -> Result<(Deleted, Vec<String>), Status> {
         let old = self.stored(resource, namespace, name)?;
+        if resource.plural == "namespaces" && LASTING.contains(&name) {
+            let message =
+                format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
+            return Err(Status::forbidden(message).about("", "namespaces", name));
+        }
         let review = Review {
             operation: Operation::Delete,
             resource,

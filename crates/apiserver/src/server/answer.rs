@@ -1,6 +1,6 @@
 //! From a request to its answer: who asks, what for, may they, and who answers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
@@ -22,6 +22,9 @@ use crate::{
 
 /// The longest body that is read.
 const LONGEST: usize = 8 << 20;
+
+/// How long a client has to send its body.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request, read.
 pub struct Asked {
@@ -69,11 +72,15 @@ pub async fn answer(
     let wants_upgrade = request.headers().contains_key(header::UPGRADE);
     let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    let body = match Limited::new(body, LONGEST).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) => {
+    let body = match tokio::time::timeout(PATIENCE, Limited::new(body, LONGEST).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) => {
             let message = format!("the body could not be read: {error}");
             return reply::refusal(&Status::new(413, "RequestEntityTooLarge", message));
+        }
+        Err(_) => {
+            let message = format!("the body did not come within {}s", PATIENCE.as_secs());
+            return reply::refusal(&Status::new(408, "Timeout", message));
         }
     };
     let bearer = parts
@@ -97,10 +104,13 @@ pub async fn answer(
         upgrade,
         raw_query,
     };
-    match dispatch(&server, parts.uri.path(), asked).await {
+    let (method, user) = (asked.method.clone(), asked.user.name.clone());
+    let response = match dispatch(&server, parts.uri.path(), asked).await {
         Ok(response) => response,
         Err(refused) => reply::refusal(&refused),
-    }
+    };
+    tracing::debug!(%method, uri = %parts.uri, user, code = response.status().as_u16(), "answered");
+    response
 }
 
 async fn dispatch(

@@ -111,6 +111,14 @@ async fn a_version_from_the_future_is_refused() {
 }
 
 #[tokio::test]
+async fn the_namespaces_of_every_cluster_stay() {
+    let world = World::start().await;
+    let request = request(Method::DELETE, "/api/v1/namespaces/default", "", "");
+    let refused = world.call(request).await;
+    assert!(refused.code == 403 && refused.body.contains("may not be deleted"), "{}", refused.body);
+}
+
+#[tokio::test]
 async fn tables_carry_headings_once_in_a_watch() {
     let world = World::start().await;
     world.post(MAPS, &map("a", "x")).await;
