@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use crate::{
-    launch::{self, Task},
+    begin::Task,
+    launch,
     logs::Log,
     mounts::ContainerRoot,
     pod::Ground,
@@ -146,7 +147,7 @@ impl Keeper {
 
     async fn spawn(&self, task: Task, root: ContainerRoot, log: Log) -> io::Result<Process> {
         let network = self.ground.network.try_clone()?;
-        launch::container(self.ground.node.reaper(), task, root, network, log).await
+        launch::container(&self.ground.node, task, root, network, log).await
     }
 
     /// Stays with the process until its end; the text says why it was killed.

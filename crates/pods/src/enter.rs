@@ -18,7 +18,9 @@ use nix::{
     unistd::{getegid, geteuid, setsid},
 };
 
-use crate::root;
+use rustix::net::{SocketType, sockopt::socket_type};
+
+use crate::{begin::become_task, root};
 
 /// What came of entering.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Entered {
     pub(crate) channel: OwnedFd,
     /// Whether processes may run as other users.
     pub(crate) users: Users,
+    /// What leads the program to [`enter`].
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// Which users exist inside.
@@ -72,11 +76,20 @@ pub enum EnterError {
 }
 
 /// Enters namespaces of its own. Must be called first in `main`, while there is
-/// one thread; `arguments` lead the program back here. Standard input is the
-/// channel to the terminal's process.
+/// one thread; `arguments` lead the program back here.
+///
+/// Standard input is the channel to the terminal's process. The node, too, runs
+/// the program with these arguments, as the first process of each container;
+/// then standard input is a stream with a task, and this becomes another program.
 pub fn enter(arguments: &[OsString]) -> Result<Entry, EnterError> {
+    let stdin = io::stdin();
+    if socket_type(&stdin).is_ok_and(|kind| kind == SocketType::STREAM) {
+        let task = stdin.as_fd().try_clone_to_owned();
+        let task = task.map_err(step("taking a task from standard input"))?;
+        return Err(step("beginning a container")(become_task(task)));
+    }
     match std::process::id() {
-        1 => inside().map(Entry::Inside),
+        1 => inside(arguments).map(Entry::Inside),
         _ => outside(arguments).map(Entry::Left),
     }
 }
@@ -125,7 +138,7 @@ fn leave_namespaces() -> Result<(), EnterError> {
         .map_err(step("mapping the user into its namespace"))
 }
 
-fn inside() -> Result<Entered, EnterError> {
+fn inside(arguments: &[OsString]) -> Result<Entered, EnterError> {
     // A session without a terminal, for every process of every pod.
     setsid().map_err(io::Error::from).map_err(step("starting a session"))?;
     let channel = io::stdin()
@@ -136,7 +149,7 @@ fn inside() -> Result<Entered, EnterError> {
         io::ErrorKind::PermissionDenied => forbidden_by(error),
         _ => EnterError::Step { step: "making the supervisor's file system", source: error },
     })?;
-    Ok(Entered { channel, users: users() })
+    Ok(Entered { channel, users: users(), arguments: arguments.to_vec() })
 }
 
 fn step(step: &'static str) -> impl FnOnce(io::Error) -> EnterError {

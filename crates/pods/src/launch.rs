@@ -16,22 +16,14 @@ use nix::{
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 
 use crate::{
+    begin::{self, Task},
     logs::Log,
     mounts::{self, ContainerRoot},
+    node::Shared,
     reaper::{Process, Reaper},
+    root::PROGRAM,
     thread::apart,
 };
-
-/// What is run, and as whom.
-#[derive(Clone, Debug)]
-pub(crate) struct Task {
-    /// The program and its arguments; never empty.
-    pub(crate) command_line: Vec<String>,
-    pub(crate) variables: Vec<(String, String)>,
-    /// User and group; as they are when absent.
-    pub(crate) owner: Option<(u32, u32)>,
-    pub(crate) working_folder: Option<String>,
-}
 
 /// The streams of a process that runs beside a container's own.
 pub(crate) struct Streams {
@@ -42,20 +34,25 @@ pub(crate) struct Streams {
 
 /// Starts a container's own process; what it writes goes to `log`.
 pub(crate) async fn container(
-    reaper: &Reaper,
+    node: &Shared,
     task: Task,
     root: ContainerRoot,
     network: File,
     log: Log,
 ) -> io::Result<Process> {
-    let reaper = reaper.clone();
+    let (reaper, launcher) = (node.reaper().clone(), node.launcher().to_vec());
     let (process, output) = apart(move || {
         setns(network, CloneFlags::CLONE_NEWNET)?;
         mounts::enter(&root)?;
         let (reader, writer) = pipe()?;
-        let mut command = command(&task)?;
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        let process = spawn(&reaper, &mut command, &task)?;
+        let (connection, stdin) = begin::connection()?;
+        let mut first = Command::new(PROGRAM);
+        first.args(launcher).env_clear();
+        first.stdin(stdin).stdout(writer.try_clone()?).stderr(writer);
+        let process = reaper.spawn(&mut first)?;
+        // The copies for the process must not keep the answer waiting.
+        drop(first);
+        begin::give(&task, connection).map_err(|error| explain(error, &task))?;
         Ok((process, reader))
     })
     .await?;
@@ -73,9 +70,9 @@ pub(crate) async fn beside(
     let reaper = reaper.clone();
     apart(move || {
         join(pid)?;
-        let mut command = command(&task)?;
+        let mut command = task.command()?;
         command.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr);
-        spawn(&reaper, &mut command, &task)
+        reaper.spawn(&mut command).map_err(|error| explain(error, &task))
     })
     .await
 }
@@ -98,39 +95,22 @@ fn join(pid: Pid) -> io::Result<()> {
     Ok(())
 }
 
-fn command(task: &Task) -> io::Result<Command> {
-    use std::os::unix::process::CommandExt;
-    let empty = || io::Error::new(io::ErrorKind::InvalidInput, "the command is empty");
-    let (program, arguments) = task.command_line.split_first().ok_or_else(empty)?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear();
-    command.envs(task.variables.iter().map(|(name, value)| (name, value)));
-    if let Some(folder) = &task.working_folder {
-        command.current_dir(folder);
-    }
-    if let Some((user, group)) = task.owner {
-        command.uid(user).gid(group);
-    }
-    Ok(command)
-}
-
-fn spawn(reaper: &Reaper, command: &mut Command, task: &Task) -> io::Result<Process> {
-    reaper.spawn(command).map_err(|error| {
-        let program = &task.command_line[0];
-        let text = match error.kind() {
-            io::ErrorKind::NotFound if task.working_folder.as_ref().is_some_and(is_missing) => {
-                format!("working directory {:?} does not exist", task.working_folder)
-            }
-            io::ErrorKind::NotFound if program.contains('/') => {
-                format!("exec: {program:?}: stat {program}: no such file or directory")
-            }
-            io::ErrorKind::NotFound => {
-                format!("exec: {program:?}: executable file not found in $PATH")
-            }
-            _ => format!("exec: {program:?}: {error}"),
-        };
-        io::Error::new(error.kind(), text)
-    })
+/// The error in the words that users of containers know.
+fn explain(error: io::Error, task: &Task) -> io::Error {
+    let program = task.command_line.first().map_or("", String::as_str);
+    let text = match error.kind() {
+        io::ErrorKind::NotFound if task.working_folder.as_ref().is_some_and(is_missing) => {
+            format!("working directory {:?} does not exist", task.working_folder)
+        }
+        io::ErrorKind::NotFound if program.contains('/') => {
+            format!("exec: {program:?}: stat {program}: no such file or directory")
+        }
+        io::ErrorKind::NotFound => {
+            format!("exec: {program:?}: executable file not found in $PATH")
+        }
+        _ => format!("exec: {program:?}: {error}"),
+    };
+    io::Error::new(error.kind(), text)
 }
 
 fn is_missing(folder: &String) -> bool {

@@ -63,10 +63,8 @@ pub(crate) fn enter(root: &ContainerRoot) -> io::Result<()> {
     if !root.working_folder.exists() {
         rooms.folder(&root.working_folder)?;
     }
-    cover_state()?;
-    // Last, since it hides the supervisor's processes and descriptors.
-    let nothing: Option<&str> = None;
-    Ok(mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), nothing)?)
+    // Its /proc is mounted by the first process inside.
+    cover_state()
 }
 
 fn add(wanted: &Mount, rooms: &mut Rooms) -> io::Result<()> {

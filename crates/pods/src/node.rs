@@ -5,6 +5,7 @@ mod serve;
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     io,
     net::Ipv4Addr,
     sync::{
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     pods: Arc<Resource>,
     settings: Settings,
     users: Users,
+    /// Arguments that make this program the first process of a container.
+    launcher: Vec<OsString>,
     uplink: Uplink,
     link: HostLink,
     reaper: Reaper,
@@ -99,6 +102,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) settings: Settings,
     pub(crate) users: Users,
+    pub(crate) launcher: Vec<OsString>,
     pub(crate) uplink: Uplink,
     pub(crate) link: HostLink,
     pub(crate) reaper: Reaper,
@@ -117,6 +121,7 @@ impl Shared {
             pods,
             settings: parts.settings,
             users: parts.users,
+            launcher: parts.launcher,
             uplink: parts.uplink,
             link: parts.link,
             reaper: parts.reaper,
@@ -349,6 +354,10 @@ impl Shared {
 
     pub(crate) fn users(&self) -> Users {
         self.users
+    }
+
+    pub(crate) fn launcher(&self) -> &[OsString] {
+        &self.launcher
     }
 
     pub(crate) fn reaper(&self) -> &Reaper {

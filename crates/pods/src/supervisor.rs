@@ -3,7 +3,7 @@
 //! It puts the parts together and ends them in order. What the API server and
 //! the mesh do is decided by whoever calls it.
 
-use std::{io, net::TcpListener, sync::Arc};
+use std::{ffi::OsString, io, net::TcpListener, sync::Arc};
 
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -37,6 +37,7 @@ pub struct StartError {
 /// A supervisor that has a network and a terminal, and no pods yet.
 pub struct Prepared {
     users: Users,
+    launcher: Vec<OsString>,
     link: HostLink,
     start: Start,
     reaper: Reaper,
@@ -63,7 +64,8 @@ pub async fn prepare(entered: Entered) -> Result<Prepared, StartError> {
         link.listen_for_api().await.map_err(step("binding a port for the API server"))?;
     let inside = TcpListener::bind((API, API_PORT));
     listeners.push(inside.map_err(step("binding the API server's address"))?);
-    Ok(Prepared { users: entered.users, link, start, reaper, router, listeners })
+    let launcher = entered.arguments;
+    Ok(Prepared { users: entered.users, launcher, link, start, reaper, router, listeners })
 }
 
 /// Ends this process, and with it everything, when the terminal's is gone.
@@ -115,6 +117,7 @@ impl Prepared {
             store: store.clone(),
             settings,
             users: self.users,
+            launcher: self.launcher,
             uplink: self.start.uplink,
             link: self.link,
             reaper: self.reaper,

@@ -16,9 +16,10 @@ use weft_apiserver::PodRef;
 use weft_process::sockets::{self, Asked};
 
 use crate::{
+    begin::Task,
     enter::Users,
     environment::{Fields, expand, variables},
-    launch::{Streams, Task, beside},
+    launch::{Streams, beside},
     mounts::{Access, ContainerRoot, Mount},
     network::{PodNetwork, ranges},
     node::Shared,
