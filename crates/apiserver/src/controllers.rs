@@ -33,7 +33,7 @@ use index::Index;
 const WIDTH: usize = 32;
 
 /// The first pause before a failed step is tried again, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// How often Deployments are looked at whose time may have run out.
 const TICK: Duration = Duration::from_secs(5);

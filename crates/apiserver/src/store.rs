@@ -27,8 +27,9 @@ use addresses::Addresses;
 pub use metadata::{suffix, timestamp, uid};
 pub use watch::{Change, Event, Watch};
 
-/// Changes that are kept for watchers.
-const HISTORY: usize = 16_384;
+/// Changes that are kept for watchers: each keeps the object it replaced alive, so
+/// this bounds memory; who falls further behind lists again.
+const HISTORY: usize = 4096;
 
 /// The objects of a mesh; clones are the same store.
 #[derive(Clone)]

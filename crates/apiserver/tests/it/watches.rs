@@ -87,7 +87,7 @@ async fn a_watcher_that_comes_too_late_is_told_to_list_again_and_can_go_on() {
     let world = World::start().await;
     world.post(MAPS, &map("a", "x")).await;
     let maps = world.store.resource("", "configmaps").unwrap();
-    for number in 0..17_000 {
+    for number in 0..4_200 {
         let object = json!({"metadata": {"name": "a", "namespace": "default"}, "data": {"n": number.to_string()}});
         world.store.update(&maps, object).unwrap();
     }
