@@ -8,3 +8,4 @@ mod kubectl;
 mod sessions;
 mod watches;
 mod webhooks;
+mod writes;
