@@ -31,7 +31,8 @@ pub fn send(to: SocketAddr, method: &str, path: &str, headers: &str, body: &str)
         true => String::new(),
         false => format!("Content-Length: {}\r\n", body.len()),
     };
-    let head = format!("{method} {path} HTTP/1.1\r\n{host}{headers}{length}Connection: close\r\n\r\n");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\n{host}{headers}{length}Connection: close\r\n\r\n");
     stream.write_all(format!("{head}{body}").as_bytes()).expect("the gateway reads");
     let mut all = Vec::new();
     stream.read_to_end(&mut all).expect("the gateway answers");

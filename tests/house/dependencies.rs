@@ -8,8 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-#[path = "support/workspace.rs"]
-mod workspace;
+use crate::{root, workspace};
 
 /// Licences that a program under Apache-2.0 may link.
 const LICENCES: &[&str] = &[
@@ -46,7 +45,7 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Crates that are linked in several versions, and why that cannot be helped yet.
-const DUPLICATES: &[(&str, &str)] = include!("support/duplicates.in");
+const DUPLICATES: &[(&str, &str)] = include!("duplicates.in");
 
 /// Packages that are compiled into something of ours on Linux.
 fn linked() -> Vec<Value> {
@@ -122,7 +121,7 @@ fn crates_linked_twice_are_listed_with_a_reason() {
 
 #[test]
 fn every_direct_dependency_has_a_line_in_the_docs() {
-    let path = workspace::root().join("docs/dependencies.md");
+    let path = root::root().join("docs/dependencies.md");
     let docs = fs::read_to_string(path).expect("docs/dependencies.md is there");
     let metadata = workspace::metadata(&["--no-deps"]);
     let packages = metadata["packages"].as_array().expect("packages");

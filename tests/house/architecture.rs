@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-#[path = "support/workspace.rs"]
-mod workspace;
+use crate::workspace;
 
 /// A crate, then every workspace crate that it may name.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -67,8 +66,18 @@ const PURE: &[&str] = &[
     "identity",
 ];
 const IO: &[&str] = &[
-    "tokio", "hyper", "hyper-util", "tonic", "kube", "k8s-openapi", "socket2", "notify", "nix",
-    "rustix", "netlink-sys", "rtnetlink",
+    "tokio",
+    "hyper",
+    "hyper-util",
+    "tonic",
+    "kube",
+    "k8s-openapi",
+    "socket2",
+    "notify",
+    "nix",
+    "rustix",
+    "netlink-sys",
+    "rtnetlink",
 ];
 
 /// Crates that may name kube: the Kubernetes API has one door.
@@ -120,7 +129,9 @@ fn every_edge_between_crates_is_in_the_table() {
         };
         for used in dependencies.iter().filter(|used| ours.contains(used.name.as_str())) {
             let testkit = used.name == "testkit" && !WITHOUT_TESTKIT.contains(&name.as_str());
-            if !allowed.contains(&used.name.as_str()) && !(used.dev && (testkit || name != "testkit")) {
+            if !allowed.contains(&used.name.as_str())
+                && !(used.dev && (testkit || name != "testkit"))
+            {
                 wrong.push(format!("{name} may not use {}", used.name));
             }
         }

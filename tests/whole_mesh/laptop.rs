@@ -11,14 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "support/mesh.rs"]
-mod mesh;
-#[path = "support/outside.rs"]
-mod outside;
-#[path = "support/workspace.rs"]
-mod workspace;
-
-use mesh::{Mesh, manifest};
+use crate::{
+    mesh::{Mesh, manifest},
+    outside, root,
+};
 
 /// The course's example, in files of this test's own.
 fn copies() -> (tempfile::TempDir, PathBuf, PathBuf) {
@@ -47,7 +43,12 @@ fn family(root: u32) -> BTreeSet<u32> {
     let mut found = BTreeSet::from([root]);
     loop {
         let before = found.len();
-        found.extend(all.iter().filter(|(_, up)| found.contains(up)).map(|(pid, _)| *pid).collect::<Vec<_>>());
+        found.extend(
+            all.iter()
+                .filter(|(_, up)| found.contains(up))
+                .map(|(pid, _)| *pid)
+                .collect::<Vec<_>>(),
+        );
         if found.len() == before {
             return found;
         }
@@ -73,7 +74,7 @@ fn check_gone(processes: &BTreeSet<u32>) {
 
 #[test]
 fn the_sample_serves_as_the_readme_says() {
-    let mesh = Mesh::start("laptop-sample", &[workspace::root().join("samples/helloworld")], &[]);
+    let mesh = Mesh::start("laptop-sample", &[root::root().join("samples/helloworld")], &[]);
     let response = outside::get(mesh.gateway(), "/hello");
     assert_eq!((response.status, response.body.trim()), (200, "hello world !!!"));
 }
@@ -128,7 +129,8 @@ fn saving_a_file_changes_the_mesh_without_a_failed_request() {
             }
         });
         let text = fs::read_to_string(&gateway).expect("the copy");
-        let second = "  - match:\n    - uri:\n        prefix: /hello\n    - uri:\n        prefix: /bye\n";
+        let second =
+            "  - match:\n    - uri:\n        prefix: /hello\n    - uri:\n        prefix: /bye\n";
         let first = "  - match:\n    - uri:\n        prefix: /hello\n";
         assert!(text.contains(first), "the manifest changed its shape");
         let saved = Instant::now();
@@ -149,7 +151,9 @@ fn the_command_line_works_on_the_running_mesh() {
     let mesh = Mesh::start("laptop-verbs", &[manifest("helloworld.yaml")], &[]);
     mesh.wait_for_deployments("default");
     mesh.run(&["scale", "deployment", "hello", "--replicas", "1"]);
-    mesh.eventually("one pod of hello", || (mesh.pods("hello", "default").len() == 1).then_some(()));
+    mesh.eventually("one pod of hello", || {
+        (mesh.pods("hello", "default").len() == 1).then_some(())
+    });
     let described = mesh.run(&["describe", "service", "hello"]);
     assert!(described.contains("8080/TCP"), "{described}");
     let wide = mesh.run(&["get", "pods", "-o", "wide"]);

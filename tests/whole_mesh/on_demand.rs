@@ -3,14 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-#[path = "support/mesh.rs"]
-mod mesh;
-#[path = "support/outside.rs"]
-mod outside;
-#[path = "support/workspace.rs"]
-mod workspace;
-
-use mesh::{Mesh, manifest};
+use crate::mesh::{Mesh, manifest};
 
 /// Manifests of a test, in a folder of its own.
 fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -84,7 +77,8 @@ fn without_a_control_plane_known_names_and_the_outside_keep_working() {
     // 500 addresses never seen before, by one client that sends 100 a second.
     let urls: Vec<String> =
         (0..500).map(|n| format!("http://198.51.{}.{}:8080/", n / 250, n % 250 + 1)).collect();
-    let mut arguments = vec!["-m", "5", "--rate", "100/s", "-o", "/dev/null", "-w", "%{http_code}\n"];
+    let mut arguments =
+        vec!["-m", "5", "--rate", "100/s", "-o", "/dev/null", "-w", "%{http_code}\n"];
     arguments.extend(urls.iter().map(String::as_str));
     let (code, said) = mesh.curl_in(&pod, "hello", &arguments);
     assert_eq!(code, 0, "{said}");

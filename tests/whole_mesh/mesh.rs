@@ -18,7 +18,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::workspace;
+use crate::root;
 
 /// The program under test.
 pub const WEFT: &str = env!("CARGO_BIN_EXE_weft");
@@ -29,7 +29,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The manifest that the acceptance table calls `name`: the course's own file
 /// where it lies beside the workspace, else the sample that says the same.
 pub fn manifest(name: &str) -> PathBuf {
-    let seed = workspace::root().join("../shared/seeds").join(name);
+    let seed = root::root().join("../shared/seeds").join(name);
     if seed.exists() {
         return seed;
     }
@@ -39,7 +39,7 @@ pub fn manifest(name: &str) -> PathBuf {
         "helloworld-legacy.yaml" => "samples/legacy/legacy.yaml",
         other => panic!("no sample says what {other} says"),
     };
-    workspace::root().join(sample)
+    root::root().join(sample)
 }
 
 /// A running mesh.
@@ -101,11 +101,8 @@ impl Mesh {
     fn wait_until(&self, what: &str, holds: impl Fn(&Said) -> bool) {
         let said = self.seen.said.lock().expect("no reader panics");
         let fails = |said: &mut Said| !said.ended && !holds(said);
-        let (said, _) = self
-            .seen
-            .changed
-            .wait_timeout_while(said, PATIENCE, fails)
-            .expect("no reader panics");
+        let (said, _) =
+            self.seen.changed.wait_timeout_while(said, PATIENCE, fails).expect("no reader panics");
         assert!(holds(&said), "never: {what}. weft up said:\n{}", said.lines.join("\n"));
     }
 

@@ -49,7 +49,8 @@ fn row_016_nothing_is_exposed_without_a_gateway_and_a_virtual_service() {
     assert_eq!(mesh.host_ports(), Vec::<String>::new(), "no port on the host");
     let pod = &mesh.pods("hello", "default")[0];
     let url = "http://istio-ingressgateway.istio-system/hello";
-    let (code, status) = mesh.curl_in(pod, "hello", &["-o", "/dev/null", "-w", "%{http_code}", url]);
+    let (code, status) =
+        mesh.curl_in(pod, "hello", &["-o", "/dev/null", "-w", "%{http_code}", url]);
     let refused = code == 7 || code == 56 || code == 52;
     assert!(refused || status == "404" || status == "503", "exit {code}, status {status}");
 }

@@ -5,15 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-#[path = "support/workspace.rs"]
-mod workspace;
+use crate::root;
 
 /// Lines in a source file, tests included.
 const LONGEST_FILE: usize = 500;
 
 /// Names that say nothing about what is inside.
-const EMPTY_NAMES: &[&str] =
-    &["core", "common", "utils", "util", "types", "helpers", "manager", "handler", "inner", "impl", "misc", "mod"];
+const EMPTY_NAMES: &[&str] = &[
+    "core", "common", "utils", "util", "types", "helpers", "manager", "handler", "inner", "impl",
+    "misc", "mod",
+];
 
 /// A source file, relative to the workspace, with its text.
 struct Source {
@@ -34,7 +35,7 @@ impl Source {
 
 /// Every Rust file of the workspace.
 fn sources() -> Vec<Source> {
-    let root = workspace::root();
+    let root = root::root();
     let mut found = Vec::new();
     for folder in ["crates", "tests", "bench"] {
         collect(&root, &root.join(folder), &mut found);
@@ -101,7 +102,8 @@ fn globs_are_imported_in_tests_only_and_only_from_the_parent() {
 fn tests_do_not_sleep() {
     check(|source| {
         let banned = ["thread::sleep(", "time::sleep("];
-        let line = source.text.lines().find(|line| banned.iter().any(|call| line.contains(call)))?;
+        let line =
+            source.text.lines().find(|line| banned.iter().any(|call| line.contains(call)))?;
         source.is_test().then(|| format!("`{}`", line.trim()))
     });
 }
@@ -142,7 +144,7 @@ fn allowed_lints_carry_a_reason() {
 
 #[test]
 fn every_workspace_test_file_is_run() {
-    let root = workspace::root();
+    let root = root::root();
     let manifest = fs::read_to_string(root.join("crates/weft/Cargo.toml")).expect("a manifest");
     let missing: Vec<String> = fs::read_dir(root.join("tests"))
         .expect("the tests' folder")
@@ -155,7 +157,7 @@ fn every_workspace_test_file_is_run() {
 
 #[test]
 fn every_sample_explains_itself() {
-    let samples = workspace::root().join("samples");
+    let samples = root::root().join("samples");
     let mut without = Vec::new();
     for entry in fs::read_dir(samples).expect("the samples' folder") {
         let path = entry.expect("a folder can be read").path();

@@ -3,14 +3,10 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-#[path = "support/mesh.rs"]
-mod mesh;
-#[path = "support/outside.rs"]
-mod outside;
-#[path = "support/workspace.rs"]
-mod workspace;
-
-use mesh::{Mesh, WEFT, manifest};
+use crate::{
+    mesh::{Mesh, WEFT, manifest},
+    outside,
+};
 
 /// A folder with one file of this text.
 fn file(name: &str, text: &str) -> (tempfile::TempDir, PathBuf) {

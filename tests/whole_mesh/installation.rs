@@ -11,9 +11,9 @@ fn ready(pod: &Value) -> String {
     let statuses = |field: &str| pod["status"][field].as_array().cloned().unwrap_or_default();
     let always = |name: &Value| {
         let containers = pod["spec"]["initContainers"].as_array().cloned().unwrap_or_default();
-        containers.iter().any(|container| {
-            container["name"] == *name && container["restartPolicy"] == "Always"
-        })
+        containers
+            .iter()
+            .any(|container| container["name"] == *name && container["restartPolicy"] == "Always")
     };
     let mut all = statuses("containerStatuses");
     all.extend(statuses("initContainerStatuses").into_iter().filter(|one| always(&one["name"])));

@@ -1,0 +1,22 @@
+//! Whole meshes, started as a user starts them, and what a user sees: the
+//! acceptance table row by row, the laptop's promises, bad input, and
+//! configuration on demand.
+
+#[path = "support/root.rs"]
+mod root;
+
+#[path = "whole_mesh/mesh.rs"]
+mod mesh;
+#[path = "whole_mesh/outside.rs"]
+mod outside;
+
+#[path = "whole_mesh/bad_input.rs"]
+mod bad_input;
+#[path = "whole_mesh/chain.rs"]
+mod chain;
+#[path = "whole_mesh/installation.rs"]
+mod installation;
+#[path = "whole_mesh/laptop.rs"]
+mod laptop;
+#[path = "whole_mesh/on_demand.rs"]
+mod on_demand;
