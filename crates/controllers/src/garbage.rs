@@ -30,16 +30,17 @@ pub fn waits(owner: &Value) -> bool {
 /// The next steps of an owner that waits for its dependents.
 pub fn finish(owner: &Value, dependents: &[&Value]) -> Vec<Write> {
     let has = |name: &str| items(&owner["metadata"]["finalizers"]).any(|one| one == name);
-    let mine = |object: &Value, blocking: bool| {
-        items(&object["metadata"]["ownerReferences"]).any(|reference| {
-            reference["uid"] == owner["metadata"]["uid"]
-                && (!blocking || reference["blockOwnerDeletion"] == true)
-        })
+    let refers = |reference: &&Value| reference["uid"] == owner["metadata"]["uid"];
+    let is_owned =
+        |object: &Value| items(&object["metadata"]["ownerReferences"]).any(|one| refers(&one));
+    let blocks = |object: &Value| {
+        items(&object["metadata"]["ownerReferences"])
+            .any(|one| refers(&one) && one["blockOwnerDeletion"] == true)
     };
     if has(ORPHAN) {
         let mut writes: Vec<Write> = dependents
             .iter()
-            .filter(|object| mine(object, false))
+            .filter(|object| is_owned(object))
             .map(|object| Write::Update(without_owner(object, owner)))
             .collect();
         writes.push(Write::Update(without_finalizer(owner, ORPHAN)));
@@ -48,7 +49,7 @@ pub fn finish(owner: &Value, dependents: &[&Value]) -> Vec<Write> {
     if !has(FOREGROUND) {
         return Vec::new();
     }
-    let blocking: Vec<&&Value> = dependents.iter().filter(|object| mine(object, true)).collect();
+    let blocking: Vec<&&Value> = dependents.iter().filter(|object| blocks(object)).collect();
     if blocking.is_empty() {
         return vec![Write::Update(without_finalizer(owner, FOREGROUND))];
     }

@@ -26,7 +26,7 @@ pub fn object(code: u16, value: &Value, warnings: &[String]) -> Response<Body> {
         let text: String = warning.chars().filter(|letter| !letter.is_control()).collect();
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
         // RFC 7234, section 5.5: code, agent, quoted text.
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, value);
         }
     }
