@@ -1,6 +1,7 @@
 //! What is wrong with the documents of a file, told with file, line and column.
 
 use weft_api::{Diagnostic, Severity};
+use weft_cluster::client::{Applied, ClientError, Resources};
 use weft_manifest::{Document, render};
 
 /// What was found in one document.
@@ -24,7 +25,43 @@ pub fn check(document: &Document) -> Found {
         found.refused |= diagnostic.severity == Severity::Error;
         found.lines.push(line(document, &diagnostic));
     }
+    if let Some(text) = weft_cluster::not_honoured(value) {
+        found.lines.push(format!("{}: warning: {text}", document.place()));
+    }
     found
+}
+
+/// Why the server did not take the document's object, and whether that is a
+/// failure: a kind that nobody serves is left out, and the rest is applied.
+pub fn refusal(document: &Document, error: &ClientError, resources: &Resources) -> Found {
+    let place = document.place();
+    let text = |field: &str| {
+        let value = document.value.as_ref().and_then(|value| value.pointer(field)?.as_str());
+        value.unwrap_or_default()
+    };
+    let name = format!("{}/{}", text("/kind"), text("/metadata/name"));
+    let ClientError::UnknownKind { kind, version } = error else {
+        let line = format!("{place}: error: {name} is not applied: {error}");
+        return Found { lines: vec![line], refused: true };
+    };
+    let other = resources.iter().find(|resource| resource.kind == *kind);
+    let hint = other.map_or_else(String::new, |resource| match resource.group.as_str() {
+        "" => format!("; it is served as {}", resource.version),
+        group => format!("; it is served as {group}/{}", resource.version),
+    });
+    let line =
+        format!("{place}: warning: {name} is left out: nobody serves {kind} of {version}{hint}");
+    Found { lines: vec![line], refused: false }
+}
+
+/// What the server had to say about an object, without what was said before.
+pub fn remarks(document: &Document, applied: &Applied, told: &[String]) -> Vec<String> {
+    let known = |warning: &&String| {
+        let begin = warning.trim_end_matches('…');
+        !told.iter().any(|line| line.contains(begin))
+    };
+    let new = applied.warnings.iter().filter(known);
+    new.map(|warning| format!("{}: warning: {warning}", document.place())).collect()
 }
 
 /// One diagnostic of the document's object.

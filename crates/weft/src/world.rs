@@ -1,11 +1,16 @@
-//! The objects of a running mesh, for the commands that explain it.
+//! The objects of a running mesh: for the commands that explain it, and for what
+//! is wrong with them together.
 
 use anyhow::Result;
 use futures::future::try_join_all;
-use weft_cluster::client::{Query, Scope};
+use serde_json::Value;
+use weft_api::Key;
+use weft_cluster::client::{Cluster, Query, Scope};
 use weft_explain::World;
+use weft_manifest::Document;
+use weft_translate::Translator;
 
-use crate::verbs::Whose;
+use crate::{checks, verbs::Whose};
 
 /// The resources that decide something about traffic.
 const RESOURCES: [&str; 8] = [
@@ -21,7 +26,43 @@ const RESOURCES: [&str; 8] = [
 
 /// The world as the API server has it now.
 pub async fn of_cluster(whose: Whose<'_>) -> Result<World> {
-    let cluster = whose.connect().await?;
+    Ok(World::of_objects(objects(&whose.connect().await?).await?))
+}
+
+/// What is wrong with the objects of `documents` together with all others: hosts
+/// and subsets that do not exist, conflicts, rules that are never reached.
+/// Objects that name no namespace are those of `namespace`.
+pub async fn complaints(
+    cluster: &Cluster,
+    documents: impl IntoIterator<Item = &Document>,
+    namespace: &str,
+) -> Result<Vec<String>> {
+    let mut translator = Translator::new();
+    let checked = objects(cluster).await?.into_iter().map(|object| weft_api::check(&object));
+    let changes: Vec<_> =
+        checked.filter_map(|checked| Some((checked.key?, checked.object))).collect();
+    translator.change(changes);
+    let found = translator.diagnostics();
+    let mut lines = Vec::new();
+    for document in documents {
+        let Some(key) = document.value.as_ref().and_then(|value| key(value, namespace)) else {
+            continue;
+        };
+        let own = found.iter().filter(|diagnostic| diagnostic.object == key);
+        lines.extend(own.map(|diagnostic| checks::line(document, diagnostic)));
+    }
+    Ok(lines)
+}
+
+fn key(object: &Value, namespace: &str) -> Option<Key> {
+    let mut key = weft_api::check(object).key?;
+    if key.kind.namespaced() && object["metadata"]["namespace"].as_str().is_none_or(str::is_empty) {
+        key.namespace = namespace.to_owned();
+    }
+    Some(key)
+}
+
+async fn objects(cluster: &Cluster) -> Result<Vec<Value>> {
     let resources = cluster.resources().await?;
     let listing = RESOURCES.iter().map(|word| async {
         let query = Query {
@@ -33,5 +74,5 @@ pub async fn of_cluster(whose: Whose<'_>) -> Result<World> {
         cluster.objects(&query.targets(&resources)?, &query).await
     });
     let objects = try_join_all(listing).await?;
-    Ok(World::of_objects(objects.into_iter().flatten().map(|(_, object)| object)))
+    Ok(objects.into_iter().flatten().map(|(_, object)| object).collect())
 }

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::{Settings, field, variable};
 
 const NAME: &str = "istio-ingressgateway";
+/// On a laptop the gateway takes its listening sockets from the node, so that a
+/// port is open on the host exactly while a Gateway has a server for it.
+const HOST_SOCKETS: &str = "weft.internal/host-sockets";
 const ACCOUNT: &str = "istio-ingressgateway-service-account";
 
 /// The objects of the ingress gateway.
@@ -59,6 +62,7 @@ pub(super) fn objects(settings: &Settings) -> Vec<Value> {
                             "prometheus.io/port": "15020",
                             "prometheus.io/scrape": "true",
                             "sidecar.istio.io/inject": "false",
+                            HOST_SOCKETS: "true",
                         },
                     },
                     "spec": {

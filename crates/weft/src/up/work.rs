@@ -23,7 +23,7 @@ use super::{
     report::Report,
     sources::{QUIET, Sources},
 };
-use crate::checks;
+use crate::{checks, world};
 
 /// The namespace of objects that name none.
 const NAMESPACE: &str = "default";
@@ -198,6 +198,8 @@ impl Work {
             Ok(resources) => resources,
             Err(error) => return self.report.line(&format!("error: {error}")),
         };
+        let documents: Vec<Arc<Document>> =
+            changes.apply.iter().map(|(_, document)| Arc::clone(document)).collect();
         for kinds in in_order(changes.apply) {
             let applying =
                 kinds.iter().map(|(name, document)| self.apply(&resources, name, document));
@@ -205,6 +207,11 @@ impl Work {
         }
         for name in &changes.prune {
             self.prune(&resources, name).await;
+        }
+        let documents = documents.iter().map(Arc::as_ref);
+        match world::complaints(&self.cluster, documents, NAMESPACE).await {
+            Ok(lines) => lines.iter().for_each(|line| self.report.line(line)),
+            Err(error) => self.report.line(&format!("error: looking at the whole: {error:#}")),
         }
     }
 
@@ -218,12 +225,15 @@ impl Work {
         };
         match self.cluster.apply(resources, value, NAMESPACE).await {
             Ok(applied) => {
+                let remarks = checks::remarks(document, &applied, &found.lines);
+                remarks.iter().for_each(|line| self.report.line(line));
                 if applied.outcome != Outcome::Unchanged {
                     self.report.line(&format!("{} {}", applied.name, applied.outcome.word()));
                 }
             }
             Err(error) => {
-                self.report.line(&format!("{}: error: {name}: {error}", document.place()));
+                let found = checks::refusal(document, &error, resources);
+                found.lines.iter().for_each(|line| self.report.line(line));
             }
         }
     }

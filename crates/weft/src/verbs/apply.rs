@@ -16,7 +16,7 @@ use weft_cluster::{
 use weft_manifest::Document;
 
 use super::{Place, Whose, print, runtime};
-use crate::{checks, documents};
+use crate::{checks, documents, world};
 
 /// How many objects are sent at once.
 const AT_ONCE: usize = 8;
@@ -47,6 +47,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     runtime()?.block_on(apply(arguments, &documents, whose))
 }
 
+// Outcomes are told in the order of the files, whoever is answered first.
 async fn apply(
     arguments: &Arguments,
     documents: &[Document],
@@ -68,6 +69,7 @@ async fn apply(
         .into_iter()
         .partition(|one| FIRST.contains(&one.value["kind"].as_str().unwrap_or_default()));
     let mut changed = Vec::new();
+    let mut taken = false;
     for wave in [first, rest] {
         if wave.is_empty() {
             continue;
@@ -80,12 +82,23 @@ async fn apply(
         while let Some((one, outcome)) = applying.next().await {
             match outcome {
                 Ok(applied) => {
-                    tell(one, &applied)?;
+                    let remarks = checks::remarks(one.document, &applied, &one.told);
+                    remarks.iter().for_each(|line| eprintln!("{line}"));
+                    print(&format!("{} {}\n", applied.name, applied.outcome.word()))?;
+                    taken |= concerns_traffic(&applied.object);
                     changed.extend(of_interest(applied));
                 }
-                Err(error) => refused |= complain(one, &error, &resources),
+                Err(error) => {
+                    let found = checks::refusal(one.document, &error, &resources);
+                    found.lines.iter().for_each(|line| eprintln!("{line}"));
+                    refused |= found.refused;
+                }
             }
         }
+    }
+    if taken {
+        let lines = world::complaints(&cluster, documents, &namespace).await?;
+        lines.iter().for_each(|line| eprintln!("{line}"));
     }
     if !arguments.no_wait && !changed.is_empty() {
         wait(&cluster, &changed).await?;
@@ -108,50 +121,15 @@ async fn send<'a>(
     (one, cluster.apply(resources, one.value, namespace).await)
 }
 
-/// What kubectl would say, and what the server adds that was not said before.
-fn tell(one: &One<'_>, applied: &Applied) -> Result<()> {
-    for warning in &applied.warnings {
-        let known = warning.trim_end_matches('…');
-        if !one.told.iter().any(|line| line.contains(known)) {
-            eprintln!("{}: warning: {warning}", one.document.place());
-        }
-    }
-    print(&format!("{} {}\n", applied.name, applied.outcome.word()))
-}
-
-/// Tells why an object was not applied; whether that is a failure.
-fn complain(one: &One<'_>, error: &ClientError, resources: &Resources) -> bool {
-    let place = one.document.place();
-    let name = one.value["metadata"]["name"].as_str().unwrap_or_default();
-    match error {
-        ClientError::UnknownKind { kind, version } => {
-            let other = resources.iter().find(|resource| resource.kind == *kind);
-            let hint = match other {
-                Some(resource) => {
-                    let group = [resource.group.as_str(), &resource.version];
-                    format!("; it is served as {}", group.join("/").trim_start_matches('/'))
-                }
-                None => String::new(),
-            };
-            eprintln!(
-                "{place}: warning: {kind}/{name}: left out: nobody serves {kind} of {version}{hint}"
-            );
-            false
-        }
-        error => {
-            eprintln!("{place}: error: {name}: {error}");
-            true
-        }
-    }
-}
-
 /// The object, when it has changed and proxies have to take it over.
 fn of_interest(applied: Applied) -> Option<Value> {
-    let kind = applied.object["kind"].as_str().unwrap_or_default();
-    let wanted = applied.outcome != Outcome::Unchanged
-        && TAKEN_OVER.contains(&kind)
-        && not_honoured(&applied.object).is_none();
+    let wanted = applied.outcome != Outcome::Unchanged && concerns_traffic(&applied.object);
     wanted.then_some(applied.object)
+}
+
+fn concerns_traffic(object: &Value) -> bool {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    TAKEN_OVER.contains(&kind) && not_honoured(object).is_none()
 }
 
 /// Waits until the proxies concerned have taken the changes over, and tells.

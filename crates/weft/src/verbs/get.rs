@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use weft_cluster::client::{Cluster, Query, Scope, TableOptions, Target};
+use weft_cluster::client::{Cluster, Query, Resource, Scope, TableOptions, Target};
 use weft_manifest::to_yaml;
 
 use super::{Selection, Whose, print, runtime};
@@ -23,6 +23,9 @@ pub struct Arguments {
     /// With a column of labels
     #[arg(long)]
     show_labels: bool,
+    /// With who set which field, in JSON and YAML
+    #[arg(long)]
+    show_managed_fields: bool,
 }
 
 /// How objects are shown.
@@ -62,11 +65,18 @@ async fn get(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
             text
         }
         Some(Form::Name) => names(&cluster, &targets, &query).await?,
-        Some(Form::Json) => {
-            let text = serde_json::to_string_pretty(&value(&cluster, &targets, &query).await?)?;
-            text + "\n"
+        Some(form) => {
+            let mut objects = cluster.objects(&targets, &query).await?;
+            if !arguments.show_managed_fields {
+                objects.iter_mut().for_each(|(_, object)| drop_managed_fields(object));
+            }
+            let one = matches!(targets.as_slice(), [target] if target.names.len() == 1);
+            let value = gather(objects, one);
+            match form {
+                Form::Json => serde_json::to_string_pretty(&value)? + "\n",
+                _ => to_yaml(&value),
+            }
         }
-        Some(Form::Yaml) => to_yaml(&value(&cluster, &targets, &query).await?),
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -81,7 +91,7 @@ fn nothing(query: &Query) -> String {
 
 async fn names(cluster: &Cluster, targets: &[Target], query: &Query) -> Result<String> {
     let objects = cluster.objects(targets, query).await?;
-    let line = |(resource, object): &(weft_cluster::client::Resource, Value)| {
+    let line = |(resource, object): &(Resource, Value)| {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         format!("{}/{name}\n", resource.display())
     };
@@ -89,19 +99,23 @@ async fn names(cluster: &Cluster, targets: &[Target], query: &Query) -> Result<S
 }
 
 /// The one object that was asked for by name, else a list.
-async fn value(cluster: &Cluster, targets: &[Target], query: &Query) -> Result<Value> {
-    let mut objects = cluster.objects(targets, query).await?;
-    let one = matches!(targets, [target] if target.names.len() == 1);
+fn gather(mut objects: Vec<(Resource, Value)>, one: bool) -> Value {
     match objects.pop() {
-        Some((_, object)) if one && objects.is_empty() => Ok(object),
+        Some((_, object)) if one && objects.is_empty() => object,
         last => {
             let items: Vec<Value> = objects.into_iter().chain(last).map(|(_, one)| one).collect();
-            Ok(json!({
+            json!({
                 "apiVersion": "v1",
                 "kind": "List",
                 "metadata": {"resourceVersion": ""},
                 "items": items,
-            }))
+            })
         }
+    }
+}
+
+fn drop_managed_fields(object: &mut Value) {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
     }
 }
