@@ -44,7 +44,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("apiserver", &["api", "controllers", "process"]),
     ("pods", &["api", "apiserver", "nft", "process"]),
     ("echo", &[]),
-    ("testkit", &["api", "config", "identity"]),
 ];
 
 /// The program may use everything.
@@ -82,9 +81,6 @@ const IO: &[&str] = &[
 
 /// Crates that may name kube: the Kubernetes API has one door.
 const MAY_NAME_KUBE: &[&str] = &["cluster"];
-
-/// Crates without the testkit: they would meet themselves twice.
-const WITHOUT_TESTKIT: &[&str] = &["api", "config", "identity"];
 
 /// One dependency of a workspace crate.
 struct Dependency {
@@ -128,10 +124,7 @@ fn every_edge_between_crates_is_in_the_table() {
             continue;
         };
         for used in dependencies.iter().filter(|used| ours.contains(used.name.as_str())) {
-            let testkit = used.name == "testkit" && !WITHOUT_TESTKIT.contains(&name.as_str());
-            if !allowed.contains(&used.name.as_str())
-                && !(used.dev && (testkit || name != "testkit"))
-            {
+            if !allowed.contains(&used.name.as_str()) && !used.dev {
                 wrong.push(format!("{name} may not use {}", used.name));
             }
         }
@@ -168,14 +161,4 @@ fn only_one_crate_names_kube() {
         .map(|(name, _)| name)
         .collect();
     assert_eq!(naming, MAY_NAME_KUBE);
-}
-
-#[test]
-fn testkit_is_only_ever_a_dev_dependency() {
-    let wrong: Vec<String> = crates()
-        .into_iter()
-        .filter(|(_, used)| used.iter().any(|used| used.name == "testkit" && !used.dev))
-        .map(|(name, _)| name)
-        .collect();
-    assert!(wrong.is_empty(), "testkit is linked into {wrong:?}");
 }
