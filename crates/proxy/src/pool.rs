@@ -163,9 +163,13 @@ impl Line {
         self.spare.borrow_mut().push(stream);
     }
 
-    /// A connection for bytes of any kind.
+    /// A connection on which nothing was said yet.
     pub async fn connect(&self, limit: Duration) -> Result<TcpStream, DialError> {
-        self.dialer.dial(self.way, limit).await
+        let spare = self.spare.borrow_mut().pop();
+        match spare {
+            Some(stream) => Ok(stream),
+            None => self.dialer.dial(self.way, limit).await,
+        }
     }
 
     /// A connection that nobody else uses, made within `limit` if there is none.
@@ -176,11 +180,7 @@ impl Line {
                 return Ok(self.lease(Sender::Http1(sender), local, true));
             }
         }
-        let spare = self.spare.borrow_mut().pop();
-        let stream = match spare {
-            Some(stream) => stream,
-            None => self.dialer.dial(self.way, limit).await?,
-        };
+        let stream = self.connect(limit).await?;
         let local = stream.local_addr().ok();
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
@@ -200,11 +200,7 @@ impl Line {
         if let Some(lease) = self.join_shared() {
             return Ok(lease);
         }
-        let spare = self.spare.borrow_mut().pop();
-        let stream = match spare {
-            Some(stream) => stream,
-            None => self.dialer.dial(self.way, limit).await?,
-        };
+        let stream = self.connect(limit).await?;
         let local = stream.local_addr().ok();
         let (sender, connection) = http2::Builder::new(Local)
             .timer(TokioTimer::new())

@@ -255,14 +255,23 @@ impl Worker {
         client: SocketAddr,
         load: &Arc<AtomicUsize>,
     ) {
-        let (worker, load) = (Rc::clone(self), Arc::clone(load));
-        let guard = self.drain.enter();
+        let worker = Rc::clone(self);
+        let (guard, counted) = (self.drain.enter(), Counted(Arc::clone(load)));
         tokio::task::spawn_local(async move {
+            let _counted = counted;
             match TcpStream::from_std(stream) {
                 Ok(stream) => connection::serve(worker, door, (stream, client), guard).await,
                 Err(error) => tracing::debug!(%error, "a connection cannot be used"),
             }
-            load.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+/// A connection that counts until this is dropped, however it ends.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
