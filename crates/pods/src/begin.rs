@@ -8,12 +8,16 @@
 use std::{
     io::{self, Read, Write},
     net::Shutdown,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     os::unix::{net::UnixStream, process::CommandExt},
     process::{Command, Stdio},
 };
 
-use nix::mount::{MsFlags, mount};
+use nix::{
+    mount::{MsFlags, mount},
+    unistd::setsid,
+};
+use rustix::process::ioctl_tiocsctty;
 use serde::{Deserialize, Serialize};
 
 /// What is run, and as whom.
@@ -25,6 +29,16 @@ pub(crate) struct Task {
     /// User and group; as they are when absent.
     pub(crate) owner: Option<(u32, u32)>,
     pub(crate) working_folder: Option<String>,
+    pub(crate) place: Place,
+}
+
+/// Where a task begins, which decides what is done before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// First in its process namespace: it needs a /proc.
+    First,
+    /// Beside the first, at the terminal that is its standard output.
+    Terminal,
 }
 
 impl Task {
@@ -85,11 +99,23 @@ fn attempt(connection: &mut UnixStream) -> io::Error {
         connection.read_to_end(&mut bytes)?;
         let task: Task = serde_json::from_slice(&bytes)?;
         let nothing: Option<&str> = None;
-        mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), nothing)?;
-        task.command()
+        let stdin = match task.place {
+            Place::First => {
+                mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), nothing)?;
+                Stdio::null()
+            }
+            Place::Terminal => {
+                setsid()?;
+                ioctl_tiocsctty(io::stdout())?;
+                Stdio::from(io::stdout().as_fd().try_clone_to_owned()?)
+            }
+        };
+        let mut command = task.command()?;
+        command.stdin(stdin);
+        io::Result::Ok(command)
     };
     match prepare() {
-        Ok(mut command) => command.stdin(Stdio::null()).exec(),
+        Ok(mut command) => command.exec(),
         Err(error) => error,
     }
 }

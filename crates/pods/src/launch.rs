@@ -16,7 +16,7 @@ use nix::{
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 
 use crate::{
-    begin::{self, Task},
+    begin::{self, Place, Task},
     logs::Log,
     mounts::{self, ContainerRoot},
     node::Shared,
@@ -73,6 +73,29 @@ pub(crate) async fn beside(
         let mut command = task.command()?;
         command.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr);
         reaper.spawn(&mut command).map_err(|error| explain(error, &task))
+    })
+    .await
+}
+
+/// Starts a process like [`beside`], at a terminal of its own.
+pub(crate) async fn at_terminal(
+    node: &Shared,
+    pid: Pid,
+    task: Task,
+    terminal: OwnedFd,
+) -> io::Result<Process> {
+    let (reaper, launcher) = (node.reaper().clone(), node.launcher().to_vec());
+    apart(move || {
+        join(pid)?;
+        let (connection, stdin) = begin::connection()?;
+        let mut first = Command::new(PROGRAM);
+        first.args(launcher).env_clear().stdin(stdin);
+        first.stdout(terminal.try_clone()?).stderr(terminal);
+        let process = reaper.spawn_as_is(&mut first)?;
+        drop(first);
+        let task = Task { place: Place::Terminal, ..task };
+        begin::give(&task, connection).map_err(|error| explain(error, &task))?;
+        Ok(process)
     })
     .await
 }

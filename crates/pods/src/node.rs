@@ -2,6 +2,7 @@
 
 mod mesh;
 mod serve;
+mod streams;
 
 use std::{
     collections::HashMap,
@@ -28,7 +29,7 @@ use crate::{
     enter::Users,
     environment::Capacity,
     follow::{self, follow},
-    host_ports::HostPorts,
+    host_ports::{HostPorts, TAKES_SOCKETS},
     images::Images,
     link::HostLink,
     network::{Addresses, PodNetwork, Router},
@@ -148,17 +149,28 @@ impl Shared {
         follow(&store, &pods, |presence, object| self.seen(presence, object)).await;
     }
 
-    /// Ends all pods in order; resolves when none is left.
+    /// Ends all pods in order; resolves when none is left. Those that accept on
+    /// the host's ports go first, while what they lead to still answers.
     pub(crate) async fn end_all(&self) {
         self.ending.store(true, Ordering::Relaxed);
-        for object in self.store.list(&self.pods, None).items {
-            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-            let deletion = Deletion { uid: Some(text("uid").to_owned()), ..Deletion::default() };
-            // Who is gone already need not be ended.
-            let _ = self.store.delete(&self.pods, text("namespace"), text("name"), &deletion);
+        let all = self.store.list(&self.pods, None).items;
+        let (doors, others): (Vec<_>, Vec<_>) = all.iter().partition(|pod| is_door(pod));
+        for wave in [doors, others] {
+            for object in &wave {
+                let metadata = &object["metadata"];
+                let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+                let uid = Some(text("uid").to_owned());
+                let deletion = Deletion { uid, ..Deletion::default() };
+                // Who is gone already need not be ended.
+                let _ = self.store.delete(&self.pods, text("namespace"), text("name"), &deletion);
+            }
+            let mut running = self.running.subscribe();
+            let ended = |running: &HashMap<String, _>| {
+                let uid = |object: &Value| object["metadata"]["uid"].as_str().map(str::to_owned);
+                wave.iter().filter_map(|object| uid(object)).all(|uid| !running.contains_key(&uid))
+            };
+            let _ = running.wait_for(ended).await;
         }
-        let mut running = self.running.subscribe();
-        let _ = running.wait_for(HashMap::is_empty).await;
     }
 
     fn seen(self: &Arc<Self>, presence: follow::Presence, object: &Arc<Value>) {
@@ -326,7 +338,10 @@ impl Shared {
 
     /// Waits until the mesh no longer sends to a pod.
     pub(crate) async fn withdrawn(&self, pod: PodRef) {
-        (self.settings.withdrawn)(pod).await;
+        // When everything ends there is nobody left to send elsewhere.
+        if !self.ending.load(Ordering::Relaxed) {
+            (self.settings.withdrawn)(pod).await;
+        }
     }
 
     /// The ground of a pod that runs.
@@ -417,6 +432,11 @@ fn capacity() -> Capacity {
         line.split_whitespace().next()?.parse::<u64>().ok()
     });
     Capacity { cpus, memory: kibibytes.unwrap_or(1 << 20) * 1024 }
+}
+
+/// Whether a pod accepts on the host's ports itself.
+fn is_door(object: &Value) -> bool {
+    object["metadata"]["annotations"][TAKES_SOCKETS] == "true"
 }
 
 fn is_over(object: &Value) -> bool {

@@ -60,8 +60,14 @@ impl Reaper {
     /// may wait.
     pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Process> {
         use std::os::unix::process::CommandExt;
+        self.spawn_as_is(command.process_group(0))
+    }
+
+    /// Spawns a process that makes a session of its own, which the leader of a
+    /// group cannot.
+    pub(crate) fn spawn_as_is(&self, command: &mut Command) -> io::Result<Process> {
         let mut living = self.living.blocking_lock();
-        let child = command.process_group(0).spawn()?;
+        let child = command.spawn()?;
         let number = i32::try_from(child.id()).map_err(io::Error::other)?;
         let pid = Pid::from_raw(number);
         let (sender, ended) = oneshot::channel();

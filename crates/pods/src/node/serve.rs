@@ -1,26 +1,19 @@
 //! The node as the API server sees it: logs, commands, connections.
 
-use std::{io, os::fd::OwnedFd, process::Stdio, sync::Arc};
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use nix::{
     sched::{CloneFlags, setns},
-    sys::signal::Signal,
     unistd::Pid,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, unix::pipe},
-    sync::mpsc,
-};
+use tokio::net::TcpStream;
 use weft_apiserver::{ExecIo, Io, LogOptions, Node, NodeError, PodRef};
 
-use super::Shared;
+use super::{Shared, streams};
 use crate::{
-    launch::{Streams, beside},
     pod::Ground,
-    reaper::signal_group,
     spec::Container,
     state::{Instance, State},
     thread::apart,
@@ -46,8 +39,8 @@ impl LocalNode {
             NodeError::NotFound(format!("pod {:?} does not run on this node", pod.name))
         })?;
         let spec = &ground.pod.spec;
-        let container = spec.containers.iter().chain(&spec.init_containers);
-        let container = container.cloned().find(|container| container.name == name);
+        let mut all = spec.containers.iter().chain(&spec.init_containers);
+        let container = all.find(|container| container.name == name).cloned();
         let instance = ground.instances.get(name);
         match (container, instance) {
             (Some(container), Some(instance)) => Ok((ground, container, instance)),
@@ -135,18 +128,16 @@ impl Node for LocalNode {
     ) -> BoxFuture<'static, Result<i32, NodeError>> {
         let found = self.running(&pod, &container);
         let command = self.with_tools(&container, command);
-        let reaper = self.shared.reaper.clone();
+        let node = Arc::clone(&self.shared);
         async move {
             let (ground, container, pid) = found?;
             let task = ground.task_beside(&container, command).map_err(NodeError::NotReady)?;
-            let what = format!("running a command in container {}", container.name);
-            let failed = |source| NodeError::Failed { what, source };
-            let (streams, ends) = streams(&io).map_err(failed)?;
-            // The copies for the process go with the thread that spawns it.
-            let process = beside(&reaper, pid, task, streams)
-                .await
-                .map_err(|source| NodeError::Failed { what: source.to_string(), source })?;
-            Ok(attend(process, ends, io).await)
+            let failed = |source: io::Error| NodeError::Failed { what: source.to_string(), source };
+            let attended = match io.tty {
+                true => streams::at_terminal(&node, pid, task, io).await,
+                false => streams::piped(&node, pid, task, io).await,
+            };
+            attended.map_err(failed)
         }
         .boxed()
     }
@@ -183,75 +174,4 @@ async fn inside(ground: &Ground, port: u16) -> io::Result<TcpStream> {
     .await?;
     stream.set_nonblocking(true)?;
     TcpStream::from_std(stream)
-}
-
-/// This side's ends of a process's streams.
-struct Ends {
-    stdin: Option<OwnedFd>,
-    stdout: OwnedFd,
-    stderr: Option<OwnedFd>,
-}
-
-fn streams(io: &ExecIo) -> io::Result<(Streams, Ends)> {
-    let (stdout, out) = io::pipe()?;
-    let (stdin, to_stdin) = match io.stdin.is_some() {
-        true => {
-            let (reader, writer) = io::pipe()?;
-            (Stdio::from(reader), Some(writer.into()))
-        }
-        false => (Stdio::null(), None),
-    };
-    let (stderr, error) = match io.stderr.is_some() {
-        true => {
-            let (reader, writer) = io::pipe()?;
-            (Some(reader.into()), Stdio::from(writer))
-        }
-        false => (None, Stdio::from(out.try_clone()?)),
-    };
-    let ends = Ends { stdin: to_stdin, stdout: stdout.into(), stderr };
-    Ok((Streams { stdin, stdout: out.into(), stderr: error }, ends))
-}
-
-/// Carries the streams until the process has ended and all that it wrote is
-/// passed on. Ends it when nobody listens any more.
-async fn attend(process: crate::reaper::Process, ends: Ends, io: ExecIo) -> i32 {
-    let pid = process.pid;
-    let listener = io.stdout.clone();
-    let feeding = tokio::spawn(feed(ends.stdin, io.stdin));
-    let reading = async {
-        tokio::join!(pass(Some(ends.stdout), Some(io.stdout)), pass(ends.stderr, io.stderr),)
-    };
-    let mut ended = process.ended;
-    let code = tokio::select! {
-        (ending, _) = async { tokio::join!(&mut ended, reading) } => {
-            ending.map_or(255, |ending| ending.code)
-        }
-        () = listener.closed() => {
-            signal_group(pid, Signal::SIGKILL);
-            137
-        }
-    };
-    feeding.abort();
-    code
-}
-
-async fn feed(stdin: Option<OwnedFd>, source: Option<mpsc::Receiver<Bytes>>) {
-    let (Some(stdin), Some(mut source)) = (stdin, source) else { return };
-    let Ok(mut stdin) = pipe::Sender::from_owned_fd(stdin) else { return };
-    while let Some(chunk) = source.recv().await {
-        if stdin.write_all(&chunk).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn pass(from: Option<OwnedFd>, to: Option<mpsc::Sender<Bytes>>) {
-    let (Some(from), Some(to)) = (from, to) else { return };
-    let Ok(mut from) = pipe::Receiver::from_owned_fd(from) else { return };
-    let mut buffer = vec![0; 16 << 10];
-    while let Ok(length) = from.read(&mut buffer).await {
-        if length == 0 || to.send(Bytes::copy_from_slice(&buffer[..length])).await.is_err() {
-            return;
-        }
-    }
 }

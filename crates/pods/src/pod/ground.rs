@@ -16,7 +16,7 @@ use weft_apiserver::PodRef;
 use weft_process::sockets::{self, Asked};
 
 use crate::{
-    begin::Task,
+    begin::{Place, Task},
     enter::Users,
     environment::{Fields, expand, variables},
     launch::{Streams, beside},
@@ -116,6 +116,7 @@ impl Ground {
             variables: known,
             owner: self.owner(container),
             working_folder: Some(working_folder),
+            place: Place::First,
         };
         Ok((task, root))
     }

@@ -4,6 +4,7 @@
 //! This binary plays all parts: the terminal (the tests), the supervisor
 //! (`supervise`), and the programs that run in pods (`serve`, `ask`, `look-up`).
 //! So it has a `main` of its own.
+#![allow(clippy::unwrap_used, reason = "a test binary without the harness is not seen as a test")]
 
 mod programs;
 mod scenes;
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
         ["ask", address] => programs::ask(address),
         ["look-up", name] => programs::look_up(name),
         ["graceful", seconds] => programs::graceful(seconds),
-        ["as-user"] => terminal::main(terminal::Who::User),
+        ["hold", marker] => terminal::hold(marker),
+        ["as-user", ..] => terminal::main(terminal::Who::User),
         _ => terminal::main(terminal::Who::Caller),
     }
 }

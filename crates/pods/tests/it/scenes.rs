@@ -169,6 +169,9 @@ async fn node_calls(stage: &mut Stage) {
     stage.check(&format!("{code} {out} {error}"), "3 typed oops\n");
     let (code, _, _) = stage.exec("talker", &["true"], None).await;
     stage.check(&code.to_string(), "0");
+    let typed =
+        stage.terminal("talker", &["sh", "-c", "tty >/dev/null && read x && echo got $x"]).await;
+    stage.check(&typed, "hello\r\ngot hello\r\n");
     let missing = stage.exec_error("talker", &["no-such-program"]).await;
     stage.check(&missing, "exec: \"no-such-program\": executable file not found in $PATH");
     stage.pod("loopback", json!({}), server("loopback", 7070)).await;

@@ -92,8 +92,14 @@ struct Mesh {
 
 impl Mesh {
     fn start(scene: &str, uplink: Uplink) -> Self {
+        Self::start_as(scene, uplink, None)
+    }
+
+    /// Every process of the mesh shows `marker` among its arguments.
+    fn start_as(scene: &str, uplink: Uplink, marker: Option<&str>) -> Self {
         let program = PathBuf::from("/proc/self/exe");
-        let mut options = HostOptions::new(program, vec!["supervise".into()]);
+        let arguments = std::iter::once("supervise").chain(marker).map(Into::into);
+        let mut options = HostOptions::new(program, arguments.collect());
         options.uplink = uplink;
         options.settings = json!({"scene": scene});
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -195,15 +201,30 @@ fn processes(marker: &str) -> Vec<u32> {
         .collect()
 }
 
+/// A terminal's process that waits to be killed.
+pub fn hold(marker: &str) -> ExitCode {
+    let mut mesh = Mesh::start_as(&format!("sleepers {marker}"), Uplink::Open, Some(marker));
+    println!("{}", mesh.told());
+    let _ = std::io::stdout().flush();
+    mesh.next();
+    ExitCode::FAILURE
+}
+
 fn nothing_left() {
     let marker = format!("left-{}", std::process::id());
     let before = mounts();
-    let mut mesh = Mesh::start(&format!("sleepers {marker}"), Uplink::Open);
-    assert_eq!(mesh.told(), json!([]));
-    assert!(!processes(&marker).is_empty(), "the pods' processes can be seen");
-    // What a kill leaves of the terminal's process: a closed channel.
-    mesh.host = None;
-    drop(mesh);
+    let mut holder = Command::new("/proc/self/exe")
+        .args(["hold", &marker])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = String::new();
+    let output = holder.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut told).unwrap();
+    assert_eq!(told.trim(), "[]");
+    assert!(processes(&marker).len() > 5, "the mesh and its pods can be seen");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
     let start = Instant::now();
     while !processes(&marker).is_empty() {
         assert!(start.elapsed() < Duration::from_secs(5), "processes are left: {marker}");

@@ -190,6 +190,22 @@ impl Stage {
         }
     }
 
+    /// What a command shows at a terminal at which `hello` is typed.
+    pub async fn terminal(&self, pod: &str, command: &[&str]) -> String {
+        let (stdout, out) = mpsc::channel(16);
+        let (_, resize) = mpsc::channel(1);
+        let (keys, stdin) = mpsc::channel(1);
+        keys.try_send(Bytes::from_static(b"hello\n")).unwrap();
+        let io = ExecIo { stdin: Some(stdin), stdout, stderr: None, tty: true, resize };
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        let running = self.node.exec(self.reference(pod), "app".into(), command, io);
+        let (code, text) = tokio::join!(running, collect(out));
+        match code {
+            Ok(0) => text,
+            other => format!("{other:?} {text}"),
+        }
+    }
+
     pub async fn exec_error(&self, pod: &str, command: &[&str]) -> String {
         self.exec(pod, command, None).await.1
     }
