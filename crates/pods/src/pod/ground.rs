@@ -153,11 +153,12 @@ impl Ground {
     pub(super) async fn fill_volumes(self: &Arc<Self>) {
         let mut objects = self.node.objects_changed();
         while let Err(message) = self.write_volumes() {
-            self.wait_for(&message);
+            self.wait("ContainerCreating", &message);
             if objects.changed().await.is_err() {
                 return;
             }
         }
+        self.wait("PodInitializing", "");
         let ground = Arc::downgrade(self);
         let renewal = volumes::renewal(&self.pod.spec.volumes);
         tokio::spawn(async move {
@@ -229,11 +230,12 @@ impl Ground {
         let _ = fs::remove_dir_all(&self.folder);
     }
 
-    fn wait_for(&self, message: &str) {
+    /// All containers wait for this; none has been started.
+    fn wait(&self, reason: &'static str, message: &str) {
         for container in self.pod.spec.init_containers.iter().chain(&self.pod.spec.containers) {
             let message = message.to_owned();
             self.instances.update(&container.name, |instance| {
-                instance.state = State::Waiting { reason: "ContainerCreating", message };
+                instance.state = State::Waiting { reason, message };
             });
         }
     }

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         ["serve-lent", port, name] => programs::serve_lent(port, name),
         ["ask", address] => programs::ask(address),
         ["look-up", name] => programs::look_up(name),
+        ["capture", flags @ ..] => programs::capture(flags),
         ["graceful", seconds] => programs::graceful(seconds),
         ["hold", marker] => terminal::hold(marker),
         ["as-user", ..] => terminal::main(terminal::Who::User),

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use weft_nft::{Capture, Change, to_batch};
+use weft_pods::supervisor::{Users, users};
 use weft_process::sockets;
 
 /// Answers every connection with its name and the peer's address.
@@ -67,6 +69,18 @@ pub fn look_up(name: &str) -> ExitCode {
     found.sort();
     found.dedup();
     println!("{}", if found.is_empty() { "none".to_owned() } else { found.join(" ") });
+    ExitCode::SUCCESS
+}
+
+/// Leads the pod's connections through ports of its own.
+pub fn capture(flags: &[&str]) -> ExitCode {
+    let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+    let mut capture = Capture::from_arguments(&flags).unwrap();
+    if users() == Users::One {
+        capture = capture.excluding_mark(1337);
+    }
+    let changes: Vec<Change> = capture.tables().into_iter().map(Change::ReplaceTable).collect();
+    weft_process::netfilter::apply(&to_batch(&changes)).unwrap();
     ExitCode::SUCCESS
 }
 

@@ -23,6 +23,7 @@ pub async fn play(
     let (name, rest) = scene.split_once(' ').unwrap_or((&scene, ""));
     match name {
         "network" => network(&mut stage).await,
+        "capture" => capture(&mut stage).await,
         "files" => files(&mut stage).await,
         "node" => node_calls(&mut stage).await,
         "lifecycle" => lifecycle(&mut stage).await,
@@ -102,6 +103,41 @@ async fn network(stage: &mut Stage) {
     stage.service("empty", json!({"selector": {"app": "none"}, "ports": [{"port": 80}]}));
     let refused = stage.ask("client", "empty:80").await;
     stage.check(&refused, "ConnectionRefused\n");
+}
+
+async fn capture(stage: &mut Stage) {
+    let serves = |port: &str, name: &str| {
+        json!({"name": name, "image": "test/self", "args": ["serve", port, name],
+               "ports": [{"containerPort": port.parse::<u16>().unwrap()}]})
+    };
+    let flags = "capture -p 15001 -z 15006 -u 1337 -m REDIRECT -i * -x \"\" -b * -d 15021";
+    let flags: Vec<&str> = flags.split(' ').map(|flag| flag.trim_matches('"')).collect();
+    stage
+        .pod(
+            "captured",
+            json!({}),
+            json!({
+                "initContainers": [{"name": "capture", "image": "test/self", "args": flags}],
+                "containers": [
+                    {"name": "app", "image": "test/shell", "args": ["sleep 1000"]},
+                    serves("15001", "out"), serves("15006", "in"), serves("15021", "health"),
+                ],
+            }),
+        )
+        .await;
+    stage.pod("plain", json!({}), server("plain", 8080)).await;
+    stage.ready("captured").await;
+    stage.ready("plain").await;
+    let (captured, plain) = (stage.address("captured"), stage.address("plain"));
+    // A refused rule would have left these as they are dialled.
+    let out = stage.ask("captured", &format!("{plain}:8080")).await;
+    stage.check(&out, &format!("out {captured}\n"));
+    let inward = stage.ask("plain", &format!("{captured}:8080")).await;
+    stage.check(&inward, &format!("in {plain}\n"));
+    let excluded = stage.ask("plain", &format!("{captured}:15021")).await;
+    stage.check(&excluded, &format!("health {plain}\n"));
+    let own = stage.ask("captured", "127.0.0.1:15021").await;
+    stage.check(&own, "health 127.0.0.1\n");
 }
 
 async fn files(stage: &mut Stage) {

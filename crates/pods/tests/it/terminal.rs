@@ -31,6 +31,7 @@ type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
     ("pods_find_each_other_by_name_and_address", || told("network")),
+    ("captured_connections_pass_the_ports_of_the_proxy", || told("capture")),
     ("volumes_and_variables_are_as_the_pod_says", || told("files")),
     ("commands_logs_and_connections_reach_a_container", || told("node")),
     ("containers_start_in_order_restart_and_end_in_order", || told("lifecycle")),
