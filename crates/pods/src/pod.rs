@@ -39,7 +39,7 @@ pub(crate) enum Presence {
     Gone,
 }
 
-/// Runs a pod until it is gone; `ready` is told the ground that it stands on.
+/// Runs a pod until it is gone.
 pub(crate) async fn run(node: Arc<Shared>, mut seen: watch::Receiver<Seen>) {
     let pod = Arc::clone(&seen.borrow().pod);
     let ground = match Ground::lay(&node, &pod).await {
