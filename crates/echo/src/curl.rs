@@ -43,8 +43,8 @@ pub struct Surroundings<'a> {
 /// Does what `arguments` say (without the program's name); curl's exit code.
 pub async fn run(arguments: &[String], surroundings: Surroundings<'_>) -> u8 {
     let Surroundings { out, err, mark } = surroundings;
-    let options = match Options::parse(arguments) {
-        Ok(options) => options,
+    let groups = match Options::parse(arguments) {
+        Ok(groups) => groups,
         Err(failure) => {
             // Without a standard error there is nobody to tell.
             let _ = writeln!(err, "curl: {failure}");
@@ -52,24 +52,42 @@ pub async fn run(arguments: &[String], surroundings: Surroundings<'_>) -> u8 {
         }
     };
     let mut code = 0;
-    for (index, target) in options.urls.iter().enumerate() {
-        let mut record = Record::new(target);
-        let result = one(&options, index, &mut record, (&mut *out, &mut *err, mark)).await;
-        if let Err(failure) = &result {
-            code = failure.code();
-            if !options.silent || options.show_error {
-                let _ = writeln!(err, "curl: ({code}) {failure}");
-            }
-        }
-        if let Some(format) = &options.write_out {
-            record.failure = result.err();
-            let _ = out.write_all(record.render(format).as_bytes());
+    let mut due = tokio::time::Instant::now();
+    for options in &groups {
+        for index in 0..options.urls.len() {
+            tokio::time::sleep_until(due).await;
+            due = tokio::time::Instant::now() + options.every.unwrap_or_default();
+            let failed = transfer(options, index, (&mut *out, &mut *err, mark)).await;
+            // As for curl, the last transfer decides.
+            code = failed.unwrap_or(0);
         }
     }
     match out.flush() {
         Ok(()) => code,
         Err(_) => Failure::Write.code(),
     }
+}
+
+/// One URL, and what is told of it; the code of its failure.
+async fn transfer(
+    options: &Options,
+    index: usize,
+    (out, err, mark): (Out<'_>, Out<'_>, Option<u32>),
+) -> Option<u8> {
+    let mut record = Record::new(&options.urls[index]);
+    let result = one(options, index, &mut record, (&mut *out, &mut *err, mark)).await;
+    let code = result.as_ref().err().map(Failure::code);
+    if let (Err(failure), Some(code)) = (&result, code)
+        && (!options.silent || options.show_error)
+    {
+        // Without a standard error there is nobody to tell.
+        let _ = writeln!(err, "curl: ({code}) {failure}");
+    }
+    if let Some(format) = &options.write_out {
+        record.failure = result.err();
+        let _ = out.write_all(record.render(format).as_bytes());
+    }
+    code
 }
 
 /// One URL, from its text to the last byte of its answer.

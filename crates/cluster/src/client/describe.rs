@@ -1,5 +1,7 @@
 //! An object told for people: its fields by name, and what happened to it.
 
+mod service;
+
 use serde_json::Value;
 
 use super::{ClientError, Cluster, Query, Resource, Resources, Scope, Target, text};
@@ -7,6 +9,11 @@ use super::{ClientError, Cluster, Query, Resource, Resources, Scope, Target, tex
 /// Fields of metadata that are not for people.
 const NOISE: [&str; 6] =
     ["managedFields", "name", "namespace", "labels", "annotations", "selfLink"];
+
+/// The column of the values of an object's first lines.
+const WIDTH: usize = 14;
+/// The same for a Service, whose titles are longer.
+const SERVICE_WIDTH: usize = 26;
 
 impl Cluster {
     /// What is known of `object`, with its events.
@@ -19,7 +26,31 @@ impl Cluster {
             Ok(events) if resource.namespaced => self.events(events, object).await?,
             _ => Vec::new(),
         };
-        Ok(render(object, &events))
+        if resource.kind == "Service" && resource.group.is_empty() {
+            let slices = self.slices(resources, object).await?;
+            let about = service::render(object, &slices);
+            return Ok(head(object, SERVICE_WIDTH) + &about + &tail(&events, SERVICE_WIDTH));
+        }
+        Ok(head(object, WIDTH) + &fields(object) + &tail(&events, WIDTH))
+    }
+
+    /// The EndpointSlices of a Service.
+    async fn slices(
+        &self,
+        resources: &Resources,
+        service: &Value,
+    ) -> Result<Vec<Value>, ClientError> {
+        let resource = resources.of("discovery.k8s.io/v1", "EndpointSlice")?.clone();
+        let name = text(service, "/metadata/name");
+        let query = Query {
+            words: Vec::new(),
+            scope: Scope::Namespace(text(service, "/metadata/namespace").to_owned()),
+            labels: Some(format!("kubernetes.io/service-name={name}")),
+            fields: None,
+        };
+        let target = Target { resource, names: Vec::new() };
+        let slices = self.objects(std::slice::from_ref(&target), &query).await?;
+        Ok(slices.into_iter().map(|(_, slice)| slice).collect())
     }
 
     async fn events(&self, resource: &Resource, object: &Value) -> Result<Vec<Value>, ClientError> {
@@ -36,27 +67,33 @@ impl Cluster {
     }
 }
 
-fn render(object: &Value, events: &[Value]) -> String {
+/// Name, labels and annotations, with values in column `width`.
+fn head(object: &Value, width: usize) -> String {
     let mut out = String::new();
-    let or_none = |text: &str| if text.is_empty() { "<none>".to_owned() } else { text.to_owned() };
-    out += &format!("{:<14}{}\n", "Name:", text(object, "/metadata/name"));
+    let mut line = |title: &str, value: &str| {
+        let value = if value.is_empty() { "<none>" } else { value };
+        out += &format!("{title:<width$}{value}\n");
+    };
+    line("Name:", text(object, "/metadata/name"));
     let namespace = text(object, "/metadata/namespace");
     if !namespace.is_empty() {
-        out += &format!("{:<14}{namespace}\n", "Namespace:");
+        line("Namespace:", namespace);
     }
     for (title, field, mark) in [("Labels:", "labels", "="), ("Annotations:", "annotations", ": ")]
     {
-        let entries: Vec<String> = object["metadata"][field]
-            .as_object()
-            .into_iter()
-            .flatten()
+        let entries = object["metadata"][field].as_object().into_iter().flatten();
+        let entries: Vec<String> = entries
             .map(|(key, value)| format!("{key}{mark}{}", value.as_str().unwrap_or_default()))
             .collect();
-        let entries = or_none(&entries.join(&format!("\n{:14}", "")));
-        out += &format!("{title:<14}{entries}\n");
+        line(title, &entries.join(&format!("\n{:width$}", "")));
     }
-    out += &format!("{:<14}{}\n", "API Version:", text(object, "/apiVersion"));
-    out += &format!("{:<14}{}\n", "Kind:", text(object, "/kind"));
+    out
+}
+
+/// Every field, by name.
+fn fields(object: &Value) -> String {
+    let mut out = format!("{:<WIDTH$}{}\n", "API Version:", text(object, "/apiVersion"));
+    out += &format!("{:<WIDTH$}{}\n", "Kind:", text(object, "/kind"));
     if let Some(fields) = object.as_object() {
         for (key, value) in fields.iter().filter(|(key, _)| !is_head(key)) {
             field(&mut out, 0, key, value);
@@ -68,16 +105,19 @@ fn render(object: &Value, events: &[Value]) -> String {
             field(&mut out, 2, key, value);
         }
     }
-    match events {
-        [] => out += &format!("{:<14}<none>\n", "Events:"),
-        events => {
-            out += "Events:\n";
-            for event in events {
-                let part = |pointer| text(event, pointer);
-                let (kind, reason) = (part("/type"), part("/reason"));
-                out += &format!("  {kind:<9}{reason:<20}{}\n", part("/message"));
-            }
-        }
+    out
+}
+
+/// What happened to it.
+fn tail(events: &[Value], width: usize) -> String {
+    if events.is_empty() {
+        return format!("{:<width$}<none>\n", "Events:");
+    }
+    let mut out = "Events:\n".to_owned();
+    for event in events {
+        let part = |pointer| text(event, pointer);
+        let (kind, reason) = (part("/type"), part("/reason"));
+        out += &format!("  {kind:<9}{reason:<20}{}\n", part("/message"));
     }
     out
 }
@@ -185,7 +225,8 @@ Metadata:
 Events:
   Warning  Odd                 so it is
 ";
-        assert_eq!(render(&object, &events), expected);
+        let told = head(&object, WIDTH) + &fields(&object) + &tail(&events, WIDTH);
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) struct Options {
     pub(super) authorities: Option<String>,
     pub(super) max_time: Option<Duration>,
     pub(super) connect_timeout: Option<Duration>,
+    /// From the beginning of one transfer to that of the next.
+    pub(super) every: Option<Duration>,
     pub(super) silent: bool,
     pub(super) show_error: bool,
     pub(super) include: bool,
@@ -61,7 +63,7 @@ const SHORT: [(char, &str); 18] = [
 ];
 
 /// Long options that take a value.
-const VALUED: [&str; 14] = [
+const VALUED: [&str; 15] = [
     "output",
     "write-out",
     "header",
@@ -75,12 +77,15 @@ const VALUED: [&str; 14] = [
     "user-agent",
     "resolve",
     "cacert",
+    "rate",
     "url",
 ];
 
 impl Options {
-    /// Reads the arguments, and the files that `-d @FILE` names.
-    pub(super) fn parse(arguments: &[String]) -> Result<Self, Failure> {
+    /// Reads the arguments, and the files that `-d @FILE` names: one value for
+    /// each group of URLs, which `--next` divides.
+    pub(super) fn parse(arguments: &[String]) -> Result<Vec<Self>, Failure> {
+        let mut groups = Vec::new();
         let mut options = Self::default();
         let mut rest = arguments.iter();
         let mut only_urls = false;
@@ -89,6 +94,8 @@ impl Options {
                 options.urls.push(argument.clone());
             } else if argument == "--" {
                 only_urls = true;
+            } else if argument == "--next" || argument == "-:" {
+                groups.push(std::mem::take(&mut options).complete()?);
             } else if let Some(long) = argument.strip_prefix("--") {
                 let value = value(long, argument, || rest.next().cloned())?;
                 options.set(long, argument, value)?;
@@ -96,9 +103,15 @@ impl Options {
                 options.cluster(&argument[1..], &mut || rest.next().cloned())?;
             }
         }
-        match options.urls.is_empty() {
+        groups.push(options.complete()?);
+        share(&mut groups);
+        Ok(groups)
+    }
+
+    fn complete(self) -> Result<Self, Failure> {
+        match self.urls.is_empty() {
             true => Err(Failure::Usage("(2) no URL specified".to_owned())),
-            false => Ok(options),
+            false => Ok(self),
         }
     }
 
@@ -146,6 +159,7 @@ impl Options {
             "request" => self.method = Some(value),
             "max-time" => self.max_time = Some(seconds(shown, &value)?),
             "connect-timeout" => self.connect_timeout = Some(seconds(shown, &value)?),
+            "rate" => self.every = Some(rate(shown, &value)?),
             "cacert" => self.authorities = Some(value),
             "resolve" => self.resolve.push(resolve(shown, &value)?),
             "data-raw" => self.append(value.into_bytes()),
@@ -182,6 +196,19 @@ impl Options {
     }
 }
 
+/// Options that hold for all groups, wherever they stand.
+fn share(groups: &mut [Options]) {
+    let any = |is_set: fn(&Options) -> bool| groups.iter().any(is_set);
+    let silent = any(|group| group.silent);
+    let show_error = any(|group| group.show_error);
+    let verbose = any(|group| group.verbose);
+    let every = groups.iter().rev().find_map(|group| group.every);
+    for group in groups {
+        (group.silent, group.show_error, group.verbose) = (silent, show_error, verbose);
+        group.every = every;
+    }
+}
+
 fn value(
     long: &str,
     shown: &str,
@@ -207,6 +234,21 @@ fn seconds(shown: &str, text: &str) -> Result<Duration, Failure> {
     let number: Option<f64> = text.parse().ok();
     let duration = number.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     duration.ok_or_else(|| bad(shown, "a proper numerical parameter"))
+}
+
+/// `100/s`, `5/m`, and `/h` when no unit is given.
+fn rate(shown: &str, text: &str) -> Result<Duration, Failure> {
+    let (number, unit) = text.split_once('/').unwrap_or((text, "h"));
+    let unit = match unit {
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_secs(60),
+        "h" => Duration::from_secs(60 * 60),
+        _ => return Err(bad(shown, "a rate such as 100/s")),
+    };
+    match number.parse() {
+        Ok(number) if number > 0_u32 => Ok(unit / number),
+        _ => Err(bad(shown, "a rate such as 100/s")),
+    }
 }
 
 fn resolve(shown: &str, text: &str) -> Result<Resolve, Failure> {
@@ -238,8 +280,12 @@ fn contents(value: String) -> Result<Vec<u8>, Failure> {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Options, Failure> {
+    fn groups(line: &str) -> Result<Vec<Options>, Failure> {
         Options::parse(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn parse(line: &str) -> Result<Options, Failure> {
+        groups(line).map(|mut groups| groups.remove(0))
     }
 
     #[track_caller]
@@ -271,6 +317,16 @@ mod tests {
             (options.resolve[0].host.as_str(), options.resolve[0].port),
             ("shop.example", 80)
         );
+    }
+
+    #[test]
+    fn next_begins_anew_but_for_what_holds_for_all() {
+        let groups = groups("-X PUT a --next b -sS --rate 100/s").unwrap();
+        assert_eq!((groups[0].verb(), groups[1].verb()), ("PUT", "GET"));
+        assert!(groups.iter().all(|group| group.silent && group.show_error));
+        assert_eq!(groups[0].every, Some(Duration::from_millis(10)));
+        refuses("a --next -s", "(2) no URL specified");
+        refuses("a --rate 5/x", "(2) option --rate: expected a rate such as 100/s");
     }
 
     #[test]
