@@ -47,11 +47,36 @@ const BANNED: &[(&str, &str)] = &[
 /// Crates that are linked in several versions, and why that cannot be helped yet.
 const DUPLICATES: &[(&str, &str)] = include!("duplicates.in");
 
-/// Packages that are compiled into something of ours on Linux.
-fn linked() -> Vec<Value> {
-    let metadata = workspace::metadata(&["--filter-platform", "x86_64-unknown-linux-gnu"]);
-    let packages = metadata["packages"].as_array().expect("packages");
-    packages.iter().filter(|package| !package["source"].is_null()).cloned().collect()
+/// A crate of others.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Package {
+    name: String,
+    version: String,
+    licence: String,
+}
+
+/// Crates that are linked into the program, or run to build it, on Linux; as
+/// `cargo tree` says, since `cargo metadata` names optional ones too.
+fn linked() -> BTreeSet<Package> {
+    let tree = workspace::cargo(&[
+        "tree",
+        "--workspace",
+        "--edges=normal,build",
+        "--target=x86_64-unknown-linux-gnu",
+        "--prefix=none",
+        "--format={p}|{l}",
+    ]);
+    let packages = tree.lines().filter_map(|line| {
+        let (package, licence) = line.trim_end_matches(" (*)").split_once('|')?;
+        let mut words = package.split(' ');
+        let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
+        let licence = licence.to_owned();
+        let ours = words.any(|word| word.starts_with("(/"));
+        (!ours).then(|| Package { name: name.to_owned(), version: version.to_owned(), licence })
+    });
+    let packages: BTreeSet<Package> = packages.collect();
+    assert!(packages.len() > 100, "the tree names only {} crates", packages.len());
+    packages
 }
 
 fn text<'v>(value: &'v Value, field: &str) -> &'v str {
@@ -71,8 +96,8 @@ fn allowed(expression: &str) -> bool {
 fn every_linked_crate_has_a_licence_that_we_may_use() {
     let wrong: Vec<String> = linked()
         .iter()
-        .filter(|package| !allowed(text(package, "license")))
-        .map(|package| format!("{} {:?}", text(package, "name"), text(package, "license")))
+        .filter(|package| !allowed(&package.licence))
+        .map(|package| format!("{} {:?}", package.name, package.licence))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -97,7 +122,7 @@ fn no_banned_crate_is_linked() {
     let linked = linked();
     let wrong: Vec<String> = BANNED
         .iter()
-        .filter(|(name, _)| linked.iter().any(|package| text(package, "name") == *name))
+        .filter(|(name, _)| linked.iter().any(|package| package.name == *name))
         .map(|(name, why)| format!("{name}: {why}"))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -107,8 +132,7 @@ fn no_banned_crate_is_linked() {
 fn crates_linked_twice_are_listed_with_a_reason() {
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in linked() {
-        let name = text(&package, "name").to_owned();
-        versions.entry(name).or_default().insert(text(&package, "version").to_owned());
+        versions.entry(package.name).or_default().insert(package.version);
     }
     let twice: BTreeSet<&str> =
         versions.iter().filter(|(_, many)| many.len() > 1).map(|(name, _)| &**name).collect();

@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use proptest::prelude::*;
+use proptest::{
+    collection,
+    prelude::{Just, ProptestConfig, Strategy},
+    prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
 use weft_delta::{Answer, Client, Event, Name, Refusal, Request, Resource, Response, Server};
 
 const INTERESTS: u8 = 4;
@@ -206,7 +210,7 @@ proptest! {
 
     #[test]
     fn a_client_ends_with_exactly_what_its_interests_need(
-        steps in prop::collection::vec(step(), 1..80),
+        steps in collection::vec(step(), 1..80),
     ) {
         let mut mesh = Mesh::new();
         steps.iter().for_each(|step| mesh.step(step));
@@ -220,7 +224,7 @@ proptest! {
 
     #[test]
     fn what_is_held_is_what_runs_however_much_is_refused(
-        steps in prop::collection::vec(
+        steps in collection::vec(
             prop_oneof![9 => step(), 2 => (0..PIECES).prop_map(Step::Refuse)],
             1..80,
         ),
