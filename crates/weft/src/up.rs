@@ -93,8 +93,9 @@ async fn up(arguments: &Arguments) -> Result<ExitCode> {
     let claim = meshes::claim(&folder, &name)?;
     let mut stop = Stop::new()?;
     let mut host = Host::start(options(arguments, &name)?)?;
+    let mesh = Mesh { arguments, name, claim, report: Arc::clone(&report) };
     let ended = tokio::select! {
-        ended = mesh(arguments, sources, &name, &claim, &report, &mut host) => ended,
+        ended = mesh.run(sources, &mut host) => ended,
         () = stop.wanted() => Ok(()),
     };
     report.line("ending");
@@ -123,59 +124,58 @@ fn options(arguments: &Arguments, name: &str) -> Result<HostOptions> {
     Ok(options)
 }
 
-/// Starts everything and follows the files; ends only by an error.
-async fn mesh(
-    arguments: &Arguments,
-    sources: Sources,
-    name: &str,
-    claim: &Claim,
-    report: &Arc<Report>,
-    host: &mut Host,
-) -> Result<()> {
-    let mut ports = Vec::new();
-    report.progress("starting the API server", 0, 1);
-    let ready = loop {
-        match host.next().await {
-            Some(HostEvent::Ready(ready)) => break ready,
-            Some(event) => tell(report, &mut ports, event)?,
-            None => bail!("the supervisor has ended"),
-        }
-    };
-    report.progress("starting the API server", 1, 1);
-    let ready: Ready = serde_json::from_value(ready).context("reading what the supervisor says")?;
-    claim.write(&ready.kubeconfig)?;
-    let work = Work {
-        cluster: Cluster::from_kubeconfig(&ready.kubeconfig).await?,
-        sources,
-        no_inject: arguments.no_inject,
-        timeout: Duration::from_secs(arguments.timeout),
-        report: Arc::clone(report),
-    };
-    let mut files = Files::new();
-    {
-        let starting = work.start(&mut files);
-        tokio::pin!(starting);
-        loop {
-            tokio::select! {
-                started = &mut starting => break started?,
-                event = host.next() => match event {
-                    Some(event) => tell(report, &mut ports, event)?,
-                    None => bail!("the supervisor has ended"),
-                },
+/// A mesh of this process.
+struct Mesh<'a> {
+    arguments: &'a Arguments,
+    name: String,
+    claim: Claim,
+    report: Arc<Report>,
+}
+
+impl Mesh<'_> {
+    /// Starts everything and follows the files; ends only by an error.
+    async fn run(&self, sources: Sources, host: &mut Host) -> Result<()> {
+        let report = &self.report;
+        let mut ports = Vec::new();
+        report.progress("starting the API server", 0, 1);
+        let ready = loop {
+            match host.next().await {
+                Some(HostEvent::Ready(ready)) => break ready,
+                event => tell(report, &mut ports, event)?,
             }
-        }
+        };
+        report.progress("starting the API server", 1, 1);
+        let ready: Ready =
+            serde_json::from_value(ready).context("reading what the supervisor says")?;
+        self.claim.write(&ready.kubeconfig)?;
+        let work = Work {
+            cluster: Cluster::from_kubeconfig(&ready.kubeconfig).await?,
+            sources,
+            no_inject: self.arguments.no_inject,
+            timeout: Duration::from_secs(self.arguments.timeout),
+            report: Arc::clone(report),
+        };
+        let mut files = Files::new();
+        beside(work.start(&mut files), host, report, &mut ports).await?;
+        let kubeconfig = &self.claim.kubeconfig;
+        let table = table::render(&work.cluster, &ports, kubeconfig, report.seconds()).await?;
+        report.ready(ready_event(&self.name, kubeconfig, report.seconds()), &table);
+        beside(work.follow(files), host, report, &mut ports).await
     }
-    let table = table::render(&work.cluster, &ports, &claim.kubeconfig, report.seconds()).await?;
-    report.ready(ready_event(name, &claim.kubeconfig, report.seconds()), &table);
-    let following = work.follow(files);
-    tokio::pin!(following);
+}
+
+/// Does `work`, and meanwhile tells what the supervisor tells.
+async fn beside(
+    work: impl Future<Output = Result<()>>,
+    host: &mut Host,
+    report: &Report,
+    ports: &mut Vec<HostPort>,
+) -> Result<()> {
+    tokio::pin!(work);
     loop {
         tokio::select! {
-            followed = &mut following => return followed,
-            event = host.next() => match event {
-                Some(event) => tell(report, &mut ports, event)?,
-                None => bail!("the supervisor has ended"),
-            },
+            done = &mut work => return done,
+            event = host.next() => tell(report, ports, event)?,
         }
     }
 }
@@ -184,21 +184,22 @@ fn ready_event(name: &str, kubeconfig: &Path, seconds: f64) -> serde_json::Value
     json!({"event": "ready", "name": name, "kubeconfig": kubeconfig, "seconds": seconds})
 }
 
-fn tell(report: &Report, ports: &mut Vec<HostPort>, event: HostEvent) -> Result<()> {
+fn tell(report: &Report, ports: &mut Vec<HostPort>, event: Option<HostEvent>) -> Result<()> {
     match event {
-        HostEvent::Progress { text, done, total } => report.progress(&text, done, total),
-        HostEvent::Log(line) => report.line(&line),
-        HostEvent::HostPort(port) => {
+        None => bail!("the supervisor has ended"),
+        Some(HostEvent::Progress { text, done, total }) => report.progress(&text, done, total),
+        Some(HostEvent::Log(line)) => report.line(&line),
+        Some(HostEvent::HostPort(port)) => {
             report.port(&port);
             ports.push(port);
         }
-        HostEvent::HostPortClosed(port) => {
+        Some(HostEvent::HostPortClosed(port)) => {
             report.port_closed(&port);
             ports.retain(|open| *open != port);
         }
-        HostEvent::Ended(status) if status.success() => bail!("the supervisor has ended"),
-        HostEvent::Ended(status) => bail!("the supervisor has ended with {status}"),
-        _ => {}
+        Some(HostEvent::Ended(status)) if status.success() => bail!("the supervisor has ended"),
+        Some(HostEvent::Ended(status)) => bail!("the supervisor has ended with {status}"),
+        Some(_) => {}
     }
     Ok(())
 }
