@@ -11,7 +11,7 @@ use weft_config::AccessLog;
 use crate::access_log::{Clock, Destination, Facts, Format, Sink};
 
 /// Lines are handed over at this size.
-const FULL: usize = 16 * 1024;
+const FULL: usize = 64 * 1024;
 /// Lines wait no longer than this.
 const LATENCY: Duration = Duration::from_millis(5);
 
@@ -31,6 +31,8 @@ pub struct Journal {
     clock: RefCell<Clock>,
     lines: RefCell<Vec<u8>>,
     count: Cell<u64>,
+    /// Whether somebody will hand over what there is when it has waited long enough.
+    awaited: Cell<bool>,
 }
 
 impl Journal {
@@ -42,6 +44,7 @@ impl Journal {
             clock: RefCell::default(),
             lines: RefCell::default(),
             count: Cell::new(0),
+            awaited: Cell::new(false),
         }
     }
 
@@ -69,17 +72,17 @@ impl Journal {
     /// Writes the line of `facts`.
     pub fn write(self: &Rc<Self>, log: &Rc<Log>, facts: &Facts<'_>) {
         let mut lines = self.lines.borrow_mut();
-        let first = lines.is_empty();
         log.format.write(facts, &mut self.clock.borrow_mut(), &mut lines);
         self.count.set(self.count.get() + 1);
         let full = lines.len() >= FULL;
         drop(lines);
         if full {
             self.hand_over(&log.destination);
-        } else if first {
+        } else if !self.awaited.replace(true) {
             let (journal, log) = (Rc::clone(self), Rc::clone(log));
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(LATENCY).await;
+                journal.awaited.set(false);
                 journal.hand_over(&log.destination);
             });
         }

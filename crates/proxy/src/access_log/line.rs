@@ -206,6 +206,19 @@ fn optional_address<'a>(address_: Option<SocketAddr>, line: &mut Vec<u8>) -> Val
 }
 
 fn address<'a>(address: SocketAddr, part: Part, line: &mut Vec<u8>) -> Value<'a> {
+    if let (SocketAddr::V4(address), Part::Whole) = (address, part) {
+        // By far the most common case, and several times faster than formatting.
+        let mut digits = itoa::Buffer::new();
+        for (number, octet) in address.ip().octets().into_iter().enumerate() {
+            if number > 0 {
+                line.push(b'.');
+            }
+            line.extend_from_slice(digits.format(octet).as_bytes());
+        }
+        line.push(b':');
+        line.extend_from_slice(digits.format(address.port()).as_bytes());
+        return Value::Written;
+    }
     let _ = match part {
         Part::Whole => write!(line, "{address}"),
         Part::Host => write!(line, "{}", address.ip()),
