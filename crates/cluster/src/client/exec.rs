@@ -8,7 +8,7 @@ use kube::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy};
 
-use super::{ClientError, Cluster, Container, kube_error};
+use super::{ClientError, Cluster, Container, encode, kube_error};
 
 /// What runs, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub struct Streams<'a> {
     pub sizes: mpsc::Receiver<Size>,
 }
 
+/// The API has commands in the URL, which may have 64 KB with everything around them.
+const LONGEST_COMMAND: usize = 63 * 1024;
+
 impl Cluster {
     /// Runs a command beside a container's own; its exit code.
     pub async fn exec(
@@ -48,6 +51,12 @@ impl Cluster {
         command: &Command,
         streams: Streams<'_>,
     ) -> Result<u8, ClientError> {
+        let lengths = command.words.iter().map(|word| "&command=".len() + encode(word).len());
+        if lengths.sum::<usize>() > LONGEST_COMMAND {
+            let text = "the command is too long for the API; pass it on standard input, as in \
+                        `weft exec -i POD -- sh < FILE`";
+            return Err(ClientError::Usage(text.to_owned()));
+        }
         let api: Api<Pod> = Api::namespaced(self.kube().clone(), &container.namespace);
         let parameters = AttachParams::default()
             .container(&container.name)
