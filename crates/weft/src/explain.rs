@@ -30,7 +30,7 @@ pub struct Arguments {
     /// Only what the sidecar of this pod does with it when it arrives
     #[arg(long, value_name = "POD[.NAMESPACE]", conflicts_with = "from")]
     at: Option<PodName>,
-    /// The client speaks HTTP/2 without TLS
+    /// The client speaks HTTP/2 without TLS; what is decided is the same as for HTTP/1.1
     #[arg(long)]
     http2: bool,
     /// The client speaks TLS to the server of this name

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use futures::future::try_join_all;
 use serde_json::Value;
-use weft_api::Key;
+use weft_api::{Key, Kind};
 use weft_cluster::client::{Cluster, Query, Scope};
 use weft_explain::World;
 use weft_manifest::Document;
@@ -29,13 +29,33 @@ pub async fn of_cluster(whose: Whose<'_>) -> Result<World> {
     Ok(World::of_objects(objects(&whose.connect().await?).await?))
 }
 
+/// Whether pods are on their way, so that a Service without endpoints is no wonder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workloads {
+    /// Some are being started.
+    Starting,
+    /// None is.
+    Settled,
+}
+
+impl Workloads {
+    /// What applying these documents makes of them.
+    pub fn after<'d>(mut documents: impl Iterator<Item = &'d Document>) -> Self {
+        let starts = |document: &Document| {
+            let kind = document.value.as_ref().and_then(|value| value["kind"].as_str());
+            matches!(kind, Some("Deployment" | "ReplicaSet" | "Pod" | "StatefulSet"))
+        };
+        if documents.any(starts) { Self::Starting } else { Self::Settled }
+    }
+}
+
 /// What is wrong with the objects of `documents` together with all others: hosts
 /// and subsets that do not exist, conflicts, rules that are never reached.
 /// Objects that name no namespace are those of `namespace`.
-pub async fn complaints(
+pub async fn complaints<'d>(
     cluster: &Cluster,
-    documents: impl IntoIterator<Item = &Document>,
-    namespace: &str,
+    documents: impl Iterator<Item = &'d Document>,
+    (namespace, workloads): (&str, Workloads),
 ) -> Result<Vec<String>> {
     let mut translator = Translator::new();
     let checked = objects(cluster).await?.into_iter().map(|object| weft_api::check(&object));
@@ -48,6 +68,9 @@ pub async fn complaints(
         let Some(key) = document.value.as_ref().and_then(|value| key(value, namespace)) else {
             continue;
         };
+        if key.kind == Kind::Service && workloads == Workloads::Starting {
+            continue;
+        }
         let own = found.iter().filter(|diagnostic| diagnostic.object == key);
         lines.extend(own.map(|diagnostic| checks::line(document, diagnostic)));
     }

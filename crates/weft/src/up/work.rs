@@ -23,7 +23,10 @@ use super::{
     report::Report,
     sources::{QUIET, Sources},
 };
-use crate::{checks, world};
+use crate::{
+    checks,
+    world::{self, Workloads},
+};
 
 /// The namespace of objects that name none.
 const NAMESPACE: &str = "default";
@@ -76,8 +79,12 @@ impl Work {
             let resources = self.cluster.resources().await?;
             self.cluster.apply(&resources, &namespace, "").await?;
         }
-        self.carry_out(changes).await;
-        self.wait_for(begun, "workloads", |_| true).await
+        let documents: Vec<Arc<Document>> =
+            changes.apply.iter().map(|(_, document)| Arc::clone(document)).collect();
+        let told = self.carry_out(changes).await;
+        self.wait_for(begun, "workloads", |_| true).await?;
+        self.complain(&documents, Workloads::Settled, &told).await;
+        Ok(())
     }
 
     /// Follows the files until the process ends.
@@ -184,7 +191,8 @@ impl Work {
         all
     }
 
-    async fn carry_out(&self, changes: Changes) {
+    /// Does what changed files say; what has been told about the objects together.
+    async fn carry_out(&self, changes: Changes) -> Vec<String> {
         for problem in &changes.problems {
             self.report.line(&problem.to_string());
         }
@@ -192,11 +200,14 @@ impl Work {
             self.report.line(&conflict.to_string());
         }
         if changes.apply.is_empty() && changes.prune.is_empty() {
-            return;
+            return Vec::new();
         }
         let resources = match self.cluster.resources().await {
             Ok(resources) => resources,
-            Err(error) => return self.report.line(&format!("error: {error}")),
+            Err(error) => {
+                self.report.line(&format!("error: {error}"));
+                return Vec::new();
+            }
         };
         let documents: Vec<Arc<Document>> =
             changes.apply.iter().map(|(_, document)| Arc::clone(document)).collect();
@@ -208,11 +219,26 @@ impl Work {
         for name in &changes.prune {
             self.prune(&resources, name).await;
         }
+        let workloads = Workloads::after(documents.iter().map(Arc::as_ref));
+        self.complain(&documents, workloads, &[]).await
+    }
+
+    /// Tells what is wrong with the objects together, without what was told
+    /// before; what has been told.
+    async fn complain(
+        &self,
+        documents: &[Arc<Document>],
+        workloads: Workloads,
+        before: &[String],
+    ) -> Vec<String> {
+        let whole = (NAMESPACE, workloads);
         let documents = documents.iter().map(Arc::as_ref);
-        match world::complaints(&self.cluster, documents, NAMESPACE).await {
-            Ok(lines) => lines.iter().for_each(|line| self.report.line(line)),
-            Err(error) => self.report.line(&format!("error: looking at the whole: {error:#}")),
-        }
+        let lines = match world::complaints(&self.cluster, documents, whole).await {
+            Ok(lines) => lines,
+            Err(error) => vec![format!("error: looking at the objects together: {error:#}")],
+        };
+        lines.iter().filter(|line| !before.contains(line)).for_each(|line| self.report.line(line));
+        lines
     }
 
     async fn apply(&self, resources: &Resources, name: &ObjectName, document: &Document) {

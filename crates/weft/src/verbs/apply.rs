@@ -16,7 +16,10 @@ use weft_cluster::{
 use weft_manifest::Document;
 
 use super::{Place, Whose, print, runtime};
-use crate::{checks, documents, world};
+use crate::{
+    checks, documents,
+    world::{self, Workloads},
+};
 
 /// How many objects are sent at once.
 const AT_ONCE: usize = 8;
@@ -97,7 +100,9 @@ async fn apply(
         }
     }
     if taken {
-        let lines = world::complaints(&cluster, documents, &namespace).await?;
+        let workloads = Workloads::after(documents.iter());
+        let whole = (namespace.as_str(), workloads);
+        let lines = world::complaints(&cluster, documents.iter(), whole).await?;
         lines.iter().for_each(|line| eprintln!("{line}"));
     }
     if !arguments.no_wait && !changed.is_empty() {
