@@ -36,11 +36,16 @@ spec:
 #[track_caller]
 fn metric(mesh: &Mesh, pod: &str, name: &str) -> f64 {
     let text = metrics(mesh, pod);
-    let values = text.lines().filter(|line| line.starts_with(name)).filter_map(|line| {
-        let rest = &line[name.len()..];
-        rest.starts_with(['{', ' ']).then(|| line.rsplit(' ').next()?.parse::<f64>().ok())?
-    });
-    values.sum()
+    let values: Vec<f64> = text
+        .lines()
+        .filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let value = rest.starts_with(['{', ' ']).then(|| line.rsplit(' ').next())??;
+            value.parse().ok()
+        })
+        .collect();
+    assert!(!values.is_empty(), "no {name} among\n{text}");
+    values.iter().sum()
 }
 
 #[track_caller]

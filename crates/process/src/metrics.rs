@@ -111,6 +111,14 @@ pub fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String
     text
 }
 
+/// Resident memory of this process in bytes, as `/proc` says.
+pub fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +147,10 @@ mod tests {
             "took_bucket{a=\"b\",le=\"0.5\"} 1\ntook_bucket{a=\"b\",le=\"1\"} 1\n\
              took_bucket{a=\"b\",le=\"+Inf\"} 3\ntook_sum{a=\"b\"} 9.25\ntook_count{a=\"b\"} 3\n"
         );
+    }
+
+    #[test]
+    fn this_process_has_some_memory() {
+        assert!(resident_memory().is_some_and(|bytes| bytes > 100_000));
     }
 }

@@ -5,12 +5,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
-use weft_config::Resource;
+use weft_config::{Interest, Resource};
 use weft_decide::Table;
 use weft_process::{
     admin::{Answer, Asked, Paths},
     log::Levels,
-    metrics::Kind,
+    metrics::{Kind, resident_memory},
     shutdown::{Stop, Stopping},
 };
 
@@ -204,6 +204,16 @@ impl View {
         text.sample("weft_connections", "", connections as f64);
         text.family("weft_access_log_lost_total", Kind::Counter, "Lines that nobody took.");
         text.sample("weft_access_log_lost_total", "", self.sink.lost() as f64);
+        let known = self.asks.known().await;
+        let is_interest = |name: &str| name.parse::<Interest>().is_ok();
+        let interests = known.iter().filter(|(name, _)| is_interest(name)).count();
+        text.family("weft_interests", Kind::Gauge, "Subscriptions at the control plane.");
+        text.sample("weft_interests", "", interests as f64);
+        if let Some(bytes) = resident_memory() {
+            let help = "Resident memory size in bytes.";
+            text.family("process_resident_memory_bytes", Kind::Gauge, help);
+            text.sample("process_resident_memory_bytes", "", bytes as f64);
+        }
         text.finish()
     }
 
