@@ -148,13 +148,17 @@ fn memory_follows_what_a_workload_uses_not_what_exists() {
         let (_folder, many) = file("many.yaml", &services(count));
         let mesh = Mesh::start(name, &[manifest("helloworld.yaml"), many], &["--timeout", "120"]);
         mesh.wait_for_deployments("default");
-        let pod = mesh.pods("hello", "default")[0].clone();
-        for service in ["hello", "world", "world-2"] {
-            let url = format!("http://{service}:8080/");
-            let (code, said) = mesh.curl_in(&pod, "hello", &[&url]);
-            assert_eq!(code, 0, "{said}");
-        }
-        memory(&mesh, &pod)
+        let pods = mesh.pods("hello", "default");
+        let used = pods.iter().map(|pod| {
+            for service in ["hello", "world", "world-2"] {
+                let url = format!("http://{service}:8080/");
+                let (code, said) = mesh.curl_in(pod, "hello", &[&url]);
+                assert_eq!(code, 0, "{said}");
+            }
+            memory(&mesh, pod)
+        });
+        // Pages of the program's file count as well, and differ by chance.
+        used.fold(f64::INFINITY, f64::min)
     };
     let (few, many) = (used("on-demand-few", 10), used("on-demand-many", 5_000));
     assert!((many - few).abs() < 1e6, "{few} bytes with 10 services, {many} with 5,000");

@@ -1,9 +1,12 @@
 //! 64-bit fingerprints of names and addresses.
 
-use std::{hash::Hasher, net::SocketAddr};
+use std::{fmt, hash::Hasher, net::SocketAddr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Visitor},
+};
 use twox_hash::XxHash64;
 
 /// The fingerprint of a host and port, or of an address and port.
@@ -50,6 +53,13 @@ impl Fingerprint {
 pub struct Fingerprints(Vec<u64>);
 
 impl Fingerprints {
+    fn sorted(mut numbers: Vec<u64>) -> Self {
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.shrink_to_fit();
+        Self(numbers)
+    }
+
     /// Whether `fingerprint` is in the set; log₂ n steps.
     pub fn contains(&self, fingerprint: Fingerprint) -> bool {
         self.0.binary_search(&fingerprint.0).is_ok()
@@ -68,11 +78,7 @@ impl Fingerprints {
 
 impl FromIterator<Fingerprint> for Fingerprints {
     fn from_iter<I: IntoIterator<Item = Fingerprint>>(many: I) -> Self {
-        let mut numbers: Vec<u64> = many.into_iter().map(|one| one.0).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers.shrink_to_fit();
-        Self(numbers)
+        Self::sorted(many.into_iter().map(|one| one.0).collect())
     }
 }
 
@@ -85,13 +91,36 @@ impl Serialize for Fingerprints {
 
 impl<'de> Deserialize<'de> for Fingerprints {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = STANDARD.decode(text).map_err(D::Error::custom)?;
-        let (numbers, rest) = bytes.as_chunks::<8>();
-        match rest.is_empty() {
-            true => Ok(numbers.iter().map(|n| Fingerprint(u64::from_le_bytes(*n))).collect()),
-            false => Err(D::Error::custom("fingerprints are 8 bytes each")),
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Reads the text piece by piece: a directory of thousands of hosts must not
+/// cost its size several times over while it is read.
+struct Text;
+
+/// Characters that are decoded at once: whole groups of four, whole fingerprints.
+const PIECE: usize = 4096;
+
+impl Visitor<'_> for Text {
+    type Value = Fingerprints;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("base64 of fingerprints of 8 bytes each")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Fingerprints, E> {
+        let mut numbers = Vec::with_capacity(text.len() / 4 * 3 / 8);
+        let mut bytes = [0; PIECE / 4 * 3];
+        for piece in text.as_bytes().chunks(PIECE) {
+            let length = STANDARD.decode_slice(piece, &mut bytes).map_err(E::custom)?;
+            let (whole, rest) = bytes[..length].as_chunks::<8>();
+            if !rest.is_empty() {
+                return Err(E::invalid_length(text.len(), &self));
+            }
+            numbers.extend(whole.iter().map(|number| u64::from_le_bytes(*number)));
         }
+        Ok(Fingerprints::sorted(numbers))
     }
 }
 
@@ -101,13 +130,14 @@ mod tests {
 
     #[test]
     fn a_set_survives_its_text() {
-        let set: Fingerprints = (0..100).map(|port| Fingerprint::of_host("hello", port)).collect();
+        let many = (0..1000).map(|port| Fingerprint::of_host("hello", port));
+        let set: Fingerprints = many.collect();
         let text = serde_json::to_string(&set).unwrap();
         let again: Fingerprints = serde_json::from_str(&text).unwrap();
         assert_eq!(again, set);
-        assert_eq!(again.len(), 100);
+        assert_eq!(again.len(), 1000);
         assert!(again.contains(Fingerprint::of_host("hello", 7)));
-        assert!(!again.contains(Fingerprint::of_host("hello", 100)));
+        assert!(!again.contains(Fingerprint::of_host("hello", 1000)));
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl Table {
         self.unanswered
     }
 
-    pub(crate) fn directory(&self) -> &Directory {
+    /// What exists, as far as the proxy was told.
+    pub fn directory(&self) -> &Directory {
         &self.directory
     }
 

@@ -9,6 +9,7 @@ mod saved;
 mod wired;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs, io,
     sync::Arc,
@@ -47,13 +48,17 @@ pub struct Keeper {
     options: options::Stream,
     dialer: Dialer,
     client: Client,
-    bodies: HashMap<Name, (u64, Arc<[u8]>)>,
+    bodies: HashMap<Name, (u64, Kept)>,
     tables: watch::Sender<Arc<Table>>,
     waiting: BTreeMap<Interest, Vec<oneshot::Sender<()>>>,
     saved: Option<Saved>,
     write_at: Option<Instant>,
     window: (Instant, usize),
 }
+
+/// A resource's JSON; none for the directory, which is made from the table when
+/// somebody asks: it is the one resource whose size follows the mesh's.
+type Kept = Option<Arc<[u8]>>;
 
 /// Why there is no stream.
 #[derive(Debug, thiserror::Error)]
@@ -199,8 +204,10 @@ impl Keeper {
         match question {
             Question::Interest(interest, answered) => self.ask(interest, answered),
             Question::Known(told) => {
-                let bodies = self.bodies.iter();
-                let known = bodies.map(|(name, (_, body))| (name.to_string(), Arc::clone(body)));
+                let known = self.bodies.iter().map(|(name, (_, kept))| {
+                    let body = kept.clone().unwrap_or_else(|| self.directory().into());
+                    (name.to_string(), body)
+                });
                 let _ = told.send(known.collect());
             }
         }
@@ -237,13 +244,15 @@ impl Keeper {
         let mut bodies = Vec::new();
         for resource in update.changed {
             match serde_json::from_slice::<Resource>(&resource.body) {
-                Ok(read) => changes.push((resource.name.to_string(), Some(Arc::new(read)))),
+                Ok(read) => {
+                    let kept = kept(&read, resource.body);
+                    changes.push((resource.name.to_string(), Some(Arc::new(read))));
+                    bodies.push((resource.name, (resource.version, kept)));
+                }
                 Err(error) => {
                     refused.push(Refusal { name: resource.name, why: error.to_string() });
-                    continue;
                 }
             }
-            bodies.push((resource.name, (resource.version, resource.body)));
         }
         for name in &update.removed {
             changes.push((name.to_string(), None));
@@ -298,8 +307,8 @@ impl Keeper {
                 self.client.want(&name);
             }
             self.client.restore(&name, version);
+            self.bodies.insert(Arc::clone(&name), (version, kept(&resource, body)));
             changes.push((name.to_string(), Some(Arc::new(resource))));
-            self.bodies.insert(name, (version, body));
         }
         if !changes.is_empty() {
             let (table, _) = self.tables.borrow().with(changes);
@@ -307,16 +316,33 @@ impl Keeper {
         }
     }
 
+    fn directory(&self) -> Vec<u8> {
+        let directory = self.tables.borrow().directory().clone();
+        serde_json::to_vec(&Resource::Directory(directory)).unwrap_or_default()
+    }
+
     fn write(&mut self) {
         self.write_at = None;
         if let Some(saved) = &self.saved {
-            let bodies =
-                self.bodies.iter().map(|(name, (version, body))| (&**name, *version, &**body));
+            let bodies = self.bodies.iter().map(|(name, (version, kept))| {
+                let body = match kept {
+                    Some(body) => Cow::Borrowed(&**body),
+                    None => Cow::Owned(self.directory()),
+                };
+                (&**name, *version, body)
+            });
             if let Err(error) = saved.write(bodies) {
                 tracing::warn!(%error, path = %saved.path().display(),
                     "what is known cannot be kept for a restart");
             }
         }
+    }
+}
+
+fn kept(resource: &Resource, body: Arc<[u8]>) -> Kept {
+    match resource {
+        Resource::Directory(_) => None,
+        _ => Some(body),
     }
 }
 

@@ -4,7 +4,9 @@
 //! A file that cannot be read counts as nothing known.
 
 use std::{
-    fs, io,
+    borrow::Cow,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,10 +21,10 @@ pub struct Saved {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
-    name: String,
+struct Line<'l> {
+    name: Cow<'l, str>,
     version: u64,
-    body: String,
+    body: Cow<'l, str>,
 }
 
 impl Saved {
@@ -39,11 +41,14 @@ impl Saved {
     /// Everything that was written last.
     pub fn read(&self) -> Vec<(Name, u64, Arc<[u8]>)> {
         let text = fs::read_to_string(&self.path).unwrap_or_default();
-        let lines: Result<Vec<Line>, _> = text.lines().map(serde_json::from_str).collect();
+        let lines: Result<Vec<Line<'_>>, _> = text.lines().map(serde_json::from_str).collect();
         match lines {
             Ok(lines) => lines
                 .into_iter()
-                .map(|line| (line.name.into(), line.version, line.body.into_bytes().into()))
+                .map(|line| {
+                    let body = line.body.into_owned().into_bytes();
+                    (line.name.into_owned().into(), line.version, body.into())
+                })
                 .collect(),
             Err(error) => {
                 tracing::warn!(%error, path = %self.path.display(), "unreadable; starting anew");
@@ -55,16 +60,17 @@ impl Saved {
     /// Writes everything, as a whole or not at all.
     pub fn write<'b>(
         &self,
-        bodies: impl Iterator<Item = (&'b str, u64, &'b [u8])>,
+        bodies: impl Iterator<Item = (&'b str, u64, Cow<'b, [u8]>)>,
     ) -> io::Result<()> {
-        let mut text = Vec::new();
-        for (name, version, body) in bodies {
-            let body = String::from_utf8_lossy(body).into_owned();
-            serde_json::to_writer(&mut text, &Line { name: name.to_owned(), version, body })?;
-            text.push(b'\n');
-        }
         let new = self.path.with_extension("new");
-        fs::write(&new, text)?;
+        // Line by line: what is known must not be in memory twice for this.
+        let mut file = BufWriter::new(File::create(&new)?);
+        for (name, version, body) in bodies {
+            let (name, body) = (Cow::Borrowed(name), String::from_utf8_lossy(&body));
+            serde_json::to_writer(&mut file, &Line { name, version, body })?;
+            file.write_all(b"\n")?;
+        }
+        file.flush()?;
         fs::rename(&new, &self.path)
     }
 }
@@ -79,6 +85,7 @@ mod tests {
         let saved = Saved::new(folder.path().to_owned());
         assert!(saved.read().is_empty());
         let bodies = [("route/a", 7, &b"{\"a\":1}"[..]), ("b", u64::MAX, b"{}")];
+        let bodies = bodies.map(|(name, version, body)| (name, version, Cow::Borrowed(body)));
         saved.write(bodies.into_iter()).unwrap();
         let read = saved.read();
         assert_eq!(read.len(), 2);
