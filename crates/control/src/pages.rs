@@ -7,10 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use tokio::{sync::Semaphore, time::timeout};
 use weft_api::Key;
 use weft_process::admin::{Answer, Asked, Paths};
 
-use crate::{Authenticate, Caller, Handle, metrics::Metrics};
+use crate::{Authenticate, Caller, Handle, metrics::Metrics, session::AUTHENTICATION};
 
 /// How long a question waits when it does not say.
 const WAIT: Duration = Duration::from_secs(5);
@@ -25,6 +26,8 @@ pub(crate) struct Pages {
     pub(crate) handle: Handle,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) authenticate: Arc<dyn Authenticate>,
+    /// Streams and pages together ask no more than this at a time.
+    pub(crate) authenticating: Arc<Semaphore>,
     pub(crate) root_namespace: String,
 }
 
@@ -94,7 +97,15 @@ impl Pages {
         let refuse = |text: String| Answer::text(text).with_status(StatusCode::UNAUTHORIZED);
         let token = token(headers)
             .ok_or_else(|| refuse(format!("a bearer token is needed, or {TOKEN}\n")))?;
-        self.authenticate.who(token).await.map_err(|error| refuse(format!("{error}\n")))
+        let checked = async {
+            let _slot = self.authenticating.acquire().await;
+            self.authenticate.who(token).await
+        };
+        match timeout(AUTHENTICATION, checked).await {
+            Ok(who) => who.map_err(|error| refuse(format!("{error}\n"))),
+            Err(_) => Err(Answer::text("checking the token takes too long\n")
+                .with_status(StatusCode::SERVICE_UNAVAILABLE)),
+        }
     }
 }
 

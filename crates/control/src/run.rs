@@ -36,9 +36,10 @@ pub fn run(
     let handle = Handle { brain: brain.clone(), diagnostics, ready };
     let thinking = Brain::new(Arc::clone(&metrics), options.pod_patience, publish, tell_ready)
         .run(Ears { changes, messages, stopping: stopping.clone() }, options.shadow_every);
+    let authenticating = Arc::new(Semaphore::new(AUTHENTICATIONS));
     let service = Service {
         authenticate: Arc::clone(&options.authenticate),
-        authenticating: Arc::new(Semaphore::new(AUTHENTICATIONS)),
+        authenticating: Arc::clone(&authenticating),
         brain,
         metrics: Arc::clone(&metrics),
     };
@@ -46,6 +47,7 @@ pub fn run(
         handle: handle.clone(),
         metrics,
         authenticate: Arc::clone(&options.authenticate),
+        authenticating,
         root_namespace: options.root_namespace.clone(),
     };
     (handle, serve(options, service, pages, (Box::pin(thinking), stopping)))

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long checking a token may take.
-const AUTHENTICATION: Duration = Duration::from_secs(10);
+pub(crate) const AUTHENTICATION: Duration = Duration::from_secs(10);
 /// How long a proxy may take to say that a response is in force.
 const ACKNOWLEDGEMENT: Duration = Duration::from_secs(60);
 /// After this long a proxy has to come back, and show its token again.
