@@ -142,6 +142,11 @@ impl Files {
         self.files.keys()
     }
 
+    /// The documents of all objects that files have now.
+    pub fn documents(&self) -> impl Iterator<Item = &Document> {
+        self.applied.values().map(Arc::as_ref)
+    }
+
     /// The place of an object, if a file has it.
     pub fn document(&self, name: &ObjectName) -> Option<&Arc<Document>> {
         self.applied.get(name)

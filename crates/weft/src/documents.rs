@@ -31,7 +31,20 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
     Ok(documents)
 }
 
-/// A file itself, or the manifests below a folder, in order of their paths.
+/// Settings of the mesh, for files that do not have them.
+///
+/// `weft up` runs with `compatibility: istio-1.0`; what files alone mean is today's
+/// Istio, unless their ConfigMap or the command line says otherwise.
+pub fn with_compatibility(documents: &mut Vec<Document>, release: &str) {
+    let text = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  \
+         mesh: 'compatibility: {release}'\n"
+    );
+    documents.extend(weft_manifest::read("--compatibility", &text));
+}
+
+/// A file itself, or the manifests of a folder, in order of their names; not those of
+/// its folders, as with kubectl.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -42,16 +55,11 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
         entries.push(entry.with_context(reading)?.path());
     }
     entries.sort();
-    let mut found = Vec::new();
-    for entry in entries {
+    entries.retain(|entry| {
         let extension = entry.extension().and_then(|extension| extension.to_str());
-        if entry.is_dir() {
-            found.extend(files(&entry)?);
-        } else if matches!(extension, Some("yaml" | "yml" | "json")) {
-            found.push(entry);
-        }
-    }
-    Ok(found)
+        entry.is_file() && matches!(extension, Some("yaml" | "yml" | "json"))
+    });
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -72,7 +80,7 @@ mod tests {
             .iter()
             .map(|document| document.value.as_ref().unwrap()["kind"].as_str().unwrap().to_owned())
             .collect();
-        assert_eq!(kinds, ["A", "C", "B"]);
+        assert_eq!(kinds, ["A", "C"]);
         assert!(read(&[folder.path().join("none.yaml")]).is_err());
     }
 }

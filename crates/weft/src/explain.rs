@@ -42,6 +42,9 @@ pub struct Arguments {
     /// Pods of the files have sidecars only where a namespace asks for it
     #[arg(long, requires = "filename")]
     no_inject: bool,
+    /// Decide as that release where it differs from today's, as `weft up` does; for files
+    #[arg(long, value_name = "RELEASE", requires = "filename", value_parser = ["istio-1.0"])]
+    compatibility: Option<String>,
     /// How it is told
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     output: Form,
@@ -64,7 +67,11 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
         false => {
             let unlabelled =
                 if arguments.no_inject { Unlabelled::Skip } else { Unlabelled::Inject };
-            let mut world = World::of_files(documents::read(&arguments.filename)?, unlabelled);
+            let mut documents = documents::read(&arguments.filename)?;
+            if let Some(release) = &arguments.compatibility {
+                documents::with_compatibility(&mut documents, release);
+            }
+            let mut world = World::of_files(documents, unlabelled);
             world.complaints().iter().for_each(|line| eprintln!("{line}"));
             world
         }

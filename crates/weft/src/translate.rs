@@ -18,6 +18,9 @@ pub struct Arguments {
     /// Files or folders with manifests [default: the running mesh]
     #[arg(short, long, value_name = "PATH")]
     filename: Vec<PathBuf>,
+    /// Decide as that release where it differs from today's, as `weft up` does; for files
+    #[arg(long, value_name = "RELEASE", requires = "filename", value_parser = ["istio-1.0"])]
+    compatibility: Option<String>,
     /// Whose proxy: a pod, a Deployment, or `ingress`
     #[arg(long = "for", value_name = "POD[.NAMESPACE]|ingress")]
     whom: Start,
@@ -28,7 +31,10 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     let mut world = match arguments.filename.is_empty() {
         true => runtime()?.block_on(world::of_cluster(whose))?,
         false => {
-            let documents = documents::read(&arguments.filename)?;
+            let mut documents = documents::read(&arguments.filename)?;
+            if let Some(release) = &arguments.compatibility {
+                documents::with_compatibility(&mut documents, release);
+            }
             let mut world = World::of_files(documents, Unlabelled::Inject);
             world.complaints().iter().for_each(|line| eprintln!("{line}"));
             world

@@ -38,7 +38,7 @@ use crate::{
 /// and the pods of PATH with their sidecars. Follows the files until Ctrl-C.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Manifests: files, folders, or `-` for standard input
+    /// Manifests: files, folders (without their folders), or `-` for standard input
     paths: Vec<PathBuf>,
     /// The mesh's name [default: the folder of the first path]
     #[arg(long)]
@@ -156,21 +156,21 @@ impl Mesh<'_> {
             report: Arc::clone(report),
         };
         let mut files = Files::new();
-        beside(work.start(&mut files), host, report, &mut ports).await?;
+        let told = beside(work.start(&mut files), host, report, &mut ports).await?;
         let kubeconfig = &self.claim.kubeconfig;
         let table = table::render(&work.cluster, &ports, kubeconfig, report.seconds()).await?;
         report.ready(ready_event(&self.name, kubeconfig, report.seconds()), &table);
-        beside(work.follow(files), host, report, &mut ports).await
+        beside(work.follow(files, told), host, report, &mut ports).await
     }
 }
 
 /// Does `work`, and meanwhile tells what the supervisor tells.
-async fn beside(
-    work: impl Future<Output = Result<()>>,
+async fn beside<T>(
+    work: impl Future<Output = Result<T>>,
     host: &mut Host,
     report: &Report,
     ports: &mut Vec<HostPort>,
-) -> Result<()> {
+) -> Result<T> {
     tokio::pin!(work);
     loop {
         tokio::select! {

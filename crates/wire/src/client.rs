@@ -22,7 +22,6 @@ use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     body::Body,
-    codec::CompressionEncoding,
     metadata::{Ascii, MetadataValue},
 };
 
@@ -194,7 +193,6 @@ async fn open(
         call.metadata_mut().insert("authorization", bearer);
     }
     let mut grpc = tonic::client::Grpc::with_origin(connection.clone(), origin)
-        .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(RESPONSE_LIMIT);
     let codec = tonic_prost::ProstCodec::<DeltaRequest, DeltaResponse>::default();
     let path = http::uri::PathAndQuery::from_static(PATH);

@@ -27,7 +27,11 @@ pub fn all(own: &[Image]) -> Images {
         image("*/istio/proxyv2", program(&[]), OwnCommand::Ignored),
         image("wardviaene/http-echo", program(&["http-echo"]), OwnCommand::Ignored),
         image("curlimages/curl", program(&["curl"]), OwnCommand::Replaces),
-        image("busybox", Vec::from(["sh".to_owned()]), OwnCommand::Replaces),
+        // As in the real image: `sh` is only what is run when nothing else is said.
+        Image {
+            arguments: vec!["sh".to_owned()],
+            ..image("busybox", Vec::new(), OwnCommand::Replaces)
+        },
     ];
     Images(own.iter().cloned().chain(built_in).collect())
 }

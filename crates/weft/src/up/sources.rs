@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,6 +29,15 @@ pub struct Sources {
 /// A file and its text; no text when it is gone.
 pub type Seen = (Source, Option<String>);
 
+/// All files at one moment.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// What was read, and what is gone.
+    pub seen: Vec<Seen>,
+    /// Files that are there and cannot be read: one line each.
+    pub unreadable: Vec<String>,
+}
+
 impl Sources {
     /// Checks that every path is there, and reads standard input to its end.
     pub fn new(paths: &[PathBuf]) -> Result<Self> {
@@ -46,28 +55,36 @@ impl Sources {
     }
 
     /// Every file as it is now, with those of `known` that are gone.
-    pub fn read(&self, known: &[Source]) -> Vec<Seen> {
-        let mut seen: Vec<Seen> = Vec::new();
+    pub fn read(&self, known: &[Source]) -> Look {
+        let mut look = Look::default();
+        let mut unreadable = Vec::new();
         for (argument, path) in self.paths.iter().enumerate() {
             if path == Path::new(STDIN) {
                 let source = Source { argument, path: STDIN.to_owned() };
-                seen.push((source, self.stdin.clone()));
+                look.seen.push((source, self.stdin.clone()));
                 continue;
             }
             for file in files(path) {
-                // A file that cannot be read now is as good as gone; it is read again when it changes.
-                let text = fs::read_to_string(&file).ok();
-                let path = file.display().to_string();
-                seen.push((Source { argument, path }, text));
+                let source = Source { argument, path: file.display().to_string() };
+                match fs::read_to_string(&file) {
+                    Ok(text) => look.seen.push((source, Some(text))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => {
+                        let line = format!("{}: error: cannot be read: {error}", source.path);
+                        look.unreadable.push(line);
+                        unreadable.push(source);
+                    }
+                }
             }
         }
-        let gone: Vec<Seen> = known
-            .iter()
-            .filter(|known| !seen.iter().any(|(source, _)| source == *known))
-            .map(|source| (source.clone(), None))
-            .collect();
-        seen.extend(gone);
-        seen
+        for known in known {
+            let seen = look.seen.iter().any(|(source, _)| source == known);
+            // A file that cannot be read keeps its objects, as a broken one does.
+            if !seen && !unreadable.contains(known) {
+                look.seen.push((known.clone(), None));
+            }
+        }
+        look
     }
 
     /// Tells of every change under the paths, until the watcher is dropped.
@@ -87,19 +104,16 @@ impl Sources {
                 true => path.as_path(),
                 false => path.parent().filter(|up| *up != Path::new("")).unwrap_or(Path::new(".")),
             };
-            let mode = match path.is_dir() {
-                true => RecursiveMode::Recursive,
-                false => RecursiveMode::NonRecursive,
-            };
             watcher
-                .watch(folder, mode)
+                .watch(folder, RecursiveMode::NonRecursive)
                 .with_context(|| format!("watching {}", folder.display()))?;
         }
         Ok((watcher, receiver))
     }
 }
 
-/// The manifests under a path, in order.
+/// The file itself, or the manifests of a folder, in order; not those of its folders,
+/// as with kubectl.
 fn files(path: &Path) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_owned()];
@@ -112,13 +126,8 @@ fn files(path: &Path) -> Vec<PathBuf> {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         !hidden && matches!(extension, Some("yaml" | "yml" | "json"))
     };
+    paths.retain(|path| path.is_file() && is_manifest(path));
     paths
-        .into_iter()
-        .flat_map(|path| match path.is_dir() {
-            true => files(&path),
-            false => Vec::from_iter(is_manifest(&path).then_some(path)),
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -133,9 +142,9 @@ mod tests {
             fs::write(folder.path().join(name), name).unwrap();
         }
         let sources = Sources::new(&[folder.path().to_owned()]).unwrap();
-        let texts: Vec<String> =
-            sources.read(&[]).into_iter().filter_map(|(_, text)| text).collect();
-        assert_eq!(texts, ["a.yml", "b.yaml", "sub/c.json"]);
+        let seen = sources.read(&[]).seen.into_iter();
+        let texts: Vec<String> = seen.filter_map(|(_, text)| text).collect();
+        assert_eq!(texts, ["a.yml", "b.yaml"]);
     }
 
     #[test]
@@ -144,9 +153,22 @@ mod tests {
         let path = folder.path().join("a.yaml");
         fs::write(&path, "a").unwrap();
         let sources = Sources::new(&[folder.path().to_owned()]).unwrap();
-        let known: Vec<Source> = sources.read(&[]).into_iter().map(|(source, _)| source).collect();
+        let seen = sources.read(&[]).seen.into_iter();
+        let known: Vec<Source> = seen.map(|(source, _)| source).collect();
         fs::remove_file(&path).unwrap();
-        assert_eq!(sources.read(&known), [(known[0].clone(), None)]);
+        assert_eq!(sources.read(&known).seen, [(known[0].clone(), None)]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named_and_keeps_what_it_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.yaml");
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        let sources = Sources::new(&[folder.path().to_owned()]).unwrap();
+        let known = Source { argument: 0, path: path.display().to_string() };
+        let look = sources.read(&[known]);
+        assert_eq!(look.seen, []);
+        assert!(look.unreadable[0].contains("a.yaml: error"), "{:?}", look.unreadable);
     }
 
     #[test]

@@ -60,8 +60,9 @@ pub struct Work {
 }
 
 impl Work {
-    /// Installs the mesh and applies the files; resolves when every pod is up.
-    pub async fn start(&self, files: &mut Files) -> Result<()> {
+    /// Installs the mesh and applies the files; resolves when every pod is up, with
+    /// what was told to be wrong with the objects together.
+    pub async fn start(&self, files: &mut Files) -> Result<Vec<String>> {
         let begun = Instant::now();
         self.install().await?;
         self.wait_for(begun, "control plane", |deployment| {
@@ -79,20 +80,17 @@ impl Work {
             let resources = self.cluster.resources().await?;
             self.cluster.apply(&resources, &namespace, "").await?;
         }
-        let documents: Vec<Arc<Document>> =
-            changes.apply.iter().map(|(_, document)| Arc::clone(document)).collect();
-        let told = self.carry_out(changes).await;
+        let told = self.carry_out(changes, files, Vec::new()).await;
         self.wait_for(begun, "workloads", |_| true).await?;
-        self.complain(&documents, Workloads::Settled, &told).await;
-        Ok(())
+        Ok(self.complain(files, Workloads::Settled, told).await)
     }
 
-    /// Follows the files until the process ends.
-    pub async fn follow(&self, mut files: Files) -> Result<()> {
+    /// Follows the files until the process ends; `told` is what is known to be wrong.
+    pub async fn follow(&self, mut files: Files, mut told: Vec<String>) -> Result<()> {
         let (_watcher, mut events) = self.sources.watch()?;
         // What was saved between the start and the watch.
         let changes = self.read(&mut files);
-        self.carry_out(changes).await;
+        told = self.carry_out(changes, &files, told).await;
         loop {
             let due = files.due().map(tokio::time::Instant::from_std);
             let fading = async {
@@ -109,7 +107,7 @@ impl Work {
                 }
                 () = fading => files.wait(Instant::now()),
             };
-            self.carry_out(changes).await;
+            told = self.carry_out(changes, &files, told).await;
         }
     }
 
@@ -176,7 +174,9 @@ impl Work {
     fn read(&self, files: &mut Files) -> Changes {
         let mut all = Changes::default();
         let known: Vec<Source> = files.sources().cloned().collect();
-        for (source, text) in self.sources.read(&known) {
+        let look = self.sources.read(&known);
+        look.unreadable.iter().for_each(|line| self.report.line(line));
+        for (source, text) in look.seen {
             let changes = files.saw(&source, text.as_deref(), Instant::now());
             // A later file of the same look may have taken an object over.
             for (name, document) in changes.apply {
@@ -191,8 +191,8 @@ impl Work {
         all
     }
 
-    /// Does what changed files say; what has been told about the objects together.
-    async fn carry_out(&self, changes: Changes) -> Vec<String> {
+    /// Does what changed files say; what is wrong with the objects together now.
+    async fn carry_out(&self, changes: Changes, files: &Files, told: Vec<String>) -> Vec<String> {
         for problem in &changes.problems {
             self.report.line(&problem.to_string());
         }
@@ -200,17 +200,17 @@ impl Work {
             self.report.line(&conflict.to_string());
         }
         if changes.apply.is_empty() && changes.prune.is_empty() {
-            return Vec::new();
+            return told;
         }
         let resources = match self.cluster.resources().await {
             Ok(resources) => resources,
             Err(error) => {
                 self.report.line(&format!("error: {error}"));
-                return Vec::new();
+                return told;
             }
         };
-        let documents: Vec<Arc<Document>> =
-            changes.apply.iter().map(|(_, document)| Arc::clone(document)).collect();
+        let workloads =
+            Workloads::after(changes.apply.iter().map(|(_, document)| Arc::as_ref(document)));
         for kinds in in_order(changes.apply) {
             let applying =
                 kinds.iter().map(|(name, document)| self.apply(&resources, name, document));
@@ -219,25 +219,23 @@ impl Work {
         for name in &changes.prune {
             self.prune(&resources, name).await;
         }
-        let workloads = Workloads::after(documents.iter().map(Arc::as_ref));
-        self.complain(&documents, workloads, &[]).await
+        self.complain(files, workloads, told).await
     }
 
-    /// Tells what is wrong with the objects together, without what was told
-    /// before; what has been told.
+    /// Tells what is wrong with the objects of all files together, whichever of
+    /// them has changed, without what was told before; all of it.
     async fn complain(
         &self,
-        documents: &[Arc<Document>],
+        files: &Files,
         workloads: Workloads,
-        before: &[String],
+        told: Vec<String>,
     ) -> Vec<String> {
         let whole = (NAMESPACE, workloads);
-        let documents = documents.iter().map(Arc::as_ref);
-        let lines = match world::complaints(&self.cluster, documents, whole).await {
+        let lines = match world::complaints(&self.cluster, files.documents(), whole).await {
             Ok(lines) => lines,
             Err(error) => vec![format!("error: looking at the objects together: {error:#}")],
         };
-        lines.iter().filter(|line| !before.contains(line)).for_each(|line| self.report.line(line));
+        lines.iter().filter(|line| !told.contains(line)).for_each(|line| self.report.line(line));
         lines
     }
 
