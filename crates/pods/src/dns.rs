@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     network::{DNS, HOST},
     node::Shared,
+    uplink::RELIEF,
 };
 pub(crate) use names::Directory;
 use names::{Answer, Entry, Kind, look_up};
@@ -62,7 +63,10 @@ async fn serve_datagrams(node: Arc<Shared>, socket: Arc<UdpSocket>) {
 
 async fn serve_streams(node: Arc<Shared>, listener: TcpListener) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(RELIEF).await;
+            continue;
+        };
         let node = Arc::clone(&node);
         tokio::spawn(async move {
             // The asker closes; what it sent wrongly ends the connection.

@@ -21,7 +21,7 @@ use crate::{
     channel::HostPort,
     node::Shared,
     spec::Pod,
-    uplink::{relay, reset},
+    uplink::{RELIEF, relay, reset},
 };
 pub(crate) use pods::{Balanced, TAKES_SOCKETS, balanced};
 
@@ -151,9 +151,12 @@ impl Owner {
             self.opened(node, key.clone(), bound).await;
         }
         let Some(bound) = self.bound.get_mut(&key) else { return };
-        if asked.lend(&bound.listeners).await.is_ok()
-            && let Use::Lent(count) = &mut bound.used
-        {
+        let lent = asked.lend(&bound.listeners).await;
+        let Use::Lent(count) = &mut bound.used else { return };
+        if lent.is_err() && *count == 0 {
+            // Nobody accepts on them, and nobody would give them back.
+            self.close(node, &key).await;
+        } else if lent.is_ok() {
             *count += 1;
             let sender = self.sender.clone();
             tokio::spawn(async move {
@@ -232,7 +235,10 @@ async fn serve(listener: TcpListener, target: SocketAddr) {
         listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
     let Ok(listener) = listener else { return };
     loop {
-        let Ok((outside, _)) = listener.accept().await else { continue };
+        let Ok((outside, _)) = listener.accept().await else {
+            tokio::time::sleep(RELIEF).await;
+            continue;
+        };
         tokio::spawn(async move {
             match TcpStream::connect(target).await {
                 Ok(inside) => relay(outside, inside).await,

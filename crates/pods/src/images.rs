@@ -38,8 +38,7 @@ pub struct Images(pub Vec<Image>);
 /// Why an image cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no command is known for image {image:?}: run `weft up` with --image {name}=COMMAND, or name \
-     it under `images` in weft.yaml"
+    "no command is known for image {image:?}: end `weft up` and run it with --image {name}=COMMAND"
 )]
 pub(crate) struct UnknownImage {
     image: String,
@@ -153,8 +152,8 @@ mod tests {
             "me/app:3",
             "",
             "",
-            "no command is known for image \"me/app:3\": run `weft up` with --image me/app=COMMAND, \
-             or name it under `images` in weft.yaml",
+            "no command is known for image \"me/app:3\": end `weft up` and run it with --image \
+             me/app=COMMAND",
         );
     }
 }

@@ -23,6 +23,8 @@ use crate::{
 
 /// Bytes that are on their way in each direction.
 const BUFFER: usize = 64 << 10;
+/// The pause when no connection can be accepted for lack of descriptors.
+pub(crate) const RELIEF: Duration = Duration::from_millis(50);
 
 /// Carries connections until it is dropped; gives the port to lead them to.
 pub(crate) async fn serve(link: HostLink) -> io::Result<u16> {
@@ -31,7 +33,10 @@ pub(crate) async fn serve(link: HostLink) -> io::Result<u16> {
     let link = Arc::new(link);
     tokio::spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(RELIEF).await;
+                continue;
+            };
             let link = Arc::clone(&link);
             tokio::spawn(async move {
                 if let Err(error) = carry(&link, stream).await {

@@ -127,8 +127,10 @@ pub(crate) fn write(folder: &Path, files: &Files) -> io::Result<()> {
 
 fn remove_others(root: &Path, folder: &Path, files: &Files) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
+        let entry = entry?;
+        let path = entry.path();
+        // A link to a folder is not followed: what it leads to is not the volume's.
+        if entry.file_type()?.is_dir() {
             remove_others(root, &path, files)?;
             continue;
         }
@@ -166,8 +168,8 @@ fn add_projected(
 }
 
 fn lifetime(source: &TokenSource) -> Duration {
-    // Kubernetes signs nothing for less than ten minutes.
-    let seconds = source.expiration_seconds.map(|seconds| seconds.max(600));
+    // Kubernetes signs nothing for less than ten minutes, or more than 2^32 seconds.
+    let seconds = source.expiration_seconds.map(|seconds| seconds.clamp(600, 1 << 32));
     seconds.map_or(TOKEN_LIFETIME, Duration::from_secs)
 }
 
@@ -184,8 +186,9 @@ fn add_entries(
         };
     };
     if source.items.is_empty() {
-        let all = entries.into_iter().map(|(key, bytes)| (key, Content { bytes, mode }));
-        files.extend(all);
+        for (key, bytes) in entries {
+            files.insert(inside(&key)?, Content { bytes, mode });
+        }
         return Ok(());
     }
     for item in &source.items {
@@ -223,8 +226,19 @@ fn add_fields(
     Ok(())
 }
 
+/// Whether a volume's name can be that of its folder.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    match !name.is_empty() && name.len() <= 63 && name.bytes().all(plain) {
+        true => Ok(()),
+        false => {
+            Err(format!("volume {name:?}: a name has 1 to 63 lower case letters, digits and '-'"))
+        }
+    }
+}
+
 /// A path that does not leave its volume.
-fn inside(path: &str) -> Result<String, String> {
+pub(crate) fn inside(path: &str) -> Result<String, String> {
     let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     match plain && !path.is_empty() {
         true => Ok(path.to_owned()),

@@ -35,7 +35,8 @@ impl Reviews {
         let answer = self.cluster.create(&self.resource, "", &review).await;
         match answer {
             Ok(review) => caller(&review["status"]),
-            Err(ClientError::Refused { refusal }) if refusal.code < 500 => {
+            // Any other refusal (401, 403, 429) is about the one who asks.
+            Err(ClientError::Refused { refusal }) if matches!(refusal.code, 400 | 422) => {
                 Err(Refused::Invalid(refusal.message))
             }
             Err(error) => Err(Refused::Unavailable(error.to_string())),

@@ -18,6 +18,9 @@ const SECRET: &str = "istio-ca-secret";
 const ORGANIZATION: &str = "cluster.local";
 /// How soon a renewal that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
+/// How often the wall clock is looked at, which certificates follow: a machine
+/// that was asleep has not counted the time.
+const LONGEST_NAP: Duration = Duration::from_secs(60);
 
 /// The root that the Secret has; the first control plane puts one there.
 pub(super) async fn load(cluster: &Cluster, namespace: &str) -> Result<Root, ControlPlaneError> {
@@ -118,7 +121,10 @@ impl Certificate {
     pub(super) async fn renew(mut self) {
         loop {
             let left = self.renew_at.duration_since(SystemTime::now()).unwrap_or_default();
-            tokio::time::sleep(left).await;
+            if !left.is_zero() {
+                tokio::time::sleep(left.min(LONGEST_NAP)).await;
+                continue;
+            }
             match sign(&self.root, &self.names) {
                 Ok(served) => match self.serving.replace(&served.chain_pem, &served.key_pem) {
                     Ok(()) => {

@@ -19,7 +19,7 @@ use crate::client::{Cluster, Resource};
 
 /// The longest review that is read; etcd takes no larger objects.
 const LONGEST_REVIEW: usize = 8 << 20;
-/// How long a client has for its handshake and for a request's head.
+/// How long a client has for its handshake, for a request's head, and for its body.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Rest when no connection can be accepted, for want of descriptors.
 const REST: Duration = Duration::from_millis(50);
@@ -85,11 +85,13 @@ async fn answer(
     {
         return Ok(text(StatusCode::NOT_FOUND, "POST a review to /inject or /validate\n"));
     }
-    let review: Value = match Limited::new(request.into_body(), LONGEST_REVIEW).collect().await {
-        Err(_) => {
+    let reading = Limited::new(request.into_body(), LONGEST_REVIEW).collect();
+    let review: Value = match tokio::time::timeout(PATIENCE, reading).await {
+        Err(_) => return Ok(text(StatusCode::REQUEST_TIMEOUT, "the review takes too long\n")),
+        Ok(Err(_)) => {
             return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "the review cannot be read whole\n"));
         }
-        Ok(body) => match serde_json::from_slice(&body.to_bytes()) {
+        Ok(Ok(body)) => match serde_json::from_slice(&body.to_bytes()) {
             Ok(review) => review,
             Err(error) => {
                 let message = format!("not an admission review: {error}\n");

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use nix::unistd::Pid;
@@ -36,6 +37,9 @@ pub(crate) const OUTSIDE_ADDRESSES: &str = "weft.internal/outside-addresses";
 pub(crate) const OUTSIDE_NAMES: &str = "weft.internal/outside-names";
 /// The folder of [`sockets::PATH`].
 const SOCKETS_FOLDER: &str = "/run/weft";
+/// How often the wall clock is looked at, which tokens follow: a laptop that was
+/// asleep has not counted the time.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
 
 /// A pod's network, volumes and containers.
 pub(crate) struct Ground {
@@ -54,6 +58,9 @@ impl Ground {
     pub(super) async fn lay(node: &Arc<Shared>, pod: &Arc<Pod>) -> Result<Self, String> {
         if pod.spec.host_network {
             return Err("hostNetwork is not served: every pod has a network of its own".into());
+        }
+        for volume in &pod.spec.volumes {
+            volumes::check_name(&volume.name)?;
         }
         let outside = pod.metadata.annotations.get(OUTSIDE_ADDRESSES);
         let outside = ranges(outside.map_or("", String::as_str))
@@ -107,7 +114,7 @@ impl Ground {
         let working_folder = container.working_dir.clone().unwrap_or_else(|| "/tmp".into());
         let root = ContainerRoot {
             hostname,
-            mounts: self.mounts(container),
+            mounts: self.mounts(container)?,
             program: command_line.first().map(PathBuf::from).unwrap_or_default(),
             working_folder: PathBuf::from(&working_folder),
         };
@@ -162,11 +169,16 @@ impl Ground {
         let ground = Arc::downgrade(self);
         let renewal = volumes::renewal(&self.pod.spec.volumes);
         tokio::spawn(async move {
+            let mut renew_at = SystemTime::now() + renewal;
             loop {
+                let left = renew_at.duration_since(SystemTime::now()).unwrap_or_default();
                 tokio::select! {
                     changed = objects.changed() => if changed.is_err() { return },
-                    () = tokio::time::sleep(renewal) => {}
+                    () = tokio::time::sleep(left.min(LONGEST_NAP)) => {
+                        if SystemTime::now() < renew_at { continue }
+                    }
                 }
+                renew_at = SystemTime::now() + renewal;
                 let Some(ground) = ground.upgrade() else { return };
                 if let Err(error) = ground.write_volumes() {
                     tracing::debug!(
@@ -258,7 +270,7 @@ impl Ground {
         }
     }
 
-    fn mounts(&self, container: &Container) -> Vec<Mount> {
+    fn mounts(&self, container: &Container) -> Result<Vec<Mount>, String> {
         let file = |name: &str, target: &str| Mount {
             source: self.folder.join(name),
             target: target.into(),
@@ -270,7 +282,9 @@ impl Ground {
             file("hostname", "/etc/hostname"),
             file("run", SOCKETS_FOLDER),
         ];
-        mounts.extend(container.volume_mounts.iter().map(|wanted| self.mount(wanted)));
+        for wanted in &container.volume_mounts {
+            mounts.push(self.mount(wanted)?);
+        }
         let own = container.volume_mounts.iter().any(|one| one.mount_path == ACCOUNT_PATH);
         if !own && self.pod.spec.automount_service_account_token != Some(false) {
             mounts.push(Mount {
@@ -279,17 +293,25 @@ impl Ground {
                 access: Access::Read,
             });
         }
-        mounts
+        Ok(mounts)
     }
 
-    fn mount(&self, wanted: &VolumeMount) -> Mount {
-        let volume = self.volume(&wanted.name);
-        let source = match &wanted.sub_path {
-            Some(path) => volume.join(path),
-            None => volume,
+    fn mount(&self, wanted: &VolumeMount) -> Result<Mount, String> {
+        let name = &wanted.name;
+        let Some(kind) = self.pod.spec.volumes.iter().find(|volume| volume.name == *name) else {
+            return Err(format!("volumeMount {name:?}: the pod has no such volume"));
         };
-        let access = if wanted.read_only { Access::Read } else { Access::Write };
-        Mount { source, target: PathBuf::from(&wanted.mount_path), access }
+        let volume = self.volume(name);
+        let source = match wanted.sub_path.as_deref() {
+            Some(path) if !path.is_empty() => volume.join(volumes::inside(path)?),
+            _ => volume,
+        };
+        // What the supervisor writes, nobody else may: it would follow their links.
+        let access = match wanted.read_only || kind.empty_dir.is_none() {
+            true => Access::Read,
+            false => Access::Write,
+        };
+        Ok(Mount { source, target: PathBuf::from(&wanted.mount_path), access })
     }
 
     fn owner(&self, container: &Container) -> Option<(u32, u32)> {

@@ -16,7 +16,12 @@ impl Objects for Known {
     }
 
     fn secret(&self, name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
-        (name == "keys").then(|| BTreeMap::from([("key".into(), b"K".to_vec())]))
+        let one = |key: &str| Some(BTreeMap::from([(key.to_owned(), b"K".to_vec())]));
+        match name {
+            "keys" => one("key"),
+            "stray" => one("../key"),
+            _ => None,
+        }
     }
 }
 
@@ -105,6 +110,21 @@ fn no_path_leaves_its_volume() {
         json!({"configMap": {"name": "settings", "items": [{"key": "a.txt", "path": "../../etc/x"}]}}),
         "! path \"../../etc/x\" leaves its volume",
     );
+    check(json!({"secret": {"secretName": "stray"}}), "! path \"../key\" leaves its volume");
+    for name in ["..", "/home", "a/b", ""] {
+        assert!(check_name(name).is_err(), "{name:?}");
+    }
+    assert_eq!(check_name("istio-token"), Ok(()));
+}
+
+#[test]
+fn what_a_link_leads_to_is_left_alone() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(other.path().join("mine"), "1").unwrap();
+    std::os::unix::fs::symlink(other.path(), folder.path().join("link")).unwrap();
+    write(folder.path(), &Files::new()).unwrap();
+    assert!(other.path().join("mine").exists());
+    assert!(!folder.path().join("link").exists());
 }
 
 #[test]
