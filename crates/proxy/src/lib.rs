@@ -37,6 +37,7 @@ mod side;
 mod stream;
 mod tcp;
 mod telemetry;
+mod whole;
 mod worker;
 
 pub use options::{Application, Options, Ports, Sockets, Source, Stream};

@@ -25,6 +25,7 @@ use crate::{
     executor::Local,
     request_body::{RequestBody, Source},
     telemetry::PeerId,
+    whole::Whole,
 };
 
 /// Idle connections to one address.
@@ -184,7 +185,7 @@ impl Line {
         let local = stream.local_addr().ok();
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Whole(stream)))
             .await
             .map_err(LineError::Handshake)?;
         tokio::task::spawn_local(connection.with_upgrades());

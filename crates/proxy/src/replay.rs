@@ -12,6 +12,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::whole;
+
 /// A connection that can be looked at before it is read.
 #[derive(Debug)]
 pub struct Replay {
@@ -90,7 +92,7 @@ impl AsyncWrite for Replay {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        whole::write(&mut self.stream, context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
