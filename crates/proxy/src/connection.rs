@@ -1,7 +1,7 @@
 //! One connection, from its first byte: where it was meant to go, and what
 //! serves it.
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::OnceCell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use socket2::SockRef;
 use tokio::{net::TcpStream, time::timeout};
@@ -9,7 +9,7 @@ use weft_config::{Destination, Interest};
 use weft_decide::{Connection, Reply, Scope, Tcp};
 
 use crate::{
-    downstream::{Door, Downstream},
+    downstream::{Door, Downstream, Turn},
     drain::Guard,
     first_bytes::{Speaks, speaks},
     http_server,
@@ -71,7 +71,16 @@ pub async fn serve(
     let downstream = |scope| {
         let Ends { client, destination, local } = ends;
         let (worker, door) = (Rc::clone(&worker), Arc::clone(&door));
-        Rc::new(Downstream { worker, door, client, destination, local, scope })
+        Rc::new(Downstream {
+            worker,
+            door,
+            client,
+            destination,
+            local,
+            scope,
+            text: OnceCell::new(),
+            turn: Turn::default(),
+        })
     };
     match decided {
         Connection::Http(scope) => http(downstream(Some(scope)), stream, guard).await,

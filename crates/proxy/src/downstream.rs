@@ -1,8 +1,15 @@
 //! The client's end of an exchange: who it is, where it wanted to go, and how
 //! it came here.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
+use http::HeaderValue;
 use weft_config::{Destination, Listener, Scope as Servers};
 use weft_decide::Scope;
 
@@ -54,9 +61,53 @@ pub struct Downstream {
     pub local: SocketAddr,
     /// Which hosts are in play; none for what is relayed as it is.
     pub scope: Option<Scope>,
+    /// The client's address as header fields have it, once it was needed.
+    pub text: OnceCell<HeaderValue>,
+    /// Whose turn it is to say something.
+    pub turn: Turn,
+}
+
+/// Whose turn it is: the proxy's while exchanges are under way, else the client's.
+#[derive(Debug)]
+pub struct Turn {
+    exchanges: Cell<usize>,
+    since: Cell<Instant>,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { exchanges: Cell::new(0), since: Cell::new(Instant::now()) }
+    }
+}
+
+impl Turn {
+    /// An exchange begins.
+    pub fn begin(&self) {
+        self.exchanges.set(self.exchanges.get() + 1);
+    }
+
+    /// An exchange ends, at this moment.
+    pub fn end(&self, now: Instant) {
+        self.exchanges.set(self.exchanges.get().saturating_sub(1));
+        self.since.set(now);
+    }
+
+    /// Since when the client is silent; none while the proxy owes it something.
+    pub fn silent_since(&self) -> Option<Instant> {
+        (self.exchanges.get() == 0).then(|| self.since.get())
+    }
 }
 
 impl Downstream {
+    /// The client's address as header fields have it.
+    pub fn client_text(&self) -> HeaderValue {
+        let text = || {
+            HeaderValue::try_from(self.client.ip().to_string())
+                .expect("an address is made of visible characters")
+        };
+        self.text.get_or_init(text).clone()
+    }
+
     /// Which way its traffic goes.
     pub fn side(&self) -> Side {
         match &self.scope {

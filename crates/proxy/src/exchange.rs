@@ -45,7 +45,7 @@ pub async fn exchange(
     }
     let worker = &downstream.worker;
     let id = || head::request_id(worker.roll(), worker.roll());
-    head::announce(&mut parts.headers, side, downstream.client.ip(), id);
+    head::announce(&mut parts.headers, side, || downstream.client_text(), id);
     let authority = read.as_ref().ok().and_then(|read| read.authority.clone());
     let outcome = Outcome::begin(&downstream, &parts, authority.clone(), source.clone());
     let routed = match read {

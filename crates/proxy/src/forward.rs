@@ -91,7 +91,7 @@ fn finish(
     let took = outcome.elapsed();
     outcome.service_time = Some(took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    parts.headers.insert(head::SERVICE_TIME, HeaderValue::from(milliseconds));
+    parts.headers.insert(head::SERVICE_TIME, head::number(milliseconds));
     if onward.parts.version == Version::HTTP_2 {
         head::without_http1(&mut parts.headers);
     }
@@ -125,7 +125,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
         outcome.local = None;
         outcome.peer = peer(onward, &line, member.as_ref());
         if onward.downstream.side() != Side::Incoming && !onward.outside {
-            onward.parts.headers.insert(head::ATTEMPT_COUNT, HeaderValue::from(again + 1));
+            onward.parts.headers.insert(head::ATTEMPT_COUNT, head::number((again + 1).into()));
         }
         let in_flight = member.as_ref().map(|member| member.begin());
         let attempt = attempt::run(onward, &line, &speak, copy);

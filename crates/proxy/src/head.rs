@@ -8,8 +8,6 @@ mod request_id;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{self, Entry},
@@ -75,20 +73,18 @@ pub fn strip_request(headers: &mut HeaderMap, side: Side, upgrade: bool) {
     }
 }
 
-/// Puts in what the mesh says about every request.
+/// Puts in what the mesh says about every request; `client` is its address.
 pub fn announce(
     headers: &mut HeaderMap,
     side: Side,
-    client: IpAddr,
+    client: impl FnOnce() -> HeaderValue,
     id: impl FnOnce() -> [u8; 36],
 ) {
     let mut address = None;
     if side == Side::Edge {
-        let text = HeaderValue::try_from(client.to_string()).ok();
-        if let Some(text) = text {
-            append_forwarded_for(headers, &text);
-            address = Some(text);
-        }
+        let text = client();
+        append_forwarded_for(headers, &text);
+        address = Some(text);
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     } else if let Entry::Vacant(vacant) = headers.entry(FORWARDED_PROTO) {
         vacant.insert(HeaderValue::from_static("http"));
@@ -142,7 +138,21 @@ pub fn without_http1(headers: &mut HeaderMap) {
     }
 }
 
+/// A number; the few that almost all requests have are not made each time.
+pub fn number(number: u64) -> HeaderValue {
+    match number {
+        0 => HeaderValue::from_static("0"),
+        1 => HeaderValue::from_static("1"),
+        2 => HeaderValue::from_static("2"),
+        other => HeaderValue::from(other),
+    }
+}
+
 fn append_forwarded_for(headers: &mut HeaderMap, address: &HeaderValue) {
+    if !headers.contains_key(FORWARDED_FOR) {
+        headers.insert(FORWARDED_FOR, address.clone());
+        return;
+    }
     let before: Vec<&[u8]> =
         headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     let mut all = before.join(&b',');

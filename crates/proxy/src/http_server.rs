@@ -13,10 +13,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::{Instant, sleep_until};
 use weft_decide::{Flag, Flags};
 
 use crate::{
-    downstream::Downstream,
+    downstream::{Downstream, Turn},
     drain::Guard,
     exchange::exchange,
     executor::Local,
@@ -42,14 +43,19 @@ pub async fn http1(downstream: Rc<Downstream>, stream: Replay, guard: Guard) {
         .half_close(false)
         .auto_date_header(false)
         .max_header_size(MOST_HEAD as usize)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
+        .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let ended = until_drained(guard, connection.as_mut(), |it| it.graceful_shutdown()).await;
-    if let Err(error) = ended {
-        note(&downstream, &error);
+    let served = until_drained(guard, connection.as_mut(), |it| it.graceful_shutdown());
+    tokio::select! {
+        biased;
+        ended = served => if let Err(error) = ended {
+            note(&downstream, &error);
+        },
+        () = silence(&downstream.turn) => {
+            tracing::debug!(client = %downstream.client, "a client was silent for too long");
+        }
     }
 }
 
@@ -70,6 +76,19 @@ pub async fn http2(downstream: Rc<Downstream>, stream: Replay, guard: Guard) {
     let ended = until_drained(guard, connection.as_mut(), |it| it.graceful_shutdown()).await;
     if let Err(error) = ended {
         tracing::debug!(%error, client = %downstream.client, "an HTTP/2 connection broke");
+    }
+}
+
+/// Ends when the client owes a head for too long. The codec's own deadline would
+/// set up a timer for each request; this one is set up again only as it goes off.
+async fn silence(turn: &Turn) {
+    loop {
+        let since = turn.silent_since().map_or_else(Instant::now, Instant::from_std);
+        let deadline = since + HEAD_DEADLINE;
+        if deadline <= Instant::now() {
+            return;
+        }
+        sleep_until(deadline).await;
     }
 }
 
@@ -103,4 +122,21 @@ fn note(downstream: &Rc<Downstream>, error: &hyper::Error) {
         false => (400, "http1.codec_error".into()),
     };
     outcome.complete();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_may_be_silent_while_it_is_owed_an_answer_and_not_long_after() {
+        let turn = Turn::default();
+        let long_ago = Instant::now().into_std().checked_sub(HEAD_DEADLINE).unwrap();
+        let at_once = async || tokio::time::timeout(Duration::ZERO, silence(&turn)).await;
+        assert!(at_once().await.is_err(), "it has only just connected");
+        turn.end(long_ago);
+        assert!(at_once().await.is_ok());
+        turn.begin();
+        assert!(at_once().await.is_err(), "the answer takes its time");
+    }
 }

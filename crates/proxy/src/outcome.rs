@@ -124,6 +124,7 @@ impl Outcome {
 
     /// Something begins of which no request was read.
     pub fn blank(downstream: &Rc<Downstream>, kind: Kind) -> Box<Self> {
+        downstream.turn.begin();
         Box::new(Self {
             log: downstream.worker.journal.log(),
             downstream: Rc::clone(downstream),
@@ -239,6 +240,7 @@ impl Outcome {
         }
         let worker = &self.downstream.worker;
         let duration = self.elapsed();
+        self.downstream.turn.end(self.began + duration);
         if self.kind == Kind::Request {
             worker.registry.borrow_mut().request(&Request {
                 peer: self.peer,

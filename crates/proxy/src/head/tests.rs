@@ -26,7 +26,7 @@ fn check(side: Side, request: &str, expected: &[&str]) {
     if findings.unwanted {
         strip_request(&mut headers, side, findings.upgrade);
     }
-    announce(&mut headers, side, "10.0.0.9".parse().unwrap(), || request_id(0, 0));
+    announce(&mut headers, side, || HeaderValue::from_static("10.0.0.9"), || request_id(0, 0));
     assert_eq!(print(&headers).lines().collect::<Vec<_>>(), expected);
 }
 
