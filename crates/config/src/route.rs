@@ -121,6 +121,10 @@ pub struct Retries {
     pub backoff: Duration,
     /// Whether endpoints already tried are avoided while there are others.
     pub avoid_tried: bool,
+    /// Whether only requests of idempotent methods are tried again, but for tries
+    /// that were provably not sent (RFC 9110, section 9.2.2).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idempotent_only: bool,
 }
 
 /// A case in which a request is tried again (Envoy's `retry_on`).

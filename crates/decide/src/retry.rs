@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use http::Method;
 use weft_balance::Dice;
 use weft_config::{Retries, RetryOn};
 
@@ -47,9 +48,12 @@ pub enum Verdict {
 }
 
 /// What happens after a try with `outcome`, when `again` tries were made after the first.
-pub fn next(retries: Option<&Retries>, outcome: Outcome, again: u32) -> Verdict {
+pub fn next(retries: Option<&Retries>, method: &Method, outcome: Outcome, again: u32) -> Verdict {
+    let safe = |retries: &Retries| {
+        !retries.idempotent_only || method.is_idempotent() || was_not_sent(outcome)
+    };
     match retries {
-        Some(retries) if retries.attempts > 0 && wanted(retries, outcome) => {
+        Some(retries) if retries.attempts > 0 && wanted(retries, outcome) && safe(retries) => {
             match again < retries.attempts {
                 true => Verdict::Again,
                 false => Verdict::Spent,
@@ -66,6 +70,17 @@ pub fn pause(retries: &Retries, again: u32, dice: &mut Dice) -> Duration {
     let interval = retries.backoff.saturating_mul(doubled).min(retries.backoff * 10);
     let micros = usize::try_from(interval.as_micros()).unwrap_or(usize::MAX);
     Duration::from_micros(dice.below(micros.max(1)) as u64)
+}
+
+/// Whether the server cannot have seen the request.
+fn was_not_sent(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Refused
+            | Outcome::ConnectTimeout
+            | Outcome::ResetBeforeRequest
+            | Outcome::RefusedStream
+    )
 }
 
 fn wanted(retries: &Retries, outcome: Outcome) -> bool {
@@ -147,6 +162,7 @@ mod tests {
             statuses: vec![503],
             backoff: Duration::from_millis(25),
             avoid_tried: true,
+            idempotent_only: false,
         }
     }
 
@@ -156,7 +172,8 @@ mod tests {
 
     #[track_caller]
     fn check(on: &[RetryOn], outcome: Outcome, again: u32, expected: Verdict) {
-        assert_eq!(next(Some(&retries(on)), outcome, again), expected, "{on:?} {outcome:?}");
+        let verdict = next(Some(&retries(on)), &Method::POST, outcome, again);
+        assert_eq!(verdict, expected, "{on:?} {outcome:?}");
     }
 
     #[test]
@@ -173,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_may_have_done_its_work_is_not_sent_twice() {
+        let on = [RetryOn::PerTryTimeout, RetryOn::ConnectFailure];
+        let retries = Retries { idempotent_only: true, ..retries(&on) };
+        let verdict = |method, outcome| next(Some(&retries), &method, outcome, 0);
+        assert_eq!(verdict(Method::GET, Outcome::PerTryTimeout), Verdict::Again);
+        assert_eq!(verdict(Method::PUT, Outcome::PerTryTimeout), Verdict::Again);
+        assert_eq!(verdict(Method::POST, Outcome::PerTryTimeout), Verdict::Keep);
+        assert_eq!(verdict(Method::POST, Outcome::Refused), Verdict::Again);
+    }
+
+    #[test]
     fn the_last_try_says_that_none_is_left() {
         check(&[RetryOn::ConnectFailure], Outcome::Refused, 2, Verdict::Spent);
         let reply = reply(Outcome::Refused, Verdict::Spent).expect("no answer came");
@@ -186,7 +214,7 @@ mod tests {
 
     #[test]
     fn without_retries_nothing_is_tried_again() {
-        assert_eq!(next(None, Outcome::Refused, 0), Verdict::Keep);
+        assert_eq!(next(None, &Method::GET, Outcome::Refused, 0), Verdict::Keep);
         assert_eq!(reply(answered(500, None), Verdict::Keep), None);
     }
 

@@ -112,6 +112,7 @@ fn finish(
 async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
     let rule = Arc::clone(&onward.forward.rule);
     let retries = rule.retries();
+    let method = onward.parts.method.clone();
     let speak = speak(onward);
     let copy = needs_copy(retries, &speak, outcome.is_grpc());
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
@@ -143,7 +144,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
             },
             Err(failed) => failed.outcome,
         };
-        let mut verdict = retry::next(retries, ended, again);
+        let mut verdict = retry::next(retries, &method, ended, again);
         let repeatable = onward.source.as_ref().is_none_or(|source| source.is_repeatable());
         if verdict == retry::Verdict::Again && !(repeatable && onward.upgrade.is_none()) {
             verdict = retry::Verdict::Keep;

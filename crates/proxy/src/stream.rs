@@ -9,13 +9,13 @@ mod saved;
 mod wired;
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs, io,
     sync::Arc,
     time::Duration,
 };
 
+use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -56,8 +56,8 @@ pub struct Keeper {
     window: (Instant, usize),
 }
 
-/// A resource's JSON; none for the directory, which is made from the table when
-/// somebody asks: it is the one resource whose size follows the mesh's.
+/// A resource's JSON; none for the directory, the one resource whose size follows
+/// the mesh's: the table has it as numbers, and people are told its size.
 type Kept = Option<Arc<[u8]>>;
 
 /// Why there is no stream.
@@ -220,6 +220,12 @@ impl Keeper {
         }
         if self.window.0.elapsed() >= WINDOW {
             self.window = (Instant::now(), 0);
+            // Whoever has given up is not waited for: without a control plane nobody
+            // else would take them off the list.
+            self.waiting.retain(|_, waiting| {
+                waiting.retain(|waiting| !waiting.is_closed());
+                !waiting.is_empty()
+            });
         }
         let waiting = self.waiting.get(&interest);
         if waiting.is_none() && self.window.1 >= MOST_NEW {
@@ -245,7 +251,7 @@ impl Keeper {
         for resource in update.changed {
             match serde_json::from_slice::<Resource>(&resource.body) {
                 Ok(read) => {
-                    let kept = kept(&read, resource.body);
+                    let kept = self.keep(&read, (&resource.name, resource.version), resource.body);
                     changes.push((resource.name.to_string(), Some(Arc::new(read))));
                     bodies.push((resource.name, (resource.version, kept)));
                 }
@@ -307,7 +313,8 @@ impl Keeper {
                 self.client.want(&name);
             }
             self.client.restore(&name, version);
-            self.bodies.insert(Arc::clone(&name), (version, kept(&resource, body)));
+            let kept = self.keep(&resource, (&name, version), body);
+            self.bodies.insert(Arc::clone(&name), (version, kept));
             changes.push((name.to_string(), Some(Arc::new(resource))));
         }
         if !changes.is_empty() {
@@ -316,33 +323,42 @@ impl Keeper {
         }
     }
 
+    /// What is kept of a resource; the directory is written down at once instead.
+    fn keep(&self, resource: &Resource, (name, version): (&str, u64), body: Arc<[u8]>) -> Kept {
+        let Resource::Directory(_) = resource else { return Some(body) };
+        if let Some(saved) = &self.saved
+            && let Err(error) = saved.write_directory(name, version, &body)
+        {
+            tracing::warn!(%error, path = %saved.path().display(),
+                "the directory cannot be kept for a restart");
+        }
+        None
+    }
+
+    /// The size of the directory, as JSON for people.
     fn directory(&self) -> Vec<u8> {
-        let directory = self.tables.borrow().directory().clone();
-        serde_json::to_vec(&Resource::Directory(directory)).unwrap_or_default()
+        let tables = self.tables.borrow();
+        let directory = tables.directory();
+        let size = json!({"directory": {
+            "hosts": directory.hosts.len(),
+            "addresses": directory.addresses.len(),
+            "httpPorts": directory.http_ports,
+            "ranges": directory.ranges,
+        }});
+        size.to_string().into_bytes()
     }
 
     fn write(&mut self) {
         self.write_at = None;
         if let Some(saved) = &self.saved {
-            let bodies = self.bodies.iter().map(|(name, (version, kept))| {
-                let body = match kept {
-                    Some(body) => Cow::Borrowed(&**body),
-                    None => Cow::Owned(self.directory()),
-                };
-                (&**name, *version, body)
+            let bodies = self.bodies.iter().filter_map(|(name, (version, kept))| {
+                kept.as_deref().map(|body| (&**name, *version, body))
             });
             if let Err(error) = saved.write(bodies) {
                 tracing::warn!(%error, path = %saved.path().display(),
                     "what is known cannot be kept for a restart");
             }
         }
-    }
-}
-
-fn kept(resource: &Resource, body: Arc<[u8]>) -> Kept {
-    match resource {
-        Resource::Directory(_) => None,
-        _ => Some(body),
     }
 }
 

@@ -77,6 +77,7 @@ fn istio_default() -> Retries {
         statuses: Vec::new(),
         backoff: retries::BACKOFF,
         avoid_tried: true,
+        idempotent_only: false,
     }
 }
 

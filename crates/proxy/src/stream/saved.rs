@@ -40,39 +40,60 @@ impl Saved {
 
     /// Everything that was written last.
     pub fn read(&self) -> Vec<(Name, u64, Arc<[u8]>)> {
-        let text = fs::read_to_string(&self.path).unwrap_or_default();
-        let lines: Result<Vec<Line<'_>>, _> = text.lines().map(serde_json::from_str).collect();
-        match lines {
-            Ok(lines) => lines
-                .into_iter()
-                .map(|line| {
-                    let body = line.body.into_owned().into_bytes();
-                    (line.name.into_owned().into(), line.version, body.into())
-                })
-                .collect(),
-            Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "unreadable; starting anew");
-                Vec::new()
-            }
-        }
+        let mut all = lines(&self.directory());
+        all.extend(lines(&self.path));
+        all
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.path.with_file_name("directory.jsonl")
+    }
+
+    /// Writes the directory, which is not among what [`Saved::write`] is given.
+    pub fn write_directory(&self, name: &str, version: u64, body: &[u8]) -> io::Result<()> {
+        replace(&self.directory(), std::iter::once((name, version, body)))
     }
 
     /// Writes everything, as a whole or not at all.
     pub fn write<'b>(
         &self,
-        bodies: impl Iterator<Item = (&'b str, u64, Cow<'b, [u8]>)>,
+        bodies: impl Iterator<Item = (&'b str, u64, &'b [u8])>,
     ) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        // Line by line: what is known must not be in memory twice for this.
-        let mut file = BufWriter::new(File::create(&new)?);
-        for (name, version, body) in bodies {
-            let (name, body) = (Cow::Borrowed(name), String::from_utf8_lossy(&body));
-            serde_json::to_writer(&mut file, &Line { name, version, body })?;
-            file.write_all(b"\n")?;
-        }
-        file.flush()?;
-        fs::rename(&new, &self.path)
+        replace(&self.path, bodies)
     }
+}
+
+fn lines(path: &Path) -> Vec<(Name, u64, Arc<[u8]>)> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Result<Vec<Line<'_>>, _> = text.lines().map(serde_json::from_str).collect();
+    let read = |line: Line<'_>| {
+        let body = line.body.into_owned().into_bytes();
+        (line.name.into_owned().into(), line.version, body.into())
+    };
+    match lines {
+        Ok(lines) => lines.into_iter().map(read).collect(),
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "unreadable; starting anew");
+            Vec::new()
+        }
+    }
+}
+
+/// Writes a file line by line, so that what is known is not in memory twice for
+/// it, and puts it in place as a whole.
+fn replace<'b>(
+    path: &Path,
+    bodies: impl Iterator<Item = (&'b str, u64, &'b [u8])>,
+) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = BufWriter::new(File::create(&new)?);
+    for (name, version, body) in bodies {
+        let (name, body) = (Cow::Borrowed(name), String::from_utf8_lossy(body));
+        serde_json::to_writer(&mut file, &Line { name, version, body })?;
+        file.write_all(b"\n")?;
+    }
+    file.flush()?;
+    fs::rename(&new, path)
 }
 
 #[cfg(test)]
@@ -85,12 +106,13 @@ mod tests {
         let saved = Saved::new(folder.path().to_owned());
         assert!(saved.read().is_empty());
         let bodies = [("route/a", 7, &b"{\"a\":1}"[..]), ("b", u64::MAX, b"{}")];
-        let bodies = bodies.map(|(name, version, body)| (name, version, Cow::Borrowed(body)));
         saved.write(bodies.into_iter()).unwrap();
         let read = saved.read();
         assert_eq!(read.len(), 2);
+        saved.write_directory("directory", 3, b"[]").unwrap();
+        assert_eq!(saved.read().len(), 3);
         assert_eq!((&*read[0].0, read[0].1, &*read[0].2), ("route/a", 7, &b"{\"a\":1}"[..]));
         fs::write(saved.path(), "{\"name\":\"a\"").unwrap();
-        assert!(saved.read().is_empty());
+        assert_eq!(saved.read().len(), 1, "the directory has a file of its own");
     }
 }

@@ -58,8 +58,9 @@ pub(crate) fn of_rule(
     let backoff = read("backoff", &written.backoff).unwrap_or(BACKOFF);
     let mut statuses = Vec::new();
     let named = written.retry_on.as_deref().unwrap_or_default();
+    let timed_out_tries = per_try_timeout.is_some() && timeouts == Timeouts::EndTheTry;
     let on = match named.trim() {
-        "" if per_try_timeout.is_some() && timeouts == Timeouts::EndTheTry => AS_ISTIO_1_0.to_vec(),
+        "" if timed_out_tries => AS_ISTIO_1_0.to_vec(),
         "" => DEFAULT.to_vec(),
         named => conditions(named, &mut statuses, &mut problems),
     };
@@ -70,6 +71,8 @@ pub(crate) fn of_rule(
         statuses,
         backoff,
         avoid_tried: written.retry_ignore_previous_hosts.unwrap_or(true),
+        // Nobody asked for it in so many words, and a POST may have done its work.
+        idempotent_only: timed_out_tries && named.trim().is_empty(),
     };
     ((attempts > 0).then_some(retries), problems)
 }
