@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, body::Body, codec::CompressionEncoding};
+use tonic::{Status, body::Body};
 
 use crate::message::{DeltaRequest, DeltaResponse, PATH};
 
@@ -233,13 +233,12 @@ impl Opening {
             let said = format!("{} is not served here; {PATH} is", request.uri().path());
             return Status::unimplemented(said).into_http();
         }
-        // Requests may not be compressed: they are small, and a small one cannot
-        // become a large one.
+        // Nothing is compressed: requests so that a small one cannot become a large
+        // one, responses so that proxies need one buffer for them and not two.
         let mut grpc = tonic::server::Grpc::new(tonic_prost::ProstCodec::<
             DeltaResponse,
             DeltaRequest,
         >::default())
-        .send_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(self.request_bytes);
         grpc.streaming(self, request).await
     }
