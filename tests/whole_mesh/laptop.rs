@@ -72,6 +72,25 @@ fn check_gone(processes: &BTreeSet<u32>) {
     }
 }
 
+/// Ends the load also when the test fails, which would wait for it otherwise.
+struct Ending<'s>(&'s AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The manifest with `/bye` beside `/hello`, in its own indentation.
+fn with_second_path(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let at = lines.iter().position(|line| line.trim() == "- uri:").expect("a match of a path");
+    let second = [lines[at].clone(), lines[at + 1].replace("/hello", "/bye")];
+    assert!(second[1].contains("/bye"), "the manifest changed its shape");
+    lines.splice(at..at, second);
+    lines.join("\n") + "\n"
+}
+
 #[test]
 fn the_sample_serves_as_the_readme_says() {
     let mesh = Mesh::start("laptop-sample", &[root::root().join("samples/helloworld")], &[]);
@@ -120,26 +139,24 @@ fn saving_a_file_changes_the_mesh_without_a_failed_request() {
     assert_eq!(outside::get(address, "/hello").status, 200);
     assert_eq!(outside::get(address, "/bye").status, 404);
 
+    let text = fs::read_to_string(&gateway).expect("the copy");
+    let changed = with_second_path(&text);
     let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
+        let ending = Ending(&stop);
         let load = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 assert_eq!(outside::get(address, "/hello").status, 200);
                 asked.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let text = fs::read_to_string(&gateway).expect("the copy");
-        let second =
-            "  - match:\n    - uri:\n        prefix: /hello\n    - uri:\n        prefix: /bye\n";
-        let first = "  - match:\n    - uri:\n        prefix: /hello\n";
-        assert!(text.contains(first), "the manifest changed its shape");
         let saved = Instant::now();
-        fs::write(&gateway, text.replace(first, second)).expect("the copy can be saved");
+        fs::write(&gateway, changed).expect("the copy can be saved");
         mesh.eventually("/bye is served", || {
             (outside::get(address, "/bye").status == 200).then_some(())
         });
         let took = saved.elapsed();
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         load.join().expect("no request failed");
         assert!(took < Duration::from_secs(1), "it took {took:?}");
     });
