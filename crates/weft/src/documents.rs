@@ -45,7 +45,7 @@ pub fn with_compatibility(documents: &mut Vec<Document>, release: &str) {
 
 /// A file itself, or the manifests of a folder, in order of their names; not those of
 /// its folders, as with kubectl.
-fn files(path: &Path) -> Result<Vec<PathBuf>> {
+pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

@@ -13,6 +13,8 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use weft_manifest::files::Source;
 
+use crate::documents;
+
 /// Quiet time after an event before a file is read: editors write in several steps.
 pub const QUIET: Duration = Duration::from_millis(50);
 
@@ -112,22 +114,14 @@ impl Sources {
     }
 }
 
-/// The file itself, or the manifests of a folder, in order; not those of its folders,
-/// as with kubectl.
+/// The files that a path stands for, without a folder's hidden ones, which are
+/// editors' own; none of a folder that cannot be read now.
 fn files(path: &Path) -> Vec<PathBuf> {
-    if !path.is_dir() {
-        return vec![path.to_owned()];
-    }
-    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.sort();
-    let is_manifest = |path: &Path| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        !hidden && matches!(extension, Some("yaml" | "yml" | "json"))
-    };
-    paths.retain(|path| path.is_file() && is_manifest(path));
-    paths
+    let mut files = documents::files(path).unwrap_or_default();
+    let hidden =
+        |file: &Path| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    files.retain(|file| file == path || !hidden(file));
+    files
 }
 
 #[cfg(test)]
