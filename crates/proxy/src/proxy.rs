@@ -14,8 +14,8 @@ use std::{
 };
 
 use tokio::{
+    runtime::LocalOptions,
     sync::{mpsc, watch},
-    task::LocalSet,
     time::{Instant, interval, sleep_until},
 };
 use weft_decide::{Table, Unanswered};
@@ -124,10 +124,10 @@ fn main(
 ) -> Result<(), ProxyError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .map_err(ProxyError::Start)?;
     let stop = ends.0.clone();
-    let ended = LocalSet::new().block_on(&runtime, keep(options, levels, ends, told));
+    let ended = runtime.block_on(keep(options, levels, ends, told));
     // Whoever waits for the end learns of it, whatever the reason.
     stop.stop();
     // What still serves has had its time.

@@ -20,8 +20,8 @@ use std::{
 use http::HeaderValue;
 use tokio::{
     net::TcpStream,
+    runtime::LocalOptions,
     sync::{mpsc, oneshot, watch},
-    task::LocalSet,
     time::Instant,
 };
 use weft_balance::Dice;
@@ -103,12 +103,20 @@ impl Handle {
         let (commands, receiver) = mpsc::channel(WAITING);
         let connections = Arc::new(AtomicUsize::new(0));
         let load = Arc::clone(&connections);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let local = LocalSet::new();
+        let name = format!("worker-{number}");
+        let (told, started) = std::sync::mpsc::channel();
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            // It belongs to the thread that makes it.
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(told.send(Err(error))),
+            };
+            let _ = told.send(Ok(()));
             let worker = Rc::new(Worker::new(parts, fastrand::u64(..)));
-            local.block_on(&runtime, worker.run(receiver, load));
+            runtime.block_on(worker.run(receiver, load));
         })?;
+        started.recv().map_err(io::Error::other)??;
         Ok(Self { commands, connections, thread })
     }
 
