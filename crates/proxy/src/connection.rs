@@ -1,7 +1,14 @@
 //! One connection, from its first byte: where it was meant to go, and what
 //! serves it.
 
-use std::{cell::OnceCell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{OnceCell, RefCell},
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use socket2::SockRef;
 use tokio::{net::TcpStream, time::timeout};
@@ -22,7 +29,8 @@ use crate::{
 
 /// How long a PROXY protocol header may take.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the first bytes of a connection may take that has a declared protocol.
+/// How long the first bytes of a connection may take, and the rest of what tells what
+/// is spoken.
 const FIRST_BYTES_DEADLINE: Duration = Duration::from_secs(3600);
 /// How often one connection may ask for more configuration.
 const MOST_QUESTIONS: usize = 2;
@@ -80,6 +88,7 @@ pub async fn serve(
             scope,
             text: OnceCell::new(),
             turn: Turn::default(),
+            spare: RefCell::default(),
         })
     };
     match decided {
@@ -167,11 +176,10 @@ async fn http(downstream: Rc<Downstream>, mut stream: Replay, guard: Guard) {
 /// An undeclared port: the application may speak first.
 async fn detect(downstream: Rc<Downstream>, mut stream: Replay, guard: Guard) {
     let Some(tcp) = tcp_of(&downstream) else { return http(downstream, stream, guard).await };
-    match server_first::listen(&downstream, &mut stream, &tcp).await {
-        First::Client => {
-            let Some(spoken) = first(&mut stream).await else { return };
-            begin(downstream, stream, spoken, guard).await;
-        }
+    let listening = server_first::listen(&downstream, &mut stream, &tcp);
+    let Ok(heard) = timeout(FIRST_BYTES_DEADLINE, listening).await else { return };
+    match heard {
+        First::Client => http(downstream, stream, guard).await,
         First::Server(connected) => {
             tcp::relay(&downstream, stream, &tcp, Some(*connected)).await;
         }

@@ -2,7 +2,7 @@
 //! it came here.
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -10,10 +10,11 @@ use std::{
 };
 
 use http::HeaderValue;
+use tokio::net::TcpStream;
 use weft_config::{Destination, Listener, Scope as Servers};
 use weft_decide::Scope;
 
-use crate::{side::Side, worker::Worker};
+use crate::{dial::Way, side::Side, worker::Worker};
 
 /// A place where connections arrive, as far as connections care.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Downstream {
     pub text: OnceCell<HeaderValue>,
     /// Whose turn it is to say something.
     pub turn: Turn,
+    /// A connection that was made for this one before it was known what is spoken.
+    pub spare: RefCell<Option<(Way, TcpStream)>>,
 }
 
 /// Whose turn it is: the proxy's while exchanges are under way, else the client's.
@@ -106,6 +109,12 @@ impl Downstream {
                 .expect("an address is made of visible characters")
         };
         self.text.get_or_init(text).clone()
+    }
+
+    /// The connection that was made before it was known what is spoken, if it leads there.
+    pub fn take_spare(&self, way: Way) -> Option<TcpStream> {
+        let mut spare = self.spare.borrow_mut();
+        spare.take_if(|(leads, _)| *leads == way).map(|(_, stream)| stream)
     }
 
     /// Which way its traffic goes.

@@ -79,7 +79,7 @@ fn sleep(deadline: Instant) -> Pin<Box<Sleep>> {
 }
 
 fn finish(
-    (response, mut lease): (Response<Incoming>, Lease),
+    (response, lease): (Response<Incoming>, Lease),
     onward: Onward,
     deadline: Option<Pin<Box<Sleep>>>,
     mut outcome: Box<Outcome>,
@@ -101,11 +101,14 @@ fn finish(
         _ => Version::HTTP_11,
     };
     outcome.answered(parts.status.as_u16(), &parts.headers);
+    let source = onward.source;
     if switching {
-        return upgrade::relay(Response::from_parts(parts, incoming), onward.upgrade, outcome);
+        let guard = onward.downstream.worker.drain.enter();
+        let response = Response::from_parts(parts, incoming);
+        return upgrade::relay(response, onward.upgrade.map(|client| (client, guard)), outcome);
     }
-    lease.source = onward.source;
-    let relayed = Relayed { incoming, outcome: Some(outcome), lease, deadline };
+    let relayed =
+        Relayed { incoming, outcome: Some(outcome), lease: Some(lease), source, deadline };
     Response::from_parts(parts, Payload::Relayed(Box::new(relayed)))
 }
 

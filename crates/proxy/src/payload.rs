@@ -7,6 +7,7 @@
 use std::{
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
@@ -19,6 +20,7 @@ use tokio::time::Sleep;
 use crate::{
     outcome::{Outcome, grpc_status},
     pool::Lease,
+    request_body::Source,
 };
 
 /// The body of a response.
@@ -40,7 +42,9 @@ pub struct Relayed {
     /// What is recorded at the end.
     pub outcome: Option<Box<Outcome>>,
     /// The connection that they come from.
-    pub lease: Lease,
+    pub lease: Option<Lease>,
+    /// The request's body, which must be through before the connection serves another.
+    pub source: Option<Rc<Source>>,
     /// When the exchange must be over.
     pub deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -82,7 +86,9 @@ impl Relayed {
             }
             outcome.complete();
         }
-        self.lease.give_back();
+        if let Some(lease) = self.lease.take() {
+            lease.give_back(self.source.as_deref());
+        }
     }
 
     fn poll_relayed(

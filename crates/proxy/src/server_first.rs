@@ -49,7 +49,7 @@ pub async fn listen(downstream: &Rc<Downstream>, client: &mut Replay, target: &T
     };
     match spoken {
         Some(spoken) => {
-            target.line.keep_spare(stream);
+            downstream.spare.replace(Some((target.line.way(), stream)));
             after(spoken)
         }
         None => First::Server(Box::new(Connected { stream, target })),

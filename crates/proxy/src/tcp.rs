@@ -88,7 +88,7 @@ pub async fn relay(
     outcome.peer = target.peer(downstream);
     let server = match server {
         Some(server) => server,
-        None => match target.line.connect(target.limit()).await {
+        None => match connect(downstream, &target).await {
             Ok(server) => server,
             Err(error) => {
                 outcome.flags = Flags::of(Flag::TriesSpent).and(Flag::Connect);
@@ -102,6 +102,13 @@ pub async fn relay(
     };
     outcome.local = server.local_addr().ok();
     exchange(downstream, stream, server, (outcome, &target)).await;
+}
+
+async fn connect(downstream: &Downstream, target: &Target) -> Result<TcpStream, DialError> {
+    match downstream.take_spare(target.line.way()) {
+        Some(spare) => Ok(spare),
+        None => target.line.connect(target.limit()).await,
+    }
 }
 
 /// Closes the connection for the reason of `reply`.

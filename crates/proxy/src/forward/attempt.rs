@@ -1,6 +1,6 @@
 //! One try: a connection, the request on it, the head of the answer.
 
-use std::{error::Error, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{error::Error, io, net::SocketAddr, rc::Rc};
 
 use http::{HeaderValue, Request, Response, Uri, Version, request::Parts, uri::PathAndQuery};
 use hyper::body::Incoming;
@@ -10,9 +10,12 @@ use super::Onward;
 use crate::{
     dial::{self, DialError},
     head,
-    pool::{Lease, Line, LineError, Sender},
+    pool::{Lease, Line, LineError},
     request_body::RequestBody,
 };
+
+/// How many new connections may be closed by the server before a request is sent on them.
+const MOST_FRESH: usize = 2;
 
 /// Which protocol the server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,25 +68,21 @@ pub async fn run(
     speak: &Speak,
     copy: bool,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
-    let limit = onward.forward.backend.data.connect_timeout;
-    let mut lease = open(line, *speak, limit).await?;
+    let mut lease = open(onward, line, *speak).await?;
     let body = RequestBody::of(onward.source.as_ref());
     let head = request_head(onward, *speak, copy);
     let mut request = Request::from_parts(head, body);
+    let mut fresh = 0;
     loop {
-        let (answer, fresh) = match lease.sender() {
-            Sender::Http1(sender) => (sender.try_send_request(request).await, !lease.reused),
-            Sender::Http2 { sender, .. } => (sender.try_send_request(request).await, !lease.reused),
-            Sender::Gone => return Err(Failed::at(retry::Outcome::Reset, lease.local)),
-        };
-        let mut error = match answer {
+        fresh += usize::from(!lease.reused);
+        let mut error = match lease.send(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(error) => error,
         };
         match error.take_message() {
-            // The connection was closed while it was idle: nobody's failure.
-            Some(unsent) if !fresh => {
-                lease = match open(line, *speak, limit).await {
+            // The connection was closed before anything was sent: nobody's failure.
+            Some(unsent) if fresh < MOST_FRESH => {
+                lease = match open(onward, line, *speak).await {
                     Ok(lease) => lease,
                     Err(failed) => {
                         restore(onward, unsent);
@@ -101,19 +100,25 @@ pub async fn run(
     }
 }
 
-async fn open(line: &Rc<Line>, speak: Speak, limit: Duration) -> Result<Lease, Failed> {
-    let lease = match speak {
-        Speak::Http1 => line.http1(limit).await,
-        Speak::Http2 => line.http2(limit).await,
-    };
-    lease.map_err(|error| match error {
+async fn open(onward: &Onward, line: &Rc<Line>, speak: Speak) -> Result<Lease, Failed> {
+    let limit = onward.forward.backend.data.connect_timeout;
+    let spare = onward.downstream.take_spare(line.way());
+    match speak {
+        Speak::Http1 => line.http1(spare, limit).await.map_err(|error| unconnected(&error)),
+        Speak::Http2 => line.http2(spare, limit).await.map_err(|error| unconnected(&error)),
+    }
+}
+
+fn unconnected(error: &LineError) -> Failed {
+    match error {
         LineError::Dial(DialError::Timeout(_)) => Failed::at(retry::Outcome::ConnectTimeout, None),
         LineError::Dial(DialError::Refused(error)) => {
-            let reason = Some(dial::reason(&error));
+            let reason = Some(dial::reason(error));
             Failed { reason, ..Failed::at(retry::Outcome::Refused, None) }
         }
-        LineError::Handshake(error) => Failed::at(classify(&error), None),
-    })
+        LineError::Handshake(error) => Failed::at(classify(error), None),
+        LineError::Closed => Failed::at(retry::Outcome::ResetBeforeRequest, None),
+    }
 }
 
 /// The head as this server is to see it.

@@ -1,6 +1,6 @@
 //! HTTP/1.0, HTTP/2, gRPC, upgrades: what works, and what is refused.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
@@ -56,6 +56,66 @@ fn an_upgraded_connection_carries_bytes_both_ways() {
     client.say("ping\r\n\r\n");
     assert_eq!(client.rest(), "pong\r\n\r\n");
     assert_eq!(server.heard()[1], "ping\r\n\r\n");
+}
+
+#[test]
+fn an_upgraded_connection_is_waited_for_when_the_proxy_ends() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
+    let server = server(&[switch, "pong\r\n\r\n", "bye\r\n\r\n then close"]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    let mut client = proxy.client();
+    client.ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    assert_eq!(client.ask("ping\r\n\r\n"), "pong\r\n\r\n");
+    let ending = std::thread::spawn(|| proxy.end());
+    client.say("quit\r\n\r\n");
+    assert_eq!(client.rest(), "bye\r\n\r\n");
+    drop(client);
+    ending.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_server_that_allows_few_streams_gets_more_connections() {
+    let server = meeting(2).await;
+    let proxy = World::new()
+        .backend("few", &[server])
+        .resource(speaking("all", "few", "http2"))
+        .all_to("all")
+        .start();
+    let at = proxy.at("test");
+    // From here on the proxy knows what the server allows.
+    assert_eq!(over_http2(at, "http://x/alone", false).await.1, "alone");
+    let ask = || over_http2(at, "http://x/together", false);
+    let (one, two) = tokio::join!(ask(), ask());
+    for (parts, body) in [one, two] {
+        assert_eq!((parts.status.as_u16(), &*body), (200, "together"));
+    }
+}
+
+/// A server that allows one stream on each connection, and answers nobody who asks
+/// for `/together` before so many have asked.
+async fn meeting(size: usize) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let everybody = Arc::new(tokio::sync::Barrier::new(size));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let everybody = Arc::clone(&everybody);
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let everybody = Arc::clone(&everybody);
+                async move {
+                    let text = request.uri().path()[1..].to_owned();
+                    if text == "together" {
+                        everybody.wait().await;
+                    }
+                    Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from(text))))
+                }
+            });
+            let mut serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            serving.max_concurrent_streams(1);
+            tokio::spawn(serving.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
 }
 
 /// A server of HTTP/2 that answers with its version and the path.
