@@ -112,6 +112,15 @@ impl Reply {
         }
     }
 
+    /// The exchange took longer than a gRPC client waits, by its `grpc-timeout`: 504.
+    pub fn duration_timeout() -> Self {
+        Self {
+            body: Cow::Borrowed("downstream duration timeout"),
+            flags: Flags::of(Flag::Duration),
+            ..Self::new(504, "max_duration_timeout")
+        }
+    }
+
     /// The same reply, of the rule called `rule`.
     pub fn of_rule(self, rule: Option<&Arc<str>>) -> Self {
         Self { rule: rule.map(Arc::clone), ..self }
@@ -151,6 +160,8 @@ pub enum Flag {
     Ended,
     /// `UT`: it took too long.
     Timeout,
+    /// `DT`: it took longer than the client waits.
+    Duration,
     /// `UPE`: the answer was no HTTP.
     UpstreamProtocol,
     /// `UR`: the server refused or reset the stream.
@@ -175,6 +186,7 @@ impl Flag {
             Self::Connect => "UF",
             Self::Ended => "UC",
             Self::Timeout => "UT",
+            Self::Duration => "DT",
             Self::UpstreamProtocol => "UPE",
             Self::Reset => "UR",
             Self::TriesSpent => "URX",

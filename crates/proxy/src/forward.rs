@@ -16,8 +16,8 @@ use crate::{
     dial::Way,
     downstream::Downstream,
     exchange::{SWITCHING, Upgrade},
-    head,
-    outcome::{Outcome, grpc_status},
+    grpc, head,
+    outcome::{LimitOf, Outcome},
     payload::{Payload, Relayed},
     pool::{Lease, Line},
     reply,
@@ -55,18 +55,23 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
         true if onward.downstream.side() == Side::Outgoing => Some(Arc::from("allow_any")),
         _ => onward.forward.rule.name.clone(),
     };
-    let limit = onward.forward.rule.data.timeout;
-    let deadline = limit.map(|limit| Instant::from_std(outcome.began() + limit));
+    let deadline = deadline(&onward, &outcome);
     let tried = match deadline {
         None => tries(&mut onward, &mut outcome).await,
-        Some(deadline) => match timeout_at(deadline, tries(&mut onward, &mut outcome)).await {
-            Ok(tried) => tried,
-            Err(_) => Err(Reply::timeout()),
-        },
+        Some((deadline, by)) => {
+            match timeout_at(deadline, tries(&mut onward, &mut outcome)).await {
+                Ok(tried) => tried,
+                Err(_) if by == LimitOf::Client => Err(Reply::duration_timeout()),
+                Err(_) => Err(Reply::timeout()),
+            }
+        }
     };
     let side = onward.downstream.side();
     match tried {
-        Ok(answer) => finish(answer, onward, deadline.map(sleep), outcome),
+        Ok(answer) => {
+            let deadline = deadline.map(|(at, by)| (Box::pin(sleep_until(at)), by));
+            finish(answer, onward, deadline, outcome)
+        }
         Err(reply) => {
             let named = reply.of_rule(outcome.route.clone().as_ref());
             reply::local(&named.about(&onward.forward.backend.name), &onward.parts, side, outcome)
@@ -74,14 +79,22 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
     }
 }
 
-fn sleep(deadline: Instant) -> Pin<Box<Sleep>> {
-    Box::pin(sleep_until(deadline))
+/// When the exchange must be over, and who says so: its rule, or a gRPC client that
+/// waits less long.
+fn deadline(onward: &Onward, outcome: &Outcome) -> Option<(Instant, LimitOf)> {
+    let of_rule = onward.forward.rule.data.timeout.map(|limit| (limit, LimitOf::Rule));
+    let of_client = match outcome.is_grpc() {
+        true => grpc::timeout(&onward.parts.headers).map(|limit| (limit, LimitOf::Client)),
+        false => None,
+    };
+    let (limit, by) = of_rule.into_iter().chain(of_client).min_by_key(|(limit, _)| *limit)?;
+    Some((Instant::from_std(outcome.began().checked_add(limit)?), by))
 }
 
 fn finish(
     (response, lease): (Response<Incoming>, Lease),
     onward: Onward,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<(Pin<Box<Sleep>>, LimitOf)>,
     mut outcome: Box<Outcome>,
 ) -> Response<Payload> {
     let side = onward.downstream.side();
@@ -143,7 +156,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
         let ended = match &result {
             Ok((response, _)) => retry::Outcome::Answered {
                 status: response.status().as_u16(),
-                grpc: outcome.is_grpc().then(|| grpc_status(response.headers())).flatten(),
+                grpc: outcome.is_grpc().then(|| grpc::status(response.headers())).flatten(),
             },
             Err(failed) => failed.outcome,
         };

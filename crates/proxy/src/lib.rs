@@ -16,6 +16,7 @@ mod executor;
 mod fetch;
 mod first_bytes;
 mod forward;
+mod grpc;
 mod head;
 mod http_server;
 mod journal;

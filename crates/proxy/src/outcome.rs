@@ -17,6 +17,7 @@ use weft_decide::{Flag, Flags, Reply};
 use crate::{
     access_log::{Captured, Facts, Head, Upstream, capture},
     downstream::Downstream,
+    grpc,
     head::FORWARDED_FOR,
     journal::Log,
     request_body::Source,
@@ -62,6 +63,7 @@ pub struct Outcome {
     /// Who it was exchanged with, for metrics.
     pub peer: PeerId,
     grpc: Grpc,
+    messages: grpc::Messages,
 }
 
 /// What kind of exchange it is.
@@ -73,6 +75,15 @@ pub enum Kind {
     Connection,
 }
 
+/// Who says how long an exchange may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitOf {
+    /// Its rule.
+    Rule,
+    /// The client, by `grpc-timeout`.
+    Client,
+}
+
 /// How far it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -80,20 +91,6 @@ enum End {
     Open,
     /// All is said.
     Complete,
-}
-
-/// Whether the message speaks gRPC.
-pub fn is_grpc(headers: &HeaderMap) -> bool {
-    let value = headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    match value.and_then(|value| value.strip_prefix(b"application/grpc")) {
-        Some(rest) => matches!(rest.first(), None | Some(b'+' | b';')),
-        None => false,
-    }
-}
-
-/// The gRPC status in headers or trailers.
-pub fn grpc_status(headers: &HeaderMap) -> Option<u16> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
 impl Outcome {
@@ -115,7 +112,10 @@ impl Outcome {
             });
             outcome.client = downstream.client_of(&parts.headers);
         }
-        if is_grpc(&parts.headers) {
+        if let Some(source) = &source {
+            source.count_messages(grpc::is_grpc(&parts.headers));
+        }
+        if grpc::is_grpc(&parts.headers) {
             outcome.grpc = Grpc::Status(None);
         }
         outcome.source = source;
@@ -150,6 +150,7 @@ impl Outcome {
             route: None,
             peer: PeerId::UNKNOWN,
             grpc: Grpc::Plain,
+            messages: grpc::Messages::default(),
         })
     }
 
@@ -194,7 +195,7 @@ impl Outcome {
             self.response_headers = capture(&log.format.response_headers, headers);
         }
         if self.is_grpc() {
-            self.grpc = Grpc::Status(grpc_status(headers));
+            self.grpc = Grpc::Status(grpc::status(headers));
         }
     }
 
@@ -202,6 +203,14 @@ impl Outcome {
     pub fn grpc_ended(&mut self, status: Option<u16>) {
         if self.is_grpc() && status.is_some() {
             self.grpc = Grpc::Status(status);
+        }
+    }
+
+    /// A piece of the answer's body passes.
+    pub fn passes(&mut self, data: &[u8]) {
+        self.sent += data.len() as u64;
+        if self.is_grpc() {
+            self.messages.see(data);
         }
     }
 
@@ -218,9 +227,11 @@ impl Outcome {
     }
 
     /// The time was over after the answer had begun.
-    pub fn timed_out(&mut self) {
-        self.flags = self.flags.and(Flag::Timeout);
-        self.details = Cow::Borrowed("upstream_response_timeout");
+    pub fn timed_out(&mut self, limit: LimitOf) {
+        (self.flags, self.details) = match limit {
+            LimitOf::Rule => (self.flags.and(Flag::Timeout), "upstream_response_timeout".into()),
+            LimitOf::Client => (self.flags.and(Flag::Duration), "max_duration_timeout".into()),
+        };
         self.complete();
     }
 
@@ -251,6 +262,10 @@ impl Outcome {
                 duration,
                 received: self.received,
                 sent: self.sent,
+                messages: (
+                    self.source.as_ref().map_or(0, |source| source.messages()),
+                    self.messages.count(),
+                ),
             });
         }
         let Some(log) = &self.log else { return };

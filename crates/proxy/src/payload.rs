@@ -18,7 +18,8 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use crate::{
-    outcome::{Outcome, grpc_status},
+    grpc,
+    outcome::{LimitOf, Outcome},
     pool::Lease,
     request_body::Source,
 };
@@ -46,7 +47,7 @@ pub struct Relayed {
     /// The request's body, which must be through before the connection serves another.
     pub source: Option<Rc<Source>>,
     /// When the exchange must be over.
-    pub deadline: Option<Pin<Box<Sleep>>>,
+    pub deadline: Option<(Pin<Box<Sleep>>, LimitOf)>,
 }
 
 /// Why a body ended early.
@@ -82,7 +83,7 @@ impl Relayed {
     fn complete(&mut self, trailers: Option<&HeaderMap>) {
         if let Some(mut outcome) = self.outcome.take() {
             if let Some(trailers) = trailers {
-                outcome.grpc_ended(grpc_status(trailers));
+                outcome.grpc_ended(grpc::status(trailers));
             }
             outcome.complete();
         }
@@ -95,11 +96,11 @@ impl Relayed {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, PayloadError>>> {
-        if let Some(deadline) = &mut self.deadline
+        if let Some((deadline, limit)) = &mut self.deadline
             && deadline.as_mut().poll(context).is_ready()
         {
             if let Some(mut outcome) = self.outcome.take() {
-                outcome.timed_out();
+                outcome.timed_out(*limit);
             }
             return Poll::Ready(Some(Err(PayloadError::Timeout)));
         }
@@ -112,7 +113,7 @@ impl Relayed {
                 match (frame.data_ref(), frame.trailers_ref()) {
                     (Some(data), _) => {
                         if let Some(outcome) = &mut self.outcome {
-                            outcome.sent += data.len() as u64;
+                            outcome.passes(data);
                         }
                     }
                     (None, Some(trailers)) => self.complete(Some(trailers)),

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::grpc::Messages;
+
 /// What is remembered of a body at most.
 const MOST_KEPT: usize = 64 * 1024;
 
@@ -26,6 +28,8 @@ pub struct Source {
     repeatable: Cell<bool>,
     ended: Cell<bool>,
     received: Cell<u64>,
+    /// Counts the messages of gRPC, if that is spoken.
+    messages: Cell<Option<Messages>>,
 }
 
 impl Source {
@@ -39,6 +43,7 @@ impl Source {
                 repeatable: Cell::new(true),
                 ended: Cell::new(false),
                 received: Cell::new(0),
+                messages: Cell::default(),
             })
         })
     }
@@ -58,6 +63,16 @@ impl Source {
         self.received.get()
     }
 
+    /// Counts messages from now on, if gRPC is spoken.
+    pub fn count_messages(&self, grpc: bool) {
+        self.messages.set(grpc.then(Messages::default));
+    }
+
+    /// Messages of gRPC so far.
+    pub fn messages(&self) -> u64 {
+        self.messages.get().map_or(0, |messages| messages.count())
+    }
+
     fn poll(&self, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let mut incoming = self.incoming.borrow_mut();
         let frame = ready!(Pin::new(&mut *incoming).poll_frame(context));
@@ -74,6 +89,10 @@ impl Source {
 
     fn keep(&self, data: &Bytes) {
         self.received.set(self.received.get() + data.len() as u64);
+        if let Some(mut messages) = self.messages.get() {
+            messages.see(data);
+            self.messages.set(Some(messages));
+        }
         if !self.repeatable.get() {
             return;
         }

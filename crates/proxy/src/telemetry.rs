@@ -112,6 +112,8 @@ pub struct Request {
     pub received: u64,
     /// Bytes of the response's body.
     pub sent: u64,
+    /// Messages of gRPC in the request and in the response.
+    pub messages: (u64, u64),
 }
 
 /// Counts by size.
@@ -129,6 +131,7 @@ struct Requests {
     durations: Sizes,
     received: Sizes,
     sent: Sizes,
+    messages: (u64, u64),
 }
 
 /// The numbers of one series of connections.
@@ -202,6 +205,8 @@ impl Registry {
         numbers.durations.observe(request.duration.as_secs_f64() * 1000.0);
         numbers.received.observe(request.received as f64);
         numbers.sent.observe(request.sent as f64);
+        numbers.messages.0 += request.messages.0;
+        numbers.messages.1 += request.messages.1;
     }
 
     /// Counts a connection that begins.

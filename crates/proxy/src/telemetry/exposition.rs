@@ -25,6 +25,7 @@ pub fn exposition(registries: &[Registry], own: &Workload) -> Exposition {
     }
     let mut text = Exposition::default();
     write_requests(&mut text, &requests);
+    write_messages(&mut text, &requests);
     write_connections(&mut text, &connections);
     text
 }
@@ -46,6 +47,23 @@ fn write_requests(text: &mut Exposition, requests: &BTreeMap<String, Requests>) 
             let sizes = choose(numbers);
             let (counts, sum) = (&sizes.counts[..], sizes.sum);
             text.histogram(name, labels, &Histogram { bounds: &BOUNDS, counts, sum });
+        }
+    }
+}
+
+fn write_messages(text: &mut Exposition, requests: &BTreeMap<String, Requests>) {
+    type Choose = fn(&Requests) -> u64;
+    let counters: [(&str, Choose); 2] = [
+        ("istio_request_messages_total", |numbers| numbers.messages.0),
+        ("istio_response_messages_total", |numbers| numbers.messages.1),
+    ];
+    for (name, choose) in counters {
+        let spoken = requests.iter().filter(|(_, numbers)| choose(numbers) > 0);
+        for (at, (labels, numbers)) in spoken.enumerate() {
+            if at == 0 {
+                text.family(name, Kind::Counter, "");
+            }
+            text.sample(name, labels, choose(numbers) as f64);
         }
     }
 }
@@ -136,6 +154,8 @@ impl Requests {
         self.durations.add(&other.durations);
         self.received.add(&other.received);
         self.sent.add(&other.sent);
+        self.messages.0 += other.messages.0;
+        self.messages.1 += other.messages.1;
     }
 }
 

@@ -13,6 +13,7 @@ fn request(peer: PeerId, status: u16) -> Request {
         duration: Duration::from_millis(7),
         received: 0,
         sent: 100,
+        messages: (0, 0),
     }
 }
 
@@ -34,6 +35,21 @@ fn told(registries: &[Registry]) -> String {
 fn check(text: &str, parts: &[&str]) {
     let found = text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
     assert!(found, "no line with {parts:?} in\n{text}");
+}
+
+#[test]
+fn messages_of_grpc_are_told_where_there_are_any() {
+    let mut registry = Registry::default();
+    let hello = registry.peer(peer("hello"));
+    registry.request(&request(hello, 200));
+    assert!(!told(&[registry.clone()]).contains("_messages_total"));
+    let grpc = Grpc::Status(Some(0));
+    registry.request(&Request { grpc, messages: (1, 3), ..request(hello, 200) });
+    let text = told(&[registry.clone(), registry]);
+    for (name, count) in [("request", 2), ("response", 6)] {
+        let name = format!("istio_{name}_messages_total{{");
+        check(&text, &[&name, "request_protocol=\"grpc\"", &format!("}} {count}")]);
+    }
 }
 
 #[test]

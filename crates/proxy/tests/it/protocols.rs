@@ -8,7 +8,7 @@ use hyper::{Request, Response, client::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 
-use crate::world::{Client, World, backend, brief, get, ok, server};
+use crate::world::{Client, World, backend, brief, get, lines, ok, server};
 
 #[test]
 fn http_1_0_is_http() {
@@ -56,6 +56,21 @@ fn an_upgraded_connection_carries_bytes_both_ways() {
     client.say("ping\r\n\r\n");
     assert_eq!(client.rest(), "pong\r\n\r\n");
     assert_eq!(server.heard()[1], "ping\r\n\r\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_grpc_client_that_says_how_long_it_waits_is_told_when_that_is_over() {
+    let silent = server(&["hang"]);
+    let (world, log) = World::new()
+        .backend("silent", &[silent.address])
+        .resource(speaking("one", "silent", "http1"))
+        .all_to("one")
+        .log("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%");
+    let proxy = world.start();
+    let request = Request::post("http://x/a.B/C").header("grpc-timeout", "30m");
+    let (parts, _) = send_over_http2(proxy.at("test"), request, true).await;
+    assert_eq!(parts.headers["grpc-status"], "14");
+    assert_eq!(lines(&log, 1), ["200 DT max_duration_timeout"]);
 }
 
 #[test]
@@ -151,11 +166,19 @@ fn speaking(name: &str, endpoints: &str, upstream: &str) -> serde_json::Value {
 }
 
 async fn over_http2(proxy: SocketAddr, uri: &str, grpc: bool) -> (http::response::Parts, String) {
+    send_over_http2(proxy, Request::get(uri), grpc).await
+}
+
+async fn send_over_http2(
+    proxy: SocketAddr,
+    request: http::request::Builder,
+    grpc: bool,
+) -> (http::response::Parts, String) {
     let stream = tokio::net::TcpStream::connect(proxy).await.unwrap();
     let (mut sender, connection) =
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let mut request = Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
+    let mut request = request.body(Empty::<Bytes>::new()).unwrap();
     if grpc {
         let content_type = "application/grpc".parse().unwrap();
         request.headers_mut().insert("content-type", content_type);
