@@ -125,6 +125,8 @@ pub struct SliceEndpoint {
     pub addresses: Vec<String>,
     /// State.
     pub conditions: SliceConditions,
+    /// Its name below the service's in DNS.
+    pub hostname: Option<String>,
     /// The pod behind it.
     pub target_ref: Option<TargetRef>,
     /// The node it runs on.

@@ -9,6 +9,7 @@ pub mod destination_rule;
 pub mod diagnostic;
 pub mod field;
 pub mod gateway;
+pub mod host_ports;
 pub mod kind;
 pub mod kubernetes;
 pub mod mesh_config;

@@ -15,6 +15,7 @@ use std::{
 
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
+use weft_api::host_ports::{self, ANNOTATION, HostPort as Shown};
 use weft_process::sockets::Asked;
 
 use crate::{
@@ -120,6 +121,12 @@ impl Owner {
                 self.relay(node, key, address).await;
             }
         }
+        // A Service that was made anew, or replaced as a whole, shows nothing yet.
+        let named = |key: &Key| (key.namespace.clone(), key.service.clone());
+        let services: BTreeSet<(String, String)> = self.bound.keys().map(named).collect();
+        for (namespace, service) in &services {
+            self.show(node, namespace, service);
+        }
     }
 
     async fn relay(&mut self, node: &Arc<Shared>, key: Key, address: Ipv4Addr) {
@@ -185,9 +192,11 @@ impl Owner {
     }
 
     async fn opened(&mut self, node: &Arc<Shared>, key: Key, bound: Bound) {
-        node.link().host_port(bound.port.clone()).await;
-        node.show_ingress(&key.namespace, &key.service, Some(&bound.port.addresses));
+        let (namespace, service, port) =
+            (key.namespace.clone(), key.service.clone(), bound.port.clone());
         self.bound.insert(key, bound);
+        self.show(node, &namespace, &service);
+        node.link().host_port(port).await;
     }
 
     async fn close(&mut self, node: &Arc<Shared>, key: &Key) {
@@ -196,15 +205,15 @@ impl Owner {
             drop(bound.listeners);
             node.link().host_port_closed(bound.port).await;
         }
-        let others: BTreeSet<&str> = self
-            .bound
-            .keys()
-            .filter(|other| other.namespace == key.namespace)
-            .map(|other| other.service.as_str())
-            .collect();
-        if !others.contains(key.service.as_str()) {
-            node.show_ingress(&key.namespace, &key.service, None);
-        }
+        self.show(node, &key.namespace, &key.service);
+    }
+
+    /// Shows on a Service where it is reached on the host.
+    fn show(&self, node: &Arc<Shared>, namespace: &str, service: &str) {
+        let own = |key: &&Key| key.namespace == namespace && key.service == service;
+        let keys = self.bound.keys().filter(own);
+        let ports: Vec<_> = keys.flat_map(|key| bound_at(&self.bound[key].port)).collect();
+        node.show_ingress(namespace, service, &ports);
     }
 }
 
@@ -248,13 +257,51 @@ async fn serve(listener: TcpListener, target: SocketAddr) {
     }
 }
 
-/// The `status` of a Service that is reached at these addresses of the host.
-pub(crate) fn ingress(addresses: Option<&[SocketAddr]>) -> Value {
-    let first = addresses.and_then(|addresses| addresses.first());
-    match first {
-        Some(address) => serde_json::json!({
-            "loadBalancer": {"ingress": [{"ip": address.ip().to_string(), "ipMode": "Proxy"}]},
+/// Where a port is reached, one address after the other.
+fn bound_at(port: &HostPort) -> impl Iterator<Item = Shown> + '_ {
+    port.addresses.iter().map(|address| Shown { port: port.port, address: *address })
+}
+
+/// A Service that is reached on the host at these ports.
+pub(crate) fn shown(service: &Value, ports: &[Shown]) -> Value {
+    let mut shown = service.clone();
+    shown["status"] = match ports.first() {
+        Some(first) => serde_json::json!({
+            "loadBalancer": {"ingress": [{"ip": first.address.ip().to_string(), "ipMode": "Proxy"}]},
         }),
         None => serde_json::json!({"loadBalancer": {}}),
+    };
+    let mut annotations =
+        service["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+    annotations.remove(ANNOTATION);
+    if !ports.is_empty() {
+        annotations.insert(ANNOTATION.to_owned(), host_ports::write(ports).into());
+    }
+    match (annotations.is_empty(), shown["metadata"].as_object_mut()) {
+        (true, Some(metadata)) => drop(metadata.remove("annotations")),
+        _ => shown["metadata"]["annotations"] = annotations.into(),
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_service_shows_where_its_ports_are_while_they_are_bound() {
+        let plain = json!({"metadata": {"name": "gate"}, "status": {"loadBalancer": {}}});
+        let ports = host_ports::read("80=127.0.0.1:8081,80=[::1]:8081");
+        let bound = shown(&plain, &ports);
+        assert_eq!(
+            bound["metadata"]["annotations"],
+            json!({"weft.internal/host-ports": "80=127.0.0.1:8081,80=[::1]:8081"})
+        );
+        assert_eq!(bound["status"]["loadBalancer"]["ingress"][0]["ip"], "127.0.0.1");
+        assert_eq!(shown(&bound, &[]), plain);
+        let own = json!({"metadata": {"name": "gate", "annotations": {"own": "1"}}});
+        assert_eq!(shown(&shown(&own, &ports), &[])["metadata"], own["metadata"]);
     }
 }

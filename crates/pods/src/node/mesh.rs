@@ -4,12 +4,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::Ipv4Addr,
-    net::SocketAddr,
     sync::{Arc, Mutex},
 };
 
 use ipnet::Ipv4Net;
 use serde_json::Value;
+use weft_api::host_ports::HostPort;
 use weft_apiserver::Resource;
 use weft_nft::{Change, to_batch};
 use weft_process::netfilter;
@@ -18,7 +18,7 @@ use super::{Shared, lock};
 use crate::{
     dns::Directory,
     follow::follow,
-    host_ports::{Balanced, Key, TAKES_SOCKETS, balanced, ingress},
+    host_ports::{Balanced, Key, TAKES_SOCKETS, balanced, shown},
     services::{Endpoint, Kind, Service, endpoints, owner, service, usable},
     spec::Pod,
     translation::{self, Chains, Pair},
@@ -201,19 +201,19 @@ impl Shared {
         })
     }
 
-    /// Shows in a Service's status where it is reached.
-    pub(crate) fn show_ingress(
-        &self,
-        namespace: &str,
-        name: &str,
-        addresses: Option<&[SocketAddr]>,
-    ) {
+    /// Shows on a Service where it is reached on the host.
+    pub(crate) fn show_ingress(&self, namespace: &str, name: &str, ports: &[HostPort]) {
         let Some(services) = self.store.resource("", "services") else { return };
         let Some(current) = self.store.get(&services, namespace, name) else { return };
-        let mut object = Value::clone(&current);
-        object["status"] = ingress(addresses);
-        object["metadata"]["resourceVersion"] = Value::Null;
-        if let Err(error) = self.store.update_status(&services, object) {
+        let shown = shown(&current, ports);
+        // The annotation belongs to the object and the rest to its status. Who
+        // writes at the same time wins: the change brings this here again.
+        let written = self.store.update(&services, shown.clone()).and_then(|_| {
+            let mut shown = shown;
+            shown["metadata"]["resourceVersion"] = Value::Null;
+            self.store.update_status(&services, shown)
+        });
+        if let Err(error) = written {
             tracing::debug!(%error, "a Service's address is not shown");
         }
     }
