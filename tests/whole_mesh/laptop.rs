@@ -180,3 +180,52 @@ fn the_command_line_works_on_the_running_mesh() {
     mesh.run(&["delete", "-f", &manifest("helloworld.yaml").display().to_string()]);
     mesh.eventually("no pod is left", || mesh.list("pods", "default").is_empty().then_some(()));
 }
+
+/// The text of `weft explain` for a request to the gateway from outside.
+fn explained(mesh: &Mesh, url: &str) -> String {
+    mesh.run(&["explain", url, "--from", "ingress"])
+}
+
+#[test]
+fn the_url_that_works_with_curl_is_explained() {
+    let files = [manifest("helloworld.yaml"), manifest("helloworld-gw.yaml")];
+    let mesh = Mesh::start("laptop-explain", &files, &[]);
+    let address = mesh.gateway();
+    assert_eq!(outside::get(address, "/hello").status, 200);
+    for host in ["localhost", "127.0.0.1"] {
+        let text = explained(&mesh, &format!("http://{host}:{}/hello", address.port()));
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.starts_with("1. istio-ingressgateway-"), "{text}");
+        assert!(first.ends_with(".istio-system: forwarded"), "{text}");
+        assert!(text.contains("\n2. hello-"), "{text}");
+        let known = format!("localhost:{} on this machine is its port 80", address.port());
+        assert!(text.contains(&known), "{text}");
+    }
+    let nobody = explained(&mesh, "http://localhost:1/hello");
+    assert!(nobody.contains(&format!("localhost:{} (port 80", address.port())), "{nobody}");
+
+    // Whoever makes the Service anew is shown where it is reached as well.
+    let service = mesh.list("service/istio-ingressgateway", "istio-system").remove(0);
+    mesh.run(&["delete", "service", "istio-ingressgateway", "-n", "istio-system"]);
+    let mut again = service;
+    for field in ["uid", "resourceVersion", "creationTimestamp", "annotations", "managedFields"] {
+        again["metadata"].as_object_mut().expect("an object").remove(field);
+    }
+    mesh.pipe(&["apply", "-f", "-"], &again.to_string());
+    mesh.eventually("the Service shows its ports again", || {
+        let service = mesh.list("service/istio-ingressgateway", "istio-system").remove(0);
+        service["metadata"]["annotations"]["weft.internal/host-ports"].is_string().then_some(())
+    });
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_explained_as_the_application_meets_it() {
+    let mesh = Mesh::start("laptop-names", &[manifest("helloworld.yaml")], &[]);
+    mesh.wait_for_deployments("default");
+    let text = mesh.run(&["explain", "http://wurld:8080/", "--from", "hello"]);
+    assert!(text.starts_with("`wurld` does not resolve: namespace default has no"), "{text}");
+    assert!(!text.contains("192.0.2.1"), "{text}");
+    let pod = mesh.pods("hello", "default")[0].clone();
+    let (code, said) = mesh.curl_in(&pod, "hello", &["http://wurld:8080/"]);
+    assert_eq!(code, 6, "curl could not resolve the host: {said}");
+}

@@ -9,8 +9,58 @@ use weft_config::Retries;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
+    /// Why the client knows no address of the mesh for the host; absent when it
+    /// does. What the hops do is then for an address that the mesh does not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unresolved: Option<Unresolved>,
     /// One for every proxy on the way, in order.
     pub hops: Vec<Hop>,
+}
+
+/// A host for which the mesh's DNS has no address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unresolved {
+    /// The host, as in the URL.
+    pub host: String,
+    /// What DNS says.
+    pub answer: Answer,
+    /// Why, in a few words.
+    pub why: String,
+}
+
+/// What the mesh's DNS says of a name without an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer {
+    /// There is no such name, and the application fails before a proxy sees anything.
+    NoSuchName,
+    /// The name exists and has no address now, and the application fails as well.
+    NoAddress,
+    /// DNS outside the mesh has it, or nobody.
+    Outside,
+}
+
+/// Which HTTP is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    #[serde(rename = "HTTP/1.1")]
+    Http1,
+    /// HTTP/2.
+    #[serde(rename = "HTTP/2")]
+    Http2,
+}
+
+impl Protocol {
+    /// As in access logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
 }
 
 /// What one proxy does with the request.
@@ -96,6 +146,8 @@ pub struct Request {
     pub path: String,
     /// `Host` or `:authority`.
     pub authority: String,
+    /// What is spoken to the server.
+    pub protocol: Protocol,
     /// The header fields that the client sent, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Vec<String>>,

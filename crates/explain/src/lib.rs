@@ -6,6 +6,7 @@
 
 mod explanation;
 mod files;
+mod names;
 mod proxy;
 mod question;
 mod text;
@@ -13,7 +14,9 @@ mod translated;
 mod walk;
 mod world;
 
-pub use explanation::{Because, Destination, Explanation, Hop, Outcome, Request};
+pub use explanation::{
+    Answer, Because, Destination, Explanation, Hop, Outcome, Protocol, Request, Unresolved,
+};
 pub use files::Unlabelled;
 pub use question::{BadQuestion, PodName, Question, Start, Url};
 pub use translated::translate_for;

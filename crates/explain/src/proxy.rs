@@ -40,6 +40,11 @@ impl<'w> Proxy<'w> {
         listeners.find(|listener| listener.bind.port() == port).map(|found| found.name.clone())
     }
 
+    /// The ports of the pod itself on which it listens.
+    pub(crate) fn listening(&self) -> Vec<u16> {
+        self.table.listeners().map(|listener| listener.bind.port()).collect()
+    }
+
     /// What serves a connection, and what was looked at for it.
     pub(crate) fn connection(
         &mut self,

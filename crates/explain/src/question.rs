@@ -4,6 +4,8 @@ use std::{fmt, net::SocketAddr, str::FromStr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use crate::explanation::Protocol;
+
 /// A request, and where it begins.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -17,6 +19,8 @@ pub struct Question {
     pub to: Option<SocketAddr>,
     /// Which proxy the request meets first.
     pub start: Start,
+    /// Which HTTP the client speaks.
+    pub protocol: Protocol,
     /// The server name of TLS, with which the bytes are no HTTP for a proxy that
     /// does not end TLS.
     pub server_name: Option<String>,
@@ -81,6 +85,12 @@ pub enum BadQuestion {
     /// Not a method.
     #[error("`{0}` is not an HTTP method")]
     Method(String),
+    /// HTTP/2 where no proxy sees HTTP.
+    #[error(
+        "{0} is not HTTP that a proxy can read, so --http2 says nothing about it; leave it out, or \
+         ask for an http:// URL without --tls-sni"
+    )]
+    NotHttp(String),
     /// Not a pod's name.
     #[error("`{0}` is not a pod such as POD or POD.NAMESPACE")]
     Pod(String),
@@ -95,8 +105,28 @@ impl Question {
             headers: HeaderMap::new(),
             to: None,
             start,
+            // gRPC is spoken over nothing else.
+            protocol: match url.to_ascii_lowercase().starts_with("grpc://") {
+                true => Protocol::Http2,
+                false => Protocol::Http1,
+            },
             server_name: None,
         })
+    }
+
+    /// Whether the proxy that the request meets first can read it as HTTP, as far
+    /// as the client is concerned.
+    pub(crate) fn is_http(&self) -> bool {
+        self.url.scheme == Scheme::Http && self.server_name.is_none()
+    }
+
+    /// Lets the client speak HTTP/2 without TLS.
+    pub fn speak_http2(&mut self) -> Result<(), BadQuestion> {
+        if !self.is_http() {
+            return Err(BadQuestion::NotHttp(self.url.to_string()));
+        }
+        self.protocol = Protocol::Http2;
+        Ok(())
     }
 
     /// Adds a header written as `name: value`.

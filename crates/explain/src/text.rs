@@ -2,15 +2,41 @@
 
 use std::fmt::{self, Write};
 
-use crate::explanation::{Because, Destination, Explanation, Hop, Outcome};
+use crate::explanation::{Answer, Because, Destination, Explanation, Hop, Outcome, Unresolved};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(unresolved) = &self.unresolved {
+            writeln!(f, "{unresolved}\n")?;
+        }
         for (index, hop) in self.hops.iter().enumerate() {
             let gap = if index == 0 { "" } else { "\n" };
             write!(f, "{gap}{}. {hop}", index + 1)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, why, .. } = self;
+        match self.answer {
+            Answer::NoSuchName => writeln!(f, "`{host}` does not resolve: {why}.")?,
+            Answer::NoAddress => writeln!(f, "`{host}` has no address: {why}.")?,
+            Answer::Outside => {
+                return write!(
+                    f,
+                    "`{host}` is for DNS outside the mesh: {why}. If it does not resolve there, the \
+                     application fails\nbefore any proxy sees the request; if it does, this happens \
+                     (--to ADDRESS:PORT asks about a certain address):"
+                );
+            }
+        }
+        write!(
+            f,
+            "The application fails before any proxy sees the request. If it dials an address outside \
+             the mesh\nall the same, this happens (--to ADDRESS:PORT asks about a certain address):"
+        )
     }
 }
 
@@ -23,8 +49,11 @@ impl fmt::Display for Hop {
         if let Some(request) = &self.request {
             writeln!(
                 f,
-                "   sends    {} {} (authority {})",
-                request.method, request.path, request.authority
+                "   sends    {} {} {} (authority {})",
+                request.method,
+                request.path,
+                request.protocol.as_str(),
+                request.authority
             )?;
         }
         if let Some(timeout) = &self.timeout {

@@ -8,7 +8,8 @@ use std::{
 use serde_json::Value;
 use weft_api::{
     Diagnostic, Key, Kind, Object,
-    kubernetes::{EndpointSlice, Pod, PortRef, SERVICE_NAME_LABEL, Service},
+    host_ports::{self, HostPort},
+    kubernetes::{EndpointSlice, Pod, PortRef, SERVICE_NAME_LABEL, Service, ServicePort},
 };
 use weft_config::Origin;
 use weft_manifest::{Document, Problem};
@@ -165,6 +166,23 @@ impl World {
         })
     }
 
+    /// The names of all Namespaces that are written.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        let all = self.translator.objects();
+        all.filter(|(key, _)| key.kind == Kind::Namespace).map(|(key, _)| key.name.as_str())
+    }
+
+    /// The ports of Services that are reached on the machine that runs the mesh.
+    pub(crate) fn host_ports(&self) -> Vec<(&Service, HostPort)> {
+        let mut bound = Vec::new();
+        for service in self.services() {
+            let text = service.metadata.annotations.get(host_ports::ANNOTATION);
+            let ports = text.map(|text| host_ports::read(text)).unwrap_or_default();
+            bound.extend(ports.into_iter().map(|port| (service, port)));
+        }
+        bound
+    }
+
     /// The Service called `name`.
     pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
         let key = Key::new(Kind::Service, namespace, name);
@@ -209,31 +227,27 @@ impl World {
     /// The pod's port behind `port` of the Services that select the pod, else the
     /// same number.
     pub(crate) fn container_port(&self, pod: &Pod, port: u16) -> u16 {
-        let selects = |service: &&Service| {
-            let selector = &service.spec.selector;
-            service.metadata.namespace == pod.metadata.namespace
-                && !selector.is_empty()
-                && selector.iter().all(|(key, value)| pod.metadata.labels.get(key) == Some(value))
-        };
-        let target = self
-            .services()
-            .filter(selects)
-            .flat_map(|service| &service.spec.ports)
-            .find(|own| own.port == port)
-            .and_then(|own| own.target_port.as_ref());
-        match target {
-            Some(PortRef::Number(number)) if *number != 0 => *number,
-            Some(PortRef::Name(name)) => {
-                let spec = &pod.spec;
-                spec.containers
-                    .iter()
-                    .chain(&spec.init_containers)
-                    .flat_map(|container| &container.ports)
-                    .find(|own| own.name == *name)
-                    .map_or(port, |own| own.container_port)
-            }
-            _ => port,
-        }
+        self.port_behind(pod, port).unwrap_or(port)
+    }
+
+    /// The pod's port behind `port` of the Services that select the pod.
+    pub(crate) fn port_behind(&self, pod: &Pod, port: u16) -> Option<u16> {
+        let mut ports = self.selecting(pod).flat_map(|service| &service.spec.ports);
+        let own = ports.find(|own| own.port == port)?;
+        Some(target(pod, own))
+    }
+
+    /// The Service and its port that lead to `port` of the pod.
+    pub(crate) fn port_before(&self, pod: &Pod, port: u16) -> Option<(&Service, u16)> {
+        self.selecting(pod).find_map(|service| {
+            let leads = |own: &&ServicePort| target(pod, own) == port;
+            Some((service, service.spec.ports.iter().find(leads)?.port))
+        })
+    }
+
+    /// The Services that select a pod.
+    fn selecting(&self, pod: &Pod) -> impl Iterator<Item = &Service> {
+        self.services().filter(|service| selects(service, pod))
     }
 
     fn sorted(&self, kind: Kind) -> Vec<&Object> {
@@ -241,5 +255,26 @@ impl World {
             self.translator.objects().filter(|(key, _)| key.kind == kind).collect();
         found.sort_by_key(|(key, _)| *key);
         found.into_iter().map(|(_, object)| &**object).collect()
+    }
+}
+
+/// Whether a Service selects a pod.
+pub(crate) fn selects(service: &Service, pod: &Pod) -> bool {
+    let selector = &service.spec.selector;
+    service.metadata.namespace == pod.metadata.namespace
+        && !selector.is_empty()
+        && selector.iter().all(|(key, value)| pod.metadata.labels.get(key) == Some(value))
+}
+
+/// The pod's port that a Service's port leads to.
+fn target(pod: &Pod, port: &ServicePort) -> u16 {
+    match &port.target_port {
+        Some(PortRef::Number(number)) if *number != 0 => *number,
+        Some(PortRef::Name(name)) => {
+            let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
+            let mut ports = containers.flat_map(|container| &container.ports);
+            ports.find(|own| own.name == *name).map_or(port.port, |own| own.container_port)
+        }
+        _ => port.port,
     }
 }

@@ -21,7 +21,7 @@ pub struct Arguments {
     /// A header of the request, as in `end-user: john`; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// The address that the client dials [default: the URL's host as a service's address]
+    /// The address that the client dials [default: what the URL's host resolves to in the mesh]
     #[arg(long, value_name = "ADDRESS:PORT")]
     to: Option<SocketAddr>,
     /// Who sends it: a pod, a Deployment, or `ingress` for a client outside
@@ -30,7 +30,7 @@ pub struct Arguments {
     /// Only what the sidecar of this pod does with it when it arrives
     #[arg(long, value_name = "POD[.NAMESPACE]", conflicts_with = "from")]
     at: Option<PodName>,
-    /// The client speaks HTTP/2 without TLS; what is decided is the same as for HTTP/1.1
+    /// The client speaks HTTP/2 without TLS, as gRPC does
     #[arg(long)]
     http2: bool,
     /// The client speaks TLS to the server of this name
@@ -102,5 +102,8 @@ fn question(arguments: &Arguments) -> Result<Question> {
     }
     question.to = arguments.to;
     question.server_name.clone_from(&arguments.tls_sni);
+    if arguments.http2 {
+        question.speak_http2()?;
+    }
     Ok(question)
 }

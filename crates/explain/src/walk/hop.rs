@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use http::{HeaderMap, header::HOST};
-use weft_config::{Action, Discovery};
+use http::{
+    HeaderMap,
+    header::{CONNECTION, HOST, UPGRADE},
+};
+use weft_config::{Action, Discovery, Upstream};
 use weft_decide::{CompiledBackend, Forward, Reply, Table, Tcp, Verdict, path};
 
+use super::Dialled;
 use crate::{
-    explanation::{Because, Destination, Hop, Outcome, Request},
+    explanation::{Because, Destination, Hop, Outcome, Protocol, Request},
     question::{PodName, Question},
 };
 
@@ -25,6 +29,7 @@ pub(super) fn sent(question: &Question) -> Result<Request, Reply> {
         method: question.method.to_string(),
         path: path.into_owned(),
         authority,
+        protocol: Protocol::default(),
         headers: listed(&question.headers),
     })
 }
@@ -58,28 +63,66 @@ pub(super) fn reply(at: String, reply: &Reply) -> Hop {
     hop
 }
 
-/// A hop where nobody listens.
-pub(super) fn unheard(pod: &PodName, destination: SocketAddr) -> Hop {
+/// The details of a hop where nobody listens.
+pub(super) const NO_LISTENER: &str = "no_listener";
+
+/// A hop where nobody listens; `where_else` says what does.
+pub(super) fn unheard(pod: &PodName, port: u16, where_else: &str) -> Hop {
     let mut hop = Hop::new(pod.to_string(), Outcome::Refuse);
-    hop.details = Some("no_listener".to_owned());
+    hop.details = Some(NO_LISTENER.to_owned());
     hop.because.push(Because {
         object: format!("Pod/{}/{}", pod.namespace, pod.name),
         rule: String::new(),
         source: None,
         verdict: Verdict::Refused.as_str().to_owned(),
         why: format!(
-            "nothing listens on port {}: no server of a Gateway leads to it",
-            destination.port()
+            "nothing listens on port {port}: no server of a Gateway leads to it; {where_else}"
         ),
     });
     hop
+}
+
+/// Which HTTP is spoken to a backend when the client speaks `client`.
+pub(super) fn spoken(backend: &CompiledBackend, client: Protocol, headers: &HeaderMap) -> Protocol {
+    match backend.data.upstream {
+        _ if client == Protocol::Http1 && upgrades(headers) => Protocol::Http1,
+        Upstream::Http1 => Protocol::Http1,
+        Upstream::Http2 => Protocol::Http2,
+        Upstream::SameAsClient => client,
+    }
+}
+
+/// Whether the client asks for another protocol than HTTP, as WebSocket does.
+fn upgrades(headers: &HeaderMap) -> bool {
+    let has = |name, wanted: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(wanted))
+    };
+    has(CONNECTION, "upgrade") && !has(UPGRADE, "h2c")
+}
+
+/// That HTTP/2 ends here, since the port is declared to speak HTTP/1.1.
+pub(super) fn downgrade(backend: &CompiledBackend, client: Protocol) -> Option<Because> {
+    let data = &backend.data;
+    let (name, namespace) = data.service_name.as_ref()?;
+    (client == Protocol::Http2 && data.upstream == Upstream::Http1).then(|| Because {
+        object: format!("Service/{namespace}/{name}"),
+        rule: String::new(),
+        source: None,
+        verdict: "note".to_owned(),
+        why: format!(
+            "the client speaks HTTP/2, and port {} is declared to speak HTTP/1.1; if the server \
+             speaks HTTP/2, name the port http2-… or grpc-…",
+            data.port
+        ),
+    })
 }
 
 /// Where a rule may send requests, by weight.
 pub(super) fn destinations(
     table: &Table,
     forward: &Forward,
-    dialled: SocketAddr,
+    dialled: &Dialled,
 ) -> Vec<Destination> {
     match &forward.rule.data.action {
         Action::Forward(targets) => {
@@ -97,7 +140,7 @@ pub(super) fn relayed(
     table: &Table,
     tcp: &Tcp,
     backend: &CompiledBackend,
-    dialled: SocketAddr,
+    dialled: &Dialled,
 ) -> Vec<Destination> {
     match tcp.backends() {
         [] => vec![destination(backend, dialled)],
@@ -108,7 +151,7 @@ pub(super) fn relayed(
     }
 }
 
-fn shares(table: &Table, targets: Vec<(&str, u32)>, dialled: SocketAddr) -> Vec<Destination> {
+fn shares(table: &Table, targets: Vec<(&str, u32)>, dialled: &Dialled) -> Vec<Destination> {
     let single = targets.len() == 1;
     let share = |(name, weight): (&str, u32)| {
         let found = table.backend(name).map(|backend| destination(backend, dialled));
@@ -119,7 +162,7 @@ fn shares(table: &Table, targets: Vec<(&str, u32)>, dialled: SocketAddr) -> Vec<
 }
 
 /// What a backend stands for.
-pub(super) fn destination(backend: &CompiledBackend, dialled: SocketAddr) -> Destination {
+pub(super) fn destination(backend: &CompiledBackend, dialled: &Dialled) -> Destination {
     let data = &backend.data;
     let endpoints = match &data.discovery {
         Discovery::Endpoints(_) => {
@@ -181,15 +224,12 @@ pub(super) fn backends(table: &Table, action: &Action) -> Vec<Because> {
 
 /// Where a request to `backend` goes on to: the first endpoint; none when there
 /// is no endpoint, and `Some(None)` when it leaves what the mesh knows.
-pub(super) fn address(
-    backend: &CompiledBackend,
-    dialled: SocketAddr,
-) -> Option<Option<SocketAddr>> {
+pub(super) fn address(backend: &CompiledBackend, dialled: &Dialled) -> Option<Option<SocketAddr>> {
     match &backend.data.discovery {
         Discovery::Endpoints(_) => {
             backend.members().first().map(|member| Some(member.endpoint.address))
         }
-        Discovery::Original => Some(Some(dialled)),
+        Discovery::Original => Some(dialled.known()),
         Discovery::Fixed(address) => Some(Some(*address)),
         Discovery::Dns { .. } => Some(None),
     }

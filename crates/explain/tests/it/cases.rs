@@ -11,13 +11,30 @@ fn folder() -> std::path::PathBuf {
 }
 
 fn shop() -> World {
-    let text = fs::read_to_string(folder().join("shop.yaml")).unwrap();
-    World::of_files(weft_manifest::read("shop.yaml", &text), Unlabelled::Inject)
+    world(&["shop.yaml"])
+}
+
+/// The shop with ports on the machine that runs it, as in a running mesh.
+fn running_shop() -> World {
+    world(&["shop.yaml", "machine.yaml"])
+}
+
+fn world(files: &[&str]) -> World {
+    let read = |file: &&str| {
+        let text = fs::read_to_string(folder().join(file)).unwrap();
+        weft_manifest::read(file, &text)
+    };
+    World::of_files(files.iter().flat_map(read).collect(), Unlabelled::Inject)
 }
 
 /// `arguments` are URL, then headers; `start` is `ingress`, POD or `at POD`.
 #[track_caller]
 fn check(case: &str, start: &str, arguments: &[&str]) {
+    check_in(shop(), case, &question(start, arguments));
+}
+
+#[track_caller]
+fn question(start: &str, arguments: &[&str]) -> Question {
     let start = match start.strip_prefix("at ") {
         Some(pod) => Start::At(pod.parse().unwrap()),
         None => start.parse().unwrap(),
@@ -26,7 +43,12 @@ fn check(case: &str, start: &str, arguments: &[&str]) {
     for header in &arguments[1..] {
         question.add_header(header).unwrap();
     }
-    let explanation = explain(&mut shop(), &question).unwrap();
+    question
+}
+
+#[track_caller]
+fn check_in(mut world: World, case: &str, question: &Question) {
+    let explanation = explain(&mut world, question).unwrap();
     let json = serde_json::to_string_pretty(&explanation).unwrap() + "\n";
     same(&format!("{case}.txt"), &explanation.to_string());
     same(&format!("{case}.json"), &json);
@@ -55,6 +77,79 @@ fn a_host_that_no_virtual_service_names_is_not_found_at_the_gateway() {
 #[test]
 fn a_port_without_server_is_closed() {
     check("ingress-no-server", "ingress", &["http://shop.example:81/"]);
+}
+
+#[track_caller]
+fn check_running(case: &str, start: &str, arguments: &[&str]) {
+    check_in(running_shop(), case, &question(start, arguments));
+}
+
+#[test]
+fn the_url_that_works_on_the_machine_is_understood() {
+    for url in ["http://localhost:8081/", "http://127.0.0.1:8081/", "http://shop.example:8081/"] {
+        check_running("host-port", "ingress", &[url, "host: shop.example"]);
+    }
+}
+
+#[test]
+fn a_port_of_the_machine_may_lead_to_a_server_without_a_gateway() {
+    check_running("host-port-direct", "ingress", &["http://localhost:9002/"]);
+}
+
+#[test]
+fn a_port_that_only_the_gateway_itself_has_is_told_apart_from_the_machines() {
+    check_running("host-port-own", "ingress", &["http://localhost:8080/", "host: shop.example"]);
+}
+
+#[test]
+fn a_port_that_nobody_has_is_answered_with_those_of_the_machine() {
+    check_running("host-port-nobody", "ingress", &["http://localhost:8082/"]);
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_told_before_what_a_proxy_would_do() {
+    check("no-such-name", "web.shop", &["http://cartt/items"]);
+    check("no-such-name-host", "web.shop", &["http://cartt/items", "host: cart"]);
+    check("no-such-name-tcp", "web.shop", &["tcp://cartt:3306"]);
+    check("no-such-name-no-sidecar", "tool.plain", &["http://cartt.shop/"]);
+}
+
+#[test]
+fn what_stays_in_the_pod_meets_no_proxy() {
+    check("localhost", "web.shop", &["http://localhost:8080/"]);
+}
+
+#[test]
+fn an_address_that_is_said_needs_no_name() {
+    let mut asked = question("web.shop", &["http://cartt/items"]);
+    asked.to = Some("198.51.100.7:80".parse().unwrap());
+    check_in(shop(), "no-such-name-to", &asked);
+}
+
+#[track_caller]
+fn check_http2(case: &str, start: &str, arguments: &[&str]) {
+    let mut asked = question(start, arguments);
+    asked.speak_http2().unwrap();
+    check_in(shop(), case, &asked);
+}
+
+#[test]
+fn http2_goes_on_as_far_as_ports_let_it() {
+    check_http2("http2-undeclared", "web.shop", &["http://any:7000/"]);
+    check_http2("http2-declared-http", "web.shop", &["http://cart/items"]);
+    check_http2("http2-declared-grpc", "web.shop", &["http://rpc:7001/"]);
+    check("http1-undeclared", "web.shop", &["http://any:7000/"]);
+    check("http1-declared-grpc", "web.shop", &["http://rpc:7001/"]);
+    check("tcp-undeclared", "web.shop", &["tcp://any:7000"]);
+    check("grpc", "web.shop", &["grpc://any:7000/"]);
+}
+
+#[test]
+fn http2_says_nothing_about_bytes_that_no_proxy_reads() {
+    for url in ["https://cart/", "tcp://cart:80"] {
+        let refused = question("web.shop", &[url]).speak_http2().unwrap_err().to_string();
+        assert!(refused.contains("--http2"), "{refused}");
+    }
 }
 
 #[test]
@@ -98,17 +193,30 @@ fn a_servers_sidecar_can_be_asked_alone() {
 }
 
 #[test]
+fn tls_to_a_port_of_http_goes_on_as_it_is() {
+    check("tls-to-http", "web.shop", &["https://cart:80/"]);
+}
+
+#[test]
+fn a_port_that_the_service_does_not_have_is_told() {
+    check("no-port", "web.shop", &["http://cart:8080/"]);
+}
+
+#[test]
 fn a_client_without_sidecar_is_told_so() {
     check("no-sidecar", "tool.plain", &["http://cart.shop/items"]);
 }
 
 #[test]
 fn a_pod_that_is_not_there_is_answered_with_those_that_are() {
-    let question = Question::new("GET", "http://cart/", "nobody".parse().unwrap()).unwrap();
+    let question = Question::new("GET", "http://cart/", "nobody.shop".parse().unwrap()).unwrap();
     let Err(ExplainError::NoPod { known, .. }) = explain(&mut shop(), &question) else {
         panic!("there is no such pod");
     };
-    assert!(known.contains(".shop"), "{known}");
+    assert_eq!(
+        known,
+        "cart-v1.shop, cart-v2.shop, web.shop, istio-ingressgateway.istio-system, tool.plain"
+    );
 }
 
 #[test]
