@@ -130,3 +130,21 @@ fn a_file_that_is_not_there_is_said_at_once() {
     assert!(!output.status.success());
     assert!(said.contains("no/such/file.yaml"), "{said}");
 }
+
+/// What a command that fails says on standard error.
+#[track_caller]
+fn refused(arguments: &[&str]) -> String {
+    let home = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(WEFT);
+    let output = command.args(arguments).env("HOME", home.path()).output().expect("it starts");
+    assert!(!output.status.success(), "{arguments:?} is refused");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_name_that_makes_odd_files_is_refused() {
+    for name in ["", "a/b", "../up", ".hidden", "a b", &"x".repeat(64)] {
+        let said = refused(&["up", "--name", name]);
+        assert!(said.contains("up to 63 letters"), "{name}: {said}");
+    }
+}

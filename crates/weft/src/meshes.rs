@@ -39,6 +39,23 @@ pub fn folder() -> Result<PathBuf> {
     Ok(home.context("no home folder to keep the kubeconfig in: set HOME")?.join(".kube"))
 }
 
+/// The longest name of a mesh.
+const LONGEST_NAME: usize = 63;
+
+/// A name that a user gives to a mesh; part of the names of its files.
+pub fn name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let whole = text.chars().all(fits) && ends(text.chars().next()) && ends(text.chars().last());
+    match whole && text.len() <= LONGEST_NAME {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "a mesh's name has up to {LONGEST_NAME} letters (a-z, A-Z), digits, `-`, `_` and `.`, and \
+             begins and ends with a letter or digit"
+        )),
+    }
+}
+
 /// A name for the mesh of these files: the folder that the first one is in.
 pub fn name_for(path: Option<&Path>) -> String {
     let folder = path.filter(|path| *path != Path::new("-")).and_then(|path| {
@@ -53,6 +70,8 @@ pub fn name_for(path: Option<&Path>) -> String {
         .unwrap_or("mesh")
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .skip_while(|c| *c == '-')
+        .take(LONGEST_NAME)
         .collect();
     match name.trim_matches('-') {
         "" => "mesh".to_owned(),
@@ -220,5 +239,27 @@ mod tests {
         assert_eq!(name_for(Some(&inside.join("all.yaml"))), "my-shop");
         assert_eq!(name_for(Some(Path::new("-"))), "mesh");
         assert_eq!(name_for(None), "mesh");
+    }
+
+    #[test]
+    fn a_folder_of_any_name_gives_a_name_that_is_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        for odd in ["...", "--x--", "日本", "a b/c d", ".hidden", &"long-".repeat(40)] {
+            let inside = folder.path().join(odd);
+            fs::create_dir_all(&inside).unwrap();
+            let given = name_for(Some(&inside));
+            assert_eq!(name(&given), Ok(given.clone()), "for {odd}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_makes_odd_files_is_refused_with_what_is_allowed() {
+        for fine in ["a", "one-2", "My_shop.v1", &"x".repeat(63)] {
+            assert_eq!(name(fine).as_deref(), Ok(fine));
+        }
+        for odd in ["", "a/b", "../a", ".a", "a.", "-a", "a b", "a\n", "ü", &"x".repeat(64)] {
+            let refused = name(odd).unwrap_err();
+            assert!(refused.contains("up to 63 letters"), "{odd}: {refused}");
+        }
     }
 }

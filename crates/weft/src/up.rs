@@ -40,8 +40,8 @@ use crate::{
 pub struct Arguments {
     /// Manifests: files, folders (without their folders), or `-` for standard input
     paths: Vec<PathBuf>,
-    /// The mesh's name [default: the folder of the first path]
-    #[arg(long)]
+    /// The mesh's name: letters, digits, `-`, `_`, `.` [default: the folder of the first path]
+    #[arg(long, value_parser = meshes::name)]
     name: Option<String>,
     /// Whether pods reach what is beyond the mesh
     #[arg(long, value_enum, default_value_t = UplinkChoice::Host)]
