@@ -148,3 +148,31 @@ fn a_name_that_makes_odd_files_is_refused() {
         assert!(said.contains("up to 63 letters"), "{name}: {said}");
     }
 }
+
+#[test]
+fn options_that_mean_nothing_are_not_taken() {
+    assert!(refused(&["up", "--mesh", "a"]).contains("--mesh"));
+    assert!(refused(&["--mesh", "a", "up"]).contains("--name NAME"));
+    assert!(refused(&["--kubeconfig", "a", "down"]).contains("--mesh NAME"));
+    let both = ["explain", "http://a/", "--from", "a", "-f", "a.yaml", "--mesh", "a"];
+    assert!(refused(&both).contains("-f explains files"));
+}
+
+#[test]
+fn help_shows_the_cluster_options_where_they_work() {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(WEFT).args(arguments).arg("--help").output().expect("it starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for command in ["get", "describe", "apply", "delete", "logs", "exec", "scale", "explain"] {
+        let said = help(&[command]);
+        assert!(said.contains("--mesh") && said.contains("--kubeconfig"), "{command}:\n{said}");
+        assert!(!said.starts_with("Which cluster"), "{command}:\n{said}");
+    }
+    for command in ["up", "inject", "proxy", "control"] {
+        let said = help(&[command]);
+        assert!(!said.contains("--mesh <") && !said.contains("--kubeconfig"), "{command}:\n{said}");
+    }
+    let down = help(&["down"]);
+    assert!(down.contains("--mesh") && !down.contains("--kubeconfig"), "{down}");
+}

@@ -8,17 +8,25 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::meshes;
+use crate::{meshes, verbs::Whose};
 
 /// How long a graceful end may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ends the mesh called `mesh`, or the only one that runs.
+/// Ends a running mesh, as Ctrl-C in its own terminal does.
 #[derive(clap::Args, Debug)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// The mesh to end [default: the only one that runs]
+    #[arg(long, value_name = "NAME")]
+    mesh: Option<String>,
+}
 
 /// Runs the command.
-pub fn run(_: &Arguments, mesh: Option<&str>) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    if whose.kubeconfig.is_some() {
+        bail!("only a mesh that runs on this machine can be ended; say which with --mesh NAME");
+    }
+    let mesh = arguments.mesh.as_deref().or(whose.mesh);
     let folder = meshes::folder()?;
     let mesh = meshes::choose(&folder, mesh)?;
     let process = Pid::from_raw(mesh.process).context("the mesh's lock names no process")?;

@@ -61,6 +61,7 @@ enum Form {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    whose.not_with_files(&arguments.filename)?;
     let question = question(arguments)?;
     let mut world = match arguments.filename.is_empty() {
         true => runtime()?.block_on(world::of_cluster(whose))?,

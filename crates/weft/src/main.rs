@@ -18,11 +18,11 @@ mod verbs;
 mod withdrawn;
 mod world;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::verbs::{Whose, apply, delete, describe, exec, get, kubectl, label, logs, scale};
+use crate::verbs::{Target, apply, delete, describe, exec, get, kubectl, label, logs, scale};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,33 +31,39 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser, Debug)]
 #[command(name = "weft", version, propagate_version = true)]
 struct Program {
-    /// The mesh that the command is for [default: the only one that runs]
-    #[arg(long, global = true, value_name = "NAME")]
-    mesh: Option<String>,
-    /// Any cluster, instead of a mesh on this machine
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "mesh")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
     #[command(subcommand)]
     command: Command,
+}
+
+// A command for some cluster. A comment for rustdoc would stand in its help; what
+// is flattened last says what the command does.
+#[derive(clap::Args, Debug)]
+struct On<A: clap::Args> {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    arguments: A,
 }
 
 #[derive(Subcommand, Debug)]
 enum Command {
     Up(up::Arguments),
     Down(down::Arguments),
-    Get(get::Arguments),
-    Describe(describe::Arguments),
-    Apply(apply::Arguments),
-    Delete(delete::Arguments),
-    Logs(logs::Arguments),
-    Exec(exec::Arguments),
-    Scale(scale::Arguments),
-    Label(label::Arguments),
+    Get(On<get::Arguments>),
+    Describe(On<describe::Arguments>),
+    Apply(On<apply::Arguments>),
+    Delete(On<delete::Arguments>),
+    Logs(On<logs::Arguments>),
+    Exec(On<exec::Arguments>),
+    Scale(On<scale::Arguments>),
+    Label(On<label::Arguments>),
     #[command(disable_help_flag = true)]
-    Kubectl(kubectl::Arguments),
+    Kubectl(On<kubectl::Arguments>),
     Inject(inject::Arguments),
-    Explain(explain::Arguments),
-    Translate(translate::Arguments),
+    Explain(On<explain::Arguments>),
+    Translate(On<translate::Arguments>),
     Proxy(proxy::Arguments),
     Control(control::Arguments),
     #[command(hide = true, disable_help_flag = true)]
@@ -72,23 +78,22 @@ enum Command {
 
 fn main() -> ExitCode {
     let program = Program::parse();
-    let mesh = program.mesh.as_deref();
-    let whose = Whose { mesh, kubeconfig: program.kubeconfig.as_deref() };
+    let outer = &program.target;
     let ended = match &program.command {
-        Command::Up(arguments) => up::run(arguments),
-        Command::Down(arguments) => down::run(arguments, mesh),
-        Command::Get(arguments) => get::run(arguments, whose),
-        Command::Describe(arguments) => describe::run(arguments, whose),
-        Command::Apply(arguments) => apply::run(arguments, whose),
-        Command::Delete(arguments) => delete::run(arguments, whose),
-        Command::Logs(arguments) => logs::run(arguments, whose),
-        Command::Exec(arguments) => exec::run(arguments, whose),
-        Command::Scale(arguments) => scale::run(arguments, whose),
-        Command::Label(arguments) => label::run(arguments, whose),
-        Command::Kubectl(arguments) => kubectl::run(arguments, whose),
+        Command::Up(arguments) => up::run(arguments, outer.or(outer)),
+        Command::Down(arguments) => down::run(arguments, outer.or(outer)),
+        Command::Get(on) => get::run(&on.arguments, on.target.or(outer)),
+        Command::Describe(on) => describe::run(&on.arguments, on.target.or(outer)),
+        Command::Apply(on) => apply::run(&on.arguments, on.target.or(outer)),
+        Command::Delete(on) => delete::run(&on.arguments, on.target.or(outer)),
+        Command::Logs(on) => logs::run(&on.arguments, on.target.or(outer)),
+        Command::Exec(on) => exec::run(&on.arguments, on.target.or(outer)),
+        Command::Scale(on) => scale::run(&on.arguments, on.target.or(outer)),
+        Command::Label(on) => label::run(&on.arguments, on.target.or(outer)),
+        Command::Kubectl(on) => kubectl::run(&on.arguments, on.target.or(outer)),
         Command::Inject(arguments) => inject::run(arguments),
-        Command::Explain(arguments) => explain::run(arguments, whose),
-        Command::Translate(arguments) => translate::run(arguments, whose),
+        Command::Explain(on) => explain::run(&on.arguments, on.target.or(outer)),
+        Command::Translate(on) => translate::run(&on.arguments, on.target.or(outer)),
         Command::Proxy(arguments) => proxy::run(arguments),
         Command::Control(arguments) => control::run(arguments),
         Command::Curl(arguments) => curl::run(arguments),

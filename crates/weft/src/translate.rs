@@ -28,6 +28,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    whose.not_with_files(&arguments.filename)?;
     let mut world = match arguments.filename.is_empty() {
         true => runtime()?.block_on(world::of_cluster(whose))?,
         false => {

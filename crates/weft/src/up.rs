@@ -32,6 +32,7 @@ use self::{
 use crate::{
     meshes::{self, Claim},
     supervise::{self, Handed, Ready},
+    verbs::Whose,
 };
 
 /// Runs a whole mesh on this machine: API server, control plane, ingress gateway,
@@ -73,7 +74,10 @@ enum UplinkChoice {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    if whose.is_said() {
+        bail!("`weft up` starts a mesh of its own; name it with --name NAME");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -18,11 +18,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
 use weft_cluster::client::{Cluster, Query, Scope};
 
 use crate::meshes;
+
+/// Which cluster a command is for, as an option of the program or of the command.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Target {
+    /// The mesh that the command is for [default: the only one that runs]
+    #[arg(long, value_name = "NAME", help_heading = "Which cluster")]
+    mesh: Option<String>,
+    /// Any cluster, instead of a mesh on this machine
+    #[arg(long, value_name = "FILE", conflicts_with = "mesh", help_heading = "Which cluster")]
+    kubeconfig: Option<PathBuf>,
+}
+
+impl Target {
+    /// What is said here, else what `outer` says.
+    pub fn or<'a>(&'a self, outer: &'a Self) -> Whose<'a> {
+        let said = |target: &Self| target.mesh.is_some() || target.kubeconfig.is_some();
+        let target = if said(self) { self } else { outer };
+        Whose { mesh: target.mesh.as_deref(), kubeconfig: target.kubeconfig.as_deref() }
+    }
+}
 
 /// Which cluster a command is for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +54,21 @@ pub struct Whose<'a> {
 }
 
 impl Whose<'_> {
+    /// Whether one was said.
+    pub fn is_said(self) -> bool {
+        self.mesh.is_some() || self.kubeconfig.is_some()
+    }
+
+    /// Refuses a cluster beside files that are looked at instead of one.
+    pub fn not_with_files(self, files: &[PathBuf]) -> Result<()> {
+        match files.is_empty() || !self.is_said() {
+            true => Ok(()),
+            false => bail!(
+                "-f explains files instead of a cluster; leave out -f, or --mesh and --kubeconfig"
+            ),
+        }
+    }
+
     /// The kubeconfig: the one given, else that of the running mesh.
     pub fn kubeconfig(self) -> Result<PathBuf> {
         match self.kubeconfig {
