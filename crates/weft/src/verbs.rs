@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
-use weft_cluster::client::{Cluster, Query, Scope};
+use weft_cluster::client::{Cluster, Container, Query, Scope};
 
 use crate::meshes;
 
@@ -98,6 +98,33 @@ impl Place {
     /// The namespace that is meant.
     pub fn namespace(&self, cluster: &Cluster) -> String {
         self.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned())
+    }
+}
+
+/// Which container.
+#[derive(clap::Args, Clone, Debug)]
+pub struct InPod {
+    /// The pod, or a workload of it: `hello-1`, `deployment/hello`
+    pod: String,
+    #[command(flatten)]
+    place: Place,
+    /// The container [default: the pod's first]
+    #[arg(short, long)]
+    container: Option<String>,
+}
+
+impl InPod {
+    /// The container that is meant, and its cluster; tells how it was chosen.
+    pub async fn find(&self, whose: Whose<'_>) -> Result<(Cluster, Container)> {
+        let cluster = whose.connect().await?;
+        let resources = cluster.resources().await?;
+        let namespace = self.place.namespace(&cluster);
+        let which = (self.pod.as_str(), namespace.as_str());
+        let container = cluster.container(&resources, which, self.container.as_deref()).await?;
+        if let Some(remark) = &container.remark {
+            eprintln!("{remark}");
+        }
+        Ok((cluster, container))
     }
 }
 

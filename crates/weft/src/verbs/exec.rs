@@ -8,18 +8,13 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use tokio::signal::unix::{SignalKind, signal};
 use weft_cluster::client::{Command, Size, Streams};
 
-use super::{Place, Whose, runtime, stream};
+use super::{InPod, Whose, runtime, stream};
 
 /// Runs a command in a container; ends with its exit code.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// The pod, or a workload of it: `hello-1`, `deployment/hello`
-    pod: String,
     #[command(flatten)]
-    place: Place,
-    /// The container [default: the pod's first]
-    #[arg(short, long)]
-    container: Option<String>,
+    within: InPod,
     /// Pass standard input on
     #[arg(short = 'i', long)]
     stdin: bool,
@@ -41,14 +36,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
 }
 
 async fn exec(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    let cluster = whose.connect().await?;
-    let resources = cluster.resources().await?;
-    let namespace = arguments.place.namespace(&cluster);
-    let which = (arguments.pod.as_str(), namespace.as_str());
-    let container = cluster.container(&resources, which, arguments.container.as_deref()).await?;
-    if let Some(remark) = &container.remark {
-        eprintln!("{remark}");
-    }
+    let (cluster, container) = arguments.within.find(whose).await?;
     let terminal = arguments.tty && std::io::stdin().is_terminal();
     if arguments.tty && !terminal {
         eprintln!("standard input is not a terminal; the command gets none");

@@ -5,18 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use weft_cluster::client::LogQuery;
 
-use super::{Place, Whose, runtime, stream};
+use super::{InPod, Whose, runtime, stream};
 
 /// Shows what a container wrote.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// The pod, or a workload of it: `hello-1`, `deployment/hello`
-    pod: String,
     #[command(flatten)]
-    place: Place,
-    /// The container [default: the pod's first]
-    #[arg(short, long)]
-    container: Option<String>,
+    within: InPod,
     /// Stay, and show what is written from now on
     #[arg(short, long)]
     follow: bool,
@@ -44,14 +39,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
 }
 
 async fn logs(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    let cluster = whose.connect().await?;
-    let resources = cluster.resources().await?;
-    let namespace = arguments.place.namespace(&cluster);
-    let which = (arguments.pod.as_str(), namespace.as_str());
-    let container = cluster.container(&resources, which, arguments.container.as_deref()).await?;
-    if let Some(remark) = &container.remark {
-        eprintln!("{remark}");
-    }
+    let (cluster, container) = arguments.within.find(whose).await?;
     let query = LogQuery {
         follow: arguments.follow,
         previous: arguments.previous,
