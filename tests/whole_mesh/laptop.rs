@@ -229,3 +229,16 @@ fn a_name_that_does_not_resolve_is_explained_as_the_application_meets_it() {
     let (code, said) = mesh.curl_in(&pod, "hello", &["http://wurld:8080/"]);
     assert_eq!(code, 6, "curl could not resolve the host: {said}");
 }
+
+#[test]
+fn a_definition_and_its_objects_may_come_together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "apiVersion: example.org/v1\nkind: Teapot\nmetadata: {name: brown}\nspec: {cups: 2}\n---\n\
+                apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: \
+                teapots.example.org}\nspec:\n  group: example.org\n  scope: Namespaced\n  names: {kind: Teapot, \
+                plural: teapots}\n  versions:\n  - name: v1\n    served: true\n    storage: true\n    schema: \
+                {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}\n";
+    fs::write(folder.path().join("all.yaml"), text).expect("a file");
+    let mesh = Mesh::start("laptop-definition", &[folder.path().to_owned()], &[]);
+    assert_eq!(mesh.run(&["get", "teapots", "-o", "name"]).trim(), "teapot.example.org/brown");
+}

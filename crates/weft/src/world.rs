@@ -5,7 +5,7 @@ use anyhow::Result;
 use futures::future::try_join_all;
 use serde_json::Value;
 use weft_api::{Key, Kind};
-use weft_cluster::client::{Cluster, Query, Scope};
+use weft_cluster::client::{Cluster, Query, Resources, Scope};
 use weft_explain::World;
 use weft_manifest::Document;
 use weft_translate::Translator;
@@ -26,7 +26,9 @@ const RESOURCES: [&str; 8] = [
 
 /// The world as the API server has it now.
 pub async fn of_cluster(whose: Whose<'_>) -> Result<World> {
-    Ok(World::of_objects(objects(&whose.connect().await?).await?))
+    let cluster = whose.connect().await?;
+    let resources = cluster.resources().await?;
+    Ok(World::of_objects(objects(&cluster, &resources).await?))
 }
 
 /// Whether pods are on their way, so that a Service without endpoints is no wonder.
@@ -53,12 +55,13 @@ impl Workloads {
 /// and subsets that do not exist, conflicts, rules that are never reached.
 /// Objects that name no namespace are those of `namespace`.
 pub async fn complaints<'d>(
-    cluster: &Cluster,
+    (cluster, resources): (&Cluster, &Resources),
     documents: impl Iterator<Item = &'d Document>,
     (namespace, workloads): (&str, Workloads),
 ) -> Result<Vec<String>> {
     let mut translator = Translator::new();
-    let checked = objects(cluster).await?.into_iter().map(|object| weft_api::check(&object));
+    let checked =
+        objects(cluster, resources).await?.into_iter().map(|object| weft_api::check(&object));
     let changes: Vec<_> =
         checked.filter_map(|checked| Some((checked.key?, checked.object))).collect();
     translator.change(changes);
@@ -85,8 +88,7 @@ fn key(object: &Value, namespace: &str) -> Option<Key> {
     Some(key)
 }
 
-async fn objects(cluster: &Cluster) -> Result<Vec<Value>> {
-    let resources = cluster.resources().await?;
+async fn objects(cluster: &Cluster, resources: &Resources) -> Result<Vec<Value>> {
     let listing = RESOURCES.iter().map(|word| async {
         let query = Query {
             words: vec![(*word).to_owned()],
@@ -94,7 +96,7 @@ async fn objects(cluster: &Cluster) -> Result<Vec<Value>> {
             labels: None,
             fields: None,
         };
-        cluster.objects(&query.targets(&resources)?, &query).await
+        cluster.objects(&query.targets(resources)?, &query).await
     });
     let objects = try_join_all(listing).await?;
     Ok(objects.into_iter().flatten().map(|(_, object)| object).collect())

@@ -64,8 +64,8 @@ impl Work {
     /// what was told to be wrong with the objects together.
     pub async fn start(&self, files: &mut Files) -> Result<Vec<String>> {
         let begun = Instant::now();
-        self.install().await?;
-        self.wait_for(begun, "control plane", |deployment| {
+        let resources = self.install().await?;
+        self.wait_for(&resources, (begun, "control plane"), |deployment| {
             deployment["metadata"]["namespace"] == "istio-system"
                 && deployment["metadata"]["name"] == "istiod"
         })
@@ -77,12 +77,11 @@ impl Work {
                 "apiVersion": "v1", "kind": "Namespace",
                 "metadata": {"name": NAMESPACE, "labels": labels},
             });
-            let resources = self.cluster.resources().await?;
             self.cluster.apply(&resources, &namespace, "").await?;
         }
         let told = self.carry_out(changes, files, Vec::new()).await;
-        self.wait_for(begun, "workloads", |_| true).await?;
-        Ok(self.complain(files, Workloads::Settled, told).await)
+        self.wait_for(&resources, (begun, "workloads"), |_| true).await?;
+        Ok(self.complain(&resources, files, Workloads::Settled, told).await)
     }
 
     /// Follows the files until the process ends; `told` is what is known to be wrong.
@@ -111,14 +110,16 @@ impl Work {
         }
     }
 
-    async fn install(&self) -> Result<()> {
+    /// Installs the mesh; what the API serves from then on.
+    async fn install(&self) -> Result<Resources> {
         let settings = install::Settings { mesh: MESH.to_owned(), ..Default::default() };
         let objects = install::objects(&settings);
         let total = objects.len();
         self.report.progress("installing the mesh", 0, total);
+        let mut resources = Resources::default();
         // Kinds before objects of these kinds, namespaces before what is in them.
         for step in [&["CustomResourceDefinition", "Namespace"][..], &[][..]] {
-            let resources = self.cluster.resources().await?;
+            resources = self.cluster.resources().await?;
             let early = |object: &&Value| {
                 let kind = object["kind"].as_str().unwrap_or_default();
                 ["CustomResourceDefinition", "Namespace"].contains(&kind) != step.is_empty()
@@ -130,17 +131,16 @@ impl Work {
             try_join_all(applying).await.context("installing the mesh")?;
         }
         self.report.progress("installing the mesh", total, total);
-        Ok(())
+        Ok(resources)
     }
 
     /// Waits until the Deployments for which `wanted` holds are available.
     async fn wait_for(
         &self,
-        begun: Instant,
-        what: &str,
+        resources: &Resources,
+        (begun, what): (Instant, &str),
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<()> {
-        let resources = self.cluster.resources().await?;
         let query = |word: &str| Query {
             words: vec![word.to_owned()],
             scope: Scope::All,
@@ -149,7 +149,7 @@ impl Work {
         };
         let deployments = query("deployments.apps");
         loop {
-            let all = self.cluster.objects(&deployments.targets(&resources)?, &deployments).await?;
+            let all = self.cluster.objects(&deployments.targets(resources)?, &deployments).await?;
             let counts = all.iter().map(|(_, object)| object).filter(|one| wanted(one)).map(count);
             let (ready, total) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
             self.report.progress(&format!("starting the {what}: pods"), ready, total);
@@ -158,7 +158,7 @@ impl Work {
             }
             if begun.elapsed() > self.timeout {
                 let pods = query("pods");
-                let pods = self.cluster.objects(&pods.targets(&resources)?, &pods).await?;
+                let pods = self.cluster.objects(&pods.targets(resources)?, &pods).await?;
                 let why: Vec<String> =
                     pods.iter().filter_map(|(_, pod)| trouble(pod)).take(5).collect();
                 if what == "control plane" {
@@ -202,36 +202,47 @@ impl Work {
         if changes.apply.is_empty() && changes.prune.is_empty() {
             return told;
         }
-        let resources = match self.cluster.resources().await {
-            Ok(resources) => resources,
-            Err(error) => {
-                self.report.line(&format!("error: {error}"));
-                return told;
-            }
-        };
+        let Some(mut resources) = self.served().await else { return told };
         let workloads =
             Workloads::after(changes.apply.iter().map(|(_, document)| Arc::as_ref(document)));
         for kinds in in_order(changes.apply) {
             let applying =
                 kinds.iter().map(|(name, document)| self.apply(&resources, name, document));
             join_all(applying).await;
+            // What a definition adds is served from the next step on.
+            if kinds.iter().any(|(name, _)| name.kind == "CustomResourceDefinition") {
+                resources = self.served().await.unwrap_or(resources);
+            }
         }
         for name in &changes.prune {
             self.prune(&resources, name).await;
         }
-        self.complain(files, workloads, told).await
+        self.complain(&resources, files, workloads, told).await
+    }
+
+    /// What the API serves now; says so when it cannot be asked.
+    async fn served(&self) -> Option<Resources> {
+        match self.cluster.resources().await {
+            Ok(resources) => Some(resources),
+            Err(error) => {
+                self.report.line(&format!("error: {error}"));
+                None
+            }
+        }
     }
 
     /// Tells what is wrong with the objects of all files together, whichever of
     /// them has changed, without what was told before; all of it.
     async fn complain(
         &self,
+        resources: &Resources,
         files: &Files,
         workloads: Workloads,
         told: Vec<String>,
     ) -> Vec<String> {
         let whole = (NAMESPACE, workloads);
-        let lines = match world::complaints(&self.cluster, files.documents(), whole).await {
+        let cluster = (&self.cluster, resources);
+        let lines = match world::complaints(cluster, files.documents(), whole).await {
             Ok(lines) => lines,
             Err(error) => vec![format!("error: looking at the objects together: {error:#}")],
         };

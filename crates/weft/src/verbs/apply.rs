@@ -102,7 +102,8 @@ async fn apply(
     if taken {
         let workloads = Workloads::after(documents.iter());
         let whole = (namespace.as_str(), workloads);
-        let lines = world::complaints(&cluster, documents.iter(), whole).await?;
+        let resources = cluster.resources().await?;
+        let lines = world::complaints((&cluster, &resources), documents.iter(), whole).await?;
         lines.iter().for_each(|line| eprintln!("{line}"));
     }
     if !arguments.no_wait && !changed.is_empty() {
