@@ -72,6 +72,14 @@ fn what_is_wrong_is_named_and_the_rest_goes_on() {
         "apiVersion: example.org/v1\nkind: Teapot\nmetadata:\n  name: brown\n",
         &["Teapot", "example.org/v1"],
     );
+    check(
+        &mesh,
+        "kind: Service\nmetadata:\n  name: versionless\n",
+        &["bad.yaml:1:1: error: Service/versionless", "no apiVersion"],
+    );
+    let logs = mesh.try_run(&["logs", "hello"]);
+    let said = String::from_utf8_lossy(&logs.stderr).into_owned();
+    assert!(said.contains("deployment/hello stands for the first pod"), "{said}");
 }
 
 #[test]

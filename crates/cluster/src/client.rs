@@ -57,7 +57,7 @@ pub enum ClientError {
     #[error("the API server does not answer: {0}")]
     Unreachable(String),
     /// The server refused, in its own words.
-    #[error("Error from server ({}): {}", refusal.reason, refusal.message)]
+    #[error("{} ({})", refusal.message, refusal.reason)]
     Refused {
         /// What it said.
         refusal: Refusal,
@@ -298,11 +298,8 @@ mod tests {
     #[test]
     fn a_refusal_has_the_servers_words() {
         let body = br#"{"kind":"Status","reason":"NotFound","message":"pods \"x\" not found"}"#;
-        assert_eq!(
-            refused(404, body).to_string(),
-            "Error from server (NotFound): pods \"x\" not found"
-        );
-        assert_eq!(refused(502, b"no\n").to_string(), "Error from server (HTTP 502): no");
+        assert_eq!(refused(404, body).to_string(), "pods \"x\" not found (NotFound)");
+        assert_eq!(refused(502, b"no\n").to_string(), "no (HTTP 502)");
     }
 
     #[test]

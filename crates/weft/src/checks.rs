@@ -44,6 +44,12 @@ pub fn refusal(document: &Document, error: &ClientError, resources: &Resources) 
         let line = format!("{place}: error: {name} is not applied: {error}");
         return Found { lines: vec![line], refused: true };
     };
+    if version.is_empty() {
+        let line = format!(
+            "{place}: error: {name} is not applied: the object has no apiVersion; give it one"
+        );
+        return Found { lines: vec![line], refused: true };
+    }
     let other = resources.iter().find(|resource| resource.kind == *kind);
     let hint = other.map_or_else(String::new, |resource| match resource.group.as_str() {
         "" => format!("; it is served as {}", resource.version),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use weft_manifest::Document;
 
 /// What stands for standard input.
@@ -22,7 +22,15 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
             documents.extend(weft_manifest::read(STDIN, &text));
             continue;
         }
-        for file in files(path)? {
+        let files = files(path)?;
+        if files.is_empty() {
+            bail!(
+                "there is no manifest in {}: its *.yaml, *.yml and *.json are read, not those of \
+                 its folders",
+                path.display()
+            );
+        }
+        for file in files {
             let text =
                 fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
             documents.extend(weft_manifest::read(&file.display().to_string(), &text));
@@ -82,5 +90,13 @@ mod tests {
             .collect();
         assert_eq!(kinds, ["A", "C"]);
         assert!(read(&[folder.path().join("none.yaml")]).is_err());
+    }
+
+    #[test]
+    fn a_folder_without_manifests_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("README.md"), "x").unwrap();
+        let error = read(&[folder.path().to_owned()]).unwrap_err().to_string();
+        assert!(error.starts_with("there is no manifest in "), "{error}");
     }
 }

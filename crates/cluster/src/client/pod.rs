@@ -33,7 +33,12 @@ impl Cluster {
         let scope = Scope::Namespace(namespace.to_owned());
         let query = Query { words, scope, labels: None, fields: None };
         let targets = query.targets(resources)?;
-        let found = self.objects(&targets, &query).await?;
+        let found = match self.objects(&targets, &query).await {
+            Err(ClientError::Refused { refusal }) if refusal.code == 404 && !word.contains('/') => {
+                return Err(self.no_pod(resources, (word, namespace), refusal).await);
+            }
+            found => found?,
+        };
         let (resource, object) = found
             .into_iter()
             .next()
@@ -56,6 +61,28 @@ impl Cluster {
             name,
             remark,
         })
+    }
+
+    /// That there is no pod, with what somebody who names a workload should say.
+    async fn no_pod(
+        &self,
+        resources: &Resources,
+        (word, namespace): (&str, &str),
+        refusal: super::Refusal,
+    ) -> ClientError {
+        let words = vec!["deployments.apps".to_owned(), word.to_owned()];
+        let scope = Scope::Namespace(namespace.to_owned());
+        let query = Query { words, scope, labels: None, fields: None };
+        let found = match query.targets(resources) {
+            Ok(targets) => self.objects(&targets, &query).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(_) => ClientError::Usage(format!(
+                "there is no pod {word}; deployment/{word} stands for the first pod of that Deployment"
+            )),
+            Err(_) => ClientError::Refused { refusal },
+        }
     }
 
     /// The first pod that the object's selector selects.

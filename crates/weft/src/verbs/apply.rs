@@ -135,7 +135,9 @@ fn of_interest(applied: Applied) -> Option<Value> {
 
 fn concerns_traffic(object: &Value) -> bool {
     let kind = object["kind"].as_str().unwrap_or_default();
-    TAKEN_OVER.contains(&kind) && not_honoured(object).is_none()
+    // Of ConfigMaps the control plane looks at those beside it.
+    let is_seen = kind != "ConfigMap" || object["metadata"]["namespace"] == "istio-system";
+    is_seen && TAKEN_OVER.contains(&kind) && not_honoured(object).is_none()
 }
 
 /// Waits until the proxies concerned have taken the changes over, and tells.
@@ -169,10 +171,28 @@ async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
             }
         }
     }
-    if all {
-        let took = begun.elapsed().as_millis();
-        let noun = if proxies == 1 { "proxy" } else { "proxies" };
-        eprintln!("acknowledged by {proxies} {noun} in {took} ms");
+    let took = begun.elapsed().as_millis();
+    match (all, proxies) {
+        (false, _) => {}
+        (true, 0) => eprintln!("no proxy uses it yet; those that will are given it then"),
+        (true, 1) => eprintln!("acknowledged by 1 proxy in {took} ms"),
+        (true, proxies) => eprintln!("acknowledged by {proxies} proxies in {took} ms"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_control_plane_looks_at_is_waited_for() {
+        let of = |kind: &str, namespace: &str| {
+            concerns_traffic(&json!({"kind": kind, "metadata": {"namespace": namespace}}))
+        };
+        assert!(of("Service", "default") && of("ConfigMap", "istio-system"));
+        assert!(!of("ConfigMap", "default") && !of("Deployment", "default"));
+    }
 }
