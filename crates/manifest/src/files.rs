@@ -38,7 +38,8 @@ pub struct Changes {
     pub apply: Vec<(ObjectName, Arc<Document>)>,
     /// Objects that no file has any more.
     pub prune: Vec<ObjectName>,
-    /// Documents that could not be read; their file keeps the objects that it had.
+    /// Documents that could not be read, unless the file says what it said before;
+    /// their file keeps the objects that it had.
     pub problems: Vec<Problem>,
     /// Objects that stand in more than one place.
     pub conflicts: Vec<Conflict>,
@@ -75,6 +76,8 @@ pub struct Files {
     deleted: BTreeSet<ObjectName>,
     /// Conflicts that have been told.
     told: Vec<Conflict>,
+    /// Files with problems that have been told, and what they said.
+    broken: BTreeMap<Source, String>,
 }
 
 impl Files {
@@ -85,7 +88,8 @@ impl Files {
 
     /// Says what `source` holds at `now`; `text` is absent when the file is gone.
     pub fn saw(&mut self, source: &Source, text: Option<&str>, now: Instant) -> Changes {
-        let documents = read(&source.path, text.unwrap_or_default());
+        let text = text.unwrap_or_default();
+        let documents = read(&source.path, text);
         if documents.is_empty() {
             if self.files.contains_key(source) {
                 self.fading.entry(source.clone()).or_insert(now);
@@ -93,7 +97,7 @@ impl Files {
             return Changes::default();
         }
         self.fading.remove(source);
-        let (mut named, problems) = name::each(documents);
+        let (mut named, mut problems) = name::each(documents);
         for (name, _) in &named {
             if self.deleted.remove(name) {
                 self.applied.remove(name);
@@ -107,6 +111,11 @@ impl Files {
             named.extend(kept);
         }
         self.files.insert(source.clone(), named);
+        if problems.is_empty() {
+            self.broken.remove(source);
+        } else if self.broken.insert(source.clone(), text.to_owned()).as_deref() == Some(text) {
+            problems.clear();
+        }
         Changes { problems, ..self.settle() }
     }
 

@@ -124,3 +124,13 @@ fn deleted_objects_return_when_their_file_is_saved() {
     bench.files.deleted(&cart);
     bench.save("a.yaml", "bill=one", "+bill=one");
 }
+
+#[test]
+fn a_problem_is_told_once_for_every_save() {
+    let mut bench = Bench::new();
+    bench.save("a.yaml", "data: [", "!a.yaml:1:7");
+    bench.save("a.yaml", "data: [", "");
+    bench.save("a.yaml", "# again\ndata: [", "!a.yaml:2:7");
+    bench.save("a.yaml", "one=two", "+one=two");
+    bench.save("a.yaml", "data: [", "!a.yaml:1:7");
+}
