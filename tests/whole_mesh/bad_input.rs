@@ -159,6 +159,7 @@ fn a_name_that_makes_odd_files_is_refused() {
 
 #[test]
 fn options_that_mean_nothing_are_not_taken() {
+    assert!(refused(&["up", "--host-ip", "203.0.113.9"]).contains("--host-ip 203.0.113.9"));
     assert!(refused(&["up", "--mesh", "a"]).contains("--mesh"));
     assert!(refused(&["--mesh", "a", "up"]).contains("--name NAME"));
     assert!(refused(&["--kubeconfig", "a", "down"]).contains("--mesh NAME"));

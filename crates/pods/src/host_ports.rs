@@ -54,6 +54,8 @@ pub(crate) struct Owner {
     events: mpsc::UnboundedReceiver<Event>,
     sender: mpsc::UnboundedSender<Event>,
     bound: BTreeMap<Key, Bound>,
+    /// Why ports are not bound, as it was told.
+    told: BTreeMap<Key, String>,
 }
 
 /// Sockets on the host, and who accepts on them.
@@ -74,7 +76,8 @@ impl HostPorts {
     /// The sender and the owner.
     pub(crate) fn new() -> (Self, Owner) {
         let (sender, events) = mpsc::unbounded_channel();
-        let owner = Owner { events, sender: sender.clone(), bound: BTreeMap::new() };
+        let owner =
+            Owner { events, sender: sender.clone(), bound: BTreeMap::new(), told: BTreeMap::new() };
         (Self { events: sender }, owner)
     }
 
@@ -130,7 +133,7 @@ impl Owner {
     }
 
     async fn relay(&mut self, node: &Arc<Shared>, key: Key, address: Ipv4Addr) {
-        let Some(mut bound) = bind(node, &key).await else { return };
+        let Some(mut bound) = self.bind(node, &key).await else { return };
         let target = SocketAddr::from((address, key.port));
         let mut tasks = Vec::new();
         for listener in &bound.listeners {
@@ -151,7 +154,7 @@ impl Owner {
             self.stop_relay(&key);
         }
         if !self.bound.contains_key(&key) {
-            let Some(bound) = bind(node, &key).await else {
+            let Some(bound) = self.bind(node, &key).await else {
                 let _ = asked.refuse(format!("no port of the host is free for {key:?}")).await;
                 return;
             };
@@ -208,6 +211,32 @@ impl Owner {
         self.show(node, &key.namespace, &key.service);
     }
 
+    /// Binds a port; says why it cannot be, when that is new.
+    async fn bind(&mut self, node: &Shared, key: &Key) -> Option<Bound> {
+        let listeners = match node.link().listen(key.port).await {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                let text = format!(
+                    "Service {}/{}: port {} cannot be bound on the host: {error}",
+                    key.namespace, key.service, key.port
+                );
+                if self.told.insert(key.clone(), text.clone()).as_ref() != Some(&text) {
+                    node.link().log(text).await;
+                }
+                return None;
+            }
+        };
+        self.told.remove(key);
+        let addresses = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
+        let port = HostPort {
+            namespace: key.namespace.clone(),
+            service: key.service.clone(),
+            port: key.port,
+            addresses,
+        };
+        Some(Bound { listeners, port, used: Use::Lent(0) })
+    }
+
     /// Shows on a Service where it is reached on the host.
     fn show(&self, node: &Arc<Shared>, namespace: &str, service: &str) {
         let own = |key: &&Key| key.namespace == namespace && key.service == service;
@@ -215,28 +244,6 @@ impl Owner {
         let ports: Vec<_> = keys.flat_map(|key| bound_at(&self.bound[key].port)).collect();
         node.show_ingress(namespace, service, &ports);
     }
-}
-
-async fn bind(node: &Shared, key: &Key) -> Option<Bound> {
-    let listeners = match node.link().listen(key.port).await {
-        Ok(listeners) => listeners,
-        Err(error) => {
-            let text = format!(
-                "Service {}/{}: port {} cannot be bound on the host: {error}",
-                key.namespace, key.service, key.port
-            );
-            node.link().log(text).await;
-            return None;
-        }
-    };
-    let addresses = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
-    let port = HostPort {
-        namespace: key.namespace.clone(),
-        service: key.service.clone(),
-        port: key.port,
-        addresses,
-    };
-    Some(Bound { listeners, port, used: Use::Lent(0) })
 }
 
 async fn serve(listener: TcpListener, target: SocketAddr) {

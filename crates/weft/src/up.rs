@@ -89,6 +89,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
 async fn up(arguments: &Arguments) -> Result<ExitCode> {
     let report = Arc::new(Report::new(arguments.output));
     let sources = Sources::new(&arguments.paths)?;
+    arguments.host_ip.iter().try_for_each(|address| check_address(*address))?;
     let folder = meshes::folder()?;
     let name = match &arguments.name {
         Some(name) => name.clone(),
@@ -108,6 +109,15 @@ async fn up(arguments: &Arguments) -> Result<ExitCode> {
         () = stop.wanted() => report.line("ending at once"),
     }
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Whether ports can be bound at an address at all.
+fn check_address(address: IpAddr) -> Result<()> {
+    std::net::TcpListener::bind((address, 0)).map(drop).with_context(|| {
+        format!(
+            "no port can be bound at --host-ip {address}; it must be an address of this machine"
+        )
+    })
 }
 
 fn options(arguments: &Arguments, name: &str) -> Result<HostOptions> {

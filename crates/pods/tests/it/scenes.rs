@@ -30,6 +30,7 @@ pub async fn play(
         "deployment" => deployment(&mut stage).await,
         "outside" => outside(&mut stage).await,
         "host-ports" => host_ports(&mut stage).await,
+        "unbound-port" => unbound_port(&mut stage).await,
         "lent-port" => lent_port(&mut stage).await,
         "uplink" => return uplink(&mut stage, rest).await,
         "sleepers" => sleepers(&mut stage, rest).await,
@@ -325,6 +326,15 @@ async fn host_ports(stage: &mut Stage) {
         }),
     );
     stage.ready("app").await;
+}
+
+/// A Service whose endpoints change after its port could not be bound.
+async fn unbound_port(stage: &mut Stage) {
+    host_ports(stage).await;
+    for name in ["second", "third"] {
+        stage.pod(name, json!({"app": "app"}), server(name, 8080)).await;
+        stage.ready(name).await;
+    }
 }
 
 async fn lent_port(stage: &mut Stage) {

@@ -38,6 +38,7 @@ const TESTS: &[Test] = &[
     ("a_deployment_becomes_pods_behind_a_service", || told("deployment")),
     ("a_pod_can_play_the_outside", || told("outside")),
     ("a_service_is_reached_at_a_port_of_the_host", host_ports),
+    ("a_port_that_cannot_be_bound_is_told_once", unbound_port),
     ("the_uplink_leads_to_the_host_and_no_further_when_closed", uplink),
     ("nothing_is_left_after_a_kill", nothing_left),
     ("an_orderly_end_waits_for_the_pods", orderly_end),
@@ -98,10 +99,14 @@ impl Mesh {
 
     /// Every process of the mesh shows `marker` among its arguments.
     fn start_as(scene: &str, uplink: Uplink, marker: Option<&str>) -> Self {
+        Self::start_with(scene, marker, |options| options.uplink = uplink)
+    }
+
+    fn start_with(scene: &str, marker: Option<&str>, set: impl Fn(&mut HostOptions)) -> Self {
         let program = PathBuf::from("/proc/self/exe");
         let arguments = std::iter::once("supervise").chain(marker).map(Into::into);
         let mut options = HostOptions::new(program, arguments.collect());
-        options.uplink = uplink;
+        set(&mut options);
         options.settings = json!({"scene": scene});
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let host = runtime.block_on(async { Host::start(options).unwrap() });
@@ -171,6 +176,25 @@ fn host_ports() {
     assert_eq!(answer, "lent 127.0.0.1\n");
     mesh.stop();
     assert!(fetch(&lent.addresses[0].to_string()).is_err(), "the port is free again");
+}
+
+fn unbound_port() {
+    let mut mesh = Mesh::start_with("unbound-port", None, |options| {
+        options.uplink = Uplink::Closed;
+        // TEST-NET-3 (RFC 5737): nobody's.
+        options.addresses = vec!["203.0.113.9".parse().unwrap()];
+    });
+    let mut lines = 0;
+    let told = loop {
+        match mesh.next() {
+            HostEvent::Log(line) if line.contains("cannot be bound") => lines += 1,
+            HostEvent::Ready(told) => break told,
+            HostEvent::Ended(status) => panic!("the supervisor has ended: {status}"),
+            _ => {}
+        }
+    };
+    assert_eq!((told, lines), (json!([]), 1));
+    mesh.stop();
 }
 
 fn uplink() {
