@@ -84,6 +84,12 @@ fn webhooks(object: &Value, causes: &mut Vec<Cause>) {
 fn labels(labels: &Value, field: &str, causes: &mut Vec<Cause>) {
     for (key, value) in labels.as_object().into_iter().flatten() {
         let field = format!("{field}.{key}");
+        if !is_label_key(key) {
+            let rule = "a label's name consists of up to 63 alphanumeric characters, '-', '_' or '.', \
+                        begins and ends with an alphanumeric one, and may have a DNS subdomain and \
+                        '/' before it";
+            causes.push(Cause::invalid(&field, &Value::from(key.as_str()), rule));
+        }
         match value.as_str() {
             None => causes.push(Cause::invalid(field, value, "must be a string")),
             Some(text) if text.len() > 63 => {
@@ -99,6 +105,20 @@ fn labels(labels: &Value, field: &str, causes: &mut Vec<Cause>) {
             Some(_) => {}
         }
     }
+}
+
+/// Whether selectors can name a label.
+fn is_label_key(key: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_alphanumeric();
+    let part = |part: &str, longest: usize, more: &[u8]| {
+        part.len() <= longest
+            && part.bytes().all(|byte| inside(byte) || more.contains(&byte))
+            && part.bytes().next().is_some_and(inside)
+            && part.bytes().last().is_some_and(inside)
+    };
+    let (prefix, name) =
+        key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    prefix.is_none_or(|prefix| part(prefix, 253, b"-.")) && part(name, 63, b"-_.")
 }
 
 fn pod(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
@@ -204,5 +224,27 @@ fn definition(object: &Value, causes: &mut Vec<Cause>) {
     if object["metadata"]["name"] != expected.as_str() {
         let rule = format!("must be spec.names.plural+\".\"+spec.group, here {expected}");
         causes.push(Cause::invalid("metadata.name", &object["metadata"]["name"], &rule));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_what_selectors_can_name() {
+        let wrong = |key: &str| {
+            let mut causes = Vec::new();
+            labels(&json!({key: "x"}), "metadata.labels", &mut causes);
+            !causes.is_empty()
+        };
+        for fine in ["app", "App_1.x", "app.kubernetes.io/name", "a"] {
+            assert!(!wrong(fine), "{fine}");
+        }
+        for bad in ["", "bad label", "-a", "a-", "/a", "a/", "a/b/c", "a=b", &"x".repeat(64)] {
+            assert!(wrong(bad), "{bad}");
+        }
     }
 }
