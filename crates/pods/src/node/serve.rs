@@ -132,7 +132,8 @@ impl Node for LocalNode {
         async move {
             let (ground, container, pid) = found?;
             let task = ground.task_beside(&container, command).map_err(NodeError::NotReady)?;
-            let failed = |source: io::Error| NodeError::Failed { what: source.to_string(), source };
+            let what = format!("pod {}", pod.name);
+            let failed = |source: io::Error| NodeError::Failed { what, source };
             let attended = match io.tty {
                 true => streams::at_terminal(&node, pid, task, io).await,
                 false => streams::piped(&node, pid, task, io).await,
@@ -152,7 +153,7 @@ impl Node for LocalNode {
             let missing = || NodeError::NotFound(format!("pod {:?} does not run here", pod.name));
             let ground = ground.ok_or_else(missing)?;
             let stream = inside(&ground, port).await.map_err(|source| NodeError::Failed {
-                what: format!("connecting to port {port} of pod {}: {source}", pod.name),
+                what: format!("connecting to port {port} of pod {}", pod.name),
                 source,
             })?;
             Ok(Box::new(stream) as Box<dyn Io>)

@@ -210,7 +210,10 @@ async fn node_calls(stage: &mut Stage) {
         stage.terminal("talker", &["sh", "-c", "tty >/dev/null && read x && echo got $x"]).await;
     stage.check(&typed, "hello\r\ngot hello\r\n");
     let missing = stage.exec_error("talker", &["no-such-program"]).await;
-    stage.check(&missing, "exec: \"no-such-program\": executable file not found in $PATH");
+    stage.check(
+        &missing,
+        "pod talker: exec: \"no-such-program\": executable file not found in $PATH",
+    );
     stage.pod("loopback", json!({}), server("loopback", 7070)).await;
     stage.ready("loopback").await;
     let said = stage.connect("loopback", 7070).await;

@@ -186,7 +186,7 @@ impl Stage {
         let (code, out, error) = tokio::join!(running, collect(out), collect(error));
         match code {
             Ok(code) => (code, out, error),
-            Err(refused) => (-1, refused.to_string(), String::new()),
+            Err(refused) => (-1, told(&refused), String::new()),
         }
     }
 
@@ -217,7 +217,7 @@ impl Stage {
                 let _ = stream.read_to_string(&mut text).await;
                 text
             }
-            Err(error) => error.to_string(),
+            Err(error) => told(&error),
         }
     }
 
@@ -257,7 +257,7 @@ impl Stage {
                 let text = String::from_utf8_lossy(&chunks.concat()).into_owned();
                 self.check(&text, expected);
             }
-            Err(error) => self.complaints.push(error.to_string()),
+            Err(error) => self.complaints.push(told(&error)),
         }
     }
 
@@ -315,4 +315,12 @@ fn condition_of<'p>(pod: &'p Value, kind: &str) -> &'p str {
     let conditions = pod["status"]["conditions"].as_array();
     let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
     found.and_then(|condition| condition["status"].as_str()).unwrap_or("")
+}
+
+/// An error with its cause, as the API server tells it.
+fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
