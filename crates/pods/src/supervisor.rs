@@ -129,7 +129,10 @@ impl Prepared {
         dns::serve(Arc::clone(&shared)).await.map_err(step("serving names"))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(ports.run(Arc::clone(&shared)));
-        tasks.spawn(Arc::clone(&shared).route(uplink));
+        // Before any pod runs: its first connection must find its way.
+        if let Some(known) = shared.lay_rules(uplink).await {
+            tasks.spawn(Arc::clone(&shared).route(uplink, known));
+        }
         tasks.spawn(Arc::clone(&shared).run());
         Ok(Running { shared, tasks })
     }

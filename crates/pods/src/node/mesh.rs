@@ -100,17 +100,28 @@ impl Directory for Shared {
 }
 
 impl Shared {
-    /// Keeps the router's rules, and the host's ports, as Services are.
-    /// Connections beyond the mesh go to `uplink`.
-    pub(crate) async fn route(self: Arc<Self>, uplink: Option<u16>) {
+    /// Makes the router's rules as Services are now, for the first time; none when
+    /// the kernel takes none. Connections beyond the mesh go to `uplink`.
+    pub(crate) async fn lay_rules(&self, uplink: Option<u16>) -> Option<Chains> {
         let table = translation::table();
-        if let Err(error) = netfilter::apply(&to_batch(&[Change::ReplaceTable(table)])) {
-            let text = format!("Services cannot be reached by their addresses: {error}");
-            return self.link.log(text).await;
+        let wanted = self.wanted_chains(uplink);
+        let laid = netfilter::apply(&to_batch(&[Change::ReplaceTable(table)]))
+            .and_then(|()| apply(&translation::changes(&Chains::new(), &wanted)));
+        match laid {
+            Ok(()) => Some(wanted),
+            Err(error) => {
+                let text = format!("Services cannot be reached by their addresses: {error}");
+                self.link.log(text).await;
+                None
+            }
         }
+    }
+
+    /// Keeps the router's rules, which are `known` so far, and the host's ports, as
+    /// Services are.
+    pub(crate) async fn route(self: Arc<Self>, uplink: Option<u16>, mut known: Chains) {
         let following = Arc::clone(&self);
         tokio::spawn(async move { following.follow_services().await });
-        let mut known = Chains::new();
         loop {
             let wanted = self.wanted_chains(uplink);
             match apply(&translation::changes(&known, &wanted)) {
