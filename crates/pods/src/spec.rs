@@ -259,6 +259,7 @@ pub(crate) struct Action {
     pub(crate) exec: Option<ExecAction>,
     pub(crate) http_get: Option<HttpAction>,
     pub(crate) tcp_socket: Option<TcpAction>,
+    pub(crate) grpc: Option<GrpcAction>,
     pub(crate) sleep: Option<SleepAction>,
 }
 
@@ -294,6 +295,13 @@ pub(crate) struct TcpAction {
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+pub(crate) struct GrpcAction {
+    pub(crate) port: Value,
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct SleepAction {
     pub(crate) seconds: u64,
 }
@@ -305,7 +313,7 @@ pub(crate) struct Probe {
     pub(crate) exec: Option<ExecAction>,
     pub(crate) http_get: Option<HttpAction>,
     pub(crate) tcp_socket: Option<TcpAction>,
-    pub(crate) grpc: Option<Value>,
+    pub(crate) grpc: Option<GrpcAction>,
     pub(crate) initial_delay_seconds: u64,
     pub(crate) period_seconds: Option<u64>,
     pub(crate) timeout_seconds: Option<u64>,
@@ -320,6 +328,7 @@ impl Probe {
             exec: self.exec.clone(),
             http_get: self.http_get.clone(),
             tcp_socket: self.tcp_socket.clone(),
+            grpc: self.grpc.clone(),
             sleep: None,
         }
     }

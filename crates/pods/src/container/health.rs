@@ -87,7 +87,7 @@ impl<'a> Health<'a> {
         loop {
             until(schedule.due()).await;
             let began = Instant::now();
-            let well = attempt(&self.target(), &action, probe.timeout()).await;
+            let well = attempt(&self.target(), &action, probe.timeout()).await.is_ok();
             let verdict = schedule.answered(well, began, Instant::now());
             if verdict != known {
                 known = verdict;

@@ -1,15 +1,15 @@
 //! Trying what a probe or a hook asks for.
 
-use std::{io, net::Ipv4Addr, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::Ipv4Addr, net::SocketAddr, pin::pin, time::Duration};
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
-use http_body_util::Empty;
-use hyper::Request;
-use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::spec::{Action, Container, HttpAction, port_number};
+use super::{grpc, http};
+use crate::spec::{Action, Container, port_number};
+
+/// How a node's probe names itself.
+pub(super) const AGENT: &str = "kube-probe/1.33";
 
 /// The container that is asked.
 pub(crate) struct Target<'a> {
@@ -19,9 +19,14 @@ pub(crate) struct Target<'a> {
     pub(crate) exec: &'a (dyn Fn(Vec<String>) -> BoxFuture<'static, io::Result<i32>> + Sync),
 }
 
-/// Whether `action` succeeds within `patience`.
-pub(crate) async fn attempt(target: &Target<'_>, action: &Action, patience: Duration) -> bool {
-    matches!(timeout(patience, perform(target, action)).await, Ok(Ok(())))
+/// Does `action` once; an error says why it did not succeed within `patience`.
+pub(crate) async fn attempt(
+    target: &Target<'_>,
+    action: &Action,
+    patience: Duration,
+) -> Result<(), String> {
+    let too_late = |_| Err(format!("no answer within {}s", patience.as_secs()));
+    timeout(patience, perform(target, action)).await.unwrap_or_else(too_late)
 }
 
 /// Does `action` once; an error says why it did not succeed.
@@ -34,57 +39,40 @@ pub(crate) async fn perform(target: &Target<'_>, action: &Action) -> Result<(), 
         };
     }
     if let Some(get) = &action.http_get {
-        return http_get(target, get).await;
+        return http::get(address(target, get.host.as_deref(), &get.port)?, get).await;
     }
     if let Some(tcp) = &action.tcp_socket {
         let address = address(target, tcp.host.as_deref(), &tcp.port)?;
         return connect(address).await.map(|_| ());
     }
-    if let Some(sleep) = &action.sleep {
-        tokio::time::sleep(Duration::from_secs(sleep.seconds)).await;
+    if let Some(grpc) = &action.grpc {
+        let service = grpc.service.as_deref().unwrap_or_default();
+        return grpc::check(address(target, None, &grpc.port)?, service).await;
+    }
+    match &action.sleep {
+        Some(sleep) => tokio::time::sleep(Duration::from_secs(sleep.seconds)).await,
+        None => return Err("it names none of exec, httpGet, tcpSocket, grpc, sleep".into()),
     }
     Ok(())
 }
 
-async fn http_get(target: &Target<'_>, get: &HttpAction) -> Result<(), String> {
-    let address = address(target, get.host.as_deref(), &get.port)?;
-    let stream = connect(address).await?;
-    if get.scheme.as_deref() == Some("HTTPS") {
-        // Certificates are not checked by a kubelet either; that somebody
-        // accepts on the port is all that is looked at here.
-        return Ok(());
-    }
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
-    let connection = tokio::spawn(connection);
-    let path = match get.path.as_deref() {
-        None | Some("") => "/",
-        Some(path) => path,
-    };
-    let mut request = Request::get(path).header("connection", "close");
-    let own_host = get.http_headers.iter().any(|one| one.name.eq_ignore_ascii_case("host"));
-    if !own_host {
-        request = request.header("host", address.to_string());
-    }
-    for header in &get.http_headers {
-        request = request.header(&header.name, &header.value);
-    }
-    let request = request
-        .header("user-agent", "kube-probe/1.33")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let response = sender.send_request(request).await.map_err(|error| error.to_string());
-    connection.abort();
-    let status = response?.status().as_u16();
-    match status {
-        200..400 => Ok(()),
-        status => Err(format!("HTTP probe failed with statuscode: {status}")),
-    }
+/// Connects to `address`.
+pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    TcpStream::connect(address).await.map_err(|error| format!("connecting to {address}: {error}"))
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
-    TcpStream::connect(address).await.map_err(|error| format!("connecting to {address}: {error}"))
+/// What `exchange` comes to, over `connection`, which needs somebody to drive it
+/// and goes with the answer.
+pub(super) async fn driven<T>(
+    connection: impl Future,
+    exchange: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let (mut connection, mut exchange) = (pin!(connection), pin!(exchange));
+    tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        _ = &mut connection => exchange.await,
+    }
 }
 
 fn address(
@@ -100,3 +88,6 @@ fn address(
     };
     Ok(SocketAddr::new(ip, port))
 }
+
+#[cfg(test)]
+mod tests;
