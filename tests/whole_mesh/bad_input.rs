@@ -185,3 +185,34 @@ fn help_shows_the_cluster_options_where_they_work() {
     let down = help(&["down"]);
     assert!(down.contains("--mesh") && !down.contains("--kubeconfig"), "{down}");
 }
+
+/// A Deployment called `name` of an image of the same name.
+fn deployment(name: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\nspec:\n  selector: {{matchLabels: \
+         {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      \
+         containers:\n      - name: app\n        image: {name}\n"
+    )
+}
+
+#[test]
+fn what_crashes_or_is_not_mapped_is_told_with_the_next_step_and_not_waited_for() {
+    let script = "        args: ['echo starting; echo no config >&2; exit 3']\n";
+    let text = format!("{}{script}---\n{}", deployment("crashing"), deployment("lost"));
+    let (_folder, path) = file("bad.yaml", &text);
+    let arguments = ["--image", "crashing=sh -c", "--timeout", "600"];
+    let mesh = Mesh::start("bad-crash", &[path], &arguments);
+    let said = mesh.said();
+    let pod = mesh.pods("crashing", "default")[0].clone();
+    for part in [
+        format!("pod {pod}, container app: exited with code 3"),
+        format!("see weft logs {pod} -c app -p"),
+        "| no config".to_owned(),
+        "ErrImagePull: no command is known for image \"lost\"".to_owned(),
+        "--image lost=COMMAND".to_owned(),
+        "not everything is up: crashing-".to_owned(),
+    ] {
+        assert!(said.contains(&part), "{part:?} is not in:\n{said}");
+    }
+    assert_eq!(mesh.run(&["logs", &pod, "-c", "app", "-p"]), "starting\nno config\n");
+}

@@ -113,6 +113,16 @@ impl Mesh {
         self.seen.said.lock().expect("no reader panics").ports[service]
     }
 
+    /// What `weft up` has told people so far.
+    pub fn said(&self) -> String {
+        let said = self.seen.said.lock().expect("no reader panics");
+        let text = |line: &String| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            event["text"].as_str().filter(|_| event["event"] == "log").map(str::to_owned)
+        };
+        said.lines.iter().filter_map(text).collect::<Vec<_>>().join("\n")
+    }
+
     /// The gateway's port 80, as clients outside see it.
     #[track_caller]
     pub fn gateway(&self) -> SocketAddr {

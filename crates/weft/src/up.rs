@@ -3,7 +3,9 @@
 mod images;
 mod report;
 mod sources;
+mod standing;
 mod table;
+mod waiting;
 mod work;
 
 use std::{

@@ -107,6 +107,8 @@ impl Node for LocalNode {
                     return Err(NodeError::NotReady(text));
                 }
                 (false, _) => instance.log,
+                // The run before is the last one until the next begins.
+                (true, State::Waiting { .. }) if instance.last.is_some() => instance.log,
                 (true, _) => instance.previous_log.ok_or_else(|| {
                     let name = &pod.name;
                     NodeError::NotFound(format!(

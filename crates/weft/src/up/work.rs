@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::future::{join_all, try_join_all};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use weft_cluster::{
-    client::{Cluster, Deletion, Outcome, Query, Resource, Resources, Scope},
+    client::{Cluster, Deletion, Outcome, Resource, Resources},
     install,
 };
 use weft_manifest::{
@@ -30,9 +30,6 @@ use crate::{
 
 /// The namespace of objects that name none.
 const NAMESPACE: &str = "default";
-
-/// How long to rest between two looks at what is still starting.
-const LOOK: Duration = Duration::from_millis(25);
 
 /// The mesh's own settings: Istio's, with the access log on, and the behaviour of
 /// the release that the courses were written for.
@@ -65,11 +62,12 @@ impl Work {
     pub async fn start(&self, files: &mut Files) -> Result<Vec<String>> {
         let begun = Instant::now();
         let resources = self.install().await?;
-        self.wait_for(&resources, (begun, "control plane"), |deployment| {
-            deployment["metadata"]["namespace"] == "istio-system"
-                && deployment["metadata"]["name"] == "istiod"
-        })
-        .await?;
+        // Its Deployment, and its pods.
+        let is_control_plane = |object: &Value| {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            object["metadata"]["namespace"] == "istio-system" && name.starts_with("istiod")
+        };
+        self.wait_for(&resources, (begun, "control plane"), is_control_plane).await?;
         let changes = self.read(files);
         if !self.no_inject && !owns_default(&changes) {
             let labels = json!({"istio-injection": "enabled"});
@@ -132,43 +130,6 @@ impl Work {
         }
         self.report.progress("installing the mesh", total, total);
         Ok(resources)
-    }
-
-    /// Waits until the Deployments for which `wanted` holds are available.
-    async fn wait_for(
-        &self,
-        resources: &Resources,
-        (begun, what): (Instant, &str),
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Result<()> {
-        let query = |word: &str| Query {
-            words: vec![word.to_owned()],
-            scope: Scope::All,
-            labels: None,
-            fields: None,
-        };
-        let deployments = query("deployments.apps");
-        loop {
-            let all = self.cluster.objects(&deployments.targets(resources)?, &deployments).await?;
-            let counts = all.iter().map(|(_, object)| object).filter(|one| wanted(one)).map(count);
-            let (ready, total) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            self.report.progress(&format!("starting the {what}: pods"), ready, total);
-            if ready >= total && total > 0 {
-                return Ok(());
-            }
-            if begun.elapsed() > self.timeout {
-                let pods = query("pods");
-                let pods = self.cluster.objects(&pods.targets(resources)?, &pods).await?;
-                let why: Vec<String> =
-                    pods.iter().filter_map(|(_, pod)| trouble(pod)).take(5).collect();
-                if what == "control plane" {
-                    bail!("the control plane did not start:\n{}", why.join("\n"));
-                }
-                self.report.line(&format!("not everything is up yet:\n{}", why.join("\n")));
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
     }
 
     fn read(&self, files: &mut Files) -> Changes {
@@ -310,39 +271,4 @@ fn in_order(mut all: Vec<(ObjectName, Arc<Document>)>) -> Vec<Vec<(ObjectName, A
 
 fn owns_default(changes: &Changes) -> bool {
     changes.apply.iter().any(|(name, _)| name.kind == "Namespace" && name.name == NAMESPACE)
-}
-
-/// Pods that are available, and pods that are wanted.
-fn count(deployment: &Value) -> (usize, usize) {
-    let number = |value: &Value, unset: u64| {
-        usize::try_from(value.as_u64().unwrap_or(unset)).unwrap_or(usize::MAX)
-    };
-    let wanted = number(&deployment["spec"]["replicas"], 1);
-    let seen = deployment["status"]["observedGeneration"] == deployment["metadata"]["generation"];
-    let available = number(&deployment["status"]["availableReplicas"], 0);
-    (if seen { available.min(wanted) } else { 0 }, wanted)
-}
-
-/// Why a pod is not up, in its own words.
-fn trouble(pod: &Value) -> Option<String> {
-    let name = pod["metadata"]["name"].as_str()?;
-    let statuses = ["initContainerStatuses", "containerStatuses"];
-    let waiting = statuses
-        .iter()
-        .filter_map(|field| pod["status"][field].as_array())
-        .flatten()
-        .filter(|status| status["ready"] != true)
-        .find_map(|status| {
-            let waiting = &status["state"]["waiting"];
-            let text = |field: &str| waiting[field].as_str().unwrap_or_default();
-            let reason = text("reason");
-            (!reason.is_empty())
-                .then(|| format!("{}: {reason} {}", status["name"], text("message")))
-        });
-    let phase = pod["status"]["phase"].as_str().unwrap_or("Pending");
-    match waiting {
-        Some(waiting) => Some(format!("  {name}: {waiting}")),
-        None if phase == "Pending" => Some(format!("  {name}: {phase}")),
-        None => None,
-    }
 }
