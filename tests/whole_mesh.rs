@@ -20,3 +20,5 @@ mod installation;
 mod laptop;
 #[path = "whole_mesh/on_demand.rs"]
 mod on_demand;
+#[path = "whole_mesh/upkeep.rs"]
+mod upkeep;

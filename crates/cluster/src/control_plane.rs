@@ -9,6 +9,7 @@ mod admission;
 mod authority;
 mod reviews;
 mod root;
+mod upkeep;
 mod watches;
 mod webhooks;
 

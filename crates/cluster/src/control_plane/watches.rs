@@ -43,7 +43,10 @@ pub(super) async fn run(cluster: Cluster, namespace: String, changes: mpsc::Send
             Ok(event) => seen.take(kind, event),
             Err(error) => {
                 tracing::warn!("watching {}: {error}", kind.plural());
-                continue;
+                if !is_undefined(&error) {
+                    continue;
+                }
+                seen.undefined(kind)
             }
         };
         for change in told {
@@ -72,6 +75,17 @@ fn api(cluster: &Cluster, kind: Kind, namespace: &str) -> Api<DynamicObject> {
         Kind::ConfigMap => Api::namespaced_with(cluster.kube().clone(), namespace, &resource),
         _ => Api::all_with(cluster.kube().clone(), &resource),
     }
+}
+
+/// Whether the API server does not know the kind at all. One that may not be
+/// read is not meant: the world would look complete without it.
+fn is_undefined(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) => status,
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        _ => return false,
+    };
+    status.code == 404
 }
 
 /// What has been told, so that what vanishes during an interruption is told, too.
@@ -125,6 +139,12 @@ impl Seen {
                 vec![Change::Delete(key, version)]
             }
         }
+    }
+
+    /// There is no such kind, for now: it has no objects, and nobody waits for it.
+    fn undefined(&mut self, kind: Kind) -> Vec<Change> {
+        self.listed.retain(|key| key.kind != kind);
+        self.done(kind)
     }
 
     fn done(&mut self, kind: Kind) -> Vec<Change> {
@@ -193,6 +213,35 @@ mod tests {
         told(&mut seen, Event::InitApply(service("b")));
         assert_eq!(told(&mut seen, Event::InitDone), "-Service/shop/a");
         assert_eq!(told(&mut seen, Event::Delete(service("b"))), "-Service/shop/b");
+    }
+
+    #[test]
+    fn a_kind_that_is_not_defined_holds_nobody_up_and_may_come_later() {
+        let mut seen = Seen::default();
+        for kind in KINDS.into_iter().filter(|kind| *kind != Kind::Service) {
+            seen.take(kind, Event::Init);
+            assert!(seen.take(kind, Event::InitDone).is_empty());
+        }
+        assert_eq!(seen.undefined(Kind::Service), [Change::Synced]);
+        assert!(seen.undefined(Kind::Service).is_empty(), "once is enough");
+        told(&mut seen, Event::Init);
+        assert_eq!(told(&mut seen, Event::InitApply(service("a"))), "+Service/shop/a");
+        assert_eq!(told(&mut seen, Event::InitDone), "");
+        let gone = seen.undefined(Kind::Service);
+        assert!(matches!(gone.as_slice(), [Change::Delete(..)]), "with its kind it goes");
+    }
+
+    #[test]
+    fn only_an_unknown_kind_is_undefined() {
+        let refused = |code: u16| {
+            let mut status = kube::core::Status::failure("no", "Any");
+            status.code = code;
+            watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+        };
+        assert!(is_undefined(&refused(404)));
+        assert!(!is_undefined(&refused(403)));
+        assert!(!is_undefined(&refused(503)));
+        assert!(!is_undefined(&watcher::Error::NoResourceVersion));
     }
 
     #[test]
