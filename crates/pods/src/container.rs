@@ -191,6 +191,7 @@ impl Keeper {
 
     fn note_end(&self, ended: Terminated) {
         self.update(|instance| {
+            instance.begun = false;
             instance.started = false;
             instance.ready = false;
             instance.pid = None;

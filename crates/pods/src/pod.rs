@@ -18,7 +18,7 @@ use crate::{
     container::{Keeper, Wish},
     node::Shared,
     spec::{Container, Pod, RestartPolicy},
-    state::State,
+    state::{Instance, State},
     status::{Facts, status},
 };
 
@@ -118,6 +118,14 @@ async fn live(ground: &Arc<Ground>, crew: &mut Crew) {
     }
     for container in &pod.spec.containers {
         crew.others.push(Member::start(ground, container, pod.spec.restart_policy));
+        if container.lifecycle.post_start.is_some() {
+            // As on a cluster, the next one waits for what is done after the start.
+            let has_begun = |instance: &Instance| {
+                let has_ended = matches!(instance.state, State::Terminated(_));
+                instance.begun || instance.last.is_some() || has_ended
+            };
+            ground.instances.until(&container.name, has_begun).await;
+        }
     }
     for member in &mut crew.others {
         let _ = (&mut member.task).await;

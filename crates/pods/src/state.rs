@@ -37,6 +37,8 @@ pub(crate) struct Instance {
     /// How the run before ended.
     pub(crate) last: Option<Terminated>,
     pub(crate) restarts: u32,
+    /// It runs, and what is to be done after its start has been done.
+    pub(crate) begun: bool,
     /// It runs, and its startup probe has succeeded.
     pub(crate) started: bool,
     /// It is started, and its readiness probe succeeds.
@@ -53,6 +55,7 @@ impl Instance {
             state: State::Waiting { reason: "PodInitializing", message: String::new() },
             last: None,
             restarts: 0,
+            begun: false,
             started: false,
             ready: false,
             pid: None,

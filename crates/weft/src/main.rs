@@ -10,6 +10,7 @@ mod http_echo;
 mod inject;
 mod istio_iptables;
 mod meshes;
+mod pilot_agent;
 mod proxy;
 mod supervise;
 mod translate;
@@ -70,6 +71,8 @@ enum Command {
     Curl(curl::Arguments),
     #[command(hide = true)]
     HttpEcho,
+    #[command(hide = true)]
+    PilotAgent(pilot_agent::Arguments),
     #[command(name = supervise::COMMAND, hide = true)]
     Supervise,
     #[command(hide = true)]
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         Command::Control(arguments) => control::run(arguments),
         Command::Curl(arguments) => curl::run(arguments),
         Command::HttpEcho => http_echo::run(),
+        Command::PilotAgent(arguments) => pilot_agent::run(arguments),
         Command::Supervise => supervise::run(),
         Command::IstioIptables(arguments) => istio_iptables::run(arguments),
     };

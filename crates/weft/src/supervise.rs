@@ -65,7 +65,7 @@ async fn inside(entered: weft_pods::supervisor::Entered) -> Result<()> {
     let own = authority.admin_kubeconfig(inside, &handed.name);
     let settings = Settings {
         images: handed.images,
-        tools: vec![curl()],
+        tools: vec![curl(), pilot_agent()],
         path: handed.path,
         authority: Arc::clone(&authority),
         withdrawn: withdrawn::hook(store.clone(), own),
@@ -83,6 +83,15 @@ async fn inside(entered: weft_pods::supervisor::Entered) -> Result<()> {
     running.link().ready(json!(Ready { kubeconfig })).await;
     running.until_stopped().await;
     Ok(())
+}
+
+/// `pilot-agent` is this program: injected pods call it in their hooks.
+fn pilot_agent() -> Tool {
+    Tool {
+        name: "pilot-agent".to_owned(),
+        command: vec![weft_pods::PROGRAM.to_owned(), "pilot-agent".to_owned()],
+        first_in: vec!["istio-proxy".to_owned()],
+    }
 }
 
 /// `curl` is built in: always beside a proxy, elsewhere when the host has none.

@@ -50,6 +50,7 @@ impl<'a> Health<'a> {
         {
             return format!("PostStartHook failed: {error}");
         }
+        self.note(|instance| instance.begun = true);
         if let Some(probe) = &self.container.startup_probe
             && self.ask(probe, |_| {}, Verdict::Success).await == Verdict::Failure
         {

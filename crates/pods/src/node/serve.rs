@@ -69,17 +69,19 @@ impl LocalNode {
             }
         }
     }
+}
 
+impl Shared {
     /// The command with a built-in program in place of one that the host lacks.
-    fn with_tools(&self, container: &str, command: Vec<String>) -> Vec<String> {
+    pub(crate) fn with_tools(&self, container: &str, command: Vec<String>) -> Vec<String> {
         let Some(name) = command.first() else { return command };
-        let settings = &self.shared.settings;
-        let Some(tool) = settings.tools.iter().find(|tool| &tool.name == name) else {
+        let Some(tool) = self.settings.tools.iter().find(|tool| &tool.name == name) else {
             return command;
         };
         let own = tool.first_in.iter().any(|first| first == container);
         let on_host = || {
-            settings.path.split(':').any(|folder| std::path::Path::new(folder).join(name).is_file())
+            let mut folders = self.settings.path.split(':');
+            folders.any(|folder| std::path::Path::new(folder).join(name).is_file())
         };
         match own || !on_host() {
             true => tool.command.iter().chain(&command[1..]).cloned().collect(),
@@ -129,7 +131,7 @@ impl Node for LocalNode {
         io: ExecIo,
     ) -> BoxFuture<'static, Result<i32, NodeError>> {
         let found = self.running(&pod, &container);
-        let command = self.with_tools(&container, command);
+        let command = self.shared.with_tools(&container, command);
         let node = Arc::clone(&self.shared);
         async move {
             let (ground, container, pid) = found?;

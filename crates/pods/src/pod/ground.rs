@@ -145,7 +145,8 @@ impl Ground {
         pid: Pid,
         command_line: Vec<String>,
     ) -> impl Future<Output = io::Result<i32>> + Send + 'static {
-        let task = self.task_beside(container, command_line).map_err(io::Error::other);
+        let line = self.node.with_tools(&container.name, command_line);
+        let task = self.task_beside(container, line).map_err(io::Error::other);
         let reaper = self.node.reaper().clone();
         async move {
             let streams =
