@@ -173,12 +173,14 @@ fn help_shows_the_cluster_options_where_they_work() {
         let output = Command::new(WEFT).args(arguments).arg("--help").output().expect("it starts");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    for command in ["get", "describe", "apply", "delete", "logs", "exec", "scale", "explain"] {
+    for command in
+        ["get", "describe", "apply", "delete", "logs", "exec", "scale", "inject", "explain"]
+    {
         let said = help(&[command]);
         assert!(said.contains("--mesh") && said.contains("--kubeconfig"), "{command}:\n{said}");
         assert!(!said.starts_with("Which cluster"), "{command}:\n{said}");
     }
-    for command in ["up", "inject", "proxy", "control"] {
+    for command in ["up", "proxy", "control"] {
         let said = help(&[command]);
         assert!(!said.contains("--mesh <") && !said.contains("--kubeconfig"), "{command}:\n{said}");
     }

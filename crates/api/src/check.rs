@@ -87,6 +87,19 @@ pub fn mesh_config(settings: &Value, key: &Key) -> (MeshConfig, Vec<Diagnostic>)
     (config, findings.finish())
 }
 
+/// Reads a proxy's settings, given as the object `key` has them in `field`: what
+/// can be used of them, in today's spelling, and what is wrong.
+pub fn proxy_config(settings: &Value, key: &Key, field: &str) -> (Value, Vec<Diagnostic>) {
+    let mut findings = Findings::new(key.clone());
+    let mut walk = Walk { findings: &mut findings, spelling: Spelling::Both };
+    let fields = Holds::Object(schema::settings::PROXY_CONFIG);
+    let usable = match settings {
+        Value::Null => None,
+        settings => walk.value(&fields, &mut settings.clone(), field),
+    };
+    (usable.unwrap_or_else(|| Value::Object(serde_json::Map::new())), findings.finish())
+}
+
 /// The object's name, if it is of a kind that Weft reads.
 fn key(object: &Value) -> Option<Key> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");

@@ -12,6 +12,7 @@ mod describe;
 mod discovery;
 mod exec;
 mod get;
+mod injection;
 mod logs;
 mod pod;
 mod table;

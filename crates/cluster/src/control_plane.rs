@@ -116,7 +116,8 @@ pub async fn run(
 
     let mut tasks = JoinSet::new();
     let ca_pem: Arc<str> = certificate.root().certificate_pem().into();
-    tasks.spawn(webhooks::serve(webhooks, tls, cluster.clone(), stopping.clone()));
+    let mesh = (cluster.clone(), options.namespace.clone());
+    tasks.spawn(webhooks::serve(webhooks, tls, mesh, stopping.clone()));
     tasks.spawn(authority::hand_out(cluster.clone(), Arc::clone(&ca_pem)));
     tasks.spawn(authority::vouch(cluster.clone(), ca_pem, options.namespace.clone()));
     tasks.spawn(watches::run(cluster, options.namespace, changes));

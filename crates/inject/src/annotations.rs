@@ -41,14 +41,6 @@ impl<'a> Annotations<'a> {
             _ => Vec::new(),
         }
     }
-
-    /// Whether `proxy.istio.io/config` sets `field` to true, in YAML or in JSON.
-    pub(crate) fn proxy_config_has(self, field: &str) -> bool {
-        let Some(config) = self.text("proxy.istio.io/config") else { return false };
-        config.split_once(field).is_some_and(|(_, rest)| {
-            rest.trim_start_matches(['"', '\'', ':', ' ']).starts_with("true")
-        })
-    }
 }
 
 fn named((name, mut value): (String, Value)) -> Value {

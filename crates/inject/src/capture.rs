@@ -2,27 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::{Settings, annotations::Annotations};
+use crate::{Settings, annotations::Annotations, proxy_config::ProxyConfig, sidecar::resources_of};
 
 /// Name of the container.
 pub(crate) const NAME: &str = "istio-init";
 
-/// Ports of the sidecar itself, which are never captured.
-const OWN_PORTS: [&str; 3] = ["15090", "15021", "15020"];
-
 /// The container, with what the pod's annotations say about its traffic.
-pub(crate) fn container(annotations: Annotations<'_>, settings: &Settings) -> Value {
-    json!({
+pub(crate) fn container(
+    annotations: Annotations<'_>,
+    config: &ProxyConfig,
+    settings: &Settings,
+) -> Value {
+    let mut container = json!({
         "name": NAME,
         "image": annotations.text_or("sidecar.istio.io/proxyImage", &settings.image),
-        "args": arguments(annotations),
-        "resources": {
-            "requests": {"cpu": settings.resources.cpu, "memory": settings.resources.memory},
-            "limits": {
-                "cpu": settings.resources.cpu_limit,
-                "memory": settings.resources.memory_limit,
-            },
-        },
+        "args": arguments(annotations, config, settings),
+        "resources": resources_of(&settings.resources),
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
@@ -32,41 +27,56 @@ pub(crate) fn container(annotations: Annotations<'_>, settings: &Settings) -> Va
             "runAsNonRoot": false,
             "runAsUser": 0,
         },
-    })
+    });
+    if let Some(policy) = &settings.image_pull_policy {
+        container["imagePullPolicy"] = policy.as_str().into();
+    }
+    container
 }
 
-fn arguments(annotations: Annotations<'_>) -> Vec<String> {
-    let traffic = |name: &str| annotations.text(&format!("traffic.sidecar.istio.io/{name}"));
-    let excluded = [Some(OWN_PORTS.join(",").as_str()), traffic("excludeInboundPorts")]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(",");
+fn arguments(
+    annotations: Annotations<'_>,
+    config: &ProxyConfig,
+    settings: &Settings,
+) -> Vec<String> {
+    let captured = &settings.captured;
+    let traffic = |name: &str, usual: &str| {
+        annotations.text_or(&format!("traffic.sidecar.istio.io/{name}"), usual)
+    };
+    // Ports of the sidecar itself are never captured.
+    let mut excluded = "15090,15021".to_owned();
+    if let Some(port) = config.status_port() {
+        excluded += &format!(",{port}");
+    }
+    let more = traffic("excludeInboundPorts", &captured.exclude_inbound_ports);
+    if !more.is_empty() {
+        excluded += &format!(",{more}");
+    }
     let mode = annotations.text("sidecar.istio.io/interceptionMode").unwrap_or("REDIRECT");
-    let mut arguments = vec!["istio-iptables"];
+    let mut arguments = vec!["istio-iptables".to_owned()];
     let log = format!(
         "--log_output_level={}",
         annotations.text("sidecar.istio.io/agentLogLevel").unwrap_or("default:info")
     );
-    let always = [
+    let always: [(&str, &str); 8] = [
         ("-p", "15001"),
         ("-z", "15006"),
         ("-u", "1337"),
         ("-m", mode),
-        ("-i", traffic("includeOutboundIPRanges").unwrap_or("*")),
-        ("-x", traffic("excludeOutboundIPRanges").unwrap_or("")),
-        ("-b", traffic("includeInboundPorts").unwrap_or("*")),
+        ("-i", &traffic("includeOutboundIPRanges", &captured.include_ranges)),
+        ("-x", &traffic("excludeOutboundIPRanges", &captured.exclude_ranges)),
+        ("-b", &traffic("includeInboundPorts", &captured.include_inbound_ports)),
         ("-d", &excluded),
     ];
-    arguments.extend(always.into_iter().flat_map(|(flag, value)| [flag, value]));
+    arguments.extend(always.into_iter().flat_map(|(flag, value)| [flag.into(), value.into()]));
     let sometimes = [
-        ("-q", traffic("includeOutboundPorts")),
-        ("-o", traffic("excludeOutboundPorts")),
-        ("-c", traffic("excludeInterfaces")),
+        ("-q", traffic("includeOutboundPorts", &captured.include_outbound_ports)),
+        ("-o", traffic("excludeOutboundPorts", &captured.exclude_outbound_ports)),
+        ("-c", traffic("excludeInterfaces", "")),
     ];
-    for (flag, value) in sometimes {
-        arguments.extend(value.into_iter().flat_map(|value| [flag, value]));
+    for (flag, value) in sometimes.into_iter().filter(|(_, value)| !value.is_empty()) {
+        arguments.extend([flag.to_owned(), value]);
     }
-    arguments.push(&log);
-    arguments.into_iter().map(str::to_owned).collect()
+    arguments.push(log);
+    arguments
 }

@@ -15,6 +15,10 @@ const IGNORED: &[&str] = &["kube-system", "kube-public", "kube-node-lease", "loc
 /// The label, and the older annotation, by which a pod chooses for itself.
 const INJECT: &str = "sidecar.istio.io/inject";
 
+/// The annotation by which a pod chooses templates, and the one that is served.
+const TEMPLATES: &str = "inject.istio.io/templates";
+const TEMPLATE: &str = "sidecar";
+
 /// The label by which a namespace or a pod chooses a control plane.
 const REVISION: &str = "istio.io/rev";
 
@@ -34,13 +38,15 @@ pub enum Decision {
     Inject,
     /// It does not, for this reason.
     Skip(String),
+    /// What it asks for cannot be done, and it must not run without.
+    Refuse(String),
 }
 
 /// Decides about `pod` in `namespace`, as Istio's webhooks and injector together do.
 pub fn decide(pod: &Value, namespace: &Namespace, settings: &Settings) -> Decision {
     match select(pod, namespace, settings) {
         Decision::Inject => require(pod, &namespace.name, settings),
-        skip @ Decision::Skip(_) => skip,
+        other => other,
     }
 }
 
@@ -55,11 +61,53 @@ pub(crate) fn require(pod: &Value, namespace: &str, settings: &Settings) -> Deci
     let own = [("label", "labels"), ("annotation", "annotations")]
         .into_iter()
         .find_map(|(word, place)| Some((word, metadata(pod, place, INJECT)?)));
+    let labels = &pod["metadata"]["labels"];
+    let selected = |selectors: &[Value]| selectors.iter().any(|one| selects(one, labels));
     match (own, settings.policy) {
-        (Some((_, "true" | "y" | "yes" | "on")), _) | (None, Policy::Enabled) => Decision::Inject,
+        (Some((_, "true" | "y" | "yes" | "on")), _) => with_template(pod),
         (Some((word, value)), _) => skip(format!("the pod has the {word} {INJECT}={value}")),
+        (None, _) if selected(&settings.never) => {
+            skip("the mesh's neverInjectSelector selects the pod")
+        }
+        (None, _) if selected(&settings.always) => with_template(pod),
+        (None, Policy::Enabled) => with_template(pod),
         (None, Policy::Disabled) => skip("the mesh injects only pods that ask for it"),
     }
+}
+
+/// An injection, if the templates that the pod asks for are served.
+fn with_template(pod: &Value) -> Decision {
+    let asked = metadata(pod, "annotations", TEMPLATES).unwrap_or(TEMPLATE);
+    let other = asked.split(',').map(str::trim).find(|name| !name.is_empty() && *name != TEMPLATE);
+    match other {
+        None => Decision::Inject,
+        Some(name) => Decision::Refuse(format!(
+            "the pod asks for template `{name}` ({TEMPLATES}), and only `{TEMPLATE}` is served; \
+             remove the annotation"
+        )),
+    }
+}
+
+/// Whether a label selector selects `labels`; an empty one selects everything.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let text = |key: &str| labels.get(key).and_then(Value::as_str);
+    let equal = selector["matchLabels"].as_object().into_iter().flatten();
+    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    let holds = |expression: &Value| {
+        let found = text(expression["key"].as_str().unwrap_or_default());
+        let values = expression["values"].as_array().into_iter().flatten();
+        let among = found.is_some_and(|found| values.into_iter().any(|value| value == found));
+        match expression["operator"].as_str() {
+            Some("In") => among,
+            Some("NotIn") => !among,
+            Some("Exists") => found.is_some(),
+            Some("DoesNotExist") => found.is_none(),
+            _ => false,
+        }
+    };
+    selector.is_object()
+        && equal.into_iter().all(|(key, value)| text(key).is_some_and(|found| value == found))
+        && expressions.into_iter().all(holds)
 }
 
 /// The selectors of the webhooks.
@@ -120,7 +168,9 @@ mod tests {
         let namespace = Namespace { name: "shop".to_owned(), labels };
         match decide(pod, &namespace, &Settings::default()) {
             Decision::Inject => assert_eq!("inject", expected),
-            Decision::Skip(reason) => assert!(reason.contains(expected), "{reason}"),
+            Decision::Skip(reason) | Decision::Refuse(reason) => {
+                assert!(reason.contains(expected), "{reason}");
+            }
         }
     }
 
@@ -145,6 +195,31 @@ mod tests {
         check("istio-injection=enabled", "sidecar.istio.io/inject=false", "label");
         let annotated = json!({"metadata": {"annotations": {INJECT: "false"}}, "spec": {}});
         check_pod(&annotated, "istio-injection=enabled", "annotation");
+    }
+
+    #[test]
+    fn a_template_that_is_not_served_is_refused_not_left_out() {
+        let asking = |name: &str| json!({"metadata": {"annotations": {TEMPLATES: name}}});
+        check_pod(&asking("sidecar"), "istio-injection=enabled", "inject");
+        check_pod(&asking("sidecar,own"), "istio-injection=enabled", "`own`");
+        check_pod(&asking("gateway"), "istio-injection=enabled", "only `sidecar` is served");
+        check_pod(&asking("gateway"), "", "neither");
+    }
+
+    #[test]
+    fn the_meshs_selectors_count_where_the_pod_says_nothing() {
+        let settings = Settings {
+            policy: Policy::Disabled,
+            always: vec![json!({"matchLabels": {"mesh": "yes"}})],
+            never: vec![json!({"matchExpressions": [{"key": "batch", "operator": "Exists"}]})],
+            ..Settings::default()
+        };
+        let decision =
+            |labels: Value| require(&json!({"metadata": {"labels": labels}}), "shop", &settings);
+        assert_eq!(decision(json!({"mesh": "yes"})), Decision::Inject);
+        assert!(matches!(decision(json!({"mesh": "yes", "batch": ""})), Decision::Skip(_)));
+        assert!(matches!(decision(json!({})), Decision::Skip(_)));
+        assert_eq!(decision(json!({"batch": "", INJECT: "true"})), Decision::Inject);
     }
 
     #[test]

@@ -6,20 +6,24 @@
 
 mod annotations;
 mod capture;
+mod config_maps;
 mod decision;
 mod document;
 mod edits;
+mod own_container;
 mod owner;
 mod patch;
 mod probes;
+mod proxy_config;
 mod settings;
 mod sidecar;
 mod volumes;
 mod warnings;
 
+pub use config_maps::Texts;
 pub use decision::{Decision, Namespace, decide};
-pub use document::document;
+pub use document::{Refused, document, pod_of};
 pub use owner::Owner;
 pub use patch::patch;
-pub use settings::{Policy, Resources, Settings};
+pub use settings::{Captured, Policy, Readiness, Resources, Settings};
 pub use warnings::{Warning, warnings};

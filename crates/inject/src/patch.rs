@@ -8,7 +8,8 @@ use crate::{
     annotations::Annotations,
     capture,
     edits::Edits,
-    probes,
+    own_container, probes,
+    proxy_config::ProxyConfig,
     sidecar::{self, Around},
     volumes,
 };
@@ -26,18 +27,28 @@ pub fn patch(pod: &Value, owner: &Owner, namespace: &str, settings: &Settings) -
         return edits.finish();
     }
     let annotations = Annotations::of(pod);
-    let native =
-        annotations.flag("sidecar.istio.io/nativeSidecar").unwrap_or(settings.native_sidecar);
-    let first = annotations.proxy_config_has("holdApplicationUntilProxyStarts");
-    let rewrites = annotations.flag("sidecar.istio.io/rewriteAppHTTPProbers").unwrap_or(true);
+    let config = ProxyConfig::of(annotations, settings);
+    let own = own_container::find(pod);
+    let native = annotations.flag("sidecar.istio.io/nativeSidecar");
+    // A pod needs a container beside its init containers.
+    let native = native.unwrap_or(settings.native_sidecar) && !is_alone(pod);
+    let first = config.holds_application();
+    let rewrites = annotations.flag("sidecar.istio.io/rewriteAppHTTPProbers");
     // Probes are rewritten by their position, so before anything moves them.
-    let probes = match rewrites {
-        true => probes::rewrite(pod, &mut edits),
-        false => serde_json::Map::new(),
+    let probes = match config.status_port() {
+        Some(port) if rewrites.unwrap_or(settings.rewrite_probes) => {
+            probes::rewrite(pod, port, &mut edits)
+        }
+        _ => serde_json::Map::new(),
     };
 
-    let capture = capture::container(annotations, settings);
-    let sidecar = sidecar::container(Around { pod, owner, namespace, probes, native }, settings);
+    let capture = capture::container(annotations, &config, settings);
+    let around = Around { pod, owner, namespace, probes, native, config: &config };
+    let mut sidecar = sidecar::container(around, settings);
+    if let Some(own) = own {
+        sidecar = own_container::merge(sidecar, own.container);
+        edits.remove(&["spec", own.list, &own.index.to_string()]);
+    }
     let (init, containers) = (&["spec", "initContainers"], &["spec", "containers"]);
     match (native, first) {
         (true, _) => edits.prepend(init, [capture, sidecar]),
@@ -53,15 +64,28 @@ pub fn patch(pod: &Value, owner: &Owner, namespace: &str, settings: &Settings) -
     let volumes = volumes::volumes(annotations);
     let names = volumes.iter().map(|volume| volume["name"].clone()).collect();
     edits.append(&["spec", "volumes"], volumes);
+    let secrets = settings.image_pull_secrets.iter().map(|name| json!({"name": name}));
+    if !settings.image_pull_secrets.is_empty() {
+        edits.append(&["spec", "imagePullSecrets"], secrets);
+    }
     label(pod, owner, &mut edits);
-    annotate(pod, &status(names, native, settings), settings, &mut edits);
+    annotate(pod, &config, settings, &mut edits);
+    let place = ["metadata", "annotations"];
+    edits.set(&place, STATUS, status(names, native, settings));
     edits.finish()
+}
+
+/// Whether the pod has nothing but a container that is to be the sidecar.
+fn is_alone(pod: &Value) -> bool {
+    let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+    containers.is_some_and(|all| all.len() == 1 && all[0]["name"] == sidecar::NAME)
 }
 
 /// Whether what will be added to is what it should be.
 fn well_formed(pod: &Value) -> bool {
     let maps = ["/metadata", "/metadata/labels", "/metadata/annotations"];
-    let lists = ["/spec/containers", "/spec/initContainers", "/spec/volumes"];
+    let lists =
+        ["/spec/containers", "/spec/initContainers", "/spec/volumes", "/spec/imagePullSecrets"];
     let holds = |path: &str, is: fn(&Value) -> bool| {
         pod.pointer(path).is_none_or(|value| value.is_null() || is(value))
     };
@@ -70,12 +94,11 @@ fn well_formed(pod: &Value) -> bool {
         && lists.iter().all(|path| holds(path, Value::is_array))
 }
 
-/// Whether the pod has a sidecar already.
+/// Whether the pod has a sidecar already; a container of its name that leaves its image to the
+/// injector is not one.
 fn injected(pod: &Value) -> bool {
-    let lists = ["/spec/containers", "/spec/initContainers"];
-    let containers = lists.iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
     Annotations::of(pod).text(STATUS).is_some()
-        || containers.into_iter().any(|container| container["name"] == sidecar::NAME)
+        || own_container::find(pod).is_some_and(|own| !own.leaves_image_open())
 }
 
 fn label(pod: &Value, owner: &Owner, edits: &mut Edits<'_>) {
@@ -93,23 +116,28 @@ fn label(pod: &Value, owner: &Owner, edits: &mut Edits<'_>) {
     edits.fill(&labels, "service.istio.io/canonical-revision", revision);
 }
 
-fn annotate(pod: &Value, status: &str, settings: &Settings, edits: &mut Edits<'_>) {
+fn annotate(pod: &Value, config: &ProxyConfig, settings: &Settings, edits: &mut Edits<'_>) {
     let annotations = Annotations::of(pod);
     let place = ["metadata", "annotations"];
     edits.fill(&place, "istio.io/rev", settings.revision.as_str());
-    let first = pod.pointer("/spec/containers/0/name").and_then(Value::as_str);
+    for (name, value) in &settings.annotations {
+        edits.fill(&place, name, value.clone());
+    }
+    let first = sidecar::names(pod).into_iter().next();
     if let Some(first) = first {
         let chosen = annotations.text("kubectl.kubernetes.io/default-container").unwrap_or(first);
         edits.fill(&place, "kubectl.kubernetes.io/default-container", chosen);
         edits.fill(&place, "kubectl.kubernetes.io/default-logs-container", chosen);
     }
-    let merged = annotations.flag("prometheus.istio.io/merge-metrics").unwrap_or(true);
-    if merged && annotations.text("prometheus.io/scrape") != Some("false") {
+    let merged = annotations.flag("prometheus.istio.io/merge-metrics");
+    if let Some(port) = config.status_port()
+        && merged.unwrap_or(settings.merge_metrics)
+        && annotations.text("prometheus.io/scrape") != Some("false")
+    {
         edits.set(&place, "prometheus.io/scrape", "true");
-        edits.set(&place, "prometheus.io/port", "15020");
+        edits.set(&place, "prometheus.io/port", port.to_string());
         edits.set(&place, "prometheus.io/path", "/stats/prometheus");
     }
-    edits.set(&place, STATUS, status);
 }
 
 fn status(volumes: Vec<Value>, native: bool, settings: &Settings) -> String {
@@ -117,11 +145,15 @@ fn status(volumes: Vec<Value>, native: bool, settings: &Settings) -> String {
         true => (json!([capture::NAME, sidecar::NAME]), Value::Null),
         false => (json!([capture::NAME]), json!([sidecar::NAME])),
     };
+    let secrets = match settings.image_pull_secrets.as_slice() {
+        [] => Value::Null,
+        names => json!(names),
+    };
     json!({
         "initContainers": init,
         "containers": containers,
         "volumes": Value::Array(volumes),
-        "imagePullSecrets": null,
+        "imagePullSecrets": secrets,
         "revision": settings.revision,
     })
     .to_string()

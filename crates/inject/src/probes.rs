@@ -5,10 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::edits::Edits;
-
-/// The sidecar's port for probes.
-const PORT: u16 = 15020;
+use crate::{edits::Edits, sidecar};
 
 /// Field of a probe, and the last part of its path at the sidecar.
 const PROBES: &[(&str, &str)] =
@@ -17,19 +14,23 @@ const PROBES: &[(&str, &str)] =
 /// What can be probed over the network.
 const ACTIONS: &[&str] = &["httpGet", "tcpSocket", "grpc"];
 
-/// Rewrites the probes of `pod`; returns the originals by path, as the sidecar is told them.
-pub(crate) fn rewrite(pod: &Value, edits: &mut Edits<'_>) -> Map<String, Value> {
+/// Leads the probes of `pod` to the sidecar's `port`; returns the originals by path, as the
+/// sidecar is told them.
+pub(crate) fn rewrite(pod: &Value, port: u16, edits: &mut Edits<'_>) -> Map<String, Value> {
     let mut originals = Map::new();
     for list in ["initContainers", "containers"] {
         let containers = pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array);
         for (index, container) in containers.into_iter().flatten().enumerate() {
             let index = index.to_string();
             let name = container["name"].as_str().unwrap_or_default();
+            if name == sidecar::NAME {
+                continue;
+            }
             for (field, suffix) in PROBES {
                 let Some((action, original)) = original(container, field) else { continue };
                 let path = format!("/app-health/{name}/{suffix}");
                 let place = ["spec", list, &index, field, action];
-                let rewritten = json!({"path": path, "port": PORT});
+                let rewritten = json!({"path": path, "port": port});
                 if action == "httpGet" {
                     edits.replace(&place, rewritten);
                 } else {

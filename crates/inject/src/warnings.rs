@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::annotations::Annotations;
+use crate::{
+    annotations::Annotations,
+    proxy_config::{self, ANNOTATION},
+};
 
 /// Something that a pod asks for and does not get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +18,14 @@ pub struct Warning {
     pub message: String,
 }
 
+/// A variable of `proxyMetadata` that asks for something of the sidecar.
+const DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
+
 /// What an annotation has to be, and what happens when it is not.
 struct Rule {
     name: &'static str,
-    holds: fn(&str) -> bool,
+    /// None when nothing that it says has an effect.
+    holds: Option<fn(&str) -> bool>,
     wanted: &'static str,
 }
 
@@ -39,7 +46,29 @@ const RULES: &[Rule] = &[
     rule("readiness.status.sidecar.istio.io/initialDelaySeconds", is_number, NUMBER),
     rule("readiness.status.sidecar.istio.io/periodSeconds", is_number, NUMBER),
     rule("readiness.status.sidecar.istio.io/failureThreshold", is_number, NUMBER),
+    rule("status.sidecar.istio.io/port", is_port, "is not a port; 15020 is taken"),
+    rule("sidecar.istio.io/proxyImageType", is_default, "is not served; there is one image"),
+    later("sidecar.istio.io/bootstrapOverride", "there is no bootstrap of Envoy"),
+    later("sidecar.istio.io/componentLogLevel", "sidecar.istio.io/logLevel holds for all"),
+    later("sidecar.istio.io/agentLogLevel", "there is no agent beside the proxy"),
+    later("sidecar.istio.io/statsInclusionPrefixes", ALL_STATS),
+    later("sidecar.istio.io/statsInclusionSuffixes", ALL_STATS),
+    later("sidecar.istio.io/statsInclusionRegexps", ALL_STATS),
+    later("sidecar.istio.io/statsHistogramBuckets", "Istio's buckets hold"),
+    later("sidecar.istio.io/statsHistogramBins", "Istio's buckets hold"),
+    later("sidecar.istio.io/statsFlushInterval", "metrics are not pushed"),
+    later("sidecar.istio.io/statsEvictionInterval", "a series stays"),
+    later("sidecar.istio.io/statsCompression", "metrics are not compressed"),
+    later("sidecar.istio.io/extraStatTags", "metrics have Istio's labels"),
+    later(
+        "readiness.status.sidecar.istio.io/applicationPorts",
+        "the sidecar's own readiness counts",
+    ),
+    later("traffic.sidecar.istio.io/kubevirtInterfaces", "all interfaces are alike"),
+    later("istio.io/reroute-virtual-interfaces", "all interfaces are alike"),
 ];
+
+const ALL_STATS: &str = "every metric is served";
 
 const FLAG: &str = "is neither `true` nor `false`; the mesh's setting holds";
 const REDIRECT: &str = "is not served; only REDIRECT is, and istio-init will fail";
@@ -52,20 +81,56 @@ pub fn warnings(pod: &Value) -> Vec<Warning> {
     let annotations = Annotations::of(pod);
     let mut warnings = Vec::new();
     for Rule { name, holds, wanted } in RULES {
-        if let Some(text) = annotations.text(name)
-            && !holds(text)
-        {
-            warnings.push(Warning {
-                field: format!("metadata.annotations[\"{name}\"]"),
-                message: format!("`{text}` {wanted}"),
-            });
+        let Some(text) = annotations.text(name) else { continue };
+        match holds {
+            None => warnings.push(warning(name, format!("not honoured yet: {wanted}"))),
+            Some(holds) if !holds(text) => {
+                warnings.push(warning(name, format!("`{text}` {wanted}")));
+            }
+            Some(_) => {}
         }
+    }
+    if let Some(text) = annotations.text(ANNOTATION) {
+        let messages = proxy_config(text);
+        warnings.extend(messages.into_iter().map(|message| warning(ANNOTATION, message)));
     }
     warnings
 }
 
+/// What is wrong with a pod's own ProxyConfig, or has no effect.
+fn proxy_config(text: &str) -> Vec<String> {
+    let (config, found) = match proxy_config::own(text) {
+        Ok(read) => read,
+        Err(why) => return vec![format!("{why}; the mesh's settings hold")],
+    };
+    let mut messages: Vec<String> =
+        found.into_iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+    if config["proxyMetadata"][DNS_CAPTURE] == "true" {
+        let message = "not honoured yet: names are looked up as without a sidecar";
+        messages.push(format!("proxyMetadata.{DNS_CAPTURE}: {message}"));
+    }
+    messages
+}
+
+fn warning(name: &str, message: String) -> Warning {
+    Warning { field: format!("metadata.annotations[\"{name}\"]"), message }
+}
+
 const fn rule(name: &'static str, holds: fn(&str) -> bool, wanted: &'static str) -> Rule {
-    Rule { name, holds, wanted }
+    Rule { name, holds: Some(holds), wanted }
+}
+
+/// An annotation that is not honoured, and what happens instead.
+const fn later(name: &'static str, instead: &'static str) -> Rule {
+    Rule { name, holds: None, wanted: instead }
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
+}
+
+fn is_default(text: &str) -> bool {
+    text == "default"
 }
 
 fn is_flag(text: &str) -> bool {
@@ -118,6 +183,8 @@ mod tests {
     fn what_can_be_done_is_not_told() {
         check("sidecar.istio.io/nativeSidecar", "false", "");
         check("traffic.sidecar.istio.io/includeInboundPorts", "*", "");
+        check("status.sidecar.istio.io/port", "0", "");
+        check("proxy.istio.io/config", "{concurrency: 2, proxyMetadata: {A: b}}", "");
         check("traffic.sidecar.istio.io/excludeOutboundPorts", "3306, 6379", "");
         check("traffic.sidecar.istio.io/excludeOutboundIPRanges", "10.1.2.3,fd00::/8", "");
         check("sidecar.istio.io/userVolume", "{\"extra\": {\"emptyDir\": {}}}", "");
@@ -129,6 +196,20 @@ mod tests {
         check("sidecar.istio.io/interceptionMode", "TPROXY", &format!("`TPROXY` {REDIRECT}"));
         let ports = "traffic.sidecar.istio.io/excludeInboundPorts";
         check(ports, "80,http", &format!("`80,http` {PORTS}"));
+        let bins = "sidecar.istio.io/statsHistogramBins";
+        check(bins, "10", "not honoured yet: Istio's buckets hold");
+        let config = "proxy.istio.io/config";
+        check(
+            config,
+            "concurency: 2",
+            "concurency: unknown field `concurency`, did you mean `concurrency`?",
+        );
+        check(
+            config,
+            "{image: {imageType: debug}, proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}}",
+            "image: not honoured yet: there is one image of the proxy\n\
+             proxyMetadata.ISTIO_META_DNS_CAPTURE: not honoured yet: names are looked up as without a sidecar",
+        );
         let ranges = "traffic.sidecar.istio.io/includeOutboundIPRanges";
         check(ranges, "10.0.0.0/40", &format!("`10.0.0.0/40` {RANGES}"));
     }

@@ -1,5 +1,6 @@
 //! What is wrong with the documents of a file, told with file, line and column.
 
+use serde_json::Value;
 use weft_api::{Diagnostic, Severity};
 use weft_cluster::client::{Applied, ClientError, Resources};
 use weft_manifest::{Document, render};
@@ -25,10 +26,35 @@ pub fn check(document: &Document) -> Found {
         found.refused |= diagnostic.severity == Severity::Error;
         found.lines.push(line(document, &diagnostic));
     }
+    found.lines.extend(sidecar(document));
     if let Some(text) = weft_cluster::not_honoured(value) {
         found.lines.push(format!("{}: warning: {text}", document.place()));
     }
     found
+}
+
+/// What the document's pod asks of its sidecar in vain.
+pub fn sidecar(document: &Document) -> Vec<String> {
+    let Some(value) = &document.value else { return Vec::new() };
+    let Some(pod) = weft_inject::pod_of(value) else { return Vec::new() };
+    let prefix = pod_place(value);
+    let text = |field: &str| value.pointer(field).and_then(Value::as_str).unwrap_or_default();
+    let name = format!("{}/{}", text("/kind"), text("/metadata/name"));
+    let lines = weft_inject::warnings(pod).into_iter().map(|warning| {
+        let field = format!("{prefix}{}", warning.field);
+        let place = document.locate(&field).unwrap_or_else(|| document.place());
+        format!("{place}: warning: {name} {field}: {}", warning.message)
+    });
+    lines.collect()
+}
+
+/// What is before the fields of the pod in an object of this kind.
+fn pod_place(object: &Value) -> &'static str {
+    match object["kind"].as_str() {
+        Some("Pod") => "",
+        Some("CronJob") => "spec.jobTemplate.spec.template.",
+        _ => "spec.template.",
+    }
 }
 
 /// Why the server did not take the document's object, and whether that is a

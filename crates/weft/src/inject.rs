@@ -1,35 +1,99 @@
 //! `weft inject`: manifests with sidecars in them, to standard output.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::{Result, bail};
-use weft_inject::Settings;
-use weft_manifest::to_yaml;
+use anyhow::{Context, Result, bail};
+use weft_inject::{Settings, Texts, Warning};
+use weft_manifest::{Document, to_yaml};
 
-use crate::{documents, verbs::print};
+use crate::{
+    documents,
+    verbs::{Whose, print, runtime},
+};
 
-/// Prints manifests with sidecars added to their pods; needs no cluster.
+/// The namespace of the mesh's own objects.
+const ROOT_NAMESPACE: &str = "istio-system";
+
+/// Prints manifests with sidecars added to their pods. The mesh's settings come
+/// from the files given, else from the running mesh, else they are the defaults.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Files or folders with manifests, `-` for standard input
     #[arg(short, long, required = true, value_name = "PATH")]
     filename: Vec<PathBuf>,
+    /// MeshConfig, as key `mesh` of ConfigMap `istio` has it
+    #[arg(long, alias = "meshConfigFile", value_name = "FILE")]
+    mesh_config_file: Option<PathBuf>,
+    /// Helm's values, as key `values` of ConfigMap `istio-sidecar-injector` has them
+    #[arg(long, alias = "valuesFile", value_name = "FILE")]
+    values_file: Option<PathBuf>,
+    /// The injector's configuration, as key `config` of that ConfigMap has it
+    #[arg(long, alias = "injectConfigFile", value_name = "FILE")]
+    inject_config_file: Option<PathBuf>,
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let settings = Settings::default();
-    let documents = documents::read(&arguments.filename)?;
-    let problems: Vec<String> =
-        documents.iter().flat_map(|one| &one.problems).map(ToString::to_string).collect();
-    if !problems.is_empty() {
-        bail!("nothing is printed, since not everything can be read:\n{}", problems.join("\n"));
+pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+    let (settings, warnings) = settings(arguments, whose)?;
+    for Warning { field, message } in warnings {
+        eprintln!("warning: {field}: {message}");
     }
-    let texts: Vec<String> = documents
-        .iter()
-        .filter_map(|document| document.value.as_ref())
-        .map(|value| to_yaml(&weft_inject::document(value, &settings)))
-        .collect();
+    let documents = documents::read(&arguments.filename)?;
+    let mut problems: Vec<String> =
+        documents.iter().flat_map(|one| &one.problems).map(ToString::to_string).collect();
+    let mut texts = Vec::new();
+    for document in &documents {
+        let Some(value) = &document.value else { continue };
+        warn(document);
+        match weft_inject::document(value, &settings) {
+            Ok(injected) => texts.push(to_yaml(&injected)),
+            Err(refused) => problems.push(format!("{}: error: {refused}", document.place())),
+        }
+    }
+    if !problems.is_empty() {
+        bail!("nothing is printed, since not everything can be done:\n{}", problems.join("\n"));
+    }
     print(&texts.join("---\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells what the document's pod asks of its sidecar in vain.
+fn warn(document: &Document) {
+    crate::checks::sidecar(document).iter().for_each(|line| eprintln!("{line}"));
+}
+
+fn settings(arguments: &Arguments, whose: Whose<'_>) -> Result<(Settings, Vec<Warning>)> {
+    let Arguments { mesh_config_file, values_file, inject_config_file, .. } = arguments;
+    let files = [mesh_config_file, values_file, inject_config_file];
+    if files.iter().all(|file| file.is_none()) {
+        return of_mesh(whose);
+    }
+    let read = |file: &Option<PathBuf>| file.as_deref().map(read).transpose();
+    let [mesh, values, config] = files.map(read);
+    let (mesh, values, config) = (mesh?, values?, config?);
+    Ok(Settings::read(Texts {
+        mesh: mesh.as_deref(),
+        values: values.as_deref(),
+        config: config.as_deref(),
+    }))
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// The settings of the mesh that other commands would speak to, if there is one.
+fn of_mesh(whose: Whose<'_>) -> Result<(Settings, Vec<Warning>)> {
+    let named = whose.mesh.is_some() || whose.kubeconfig.is_some();
+    if !named && whose.kubeconfig().is_err() {
+        return Ok((Settings::default(), Vec::new()));
+    }
+    runtime()?.block_on(async {
+        let cluster = whose.connect().await?;
+        Ok(cluster.injection_settings(ROOT_NAMESPACE).await?)
+    })
 }

@@ -62,7 +62,7 @@ enum Command {
     Label(On<label::Arguments>),
     #[command(disable_help_flag = true)]
     Kubectl(On<kubectl::Arguments>),
-    Inject(inject::Arguments),
+    Inject(On<inject::Arguments>),
     Explain(On<explain::Arguments>),
     Translate(On<translate::Arguments>),
     Proxy(proxy::Arguments),
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
         Command::Scale(on) => scale::run(&on.arguments, on.target.or(outer)),
         Command::Label(on) => label::run(&on.arguments, on.target.or(outer)),
         Command::Kubectl(on) => kubectl::run(&on.arguments, on.target.or(outer)),
-        Command::Inject(arguments) => inject::run(arguments),
+        Command::Inject(on) => inject::run(&on.arguments, on.target.or(outer)),
         Command::Explain(on) => explain::run(&on.arguments, on.target.or(outer)),
         Command::Translate(on) => translate::run(&on.arguments, on.target.or(outer)),
         Command::Proxy(arguments) => proxy::run(arguments),

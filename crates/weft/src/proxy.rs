@@ -41,14 +41,14 @@ pub struct Arguments {
     /// Port of the admin page, on loopback; with --config only
     #[arg(long, value_name = "PORT")]
     admin: Option<u16>,
-    /// Log levels, as in `info,weft_proxy=debug`
-    #[arg(long, default_value = "info")]
-    log: String,
+    /// Log levels, as in `info,weft_proxy=debug` [default: info]
+    #[arg(long)]
+    log: Option<String>,
     /// Flags of Istio's pods that have no meaning here
     #[arg(long = "domain", hide = true)]
     _domain: Option<String>,
     #[arg(long = "proxyLogLevel", hide = true)]
-    _proxy_log_level: Option<String>,
+    proxy_log_level: Option<String>,
     #[arg(long = "proxyComponentLogLevel", hide = true)]
     _proxy_component_log_level: Option<String>,
     #[arg(long = "log_output_level", hide = true)]
@@ -59,7 +59,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let levels = log::init(&arguments.log, Form::Text)?;
+    let levels = log::init(log_levels(arguments), Form::Text)?;
     let options = match &arguments.config {
         Some(path) => from_file(arguments, path)?,
         None => in_pod(arguments)?,
@@ -98,14 +98,19 @@ fn in_pod(arguments: &Arguments) -> Result<Options> {
         _ => bail!("say `sidecar` or `router`, or give a file with --config"),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = arguments.workers.or(arguments.concurrency).filter(|workers| *workers > 0);
+    let config = variable("PROXY_CONFIG").map(|text| Config::read(&text)).unwrap_or_default();
+    // As in Istio, none means one per core where it is asked for.
+    let workers = match arguments.workers.or(arguments.concurrency).or(config.concurrency) {
+        Some(0) => Some(cores),
+        workers => workers,
+    };
     let own = |port| Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
     let address: Option<IpAddr> = variable("INSTANCE_IP").and_then(|text| text.parse().ok());
     let node_sockets = Path::new(NODE_SOCKETS);
     Ok(Options {
         workers: workers.unwrap_or(if router { cores } else { 1 }),
         source: Source::Stream(Stream {
-            address: discovery_address(),
+            address: config.discovery_address(),
             name: None,
             ca_pem: Some(ROOT.into()),
             token: Some(TOKEN.into()),
@@ -115,7 +120,7 @@ fn in_pod(arguments: &Arguments) -> Result<Options> {
         ports: Ports {
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 15000))),
             metrics: own(15090),
-            merged: own(15020),
+            merged: config.status_port.map_or(own(15020), |port| own(port).filter(|_| port > 0)),
             readiness: own(15021),
         },
         sockets: match node_sockets.exists() {
@@ -123,7 +128,7 @@ fn in_pod(arguments: &Arguments) -> Result<Options> {
             false => Sockets::Bind,
         },
         mark: (users() == Users::One).then_some(MARK),
-        drain: Duration::from_secs(5),
+        drain: config.drain.unwrap_or(Duration::from_secs(5)),
         application: Application {
             metrics: variable("ISTIO_PROMETHEUS_ANNOTATIONS").as_deref().and_then(metrics_url),
             probes: variable("ISTIO_KUBE_APP_PROBERS"),
@@ -141,13 +146,46 @@ fn node(router: bool, address: Option<IpAddr>) -> String {
     format!("{role}~{address}~{pod}.{namespace}~{namespace}.svc.cluster.local")
 }
 
-fn discovery_address() -> String {
-    let configured = variable("PROXY_CONFIG").and_then(|text| {
-        let documents = weft_manifest::read("PROXY_CONFIG", &text);
-        let value = documents.into_iter().find_map(|document| document.value)?;
-        value["discoveryAddress"].as_str().map(str::to_owned)
-    });
-    configured.or_else(|| variable("CA_ADDR")).unwrap_or_else(|| DISCOVERY.to_owned())
+/// The log levels: Weft's own, else Istio's unless they are its default.
+fn log_levels(arguments: &Arguments) -> &str {
+    let istios = match arguments.proxy_log_level.as_deref() {
+        Some("trace") => Some("trace"),
+        Some("debug") => Some("debug"),
+        Some("error" | "critical") => Some("error"),
+        Some("off") => Some("off"),
+        _ => None,
+    };
+    arguments.log.as_deref().or(istios).unwrap_or("info")
+}
+
+/// What the injector has written down of ProxyConfig, as far as it is the proxy's.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Config {
+    discovery: Option<String>,
+    concurrency: Option<usize>,
+    status_port: Option<u16>,
+    drain: Option<Duration>,
+}
+
+impl Config {
+    fn read(text: &str) -> Self {
+        let documents = weft_manifest::read("PROXY_CONFIG", text);
+        let value = documents.into_iter().find_map(|document| document.value).unwrap_or_default();
+        let number = |name: &str| value[name].as_u64();
+        Self {
+            discovery: value["discoveryAddress"].as_str().map(str::to_owned),
+            concurrency: number("concurrency").and_then(|number| number.try_into().ok()),
+            status_port: number("statusPort").and_then(|number| number.try_into().ok()),
+            drain: value["terminationDrainDuration"]
+                .as_str()
+                .and_then(|text| weft_api::span::parse(text).ok()),
+        }
+    }
+
+    fn discovery_address(&self) -> String {
+        let configured = self.discovery.clone().or_else(|| variable("CA_ADDR"));
+        configured.unwrap_or_else(|| DISCOVERY.to_owned())
+    }
 }
 
 /// Where the application's own metrics are, from its pod's annotations as JSON.
@@ -169,6 +207,19 @@ fn variable(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_proxy_configuration_is_read_as_the_injector_wrote_it() {
+        let text = r#"{"concurrency":2,"statusPort":0,"terminationDrainDuration":"7s"}"#;
+        let expected = Config {
+            discovery: None,
+            concurrency: Some(2),
+            status_port: Some(0),
+            drain: Some(Duration::from_secs(7)),
+        };
+        assert_eq!(Config::read(text), expected);
+        assert_eq!(Config::read("{}"), Config::default());
+    }
 
     #[test]
     fn the_applications_metrics_are_where_its_annotations_say() {

@@ -1,6 +1,6 @@
-//! Fields of MeshConfig.
+//! Fields of MeshConfig and of ProxyConfig.
 
-use super::{ANYTHINGS, Field, Holds, TEXTS, field, later};
+use super::{ANYTHINGS, Field, Holds, LABELS, TEXTS, U32, field, later};
 
 /// What holds where a setting is not honoured.
 const DEFAULT: &str = "its default holds";
@@ -23,7 +23,7 @@ pub(crate) const MESH_CONFIG: &[Field] = &[
     field("defaultDestinationRuleExportTo", TEXTS),
     field("compatibility", Holds::Word(&["", "istio-1.0"])),
     // Set by every installation; that they are there says nothing about what its owner wants.
-    field("defaultConfig", Holds::Anything),
+    field("defaultConfig", Holds::Object(PROXY_CONFIG)),
     field("defaultProviders", Holds::Anything),
     field("enablePrometheusMerge", Holds::Flag),
     field("enableTracing", Holds::Flag),
@@ -63,4 +63,47 @@ pub(crate) const MESH_CONFIG: &[Field] = &[
     later("tlsDefaults", Holds::Anything, DEFAULT),
     later("defaultTrafficPolicy", Holds::Anything, DEFAULT),
     later("serviceEntryVisibility", Holds::Anything, DEFAULT),
+];
+
+/// What a proxy does where a setting of its own is not honoured.
+const PROXY_DEFAULT: &str = "the proxy does without";
+
+/// The fields of `defaultConfig` there, and of annotation `proxy.istio.io/config`.
+pub(crate) const PROXY_CONFIG: &[Field] = &[
+    field("concurrency", Holds::Whole(0, i32::MAX as i64)),
+    field("discoveryAddress", Holds::Text),
+    field("holdApplicationUntilProxyStarts", Holds::Flag),
+    field("proxyMetadata", LABELS),
+    field("statusPort", Holds::Whole(0, 65535)),
+    field("terminationDrainDuration", Holds::ShortSpan),
+    field("interceptionMode", Holds::Word(&["REDIRECT"])),
+    // Set by every installation, and already so.
+    field("configPath", Holds::Anything),
+    field("binaryPath", Holds::Anything),
+    field("serviceCluster", Holds::Anything),
+    field("drainDuration", Holds::Anything),
+    field("proxyAdminPort", Holds::Whole(15000, 15000)),
+    field("controlPlaneAuthPolicy", Holds::Anything),
+    field("statNameLength", Holds::Anything),
+    field("meshId", Holds::Text),
+    field("tracing", Holds::Anything),
+    later("tracingServiceName", Holds::Anything, PROXY_DEFAULT),
+    later("statsdUdpAddress", Holds::Anything, PROXY_DEFAULT),
+    later("customConfigFile", Holds::Anything, "there is no bootstrap of Envoy"),
+    later("proxyBootstrapTemplatePath", Holds::Anything, "there is no bootstrap of Envoy"),
+    later("envoyAccessLogService", Holds::Anything, PROXY_DEFAULT),
+    later("envoyMetricsService", Holds::Anything, PROXY_DEFAULT),
+    later("runtimeValues", Holds::Anything, "there is no runtime of Envoy"),
+    later("extraStatTags", Holds::Anything, PROXY_DEFAULT),
+    later("gatewayTopology", Holds::Anything, PROXY_DEFAULT),
+    later("readinessProbe", Holds::Anything, "the sidecar's own readiness counts"),
+    later("proxyStatsMatcher", Holds::Anything, "every metric is served"),
+    later("caCertificatesPem", Holds::Anything, PROXY_DEFAULT),
+    later("image", Holds::Anything, "there is one image of the proxy"),
+    later("privateKeyProvider", Holds::Anything, PROXY_DEFAULT),
+    later("proxyHeaders", Holds::Anything, PROXY_DEFAULT),
+    later("fileFlushInterval", Holds::Anything, PROXY_DEFAULT),
+    later("fileFlushMinSizeKb", U32, PROXY_DEFAULT),
+    later("statsCompression", Holds::Anything, PROXY_DEFAULT),
+    later("connectionSettings", Holds::Anything, PROXY_DEFAULT),
 ];

@@ -14,12 +14,23 @@ const LONGEST_WARNING: usize = 256;
 /// The answer about a pod of `namespace`.
 pub(super) fn inject(review: &Value, namespace: &Namespace, settings: &Settings) -> Value {
     let pod = &review["request"]["object"];
-    if let Decision::Skip(why) = weft_inject::decide(pod, namespace, settings) {
-        tracing::debug!("a pod of {} is not injected: {why}", namespace.name);
-        return allowed(review);
+    match weft_inject::decide(pod, namespace, settings) {
+        Decision::Inject => {}
+        Decision::Skip(why) => {
+            tracing::debug!("a pod of {} is not injected: {why}", namespace.name);
+            return allowed(review);
+        }
+        Decision::Refuse(why) => return denied(review, why, &[]),
     }
+    let warnings: Vec<String> = weft_inject::warnings(pod)
+        .iter()
+        .map(|warning| shortened(&format!("{}: {}", warning.field, warning.message)))
+        .collect();
     let patch = weft_inject::patch(pod, &Owner::of_pod(pod), &namespace.name, settings);
     let mut answer = allowed(review);
+    if !warnings.is_empty() {
+        answer["response"]["warnings"] = warnings.into();
+    }
     match serde_json::to_vec(&patch) {
         Ok(patch) => {
             answer["response"]["patchType"] = "JSONPatch".into();
@@ -117,6 +128,30 @@ mod tests {
         let unlabelled = Namespace { name: "shop".to_owned(), ..Namespace::default() };
         let answer = inject(&review(pod), &unlabelled, &Settings::default());
         assert_eq!(answer["response"], json!({"uid": "7", "allowed": true}));
+    }
+
+    #[test]
+    fn what_a_pod_asks_for_in_vain_is_warned_of_or_refused() {
+        let labels = [("istio-injection".to_owned(), "enabled".to_owned())].into();
+        let namespace = Namespace { name: "shop".to_owned(), labels };
+        let answer = |name: &str, value: &str| {
+            let pod = json!({
+                "metadata": {"name": "cart", "annotations": {name: value}},
+                "spec": {"containers": [{"name": "cart", "image": "cart"}]},
+            });
+            inject(&review(pod), &namespace, &Settings::default())["response"].clone()
+        };
+        let warned = answer("sidecar.istio.io/bootstrapOverride", "own");
+        assert_eq!(warned["allowed"], true);
+        let warning = warned["warnings"][0].as_str().unwrap();
+        assert!(
+            warning.contains("bootstrapOverride") && warning.contains("not honoured"),
+            "{warning}"
+        );
+        let refused = answer("inject.istio.io/templates", "gateway");
+        assert_eq!(refused["allowed"], false);
+        let message = refused["status"]["message"].as_str().unwrap();
+        assert!(message.contains("template `gateway`"), "{message}");
     }
 
     #[test]

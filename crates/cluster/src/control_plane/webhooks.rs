@@ -27,7 +27,8 @@ const REST: Duration = Duration::from_millis(50);
 /// What answers.
 struct Webhooks {
     cluster: Cluster,
-    settings: Settings,
+    /// The namespace of the mesh's own objects.
+    root_namespace: String,
     namespaces: Resource,
 }
 
@@ -35,7 +36,7 @@ struct Webhooks {
 pub(super) async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
-    cluster: Cluster,
+    (cluster, root_namespace): (Cluster, String),
     mut stopping: Stopping,
 ) {
     // The config stream's certificate, but HTTP/1.1: reviews are few and small.
@@ -48,7 +49,7 @@ pub(super) async fn serve(
         kind: "Namespace".to_owned(),
         ..Resource::default()
     };
-    let webhooks = Arc::new(Webhooks { cluster, settings: Settings::default(), namespaces });
+    let webhooks = Arc::new(Webhooks { cluster, root_namespace, namespaces });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -101,10 +102,16 @@ async fn answer(
     };
     let answer = match path.starts_with("/inject") {
         false => admission::validate(&review),
-        true => match webhooks.namespace(&review).await {
-            Ok(namespace) => admission::inject(&review, &namespace, &webhooks.settings),
-            Err(message) => return Ok(text(StatusCode::INTERNAL_SERVER_ERROR, &message)),
-        },
+        true => {
+            let (namespace, settings) =
+                futures::join!(webhooks.namespace(&review), webhooks.settings());
+            match (namespace, settings) {
+                (Ok(namespace), Ok(settings)) => admission::inject(&review, &namespace, &settings),
+                (Err(message), _) | (_, Err(message)) => {
+                    return Ok(text(StatusCode::INTERNAL_SERVER_ERROR, &message));
+                }
+            }
+        }
     };
     let mut response = Response::new(Full::new(Bytes::from(answer.to_string())));
     let json = HeaderValue::from_static("application/json");
@@ -123,6 +130,17 @@ impl Webhooks {
             name: name.to_owned(),
             labels: serde_json::from_value(labels).unwrap_or_default(),
         })
+    }
+
+    /// The mesh's settings as they are now.
+    async fn settings(&self) -> Result<Settings, String> {
+        let read = self.cluster.injection_settings(&self.root_namespace).await;
+        let (settings, warnings) =
+            read.map_err(|error| format!("reading the mesh's settings: {error}\n"))?;
+        for warning in warnings {
+            tracing::warn!("{}: {}", warning.field, warning.message);
+        }
+        Ok(settings)
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::{env, fs, path::PathBuf};
 
-use weft_inject::{Settings, document};
+use weft_inject::{Settings, Texts, document};
 
 /// A text with sidecars, as `weft inject -f` prints it.
 pub fn inject(text: &str) -> String {
     let documents = weft_manifest::read("case.yaml", text);
     let objects = documents.iter().map(|document| document.value.as_ref().unwrap());
-    let settings = Settings { image: "weft/proxyv2:test".to_owned(), ..Settings::default() };
-    let texts = objects.map(|object| weft_manifest::to_yaml(&document(object, &settings)));
+    let mesh = include_str!("../cases/mesh.config");
+    let (read, warnings) = Settings::read(Texts { mesh: Some(mesh), ..Texts::default() });
+    assert_eq!(warnings, []);
+    let settings = Settings { image: "weft/proxyv2:test".to_owned(), ..read };
+    let texts = objects.map(|object| weft_manifest::to_yaml(&document(object, &settings).unwrap()));
     texts.collect::<Vec<_>>().join("---\n")
 }
 
@@ -50,6 +53,16 @@ fn every_kind_of_workload_in_a_list_is_injected() {
 #[test]
 fn the_older_shape_has_the_sidecar_among_the_containers() {
     check("containers");
+}
+
+#[test]
+fn the_meshs_and_the_pods_own_proxy_settings_are_merged() {
+    check("proxy-config");
+}
+
+#[test]
+fn a_container_of_the_sidecars_name_is_merged_over_it() {
+    check("image-auto");
 }
 
 #[test]

@@ -1,0 +1,37 @@
+//! The mesh's settings about sidecars, as its ConfigMaps have them.
+
+use serde_json::Value;
+use weft_inject::{Settings, Texts, Warning};
+
+use super::{ClientError, Cluster, Resource};
+
+impl Cluster {
+    /// What the ConfigMaps in the mesh's own namespace say of sidecars, and what of
+    /// it has no effect; Istio's defaults where there are none.
+    pub async fn injection_settings(
+        &self,
+        root_namespace: &str,
+    ) -> Result<(Settings, Vec<Warning>), ClientError> {
+        let resource = Resource {
+            version: "v1".to_owned(),
+            plural: "configmaps".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespaced: true,
+            ..Resource::default()
+        };
+        let (mesh, injector) = futures::join!(
+            self.find(&resource, root_namespace, "istio"),
+            self.find(&resource, root_namespace, "istio-sidecar-injector"),
+        );
+        let (mesh, injector) = (mesh?.unwrap_or_default(), injector?.unwrap_or_default());
+        Ok(Settings::read(Texts {
+            mesh: text(&mesh, "mesh"),
+            values: text(&injector, "values"),
+            config: text(&injector, "config"),
+        }))
+    }
+}
+
+fn text<'m>(config_map: &'m Value, key: &str) -> Option<&'m str> {
+    config_map["data"][key].as_str()
+}
