@@ -4,7 +4,7 @@
 //! writes go through admission like anybody's, several at a time, but never two
 //! for the same object. A step that failed is tried again, later and later.
 
-mod events;
+pub(crate) mod events;
 mod index;
 mod steps;
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod validate;
 mod writer;
 
 pub use authority::{AUDIENCE, Authority, AuthorityError, Claims, MASTERS, TokenRequest};
+pub use controllers::events::{Happening, Tone, record};
 pub use node::{
     DIAL_DEADLINE, Dial, ExecIo, Io, LogOptions, Node, NodeError, PodRef, TerminalSize,
 };

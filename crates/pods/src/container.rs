@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 
+use weft_apiserver::Tone;
+
 use crate::{
     begin::Task,
     launch,
@@ -92,12 +94,26 @@ impl Keeper {
                 Ok(prepared) => return Some(prepared),
                 Err(why) => why,
             };
+            self.tell_held(reason, &message);
             self.update(|instance| instance.state = State::Waiting { reason, message });
             tokio::select! {
                 _ = ended(&mut self.wish) => return None,
                 changed = objects.changed() => changed.ok()?,
             }
         }
+    }
+
+    fn tell(&self, tone: Tone, reason: &str, message: &str) {
+        self.ground.tell_of(&self.container.name, tone, (reason, message));
+    }
+
+    fn tell_held(&self, reason: &str, message: &str) {
+        let image = &self.container.image;
+        let text = match reason {
+            "ErrImagePull" => format!("Failed to pull image \"{image}\": {message}"),
+            _ => format!("Error: {message}"),
+        };
+        self.tell(Tone::Warning, "Failed", &text);
     }
 
     fn prepare(&self) -> Prepared {
@@ -117,10 +133,15 @@ impl Keeper {
                 || matches!(instance.state, State::Terminated(_)))
             .then_some(before);
         });
+        let (name, image) = (&self.container.name, &self.container.image);
+        let pulled = format!("Container image \"{image}\" already present on machine");
+        self.tell(Tone::Normal, "Pulled", &pulled);
         let spawned = self.spawn(task, root, log.clone()).await;
         let (ending, reason, message) = match spawned {
             Ok(mut process) => {
                 let pid = process.pid;
+                self.tell(Tone::Normal, "Created", &format!("Created container: {name}"));
+                self.tell(Tone::Normal, "Started", &format!("Started container {name}"));
                 self.update(|instance| {
                     instance.state = State::Running { since: started };
                     instance.pid = Some(pid);
@@ -130,6 +151,7 @@ impl Keeper {
                 (ending, reason, killed_for)
             }
             Err(error) => {
+                self.tell(Tone::Warning, "Failed", &format!("Error: {error}"));
                 log.write(format!("{error}\n").as_bytes(), SystemTime::now());
                 log.close(SystemTime::now());
                 (Ending { code: 128, signal: None }, "StartError", error.to_string())
@@ -158,12 +180,17 @@ impl Keeper {
             why = health.watch() => why,
             deadline = ended(&mut self.wish) => {
                 drop(health);
+                let name = &self.container.name;
+                self.tell(Tone::Normal, "Killing", &format!("Stopping container {name}"));
                 self.update(|instance| instance.ready = false);
                 return (self.end(process, deadline).await, String::new());
             }
         };
         drop(health);
-        tracing::info!(container = self.container.name, why, "restarting an unhealthy container");
+        let name = &self.container.name;
+        let text = format!("Container {name} {why}, will be restarted");
+        self.tell(Tone::Normal, "Killing", &text);
+        tracing::info!(container = name, why, "restarting an unhealthy container");
         let patience = Instant::now() + Duration::from_secs(5);
         (self.end(process, patience).await, why)
     }
@@ -201,6 +228,12 @@ impl Keeper {
 
     /// Waits before the next run; false when there is to be none.
     async fn pause(&mut self, pause: Duration) -> bool {
+        let metadata = &self.ground.pod.metadata;
+        let text = format!(
+            "Back-off restarting failed container {} in pod {}_{}({})",
+            self.container.name, metadata.name, metadata.namespace, metadata.uid
+        );
+        self.tell(Tone::Warning, "BackOff", &text);
         self.update(|instance| {
             let State::Terminated(ended) = &instance.state else { return };
             let message = format!("back-off {}s restarting failed container", pause.as_secs());

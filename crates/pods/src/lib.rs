@@ -36,6 +36,7 @@ mod services;
 mod spec;
 mod state;
 mod status;
+mod tell;
 mod thread;
 mod translation;
 mod uplink;

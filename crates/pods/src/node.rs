@@ -308,6 +308,11 @@ impl Shared {
         (found["metadata"]["uid"] == metadata.uid.as_str()).then_some(found)
     }
 
+    /// The objects of the API.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Stores a pod's status.
     pub(crate) fn store_status(&self, current: &Value, status: Value) {
         let mut object = current.clone();

@@ -47,6 +47,7 @@ pub(crate) async fn run(node: Arc<Shared>, mut seen: watch::Receiver<Seen>) {
         Err(error) => return refuse(&node, &pod, &error, &mut seen).await,
     };
     node.adopt(&pod.metadata.uid, &ground);
+    ground.tell_assigned();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(publish(Arc::clone(&ground), seen.clone()));
     tasks.spawn(Arc::clone(&ground).lend_sockets());

@@ -72,9 +72,14 @@ impl Schedule {
         }
     }
 
+    /// Whether a failure of a try that began at `began` counts.
+    pub(crate) fn counts(&self, began: Instant) -> bool {
+        began >= self.counted_at
+    }
+
     /// The answer of a try that began at `began` and ended at `now`.
     pub(crate) fn answered(&mut self, well: bool, began: Instant, now: Instant) -> Verdict {
-        let counts = began >= self.counted_at;
+        let counts = self.counts(began);
         if counts {
             self.counted_at = began + self.period;
         }

@@ -1,4 +1,4 @@
-//! Events: what the controllers did and what they could not do, for `describe`.
+//! Events: what the controllers and the node did and could not do, for `describe`.
 //!
 //! The same happening is one Event with a count. Only the latest are kept.
 
@@ -19,16 +19,32 @@ pub enum Tone {
     Warning,
 }
 
+/// Something that happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Happening<'a> {
+    /// Whether it is as it should be.
+    pub tone: Tone,
+    /// One word, such as `Started`.
+    pub reason: &'a str,
+    /// A sentence.
+    pub message: &'a str,
+    /// Who tells it, such as `kubelet`.
+    pub component: &'a str,
+    /// The part of the object, such as `spec.containers{app}`; empty for the whole.
+    pub field: &'a str,
+}
+
 /// Records a happening to an object.
-pub fn record(store: &Store, about: &Value, tone: Tone, (reason, message): (&str, &str)) {
+pub fn record(store: &Store, about: &Value, happening: Happening<'_>) {
     let Some(events) = store.resource("", "events") else { return };
     let namespace = object::namespace(about);
     let namespace = if namespace.is_empty() { "default" } else { namespace };
     let known = store.list(&events, Some(namespace)).items;
     let same = known.iter().find(|event| {
         event["involvedObject"]["uid"] == about["metadata"]["uid"]
-            && event["reason"] == reason
-            && event["message"] == message
+            && event["reason"] == happening.reason
+            && event["message"] == happening.message
+            && event["involvedObject"]["fieldPath"].as_str().unwrap_or_default() == happening.field
     });
     let done = match same {
         Some(event) => {
@@ -37,7 +53,7 @@ pub fn record(store: &Store, about: &Value, tone: Tone, (reason, message): (&str
             again["lastTimestamp"] = timestamp().into();
             store.update(&events, again)
         }
-        None => store.create(&events, event(about, namespace, tone, (reason, message))),
+        None => store.create(&events, event(about, namespace, happening)),
     };
     if let Err(refused) = done {
         // An event is a courtesy: its namespace may be ending.
@@ -48,17 +64,14 @@ pub fn record(store: &Store, about: &Value, tone: Tone, (reason, message): (&str
     }
 }
 
-fn event(about: &Value, namespace: &str, tone: Tone, (reason, message): (&str, &str)) -> Value {
+fn event(about: &Value, namespace: &str, happening: Happening<'_>) -> Value {
+    let Happening { tone, reason, message, component, field } = happening;
     let now = timestamp();
     let kind = match tone {
         Tone::Normal => "Normal",
         Tone::Warning => "Warning",
     };
-    let component = match object::kind(about) {
-        "Deployment" => "deployment-controller",
-        _ => "replicaset-controller",
-    };
-    json!({
+    let mut event = json!({
         "metadata": {
             "name": format!("{}.{}", object::name(about), suffix()), "namespace": namespace,
         },
@@ -71,7 +84,11 @@ fn event(about: &Value, namespace: &str, tone: Tone, (reason, message): (&str, &
         "firstTimestamp": now, "lastTimestamp": now,
         "source": {"component": component}, "reportingComponent": component,
         "reportingInstance": "",
-    })
+    });
+    if !field.is_empty() {
+        event["involvedObject"]["fieldPath"] = field.into();
+    }
+    event
 }
 
 /// The Events beyond those that are kept, longest ago first.

@@ -94,7 +94,12 @@ fn tell(tools: &Tools, work: &Work, write: &Write, done: &Result<(), Status>) {
         }
         _ => return,
     };
-    events::record(&tools.store, &owner, tone, (reason, &message));
+    let component = match object::kind(&owner) {
+        "Deployment" => "deployment-controller",
+        _ => "replicaset-controller",
+    };
+    let happening = events::Happening { tone, reason, message: &message, component, field: "" };
+    events::record(&tools.store, &owner, happening);
 }
 
 async fn perform(tools: &Tools, write: Write) -> Result<(), Status> {

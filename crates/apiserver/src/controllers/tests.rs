@@ -195,16 +195,22 @@ fn events_are_counted_and_the_oldest_forgotten() {
     bootstrap::prepare(&store);
     let about = json!({"kind": "Deployment", "metadata": {"name": "w", "namespace": "default", "uid": "u"}});
     let kinds = store.resource("", "events").unwrap();
+    let record = |message: &str, field: &str| {
+        let (tone, component) = (events::Tone::Normal, "kubelet");
+        let happening = events::Happening { tone, reason: "Reason", message, component, field };
+        events::record(&store, &about, happening);
+    };
     for number in 0..310 {
-        events::record(
-            &store,
-            &about,
-            events::Tone::Normal,
-            ("Reason", &format!("message {number}")),
-        );
+        record(&format!("message {number}"), "");
     }
-    events::record(&store, &about, events::Tone::Normal, ("Reason", "message 309"));
+    record("message 309", "");
+    record("message 309", "spec.containers{app}");
     let kept = store.list(&kinds, None).items;
     assert!(kept.len() <= 301, "{}", kept.len());
+    let field = "spec.containers{app}";
+    assert!(
+        kept.iter().any(|event| event["involvedObject"]["fieldPath"] == field),
+        "one by itself"
+    );
     assert!(kept.iter().any(|event| event["message"] == "message 309" && event["count"] == 2));
 }

@@ -8,6 +8,7 @@ use std::{
 use futures::future::{BoxFuture, FutureExt, pending};
 use nix::unistd::Pid;
 use tokio::time::sleep;
+use weft_apiserver::Tone;
 
 use super::until;
 use crate::{
@@ -48,13 +49,16 @@ impl<'a> Health<'a> {
         if let Some(action) = &self.container.lifecycle.post_start
             && let Err(error) = perform(&self.target(), action).await
         {
-            return format!("PostStartHook failed: {error}");
+            let text = format!("PostStartHook failed: {error}");
+            let name = &self.container.name;
+            self.ground.tell_of(name, Tone::Warning, ("FailedPostStartHook", &text));
+            return "failed its postStart hook".into();
         }
         self.note(|instance| instance.begun = true);
         if let Some(probe) = &self.container.startup_probe
-            && self.ask(probe, |_| {}, Verdict::Success).await == Verdict::Failure
+            && self.ask(("Startup", probe), |_| {}, Verdict::Success).await == Verdict::Failure
         {
-            return "startup probe failed".into();
+            return "failed startup probe".into();
         }
         self.note(|instance| instance.started = true);
         tokio::select! {
@@ -67,7 +71,7 @@ impl<'a> Health<'a> {
         if let Some(probe) = &self.container.readiness_probe {
             let note = |verdict| self.note(|instance| instance.ready = verdict == Verdict::Success);
             // No verdict ends the asking.
-            self.ask(probe, note, Verdict::Unknown).await;
+            self.ask(("Readiness", probe), note, Verdict::Unknown).await;
         } else {
             self.listening().await;
             self.note(|instance| instance.ready = true);
@@ -77,20 +81,31 @@ impl<'a> Health<'a> {
 
     async fn liveness(&self) -> String {
         let Some(probe) = &self.container.liveness_probe else { return pending().await };
-        self.ask(probe, |_| {}, Verdict::Failure).await;
-        "liveness probe failed".into()
+        self.ask(("Liveness", probe), |_| {}, Verdict::Failure).await;
+        "failed liveness probe".into()
     }
 
     /// Asks until `last` or a failure of a startup probe; `note` hears changes.
-    async fn ask(&self, probe: &Probe, note: impl Fn(Verdict), last: Verdict) -> Verdict {
+    async fn ask(
+        &self,
+        (kind, probe): (&str, &Probe),
+        note: impl Fn(Verdict),
+        last: Verdict,
+    ) -> Verdict {
         let action = probe.action();
         let mut schedule = Schedule::new(probe, Instant::now());
         let mut known = Verdict::Unknown;
         loop {
             until(schedule.due()).await;
             let began = Instant::now();
-            let well = attempt(&self.target(), &action, probe.timeout()).await.is_ok();
-            let verdict = schedule.answered(well, began, Instant::now());
+            let answer = attempt(&self.target(), &action, probe.timeout()).await;
+            if let Err(why) = &answer
+                && schedule.counts(began)
+            {
+                let text = format!("{kind} probe failed: {why}");
+                self.ground.tell_of(&self.container.name, Tone::Warning, ("Unhealthy", &text));
+            }
+            let verdict = schedule.answered(answer.is_ok(), began, Instant::now());
             if verdict != known {
                 known = verdict;
                 note(verdict);

@@ -13,7 +13,7 @@ use std::{
 
 use nix::unistd::Pid;
 use tokio::net::UnixListener;
-use weft_apiserver::PodRef;
+use weft_apiserver::{PodRef, Tone};
 use weft_process::sockets::{self, Asked};
 
 use crate::{
@@ -161,6 +161,11 @@ impl Ground {
     pub(super) async fn fill_volumes(self: &Arc<Self>) {
         let mut objects = self.node.objects_changed();
         while let Err(message) = self.write_volumes() {
+            self.tell(
+                Tone::Warning,
+                "FailedMount",
+                &format!("MountVolume.SetUp failed: {message}"),
+            );
             self.wait("ContainerCreating", &message);
             if objects.changed().await.is_err() {
                 return;

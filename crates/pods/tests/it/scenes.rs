@@ -225,6 +225,9 @@ async fn node_calls(stage: &mut Stage) {
         .pod("unknown", json!({}), json!({"containers": [{"name": "app", "image": "no/such:1"}]}))
         .await;
     stage.state("unknown", "waiting", "no command is known for image \"no/such:1\"").await;
+    stage
+        .happened("unknown", "Failed Failed to pull image \"no/such:1\": no command is known")
+        .await;
 }
 
 async fn lifecycle(stage: &mut Stage) {
@@ -256,6 +259,23 @@ async fn lifecycle(stage: &mut Stage) {
     stage.pod("crasher", json!({}), shell("echo run; sleep 0.05; exit 4")).await;
     stage.restarts("crasher", 1).await;
     stage.previously("crasher", "run\n").await;
+    let told = stage.events("crasher");
+    for reason in ["Scheduled", "Pulled", "Created", "Started", "BackOff"] {
+        stage.check(&told.contains(&format!("{reason} ")).to_string(), "true");
+    }
+    stage
+        .pod(
+            "unwell",
+            json!({}),
+            json!({"containers": [{
+                "name": "app", "image": "test/shell", "args": ["sleep 1000"],
+                "readinessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 1},
+            }]}),
+        )
+        .await;
+    stage.happened("unwell", "Unhealthy Readiness probe failed: command exited with 1").await;
+    stage.delete("unwell");
+    stage.happened("unwell", "Killing Stopping container app").await;
     stage
         .pod(
             "job",

@@ -109,6 +109,31 @@ impl Stage {
         }
     }
 
+    /// Reasons and messages of the Events of a pod, a line each.
+    pub fn events(&self, name: &str) -> String {
+        let events = self.store.resource("", "events").unwrap();
+        let all = self.store.list(&events, Some("default")).items;
+        let own = all.iter().filter(|event| event["involvedObject"]["name"] == name);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        own.map(|event| format!("{} {}\n", text(&event["reason"]), text(&event["message"])))
+            .collect()
+    }
+
+    /// Waits for an Event of a pod.
+    pub async fn happened(&mut self, name: &str, part: &str) {
+        let events = self.store.resource("", "events").unwrap();
+        let mut watch = self.store.watch(&events, self.store.version());
+        let waiting = async {
+            while !self.events(name).contains(part) {
+                watch.next().await.unwrap();
+            }
+        };
+        if timeout(PATIENCE, waiting).await.is_err() {
+            let told = self.events(name);
+            self.complaints.push(format!("{part:?} is not among:\n{told}"));
+        }
+    }
+
     pub fn condition(&self, name: &str, kind: &str) -> String {
         let pod = self.store.get(&self.pods(), "default", name).unwrap();
         condition_of(&pod, kind).to_owned()
