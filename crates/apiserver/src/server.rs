@@ -8,6 +8,7 @@ mod change;
 mod connect;
 mod documents;
 mod exec;
+mod page;
 mod read;
 mod reply;
 mod reviews;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Asked, Server,
+    page::Page,
     reply::{self, Body},
 };
 use crate::{media, resource::Resource, status::Status, table, target::Objects};
@@ -80,16 +81,22 @@ pub fn list(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Respons
         .into_iter()
         .filter(|object| labels.match_object(object) && fields.match_object(object))
         .collect();
-    let version = Value::from(list.version.to_string());
-    let value = match Form::of(asked) {
-        Form::Table(rows) => table::of(&at.resource, &items, rows, version),
-        Form::Whole => listed(&at.resource, &items, version),
+    let page = Page::of(&asked.query)?;
+    let piece = page.cut((&server.store, &at.resource), items, list.version)?;
+    let version = Value::from(piece.version.to_string());
+    let mut value = match Form::of(asked) {
+        Form::Table(rows) => table::of(&at.resource, &piece.items, rows, version),
+        Form::Whole => listed(&at.resource, &piece.items, version),
         Form::Metadata => {
-            let items: Vec<Value> = items.iter().map(|object| metadata_of(object)).collect();
+            let items: Vec<Value> = piece.items.iter().map(|object| metadata_of(object)).collect();
             json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                    "metadata": {"resourceVersion": version}, "items": items})
         }
     };
+    // As on a cluster, what selectors leave of the rest is not counted.
+    let selects =
+        ["labelSelector", "fieldSelector"].iter().any(|it| asked.query.text(it).is_some());
+    piece.note_rest(&mut value, !selects);
     Ok(reply::object(200, &value, &[]))
 }
 
