@@ -56,14 +56,14 @@ pub enum Users {
 #[non_exhaustive]
 pub enum EnterError {
     /// The system forbids namespaces to this user.
-    #[error("this machine does not let {who} make namespaces: {advice}")]
+    #[error("this machine does not let {who} make namespaces ({why}): {advice}")]
     Forbidden {
         /// Who is asking.
         who: &'static str,
+        /// What the system says.
+        why: String,
         /// What would allow it.
         advice: String,
-        /// What the system says.
-        source: io::Error,
     },
     /// A step failed for another reason.
     #[error("{step}")]
@@ -166,7 +166,12 @@ fn forbidden_by(source: io::Error) -> EnterError {
         true => "root without CAP_SYS_ADMIN",
         false => "a plain user",
     };
-    EnterError::Forbidden { who, advice: advice(setting), source }
+    let why = match source.raw_os_error() {
+        // The kernel's word for a limit of namespaces is that of a full disk.
+        Some(code) if code == Errno::ENOSPC as i32 => "there are as many as it allows".to_owned(),
+        _ => source.to_string(),
+    };
+    EnterError::Forbidden { who, why, advice: advice(setting) }
 }
 
 /// Names the setting that stands in the way; `setting` reads one by its path.
@@ -199,6 +204,12 @@ mod tests {
             settings.iter().find(|(name, _)| *name == path).map(|(_, value)| format!("{value}\n"))
         });
         assert!(advice.contains(expected), "{advice:?} names {expected}");
+    }
+
+    #[test]
+    fn a_limit_of_namespaces_is_not_told_as_a_full_disk() {
+        let told = forbidden(Errno::ENOSPC).to_string();
+        assert!(told.contains("as many as it allows") && !told.contains("space left"), "{told}");
     }
 
     #[test]

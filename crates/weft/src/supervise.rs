@@ -11,7 +11,7 @@ use serde_json::json;
 use weft_apiserver::{Authority, Server, Store};
 use weft_pods::{
     Images, Settings, Tool,
-    supervisor::{Entry, enter, prepare},
+    supervisor::{EnterError, Entry, enter, prepare},
 };
 
 use crate::withdrawn;
@@ -37,11 +37,19 @@ pub struct Ready {
     pub kubeconfig: String,
 }
 
+/// How this ends where it may not make namespaces, and has said why.
+pub const FORBIDDEN: u8 = 77;
+
 /// Runs the command; must be called before any thread is started.
 pub fn run() -> Result<ExitCode> {
-    match enter(&[COMMAND.into()])? {
-        Entry::Left(code) => Ok(ExitCode::from(code)),
-        Entry::Inside(entered) => {
+    match enter(&[COMMAND.into()]) {
+        Err(error @ EnterError::Forbidden { .. }) => {
+            eprintln!("error: {error}");
+            Ok(ExitCode::from(FORBIDDEN))
+        }
+        Err(error) => Err(error.into()),
+        Ok(Entry::Left(code)) => Ok(ExitCode::from(code)),
+        Ok(Entry::Inside(entered)) => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()

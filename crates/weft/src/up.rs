@@ -214,6 +214,9 @@ fn tell(report: &Report, ports: &mut Vec<HostPort>, event: Option<HostEvent>) ->
             ports.retain(|open| *open != port);
         }
         Some(HostEvent::Ended(status)) if status.success() => bail!("the supervisor has ended"),
+        Some(HostEvent::Ended(status)) if status.code() == Some(supervise::FORBIDDEN.into()) => {
+            bail!("a mesh cannot be started here; the line above says what would allow it")
+        }
         Some(HostEvent::Ended(status)) => bail!("the supervisor has ended with {status}"),
         Some(_) => {}
     }

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     match words.as_slice() {
         ["supervise", ..] => supervise::main(&arguments),
+        ["may-enter"] => supervise::may_enter(&arguments),
         ["serve", port, name] => programs::serve(port, name),
         ["serve-lent", port, name] => programs::serve_lent(port, name),
         ["ask", address] => programs::ask(address),

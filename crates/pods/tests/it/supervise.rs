@@ -13,6 +13,18 @@ use weft_pods::{
 
 use crate::scenes;
 
+/// Whether namespaces can be made here; says why not.
+pub fn may_enter(arguments: &[OsString]) -> ExitCode {
+    match enter(arguments) {
+        Ok(Entry::Left(code)) => ExitCode::from(code),
+        Ok(Entry::Inside(_)) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(77)
+        }
+    }
+}
+
 pub fn main(arguments: &[OsString]) -> ExitCode {
     let entered = match enter(arguments) {
         Ok(Entry::Left(code)) => return ExitCode::from(code),
