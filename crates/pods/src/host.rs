@@ -23,6 +23,8 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use crate::channel::{self, Channel, ToHost, ToSupervisor};
 pub use crate::channel::{HostPort, Uplink};
 
+pub use ports::wished;
+
 /// How long a graceful end may take before the supervisor is killed.
 const LONGEST_STOP: Duration = Duration::from_secs(45);
 /// Events that wait for the reader; a supervisor that tells more waits.

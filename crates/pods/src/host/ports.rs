@@ -13,7 +13,7 @@ const FIRST_UNPRIVILEGED: u16 = 1024;
 
 /// The host's port for a Service's port: 80 and 443 have their customary
 /// stand-ins, other privileged ones move up by 8000.
-pub(super) fn wished(port: u16) -> u16 {
+pub fn wished(port: u16) -> u16 {
     match port {
         80 => 8080,
         443 => 8443,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weft_pods::host::HostPort;
+use weft_pods::host::{HostPort, wished};
 
 /// For whom it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -95,10 +95,15 @@ impl Report {
             }));
         }
         match (event, addresses.first()) {
-            ("port", Some(address)) => self.line(&format!(
-                "{service}.{namespace} port {number} is at http://{}",
-                Self::spelled(*address)
-            )),
+            ("port", Some(address)) => {
+                let usual = wished(*number);
+                let why = match address.port() == usual {
+                    true => String::new(),
+                    false => format!(", since {usual} is taken"),
+                };
+                let at = Self::spelled(*address);
+                self.line(&format!("{service}.{namespace} port {number} is at http://{at}{why}"));
+            }
             _ => self.line(&format!("{service}.{namespace} port {number} is closed on the host")),
         }
     }
