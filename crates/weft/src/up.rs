@@ -9,7 +9,7 @@ mod waiting;
 mod work;
 
 use std::{
-    net::{IpAddr, TcpListener},
+    net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -129,11 +129,6 @@ fn options(arguments: &Arguments, name: &str) -> Result<HostOptions> {
         UplinkChoice::Host => Uplink::Open,
         UplinkChoice::None => Uplink::Closed,
     };
-    for address in &arguments.host_ip {
-        // Any port says whether the address is one of this machine's.
-        TcpListener::bind((*address, 0))
-            .with_context(|| format!("--host-ip {address} cannot be used on this machine"))?;
-    }
     if !arguments.host_ip.is_empty() {
         options.addresses.clone_from(&arguments.host_ip);
     }
