@@ -11,6 +11,19 @@ use crate::{
     resource::{Origin, Resource},
 };
 
+/// The media type of OpenAPI v2 in protobuf, as kubectl up to 1.28 insists on it.
+pub const SECOND_MEDIA: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// [`second`] in protobuf: field 1, the version.
+pub const SECOND: &[u8] = b"\x0a\x032.0";
+
+/// `/openapi/v2`: a document without kinds. kubectl up to 1.28 does not apply without one;
+/// what a kind has, and whether fields are validated, it knows by itself and from v3.
+pub fn second() -> Value {
+    let info = json!({"title": "Kubernetes", "version": "v1.33.0+weft"});
+    json!({"swagger": "2.0", "info": info, "paths": {}})
+}
+
 /// `/openapi/v3`: where each group and version has its document.
 pub fn index(registry: &Registry) -> Value {
     let mut paths = Map::new();

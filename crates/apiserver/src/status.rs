@@ -141,14 +141,12 @@ impl Status {
 
     /// The `v1` Status object that goes over the wire.
     pub fn to_value(&self) -> Value {
-        let mut value = json!({
+        // Details are there even if empty: kubectl looks into those of a 404 unasked.
+        json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
-        });
-        if self.details.as_object().is_some_and(|details| !details.is_empty()) {
-            value["details"] = self.details.clone();
-        }
-        value
+            "details": self.details,
+        })
     }
 }
 
@@ -171,6 +169,11 @@ mod tests {
             status.to_value()["details"],
             json!({"name": "web", "kind": "deployments", "group": "apps"})
         );
+    }
+
+    #[test]
+    fn a_path_that_is_not_served_has_details_for_kubectl_to_look_into() {
+        assert_eq!(Status::no_such_path().to_value()["details"], json!({}));
     }
 
     #[test]

@@ -39,10 +39,11 @@ pub fn answer(
             Some("") => openapi::index(registry),
             Some(path) => openapi::document(registry, path.trim_start_matches('/'))
                 .ok_or_else(Status::no_such_path)?,
-            None => {
-                let message = "OpenAPI v2 is not served; ask for /openapi/v3";
-                return Err(Status::new(404, "NotFound", message));
+            None if path == "v2" && accept.contains("protobuf") => {
+                return Ok(reply::typed(200, openapi::SECOND_MEDIA, openapi::SECOND));
             }
+            None if path == "v2" => openapi::second(),
+            None => return Err(Status::no_such_path()),
         },
         Target::Objects(_) => return Err(Status::no_such_path()),
     };

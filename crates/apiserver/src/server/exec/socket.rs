@@ -40,7 +40,7 @@ pub fn accept(
     let wanted = asked.header(header::UPGRADE).to_ascii_lowercase();
     if wanted.starts_with("spdy") {
         return Err(Status::bad_request(
-            "SPDY is not served; use a client that speaks WebSocket here (kubectl 1.31 or newer, \
+            "SPDY is not served; use a client that speaks WebSocket here (kubectl 1.30 or newer, \
              without KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false)",
         ));
     }
