@@ -3,6 +3,8 @@
 //! What it wanted before and no longer wants goes, unless somebody else owns it
 //! too; what others own and want otherwise is a conflict.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -28,6 +30,12 @@ pub fn apply(
     writer.operation = Operation::Apply;
     let place = Place::top(managers::schema(resource));
     let part = managers::owned_part(wanted);
+    if let Some(path) = unkeyed(&part, place, "") {
+        return Err(Status::bad_request(format!(
+            "{path} cannot be applied: elements of this list are told apart by their keys, and this \
+             one has not all of them, or those of another"
+        )));
+    }
     let mut claimed = fields::of(&part, place);
     claimed.here = false;
     let mut owners = live.map(managers::read).unwrap_or_default();
@@ -63,6 +71,26 @@ pub fn apply(
     managers::prune(&mut owners, &managers::owned_part(&result), place);
     managers::write(&mut result, &owners);
     Ok(result)
+}
+
+/// The first element that cannot be told apart in its list, which is merged by key.
+fn unkeyed(wanted: &Value, place: Place<'_>, path: &str) -> Option<String> {
+    match wanted {
+        Value::Object(fields) if !place.is_atomic_map() => fields
+            .iter()
+            .find_map(|(name, value)| unkeyed(value, place.enter(name), &format!("{path}.{name}"))),
+        Value::Array(items) if place.list() != List::Atomic => {
+            let (list, mut seen) = (place.list(), BTreeSet::new());
+            items.iter().enumerate().find_map(|(index, item)| {
+                let path = format!("{path}[{index}]");
+                match fields::step(&list, item).is_some_and(|step| seen.insert(step)) {
+                    true => unkeyed(item, place.element(), &path),
+                    false => Some(path),
+                }
+            })
+        }
+        _ => None,
+    }
 }
 
 /// The claimed fields whose value would change.

@@ -147,3 +147,13 @@ fn an_apply_that_repeats_itself_changes_nothing() {
     let first = applied(None, "a", spec()).unwrap();
     assert_eq!(applied(Some(&first), "a", spec()).unwrap(), first);
 }
+
+#[test]
+fn elements_that_cannot_be_told_apart_are_refused() {
+    for second in [json!({"image": "1"}), json!({"name": "app", "image": "2"})] {
+        let spec = containers(json!([{"name": "app"}, second]));
+        let refused = applied(None, "a", spec).unwrap_err();
+        assert_eq!(refused.code, 400);
+        assert!(refused.message.starts_with(".spec.template.spec.containers[1] "), "{refused}");
+    }
+}
