@@ -51,14 +51,7 @@ pub fn check(object: &Value) -> Checked {
         return Checked { key: None, object: None, normalised, diagnostics: Vec::new() };
     };
     let mut findings = Findings::new(key.clone());
-    let spelling = match key.kind.group() {
-        "networking.istio.io" => Spelling::Both,
-        _ => Spelling::Strict,
-    };
-    let fields = Holds::Object(schema::fields(key.kind));
-    let mut walk = Walk { findings: &mut findings, spelling };
-    let usable = walk.value(&fields, &mut normalised, "");
-    let mut usable = usable.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let mut usable = walk(&key, &mut normalised, &mut findings);
     cluster::metadata(&key, &mut findings);
     close_broken_rules(&mut usable, &findings.broken);
     cluster::object(key.kind, &usable, &mut findings);
@@ -70,6 +63,24 @@ pub fn check(object: &Value) -> Checked {
         _ => {}
     }
     Checked { key: Some(key), object: typed, normalised, diagnostics: findings.finish() }
+}
+
+/// What of an object can be used: its known fields, in today's spelling, without those that
+/// hold what they cannot. `None` when the kind is not one that Weft reads.
+pub fn usable(object: &Value) -> Option<Value> {
+    let key = key(object)?;
+    Some(walk(&key, &mut object.clone(), &mut Findings::new(key.clone())))
+}
+
+/// Puts the names in `object` right, and returns what of it can be used.
+fn walk(key: &Key, object: &mut Value, findings: &mut Findings) -> Value {
+    let spelling = match key.kind.group() {
+        "networking.istio.io" => Spelling::Both,
+        _ => Spelling::Strict,
+    };
+    let fields = Holds::Object(schema::fields(key.kind));
+    let usable = Walk { findings, spelling }.value(&fields, object, "");
+    usable.unwrap_or_else(|| Value::Object(serde_json::Map::new()))
 }
 
 /// Reads the mesh's settings, given as what the YAML under key `mesh` of the ConfigMap `key` says.

@@ -35,11 +35,11 @@ pub(crate) fn settle(
         let checked = weft_api::check(value);
         found.extend(checked.diagnostics);
         let Some(key) = checked.key else { continue };
-        let mut normalised = checked.normalised;
+        let Some(mut object) = whole(value, &key, checked.normalised) else { continue };
         if key.kind.namespaced() {
-            normalised["metadata"]["namespace"] = key.namespace.clone().into();
+            object["metadata"]["namespace"] = key.namespace.clone().into();
         }
-        if objects.insert(key.to_string(), normalised).is_some() {
+        if objects.insert(key.to_string(), object).is_some() {
             found.push(Diagnostic::warning(&key, "", "written twice; the last one is used"));
         }
     }
@@ -62,6 +62,24 @@ pub(crate) fn settle(
     let made = expand::slices(&without_slices(&services, &slices), &pods);
     let all = objects.into_values().chain(namespaces.into_values());
     (all.chain(pods).chain(services).chain(slices).chain(made).collect(), found)
+}
+
+/// An object of which pods, addresses and endpoints can be made: what is broken has been
+/// told, and a cluster would not have taken it.
+fn whole(written: &Value, key: &Key, normalised: Value) -> Option<Value> {
+    // The mesh's own objects are judged, and closed where they are broken, by translation.
+    let mut object = match key.kind.group() {
+        "networking.istio.io" => normalised,
+        _ => weft_api::usable(written)?,
+    };
+    let is_map = |field: &str| matches!(object[field], Value::Null | Value::Object(_));
+    if !is_map("metadata") {
+        return None;
+    }
+    if !is_map("status") {
+        object["status"] = Value::Null;
+    }
+    Some(object)
 }
 
 /// Takes out all objects of a kind.
@@ -194,4 +212,30 @@ pub(crate) fn added_gateway() -> [Value; 2] {
     expand::address(&mut services);
     let [service] = services;
     [pod, service]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_where_a_map_belongs_is_told_and_the_rest_is_explained() {
+        let broken = [
+            ("kind: Service, apiVersion: v1, metadata: x", "metadata"),
+            ("kind: Deployment, apiVersion: apps/v1, metadata: {name: d}, spec: x", "spec"),
+            ("kind: Service, apiVersion: v1, metadata: {name: s}, spec: [x]", "spec"),
+            ("kind: Gateway, apiVersion: networking.istio.io/v1, metadata: x", "metadata"),
+            ("kind: Pod, apiVersion: v1, metadata: {name: p}, status: x", ""),
+        ];
+        for (object, field) in broken {
+            let text = format!(
+                "{{{object}}}\n---\n{{apiVersion: v1, kind: Service, metadata: {{name: a}}}}"
+            );
+            let (objects, found) =
+                settle(&weft_manifest::read("a.yaml", &text), Unlabelled::Inject);
+            assert!(objects.iter().any(|one| object::name(one) == "a"), "{object}");
+            let told = found.iter().any(|one| one.field == field) || field.is_empty();
+            assert!(told, "{object}: {found:?}");
+        }
+    }
 }
