@@ -186,7 +186,7 @@ fn patched(webhook: &str, object: &Value, patch: &str) -> Result<Value, Status> 
     let patch: json_patch::Patch = serde_json::from_slice(&bytes)
         .map_err(|error| broken(format!("is no JSON patch: {error}")))?;
     let mut changed = object.clone();
-    json_patch::patch(&mut changed, &patch)
+    crate::patch::change(&mut changed, &patch)
         .map_err(|error| broken(format!("does not fit the object: {error}")))?;
     Ok(changed)
 }

@@ -87,7 +87,7 @@ impl Patch {
     pub fn merged(&self, resource: &Resource, object: &Value) -> Result<Value, Status> {
         let mut result = object.clone();
         match self {
-            Self::Json(patch) => json_patch::patch(&mut result, patch).map_err(|error| {
+            Self::Json(patch) => change(&mut result, patch).map_err(|error| {
                 let message = format!(
                     "the server rejected our request due to an error in our request: {error}"
                 );
@@ -107,6 +107,40 @@ impl Patch {
         match result.is_object() {
             true => Ok(result),
             false => Err(Status::bad_request("the patched object is not an object")),
+        }
+    }
+}
+
+/// Applies a JSON patch to a copy, which is worth nothing after an error.
+///
+/// The function that undoes what it did until the error panics where that cannot
+/// be undone, as when a part took the place of the whole.
+pub fn change(copy: &mut Value, patch: &json_patch::Patch) -> Result<(), json_patch::PatchError> {
+    json_patch::patch_unsafe(copy, patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::Registry;
+
+    #[test]
+    fn a_json_patch_that_fails_late_is_refused_whatever_it_did_before() {
+        let resource = Registry::built_in().find("", "configmaps").unwrap();
+        let object = json!({"metadata": {"name": "a"}, "data": {}});
+        let fails = json!({"op": "test", "path": "/nowhere", "value": 1});
+        for first in [
+            json!({"op": "move", "from": "/metadata", "path": ""}),
+            json!({"op": "replace", "path": "", "value": 1}),
+            json!({"op": "add", "path": "/data/a", "value": 1}),
+        ] {
+            let body = json!([first, fails]).to_string();
+            let media = "application/json-patch+json";
+            let patch = Patch::parse(media, body.as_bytes(), Conflicts::Refuse).unwrap();
+            let refused = patch.merged(&resource, &object).unwrap_err();
+            assert_eq!(refused.code, 422, "{first}");
         }
     }
 }
