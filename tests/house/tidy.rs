@@ -37,7 +37,7 @@ impl Source {
 fn sources() -> Vec<Source> {
     let root = root::root();
     let mut found = Vec::new();
-    for folder in ["crates", "tests", "bench"] {
+    for folder in ["crates", "tests", "bench", "fuzz"] {
         collect(&root, &root.join(folder), &mut found);
     }
     assert!(found.len() > 50, "the walk found only {} files", found.len());

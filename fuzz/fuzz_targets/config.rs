@@ -1,0 +1,62 @@
+//! Pieces of configuration: decoded, taken into a table, written and read again.
+
+#![no_main]
+
+use std::{net::SocketAddr, sync::Arc};
+
+use libfuzzer_sys::fuzz_target;
+use weft_balance::Dice;
+use weft_config::{File, Host, Interest, Resource};
+use weft_decide::{Connection, Note, Request, Table, Unanswered};
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(text) = std::str::from_utf8(data) {
+        if let Ok(interest) = text.parse::<Interest>() {
+            assert_eq!(interest.to_string().parse(), Ok(interest));
+        }
+        if let Ok(host) = Host::parse(text) {
+            assert_eq!(Host::parse(host.as_str()), Ok(host));
+        }
+    }
+    let resources = match serde_json::from_slice::<File>(data) {
+        Ok(file) => file.resources,
+        Err(_) => match serde_json::from_slice::<Resource>(data) {
+            Ok(resource) => vec![resource],
+            Err(_) => return,
+        },
+    };
+    for resource in &resources {
+        let written = serde_json::to_vec(resource).expect("a resource is JSON");
+        let read: Resource = serde_json::from_slice(&written).expect("what was written is read");
+        assert_eq!(read, *resource);
+    }
+    ask(&resources);
+});
+
+/// Asks a table of these resources for whatever its listeners serve.
+fn ask(resources: &[Resource]) {
+    let named = resources.iter().map(|one| (one.name(), Some(Arc::new(one.clone()))));
+    let (table, _) = Table::new().when_unanswered(Unanswered::Outside).with(named);
+    let mut notes: Vec<Note> = Vec::new();
+    let mut dice = Dice::new(1);
+    let (method, headers) = (http::Method::GET, http::HeaderMap::new());
+    let listeners: Vec<_> = table.listeners().cloned().collect();
+    for listener in listeners {
+        for destination in [listener.bind, SocketAddr::from(([10, 96, 0, 7], 80))] {
+            let connection = table.connection(&listener.name, destination, &mut notes);
+            let (Connection::Http(scope) | Connection::Detect(scope)) = connection else {
+                continue;
+            };
+            for authority in ["a", "a.example.com:80", "", "[::1]"] {
+                let request = Request {
+                    method: &method,
+                    scheme: "http",
+                    authority,
+                    path_and_query: "/a?b=c",
+                    headers: &headers,
+                };
+                table.route(&scope, &request, &mut dice, &mut notes);
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The first bytes of a connection: what is clear stays clear when more arrives.
+
+#![no_main]
+
+// Both are private to their crate, which has no other reason to show them.
+#[allow(dead_code, reason = "a target uses what it tries out")]
+#[path = "../../crates/proxy/src/first_bytes.rs"]
+mod first_bytes;
+#[allow(dead_code, reason = "a target uses what it tries out")]
+#[path = "../../crates/proxy/src/proxy_protocol.rs"]
+mod proxy_protocol;
+
+use first_bytes::Speaks;
+use libfuzzer_sys::fuzz_target;
+use proxy_protocol::NoHeader;
+
+fuzz_target!(|data: (u16, &[u8])| {
+    let (some, bytes) = data;
+    let begun = &bytes[..bytes.len().min(usize::from(some))];
+
+    let whole = proxy_protocol::read(bytes);
+    if let Ok(header) = whole {
+        assert!(header.length <= bytes.len());
+        assert_eq!(proxy_protocol::read(&bytes[..header.length]), Ok(header));
+    }
+    match proxy_protocol::read(begun) {
+        Err(NoHeader::Incomplete) => {}
+        early => assert_eq!(early, whole),
+    }
+    if bytes.len() > 16 + 4096 {
+        assert_ne!(whole, Err(NoHeader::Incomplete), "it waits for ever");
+    }
+
+    match first_bytes::speaks(begun) {
+        Speaks::Unclear => assert!(begun.len() < first_bytes::ENOUGH, "it waits for ever"),
+        // Sixteen bytes of the preface are enough, whatever follows.
+        Speaks::Http2 => {}
+        early => assert_eq!(early, first_bytes::speaks(bytes)),
+    }
+});
