@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 /// A path that cannot be read in one way only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the path contains an escaped zero byte")]
+#[error("the path contains an escaped zero byte, or an escape within an escape")]
 pub struct BadPath;
 
 /// The normal form of a request target's path and query, without fragment.
@@ -48,6 +48,8 @@ fn is_unreserved(byte: u8) -> bool {
 
 fn unescape(path: &str) -> Result<String, BadPath> {
     let mut plain = String::with_capacity(path.len() + 8);
+    // Where a `%` stands that begins no escape.
+    let mut alone = Vec::new();
     let mut rest = path;
     while let Some(next) = rest.chars().next() {
         let byte = escaped(rest);
@@ -62,11 +64,20 @@ fn unescape(path: &str) -> Result<String, BadPath> {
             (next, _) if next.is_ascii() && is_escaped_always(next as u8) => {
                 plain.push_str(&format!("%{:02X}", next as u32));
             }
-            (next, _) => plain.push(next),
+            (next, _) => {
+                if next == '%' && byte.is_none() {
+                    alone.push(plain.len());
+                }
+                plain.push(next);
+            }
         }
         rest = &rest[next.len_utf8()..];
     }
-    Ok(plain)
+    // One that begins one now would mean something else to whoever reads it next.
+    match alone.iter().any(|at| escaped(&plain[*at..]).is_some()) {
+        true => Err(BadPath),
+        false => Ok(plain),
+    }
 }
 
 /// The byte that `text` begins with, if it begins with an escape.
@@ -146,6 +157,18 @@ mod tests {
              /a% -> /a%
              /a%é -> /a%é
              /a%00b -> !",
+        );
+    }
+
+    #[test]
+    fn an_escape_that_only_appears_by_resolving_another_is_refused() {
+        check(
+            "/a/%2%65%2%65/b -> !
+             /%%32%65 -> !
+             /%%32e -> !
+             /%2%66 -> !
+             /%%25 -> /%%25
+             /%25%32e -> /%252e",
         );
     }
 

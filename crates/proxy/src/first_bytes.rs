@@ -54,13 +54,13 @@ fn request_line(bytes: &[u8]) -> Speaks {
         Some(b' ') if method > 0 => {}
         _ => return Speaks::Other,
     }
-    match line.iter().position(|byte| *byte == b'\n') {
-        Some(end) => match version(&line[..end]) {
-            true => Speaks::Http1,
-            false => Speaks::Other,
-        },
+    let end = line.iter().position(|byte| *byte == b'\n');
+    let line = &line[..end.unwrap_or(line.len())];
+    match end {
         // A control character never stands in a target.
-        None if line.iter().any(|byte| *byte < 0x20 && *byte != b'\r') => Speaks::Other,
+        _ if line.iter().any(|byte| *byte < 0x20 && *byte != b'\r') => Speaks::Other,
+        Some(_) if version(line) => Speaks::Http1,
+        Some(_) => Speaks::Other,
         None if bytes.len() < ENOUGH => Speaks::Unclear,
         // A very long request line: let the codec answer it.
         None => Speaks::Http1,
@@ -108,6 +108,7 @@ mod tests {
         check(b"EHLO example\r\n", Speaks::Other);
         check(b"GET / HTTP/2.0\r\n", Speaks::Other);
         check(b"GET /\r\n", Speaks::Other);
+        check(b"GET /\0 HTTP/1.1\r\n", Speaks::Other);
         check(&[0, 0, 0, 1], Speaks::Other);
         check(&[b'a'; 100], Speaks::Other);
     }
