@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use weft_decide::Table;
-use weft_explain::{PodName, Question, Start, Unlabelled, Url, World, explain, translate_for};
+use weft_explain::{
+    PodName, Protocol, Question, Start, Unlabelled, Url, World, explain, translate_for,
+};
 use weft_manifest::Document;
 
 /// As much as one try may cost.
@@ -43,6 +45,7 @@ pub fn try_out(documents: Vec<Document>) {
                 headers: http::HeaderMap::new(),
                 to: None,
                 start: start.clone(),
+                protocol: Protocol::Http1,
                 server_name: None,
             };
             if let Ok(explanation) = explain(&mut world, &question) {
