@@ -38,7 +38,7 @@ impl HostPort {
         let bound = self.address.ip();
         self.address.port() == port
             && match address(host) {
-                Some(ip) => bound == ip || bound.is_unspecified(),
+                Some(ip) => bound == ip || is_any(bound, ip),
                 None => is_local(host) && (bound.is_loopback() || bound.is_unspecified()),
             }
     }
@@ -58,6 +58,11 @@ pub fn is_local(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let named = host == "localhost" || host.ends_with(".localhost");
     named || address(&host).is_some_and(|ip| ip.is_loopback())
+}
+
+/// Whether `bound` stands for all addresses, those like `ip` among them.
+fn is_any(bound: IpAddr, ip: IpAddr) -> bool {
+    bound.is_unspecified() && (bound.is_ipv6() || ip.is_ipv4())
 }
 
 /// The address that a URL's host is, if it is one.
@@ -96,6 +101,9 @@ mod tests {
         check("192.0.2.7:8081", "localhost", false);
         check("0.0.0.0:8081", "localhost", true);
         check("0.0.0.0:8081", "192.0.2.7", true);
+        check("0.0.0.0:8081", "[::1]", false);
+        check("[::]:8081", "[2001:db8::7]", true);
+        check("[::]:8081", "192.0.2.7", true);
         check("127.0.0.1:8081", "hello.example.com", false);
     }
 }
