@@ -135,6 +135,7 @@ impl Files {
         for source in over {
             self.fading.remove(&source);
             self.files.remove(&source);
+            self.broken.remove(&source);
         }
         self.settle()
     }

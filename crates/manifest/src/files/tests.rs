@@ -134,3 +134,14 @@ fn a_problem_is_told_once_for_every_save() {
     bench.save("a.yaml", "one=two", "+one=two");
     bench.save("a.yaml", "data: [", "!a.yaml:1:7");
 }
+
+#[test]
+fn a_problem_is_told_again_when_its_file_had_gone() {
+    let mut bench = Bench::new();
+    bench.save("a.yaml", "data: [", "!a.yaml:1:7");
+    bench.remove("a.yaml", "");
+    bench.save("a.yaml", "data: [", "");
+    bench.remove("a.yaml", "");
+    bench.wait(1000, "");
+    bench.save("a.yaml", "data: [", "!a.yaml:1:7");
+}
