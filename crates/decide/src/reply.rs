@@ -131,8 +131,12 @@ impl Reply {
         Self { backend: Some(Arc::clone(backend)), ..self }
     }
 
-    /// The `grpc-status` that says the same to a gRPC client (Envoy's table).
+    /// The `grpc-status` that says the same to a gRPC client (Envoy's table). One whose
+    /// own time is over is told so, and not that trying again would help.
     pub fn grpc_status(&self) -> u8 {
+        if self.flags.iter().any(|flag| flag == Flag::Duration) {
+            return 4;
+        }
         match self.status.unwrap_or(503) {
             400 => 13,
             401 => 16,
@@ -254,6 +258,8 @@ mod tests {
     fn grpc_clients_are_told_in_their_own_numbers() {
         assert_eq!(Reply::no_route().grpc_status(), 12);
         assert_eq!(Reply::no_endpoint().grpc_status(), 14);
+        assert_eq!(Reply::timeout().grpc_status(), 14);
+        assert_eq!(Reply::duration_timeout().grpc_status(), 4);
         assert_eq!(Reply::new(418, "x").grpc_status(), 2);
     }
 }

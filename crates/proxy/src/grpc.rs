@@ -20,7 +20,7 @@ pub fn status(headers: &HeaderMap) -> Option<u16> {
 }
 
 /// How long the client waits, by `grpc-timeout`: at most eight digits and a unit
-/// (gRPC over HTTP/2, "Requests").
+/// (gRPC over HTTP/2, "Requests"). None of nothing: the digits are a positive number.
 pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let digits = text.get(..text.len().checked_sub(1)?)?;
@@ -28,7 +28,7 @@ pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     {
         return None;
     }
-    let number: u64 = digits.parse().ok()?;
+    let number: u64 = digits.parse().ok().filter(|number| *number > 0)?;
     Some(match text.as_bytes().last()? {
         b'H' => Duration::from_secs(number * 3600),
         b'M' => Duration::from_secs(number * 60),
@@ -113,6 +113,8 @@ mod tests {
             ("5", None),
             ("+5S", None),
             ("5s", None),
+            ("0S", None),
+            ("00000000n", None),
         ] {
             assert_eq!(timeout(&headers("grpc-timeout", value)), expected, "{value}");
         }

@@ -69,7 +69,7 @@ async fn a_grpc_client_that_says_how_long_it_waits_is_told_when_that_is_over() {
     let proxy = world.start();
     let request = Request::post("http://x/a.B/C").header("grpc-timeout", "30m");
     let (parts, _) = send_over_http2(proxy.at("test"), request, true).await;
-    assert_eq!(parts.headers["grpc-status"], "14");
+    assert_eq!(parts.headers["grpc-status"], "4");
     assert_eq!(lines(&log, 1), ["200 DT max_duration_timeout"]);
 }
 
