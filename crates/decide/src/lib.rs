@@ -9,6 +9,7 @@ mod conditions;
 mod connection;
 mod host;
 pub mod path;
+pub mod protocol;
 mod quick;
 mod record;
 mod reply;

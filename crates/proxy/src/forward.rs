@@ -9,8 +9,8 @@ use http::{HeaderValue, Response, Version, request::Parts};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
-use weft_config::{Retries, RetryOn, Upstream};
-use weft_decide::{CompiledBackend, Forward, Pick, Reply, retry};
+use weft_config::{Retries, RetryOn};
+use weft_decide::{CompiledBackend, Forward, Pick, Reply, protocol, retry};
 
 use crate::{
     dial::Way,
@@ -196,15 +196,10 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
 
 /// Which protocol the server is spoken to.
 fn speak(onward: &Onward) -> Speak {
-    let same = match onward.parts.version {
+    let upstream = onward.forward.backend.data.upstream;
+    match protocol::onwards(upstream, onward.parts.version, onward.upgrade.is_some()) {
         Version::HTTP_2 => Speak::Http2,
         _ => Speak::Http1,
-    };
-    match onward.forward.backend.data.upstream {
-        _ if onward.upgrade.is_some() => Speak::Http1,
-        Upstream::Http1 => Speak::Http1,
-        Upstream::Http2 => Speak::Http2,
-        Upstream::SameAsClient => same,
     }
 }
 

@@ -13,6 +13,8 @@ use http::{
     header::{self, Entry},
 };
 
+use weft_decide::protocol;
+
 pub use request_id::request_id;
 
 use crate::side::Side;
@@ -52,7 +54,9 @@ pub fn inspect(headers: &HeaderMap, side: Side) -> Findings {
             Some(b'h') if *name == header::HOST => {
                 findings.hosts = headers.get_all(header::HOST).iter().count();
             }
-            Some(b'u') if *name == header::UPGRADE => findings.upgrade = upgrades(headers),
+            Some(b'u') if *name == header::UPGRADE => {
+                findings.upgrade = protocol::upgrades(headers)
+            }
             _ => {}
         }
         findings.unwanted |= hop_by_hop(name) || sanitized(text, side);
@@ -235,20 +239,6 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
             !kept.contains(name) && !name.as_str().starts_with("x-forwarded-")
         })
         .collect()
-}
-
-/// Whether another protocol than HTTP/2 is asked for: that one is not granted,
-/// since policy must see every request.
-fn upgrades(headers: &HeaderMap) -> bool {
-    let has_token = |name, wanted: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|token| token.trim().eq_ignore_ascii_case(wanted))
-    };
-    has_token(header::CONNECTION, "upgrade") && !has_token(header::UPGRADE, "h2c")
 }
 
 fn rebuild(headers: &mut HeaderMap, keep: impl Fn(&HeaderName) -> bool) {

@@ -2,12 +2,9 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use http::{
-    HeaderMap,
-    header::{CONNECTION, HOST, UPGRADE},
-};
+use http::{HeaderMap, Version, header::HOST};
 use weft_config::{Action, Discovery, Upstream};
-use weft_decide::{CompiledBackend, Forward, Reply, Table, Tcp, Verdict, path};
+use weft_decide::{CompiledBackend, Forward, Reply, Table, Tcp, Verdict, path, protocol};
 
 use super::Dialled;
 use crate::{
@@ -84,21 +81,14 @@ pub(super) fn unheard(pod: &PodName, port: u16, where_else: &str) -> Hop {
 
 /// Which HTTP is spoken to a backend when the client speaks `client`.
 pub(super) fn spoken(backend: &CompiledBackend, client: Protocol, headers: &HeaderMap) -> Protocol {
-    match backend.data.upstream {
-        _ if client == Protocol::Http1 && upgrades(headers) => Protocol::Http1,
-        Upstream::Http1 => Protocol::Http1,
-        Upstream::Http2 => Protocol::Http2,
-        Upstream::SameAsClient => client,
-    }
-}
-
-/// Whether the client asks for another protocol than HTTP, as WebSocket does.
-fn upgrades(headers: &HeaderMap) -> bool {
-    let has = |name, wanted: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(wanted))
+    let (version, upgrade) = match client {
+        Protocol::Http1 => (Version::HTTP_11, protocol::upgrades(headers)),
+        Protocol::Http2 => (Version::HTTP_2, false),
     };
-    has(CONNECTION, "upgrade") && !has(UPGRADE, "h2c")
+    match protocol::onwards(backend.data.upstream, version, upgrade) {
+        Version::HTTP_2 => Protocol::Http2,
+        _ => Protocol::Http1,
+    }
 }
 
 /// That HTTP/2 ends here, since the port is declared to speak HTTP/1.1.

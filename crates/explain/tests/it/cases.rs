@@ -4,7 +4,9 @@
 
 use std::{fs, path::Path};
 
-use weft_explain::{ExplainError, Question, Start, Unlabelled, World, explain, translate_for};
+use weft_explain::{
+    ExplainError, Protocol, Question, Start, Unlabelled, World, explain, translate_for,
+};
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/cases")
@@ -142,6 +144,18 @@ fn http2_goes_on_as_far_as_ports_let_it() {
     check("http1-declared-grpc", "web.shop", &["http://rpc:7001/"]);
     check("tcp-undeclared", "web.shop", &["tcp://any:7000"]);
     check("grpc", "web.shop", &["grpc://any:7000/"]);
+}
+
+#[test]
+fn what_is_spoken_on_depends_on_an_upgrade_only_if_one_is_asked_for() {
+    for (header, expected) in
+        [("upgrade: websocket", Protocol::Http1), ("x-other: websocket", Protocol::Http2)]
+    {
+        let arguments = ["http://rpc:7001/", "connection: upgrade", header];
+        let explanation = explain(&mut shop(), &question("web.shop", &arguments)).unwrap();
+        let sent = explanation.hops[0].request.as_ref().expect("it is forwarded");
+        assert_eq!(sent.protocol, expected, "{header}");
+    }
 }
 
 #[test]

@@ -1,0 +1,68 @@
+//! Which HTTP is spoken to a server, and whether a request asks for another protocol.
+
+use http::{
+    HeaderMap, Version,
+    header::{self, HeaderName},
+};
+use weft_config::Upstream;
+
+/// Whether another protocol than HTTP/2 is asked for: that one is not granted,
+/// since policy must see every request.
+pub fn upgrades(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE)
+        && has_token(headers, &header::CONNECTION, "upgrade")
+        && !has_token(headers, &header::UPGRADE, "h2c")
+}
+
+/// The version of HTTP in which a server behind `upstream` is sent what comes as
+/// `client`; `upgrade` when the request asks for another protocol.
+pub fn onwards(upstream: Upstream, client: Version, upgrade: bool) -> Version {
+    match upstream {
+        // Only HTTP/1.1 can be left for another protocol (RFC 9113, section 8.6).
+        _ if upgrade => Version::HTTP_11,
+        Upstream::Http1 => Version::HTTP_11,
+        Upstream::Http2 => Version::HTTP_2,
+        Upstream::SameAsClient if client == Version::HTTP_2 => Version::HTTP_2,
+        Upstream::SameAsClient => Version::HTTP_11,
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(lines: &[(&'static str, &'static str)], expected: bool) {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), value.parse().unwrap())
+        };
+        assert_eq!(upgrades(&lines.iter().map(field).collect()), expected, "{lines:?}");
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_by_two_fields_and_never_to_http_2() {
+        check(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")], true);
+        check(&[("connection", "upgrade")], false);
+        check(&[("upgrade", "websocket")], false);
+        check(&[("connection", "upgrade"), ("upgrade", "h2c")], false);
+        check(&[("connection", "upgrade"), ("upgrade", "websocket, H2C")], false);
+    }
+
+    #[test]
+    fn what_is_declared_is_spoken_unless_http_is_left() {
+        for (upstream, client, expected) in [
+            (Upstream::Http1, Version::HTTP_2, Version::HTTP_11),
+            (Upstream::Http2, Version::HTTP_11, Version::HTTP_2),
+            (Upstream::SameAsClient, Version::HTTP_2, Version::HTTP_2),
+            (Upstream::SameAsClient, Version::HTTP_10, Version::HTTP_11),
+        ] {
+            assert_eq!(onwards(upstream, client, false), expected, "{upstream:?}");
+            assert_eq!(onwards(upstream, client, true), Version::HTTP_11, "{upstream:?}");
+        }
+    }
+}
