@@ -123,9 +123,9 @@ fn look_up(world: &World, name: &str) -> Found {
     };
     let labels: Vec<&str> = below.split('.').collect();
     match labels.as_slice() {
-        [address, _, "pod"] => match address.replace('-', ".").parse() {
-            Ok(ip) => Found::Address(ip),
-            Err(_) => Found::NoSuchName,
+        [address, namespace, "pod"] => match address.replace('-', ".").parse() {
+            Ok(ip) if namespaces(world).contains(namespace) => Found::Address(ip),
+            _ => Found::NoSuchName,
         },
         [rest @ .., service, namespace, "svc"] => match world.service(namespace, service) {
             Some(service) => of_service(world, rest, service),
@@ -186,6 +186,9 @@ fn missing(world: &World, host: &str, namespace: &str) -> Option<String> {
             Some(without(world, name, namespace))
         }
         ([name, own], None) if namespaces.contains(own) => Some(without(world, name, own)),
+        ([_, own, "pod"], Some(_)) if !namespaces.contains(own) => {
+            Some(format!("there is no namespace {own}"))
+        }
         ([.., name, own, "svc"], Some(_)) => Some(match namespaces.contains(own) {
             true => without(world, name, own),
             false => format!("there is no namespace {own}"),
@@ -288,6 +291,7 @@ spec: {type: ExternalName, externalName: cart.shop.svc.cluster.local}
         check("db-0.db", "10.1.1.2");
         check("10-1-1-3.db.shop", "10.1.1.3");
         check("10-1-1-9.shop.pod.cluster.local", "10.1.1.9");
+        check("10-1-1-9.nowhere.pod.cluster.local", "NoSuchName: there is no namespace nowhere");
         for host in ["db-1.db", "db-1.db.shop.svc"] {
             check(host, "NoSuchName: Service db.shop has no endpoint of that name");
         }
