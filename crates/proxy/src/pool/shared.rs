@@ -47,7 +47,7 @@ struct Connection {
 type Driver = http2::Connection<TokioIo<TcpStream>, RequestBody, Local>;
 
 /// What came of making a connection; none while it is under way.
-type Made = Option<Result<(), Rc<LineError>>>;
+type Made = Option<Result<Weak<RefCell<Driver>>, Rc<LineError>>>;
 
 /// An exchange's place on a connection.
 pub struct Place {
@@ -80,17 +80,16 @@ impl Shared {
         let mut closed = 0;
         loop {
             let mut made = Self::make(line, spare.take(), limit);
-            match made.wait_for(Option::is_some).await.as_deref() {
+            let lives = match made.wait_for(Option::is_some).await.as_deref() {
                 Ok(Some(Err(error))) => return Err(Rc::clone(error)),
-                Err(_) => return Err(Rc::new(LineError::Closed)),
-                Ok(_) => {}
+                Ok(Some(Ok(driver))) => driver.strong_count() > 0,
+                Ok(None) | Err(_) => false,
+            };
+            if let Some(place) = line.shared.place() {
+                return Ok((place, false));
             }
-            match line.shared.place() {
-                Some(place) => return Ok((place, false)),
-                // Others were quicker: one more is made.
-                None if line.shared.is_open() => {}
-                None => closed += 1,
-            }
+            // Where it lives, others were quicker: one more is made.
+            closed += usize::from(!lives);
             if closed == PATIENCE {
                 return Err(Rc::new(LineError::Closed));
             }
@@ -118,14 +117,11 @@ impl Shared {
         Some(Place { sender: one.sender.clone(), local: one.local, _stream })
     }
 
-    fn is_open(&self) -> bool {
-        !self.connections.borrow().is_empty()
-    }
-
     /// Has a connection made, unless one is being made already.
     fn make(line: &Rc<Line>, spare: Option<TcpStream>, limit: Duration) -> watch::Receiver<Made> {
         let mut making = line.shared.making.borrow_mut();
-        if let Some(making) = &*making {
+        // A task that has panicked makes none any more.
+        if let Some(making) = making.as_ref().filter(|making| making.has_changed().is_ok()) {
             return making.clone();
         }
         let (made, receiver) = watch::channel(None);
@@ -134,7 +130,11 @@ impl Shared {
         tokio::task::spawn_local(async move {
             let result = connection(&line, spare, limit).await;
             line.shared.making.borrow_mut().take();
-            let result = result.map(|one| line.shared.connections.borrow_mut().push(one));
+            let result = result.map(|one| {
+                let driver = Weak::clone(&one.driver);
+                line.shared.connections.borrow_mut().push(one);
+                driver
+            });
             made.send_replace(Some(result.map_err(Rc::new)));
         });
         receiver
@@ -248,6 +248,18 @@ mod tests {
             assert_eq!((one.is_ok(), two.is_ok()), (true, true));
             let connections = line.shared.connections.borrow();
             assert_eq!((connections.len(), connections[0].streams.get()), (1, 2));
+        });
+    }
+
+    #[test]
+    fn one_who_made_a_connection_and_is_no_more_is_not_waited_for() {
+        local(async {
+            let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let line = line_to(server.local_addr().unwrap());
+            let (_, receiver) = watch::channel(None);
+            line.shared.making.replace(Some(receiver));
+            let joined = Shared::join(&line, None, Duration::from_secs(5)).await;
+            assert!(joined.is_ok(), "a new one is made");
         });
     }
 }
