@@ -12,9 +12,9 @@ use std::{
 use http::HeaderValue;
 use tokio::net::TcpStream;
 use weft_config::{Destination, Listener, Scope as Servers};
-use weft_decide::Scope;
+use weft_decide::{CompiledBackend, Scope};
 
-use crate::{dial::Way, side::Side, worker::Worker};
+use crate::{dial::Way, server_first::Spare, side::Side, tcp::Picked, worker::Worker};
 
 /// A place where connections arrive, as far as connections care.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +66,8 @@ pub struct Downstream {
     pub text: OnceCell<HeaderValue>,
     /// Whose turn it is to say something.
     pub turn: Turn,
-    /// A connection that was made for this one before it was known what is spoken.
-    pub spare: RefCell<Option<(Way, TcpStream)>>,
+    /// What there is towards a server since before it was known what is spoken.
+    pub spare: RefCell<Option<Spare>>,
 }
 
 /// Whose turn it is: the proxy's while exchanges are under way, else the client's.
@@ -111,10 +111,16 @@ impl Downstream {
         self.text.get_or_init(text).clone()
     }
 
-    /// The connection that was made before it was known what is spoken, if it leads there.
+    /// Where `backend` led before it was known what is spoken, if nobody has gone there yet.
+    pub fn turn_of(&self, backend: &Arc<CompiledBackend>) -> Option<Picked> {
+        self.spare.borrow().as_ref()?.target.of(backend)
+    }
+
+    /// The connection that was made before it was known what is spoken, if it leads there;
+    /// else it is closed.
     pub fn take_spare(&self, way: Way) -> Option<TcpStream> {
-        let mut spare = self.spare.borrow_mut();
-        spare.take_if(|(leads, _)| *leads == way).map(|(_, stream)| stream)
+        let Spare { stream, target } = self.spare.take()?;
+        stream.filter(|_| target.line.way() == way)
     }
 
     /// Which way its traffic goes.

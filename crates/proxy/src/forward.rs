@@ -23,6 +23,7 @@ use crate::{
     reply,
     request_body::Source,
     side::Side,
+    tcp::Picked,
     telemetry::Peer,
 };
 use attempt::{Failed, Speak};
@@ -219,11 +220,12 @@ fn needs_copy(retries: Option<&Retries>, speak: &Speak, grpc: bool) -> bool {
     })
 }
 
-type Picked = (Rc<Line>, Option<Arc<weft_decide::Member>>);
-
 /// Where the next try goes.
 async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Picked, Reply> {
     let Onward { downstream, forward, .. } = onward;
+    if let Some(picked) = downstream.turn_of(&forward.backend) {
+        return Ok(picked);
+    }
     let worker = &downstream.worker;
     let destination = downstream.destination;
     let picked = worker.with_dice(|dice| forward.backend.pick(destination, tried, dice));

@@ -2,7 +2,8 @@
 //!
 //! The application is dialled while the client is listened to. If the client
 //! speaks first, its bytes are looked at and the connection is kept for its
-//! first request; if the application does, everything is relayed.
+//! first request; if the application does, everything is relayed. Where it was
+//! dialled is kept in any case, since that endpoint has had its turn.
 
 use std::{rc::Rc, time::Duration};
 
@@ -33,13 +34,24 @@ pub struct Connected {
     pub target: tcp::Target,
 }
 
+/// What there is towards the application when the client spoke first.
+pub struct Spare {
+    /// The connection, if there was one by then.
+    pub stream: Option<TcpStream>,
+    /// What it was made for.
+    pub target: tcp::Target,
+}
+
 /// Waits until one of the two speaks.
 pub async fn listen(downstream: &Rc<Downstream>, client: &mut Replay, target: &Tcp) -> First {
     let Ok(target) = tcp::target(downstream, target).await else { return heard(client).await };
     let stream = tokio::select! {
         biased;
         stream = target.line.connect(target.limit()) => stream,
-        spoken = client.look() => return after(spoken),
+        spoken = client.look() => {
+            downstream.spare.replace(Some(Spare { stream: None, target }));
+            return after(spoken);
+        }
     };
     let Ok(stream) = stream else { return heard(client).await };
     let spoken = tokio::select! {
@@ -49,7 +61,7 @@ pub async fn listen(downstream: &Rc<Downstream>, client: &mut Replay, target: &T
     };
     match spoken {
         Some(spoken) => {
-            downstream.spare.replace(Some((target.line.way(), stream)));
+            downstream.spare.replace(Some(Spare { stream: Some(stream), target }));
             after(spoken)
         }
         None => First::Server(Box::new(Connected { stream, target })),

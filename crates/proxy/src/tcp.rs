@@ -13,9 +13,12 @@ use crate::{
     pool::Line,
     relay::{self, Passed},
     replay::Replay,
-    server_first::Connected,
+    server_first::{Connected, Spare},
     telemetry::PeerId,
 };
+
+/// A line to an endpoint, and which one it is.
+pub type Picked = (Rc<Line>, Option<Arc<Member>>);
 
 /// Where a connection goes.
 pub struct Target {
@@ -26,6 +29,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// The endpoint, if it is one of `backend`.
+    pub fn of(&self, backend: &Arc<CompiledBackend>) -> Option<Picked> {
+        let picked = || (Rc::clone(&self.line), self.member.clone());
+        Arc::ptr_eq(&self.backend, backend).then(picked)
+    }
+
     /// How long connecting may take.
     pub fn limit(&self) -> Duration {
         self.backend.data.connect_timeout
@@ -77,8 +86,8 @@ pub async fn relay(
 ) {
     let (target, server) = match connected {
         Some(Connected { stream, target }) => (target, Some(stream)),
-        None => match target(downstream, tcp).await {
-            Ok(target) => (target, None),
+        None => match begun(downstream, tcp).await {
+            Ok(begun) => begun,
             Err(reply) => return refuse(downstream, &reply),
         },
     };
@@ -88,7 +97,7 @@ pub async fn relay(
     outcome.peer = target.peer(downstream);
     let server = match server {
         Some(server) => server,
-        None => match connect(downstream, &target).await {
+        None => match target.line.connect(target.limit()).await {
             Ok(server) => server,
             Err(error) => {
                 outcome.flags = Flags::of(Flag::TriesSpent).and(Flag::Connect);
@@ -104,10 +113,11 @@ pub async fn relay(
     exchange(downstream, stream, server, (outcome, &target)).await;
 }
 
-async fn connect(downstream: &Downstream, target: &Target) -> Result<TcpStream, DialError> {
-    match downstream.take_spare(target.line.way()) {
-        Some(spare) => Ok(spare),
-        None => target.line.connect(target.limit()).await,
+/// Where the connection goes, and what there is of the way already.
+async fn begun(downstream: &Downstream, tcp: &Tcp) -> Result<(Target, Option<TcpStream>), Reply> {
+    match downstream.spare.take() {
+        Some(Spare { stream, target }) => Ok((target, stream)),
+        None => Ok((target(downstream, tcp).await?, None)),
     }
 }
 

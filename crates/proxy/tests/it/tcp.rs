@@ -105,6 +105,51 @@ fn on_an_undeclared_port_http_is_seen_and_uses_the_connection_that_is_there() {
     assert_eq!(server.connections(), 1);
 }
 
+/// What two endpoints that take turns hear of four clients, and how often they are
+/// dialled.
+fn heard_by_two(answer: &str, request: &str) -> [usize; 3] {
+    let servers = [server(&[answer]), server(&[answer])];
+    let proxy = World::new()
+        .server("protocol", json!("detect"))
+        .server("tcp", to("two"))
+        .backend("two", &[servers[0].address, servers[1].address])
+        .all_to("two")
+        .start();
+    let dialled = || servers[0].connections() + servers[1].connections();
+    for number in 1..=4 {
+        let mut client = proxy.client();
+        while dialled() < number {
+            thread::yield_now();
+        }
+        assert!(!client.ask(request).is_empty());
+    }
+    [servers[0].heard().len(), servers[1].heard().len(), dialled()]
+}
+
+#[test]
+fn on_an_undeclared_port_endpoints_take_turns_and_each_client_dials_once() {
+    assert_eq!(heard_by_two(&ok("http"), &get("x", "/")), [2, 2, 4]);
+    assert_eq!(heard_by_two("pong\r\n\r\n", "*1 ping\r\n\r\n"), [2, 2, 4]);
+}
+
+#[test]
+fn a_connection_that_the_first_request_does_not_use_is_closed() {
+    let (spare, other) = (server(&["hang"]), server(&[&ok("other")]));
+    let proxy = World::new()
+        .server("protocol", json!("detect"))
+        .server("tcp", to("spare"))
+        .backend("spare", &[spare.address])
+        .backend("other", &[other.address])
+        .all_to("other")
+        .start();
+    let mut client = proxy.client();
+    while spare.connections() == 0 {
+        thread::yield_now();
+    }
+    assert_eq!(brief(&client.ask(&get("x", "/"))), "200 other");
+    spare.until_closed(1);
+}
+
 #[test]
 fn on_an_undeclared_port_other_bytes_go_the_tcp_way() {
     let proxy = World::new()
