@@ -174,8 +174,10 @@ fn options_that_mean_nothing_are_not_taken() {
     assert!(refused(&["up", "--mesh", "a"]).contains("--mesh"));
     assert!(refused(&["--mesh", "a", "up"]).contains("--name NAME"));
     assert!(refused(&["--kubeconfig", "a", "down"]).contains("--mesh NAME"));
-    let both = ["explain", "http://a/", "--from", "a", "-f", "a.yaml", "--mesh", "a"];
-    assert!(refused(&both).contains("-f explains files"));
+    for command in [&["explain", "http://a/", "--from", "a"][..], &["translate", "--for", "a"]] {
+        let both = [command, &["-f", "a.yaml", "--mesh", "a"]].concat();
+        assert!(refused(&both).contains("-f looks at files"), "{command:?}");
+    }
 }
 
 #[test]

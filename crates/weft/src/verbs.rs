@@ -64,7 +64,7 @@ impl Whose<'_> {
         match files.is_empty() || !self.is_said() {
             true => Ok(()),
             false => bail!(
-                "-f explains files instead of a cluster; leave out -f, or --mesh and --kubeconfig"
+                "-f looks at files instead of a cluster; leave out -f, or --mesh and --kubeconfig"
             ),
         }
     }
