@@ -7,8 +7,9 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -32,6 +33,11 @@ pub struct Claim {
     lock: PathBuf,
     _held: File,
 }
+
+/// How often a lock is tried that another command may hold while it looks at it.
+const LOOKS: u32 = 20;
+/// The pause between two tries.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Where kubeconfigs are kept.
 pub fn folder() -> Result<PathBuf> {
@@ -83,22 +89,32 @@ pub fn name_for(path: Option<&Path>) -> String {
 pub fn claim(folder: &Path, name: &str) -> Result<Claim> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let lock = folder.join(format!("weft-{name}.lock"));
-    let mut held = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock)
-        .with_context(|| format!("opening {}", lock.display()))?;
-    match held.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => bail!(
-            "a mesh called {name} is running already; choose another name with --name, or end it \
-             with `weft --mesh {name} down`"
-        ),
-        Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("locking {}", lock.display()));
+    let mut tries = 0;
+    let mut held = loop {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock)
+            .with_context(|| format!("opening {}", lock.display()))?;
+        match file.try_lock() {
+            Ok(()) if is_at(&file, &lock) => break file,
+            // Whoever looks at stale files has just removed it.
+            Ok(()) => {}
+            // Or is about to.
+            Err(TryLockError::WouldBlock) if tries < LOOKS => {
+                tries += 1;
+                std::thread::sleep(LOOK);
+            }
+            Err(TryLockError::WouldBlock) => bail!(
+                "a mesh called {name} is running already; choose another name with --name, or end \
+                 it with `weft --mesh {name} down`"
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("locking {}", lock.display()));
+            }
         }
-    }
+    };
     held.set_len(0)
         .and_then(|()| write!(held, "{}", std::process::id()))
         .with_context(|| format!("writing {}", lock.display()))?;
@@ -144,15 +160,26 @@ fn look(folder: &Path, name: &str) -> Option<Mesh> {
     let lock = folder.join(format!("weft-{name}.lock"));
     let kubeconfig = folder.join(format!("weft-{name}.yaml"));
     let mut file = File::open(&lock).ok()?;
-    if file.try_lock_shared().is_ok() {
-        let _ = fs::remove_file(&kubeconfig);
-        let _ = fs::remove_file(&lock);
+    if file.try_lock().is_ok() {
+        // Only who has the lock of a file removes it, so it is this one that goes.
+        if is_at(&file, &lock) {
+            let _ = fs::remove_file(&kubeconfig);
+            let _ = fs::remove_file(&lock);
+        }
         return None;
     }
     let mut process = String::new();
     file.read_to_string(&mut process).ok()?;
     let process = process.trim().parse().ok()?;
     kubeconfig.exists().then(|| Mesh { name: name.to_owned(), kubeconfig, process })
+}
+
+/// Whether `file` is the one that is found at `path` now.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
 }
 
 /// The mesh that a command is for: the one asked for, or the only one.
@@ -181,6 +208,7 @@ pub fn choose(folder: &Path, asked: Option<&str>) -> Result<Mesh> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn a_mesh_runs_while_its_lock_is_held_and_its_kubeconfig_is_there() {
@@ -213,6 +241,30 @@ mod tests {
         fs::write(file("weft-old.yaml"), "kind: Config\n").unwrap();
         assert_eq!(running(folder.path()), []);
         assert!(!file("weft-old.lock").exists() && !file("weft-old.yaml").exists());
+    }
+
+    #[test]
+    fn commands_that_look_while_a_mesh_starts_do_not_hide_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        running(folder.path());
+                    }
+                });
+            }
+            for turn in 0..300 {
+                let claim = claim(folder.path(), "one");
+                let seen = claim.as_ref().is_ok_and(|claim| {
+                    claim.write("kind: Config\n").unwrap();
+                    running(folder.path()).len() == 1
+                });
+                over.store(!seen || turn == 299, Ordering::Relaxed);
+                assert!(seen, "turn {turn}: {claim:?}");
+            }
+        });
     }
 
     #[test]
