@@ -1,6 +1,6 @@
 //! 64-bit fingerprints of names and addresses.
 
-use std::{fmt, hash::Hasher, net::SocketAddr};
+use std::{fmt, hash::Hasher, net::SocketAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{
@@ -46,18 +46,18 @@ impl Fingerprint {
 }
 
 /// A set of fingerprints: 8 bytes each, base64 of the sorted little-endian
-/// numbers in text.
+/// numbers in text. Clones share them.
 ///
 /// Invariant: sorted, without repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fingerprints(Vec<u64>);
+pub struct Fingerprints(Arc<Vec<u64>>);
 
 impl Fingerprints {
     fn sorted(mut numbers: Vec<u64>) -> Self {
         numbers.sort_unstable();
         numbers.dedup();
         numbers.shrink_to_fit();
-        Self(numbers)
+        Self(Arc::new(numbers))
     }
 
     /// Whether `fingerprint` is in the set; log₂ n steps.
