@@ -6,9 +6,6 @@
 //! failures are counted once a period, as the pod's author meant them.
 
 mod action;
-mod grpc;
-mod http;
-mod tls;
 
 use std::time::{Duration, Instant};
 

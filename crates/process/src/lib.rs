@@ -1,9 +1,10 @@
 //! What every process of the mesh has: logs, metrics, an admin port, an orderly
-//! end, and the sockets that it is handed.
+//! end, the sockets that it is handed, and the question whether another is well.
 
 pub mod admin;
 pub mod log;
 pub mod metrics;
 pub mod netfilter;
+pub mod probe;
 pub mod shutdown;
 pub mod sockets;

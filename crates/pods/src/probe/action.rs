@@ -1,15 +1,12 @@
 //! Trying what a probe or a hook asks for.
 
-use std::{future::Future, io, net::Ipv4Addr, net::SocketAddr, pin::pin, time::Duration};
+use std::{io, net::Ipv4Addr, net::SocketAddr, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::{net::TcpStream, time::timeout};
+use weft_process::probe::{self, Get};
 
-use super::{grpc, http};
-use crate::spec::{Action, Container, port_number};
-
-/// How a node's probe names itself.
-pub(super) const AGENT: &str = "kube-probe/1.33";
+use crate::spec::{Action, Container, HttpAction, HttpHeader, port_number};
 
 /// The container that is asked.
 pub(crate) struct Target<'a> {
@@ -39,7 +36,7 @@ pub(crate) async fn perform(target: &Target<'_>, action: &Action) -> Result<(), 
         };
     }
     if let Some(get) = &action.http_get {
-        return http::get(address(target, get.host.as_deref(), &get.port)?, get).await;
+        return ask(address(target, get.host.as_deref(), &get.port)?, get).await;
     }
     if let Some(tcp) = &action.tcp_socket {
         let address = address(target, tcp.host.as_deref(), &tcp.port)?;
@@ -47,7 +44,8 @@ pub(crate) async fn perform(target: &Target<'_>, action: &Action) -> Result<(), 
     }
     if let Some(grpc) = &action.grpc {
         let service = grpc.service.as_deref().unwrap_or_default();
-        return grpc::check(address(target, None, &grpc.port)?, service).await;
+        let stream = connect(address(target, None, &grpc.port)?).await?;
+        return probe::health(stream, service).await.map_err(|error| error.to_string());
     }
     match &action.sleep {
         Some(sleep) => tokio::time::sleep(Duration::from_secs(sleep.seconds)).await,
@@ -56,23 +54,23 @@ pub(crate) async fn perform(target: &Target<'_>, action: &Action) -> Result<(), 
     Ok(())
 }
 
-/// Connects to `address`.
-pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
-    TcpStream::connect(address).await.map_err(|error| format!("connecting to {address}: {error}"))
+/// Asks as `get` says; an error says what came instead of a good status.
+async fn ask(address: SocketAddr, get: &HttpAction) -> Result<(), String> {
+    let header = |one: &HttpHeader| (one.name.clone(), one.value.clone());
+    let question = Get {
+        secure: get.scheme.as_deref() == Some("HTTPS"),
+        path: get.path.clone().unwrap_or_default(),
+        headers: get.http_headers.iter().map(header).collect(),
+    };
+    let stream = connect(address).await?;
+    match probe::get(stream, &question).await.map_err(|error| error.to_string())? {
+        200..400 => Ok(()),
+        status => Err(format!("HTTP probe failed with statuscode: {status}")),
+    }
 }
 
-/// What `exchange` comes to, over `connection`, which needs somebody to drive it
-/// and goes with the answer.
-pub(super) async fn driven<T>(
-    connection: impl Future,
-    exchange: impl Future<Output = Result<T, String>>,
-) -> Result<T, String> {
-    let (mut connection, mut exchange) = (pin!(connection), pin!(exchange));
-    tokio::select! {
-        biased;
-        answer = &mut exchange => answer,
-        _ = &mut connection => exchange.await,
-    }
+async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    TcpStream::connect(address).await.map_err(|error| format!("connecting to {address}: {error}"))
 }
 
 fn address(

@@ -1,9 +1,9 @@
-//! TLS to a container, without a look at its certificate.
+//! TLS to an application, without a look at its certificate.
 //!
-//! A node does not check it either: it asks whether the container is well, not
-//! who it is, and knows it by its address.
+//! A kubelet does not check it either: it asks whether the application is well,
+//! not who it is, and knows it by its address.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
@@ -14,22 +14,24 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::ProbeError;
+
 /// Shakes hands over `stream`; HTTP/2 and HTTP/1.1 are offered.
 pub(super) async fn secure(
     address: IpAddr,
     stream: TcpStream,
-) -> Result<TlsStream<TcpStream>, String> {
+) -> Result<TlsStream<TcpStream>, ProbeError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(|error| ProbeError::Tls(io::Error::other(error)))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody { provider }))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let connecting =
         TlsConnector::from(Arc::new(config)).connect(ServerName::from(address), stream);
-    connecting.await.map_err(|error| format!("TLS handshake: {error}"))
+    connecting.await.map_err(ProbeError::Tls)
 }
 
 /// Takes any certificate for a good one.

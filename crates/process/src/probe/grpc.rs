@@ -4,15 +4,16 @@
 //! enough to be made by hand: a message with five bytes before it, and the
 //! call's own status after the answer.
 
-use std::net::SocketAddr;
+use std::{fmt::Display, net::SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{HeaderMap, Request, Response, body::Incoming, client::conn::http2, http::Error};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
+use tokio::net::TcpStream;
 
-use super::action::{AGENT, connect, driven};
+use super::{AGENT, ProbeError, driven};
 
 /// No answer to the question is longer.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -52,24 +53,28 @@ impl ServingStatus {
 }
 
 /// Asks whether `service` is served; an error says what came instead.
-pub(super) async fn check(address: SocketAddr, service: &str) -> Result<(), String> {
-    let stream = connect(address).await?;
-    let failed = |error: &dyn std::fmt::Display| format!("health rpc failed: {error}");
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(&error))?;
-    let request = request(address, service).map_err(|error| failed(&error))?;
+pub(super) async fn check(
+    stream: TcpStream,
+    address: SocketAddr,
+    service: &str,
+) -> Result<(), ProbeError> {
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
+    let request = request(address, service).map_err(ProbeError::Request)?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
-        let status = status(response).await?;
+        let status = status(sender.send_request(request).await.map_err(failed)?).await;
         // Nobody else may hold the connection open.
         drop(sender);
-        Ok(status)
+        status
     };
     match driven(connection, exchange).await? {
         ServingStatus::Serving => Ok(()),
-        other => Err(format!("service unhealthy (responded with {:?})", other.name())),
+        other => Err(ProbeError::Unhealthy(other.name())),
     }
+}
+
+fn failed(error: impl Display) -> ProbeError {
+    ProbeError::Health(error.to_string())
 }
 
 fn request(address: SocketAddr, service: &str) -> Result<Request<Full<Bytes>>, Error> {
@@ -86,35 +91,32 @@ fn request(address: SocketAddr, service: &str) -> Result<Request<Full<Bytes>>, E
         .body(Full::new(body.freeze()))
 }
 
-async fn status(response: Response<Incoming>) -> Result<ServingStatus, String> {
+async fn status(response: Response<Incoming>) -> Result<ServingStatus, ProbeError> {
     if response.status() != 200 {
-        return Err(format!("health rpc failed: HTTP status {}", response.status().as_u16()));
+        return Err(failed(format_args!("HTTP status {}", response.status().as_u16())));
     }
     // A call that fails at once has its status in the head.
     refused(response.headers())?;
     let body = Limited::new(response.into_body(), LONGEST_ANSWER);
-    let body = body.collect().await.map_err(|error| format!("health rpc failed: {error}"))?;
+    let body = body.collect().await.map_err(failed)?;
     if let Some(trailers) = body.trailers() {
         refused(trailers)?;
     }
     let body = body.to_bytes();
-    let odd = || "health rpc failed: the answer is not a HealthCheckResponse".to_owned();
+    let odd = || failed("the answer is not a HealthCheckResponse");
     let message = body.strip_prefix(&[0]).and_then(|rest| rest.get(4..)).ok_or_else(odd)?;
     HealthCheckResponse::decode(message).map(|answer| answer.status()).map_err(|_| odd())
 }
 
 /// An error when the call itself did not succeed.
-fn refused(fields: &HeaderMap) -> Result<(), String> {
+fn refused(fields: &HeaderMap) -> Result<(), ProbeError> {
     let text = |name: &str| fields.get(name).and_then(|value| value.to_str().ok());
     match text("grpc-status") {
         None | Some("0") => Ok(()),
-        Some(UNIMPLEMENTED) => {
-            Err("this server does not implement the grpc health protocol (grpc.health.v1.Health)"
-                .into())
-        }
+        Some(UNIMPLEMENTED) => Err(ProbeError::NoHealthService),
         Some(code) => {
             let message = text("grpc-message").unwrap_or_default();
-            Err(format!("health rpc failed: code {code} {message}").trim_end().to_owned())
+            Err(failed(format!("code {code} {message}").trim_end()))
         }
     }
 }
