@@ -2,6 +2,8 @@
 //! acceptance table row by row, the laptop's promises, bad input, and
 //! configuration on demand.
 
+#[path = "support/application.rs"]
+mod application;
 #[path = "support/root.rs"]
 mod root;
 
@@ -22,5 +24,7 @@ mod installation;
 mod laptop;
 #[path = "whole_mesh/on_demand.rs"]
 mod on_demand;
+#[path = "whole_mesh/probes.rs"]
+mod probes;
 #[path = "whole_mesh/upkeep.rs"]
 mod upkeep;

@@ -19,12 +19,6 @@ fn pod(name: &str, annotations: &Value) -> String {
     pod.to_string()
 }
 
-fn is_ready(mesh: &Mesh, name: &str) -> Option<Value> {
-    let pod = mesh.list(&format!("pods/{name}"), "default").remove(0);
-    let conditions = pod["status"]["conditions"].as_array()?.clone();
-    conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True").then_some(pod)
-}
-
 #[test]
 fn the_meshs_settings_reach_webhook_and_command_line() {
     let mesh = Mesh::start("inject-settings", &[], &[]);
@@ -44,7 +38,7 @@ defaultConfig:
         "sidecar.istio.io/nativeSidecar": "false",
     });
     mesh.pipe(&["apply", "-f", "-"], &pod("older", &annotations));
-    let older = mesh.eventually("the older shape is ready", || is_ready(&mesh, "older"));
+    let older = mesh.eventually("the older shape is ready", || mesh.ready_pod("older"));
     let sidecar = &older["spec"]["containers"][0];
     assert_eq!(sidecar["name"], "istio-proxy", "it is started before the application");
     assert_eq!(sidecar["resources"]["requests"], json!({"cpu": "7m"}));
@@ -69,7 +63,7 @@ defaultConfig:
     let injected = mesh.pipe(&["inject", "-f", "-"], &pod("printed", &json!({})));
     assert!(injected.contains("FROM_MESH") && injected.contains("cpu: 7m"), "{injected}");
     mesh.pipe(&["apply", "-f", "-"], &injected);
-    mesh.eventually("the native shape is ready", || is_ready(&mesh, "printed"));
+    mesh.eventually("the native shape is ready", || mesh.ready_pod("printed"));
 }
 
 #[test]

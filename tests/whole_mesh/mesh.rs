@@ -244,6 +244,15 @@ impl Mesh {
         names
     }
 
+    /// A pod of namespace `default`, if it is ready.
+    #[track_caller]
+    pub fn ready_pod(&self, name: &str) -> Option<Value> {
+        let pod = self.list(&format!("pods/{name}"), "default").remove(0);
+        let conditions = pod["status"]["conditions"].as_array()?;
+        let ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
+        conditions.iter().any(ready).then_some(pod)
+    }
+
     /// A pod's log of one container.
     #[track_caller]
     pub fn logs(&self, pod: &str, container: &str, namespace: &str) -> String {

@@ -1,9 +1,9 @@
-//! One small HTTP request to the application behind this proxy: probes and metrics.
+//! What the application behind this proxy says of itself: its metrics.
 
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -21,8 +21,6 @@ pub struct Get {
     pub address: SocketAddr,
     /// Path and query.
     pub path: String,
-    /// Further fields; `host` among them if it is not the address.
-    pub headers: HeaderMap,
     /// How long all of it may take.
     pub limit: Duration,
 }
@@ -58,13 +56,8 @@ impl Get {
     async fn exchange(self, dialer: Dialer) -> Result<(StatusCode, Bytes), FetchError> {
         let stream = dial(self.address, dialer, self.limit).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let mut request = Request::get(&self.path).body(Empty::<Bytes>::new())?;
-        *request.headers_mut() = self.headers;
-        if !request.headers().contains_key(header::HOST) {
-            let host =
-                HeaderValue::try_from(self.address.to_string()).map_err(http::Error::from)?;
-            request.headers_mut().insert(header::HOST, host);
-        }
+        let request = Request::get(&self.path).header(header::HOST, self.address.to_string());
+        let request = request.body(Empty::<Bytes>::new())?;
         let answer = async {
             let response = sender.send_request(request).await?;
             let status = response.status();

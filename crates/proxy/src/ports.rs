@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderMap, StatusCode, Uri};
+use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 use weft_config::{Interest, Resource};
@@ -236,7 +236,6 @@ impl View {
         let get = Get {
             address: SocketAddr::new(host, url.port_u16().unwrap_or(80)),
             path: url.path_and_query().map_or("/metrics", |target| target.as_str()).to_owned(),
-            headers: HeaderMap::new(),
             limit: SCRAPE,
         };
         match get.send(self.dialer).await {

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../../../../tests/support/application.rs"]
+mod application;
+
 mod abuse;
 mod heads;
 mod http;
 mod log;
 mod ondemand;
+mod probes;
 mod protocols;
 mod retries;
 mod tcp;
