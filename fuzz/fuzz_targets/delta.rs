@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use libfuzzer_sys::{
     arbitrary::{Result, Unstructured},
     fuzz_target,
@@ -119,5 +120,5 @@ fn resource(choices: &mut Unstructured<'_>, name: &Name) -> Result<Resource> {
 }
 
 fn resource_of(choices: &mut Unstructured<'_>, name: Name) -> Result<Resource> {
-    Ok(Resource { name, version: version(choices)?, body: Arc::from(&b"{}"[..]) })
+    Ok(Resource { name, version: version(choices)?, body: Bytes::from_static(b"{}") })
 }

@@ -56,10 +56,11 @@ fn metrics(mesh: &Mesh, pod: &str) -> String {
     text
 }
 
-/// Resident memory of a pod's proxy, in bytes.
+/// Memory of a pod's proxy that nobody else shares, in bytes.
 #[track_caller]
 fn memory(mesh: &Mesh, pod: &str) -> f64 {
-    metric(mesh, pod, "process_resident_memory_bytes")
+    // Pages of the program's file are not the workload's, and differ by chance.
+    metric(mesh, pod, "weft_anonymous_memory_bytes")
 }
 
 #[test]
@@ -157,7 +158,6 @@ fn memory_follows_what_a_workload_uses_not_what_exists() {
             }
             memory(&mesh, pod)
         });
-        // Pages of the program's file count as well, and differ by chance.
         used.fold(f64::INFINITY, f64::min)
     };
     let (few, many) = (used("on-demand-few", 10), used("on-demand-many", 5_000));

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use twox_hash::XxHash64;
 use weft_api::{Diagnostic, Key, Object};
 use weft_config::{Interest, Resource};
@@ -165,7 +166,7 @@ fn answer(name: &Name, resolved: &Resolved) -> Answer {
     let pieces = resolved.resources.iter().map(|piece| weft_delta::Resource {
         name: Arc::clone(&piece.name),
         version: piece.hash,
-        body: Arc::clone(&piece.json),
+        body: Bytes::from_owner(Arc::clone(&piece.json)),
     });
     Answer {
         resource: weft_delta::Resource {

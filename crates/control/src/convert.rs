@@ -1,6 +1,5 @@
 //! Between the messages on the wire and what the machine understands.
 
-use bytes::Bytes;
 use weft_delta::{Refusal, Request, Response};
 use weft_wire::{
     DeltaRequest, DeltaResponse, TYPE_URL,
@@ -38,9 +37,9 @@ pub(crate) fn request(message: DeltaRequest) -> Result<Request, OtherType> {
 
 /// The message that says `response`; bodies are shared, not copied.
 pub(crate) fn response(response: Response) -> DeltaResponse {
-    let resources = response.resources.into_iter().map(|resource| {
-        Resource::new(&resource.name, resource.version, Bytes::from_owner(resource.body))
-    });
+    let resources = response.resources.into_iter();
+    let resources =
+        resources.map(|resource| Resource::new(&resource.name, resource.version, resource.body));
     DeltaResponse {
         system_version: String::new(),
         resources: resources.collect(),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// The name of a resource; a name that a client subscribes to is an interest.
 pub type Name = Arc<str>;
 
@@ -18,8 +20,8 @@ pub struct Resource {
     pub name: Name,
     /// A hash of the body.
     pub version: u64,
-    /// Opaque here.
-    pub body: Arc<[u8]>,
+    /// Opaque here; perhaps a piece of a larger message, which stays as long as this.
+    pub body: Bytes,
 }
 
 /// One resource that a client could not use.

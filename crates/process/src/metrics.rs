@@ -111,12 +111,24 @@ pub fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String
     text
 }
 
-/// Resident memory of this process in bytes, as `/proc` says.
-pub fn resident_memory() -> Option<u64> {
+/// Memory of this process, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// What is in memory now.
+    pub resident: u64,
+    /// The part of it that no file backs, and nobody else can share.
+    pub anonymous: u64,
+}
+
+/// How much memory this process has; none where the kernel does not say.
+pub fn memory() -> Option<Memory> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kilobytes * 1024)
+    };
+    Some(Memory { resident: bytes("VmRSS:")?, anonymous: bytes("RssAnon:")? })
 }
 
 #[cfg(test)]
@@ -151,6 +163,7 @@ mod tests {
 
     #[test]
     fn this_process_has_some_memory() {
-        assert!(resident_memory().is_some_and(|bytes| bytes > 100_000));
+        let memory = memory().unwrap();
+        assert!(memory.anonymous > 10_000 && memory.resident > memory.anonymous, "{memory:?}");
     }
 }

@@ -10,7 +10,7 @@ use weft_decide::Table;
 use weft_process::{
     admin::{Answer, Asked, Paths},
     log::Levels,
-    metrics::{Kind, resident_memory},
+    metrics::{Kind, memory},
     shutdown::{Stop, Stopping},
 };
 
@@ -209,10 +209,13 @@ impl View {
         let interests = known.iter().filter(|(name, _)| is_interest(name)).count();
         text.family("weft_interests", Kind::Gauge, "Subscriptions at the control plane.");
         text.sample("weft_interests", "", interests as f64);
-        if let Some(bytes) = resident_memory() {
+        if let Some(memory) = memory() {
             let help = "Resident memory size in bytes.";
             text.family("process_resident_memory_bytes", Kind::Gauge, help);
-            text.sample("process_resident_memory_bytes", "", bytes as f64);
+            text.sample("process_resident_memory_bytes", "", memory.resident as f64);
+            let help = "Resident memory that no file backs, in bytes.";
+            text.family("weft_anonymous_memory_bytes", Kind::Gauge, help);
+            text.sample("weft_anonymous_memory_bytes", "", memory.anonymous as f64);
         }
         text.finish()
     }

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -324,8 +325,9 @@ impl Keeper {
     }
 
     /// What is kept of a resource; the directory is written down at once instead.
-    fn keep(&self, resource: &Resource, (name, version): (&str, u64), body: Arc<[u8]>) -> Kept {
-        let Resource::Directory(_) = resource else { return Some(body) };
+    fn keep(&self, resource: &Resource, (name, version): (&str, u64), body: Bytes) -> Kept {
+        // A copy, so that the message that it came in can go.
+        let Resource::Directory(_) = resource else { return Some(Arc::from(&*body)) };
         if let Some(saved) = &self.saved
             && let Err(error) = saved.write_directory(name, version, &body)
         {

@@ -245,7 +245,7 @@ fn response(message: DeltaResponse) -> Response {
     let resources = message.resources.iter().map(|resource| weft_delta::Resource {
         name: resource.name.as_str().into(),
         version: message::version(&resource.version).unwrap(),
-        body: resource.body().as_ref().into(),
+        body: resource.body(),
     });
     Response {
         nonce: message.nonce.clone(),

@@ -1,10 +1,8 @@
 //! A client and its servers over a link that delays as it likes and breaks.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use bytes::Bytes;
 use proptest::{
     collection,
     prelude::{Just, ProptestConfig, Strategy},
@@ -60,7 +58,7 @@ struct Mesh {
     up: VecDeque<Request>,
     down: VecDeque<Response>,
     /// What the client runs on: bodies by name.
-    running: HashMap<Name, Arc<[u8]>>,
+    running: HashMap<Name, Bytes>,
     refuse: BTreeSet<Name>,
     has_refused: bool,
 }
@@ -124,10 +122,10 @@ impl Mesh {
         let mask = self.mask(number);
         let pieces = (0..PIECES).filter(|piece| mask & (1 << piece) != 0).map(|number| {
             let version = self.versions.get(&number).copied().unwrap_or_default();
-            Resource { name: piece(number), version, body: version.to_be_bytes().into() }
+            Resource { name: piece(number), version, body: version.to_be_bytes().to_vec().into() }
         });
         let resource =
-            Resource { name: interest(number), version: mask.into(), body: [mask].into() };
+            Resource { name: interest(number), version: mask.into(), body: vec![mask].into() };
         Answer { resource, pieces: pieces.collect() }
     }
 
@@ -194,7 +192,7 @@ impl Mesh {
         assert!(self.up.is_empty() && self.down.is_empty(), "the link never falls silent");
     }
 
-    fn expected(&self) -> BTreeMap<Name, Arc<[u8]>> {
+    fn expected(&self) -> BTreeMap<Name, Bytes> {
         let wanted: BTreeSet<&Name> = self.client.interests().collect();
         let answers = (0..INTERESTS).filter(|number| wanted.contains(&interest(*number)));
         answers
@@ -215,7 +213,7 @@ proptest! {
         let mut mesh = Mesh::new();
         steps.iter().for_each(|step| mesh.step(step));
         mesh.settle();
-        let running: BTreeMap<Name, Arc<[u8]>> = mesh.running.clone().into_iter().collect();
+        let running: BTreeMap<Name, Bytes> = mesh.running.clone().into_iter().collect();
         prop_assert_eq!(running, mesh.expected());
         for revision in 0..=mesh.revision {
             prop_assert!(!mesh.server.lacks(revision), "revision {} is still lacking", revision);
@@ -238,7 +236,7 @@ proptest! {
         mesh.refuse.clear();
         mesh.step(&Step::Break);
         mesh.settle();
-        let running: BTreeMap<Name, Arc<[u8]>> = mesh.running.clone().into_iter().collect();
+        let running: BTreeMap<Name, Bytes> = mesh.running.clone().into_iter().collect();
         prop_assert_eq!(running, mesh.expected(), "a new stream mends what was refused");
     }
 }

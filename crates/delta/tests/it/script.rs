@@ -116,7 +116,7 @@ impl Link {
 fn resource(text: &str) -> Resource {
     let (name, version) = text.split_once('@').unwrap();
     let version = version.parse().unwrap();
-    Resource { name: name.into(), version, body: text.as_bytes().into() }
+    Resource { name: name.into(), version, body: text.to_owned().into() }
 }
 
 fn text(response: &Response) -> String {

@@ -8,9 +8,9 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use weft_delta::Name;
 
@@ -39,7 +39,7 @@ impl Saved {
     }
 
     /// Everything that was written last.
-    pub fn read(&self) -> Vec<(Name, u64, Arc<[u8]>)> {
+    pub fn read(&self) -> Vec<(Name, u64, Bytes)> {
         let mut all = lines(&self.directory());
         all.extend(lines(&self.path));
         all
@@ -63,7 +63,7 @@ impl Saved {
     }
 }
 
-fn lines(path: &Path) -> Vec<(Name, u64, Arc<[u8]>)> {
+fn lines(path: &Path) -> Vec<(Name, u64, Bytes)> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines: Result<Vec<Line<'_>>, _> = text.lines().map(serde_json::from_str).collect();
     let read = |line: Line<'_>| {

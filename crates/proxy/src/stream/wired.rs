@@ -48,7 +48,7 @@ pub fn response(response: DeltaResponse) -> Response {
             .into_iter()
             .map(|resource| Resource {
                 version: version(&resource.version).unwrap_or_default(),
-                body: resource.body().as_ref().into(),
+                body: resource.body(),
                 name: resource.name.into(),
             })
             .collect(),
