@@ -72,8 +72,8 @@ pub(crate) fn container(around: Around<'_>, settings: &Settings) -> Value {
 
 /// What is done after its start and before its end.
 ///
-/// A native sidecar is told to drain, since the pod's application may still run;
-/// one that the application waits for says when it is ready.
+/// A native sidecar has the hook that Istio gives it; the proxy does not serve
+/// `/drain` yet, which the hook takes for a success. One that the application waits for says when it is ready.
 fn lifecycle(around: &Around<'_>, settings: &Settings) -> Option<Value> {
     let agent = |words: &[&str]| {
         let command = [&["pilot-agent"], words].concat();

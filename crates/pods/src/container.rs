@@ -71,14 +71,12 @@ impl Keeper {
                 RestartPolicy::OnFailure => ended.code != 0,
                 RestartPolicy::Never => false,
             };
-            self.note_end(ended);
-            if wished != Wish::Run || !again {
-                return;
-            }
             if began.elapsed() >= GOOD_RUN {
                 pause = FIRST_PAUSE;
             }
-            if !self.pause(pause).await {
+            let again = again && wished == Wish::Run;
+            self.note_end(ended, again.then_some(pause));
+            if !again || !self.pause(pause).await {
                 return;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -132,6 +130,8 @@ impl Keeper {
             instance.previous_log = (instance.last.is_some()
                 || matches!(instance.state, State::Terminated(_)))
             .then_some(before);
+            let (reason, message) = ("ContainerCreating", String::new());
+            instance.state = State::Waiting { reason, message };
         });
         let (name, image) = (&self.container.name, &self.container.image);
         let pulled = format!("Container image \"{image}\" already present on machine");
@@ -188,7 +188,11 @@ impl Keeper {
         };
         drop(health);
         let name = &self.container.name;
-        let text = format!("Container {name} {why}, will be restarted");
+        let next = match self.restart {
+            RestartPolicy::Never => "",
+            RestartPolicy::Always | RestartPolicy::OnFailure => ", will be restarted",
+        };
+        let text = format!("Container {name} {why}{next}");
         self.tell(Tone::Normal, "Killing", &text);
         tracing::info!(container = name, why, "restarting an unhealthy container");
         let patience = Instant::now() + Duration::from_secs(5);
@@ -216,13 +220,22 @@ impl Keeper {
         known((&mut process.ended).await)
     }
 
-    fn note_end(&self, ended: Terminated) {
+    /// Notes an end; one that is followed by another run after `pause` is never
+    /// shown as the last.
+    fn note_end(&self, ended: Terminated, pause: Option<Duration>) {
         self.update(|instance| {
             instance.begun = false;
             instance.started = false;
             instance.ready = false;
             instance.pid = None;
-            instance.state = State::Terminated(ended);
+            let Some(pause) = pause else {
+                instance.state = State::Terminated(ended);
+                return;
+            };
+            let message = format!("back-off {}s restarting failed container", pause.as_secs());
+            instance.last = Some(ended);
+            instance.restarts += 1;
+            instance.state = State::Waiting { reason: "CrashLoopBackOff", message };
         });
     }
 
@@ -234,13 +247,6 @@ impl Keeper {
             self.container.name, metadata.name, metadata.namespace, metadata.uid
         );
         self.tell(Tone::Warning, "BackOff", &text);
-        self.update(|instance| {
-            let State::Terminated(ended) = &instance.state else { return };
-            let message = format!("back-off {}s restarting failed container", pause.as_secs());
-            instance.last = Some(ended.clone());
-            instance.restarts += 1;
-            instance.state = State::Waiting { reason: "CrashLoopBackOff", message };
-        });
         tokio::select! {
             () = sleep(pause) => true,
             _ = ended(&mut self.wish) => {

@@ -22,6 +22,9 @@ use crate::{
     status::{Facts, status},
 };
 
+/// Why a container is not there and will not be before something else changes.
+const CANNOT_START: [&str; 2] = ["ErrImagePull", "CreateContainerConfigError"];
+
 /// A pod as it was last seen in the store.
 #[derive(Clone)]
 pub(crate) struct Seen {
@@ -122,8 +125,13 @@ async fn live(ground: &Arc<Ground>, crew: &mut Crew) {
         if container.lifecycle.post_start.is_some() {
             // As on a cluster, the next one waits for what is done after the start.
             let has_begun = |instance: &Instance| {
-                let has_ended = matches!(instance.state, State::Terminated(_));
-                instance.begun || instance.last.is_some() || has_ended
+                let goes_on = match &instance.state {
+                    State::Terminated(_) => true,
+                    // What cannot start now is not waited for.
+                    State::Waiting { reason, .. } => CANNOT_START.contains(reason),
+                    State::Running { .. } => false,
+                };
+                instance.begun || instance.last.is_some() || goes_on
             };
             ground.instances.until(&container.name, has_begun).await;
         }

@@ -110,7 +110,11 @@ impl Node for LocalNode {
                 }
                 (false, _) => instance.log,
                 // The run before is the last one until the next begins.
-                (true, State::Waiting { .. }) if instance.last.is_some() => instance.log,
+                (true, State::Waiting { reason, .. })
+                    if *reason != "ContainerCreating" && instance.last.is_some() =>
+                {
+                    instance.log
+                }
                 (true, _) => instance.previous_log.ok_or_else(|| {
                     let name = &pod.name;
                     NodeError::NotFound(format!(

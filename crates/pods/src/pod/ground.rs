@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use nix::unistd::Pid;
+use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::net::UnixListener;
 use weft_apiserver::{PodRef, Tone};
 use weft_process::sockets::{self, Asked};
@@ -25,6 +25,7 @@ use crate::{
     network::{PodNetwork, ranges},
     node::Shared,
     objects::PodObjects,
+    reaper::signal_group,
     root::{STATE, permit},
     spec::{Container, Pod, VolumeMount},
     state::{Instances, State},
@@ -152,7 +153,10 @@ impl Ground {
             let streams =
                 Streams { stdin: Stdio::null(), stdout: Stdio::null(), stderr: Stdio::null() };
             let process = beside(&reaper, pid, task?, streams).await?;
-            process.ended.await.map(|ending| ending.code).map_err(io::Error::other)
+            let unfinished = Unfinished(process.pid);
+            let ended = process.ended.await;
+            std::mem::forget(unfinished);
+            ended.map(|ending| ending.code).map_err(io::Error::other)
         }
     }
 
@@ -375,6 +379,15 @@ fn write_folder(folder: &Path, pod: &Pod, address: Ipv4Addr) -> io::Result<()> {
     fs::write(folder.join("resolv.conf"), resolver)?;
     fs::write(folder.join("hosts"), hosts)?;
     fs::write(folder.join("hostname"), format!("{name}\n"))
+}
+
+/// A command that is killed with all that it began, unless it ends before.
+struct Unfinished(Pid);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        signal_group(self.0, Signal::SIGKILL);
+    }
 }
 
 const _: () = assert!(sockets::PATH.len() == SOCKETS_FOLDER.len() + "/sockets".len());

@@ -54,7 +54,8 @@ impl Work {
                 }
                 let missing = total.saturating_sub(ready);
                 if late || (total > 0 && are_hopeless(&down, missing)) {
-                    return self.give_up(what, &down, &mut told).await;
+                    let short = all.iter().filter(|one| wanted(one)).filter_map(short);
+                    return self.give_up(what, &down, (short.collect(), &mut told)).await;
                 }
             }
             // What is only up for a moment does not end the line.
@@ -64,26 +65,39 @@ impl Work {
         Ok(())
     }
 
-    /// Tells which pods are not up; without a control plane there is no mesh.
+    /// Tells which pods are not up, or are `short` of; without a control plane there
+    /// is no mesh.
     async fn give_up(
         &self,
         what: &str,
         pods: &[Down],
-        told: &mut BTreeSet<(String, String)>,
+        (short, told): (Vec<String>, &mut BTreeSet<(String, String)>),
     ) -> Result<()> {
+        let fatal = what == "control plane";
         let mut lines = Vec::new();
         for trouble in pods.iter().filter_map(Down::first).take(LONGEST_LIST) {
-            if told.insert((trouble.pod.clone(), trouble.container.clone())) {
+            if told.insert((trouble.pod.clone(), trouble.container.clone())) || fatal {
                 lines.push(trouble.told(&self.log(trouble).await));
             }
         }
-        if what == "control plane" {
+        if pods.is_empty() {
+            // There is no pod that could say why.
+            lines.extend(short.into_iter().take(LONGEST_LIST));
+        }
+        if fatal {
             bail!("the control plane did not start:\n{}", lines.join("\n"));
         }
         lines.iter().for_each(|line| self.report.line(line));
-        let names: Vec<&str> =
+        let mut names: Vec<&str> =
             pods.iter().filter_map(Down::first).map(|trouble| trouble.pod.as_str()).collect();
-        self.report.line(&format!("not everything is up: {}", names.join(", ")));
+        let more = names.len().saturating_sub(LONGEST_LIST);
+        names.truncate(LONGEST_LIST);
+        let names = match (names.is_empty(), more) {
+            (true, _) => "some Deployments have too few pods".to_owned(),
+            (false, 0) => names.join(", "),
+            (false, more) => format!("{} and {more} more", names.join(", ")),
+        };
+        self.report.line(&format!("not everything is up: {names}"));
         Ok(())
     }
 
@@ -152,6 +166,18 @@ async fn objects(cluster: &Cluster, resources: &Resources, word: &str) -> Result
         Query { words: vec![word.to_owned()], scope: Scope::All, labels: None, fields: None };
     let found = cluster.objects(&query.targets(resources)?, &query).await?;
     Ok(found.into_iter().map(|(_, object)| object).collect())
+}
+
+/// What a Deployment with too few pods is told to be.
+fn short(deployment: &Value) -> Option<String> {
+    let (available, wanted) = count(deployment);
+    let text = |field: &str| deployment["metadata"][field].as_str().unwrap_or_default();
+    let (name, namespace) = (text("name"), text("namespace"));
+    (available < wanted).then(|| {
+        format!(
+            "deployment {name} has {available} of {wanted} pods; `weft get events -n {namespace}` says why"
+        )
+    })
 }
 
 /// Pods that are available, and pods that are wanted.
