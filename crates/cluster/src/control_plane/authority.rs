@@ -79,7 +79,12 @@ fn lacking(known: &mut BTreeSet<String>, seen: Seen, ca_pem: &str) -> Vec<String
         }
         // What vanished while nobody looked is not told.
         Seen::Copy(Event::InitDone) => known.iter().cloned().collect(),
-        Seen::Copy(Event::Init) | Seen::Namespace(Event::Init | Event::InitDone) => Vec::new(),
+        // What is told from here on is all there is.
+        Seen::Namespace(Event::Init) => {
+            known.clear();
+            Vec::new()
+        }
+        Seen::Copy(Event::Init) | Seen::Namespace(Event::InitDone) => Vec::new(),
     }
 }
 

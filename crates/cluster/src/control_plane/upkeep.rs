@@ -71,12 +71,17 @@ struct Queue {
     /// Names that are being worked on, and not taken meanwhile.
     busy: BTreeSet<String>,
     failures: BTreeMap<String, u32>,
+    /// When names that were done may be worked on again.
+    rested: BTreeMap<String, Instant>,
 }
 
 impl Queue {
-    /// Something about `name` has changed: it is due at once.
+    /// Something about `name` has changed: it is due at once, unless it has only
+    /// just been done. Somebody else may want it otherwise, and change it each time.
     fn wish(&mut self, name: String, now: Instant) {
-        self.due.insert(name, now);
+        self.rested.retain(|_, rested| *rested > now);
+        let due = self.rested.get(&name).copied().unwrap_or(now);
+        self.due.insert(name, due);
     }
 
     /// When the next name is due that nobody works on.
@@ -98,6 +103,7 @@ impl Queue {
         self.busy.remove(name);
         if well {
             self.failures.remove(name);
+            self.rested.insert(name.to_owned(), now + FIRST_PAUSE);
             return;
         }
         let failures = self.failures.entry(name.to_owned()).or_default();
@@ -136,7 +142,9 @@ mod tests {
         queue.done("a", true, now);
         assert_eq!(queue.next_due(), None);
         queue.wish("a".to_owned(), now);
-        queue.take(now);
+        assert_eq!(queue.take(now), None, "it has only just been done");
+        now += FIRST_PAUSE;
+        assert_eq!(queue.take(now).as_deref(), Some("a"));
         queue.done("a", false, now);
         assert_eq!(queue.next_due().unwrap() - now, FIRST_PAUSE, "a success is a new start");
     }
