@@ -11,7 +11,7 @@ use weft_inject::{Settings, Texts, Warning};
 use weft_manifest::{Document, to_yaml};
 
 use crate::{
-    documents,
+    documents, meshes,
     verbs::{Whose, print, runtime},
 };
 
@@ -89,7 +89,8 @@ fn read(path: &Path) -> Result<String> {
 /// The settings of the mesh that other commands would speak to, if there is one.
 fn of_mesh(whose: Whose<'_>) -> Result<(Settings, Vec<Warning>)> {
     let named = whose.mesh.is_some() || whose.kubeconfig.is_some();
-    if !named && whose.kubeconfig().is_err() {
+    let runs = meshes::folder().is_ok_and(|folder| !meshes::running(&folder).is_empty());
+    if !named && !runs {
         return Ok((Settings::default(), Vec::new()));
     }
     runtime()?.block_on(async {

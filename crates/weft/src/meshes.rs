@@ -115,10 +115,13 @@ pub fn claim(folder: &Path, name: &str) -> Result<Claim> {
             }
         }
     };
+    // What a killed process left is not the new mesh's.
+    let kubeconfig = folder.join(format!("weft-{name}.yaml"));
+    let _ = fs::remove_file(&kubeconfig);
     held.set_len(0)
         .and_then(|()| write!(held, "{}", std::process::id()))
         .with_context(|| format!("writing {}", lock.display()))?;
-    Ok(Claim { kubeconfig: folder.join(format!("weft-{name}.yaml")), lock, _held: held })
+    Ok(Claim { kubeconfig, lock, _held: held })
 }
 
 impl Claim {
@@ -241,6 +244,15 @@ mod tests {
         fs::write(file("weft-old.yaml"), "kind: Config\n").unwrap();
         assert_eq!(running(folder.path()), []);
         assert!(!file("weft-old.lock").exists() && !file("weft-old.yaml").exists());
+    }
+
+    #[test]
+    fn a_mesh_that_starts_does_not_show_what_a_killed_one_left() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("weft-old.lock"), "12345").unwrap();
+        fs::write(folder.path().join("weft-old.yaml"), "kind: Config\n").unwrap();
+        let _claim = claim(folder.path(), "old").unwrap();
+        assert_eq!(running(folder.path()), []);
     }
 
     #[test]
