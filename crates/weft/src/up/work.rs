@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use futures::future::{join_all, try_join_all};
+use futures::{StreamExt, future::try_join_all, stream};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use weft_cluster::{
@@ -27,6 +27,10 @@ use crate::{
     checks,
     world::{self, Workloads},
 };
+
+/// Objects that are applied at once; each has a connection, and a user may have
+/// only a thousand open files.
+const AT_ONCE: usize = 64;
 
 /// The namespace of objects that name none.
 const NAMESPACE: &str = "default";
@@ -169,7 +173,7 @@ impl Work {
         for kinds in in_order(changes.apply) {
             let applying =
                 kinds.iter().map(|(name, document)| self.apply(&resources, name, document));
-            join_all(applying).await;
+            stream::iter(applying).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
             // What a definition adds is served from the next step on.
             if kinds.iter().any(|(name, _)| name.kind == "CustomResourceDefinition") {
                 resources = self.served().await.unwrap_or(resources);

@@ -140,6 +140,9 @@ fn concerns_traffic(object: &Value) -> bool {
     is_seen && TAKEN_OVER.contains(&kind) && not_honoured(object).is_none()
 }
 
+/// Objects that the control plane is asked about at once, each on a connection.
+const ASKED_AT_ONCE: usize = 256;
+
 /// Waits until the proxies concerned have taken the changes over, and tells.
 async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
     let begun = Instant::now();
@@ -148,7 +151,7 @@ async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
     let asking = changed
         .iter()
         .map(|object| cluster.acknowledged(&control_plane, object, ACKNOWLEDGED_WITHIN));
-    let answers = futures::future::join_all(asking).await;
+    let answers: Vec<_> = stream::iter(asking).buffered(ASKED_AT_ONCE).collect().await;
     let mut proxies = 0;
     let mut all = true;
     for (object, answer) in changed.iter().zip(answers) {

@@ -4,10 +4,14 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::ArgAction;
+use futures::{StreamExt, stream};
 use weft_cluster::client::{Cluster, Deletion, Resource, Resources};
 
 use super::{Selection, Whose, print, runtime};
 use crate::documents;
+
+/// Objects that are deleted at once, each on a connection.
+const AT_ONCE: usize = 64;
 
 /// Deletes objects, and waits until they are gone.
 #[derive(clap::Args, Debug)]
@@ -79,7 +83,8 @@ async fn delete(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
         }
         Ok(())
     });
-    for deleted in futures::future::join_all(deleting).await {
+    let mut deleting = stream::iter(deleting).buffered(AT_ONCE);
+    while let Some(deleted) = deleting.next().await {
         if let Err(error) = deleted {
             eprintln!("error: {error:#}");
             code = ExitCode::FAILURE;
