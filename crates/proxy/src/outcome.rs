@@ -112,11 +112,11 @@ impl Outcome {
             });
             outcome.client = downstream.client_of(&parts.headers);
         }
-        if let Some(source) = &source {
-            source.count_messages(grpc::is_grpc(&parts.headers));
-        }
         if grpc::is_grpc(&parts.headers) {
             outcome.grpc = Grpc::Status(None);
+            if let Some(source) = &source {
+                source.count_messages();
+            }
         }
         outcome.source = source;
         outcome

@@ -118,7 +118,7 @@ impl Line {
         self.dialer.dial(self.way, limit).await
     }
 
-    /// A connection that nobody else uses: one that is idle, else `spare`, else one
+    /// A connection that nobody else uses: `spare`, else one that is idle, else one
     /// that is made within `limit`.
     pub async fn http1(
         self: &Rc<Self>,

@@ -63,9 +63,9 @@ impl Source {
         self.received.get()
     }
 
-    /// Counts messages from now on, if gRPC is spoken.
-    pub fn count_messages(&self, grpc: bool) {
-        self.messages.set(grpc.then(Messages::default));
+    /// Counts messages of gRPC from now on.
+    pub fn count_messages(&self) {
+        self.messages.set(Some(Messages::default()));
     }
 
     /// Messages of gRPC so far.
