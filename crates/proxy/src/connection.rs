@@ -1,6 +1,14 @@
 //! One connection, from its first byte: where it was meant to go, and what
 //! serves it.
 
+pub mod downstream;
+pub mod direction;
+pub mod proxy_protocol;
+pub mod first_bytes;
+pub mod server_first;
+pub mod tcp;
+pub mod relay;
+
 use std::{
     cell::{OnceCell, RefCell},
     io,
@@ -16,14 +24,16 @@ use weft_config::{Destination, Interest};
 use weft_decide::{Connection, Reply, Scope, Tcp};
 
 use crate::{
-    downstream::{Door, Downstream, Turn},
-    drain::Guard,
-    first_bytes::{Speaks, speaks},
-    http_server,
-    proxy_protocol::{self, NoHeader},
-    replay::Replay,
-    server_first::{self, First},
-    tcp,
+    admin::drain::Guard,
+    connection::{
+        downstream::{Door, Downstream, Turn},
+        first_bytes::{Speaks, speaks},
+        proxy_protocol::{self, NoHeader},
+        server_first::{self, First},
+        tcp,
+    },
+    http::server,
+    io::peeked::Replay,
     worker::Worker,
 };
 
@@ -189,12 +199,12 @@ async fn detect(downstream: Rc<Downstream>, mut stream: Replay, guard: Guard) {
 
 async fn begin(downstream: Rc<Downstream>, stream: Replay, spoken: Speaks, guard: Guard) {
     match (spoken, tcp_of(&downstream)) {
-        (Speaks::Http1, _) => http_server::http1(downstream, stream, guard).await,
-        (Speaks::Http2, _) => http_server::http2(downstream, stream, guard).await,
+        (Speaks::Http1, _) => server::http1(downstream, stream, guard).await,
+        (Speaks::Http2, _) => server::http2(downstream, stream, guard).await,
         (_, Some(tcp)) => tcp::relay(&downstream, stream, &tcp, None).await,
         (Speaks::Tls, None) => {}
         // The codec says what is wrong with it.
-        (_, None) => http_server::http1(downstream, stream, guard).await,
+        (_, None) => server::http1(downstream, stream, guard).await,
     }
 }
 

@@ -25,13 +25,15 @@ use weft_process::{
 };
 
 use crate::{
-    access_log::{self, Sink},
-    asks::{self, Asks, Question},
-    dial::Dialer,
-    doors::Doors,
+    admin::ports::{self, View},
+    config::{
+        client::Keeper,
+        subscriptions::{self, Asks, Question},
+    },
+    listen::listeners::Doors,
     options::{Options, Sockets, Source},
-    ports::{self, View},
-    stream::Keeper,
+    record::access_log::{self, Sink},
+    upstream::dial::Dialer,
     worker::{Command, Handle, Parts},
 };
 
@@ -142,7 +144,7 @@ async fn keep(
     told: Told,
 ) -> Result<(), ProxyError> {
     let sink = access_log::start().map_err(ProxyError::Start)?;
-    let (asks, questions) = asks::channel();
+    let (asks, questions) = subscriptions::channel();
     let dialer = Dialer { mark: options.mark };
     let first = Arc::new(Table::new());
     let (sender, tables) = watch::channel(Arc::clone(&first));

@@ -28,8 +28,11 @@ use weft_balance::Dice;
 use weft_decide::{CompiledBackend, CompiledRule, Table};
 
 use crate::{
-    access_log::Sink, asks::Asks, connection, dial::Dialer, downstream::Door, drain::Drain,
-    journal::Journal, pool::Lines, resolve::Names, telemetry::Registry,
+    admin::drain::Drain,
+    config::subscriptions::Asks,
+    connection::{self, downstream::Door},
+    record::{access_log::Sink, access_log_buffer::Journal, metrics::Registry},
+    upstream::{dial::Dialer, pool::Lines, resolve::Names},
 };
 
 /// How often idle connections are looked at.
@@ -201,7 +204,7 @@ impl Worker {
         if let Some(known) = decorators.get(&key) {
             return Some(known.text.clone());
         }
-        let text = crate::decorator::operation(&rule.data, &backend.data)?;
+        let text = crate::upstream::decorator::operation(&rule.data, &backend.data)?;
         if decorators.len() >= 1024 {
             decorators.clear();
         }

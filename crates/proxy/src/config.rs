@@ -1,0 +1,4 @@
+//! Where configuration comes from: the stream, what is subscribed to, the snapshot.
+
+pub mod client;
+pub mod subscriptions;

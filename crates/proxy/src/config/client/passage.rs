@@ -1,0 +1,68 @@
+//! A way to the control plane for a stream that dials by itself.
+//!
+//! Where only a mark tells the proxy's packets from the application's, a
+//! connection without it would be captured and come back in. So the marked
+//! connection is made here, and the stream is led through it.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::{TcpListener, lookup_host},
+    time::timeout,
+};
+
+use crate::{
+    connection::relay::{Passed, relay},
+    upstream::dial::{DialError, Dialer, Way},
+};
+
+/// How long each step may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where to dial instead of `address`; good for one connection.
+pub async fn to(address: &str, dialer: Dialer) -> io::Result<SocketAddr> {
+    let found = timeout(PATIENCE, lookup_host(address)).await.map_err(io::Error::from)??.next();
+    let address = found.ok_or_else(|| io::Error::from(io::ErrorKind::HostUnreachable))?;
+    let way = Way { address, application: false };
+    let far = dialer.dial(way, PATIENCE).await.map_err(|error| match error {
+        DialError::Refused(error) => error,
+        slow @ DialError::Timeout(_) => io::Error::new(io::ErrorKind::TimedOut, slow),
+    })?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let near = listener.local_addr()?;
+    tokio::task::spawn_local(async move {
+        if let Ok(Ok((stream, _))) = timeout(PATIENCE, listener.accept()).await {
+            drop(listener);
+            // How it ends, the stream notices itself.
+            let _ = relay(stream, far, &Passed::default()).await;
+        }
+    });
+    Ok(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        task::LocalSet,
+    };
+
+    #[tokio::test]
+    async fn a_passage_leads_one_connection_to_where_it_was_meant_to_go() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        let talking = async {
+            let near = to(&address, Dialer::default()).await.unwrap();
+            let mut client = TcpStream::connect(near).await.unwrap();
+            let (mut far, _) = server.accept().await.unwrap();
+            client.write_all(b"hello").await.unwrap();
+            let mut heard = [0; 5];
+            far.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, b"hello");
+            assert!(TcpStream::connect(near).await.is_err());
+        };
+        LocalSet::new().run_until(talking).await;
+    }
+}

@@ -1,0 +1,58 @@
+//! Answers of our own, in the form that the client understands.
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use weft_decide::{Flag, Flags, Reply};
+
+use crate::{connection::direction::Side, http::response_body::Payload, record::outcome::Outcome};
+
+/// The request cannot be read in one way only.
+pub fn bad_request(details: &'static str) -> Reply {
+    let reply = Reply::new(400, details);
+    Reply { body: "Bad Request".into(), flags: Flags::of(Flag::Protocol), ..reply }
+}
+
+/// Answers the request with these parts by `reply`.
+pub fn local(
+    reply: &Reply,
+    parts: &Parts,
+    side: Side,
+    mut outcome: Box<Outcome>,
+) -> Response<Payload> {
+    let grpc = outcome.is_grpc();
+    let head = parts.method == Method::HEAD;
+    let body = if grpc { "" } else { &*reply.body };
+    outcome.replied(reply, if head { 0 } else { body.len() as u64 });
+    outcome.complete();
+    let mut response = Response::new(Payload::own(body.to_owned()));
+    let headers = response.headers_mut();
+    if grpc {
+        grpc_form(reply, headers);
+    } else {
+        if !body.is_empty() {
+            let length = HeaderValue::from(body.len());
+            headers.insert(header::CONTENT_LENGTH, length);
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        let status = StatusCode::from_u16(reply.status.unwrap_or(503));
+        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    response.headers_mut().insert(header::SERVER, HeaderValue::from_static(side.server()));
+    response
+}
+
+/// A gRPC client reads the status and the message of the call, not of HTTP.
+fn grpc_form(reply: &Reply, headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from(u16::from(reply.grpc_status())));
+    let message: String = reply
+        .body
+        .bytes()
+        .map(|byte| match byte {
+            b' '..=b'~' if byte != b'%' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    if let Some(message) = HeaderValue::try_from(message).ok().filter(|text| !text.is_empty()) {
+        headers.insert("grpc-message", message);
+    }
+}

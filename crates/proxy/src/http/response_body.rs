@@ -1,0 +1,172 @@
+//! The body of a response on its way to the client.
+//!
+//! When its end is reached the connection to the server goes back to where it
+//! came from, and the outcome is recorded; when the client leaves before, the
+//! outcome says so.
+
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use crate::{
+    http::{grpc, request_body::Source},
+    record::outcome::{LimitOf, Outcome},
+    upstream::pool::Lease,
+};
+
+/// The body of a response.
+#[derive(Default)]
+pub enum Payload {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// A text of our own.
+    Own(Option<Bytes>),
+    /// What the server sends.
+    Relayed(Box<Relayed>),
+}
+
+/// What a server sends.
+pub struct Relayed {
+    /// The bytes.
+    pub incoming: Incoming,
+    /// What is recorded at the end.
+    pub outcome: Option<Box<Outcome>>,
+    /// The connection that they come from.
+    pub lease: Option<Lease>,
+    /// The request's body, which must be through before the connection serves another.
+    pub source: Option<Rc<Source>>,
+    /// When the exchange must be over.
+    pub deadline: Option<(Pin<Box<Sleep>>, LimitOf)>,
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The server's connection failed.
+    #[error("the server's answer ended early")]
+    Server(#[source] hyper::Error),
+    /// It took too long.
+    #[error("the answer took longer than its rule allows")]
+    Timeout,
+}
+
+impl From<PayloadError> for io::Error {
+    fn from(error: PayloadError) -> Self {
+        io::Error::other(error)
+    }
+}
+
+impl Payload {
+    /// A text of our own.
+    pub fn own(text: impl Into<Bytes>) -> Self {
+        let text = text.into();
+        match text.is_empty() {
+            true => Self::Empty,
+            false => Self::Own(Some(text)),
+        }
+    }
+}
+
+impl Relayed {
+    fn complete(&mut self, trailers: Option<&HeaderMap>) {
+        if let Some(mut outcome) = self.outcome.take() {
+            if let Some(trailers) = trailers {
+                outcome.grpc_ended(grpc::status(trailers));
+            }
+            outcome.complete();
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.give_back(self.source.as_deref());
+        }
+    }
+
+    fn poll_relayed(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PayloadError>>> {
+        if let Some((deadline, limit)) = &mut self.deadline
+            && deadline.as_mut().poll(context).is_ready()
+        {
+            if let Some(mut outcome) = self.outcome.take() {
+                outcome.timed_out(*limit);
+            }
+            return Poll::Ready(Some(Err(PayloadError::Timeout)));
+        }
+        match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
+            None => {
+                self.complete(None);
+                Poll::Ready(None)
+            }
+            Some(Ok(frame)) => {
+                match (frame.data_ref(), frame.trailers_ref()) {
+                    (Some(data), _) => {
+                        if let Some(outcome) = &mut self.outcome {
+                            outcome.passes(data);
+                        }
+                    }
+                    (None, Some(trailers)) => self.complete(Some(trailers)),
+                    (None, None) => {}
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                if let Some(mut outcome) = self.outcome.take() {
+                    outcome.broke_off();
+                }
+                Poll::Ready(Some(Err(PayloadError::Server(error))))
+            }
+        }
+    }
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        // The codec does not ask again after the last byte of a known length.
+        if self.outcome.is_some() && self.incoming.is_end_stream() {
+            self.complete(None);
+        }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = PayloadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PayloadError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Relayed(relayed) => relayed.poll_relayed(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty | Self::Own(None) => true,
+            Self::Own(Some(_)) => false,
+            Self::Relayed(relayed) => relayed.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Own(None) => SizeHint::with_exact(0),
+            Self::Own(Some(text)) => SizeHint::with_exact(text.len() as u64),
+            Self::Relayed(relayed) => relayed.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A connection of which some bytes have been looked at already.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::io::gathered;
+
+/// A connection that can be looked at before it is read.
+#[derive(Debug)]
+pub struct Replay {
+    stream: TcpStream,
+    seen: BytesMut,
+}
+
+impl Replay {
+    /// Nothing looked at yet.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, seen: BytesMut::new() }
+    }
+
+    /// What was looked at and not read yet.
+    pub fn seen(&self) -> &[u8] {
+        &self.seen
+    }
+
+    /// Looks further; `false` at the end of the connection.
+    pub async fn look(&mut self) -> io::Result<bool> {
+        // One allocation, as hyper would make it for its own first read.
+        self.seen.reserve(4096);
+        Ok(self.stream.read_buf(&mut self.seen).await? > 0)
+    }
+
+    /// Forgets the first `count` bytes of what was looked at.
+    pub fn skip(&mut self, count: usize) {
+        self.seen.advance(count.min(self.seen.len()));
+    }
+
+    /// The connection itself.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl AsyncRead for Replay {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.seen.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let count = self.seen.len().min(buffer.remaining());
+        buffer.put_slice(&self.seen[..count]);
+        self.seen.advance(count);
+        if self.seen.is_empty() {
+            // The memory goes back; the connection may live long.
+            self.seen = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Replay {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        gathered::write(&mut self.stream, context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    #[tokio::test]
+    async fn what_was_looked_at_is_read_again_but_for_what_was_skipped() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(b"header body").await.unwrap();
+        let mut replay = Replay::new(listener.accept().await.unwrap().0);
+        while replay.seen().len() < 11 {
+            assert!(replay.look().await.unwrap());
+        }
+        replay.skip(7);
+        client.write_all(b" and more").await.unwrap();
+        drop(client);
+        let mut text = String::new();
+        replay.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "body and more");
+    }
+}

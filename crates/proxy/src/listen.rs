@@ -1,0 +1,3 @@
+//! Where connections arrive: listeners and the sockets under them.
+
+pub mod listeners;

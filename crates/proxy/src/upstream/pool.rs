@@ -1,0 +1,212 @@
+//! Connections to servers, kept by each worker for itself.
+//!
+//! A line is what there is towards one address. HTTP/1 connections are used by
+//! one exchange at a time, the last one used first; an HTTP/2 connection is
+//! shared. Which address a request goes to is not decided here.
+
+mod lease;
+mod shared;
+
+use std::{
+    cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc, sync::Arc, time::Duration,
+};
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::Instant};
+use weft_balance::Member;
+use weft_decide::CompiledBackend;
+
+use crate::{
+    http::request_body::RequestBody,
+    io::gathered::Whole,
+    record::metrics::PeerId,
+    upstream::dial::{DialError, Dialer, Way},
+};
+pub use lease::Lease;
+use lease::Sender;
+use shared::Shared;
+
+/// Idle connections to one address.
+const MOST_IDLE: usize = 256;
+/// Idle connections are closed after this.
+const IDLE_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// All lines of a worker.
+#[derive(Default)]
+pub struct Lines {
+    lines: RefCell<HashMap<Way, Rc<Line>>>,
+}
+
+/// What there is towards one address.
+pub struct Line {
+    way: Way,
+    dialer: Dialer,
+    idle: RefCell<Vec<Idle>>,
+    shared: Shared,
+    peers: RefCell<Vec<Known>>,
+}
+
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    local: Option<SocketAddr>,
+    since: Instant,
+}
+
+/// Who the endpoint is for metrics, when reached through a backend.
+struct Known {
+    backend: Arc<CompiledBackend>,
+    member: Option<Arc<Member>>,
+    peer: PeerId,
+}
+
+/// Why there is no connection to send on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineError {
+    /// None could be made.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// It was made, and HTTP could not be begun on it.
+    #[error("beginning HTTP")]
+    Handshake(#[source] hyper::Error),
+    /// The server closes every connection as soon as it is made.
+    #[error("the server closed a new connection at once")]
+    Closed,
+}
+
+impl Lines {
+    /// The line towards `way`.
+    pub fn to(&self, way: Way, dialer: Dialer) -> Rc<Line> {
+        if let Some(line) = self.lines.borrow().get(&way) {
+            return Rc::clone(line);
+        }
+        let line = Rc::new(Line {
+            way,
+            dialer,
+            idle: RefCell::default(),
+            shared: Shared::default(),
+            peers: RefCell::default(),
+        });
+        self.lines.borrow_mut().insert(way, Rc::clone(&line));
+        line
+    }
+
+    /// Closes what was idle for too long, and forgets lines that nobody uses.
+    pub fn sweep(&self, now: Instant) {
+        self.lines.borrow_mut().retain(|_, line| {
+            let kept = line.look(now);
+            let shared = line.shared.look(now);
+            Rc::strong_count(line) > 1 || kept || shared
+        });
+    }
+}
+
+impl Line {
+    /// Where it leads.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The address.
+    pub fn address(&self) -> SocketAddr {
+        self.way.address
+    }
+
+    /// A connection on which nothing was said yet.
+    pub async fn connect(&self, limit: Duration) -> Result<TcpStream, DialError> {
+        self.dialer.dial(self.way, limit).await
+    }
+
+    /// A connection that nobody else uses: `spare`, else one that is idle, else one
+    /// that is made within `limit`.
+    pub async fn http1(
+        self: &Rc<Self>,
+        spare: Option<TcpStream>,
+        limit: Duration,
+    ) -> Result<Lease, LineError> {
+        if spare.is_none()
+            && let Some(Idle { sender, local, .. }) = self.pop_idle()
+        {
+            return Ok(Lease::new(self, Sender::Http1(sender), local, true));
+        }
+        // One that waited may have been closed meanwhile, as an idle one.
+        let reused = spare.is_some();
+        let stream = match spare {
+            Some(stream) => stream,
+            None => self.connect(limit).await?,
+        };
+        let local = stream.local_addr().ok();
+        let (sender, connection) = http1::Builder::new()
+            .preserve_header_case(true)
+            .handshake(TokioIo::new(Whole(stream)))
+            .await
+            .map_err(LineError::Handshake)?;
+        tokio::task::spawn_local(connection.with_upgrades());
+        Ok(Lease::new(self, Sender::Http1(sender), local, reused))
+    }
+
+    /// A stream's place on a shared connection. If there is none, one is made within
+    /// `limit`, of `spare` if that is there.
+    pub async fn http2(
+        self: &Rc<Self>,
+        spare: Option<TcpStream>,
+        limit: Duration,
+    ) -> Result<Lease, Rc<LineError>> {
+        let (place, reused) = Shared::join(self, spare, limit).await?;
+        let local = place.local;
+        Ok(Lease::new(self, Sender::Http2(place), local, reused))
+    }
+
+    /// The number that metrics know the endpoint by; `make` is asked once.
+    pub fn peer(
+        &self,
+        backend: &Arc<CompiledBackend>,
+        member: Option<&Arc<Member>>,
+        make: impl FnOnce() -> PeerId,
+    ) -> PeerId {
+        let mut peers = self.peers.borrow_mut();
+        let same = |known: &&Known| {
+            Arc::ptr_eq(&known.backend, backend)
+                && known.member.as_ref().map(Arc::as_ptr) == member.map(Arc::as_ptr)
+        };
+        if let Some(known) = peers.iter().find(same) {
+            return known.peer;
+        }
+        if peers.len() >= 16 {
+            // Tables that were replaced leave entries behind.
+            peers.clear();
+        }
+        let peer = make();
+        peers.push(Known { backend: Arc::clone(backend), member: member.cloned(), peer });
+        peer
+    }
+
+    /// Keeps a connection for the next exchange.
+    fn keep(&self, sender: http1::SendRequest<RequestBody>, local: Option<SocketAddr>) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= MOST_IDLE {
+            idle.retain(|one| !one.sender.is_closed());
+        }
+        if idle.len() < MOST_IDLE && !sender.is_closed() {
+            idle.push(Idle { sender, local, since: Instant::now() });
+        }
+    }
+
+    /// The connection that was used last and can be used at once. One that cannot yet,
+    /// because its server does not read, is not waited for.
+    fn pop_idle(&self) -> Option<Idle> {
+        let mut idle = self.idle.borrow_mut();
+        while idle.pop_if(|one| one.sender.is_closed()).is_some() {}
+        let at = idle.iter().rposition(|one| one.sender.is_ready())?;
+        Some(idle.remove(at))
+    }
+
+    /// Closes what was idle for too long; whether any is left.
+    fn look(&self, now: Instant) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let fresh = |since: Instant| now.duration_since(since) < IDLE_LIMIT;
+        idle.retain(|one| fresh(one.since) && !one.sender.is_closed());
+        !idle.is_empty()
+    }
+}
