@@ -28,9 +28,8 @@ use crate::{
     connection::{
         downstream::{Door, Downstream, Turn},
         first_bytes::{Speaks, speaks},
-        proxy_protocol::{self, NoHeader},
-        server_first::{self, First},
-        tcp,
+        proxy_protocol::NoHeader,
+        server_first::First,
     },
     http::server,
     io::peeked::Replay,
