@@ -4,12 +4,12 @@
 //! when a table is replaced. Sockets, clocks and tables are unknown here, and
 //! randomness is an argument.
 
-mod dice;
+mod rng;
 mod member;
 mod pool;
 mod weights;
 
-pub use dice::Dice;
+pub use rng::Rng;
 pub use member::{InFlight, Member};
 pub use pool::Pool;
 pub use weights::Weights;

@@ -11,7 +11,7 @@ use std::{
 
 use weft_config::{Endpoint, LoadBalancer};
 
-use crate::{Dice, Member};
+use crate::{Rng, Member};
 
 /// The endpoints of one backend.
 #[derive(Debug)]
@@ -57,15 +57,15 @@ impl Pool {
     }
 
     /// The member for one try. Those in `tried` are chosen only if there is no other.
-    pub fn pick(&self, tried: &[SocketAddr], dice: &mut Dice) -> Option<&Arc<Member>> {
+    pub fn pick(&self, tried: &[SocketAddr], rng: &mut Rng) -> Option<&Arc<Member>> {
         if tried.is_empty() {
-            return self.choose(self.members.len(), dice, |nth| self.members.get(nth));
+            return self.choose(self.members.len(), rng, |nth| self.members.get(nth));
         }
         let fresh =
             || self.members.iter().filter(|member| !tried.contains(&member.endpoint.address));
         match fresh().count() {
-            0 => self.pick(&[], dice),
-            count => self.choose(count, dice, |nth| fresh().nth(nth)),
+            0 => self.pick(&[], rng),
+            count => self.choose(count, rng, |nth| fresh().nth(nth)),
         }
     }
 
@@ -73,21 +73,21 @@ impl Pool {
     fn choose<'p>(
         &self,
         count: usize,
-        dice: &mut Dice,
+        rng: &mut Rng,
         nth: impl Fn(usize) -> Option<&'p Arc<Member>>,
     ) -> Option<&'p Arc<Member>> {
         if count <= 1 {
             return nth(0);
         }
         match self.algorithm {
-            LoadBalancer::Random => nth(dice.below(count)),
+            LoadBalancer::Random => nth(rng.below(count)),
             LoadBalancer::RoundRobin => {
-                let start = *self.turn.start.get_or_init(|| dice.below(1 << 16));
+                let start = *self.turn.start.get_or_init(|| rng.below(1 << 16));
                 nth(start.wrapping_add(self.turn.taken.fetch_add(1, Relaxed)) % count)
             }
             LoadBalancer::LeastRequest => {
-                let first = dice.below(count);
-                let second = (first + 1 + dice.below(count - 1)) % count;
+                let first = rng.below(count);
+                let second = (first + 1 + rng.below(count - 1)) % count;
                 let (first, second) = (nth(first)?, nth(second)?);
                 Some(if second.busy() < first.busy() { second } else { first })
             }
@@ -114,9 +114,9 @@ mod tests {
 
     fn picks(pool: &Pool, tried: &[u16], count: usize) -> Vec<u16> {
         let tried: Vec<_> = tried.iter().map(|port| endpoint(*port).address).collect();
-        let mut dice = Dice::new(1);
+        let mut rng = Rng::new(1);
         (0..count)
-            .filter_map(|_| pool.pick(&tried, &mut dice))
+            .filter_map(|_| pool.pick(&tried, &mut rng))
             .map(|member| member.endpoint.address.port())
             .collect()
     }

@@ -36,17 +36,17 @@ impl Weights {
     }
 
     /// The number of the next choice; none when there are several and all weigh nothing.
-    pub fn pick(&self, dice: &mut crate::Dice) -> Option<usize> {
+    pub fn pick(&self, rng: &mut crate::Rng) -> Option<usize> {
         match &self.order {
             Order::Only(choice) => Some(*choice),
             Order::Nothing => None,
             Order::Round(round) => {
-                let start = *self.start.get_or_init(|| dice.below(round.len()));
+                let start = *self.start.get_or_init(|| rng.below(round.len()));
                 let turn = start.wrapping_add(self.taken.fetch_add(1, Relaxed));
                 round.get(turn % round.len()).map(|choice| usize::from(*choice))
             }
             Order::Sums(sums) => {
-                let start = *self.start.get_or_init(|| dice.roll() as usize) as u64;
+                let start = *self.start.get_or_init(|| rng.next_u64() as usize) as u64;
                 let turn = self.taken.fetch_add(1, Relaxed) as u64;
                 // Steps of the golden ratio spread evenly over the whole range.
                 let at = start.wrapping_add(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -109,15 +109,15 @@ fn round(weights: &[u64], sum: u64) -> Box<[u16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Dice;
+    use crate::Rng;
 
     /// How often each choice is taken in `count` turns.
     fn shares(weights: &[u32], seed: u64, count: usize) -> Vec<usize> {
         let chosen = Weights::new(weights);
-        let mut dice = Dice::new(seed);
+        let mut rng = Rng::new(seed);
         let mut shares = vec![0; weights.len()];
         for _ in 0..count {
-            if let Some(choice) = chosen.pick(&mut dice) {
+            if let Some(choice) = chosen.pick(&mut rng) {
                 shares[choice] += 1;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use weft_balance::{Dice, Member, Pool};
+use weft_balance::{Rng, Member, Pool};
 use weft_config::{Backend, Discovery, Endpoint, Endpoints, LoadBalancer, Origin, Upstream};
 
 use crate::{reply::Reply, shards::Shards};
@@ -72,11 +72,11 @@ impl CompiledBackend {
         &self,
         destination: SocketAddr,
         tried: &[SocketAddr],
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> Option<Pick> {
         match &self.data.discovery {
             Discovery::Endpoints(_) => {
-                self.pool.pick(tried, dice).map(|member| Pick::Member(Arc::clone(member)))
+                self.pool.pick(tried, rng).map(|member| Pick::Member(Arc::clone(member)))
             }
             Discovery::Original => Some(Pick::Address(destination)),
             Discovery::Fixed(address) => Some(Pick::Address(*address)),

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use weft_balance::Dice;
+use weft_balance::Rng;
 use weft_config::{Decides, Entry, Interest, Origin, Outside, Protocol};
 
 use crate::{
@@ -124,12 +124,12 @@ impl Table {
     }
 
     /// Where a connection goes that is relayed as it is.
-    pub fn relay<R: Record>(&self, tcp: &Tcp, dice: &mut Dice, record: &mut R) -> Relay {
+    pub fn relay<R: Record>(&self, tcp: &Tcp, rng: &mut Rng, record: &mut R) -> Relay {
         let target = match &tcp.0 {
             Relayed::Onwards => return Relay::To(Arc::clone(self.passthrough())),
             Relayed::To(target) => target,
         };
-        let name = target.weights.pick(dice).and_then(|at| target.backends.get(at));
+        let name = target.weights.pick(rng).and_then(|at| target.backends.get(at));
         let Some(name) = name else { return Relay::Refuse(Reply::closed()) };
         let origin = &target.data.origin;
         match self.backend(name) {

@@ -29,7 +29,7 @@ pub use reply::{Flag, Flags, Reply};
 pub use route::{CompiledRoute, CompiledRule};
 pub use routing::{Forward, Routed};
 pub use table::{Rejected, Table, Unanswered};
-pub use weft_balance::{Dice, InFlight, Member};
+pub use weft_balance::{Rng, InFlight, Member};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use http::Method;
-use weft_balance::Dice;
+use weft_balance::Rng;
 use weft_config::{Retries, RetryOn};
 
 use crate::reply::{Flag, Flags, Reply};
@@ -65,11 +65,11 @@ pub fn next(retries: Option<&Retries>, method: &Method, outcome: Outcome, again:
 
 /// How long to wait before further try number `again`, from 1: a random part of
 /// an interval that doubles, ten times the first at most (Envoy's back-off).
-pub fn pause(retries: &Retries, again: u32, dice: &mut Dice) -> Duration {
+pub fn pause(retries: &Retries, again: u32, rng: &mut Rng) -> Duration {
     let doubled = 2_u32.saturating_pow(again.min(16)).saturating_sub(1);
     let interval = retries.backoff.saturating_mul(doubled).min(retries.backoff * 10);
     let micros = usize::try_from(interval.as_micros()).unwrap_or(usize::MAX);
-    Duration::from_micros(dice.below(micros.max(1)) as u64)
+    Duration::from_micros(rng.below(micros.max(1)) as u64)
 }
 
 /// Whether the server cannot have seen the request.
@@ -220,12 +220,12 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_ten_times_the_first() {
-        let mut dice = Dice::new(3);
-        let longest = |again: u32, dice: &mut Dice| {
-            (0..200).map(|_| pause(&retries(&[]), again, dice)).max().expect("200 pauses")
+        let mut rng = Rng::new(3);
+        let longest = |again: u32, rng: &mut Rng| {
+            (0..200).map(|_| pause(&retries(&[]), again, rng)).max().expect("200 pauses")
         };
-        assert!(longest(1, &mut dice) < Duration::from_millis(25));
-        let late = longest(30, &mut dice);
+        assert!(longest(1, &mut rng) < Duration::from_millis(25));
+        let late = longest(30, &mut rng);
         assert!(late > Duration::from_millis(200) && late < Duration::from_millis(250), "{late:?}");
     }
 }

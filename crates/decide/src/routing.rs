@@ -3,7 +3,7 @@
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use http::Method;
-use weft_balance::Dice;
+use weft_balance::Rng;
 use weft_config::{Action, Entry, Host, Interest, Origin, Outside};
 
 use crate::{
@@ -56,7 +56,7 @@ impl Table {
         &self,
         scope: &Scope,
         request: &Request<'_>,
-        dice: &mut Dice,
+        rng: &mut Rng,
         record: &mut R,
     ) -> Routed {
         let unroutable = *request.method == Method::CONNECT || request.path_and_query == "*";
@@ -81,7 +81,7 @@ impl Table {
         let origin = &route.data.origin;
         tell(record, origin, Verdict::Matched, || format!("the request is for `{host}`"));
         match route.choose(request, record) {
-            Some(rule) => self.act(rule, dice, record),
+            Some(rule) => self.act(rule, rng, record),
             None => {
                 tell(record, origin, Verdict::Refused, || "no rule matched".to_owned());
                 Routed::Reply(Reply::no_route())
@@ -158,7 +158,7 @@ impl Table {
         }
     }
 
-    fn act<R: Record>(&self, rule: &Arc<CompiledRule>, dice: &mut Dice, record: &mut R) -> Routed {
+    fn act<R: Record>(&self, rule: &Arc<CompiledRule>, rng: &mut Rng, record: &mut R) -> Routed {
         match &rule.data.action {
             Action::Respond { status, body, details } => {
                 let body = Cow::Owned(body.clone());
@@ -169,18 +169,18 @@ impl Table {
                 rule: Arc::clone(rule),
                 backend: Arc::clone(self.passthrough()),
             }),
-            Action::Forward(_) => self.forward(rule, dice, record),
+            Action::Forward(_) => self.forward(rule, rng, record),
         }
     }
 
     fn forward<R: Record>(
         &self,
         rule: &Arc<CompiledRule>,
-        dice: &mut Dice,
+        rng: &mut Rng,
         record: &mut R,
     ) -> Routed {
         let origin = &rule.data.origin;
-        let name = rule.weights.pick(dice).and_then(|at| rule.backends.get(at));
+        let name = rule.weights.pick(rng).and_then(|at| rule.backends.get(at));
         let Some(name) = name else {
             tell(record, origin, Verdict::Refused, || "no destination has a weight".to_owned());
             let reply = Reply::new(500, "no_weighted_backend");

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use weft_config::{Interest, Resource};
-use weft_decide::{Connection, Dice, Note, Relay, Request, Routed, Scope, Table, Tcp};
+use weft_decide::{Connection, Rng, Note, Relay, Request, Routed, Scope, Table, Tcp};
 use weft_translate::{Client, Role, Translator};
 
 /// How often an answer may lead to another question before the proxy gives up.
@@ -77,7 +77,7 @@ impl<'w> Proxy<'w> {
         let mut seed = 0;
         while questions < QUESTIONS && seed < 16 {
             notes.truncate(known);
-            last = self.table.route(scope, request, &mut Dice::new(seed), notes);
+            last = self.table.route(scope, request, &mut Rng::new(seed), notes);
             match &last {
                 Routed::Ask(interest) => {
                     questions += 1;
@@ -93,7 +93,7 @@ impl<'w> Proxy<'w> {
 
     /// Where a relayed connection goes.
     pub(crate) fn relay(&self, tcp: &Tcp, notes: &mut Vec<Note>) -> Relay {
-        self.table.relay(tcp, &mut Dice::new(0), notes)
+        self.table.relay(tcp, &mut Rng::new(0), notes)
     }
 
     fn learn(&mut self, interest: &Interest) {

@@ -24,7 +24,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
-use weft_balance::Dice;
+use weft_balance::Rng;
 use weft_decide::{CompiledBackend, CompiledRule, Table};
 
 use crate::{
@@ -59,7 +59,7 @@ pub struct Worker {
     decorators: RefCell<HashMap<(usize, usize), Decorator>>,
     updates: RefCell<watch::Receiver<Arc<Table>>>,
     table: RefCell<Arc<Table>>,
-    dice: RefCell<Dice>,
+    rng: RefCell<Rng>,
 }
 
 /// The name of an operation, with what it was made for, so that the addresses it
@@ -168,29 +168,29 @@ impl Worker {
             decorators: RefCell::default(),
             updates: RefCell::new(tables),
             table: RefCell::new(table),
-            dice: RefCell::new(Dice::new(seed)),
+            rng: RefCell::new(Rng::new(seed)),
         }
     }
 
     /// Looks something up in the table in force.
-    pub fn decide<T>(&self, look: impl FnOnce(&Table, &mut Dice) -> T) -> T {
+    pub fn decide<T>(&self, look: impl FnOnce(&Table, &mut Rng) -> T) -> T {
         let mut updates = self.updates.borrow_mut();
         if updates.has_changed().unwrap_or(false) {
             let table = Arc::clone(&updates.borrow_and_update());
             self.journal.configure(table.settings().access_log.as_ref());
             *self.table.borrow_mut() = table;
         }
-        look(&self.table.borrow(), &mut self.dice.borrow_mut())
+        look(&self.table.borrow(), &mut self.rng.borrow_mut())
     }
 
     /// Randomness of this thread.
-    pub fn roll(&self) -> u64 {
-        self.dice.borrow_mut().roll()
+    pub fn random(&self) -> u64 {
+        self.rng.borrow_mut().next_u64()
     }
 
     /// Randomness for what takes it as an argument.
-    pub fn with_dice<T>(&self, use_it: impl FnOnce(&mut Dice) -> T) -> T {
-        use_it(&mut self.dice.borrow_mut())
+    pub fn with_rng<T>(&self, use_it: impl FnOnce(&mut Rng) -> T) -> T {
+        use_it(&mut self.rng.borrow_mut())
     }
 
     /// The name of the operation that `rule` sends to `backend`.

@@ -10,7 +10,7 @@ use weft_config::{
     Upstream, backend::Subset,
 };
 
-use crate::{Connection, Dice, Rejected, Relay, Request, Routed, Table, record::Record};
+use crate::{Connection, Rng, Rejected, Relay, Request, Routed, Table, record::Record};
 
 /// A table made from text.
 pub(super) struct World {
@@ -264,7 +264,7 @@ pub(super) fn outcome(table: &Table, request: &str) -> String {
 
 /// The same, for who listens.
 pub(super) fn decide<R: Record>(table: &Table, request: &str, record: &mut R) -> String {
-    let mut dice = Dice::new(1);
+    let mut rng = Rng::new(1);
     let words: Vec<&str> = request.trim().split(' ').collect();
     let listener = table.listeners().next().expect("a world has a listener").name.clone();
     if words[0] == "connect" {
@@ -274,7 +274,7 @@ pub(super) fn decide<R: Record>(table: &Table, request: &str, record: &mut R) ->
             Connection::Detect(_) => "detect".to_owned(),
             Connection::Ask(interest) => format!("ask {interest}"),
             Connection::Refuse(reply) => format!("refuse {} {}", reply.flags, reply.details),
-            Connection::Tcp(tcp) => match table.relay(&tcp, &mut dice, record) {
+            Connection::Tcp(tcp) => match table.relay(&tcp, &mut rng, record) {
                 Relay::To(backend) => format!("tcp {}", backend.name),
                 Relay::Refuse(reply) => format!("refuse {} {}", reply.flags, reply.details),
             },
@@ -296,7 +296,7 @@ pub(super) fn decide<R: Record>(table: &Table, request: &str, record: &mut R) ->
         path_and_query: words[2],
         headers: &headers,
     };
-    match table.route(&scope, &request, &mut dice, record) {
+    match table.route(&scope, &request, &mut rng, record) {
         Routed::Forward(forward) => forward.backend.name.to_string(),
         Routed::Passthrough(_) => "passthrough".to_owned(),
         Routed::Ask(interest) => format!("ask {interest}"),

@@ -4,16 +4,16 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use http::{HeaderMap, Method};
 use weft_config::{File, Resource};
-use weft_decide::{Connection, Dice, Relay, Request, Routed, Table, Unanswered};
+use weft_decide::{Connection, Rng, Relay, Request, Routed, Table, Unanswered};
 use weft_explain::{Outcome, Question, Start, Unlabelled, World, explain, translate_for};
 
 /// What the outbound side of a proxy with this table makes of a request.
 fn outcome(table: &Table, destination: SocketAddr, host: &str, path: &str) -> Outcome {
-    let mut dice = Dice::new(0);
+    let mut rng = Rng::new(0);
     let scope = match table.connection("outbound", destination, &mut ()) {
         Connection::Http(scope) | Connection::Detect(scope) => scope,
         Connection::Tcp(tcp) => {
-            return match table.relay(&tcp, &mut dice, &mut ()) {
+            return match table.relay(&tcp, &mut rng, &mut ()) {
                 Relay::To(backend) if backend.data.service.is_empty() => Outcome::Passthrough,
                 Relay::To(_) => Outcome::Forward,
                 Relay::Refuse(_) => Outcome::Refuse,
@@ -28,7 +28,7 @@ fn outcome(table: &Table, destination: SocketAddr, host: &str, path: &str) -> Ou
         path_and_query: path,
         headers: &HeaderMap::new(),
     };
-    match table.route(&scope, &request, &mut dice, &mut ()) {
+    match table.route(&scope, &request, &mut rng, &mut ()) {
         Routed::Forward(forward) => match forward.backend.members() {
             [] => Outcome::Respond,
             _ => Outcome::Forward,

@@ -57,12 +57,12 @@ impl Target {
 /// Where `tcp` leads for this connection.
 pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<Target, Reply> {
     let worker = &downstream.worker;
-    let relay = worker.decide(|table, dice| table.relay(tcp, dice, &mut ()));
+    let relay = worker.decide(|table, rng| table.relay(tcp, rng, &mut ()));
     let backend = match relay {
         Relay::To(backend) => backend,
         Relay::Refuse(reply) => return Err(reply),
     };
-    let picked = worker.with_dice(|dice| backend.pick(downstream.destination, &[], dice));
+    let picked = worker.with_rng(|rng| backend.pick(downstream.destination, &[], rng));
     let (address, member) = match picked {
         None => return Err(Reply::no_endpoint().about(&backend.name)),
         Some(Pick::Member(member)) => (member.endpoint.address, Some(member)),

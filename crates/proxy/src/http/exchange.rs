@@ -40,7 +40,7 @@ pub async fn exchange(
         head::strip_request(&mut parts.headers, side, upgrade.is_some());
     }
     let worker = &downstream.worker;
-    let id = || head::request_id(worker.roll(), worker.roll());
+    let id = || head::request_id(worker.random(), worker.random());
     head::announce(&mut parts.headers, side, || downstream.client_text(), id);
     let authority = read.as_ref().ok().and_then(|read| read.authority.clone());
     let outcome = Outcome::begin(&downstream, &parts, authority.clone(), source.clone());
@@ -149,7 +149,7 @@ async fn route(downstream: &Downstream, parts: &Parts, read: &Read) -> Result<Wa
     let mut asked: Option<Interest> = None;
     for _ in 0..=MOST_QUESTIONS {
         let routed =
-            downstream.worker.decide(|table, dice| table.route(scope, &request, dice, &mut ()));
+            downstream.worker.decide(|table, rng| table.route(scope, &request, rng, &mut ()));
         match routed {
             Routed::Forward(forward) => return Ok(Way { forward, outside: false }),
             Routed::Passthrough(forward) => return Ok(Way { forward, outside: true }),

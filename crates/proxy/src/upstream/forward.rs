@@ -181,7 +181,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
                     tried.push(line.address());
                 }
                 let worker = &onward.downstream.worker;
-                let pause = worker.with_dice(|dice| retry::pause(retries, again, dice));
+                let pause = worker.with_rng(|rng| retry::pause(retries, again, rng));
                 drop(in_flight);
                 tokio::time::sleep(pause).await;
             }
@@ -236,7 +236,7 @@ async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Picked, Reply> {
     }
     let worker = &downstream.worker;
     let destination = downstream.destination;
-    let picked = worker.with_dice(|dice| forward.backend.pick(destination, tried, dice));
+    let picked = worker.with_rng(|rng| forward.backend.pick(destination, tried, rng));
     let (address, member) = match picked {
         None => return Err(Reply::no_endpoint()),
         Some(Pick::Member(member)) => (member.endpoint.address, Some(member)),
