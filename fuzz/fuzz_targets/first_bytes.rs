@@ -4,13 +4,13 @@
 
 // Both are private to their crate, which has no other reason to show them.
 #[allow(dead_code, reason = "a target uses what it tries out")]
-#[path = "../../crates/proxy/src/first_bytes.rs"]
+#[path = "../../crates/proxy/src/connection/first_bytes.rs"]
 mod first_bytes;
 #[allow(dead_code, reason = "a target uses what it tries out")]
-#[path = "../../crates/proxy/src/proxy_protocol.rs"]
+#[path = "../../crates/proxy/src/connection/proxy_protocol.rs"]
 mod proxy_protocol;
 
-use first_bytes::Speaks;
+use first_bytes::DetectedProtocol;
 use libfuzzer_sys::fuzz_target;
 use proxy_protocol::NoHeader;
 
@@ -31,10 +31,10 @@ fuzz_target!(|data: (u16, &[u8])| {
         assert_ne!(whole, Err(NoHeader::Incomplete), "it waits for ever");
     }
 
-    match first_bytes::speaks(begun) {
-        Speaks::Unclear => assert!(begun.len() < first_bytes::ENOUGH, "it waits for ever"),
+    match first_bytes::detect(begun) {
+        DetectedProtocol::Unclear => assert!(begun.len() < first_bytes::ENOUGH, "it waits for ever"),
         // Sixteen bytes of the preface are enough, whatever follows.
-        Speaks::Http2 => {}
-        early => assert_eq!(early, first_bytes::speaks(bytes)),
+        DetectedProtocol::Http2 => {}
+        early => assert_eq!(early, first_bytes::detect(bytes)),
     }
 });

@@ -26,13 +26,15 @@ use weft_decide::{Connection, Reply, Scope, Tcp};
 use crate::{
     admin::drain::Guard,
     connection::{
-        downstream::{Door, Downstream, Turn},
-        first_bytes::{Speaks, speaks},
-        proxy_protocol::NoHeader,
-        server_first::First,
+        downstream::{Downstream, IdleTimer},
+        first_bytes::{DetectedProtocol, detect},
+        proxy_protocol::{self, NoHeader},
+        server_first::{self, First},
+        tcp,
     },
     http::server,
-    io::peeked::Replay,
+    io::peeked::PeekedStream,
+    listen::listener::Listener,
     worker::Worker,
 };
 
@@ -70,50 +72,50 @@ struct Ends {
 /// Serves a connection until it ends; `guard` says when that should be soon.
 pub async fn serve(
     worker: Rc<Worker>,
-    door: Arc<Door>,
+    listener: Arc<Listener>,
     (stream, client): (TcpStream, SocketAddr),
     guard: Guard,
 ) {
     // It fails only for connections that are gone already.
     let _ = stream.set_nodelay(true);
-    let mut stream = Replay::new(stream);
-    let ends = match ends(&mut stream, &door, client).await {
+    let mut stream = PeekedStream::new(stream);
+    let ends = match ends(&mut stream, &listener, client).await {
         Ok(ends) => ends,
         Err(error) => {
-            tracing::debug!(%error, %client, listener = &*door.name, "a connection is closed");
+            tracing::debug!(%error, %client, listener = &*listener.name, "a connection is closed");
             return;
         }
     };
-    let decided = decide(&worker, &door, ends.destination).await;
+    let decided = decide(&worker, &listener, ends.destination).await;
     let downstream = |scope| {
         let Ends { client, destination, local } = ends;
-        let (worker, door) = (Rc::clone(&worker), Arc::clone(&door));
+        let (worker, listener) = (Rc::clone(&worker), Arc::clone(&listener));
         Rc::new(Downstream {
             worker,
-            door,
+            listener,
             client,
             destination,
             local,
             scope,
             text: OnceCell::new(),
-            turn: Turn::default(),
-            spare: RefCell::default(),
+            idle_timer: IdleTimer::default(),
+            preconnected: RefCell::default(),
         })
     };
     match decided {
         Connection::Http(scope) => http(downstream(Some(scope)), stream, guard).await,
-        Connection::Detect(scope) => detect(downstream(Some(scope)), stream, guard).await,
+        Connection::Detect(scope) => undeclared(downstream(Some(scope)), stream, guard).await,
         Connection::Tcp(target) => tcp::relay(&downstream(None), stream, &target, None).await,
         Connection::Refuse(reply) => tcp::refuse(&downstream(None), &reply),
         Connection::Ask(_) => tcp::refuse(&downstream(None), &Reply::closed()),
     }
 }
 
-async fn ends(stream: &mut Replay, door: &Door, client: SocketAddr) -> Result<Ends, Unusable> {
+async fn ends(stream: &mut PeekedStream, listener: &Listener, client: SocketAddr) -> Result<Ends, Unusable> {
     let local = stream.stream().local_addr()?;
-    match door.destination {
+    match listener.destination {
         Destination::Socket => {
-            let port = door.port.unwrap_or(local.port());
+            let port = listener.port.unwrap_or(local.port());
             Ok(Ends { client, destination: SocketAddr::new(local.ip(), port), local })
         }
         Destination::Kernel => {
@@ -148,7 +150,7 @@ fn original_destination(stream: &TcpStream, local: SocketAddr) -> Result<SocketA
         .ok_or_else(|| Unusable::NoDestination(io::Error::from(io::ErrorKind::Unsupported)))
 }
 
-async fn header(stream: &mut Replay) -> Result<Option<(SocketAddr, SocketAddr)>, Unusable> {
+async fn header(stream: &mut PeekedStream) -> Result<Option<(SocketAddr, SocketAddr)>, Unusable> {
     loop {
         match proxy_protocol::read(stream.seen()) {
             Ok(header) => {
@@ -162,10 +164,10 @@ async fn header(stream: &mut Replay) -> Result<Option<(SocketAddr, SocketAddr)>,
 }
 
 /// What serves the connection, asking for configuration where that is needed.
-async fn decide(worker: &Worker, door: &Door, destination: SocketAddr) -> Connection {
+async fn decide(worker: &Worker, listener: &Listener, destination: SocketAddr) -> Connection {
     let mut asked: Option<Interest> = None;
     for _ in 0..=MOST_QUESTIONS {
-        let decided = worker.decide(|table, _| table.connection(&door.name, destination, &mut ()));
+        let decided = worker.decide(|table, _| table.connection(&listener.name, destination, &mut ()));
         let Connection::Ask(interest) = decided else { return decided };
         if asked.as_ref() == Some(&interest) || !worker.asks.ask(interest.clone()).await {
             break;
@@ -176,14 +178,14 @@ async fn decide(worker: &Worker, door: &Door, destination: SocketAddr) -> Connec
 }
 
 /// A declared port: HTTP by its first bytes, else whatever the scope has for that.
-async fn http(downstream: Rc<Downstream>, mut stream: Replay, guard: Guard) {
+async fn http(downstream: Rc<Downstream>, mut stream: PeekedStream, guard: Guard) {
     let spoken = timeout(FIRST_BYTES_DEADLINE, first(&mut stream)).await;
     let Ok(Some(spoken)) = spoken else { return };
     begin(downstream, stream, spoken, guard).await;
 }
 
 /// An undeclared port: the application may speak first.
-async fn detect(downstream: Rc<Downstream>, mut stream: Replay, guard: Guard) {
+async fn undeclared(downstream: Rc<Downstream>, mut stream: PeekedStream, guard: Guard) {
     let Some(tcp) = tcp_of(&downstream) else { return http(downstream, stream, guard).await };
     let listening = server_first::listen(&downstream, &mut stream, &tcp);
     let Ok(heard) = timeout(FIRST_BYTES_DEADLINE, listening).await else { return };
@@ -192,16 +194,16 @@ async fn detect(downstream: Rc<Downstream>, mut stream: Replay, guard: Guard) {
         First::Server(connected) => {
             tcp::relay(&downstream, stream, &tcp, Some(*connected)).await;
         }
-        First::Nobody => {}
+        First::Neither => {}
     }
 }
 
-async fn begin(downstream: Rc<Downstream>, stream: Replay, spoken: Speaks, guard: Guard) {
+async fn begin(downstream: Rc<Downstream>, stream: PeekedStream, spoken: DetectedProtocol, guard: Guard) {
     match (spoken, tcp_of(&downstream)) {
-        (Speaks::Http1, _) => server::http1(downstream, stream, guard).await,
-        (Speaks::Http2, _) => server::http2(downstream, stream, guard).await,
+        (DetectedProtocol::Http1, _) => server::http1(downstream, stream, guard).await,
+        (DetectedProtocol::Http2, _) => server::http2(downstream, stream, guard).await,
         (_, Some(tcp)) => tcp::relay(&downstream, stream, &tcp, None).await,
-        (Speaks::Tls, None) => {}
+        (DetectedProtocol::Tls, None) => {}
         // The codec says what is wrong with it.
         (_, None) => server::http1(downstream, stream, guard).await,
     }
@@ -212,13 +214,13 @@ fn tcp_of(downstream: &Downstream) -> Option<Tcp> {
 }
 
 /// What the client speaks; none when it left without a word.
-async fn first(stream: &mut Replay) -> Option<Speaks> {
+async fn first(stream: &mut PeekedStream) -> Option<DetectedProtocol> {
     loop {
-        match speaks(stream.seen()) {
-            Speaks::Unclear => match stream.look().await {
+        match detect(stream.seen()) {
+            DetectedProtocol::Unclear => match stream.look().await {
                 Ok(true) => {}
                 Ok(false) if stream.seen().is_empty() => return None,
-                Ok(false) => return Some(Speaks::Other),
+                Ok(false) => return Some(DetectedProtocol::Other),
                 Err(_) => return None,
             },
             clear => return Some(clear),

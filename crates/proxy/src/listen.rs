@@ -1,3 +1,4 @@
 //! Where connections arrive: listeners and the sockets under them.
 
+pub mod listener;
 pub mod listeners;

@@ -30,14 +30,14 @@ use crate::{
         client::Keeper,
         subscriptions::{self, Asks, Question},
     },
-    listen::listeners::Doors,
+    listen::listeners::Listeners,
     options::{Options, Sockets, Source},
     record::access_log::{self, Sink},
     upstream::dial::Dialer,
     worker::{Command, Handle, Parts},
 };
 
-/// How often a door that could not be opened, or a socket to borrow, is tried again.
+/// How often a listener that could not be opened, or a socket to borrow, is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// Why a proxy cannot run.
@@ -81,11 +81,11 @@ impl Proxy {
         let (stop, stopping) = shutdown::channel();
         let (ready_sender, ready) = watch::channel(false);
         let (addresses_sender, addresses) = watch::channel(BTreeMap::new());
-        let told = Told { ready: ready_sender, addresses: addresses_sender };
+        let status = Status { ready: ready_sender, addresses: addresses_sender };
         let ends = (stop.clone(), stopping);
         let thread = thread::Builder::new()
             .name("proxy".into())
-            .spawn(move || main(options, levels, ends, told))
+            .spawn(move || main(options, levels, ends, status))
             .map_err(ProxyError::Start)?;
         Ok(Self { stop, ready, addresses, thread })
     }
@@ -112,8 +112,8 @@ impl Proxy {
     }
 }
 
-/// What the outside is told.
-struct Told {
+/// What the owner of a proxy sees of it.
+struct Status {
     ready: watch::Sender<bool>,
     addresses: watch::Sender<BTreeMap<String, SocketAddr>>,
 }
@@ -122,14 +122,14 @@ fn main(
     options: Options,
     levels: Levels,
     ends: (Stop, Stopping),
-    told: Told,
+    status: Status,
 ) -> Result<(), ProxyError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
         .map_err(ProxyError::Start)?;
     let stop = ends.0.clone();
-    let ended = runtime.block_on(keep(options, levels, ends, told));
+    let ended = runtime.block_on(keep(options, levels, ends, status));
     // Whoever waits for the end learns of it, whatever the reason.
     stop.stop();
     // What still serves has had its time.
@@ -141,7 +141,7 @@ async fn keep(
     options: Options,
     levels: Levels,
     (stop, mut stopping): (Stop, Stopping),
-    told: Told,
+    status: Status,
 ) -> Result<(), ProxyError> {
     let sink = access_log::start().map_err(ProxyError::Start)?;
     let (asks, questions) = subscriptions::channel();
@@ -154,7 +154,7 @@ async fn keep(
         tables: tables.clone(),
         workers: Arc::clone(&workers),
         asks: asks.clone(),
-        ready: told.ready.subscribe(),
+        ready: status.ready.subscribe(),
         sink: sink.clone(),
         stop,
         levels,
@@ -163,11 +163,11 @@ async fn keep(
     };
     let ports = ports::serve(view, options.ports, &stopping).await.map_err(ProxyError::Ports)?;
     tokio::task::spawn_local(configure(options.source, sender, questions, dialer));
-    let doors = Doors::new(Arc::clone(&workers), options.sockets.clone());
+    let listeners = Listeners::new(Arc::clone(&workers), options.sockets.clone());
     let lends = matches!(options.sockets, Sockets::Node(_));
-    let mut house = House { doors, ports, told, tables, first, lends };
-    house.keep(&mut stopping).await;
-    house.doors.close();
+    let mut supervisor = Supervisor { listeners, ports, status, tables, first, lends };
+    supervisor.keep(&mut stopping).await;
+    supervisor.listeners.close();
     drain(&workers, options.drain).await;
     finish(&sink, asks);
     Ok(())
@@ -202,38 +202,38 @@ async fn configure(
     tables.send_replace(Arc::new(table));
     while let Some(question) = questions.recv().await {
         // There is nobody to ask about an interest: its sender is dropped.
-        if let Question::Known(told) = question {
-            let _ = told.send(known.clone());
+        if let Question::Known(answer) = question {
+            let _ = answer.send(known.clone());
         }
     }
 }
 
-/// The doors, and who is told about them.
-struct House {
-    doors: Doors,
+/// Keeps the listeners in step with the table, and the status in step with both.
+struct Supervisor {
+    listeners: Listeners,
     ports: Vec<(&'static str, SocketAddr)>,
-    told: Told,
+    status: Status,
     tables: watch::Receiver<Arc<Table>>,
     /// The table that knows nothing.
     first: Arc<Table>,
     lends: bool,
 }
 
-impl House {
+impl Supervisor {
     async fn keep(&mut self, stopping: &mut Stopping) {
         let mut again = interval(AGAIN);
         loop {
             let table = Arc::clone(&self.tables.borrow_and_update());
-            let open = self.doors.reconcile(table.listeners());
-            let mut addresses = self.doors.addresses();
+            let open = self.listeners.reconcile(table.listeners());
+            let mut addresses = self.listeners.addresses();
             addresses.extend(self.ports.iter().map(|(name, at)| ((*name).to_owned(), *at)));
-            self.told.addresses.send_replace(addresses);
+            self.status.addresses.send_replace(addresses);
             let ready = open && !Arc::ptr_eq(&table, &self.first);
-            self.told
+            self.status
                 .ready
-                .send_if_modified(|told| std::mem::replace(told, *told || ready) != ready);
+                .send_if_modified(|known| std::mem::replace(known, *known || ready) != ready);
             if self.lends {
-                self.doors.borrow().await;
+                self.listeners.borrow().await;
             }
             tokio::select! {
                 changed = self.tables.changed() => if changed.is_err() { return },

@@ -30,7 +30,8 @@ use weft_decide::{CompiledBackend, CompiledRule, Table};
 use crate::{
     admin::drain::Drain,
     config::subscriptions::Asks,
-    connection::{self, downstream::Door},
+    connection,
+    listen::listener::Listener,
     record::{access_log::Sink, access_log_buffer::Journal, metrics::Registry},
     upstream::{dial::Dialer, pool::Lines, resolve::Names},
 };
@@ -73,7 +74,7 @@ struct Decorator {
 /// What is told to a worker.
 pub enum Command {
     /// Serve this connection.
-    Serve(StdTcpStream, Arc<Door>, SocketAddr),
+    Serve(StdTcpStream, Arc<Listener>, SocketAddr),
     /// Say what was counted.
     Count(oneshot::Sender<Registry>),
     /// End connections as they become idle, and the thread after the last one.
@@ -225,8 +226,8 @@ impl Worker {
                 }
             };
             match command {
-                Some(Command::Serve(stream, door, client)) => {
-                    self.serve(stream, door, client, &load)
+                Some(Command::Serve(stream, listener, client)) => {
+                    self.serve(stream, listener, client, &load)
                 }
                 Some(Command::Count(told)) => {
                     let _ = told.send(self.registry.borrow().clone());
@@ -262,7 +263,7 @@ impl Worker {
     fn serve(
         self: &Rc<Self>,
         stream: StdTcpStream,
-        door: Arc<Door>,
+        listener: Arc<Listener>,
         client: SocketAddr,
         load: &Arc<AtomicUsize>,
     ) {
@@ -271,7 +272,7 @@ impl Worker {
         tokio::task::spawn_local(async move {
             let _counted = counted;
             match TcpStream::from_std(stream) {
-                Ok(stream) => connection::serve(worker, door, (stream, client), guard).await,
+                Ok(stream) => connection::serve(worker, listener, (stream, client), guard).await,
                 Err(error) => tracing::debug!(%error, "a connection cannot be used"),
             }
         });

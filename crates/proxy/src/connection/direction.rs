@@ -1,32 +1,32 @@
-//! Which way a request goes, as far as it changes what is done to its head.
+//! The direction of traffic, as far as it changes what is done to a request's head.
 
 use crate::record::metrics::Reporter;
 
-/// Which way a request goes.
+/// The direction of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// From a client of this proxy to wherever it wants.
-    Outgoing,
+pub enum Direction {
+    /// From the application behind this proxy to other hosts.
+    Outbound,
     /// To the application behind this proxy.
-    Incoming,
-    /// From beyond the mesh into it.
+    Inbound,
+    /// From outside the mesh into it.
     Edge,
 }
 
-impl Side {
-    /// From which end metrics are told.
+impl Direction {
+    /// Which end of the connection this proxy reports metrics as.
     pub fn reporter(self) -> Reporter {
         match self {
-            Self::Incoming => Reporter::Destination,
-            Self::Outgoing | Self::Edge => Reporter::Source,
+            Self::Inbound => Reporter::Destination,
+            Self::Outbound | Self::Edge => Reporter::Source,
         }
     }
 
-    /// What the header `server` says.
+    /// The value of the header `server`.
     pub fn server(self) -> &'static str {
         match self {
-            Self::Outgoing => "envoy",
-            Self::Incoming | Self::Edge => "istio-envoy",
+            Self::Outbound => "envoy",
+            Self::Inbound | Self::Edge => "istio-envoy",
         }
     }
 }

@@ -11,53 +11,21 @@ use std::{
 
 use http::HeaderValue;
 use tokio::net::TcpStream;
-use weft_config::{Destination, Listener, Scope as Servers};
 use weft_decide::{CompiledBackend, Scope};
 
 use crate::{
-    connection::{direction::Side, server_first::Spare, tcp::Picked},
+    connection::{direction::Direction, server_first::Preconnected, tcp::Picked},
+    listen::listener::Listener,
     upstream::dial::Way,
     worker::Worker,
 };
-
-/// A place where connections arrive, as far as connections care.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Door {
-    /// Its name.
-    pub name: Arc<str>,
-    /// How the real destination is learnt.
-    pub destination: Destination,
-    /// Which way its traffic goes.
-    pub side: Side,
-    /// The port that its connections are for, where the socket has another.
-    pub port: Option<u16>,
-}
-
-impl Door {
-    /// The door of `listener`.
-    pub fn of(listener: &Listener) -> Self {
-        let side = match &listener.scope {
-            Servers::Directory => Side::Outgoing,
-            Servers::Servers(servers) if servers.iter().any(|server| server.edge) => Side::Edge,
-            Servers::Servers(_) => Side::Incoming,
-        };
-        let name = Arc::from(listener.name.as_str());
-        Self { name, destination: listener.destination, side, port: None }
-    }
-
-    /// Whether a destination behind this door is the application of this proxy, as
-    /// opposed to some other place.
-    pub fn leads_to_application(&self) -> bool {
-        self.side == Side::Incoming && self.destination == Destination::Kernel
-    }
-}
 
 /// The client's end.
 pub struct Downstream {
     /// Who serves it.
     pub worker: Rc<Worker>,
     /// Where it came in.
-    pub door: Arc<Door>,
+    pub listener: Arc<Listener>,
     /// The other end of the connection.
     pub client: SocketAddr,
     /// The address that the client dialled.
@@ -68,26 +36,26 @@ pub struct Downstream {
     pub scope: Option<Scope>,
     /// The client's address as header fields have it, once it was needed.
     pub text: OnceCell<HeaderValue>,
-    /// Whose turn it is to say something.
-    pub turn: Turn,
-    /// What there is towards a server since before it was known what is spoken.
-    pub spare: RefCell<Option<Spare>>,
+    /// Since when no exchange is under way.
+    pub idle_timer: IdleTimer,
+    /// A connection opened during protocol detection and not used yet.
+    pub preconnected: RefCell<Option<Preconnected>>,
 }
 
-/// Whose turn it is: the proxy's while exchanges are under way, else the client's.
+/// How many exchanges are under way on a connection and, when none is, since when.
 #[derive(Debug)]
-pub struct Turn {
+pub struct IdleTimer {
     exchanges: Cell<usize>,
     since: Cell<Instant>,
 }
 
-impl Default for Turn {
+impl Default for IdleTimer {
     fn default() -> Self {
         Self { exchanges: Cell::new(0), since: Cell::new(Instant::now()) }
     }
 }
 
-impl Turn {
+impl IdleTimer {
     /// An exchange begins.
     pub fn begin(&self) {
         self.exchanges.set(self.exchanges.get() + 1);
@@ -99,7 +67,7 @@ impl Turn {
         self.since.set(now);
     }
 
-    /// Since when the client is silent; none while the proxy owes it something.
+    /// Since when no exchange is under way; none while one is.
     pub fn silent_since(&self) -> Option<Instant> {
         (self.exchanges.get() == 0).then(|| self.since.get())
     }
@@ -115,24 +83,24 @@ impl Downstream {
         self.text.get_or_init(text).clone()
     }
 
-    /// Where `backend` led before it was known what is spoken, if nobody has gone there yet.
-    pub fn turn_of(&self, backend: &Arc<CompiledBackend>) -> Option<Picked> {
-        self.spare.borrow().as_ref()?.target.of(backend)
+    /// The endpoint of `backend` that was selected during protocol detection, until it is used.
+    pub fn preconnected_to(&self, backend: &Arc<CompiledBackend>) -> Option<Picked> {
+        self.preconnected.borrow().as_ref()?.target.of(backend)
     }
 
-    /// The connection that was made before it was known what is spoken, if it leads there;
-    /// else it is closed.
-    pub fn take_spare(&self, way: Way) -> Option<TcpStream> {
-        let Spare { stream, target } = self.spare.take()?;
+    /// The connection opened during protocol detection if it leads to `way`; it is closed
+    /// if it leads elsewhere.
+    pub fn take_preconnected(&self, way: Way) -> Option<TcpStream> {
+        let Preconnected { stream, target } = self.preconnected.take()?;
         stream.filter(|_| target.line.way() == way)
     }
 
-    /// Which way its traffic goes.
-    pub fn side(&self) -> Side {
+    /// The direction of its traffic.
+    pub fn direction(&self) -> Direction {
         match &self.scope {
-            Some(scope) if scope.edge => Side::Edge,
-            Some(_) if self.door.side == Side::Edge => Side::Incoming,
-            _ => self.door.side,
+            Some(scope) if scope.edge => Direction::Edge,
+            Some(_) if self.listener.direction == Direction::Edge => Direction::Inbound,
+            _ => self.listener.direction,
         }
     }
 }

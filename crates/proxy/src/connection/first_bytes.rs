@@ -1,17 +1,17 @@
-//! What a connection speaks, seen from its first bytes.
+//! The protocol of a connection, detected from its first bytes.
 //!
-//! Never needs more than a line's worth; what is not clear by then is not HTTP.
+//! At most [`ENOUGH`] bytes are looked at; what is not clear by then is not HTTP.
 
 /// The preface of HTTP/2 with prior knowledge.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A request line longer than this is not waited for.
 pub const ENOUGH: usize = 8 * 1024;
-/// The longest method anybody uses, with room to spare.
+/// The longest method anybody uses, with room to preconnected.
 const LONGEST_METHOD: usize = 32;
 
-/// What the first bytes say.
+/// A protocol as the first bytes of a connection show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speaks {
+pub enum DetectedProtocol {
     /// HTTP/1.0 or HTTP/1.1.
     Http1,
     /// HTTP/2 with prior knowledge.
@@ -24,24 +24,24 @@ pub enum Speaks {
     Unclear,
 }
 
-/// What `bytes`, the beginning of a connection, say.
-pub fn speaks(bytes: &[u8]) -> Speaks {
+/// The protocol of a connection that begins with `bytes`.
+pub fn detect(bytes: &[u8]) -> DetectedProtocol {
     let begun = &bytes[..bytes.len().min(PREFACE.len())];
     if !begun.is_empty() && PREFACE.starts_with(begun) {
         // Sixteen bytes tell the preface from any request.
-        return if begun.len() >= 16 { Speaks::Http2 } else { Speaks::Unclear };
+        return if begun.len() >= 16 { DetectedProtocol::Http2 } else { DetectedProtocol::Unclear };
     }
     match bytes {
-        [] => Speaks::Unclear,
-        [0x16, 0x03, ..] => Speaks::Tls,
-        [0x16] => Speaks::Unclear,
+        [] => DetectedProtocol::Unclear,
+        [0x16, 0x03, ..] => DetectedProtocol::Tls,
+        [0x16] => DetectedProtocol::Unclear,
         _ => request_line(bytes),
     }
 }
 
 /// HTTP/1 needs a method, a space, a target, a space and the version. An empty
 /// line before it is allowed (RFC 9112, section 2.2).
-fn request_line(bytes: &[u8]) -> Speaks {
+fn request_line(bytes: &[u8]) -> DetectedProtocol {
     let mut line = bytes;
     while let [b'\r' | b'\n', rest @ ..] = line {
         line = rest;
@@ -49,21 +49,21 @@ fn request_line(bytes: &[u8]) -> Speaks {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let method = line.iter().take_while(|byte| is_token(byte)).count();
     match line.get(method) {
-        _ if method > LONGEST_METHOD => return Speaks::Other,
-        None if bytes.len() < ENOUGH => return Speaks::Unclear,
+        _ if method > LONGEST_METHOD => return DetectedProtocol::Other,
+        None if bytes.len() < ENOUGH => return DetectedProtocol::Unclear,
         Some(b' ') if method > 0 => {}
-        _ => return Speaks::Other,
+        _ => return DetectedProtocol::Other,
     }
     let end = line.iter().position(|byte| *byte == b'\n');
     let line = &line[..end.unwrap_or(line.len())];
     match end {
         // A control character never stands in a target.
-        _ if line.iter().any(|byte| *byte < 0x20 && *byte != b'\r') => Speaks::Other,
-        Some(_) if version(line) => Speaks::Http1,
-        Some(_) => Speaks::Other,
-        None if bytes.len() < ENOUGH => Speaks::Unclear,
+        _ if line.iter().any(|byte| *byte < 0x20 && *byte != b'\r') => DetectedProtocol::Other,
+        Some(_) if version(line) => DetectedProtocol::Http1,
+        Some(_) => DetectedProtocol::Other,
+        None if bytes.len() < ENOUGH => DetectedProtocol::Unclear,
         // A very long request line: let the codec answer it.
-        None => Speaks::Http1,
+        None => DetectedProtocol::Http1,
     }
 }
 
@@ -77,46 +77,46 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(bytes: &[u8], expected: Speaks) {
-        assert_eq!(speaks(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
+    fn check(bytes: &[u8], expected: DetectedProtocol) {
+        assert_eq!(detect(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
     }
 
     #[test]
     fn http_of_every_version_is_recognized() {
-        check(b"GET / HTTP/1.1\r\n", Speaks::Http1);
-        check(b"GET / HTTP/1.0\n", Speaks::Http1);
-        check(b"PURGE http://a/ HTTP/1.1\r\nHost: x", Speaks::Http1);
-        check(b"\r\nGET / HTTP/1.1\r\n", Speaks::Http1);
-        check(b"M-SEARCH * HTTP/1.1\r\n", Speaks::Http1);
-        check(PREFACE, Speaks::Http2);
+        check(b"GET / HTTP/1.1\r\n", DetectedProtocol::Http1);
+        check(b"GET / HTTP/1.0\n", DetectedProtocol::Http1);
+        check(b"PURGE http://a/ HTTP/1.1\r\nHost: x", DetectedProtocol::Http1);
+        check(b"\r\nGET / HTTP/1.1\r\n", DetectedProtocol::Http1);
+        check(b"M-SEARCH * HTTP/1.1\r\n", DetectedProtocol::Http1);
+        check(PREFACE, DetectedProtocol::Http2);
     }
 
     #[test]
     fn every_beginning_of_http_is_unclear_until_it_is_clear() {
         for whole in [&b"GET /index HTTP/1.1\r\n"[..], &PREFACE[..16]] {
             for length in 0..whole.len() {
-                check(&whole[..length], Speaks::Unclear);
+                check(&whole[..length], DetectedProtocol::Unclear);
             }
         }
     }
 
     #[test]
     fn other_protocols_are_not_taken_for_http() {
-        check(&[0x16, 0x03, 0x01, 0x02], Speaks::Tls);
-        check(b"SSH-2.0-OpenSSH\r\n", Speaks::Other);
-        check(b"*1\r\n$4\r\nPING\r\n", Speaks::Other);
-        check(b"EHLO example\r\n", Speaks::Other);
-        check(b"GET / HTTP/2.0\r\n", Speaks::Other);
-        check(b"GET /\r\n", Speaks::Other);
-        check(b"GET /\0 HTTP/1.1\r\n", Speaks::Other);
-        check(&[0, 0, 0, 1], Speaks::Other);
-        check(&[b'a'; 100], Speaks::Other);
+        check(&[0x16, 0x03, 0x01, 0x02], DetectedProtocol::Tls);
+        check(b"SSH-2.0-OpenSSH\r\n", DetectedProtocol::Other);
+        check(b"*1\r\n$4\r\nPING\r\n", DetectedProtocol::Other);
+        check(b"EHLO example\r\n", DetectedProtocol::Other);
+        check(b"GET / HTTP/2.0\r\n", DetectedProtocol::Other);
+        check(b"GET /\r\n", DetectedProtocol::Other);
+        check(b"GET /\0 HTTP/1.1\r\n", DetectedProtocol::Other);
+        check(&[0, 0, 0, 1], DetectedProtocol::Other);
+        check(&[b'a'; 100], DetectedProtocol::Other);
     }
 
     #[test]
     fn a_request_line_without_end_goes_to_the_codec() {
         let mut long = b"GET /".to_vec();
         long.resize(ENOUGH, b'a');
-        check(&long, Speaks::Http1);
+        check(&long, DetectedProtocol::Http1);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The application is dialled while the client is listened to. If the client
 //! speaks first, its bytes are looked at and the connection is kept for its
-//! first request; if the application does, everything is relayed. Where it was
-//! dialled is kept in any case, since that endpoint has had its turn.
+//! first request; if the application does, everything is relayed. The selected
+//! endpoint is kept in any case, since load balancing has counted it.
 
 use std::{rc::Rc, time::Duration};
 
@@ -12,21 +12,21 @@ use weft_decide::Tcp;
 
 use crate::{
     connection::{downstream::Downstream, tcp},
-    io::peeked::Replay,
+    io::peeked::PeekedStream,
 };
 
 /// How long a client of an application that cannot be reached may still begin a
 /// request, which then gets a proper answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who spoke first.
+/// Which side sent the first bytes.
 pub enum First {
     /// The client.
     Client,
     /// The application, on this connection.
     Server(Box<Connected>),
-    /// The client left, or nobody will ever speak.
-    Nobody,
+    /// The client left, or neither side will send anything.
+    Neither,
 }
 
 /// A connection to the application, made before it was known what is spoken.
@@ -37,8 +37,8 @@ pub struct Connected {
     pub target: tcp::Target,
 }
 
-/// What there is towards the application when the client spoke first.
-pub struct Spare {
+/// The endpoint selected during protocol detection, when the client spoke first.
+pub struct Preconnected {
     /// The connection, if there was one by then.
     pub stream: Option<TcpStream>,
     /// What it was made for.
@@ -46,13 +46,13 @@ pub struct Spare {
 }
 
 /// Waits until one of the two speaks.
-pub async fn listen(downstream: &Rc<Downstream>, client: &mut Replay, target: &Tcp) -> First {
+pub async fn listen(downstream: &Rc<Downstream>, client: &mut PeekedStream, target: &Tcp) -> First {
     let Ok(target) = tcp::target(downstream, target).await else { return heard(client).await };
     let stream = tokio::select! {
         biased;
         stream = target.line.connect(target.limit()) => stream,
         spoken = client.look() => {
-            downstream.spare.replace(Some(Spare { stream: None, target }));
+            downstream.preconnected.replace(Some(Preconnected { stream: None, target }));
             return after(spoken);
         }
     };
@@ -64,24 +64,24 @@ pub async fn listen(downstream: &Rc<Downstream>, client: &mut Replay, target: &T
     };
     match spoken {
         Some(spoken) => {
-            downstream.spare.replace(Some(Spare { stream: Some(stream), target }));
+            downstream.preconnected.replace(Some(Preconnected { stream: Some(stream), target }));
             after(spoken)
         }
         None => First::Server(Box::new(Connected { stream, target })),
     }
 }
 
-/// Nobody but the client can speak.
-async fn heard(client: &mut Replay) -> First {
+/// Waits for the client alone: the application cannot be reached.
+async fn heard(client: &mut PeekedStream) -> First {
     match timeout(PATIENCE, client.look()).await {
         Ok(spoken) => after(spoken),
-        Err(_) => First::Nobody,
+        Err(_) => First::Neither,
     }
 }
 
 fn after(spoken: std::io::Result<bool>) -> First {
     match spoken {
         Ok(true) => First::Client,
-        Ok(false) | Err(_) => First::Nobody,
+        Ok(false) | Err(_) => First::Neither,
     }
 }

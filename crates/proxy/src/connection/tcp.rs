@@ -9,9 +9,9 @@ use crate::{
     connection::{
         downstream::Downstream,
         relay::{self, Passed},
-        server_first::{Connected, Spare},
+        server_first::{Connected, Preconnected},
     },
-    io::peeked::Replay,
+    io::peeked::PeekedStream,
     record::{
         metrics::PeerId,
         outcome::{Kind, Outcome},
@@ -78,7 +78,7 @@ pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<Target, Reply>
     if address == downstream.local {
         return Err(Reply::no_endpoint().about(&backend.name));
     }
-    let application = downstream.door.leads_to_application();
+    let application = downstream.listener.leads_to_application();
     let line = worker.lines.to(Way { address, application }, worker.dialer);
     Ok(Target { line, backend, member })
 }
@@ -86,7 +86,7 @@ pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<Target, Reply>
 /// Relays `stream` to where `tcp` leads, on a connection that may be there already.
 pub async fn relay(
     downstream: &Rc<Downstream>,
-    stream: Replay,
+    stream: PeekedStream,
     tcp: &Tcp,
     connected: Option<Connected>,
 ) {
@@ -121,8 +121,8 @@ pub async fn relay(
 
 /// Where the connection goes, and what there is of the way already.
 async fn begun(downstream: &Downstream, tcp: &Tcp) -> Result<(Target, Option<TcpStream>), Reply> {
-    match downstream.spare.take() {
-        Some(Spare { stream, target }) => Ok((target, stream)),
+    match downstream.preconnected.take() {
+        Some(Preconnected { stream, target }) => Ok((target, stream)),
         None => Ok((target(downstream, tcp).await?, None)),
     }
 }
@@ -139,12 +139,12 @@ pub fn refuse(downstream: &Rc<Downstream>, reply: &Reply) {
 
 async fn exchange(
     downstream: &Rc<Downstream>,
-    client: Replay,
+    client: PeekedStream,
     server: TcpStream,
     (mut outcome, target): (Box<Outcome>, &Target),
 ) {
     let _in_flight = target.member.as_ref().map(|member| member.begin());
-    let reporter = downstream.side().reporter();
+    let reporter = downstream.direction().reporter();
     let registry = &downstream.worker.registry;
     registry.borrow_mut().opened(outcome.peer, reporter);
     let passed = Passed::default();
@@ -166,7 +166,7 @@ struct Ending<'a> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let bytes = (self.passed.received.get(), self.passed.sent.get());
-        let reporter = self.downstream.side().reporter();
+        let reporter = self.downstream.direction().reporter();
         self.downstream.worker.registry.borrow_mut().closed(self.peer, reporter, bytes);
     }
 }

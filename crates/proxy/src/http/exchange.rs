@@ -15,7 +15,7 @@ use weft_config::Interest;
 use weft_decide::{Forward, Reply, Routed, path};
 
 use crate::{
-    connection::{direction::Side, downstream::Downstream},
+    connection::{direction::Direction, downstream::Downstream},
     http::{head, local_reply, request_body::Source, response_body::Payload},
     record::outcome::Outcome,
     upstream::forward::{self, Onward},
@@ -30,18 +30,18 @@ pub async fn exchange(
     downstream: Rc<Downstream>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Payload>, Infallible> {
-    let side = downstream.side();
-    let findings = head::inspect(request.headers(), side);
+    let direction = downstream.direction();
+    let findings = head::inspect(request.headers(), direction);
     let upgrade = findings.upgrade.then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
     let source = Source::of(body);
     let read = read(&mut parts, findings.hosts, &downstream);
     if findings.unwanted {
-        head::strip_request(&mut parts.headers, side, upgrade.is_some());
+        head::strip_request(&mut parts.headers, direction, upgrade.is_some());
     }
     let worker = &downstream.worker;
     let id = || head::request_id(worker.random(), worker.random());
-    head::announce(&mut parts.headers, side, || downstream.client_text(), id);
+    head::announce(&mut parts.headers, direction, || downstream.client_text(), id);
     let authority = read.as_ref().ok().and_then(|read| read.authority.clone());
     let outcome = Outcome::begin(&downstream, &parts, authority.clone(), source.clone());
     let routed = match read {
@@ -50,9 +50,9 @@ pub async fn exchange(
     };
     let Way { forward, outside } = match routed {
         Ok(way) => way,
-        Err(reply) => return Ok(local_reply::local(&reply, &parts, side, outcome)),
+        Err(reply) => return Ok(local_reply::local(&reply, &parts, direction, outcome)),
     };
-    if side != Side::Incoming
+    if direction != Direction::Inbound
         && let Some(decorator) = worker.decorator(&forward.rule, &forward.backend)
     {
         parts.headers.insert(head::DECORATOR, decorator);

@@ -17,7 +17,7 @@ use weft_decide::protocol;
 
 pub use request_id::request_id;
 
-use crate::connection::direction::Side;
+use crate::connection::direction::Direction;
 
 /// How many times a request was sent.
 pub const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
@@ -46,7 +46,7 @@ pub struct Findings {
 }
 
 /// Looks at the fields of a request once.
-pub fn inspect(headers: &HeaderMap, side: Side) -> Findings {
+pub fn inspect(headers: &HeaderMap, direction: Direction) -> Findings {
     let mut findings = Findings::default();
     for name in headers.keys() {
         let text = name.as_str();
@@ -59,17 +59,17 @@ pub fn inspect(headers: &HeaderMap, side: Side) -> Findings {
             }
             _ => {}
         }
-        findings.unwanted |= hop_by_hop(name) || sanitized(text, side);
+        findings.unwanted |= hop_by_hop(name) || sanitized(text, direction);
     }
     findings
 }
 
 /// Takes out what must not be passed on; `upgrade` keeps what asks for another protocol.
-pub fn strip_request(headers: &mut HeaderMap, side: Side, upgrade: bool) {
+pub fn strip_request(headers: &mut HeaderMap, direction: Direction, upgrade: bool) {
     let protocol = upgrade.then(|| headers.get(header::UPGRADE).cloned()).flatten();
     let named = named_by_connection(headers);
     rebuild(headers, |name| {
-        !hop_by_hop(name) && !sanitized(name.as_str(), side) && !named.contains(name)
+        !hop_by_hop(name) && !sanitized(name.as_str(), direction) && !named.contains(name)
     });
     if let Some(protocol) = protocol {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -80,12 +80,12 @@ pub fn strip_request(headers: &mut HeaderMap, side: Side, upgrade: bool) {
 /// Puts in what the mesh says about every request; `client` is its address.
 pub fn announce(
     headers: &mut HeaderMap,
-    side: Side,
+    direction: Direction,
     client: impl FnOnce() -> HeaderValue,
     id: impl FnOnce() -> [u8; 36],
 ) {
     let mut address = None;
-    if side == Side::Edge {
+    if direction == Direction::Edge {
         let text = client();
         append_forwarded_for(headers, &text);
         address = Some(text);
@@ -98,7 +98,7 @@ pub fn announce(
     }
     let new_id = || HeaderValue::from_bytes(&id()).expect("hexadecimal digits are a header value");
     match headers.entry(REQUEST_ID) {
-        Entry::Occupied(mut kept) if side == Side::Edge => {
+        Entry::Occupied(mut kept) if direction == Direction::Edge => {
             kept.insert(new_id());
         }
         Entry::Occupied(_) => {}
@@ -109,7 +109,7 @@ pub fn announce(
 }
 
 /// Makes a response's head what the client gets.
-pub fn finish_response(headers: &mut HeaderMap, side: Side, upgraded: bool) {
+pub fn finish_response(headers: &mut HeaderMap, direction: Direction, upgraded: bool) {
     let unwanted = headers.keys().any(|name| hop_by_hop(name) || *name == DECORATOR);
     if unwanted {
         let protocol = upgraded.then(|| headers.get(header::UPGRADE).cloned()).flatten();
@@ -120,7 +120,7 @@ pub fn finish_response(headers: &mut HeaderMap, side: Side, upgraded: bool) {
             headers.insert(header::UPGRADE, protocol);
         }
     }
-    headers.insert(header::SERVER, HeaderValue::from_static(side.server()));
+    headers.insert(header::SERVER, HeaderValue::from_static(direction.server()));
 }
 
 /// Puts `host` first, as clients of HTTP/1 expect it (RFC 9110, section 7.2).
@@ -184,7 +184,7 @@ fn hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// Fields by which a client would steer a proxy, or speak in its name.
-fn sanitized(name: &str, side: Side) -> bool {
+fn sanitized(name: &str, direction: Direction) -> bool {
     if !name.starts_with("x-") {
         return false;
     }
@@ -211,9 +211,9 @@ fn sanitized(name: &str, side: Side) -> bool {
         | "upstream-rq-timeout-alt-response"
         | "upstream-rq-timeout-ms"
         | "upstream-stream-duration-ms" => true,
-        "attempt-count" => side != Side::Incoming,
+        "attempt-count" => direction != Direction::Inbound,
         "external-address" | "original-path" | "original-host" | "peer-metadata"
-        | "peer-metadata-id" => side == Side::Edge,
+        | "peer-metadata-id" => direction == Direction::Edge,
         _ => false,
     }
 }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use weft_decide::{Flag, Flags, Reply};
 
-use crate::{connection::direction::Side, http::response_body::Payload, record::outcome::Outcome};
+use crate::{connection::direction::Direction, http::response_body::Payload, record::outcome::Outcome};
 
 /// The request cannot be read in one way only.
 pub fn bad_request(details: &'static str) -> Reply {
@@ -15,7 +15,7 @@ pub fn bad_request(details: &'static str) -> Reply {
 pub fn local(
     reply: &Reply,
     parts: &Parts,
-    side: Side,
+    direction: Direction,
     mut outcome: Box<Outcome>,
 ) -> Response<Payload> {
     let grpc = outcome.is_grpc();
@@ -36,7 +36,7 @@ pub fn local(
         let status = StatusCode::from_u16(reply.status.unwrap_or(503));
         *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    response.headers_mut().insert(header::SERVER, HeaderValue::from_static(side.server()));
+    response.headers_mut().insert(header::SERVER, HeaderValue::from_static(direction.server()));
     response
 }
 

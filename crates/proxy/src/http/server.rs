@@ -18,9 +18,9 @@ use weft_decide::{Flag, Flags};
 
 use crate::{
     admin::drain::Guard,
-    connection::downstream::{Downstream, Turn},
+    connection::downstream::{Downstream, IdleTimer},
     http::{exchange::exchange, executor::Local},
-    io::peeked::Replay,
+    io::peeked::PeekedStream,
     record::outcome::{Kind, Outcome},
 };
 
@@ -34,7 +34,7 @@ const MOST_STREAMS: u32 = 256;
 const WINDOW: u32 = 256 * 1024;
 
 /// Serves HTTP/1.
-pub async fn http1(downstream: Rc<Downstream>, stream: Replay, guard: Guard) {
+pub async fn http1(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guard) {
     let requests = Rc::clone(&downstream);
     let service = service_fn(move |request| exchange(Rc::clone(&requests), request));
     let connection = codec1::Builder::new()
@@ -52,14 +52,14 @@ pub async fn http1(downstream: Rc<Downstream>, stream: Replay, guard: Guard) {
         ended = served => if let Err(error) = ended {
             note(&downstream, &error);
         },
-        () = silence(&downstream.turn) => {
+        () = silence(&downstream.idle_timer) => {
             tracing::debug!(client = %downstream.client, "a client was silent for too long");
         }
     }
 }
 
 /// Serves HTTP/2.
-pub async fn http2(downstream: Rc<Downstream>, stream: Replay, guard: Guard) {
+pub async fn http2(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guard) {
     let requests = Rc::clone(&downstream);
     let service = service_fn(move |request| exchange(Rc::clone(&requests), request));
     let connection = codec2::Builder::new(Local)
@@ -80,9 +80,9 @@ pub async fn http2(downstream: Rc<Downstream>, stream: Replay, guard: Guard) {
 
 /// Ends when the client owes a head for too long. The codec's own deadline would
 /// set up a timer for each request; this one is set up again only as it goes off.
-async fn silence(turn: &Turn) {
+async fn silence(idle_timer: &IdleTimer) {
     loop {
-        let since = turn.silent_since().map_or_else(Instant::now, Instant::from_std);
+        let since = idle_timer.silent_since().map_or_else(Instant::now, Instant::from_std);
         let deadline = since + HEAD_DEADLINE;
         if deadline <= Instant::now() {
             return;
@@ -129,13 +129,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_may_be_silent_while_it_is_owed_an_answer_and_not_long_after() {
-        let turn = Turn::default();
+        let idle_timer = IdleTimer::default();
         let long_ago = Instant::now().into_std().checked_sub(HEAD_DEADLINE).unwrap();
-        let at_once = async || tokio::time::timeout(Duration::ZERO, silence(&turn)).await;
+        let at_once = async || tokio::time::timeout(Duration::ZERO, silence(&idle_timer)).await;
         assert!(at_once().await.is_err(), "it has only just connected");
-        turn.end(long_ago);
+        idle_timer.end(long_ago);
         assert!(at_once().await.is_ok());
-        turn.begin();
+        idle_timer.begin();
         assert!(at_once().await.is_err(), "the answer takes its time");
     }
 }

@@ -1,8 +1,8 @@
-//! A connection to a server on which short messages go out whole.
+//! A stream that sends several short slices by one plain write.
 //!
-//! A head and a short body are two pieces of memory. Gathering them is cheaper
-//! than having the kernel gather them, and so is one piece by the plain call; long
-//! ones are never copied. What the bytes mean is not known here.
+//! A head and a short body are two pieces of memory. Copying them together is
+//! cheaper than a vectored write; long ones are never copied. What the bytes mean
+//! is not known here.
 
 use std::{
     io::{self, IoSlice},
@@ -16,12 +16,12 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What is short.
+/// The most bytes that are copied together.
 const SHORT: usize = 4096;
 
-/// A connection on which short messages go out whole.
+/// A stream that sends several short slices by one plain write.
 #[derive(Debug)]
-pub struct Whole(pub TcpStream);
+pub struct GatheredWriter(pub TcpStream);
 
 /// Writes `slices`, or the first bytes of them, to `stream`.
 pub fn write(
@@ -41,7 +41,7 @@ pub fn write(
     stream.poll_write(context, &gathered)
 }
 
-impl AsyncRead for Whole {
+impl AsyncRead for GatheredWriter {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -51,7 +51,7 @@ impl AsyncRead for Whole {
     }
 }
 
-impl AsyncWrite for Whole {
+impl AsyncWrite for GatheredWriter {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -92,7 +92,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
-        let mut whole = Whole(stream);
+        let mut whole = GatheredWriter(stream);
         let long = vec![b'l'; SHORT];
         let messages: [&[&[u8]]; 4] = [&[b"one"], &[b"head ", b"body"], &[b"head ", &long], &[]];
         for pieces in messages {

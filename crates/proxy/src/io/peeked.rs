@@ -1,4 +1,4 @@
-//! A connection of which some bytes have been looked at already.
+//! A stream whose first bytes can be looked at before they are read.
 
 use std::{
     io::{self, IoSlice},
@@ -14,14 +14,14 @@ use tokio::{
 
 use crate::io::gathered;
 
-/// A connection that can be looked at before it is read.
+/// A stream whose first bytes can be looked at before they are read.
 #[derive(Debug)]
-pub struct Replay {
+pub struct PeekedStream {
     stream: TcpStream,
     seen: BytesMut,
 }
 
-impl Replay {
+impl PeekedStream {
     /// Nothing looked at yet.
     pub fn new(stream: TcpStream) -> Self {
         Self { stream, seen: BytesMut::new() }
@@ -50,7 +50,7 @@ impl Replay {
     }
 }
 
-impl AsyncRead for Replay {
+impl AsyncRead for PeekedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -70,7 +70,7 @@ impl AsyncRead for Replay {
     }
 }
 
-impl AsyncWrite for Replay {
+impl AsyncWrite for PeekedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -110,15 +110,15 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(b"header body").await.unwrap();
-        let mut replay = Replay::new(listener.accept().await.unwrap().0);
-        while replay.seen().len() < 11 {
-            assert!(replay.look().await.unwrap());
+        let mut peeked = PeekedStream::new(listener.accept().await.unwrap().0);
+        while peeked.seen().len() < 11 {
+            assert!(peeked.look().await.unwrap());
         }
-        replay.skip(7);
+        peeked.skip(7);
         client.write_all(b" and more").await.unwrap();
         drop(client);
         let mut text = String::new();
-        replay.read_to_string(&mut text).await.unwrap();
+        peeked.read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "body and more");
     }
 }

@@ -15,11 +15,11 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
-use weft_config::{Destination, Listener};
+use weft_config::Destination;
 use weft_process::sockets::{self, Lease};
 
 use crate::{
-    connection::downstream::Door,
+    listen::listener::Listener,
     options::Sockets,
     worker::{Command, Handle},
 };
@@ -31,8 +31,8 @@ const RELIEF: Duration = Duration::from_millis(50);
 /// How long a lender of sockets may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// All open doors.
-pub struct Doors {
+/// The listeners that are open.
+pub struct Listeners {
     workers: Arc<Vec<Handle>>,
     sockets: Sockets,
     open: BTreeMap<String, Open>,
@@ -40,7 +40,7 @@ pub struct Doors {
 
 struct Open {
     bind: SocketAddr,
-    door: Arc<Door>,
+    listener: Arc<Listener>,
     own: StdTcpListener,
     accepting: Accepting,
     lent: Option<(Lease, Vec<Accepting>)>,
@@ -55,16 +55,16 @@ impl Drop for Accepting {
     }
 }
 
-impl Doors {
-    /// No doors yet; connections will go to `workers`.
+impl Listeners {
+    /// No listeners yet; connections will go to `workers`.
     pub fn new(workers: Arc<Vec<Handle>>, sockets: Sockets) -> Self {
         Self { workers, sockets, open: BTreeMap::new() }
     }
 
-    /// Opens and closes doors until they are those of `listeners`; false when some
+    /// Opens and closes sockets until they are those of `listeners`; false when some
     /// cannot be opened yet.
-    pub fn reconcile<'l>(&mut self, listeners: impl Iterator<Item = &'l Arc<Listener>>) -> bool {
-        let wanted: BTreeMap<&str, &Arc<Listener>> =
+    pub fn reconcile<'l>(&mut self, listeners: impl Iterator<Item = &'l Arc<weft_config::Listener>>) -> bool {
+        let wanted: BTreeMap<&str, &Arc<weft_config::Listener>> =
             listeners.map(|listener| (listener.name.as_str(), listener)).collect();
         self.open.retain(|name, open| {
             wanted.get(name.as_str()).is_some_and(|listener| listener.bind == open.bind)
@@ -95,7 +95,7 @@ impl Doors {
             if open.lent.as_ref().is_some_and(|(lease, _)| lease.lender_is_gone()) {
                 open.lent = None;
             }
-            if open.lent.is_none() && open.door.destination == Destination::Socket {
+            if open.lent.is_none() && open.listener.destination == Destination::Socket {
                 open.lent = lent(path.clone(), open, &self.workers).await;
             }
         }
@@ -114,24 +114,24 @@ impl Doors {
 }
 
 impl Open {
-    fn new(listener: &Listener, workers: &Arc<Vec<Handle>>) -> io::Result<Self> {
-        let own = bind(listener.bind)?;
-        let door = Arc::new(Door::of(listener));
-        let accepting = accept(own.try_clone()?, &door, workers)?;
-        Ok(Self { bind: listener.bind, door, own, accepting, lent: None })
+    fn new(wanted: &weft_config::Listener, workers: &Arc<Vec<Handle>>) -> io::Result<Self> {
+        let own = bind(wanted.bind)?;
+        let listener = Arc::new(Listener::of(wanted));
+        let accepting = accept(own.try_clone()?, &listener, workers)?;
+        Ok(Self { bind: wanted.bind, listener, own, accepting, lent: None })
     }
 
-    fn change(&mut self, listener: &Listener, workers: &Arc<Vec<Handle>>) {
-        let door = Door::of(listener);
-        if *self.door == door {
+    fn change(&mut self, wanted: &weft_config::Listener, workers: &Arc<Vec<Handle>>) {
+        let listener = Listener::of(wanted);
+        if *self.listener == listener {
             return;
         }
-        self.door = Arc::new(door);
+        self.listener = Arc::new(listener);
         self.lent = None;
-        let accepting = self.own.try_clone().and_then(|own| accept(own, &self.door, workers));
+        let accepting = self.own.try_clone().and_then(|own| accept(own, &self.listener, workers));
         match accepting {
             Ok(accepting) => self.accepting = accepting,
-            Err(error) => tracing::warn!(%error, listener = listener.name, "a changed listener"),
+            Err(error) => tracing::warn!(%error, listener = wanted.name, "a changed listener"),
         }
     }
 }
@@ -161,11 +161,11 @@ async fn lent(
         }
         Ok(Err(_)) | Err(_) => return None,
     };
-    let door = Arc::new(Door { port: Some(port), ..(*open.door).clone() });
-    let accepting = lease.listeners.iter().map(|listener| {
-        let listener = listener.try_clone()?;
-        listener.set_nonblocking(true)?;
-        accept(listener, &door, workers)
+    let listener = Arc::new(Listener { port: Some(port), ..(*open.listener).clone() });
+    let accepting = lease.listeners.iter().map(|socket| {
+        let socket = socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        accept(socket, &listener, workers)
     });
     match accepting.collect::<io::Result<Vec<_>>>() {
         Ok(accepting) => Some((lease, accepting)),
@@ -177,25 +177,25 @@ async fn lent(
 }
 
 fn accept(
-    listener: StdTcpListener,
-    door: &Arc<Door>,
+    socket: StdTcpListener,
+    listener: &Arc<Listener>,
     workers: &Arc<Vec<Handle>>,
 ) -> io::Result<Accepting> {
-    let listener = TcpListener::from_std(listener)?;
-    let (door, workers) = (Arc::clone(door), Arc::clone(workers));
+    let socket = TcpListener::from_std(socket)?;
+    let (listener, workers) = (Arc::clone(listener), Arc::clone(workers));
     Ok(Accepting(tokio::task::spawn_local(async move {
         loop {
-            match listener.accept().await {
+            match socket.accept().await {
                 Ok((stream, client)) => {
                     let Ok(stream) = stream.into_std() else { continue };
                     let least = workers.iter().min_by_key(|worker| worker.load());
                     if let Some(worker) = least {
-                        worker.tell(Command::Serve(stream, Arc::clone(&door), client));
+                        worker.tell(Command::Serve(stream, Arc::clone(&listener), client));
                     }
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, listener = &*door.name, "accepting a connection");
+                    tracing::warn!(%error, listener = &*listener.name, "accepting a connection");
                     tokio::time::sleep(RELIEF).await;
                 }
             }

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, request::Parts};
 use weft_decide::{Flag, Flags, Reply};
 
 use crate::{
-    connection::{direction::Side, downstream::Downstream},
+    connection::{direction::Direction, downstream::Downstream},
     http::{grpc, head::FORWARDED_FOR, request_body::Source},
     record::{
         access_log::{Captured, Facts, Head, Upstream, capture},
@@ -123,7 +123,7 @@ impl Outcome {
 
     /// Something begins of which no request was read.
     pub fn blank(downstream: &Rc<Downstream>, kind: Kind) -> Box<Self> {
-        downstream.turn.begin();
+        downstream.idle_timer.begin();
         Box::new(Self {
             log: downstream.worker.journal.log(),
             downstream: Rc::clone(downstream),
@@ -250,11 +250,11 @@ impl Outcome {
         }
         let worker = &self.downstream.worker;
         let duration = self.elapsed();
-        self.downstream.turn.end(self.began + duration);
+        self.downstream.idle_timer.end(self.began + duration);
         if self.kind == Kind::Request {
             worker.registry.borrow_mut().request(&Request {
                 peer: self.peer,
-                reporter: self.downstream.side().reporter(),
+                reporter: self.downstream.direction().reporter(),
                 status: self.status,
                 flags: self.flags,
                 grpc: self.grpc,
@@ -315,9 +315,9 @@ impl Downstream {
             let last = value.rsplit(',').next()?.trim();
             Some(SocketAddr::new(last.parse().ok()?, 0))
         };
-        match self.side() {
-            Side::Edge => self.client,
-            Side::Outgoing | Side::Incoming => forwarded().unwrap_or(self.client),
+        match self.direction() {
+            Direction::Edge => self.client,
+            Direction::Outbound | Direction::Inbound => forwarded().unwrap_or(self.client),
         }
     }
 }

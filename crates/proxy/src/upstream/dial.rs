@@ -1,4 +1,4 @@
-//! Connections that this side makes.
+//! Connections to servers.
 
 use std::{
     io,

@@ -13,7 +13,7 @@ use weft_config::{Retries, RetryOn};
 use weft_decide::{CompiledBackend, Forward, Pick, Reply, protocol, retry};
 
 use crate::{
-    connection::{direction::Side, downstream::Downstream, tcp::Picked},
+    connection::{direction::Direction, downstream::Downstream, tcp::Picked},
     http::{
         exchange::{SWITCHING, Upgrade},
         grpc, head, local_reply,
@@ -56,7 +56,7 @@ type Tried = Result<(Response<Incoming>, Lease), Reply>;
 pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Payload> {
     outcome.backend = Some(Arc::clone(&onward.forward.backend.name));
     outcome.route = match onward.outside {
-        true if onward.downstream.side() == Side::Outgoing => Some(Arc::from("allow_any")),
+        true if onward.downstream.direction() == Direction::Outbound => Some(Arc::from("allow_any")),
         _ => onward.forward.rule.name.clone(),
     };
     let deadline = deadline(&onward, &outcome);
@@ -70,7 +70,7 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
             }
         }
     };
-    let side = onward.downstream.side();
+    let direction = onward.downstream.direction();
     match tried {
         Ok(answer) => {
             let deadline = deadline.map(|(at, by)| (Box::pin(sleep_until(at)), by));
@@ -81,7 +81,7 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
             local_reply::local(
                 &named.about(&onward.forward.backend.name),
                 &onward.parts,
-                side,
+                direction,
                 outcome,
             )
         }
@@ -106,10 +106,10 @@ fn finish(
     deadline: Option<(Pin<Box<Sleep>>, LimitOf)>,
     mut outcome: Box<Outcome>,
 ) -> Response<Payload> {
-    let side = onward.downstream.side();
+    let direction = onward.downstream.direction();
     let (mut parts, incoming) = response.into_parts();
     let switching = parts.status == SWITCHING;
-    head::finish_response(&mut parts.headers, side, switching);
+    head::finish_response(&mut parts.headers, direction, switching);
     let took = outcome.elapsed();
     outcome.service_time = Some(took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -150,7 +150,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
         outcome.host = Some(line.address());
         outcome.local = None;
         outcome.peer = peer(onward, &line, member.as_ref());
-        if onward.downstream.side() != Side::Incoming && !onward.outside {
+        if onward.downstream.direction() != Direction::Inbound && !onward.outside {
             onward.parts.headers.insert(head::ATTEMPT_COUNT, head::number((again + 1).into()));
         }
         let in_flight = member.as_ref().map(|member| member.begin());
@@ -231,7 +231,7 @@ fn needs_copy(retries: Option<&Retries>, speak: &Speak, grpc: bool) -> bool {
 /// Where the next try goes.
 async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Picked, Reply> {
     let Onward { downstream, forward, .. } = onward;
-    if let Some(picked) = downstream.turn_of(&forward.backend) {
+    if let Some(picked) = downstream.preconnected_to(&forward.backend) {
         return Ok(picked);
     }
     let worker = &downstream.worker;
@@ -251,10 +251,10 @@ async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Picked, Reply> {
         }
     };
     if address == downstream.local {
-        // It would come back in by the door it came through.
+        // It would come back to the listener it came through.
         return Err(Reply::no_endpoint());
     }
-    let application = downstream.door.leads_to_application();
+    let application = downstream.listener.leads_to_application();
     Ok((worker.lines.to(Way { address, application }, worker.dialer), member))
 }
 

@@ -19,7 +19,7 @@ use weft_decide::CompiledBackend;
 
 use crate::{
     http::request_body::RequestBody,
-    io::gathered::Whole,
+    io::gathered::GatheredWriter,
     record::metrics::PeerId,
     upstream::dial::{DialError, Dialer, Way},
 };
@@ -118,28 +118,28 @@ impl Line {
         self.dialer.dial(self.way, limit).await
     }
 
-    /// A connection that nobody else uses: `spare`, else one that is idle, else one
+    /// A connection that nobody else uses: `preconnected`, else one that is idle, else one
     /// that is made within `limit`.
     pub async fn http1(
         self: &Rc<Self>,
-        spare: Option<TcpStream>,
+        preconnected: Option<TcpStream>,
         limit: Duration,
     ) -> Result<Lease, LineError> {
-        if spare.is_none()
+        if preconnected.is_none()
             && let Some(Idle { sender, local, .. }) = self.pop_idle()
         {
             return Ok(Lease::new(self, Sender::Http1(sender), local, true));
         }
         // One that waited may have been closed meanwhile, as an idle one.
-        let reused = spare.is_some();
-        let stream = match spare {
+        let reused = preconnected.is_some();
+        let stream = match preconnected {
             Some(stream) => stream,
             None => self.connect(limit).await?,
         };
         let local = stream.local_addr().ok();
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
-            .handshake(TokioIo::new(Whole(stream)))
+            .handshake(TokioIo::new(GatheredWriter(stream)))
             .await
             .map_err(LineError::Handshake)?;
         tokio::task::spawn_local(connection.with_upgrades());
@@ -147,13 +147,13 @@ impl Line {
     }
 
     /// A stream's place on a shared connection. If there is none, one is made within
-    /// `limit`, of `spare` if that is there.
+    /// `limit`, of `preconnected` if that is there.
     pub async fn http2(
         self: &Rc<Self>,
-        spare: Option<TcpStream>,
+        preconnected: Option<TcpStream>,
         limit: Duration,
     ) -> Result<Lease, Rc<LineError>> {
-        let (place, reused) = Shared::join(self, spare, limit).await?;
+        let (place, reused) = Shared::join(self, preconnected, limit).await?;
         let local = place.local;
         Ok(Lease::new(self, Sender::Http2(place), local, reused))
     }

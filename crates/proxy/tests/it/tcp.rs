@@ -134,20 +134,20 @@ fn on_an_undeclared_port_endpoints_take_turns_and_each_client_dials_once() {
 
 #[test]
 fn a_connection_that_the_first_request_does_not_use_is_closed() {
-    let (spare, other) = (server(&["hang"]), server(&[&ok("other")]));
+    let (preconnected, other) = (server(&["hang"]), server(&[&ok("other")]));
     let proxy = World::new()
         .server("protocol", json!("detect"))
-        .server("tcp", to("spare"))
-        .backend("spare", &[spare.address])
+        .server("tcp", to("preconnected"))
+        .backend("preconnected", &[preconnected.address])
         .backend("other", &[other.address])
         .all_to("other")
         .start();
     let mut client = proxy.client();
-    while spare.connections() == 0 {
+    while preconnected.connections() == 0 {
         thread::yield_now();
     }
     assert_eq!(brief(&client.ask(&get("x", "/"))), "200 other");
-    spare.until_closed(1);
+    preconnected.until_closed(1);
 }
 
 #[test]

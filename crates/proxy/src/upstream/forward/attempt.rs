@@ -103,10 +103,10 @@ pub async fn run(
 
 async fn open(onward: &Onward, line: &Rc<Line>, speak: Speak) -> Result<Lease, Failed> {
     let limit = onward.forward.backend.data.connect_timeout;
-    let spare = onward.downstream.take_spare(line.way());
+    let preconnected = onward.downstream.take_preconnected(line.way());
     match speak {
-        Speak::Http1 => line.http1(spare, limit).await.map_err(|error| unconnected(&error)),
-        Speak::Http2 => line.http2(spare, limit).await.map_err(|error| unconnected(&error)),
+        Speak::Http1 => line.http1(preconnected, limit).await.map_err(|error| unconnected(&error)),
+        Speak::Http2 => line.http2(preconnected, limit).await.map_err(|error| unconnected(&error)),
     }
 }
 

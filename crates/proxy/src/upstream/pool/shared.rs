@@ -71,7 +71,7 @@ impl Shared {
     /// A place on a connection of `line`, and whether that was there before.
     pub async fn join(
         line: &Rc<Line>,
-        mut spare: Option<TcpStream>,
+        mut preconnected: Option<TcpStream>,
         limit: Duration,
     ) -> Result<(Place, bool), Rc<LineError>> {
         if let Some(place) = line.shared.place() {
@@ -79,7 +79,7 @@ impl Shared {
         }
         let mut closed = 0;
         loop {
-            let mut made = Self::make(line, spare.take(), limit);
+            let mut made = Self::make(line, preconnected.take(), limit);
             let lives = match made.wait_for(Option::is_some).await.as_deref() {
                 Ok(Some(Err(error))) => return Err(Rc::clone(error)),
                 Ok(Some(Ok(driver))) => driver.strong_count() > 0,
@@ -118,7 +118,7 @@ impl Shared {
     }
 
     /// Has a connection made, unless one is being made already.
-    fn make(line: &Rc<Line>, spare: Option<TcpStream>, limit: Duration) -> watch::Receiver<Made> {
+    fn make(line: &Rc<Line>, preconnected: Option<TcpStream>, limit: Duration) -> watch::Receiver<Made> {
         let mut making = line.shared.making.borrow_mut();
         // A task that has panicked makes none any more.
         if let Some(making) = making.as_ref().filter(|making| making.has_changed().is_ok()) {
@@ -128,7 +128,7 @@ impl Shared {
         *making = Some(receiver.clone());
         let line = Rc::clone(line);
         tokio::task::spawn_local(async move {
-            let result = connection(&line, spare, limit).await;
+            let result = connection(&line, preconnected, limit).await;
             line.shared.making.borrow_mut().take();
             let result = result.map(|one| {
                 let driver = Weak::clone(&one.driver);
@@ -157,10 +157,10 @@ impl Connection {
 
 async fn connection(
     line: &Line,
-    spare: Option<TcpStream>,
+    preconnected: Option<TcpStream>,
     limit: Duration,
 ) -> Result<Connection, LineError> {
-    let stream = match spare {
+    let stream = match preconnected {
         Some(stream) => stream,
         None => line.connect(limit).await?,
     };

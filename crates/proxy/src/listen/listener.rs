@@ -1,0 +1,39 @@
+//! A listener as its connections see it.
+
+use std::sync::Arc;
+
+use weft_config::{Destination, Scope};
+
+use crate::connection::direction::Direction;
+
+/// A listener as its connections see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How the real destination is learnt.
+    pub destination: Destination,
+    /// The direction of its traffic.
+    pub direction: Direction,
+    /// The port that its connections are for, where the socket has another.
+    pub port: Option<u16>,
+}
+
+impl Listener {
+    /// What connections need to know of `listener`.
+    pub fn of(listener: &weft_config::Listener) -> Self {
+        let direction = match &listener.scope {
+            Scope::Directory => Direction::Outbound,
+            Scope::Servers(servers) if servers.iter().any(|server| server.edge) => Direction::Edge,
+            Scope::Servers(_) => Direction::Inbound,
+        };
+        let name = Arc::from(listener.name.as_str());
+        Self { name, destination: listener.destination, direction, port: None }
+    }
+
+    /// Whether a destination behind this listener is the application of this proxy, as
+    /// opposed to some other place.
+    pub fn leads_to_application(&self) -> bool {
+        self.direction == Direction::Inbound && self.destination == Destination::Kernel
+    }
+}
