@@ -15,5 +15,6 @@ mod config;
 mod admin;
 mod io;
 
+pub use listen::status::{ListenerState, ListenerStatus};
 pub use options::{Application, Options, Ports, Sockets, Source, Stream};
 pub use proxy::{Proxy, ProxyError, run};

@@ -2,3 +2,7 @@
 
 pub mod listener;
 pub mod listeners;
+pub mod status;
+pub mod accept;
+pub mod socket;
+pub mod borrowed;

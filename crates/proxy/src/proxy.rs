@@ -30,15 +30,12 @@ use crate::{
         client::Keeper,
         subscriptions::{self, Asks, Question},
     },
-    listen::listeners::Listeners,
-    options::{Options, Sockets, Source},
+    listen::{listeners::Listeners, status::{ListenerState, ListenerStatus}},
+    options::{Options, Source},
     record::access_log::{self, Sink},
     upstream::dial::Dialer,
     worker::{Command, Handle, Parts},
 };
-
-/// How often a listener that could not be opened, or a socket to borrow, is tried again.
-const AGAIN: Duration = Duration::from_millis(250);
 
 /// Why a proxy cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +56,7 @@ pub enum ProxyError {
 pub struct Proxy {
     stop: Stop,
     ready: watch::Receiver<bool>,
+    listeners: watch::Receiver<Vec<ListenerStatus>>,
     addresses: watch::Receiver<BTreeMap<String, SocketAddr>>,
     thread: JoinHandle<Result<(), ProxyError>>,
 }
@@ -80,19 +78,29 @@ impl Proxy {
     pub fn start(options: Options, levels: Levels) -> Result<Self, ProxyError> {
         let (stop, stopping) = shutdown::channel();
         let (ready_sender, ready) = watch::channel(false);
+        let (listeners_sender, listeners) = watch::channel(Vec::new());
         let (addresses_sender, addresses) = watch::channel(BTreeMap::new());
-        let status = Status { ready: ready_sender, addresses: addresses_sender };
+        let status = Status {
+            ready: ready_sender,
+            listeners: listeners_sender,
+            addresses: addresses_sender,
+        };
         let ends = (stop.clone(), stopping);
         let thread = thread::Builder::new()
             .name("proxy".into())
             .spawn(move || main(options, levels, ends, status))
             .map_err(ProxyError::Start)?;
-        Ok(Self { stop, ready, addresses, thread })
+        Ok(Self { stop, ready, listeners, addresses, thread })
     }
 
     /// Whether connections are served as configured.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.clone()
+    }
+
+    /// Every listener, and whether its socket is open.
+    pub fn listeners(&self) -> watch::Receiver<Vec<ListenerStatus>> {
+        self.listeners.clone()
     }
 
     /// Addresses of listeners and ports, by name.
@@ -115,6 +123,7 @@ impl Proxy {
 /// What the owner of a proxy sees of it.
 struct Status {
     ready: watch::Sender<bool>,
+    listeners: watch::Sender<Vec<ListenerStatus>>,
     addresses: watch::Sender<BTreeMap<String, SocketAddr>>,
 }
 
@@ -155,6 +164,7 @@ async fn keep(
         workers: Arc::clone(&workers),
         asks: asks.clone(),
         ready: status.ready.subscribe(),
+        listeners: status.listeners.subscribe(),
         sink: sink.clone(),
         stop,
         levels,
@@ -163,9 +173,8 @@ async fn keep(
     };
     let ports = ports::serve(view, options.ports, &stopping).await.map_err(ProxyError::Ports)?;
     tokio::task::spawn_local(configure(options.source, sender, questions, dialer));
-    let listeners = Listeners::new(Arc::clone(&workers), options.sockets.clone());
-    let lends = matches!(options.sockets, Sockets::Node(_));
-    let mut supervisor = Supervisor { listeners, ports, status, tables, first, lends };
+    let listeners = Listeners::new(Arc::clone(&workers), options.sockets);
+    let mut supervisor = Supervisor { listeners, ports, status, tables, first };
     supervisor.keep(&mut stopping).await;
     supervisor.listeners.close();
     drain(&workers, options.drain).await;
@@ -216,31 +225,39 @@ struct Supervisor {
     tables: watch::Receiver<Arc<Table>>,
     /// The table that knows nothing.
     first: Arc<Table>,
-    lends: bool,
 }
 
 impl Supervisor {
     async fn keep(&mut self, stopping: &mut Stopping) {
-        let mut again = interval(AGAIN);
         loop {
             let table = Arc::clone(&self.tables.borrow_and_update());
-            let open = self.listeners.reconcile(table.listeners());
-            let mut addresses = self.listeners.addresses();
-            addresses.extend(self.ports.iter().map(|(name, at)| ((*name).to_owned(), *at)));
-            self.status.addresses.send_replace(addresses);
-            let ready = open && !Arc::ptr_eq(&table, &self.first);
-            self.status
-                .ready
-                .send_if_modified(|known| std::mem::replace(known, *known || ready) != ready);
-            if self.lends {
-                self.listeners.borrow().await;
-            }
+            self.listeners.reconcile(table.listeners(), Instant::now());
+            // A listener that cannot be opened must not keep the others from being used.
+            let every_listener_was_tried = !Arc::ptr_eq(&table, &self.first);
+            self.report(every_listener_was_tried);
+            let again = self.listeners.next_try();
             tokio::select! {
                 changed = self.tables.changed() => if changed.is_err() { return },
-                _ = again.tick(), if self.lends || !open => {}
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
                 () = stopping.stopped() => return,
             }
         }
+    }
+
+    fn report(&self, ready: bool) {
+        let listeners = self.listeners.status();
+        let open = listeners.iter().filter_map(|one| match one.state {
+            ListenerState::Open { address } => Some((one.name.clone(), address)),
+            ListenerState::Failed { .. } => None,
+        });
+        let ports = self.ports.iter().map(|(name, at)| ((*name).to_owned(), *at));
+        self.status.addresses.send_replace(open.chain(ports).collect());
+        self.status.listeners.send_if_modified(|known| *known != listeners && {
+            *known = listeners;
+            true
+        });
+        // Once ready, always ready: a proxy that served keeps what it has.
+        self.status.ready.send_if_modified(|known| ready && !std::mem::replace(known, true));
     }
 }
 

@@ -4,10 +4,21 @@
 mod gateway;
 mod sidecar;
 
-pub(crate) use gateway::{Bound, Conflict, anywhere, bound, common_hosts, gateway, redirects};
+pub(crate) use gateway::{
+    Bound, Conflict, anywhere, bound, common_hosts, gateway, pod_port, redirects,
+};
 pub(crate) use sidecar::sidecar;
 
 use weft_api::kubernetes::{Pod, PortRef, Service, ServicePort};
+
+/// Ports of a proxy itself: admin, capture, tunnels, merged metrics, readiness, DNS and
+/// metrics, on whatever address. A listener on one of them could never be opened.
+const RESERVED: [u16; 8] = [15000, 15001, 15006, 15008, 15020, 15021, 15053, 15090];
+
+/// Whether proxies use `port` of their pods themselves.
+pub(crate) fn is_reserved(port: u16) -> bool {
+    RESERVED.contains(&port)
+}
 
 /// Whether the service's selector picks a pod with these labels.
 pub(crate) fn selects(

@@ -17,6 +17,7 @@ use weft_process::{
 use crate::{
     admin::{fetch::Get, probes::Probes},
     config::subscriptions::Asks,
+    listen::status::ListenerStatus,
     options,
     record::{access_log::Sink, metrics},
     upstream::dial::Dialer,
@@ -37,6 +38,8 @@ pub struct View {
     pub asks: Asks,
     /// Whether connections are served as configured.
     pub ready: watch::Receiver<bool>,
+    /// Every listener, and whether its socket is open.
+    pub listeners: watch::Receiver<Vec<ListenerStatus>>,
     /// The access log.
     pub sink: Sink,
     /// The end of the process.
@@ -90,10 +93,7 @@ fn admin(view: &Arc<View>) -> Paths {
         })
         .get("/listeners", move |_| {
             let view = Arc::clone(&listeners);
-            async move {
-                let table = Arc::clone(&view.tables.borrow());
-                Answer::json(&table.listeners().map(|one| &**one).collect::<Vec<_>>())
-            }
+            async move { view.listeners() }
         })
         .get("/ready", move |_| {
             let view = Arc::clone(&ready);
@@ -196,6 +196,17 @@ impl View {
         Answer::json(&backends)
     }
 
+    /// Each listener as configured, and whether its socket is open.
+    fn listeners(&self) -> Answer {
+        let table = Arc::clone(&self.tables.borrow());
+        let known = self.listeners.borrow();
+        let all = table.listeners().map(|listener| {
+            let status = known.iter().find(|status| status.name == listener.name);
+            json!({ "listener": &**listener, "status": status })
+        });
+        Answer::json(&all.collect::<Vec<_>>())
+    }
+
     async fn exposition(&self) -> String {
         let mut registries = Vec::new();
         for worker in self.workers.iter() {
@@ -206,6 +217,13 @@ impl View {
         let connections: usize = self.workers.iter().map(Handle::load).sum();
         text.family("weft_connections", Kind::Gauge, "Connections of clients.");
         text.sample("weft_connections", "", connections as f64);
+        let listeners = self.listeners.borrow().clone();
+        let open = listeners.iter().filter(|listener| listener.is_open()).count();
+        let help = "Listeners by whether their socket could be opened.";
+        text.family("weft_listeners", Kind::Gauge, help);
+        for (state, count) in [("open", open), ("failed", listeners.len() - open)] {
+            text.sample("weft_listeners", &format!("state=\"{state}\""), count as f64);
+        }
         text.family("weft_access_log_lost_total", Kind::Counter, "Lines that nobody took.");
         text.sample("weft_access_log_lost_total", "", self.sink.lost() as f64);
         let known = self.asks.known().await;

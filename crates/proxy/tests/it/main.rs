@@ -8,6 +8,7 @@ mod application;
 mod abuse;
 mod heads;
 mod http;
+mod listeners;
 mod log;
 mod ondemand;
 mod probes;

@@ -16,7 +16,7 @@ use std::{
 use serde_json::{Value, json};
 use weft_config::File;
 use weft_process::log::Levels;
-use weft_proxy::{Options, Ports, Proxy, Source};
+use weft_proxy::{ListenerStatus, Options, Ports, Proxy, Source};
 
 /// Nothing here takes this long unless it hangs.
 const HANGS: Duration = Duration::from_secs(20);
@@ -229,16 +229,23 @@ impl World {
 /// Starts a proxy and waits until it is ready.
 pub fn running(options: Options) -> Running {
     let proxy = Proxy::start(options, Levels::detached()).unwrap();
-    let mut ready = proxy.ready();
+    until(proxy.ready(), |ready| *ready);
+    Running { addresses: proxy.addresses(), proxy: Some(proxy) }
+}
+
+/// Waits until `is_met` by what is watched.
+fn until<T: Send + Sync + 'static>(
+    mut watched: tokio::sync::watch::Receiver<T>,
+    is_met: impl Fn(&T) -> bool + Send + 'static,
+) {
     // On a thread of its own, since the caller may be in a runtime.
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let waiting = async { tokio::time::timeout(HANGS, ready.wait_for(|ready| *ready)).await };
-        runtime.block_on(waiting).expect("ready in time").expect("a proxy that runs");
+        let waiting = async { tokio::time::timeout(HANGS, watched.wait_for(is_met)).await };
+        runtime.block_on(waiting).expect("in time").expect("a proxy that runs");
     })
     .join()
     .unwrap();
-    Running { addresses: proxy.addresses(), proxy: Some(proxy) }
 }
 
 /// A backend as JSON.
@@ -284,6 +291,11 @@ impl Running {
     /// What a port says to a GET.
     pub fn get(&self, port: &str, path: &str) -> String {
         Client::to(self.at(port)).ask(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+    }
+
+    /// Waits until the listeners' status is as `is_met` says.
+    pub fn until_listeners(&self, is_met: impl Fn(&[ListenerStatus]) -> bool + Send + 'static) {
+        until(self.proxy.as_ref().unwrap().listeners(), move |all: &Vec<ListenerStatus>| is_met(all));
     }
 
     /// Ends the proxy and waits for it.

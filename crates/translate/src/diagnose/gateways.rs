@@ -4,7 +4,7 @@ use weft_api::{Diagnostic, Key, Kind, gateway::Gateway};
 
 use crate::{
     endpoints,
-    listeners::{self, Conflict},
+    listeners::{self, Conflict, pod_port},
     view::View,
     world::Bucket,
 };
@@ -56,14 +56,17 @@ fn workloads(key: &Key, gateway: &Gateway, view: &View<'_>) -> Vec<Diagnostic> {
         .filter(|pod| listeners::selects(&gateway.spec.selector, &pod.metadata.labels))
         .collect();
     let Some(pod) = pods.first() else {
+        let mut found = reserved(key, gateway, |number| number);
         let message = "no pod has these labels, so nobody serves this Gateway; \
                        the gateway that the mesh brings has `istio: ingressgateway`";
-        return vec![Diagnostic::warning(key, "spec.selector", message)];
+        found.push(Diagnostic::warning(key, "spec.selector", message));
+        return found;
     };
     let mut services = view.services_of(&pod.metadata.namespace);
     services.retain(|service| listeners::picks(service, &pod.metadata.labels));
+    let found = reserved(key, gateway, |number| pod_port(number, &services, Some(pod)));
     if services.is_empty() {
-        return Vec::new();
+        return found;
     }
     let exposed = |number: u16| {
         let ports = services.iter().flat_map(|service| endpoints::tcp_ports(service));
@@ -72,13 +75,34 @@ fn workloads(key: &Key, gateway: &Gateway, view: &View<'_>) -> Vec<Diagnostic> {
     let servers = gateway.spec.servers.iter().enumerate();
     let hidden = servers
         .filter(|(_, server)| listeners::bound(server).is_ok() && !exposed(server.port.number));
-    hidden
+    let hidden = hidden
         .map(|(at, server)| {
             let message = format!(
                 "no Service of the gateway's pods has port {}, so clients outside cannot reach it",
                 server.port.number
             );
             Diagnostic::warning(key, format!("spec.servers[{at}].port.number"), message)
-        })
-        .collect()
+        });
+    found.into_iter().chain(hidden).collect()
+}
+
+/// Servers on ports that the proxy itself has; `port_of` gives the pod's port.
+fn reserved(key: &Key, gateway: &Gateway, port_of: impl Fn(u16) -> u16) -> Vec<Diagnostic> {
+    let servers = gateway.spec.servers.iter().enumerate();
+    let bound = servers.filter_map(|(at, server)| Some((at, listeners::bound(server).ok()?)));
+    let refused = bound.filter_map(|(at, bound)| {
+        let number = bound.port();
+        let port = port_of(number);
+        let of_the_pod = match port == number {
+            true => String::new(),
+            false => format!(", the pod's port behind {number},"),
+        };
+        let message = format!(
+            "port {port}{of_the_pod} belongs to the proxy itself: nothing listens for this \
+             server; choose another port"
+        );
+        let field = format!("spec.servers[{at}].port.number");
+        listeners::is_reserved(port).then(|| Diagnostic::error(key, field, message))
+    });
+    refused.collect()
 }

@@ -21,7 +21,7 @@ use crate::{
     age::age,
     closure::Closure,
     endpoints, hosts,
-    listeners::{picks, selects, target_port},
+    listeners::{is_reserved, picks, selects, target_port},
     mesh::Mesh,
     rules::{self, Site},
     service, settings,
@@ -112,14 +112,18 @@ fn of_client<'g>(client: &Client, view: &View<'g>) -> Vec<Bound<'g>> {
         .filter_map(|(gateway, index, server)| {
             let at = bound(server).ok()?;
             let at = SocketAddr::new(at.ip(), target(at.port()));
-            Some(Bound { gateway, index, server, at })
+            (!is_reserved(at.port())).then_some(Bound { gateway, index, server, at })
         })
         .collect()
 }
 
 /// The pod's port behind port `number` of a gateway's services; the same number
 /// when none of them has it.
-fn pod_port(number: u16, services: &[&Service], pod: Option<&weft_api::kubernetes::Pod>) -> u16 {
+pub(crate) fn pod_port(
+    number: u16,
+    services: &[&Service],
+    pod: Option<&weft_api::kubernetes::Pod>,
+) -> u16 {
     let ports = services.iter().flat_map(|service| endpoints::tcp_ports(service));
     let mut targets = ports.filter(|port| port.port == number);
     targets.find_map(|port| target_port(port, pod)).unwrap_or(number)

@@ -1,0 +1,81 @@
+//! Listening sockets that another process lends: a way in from elsewhere, beside a
+//! listener's own.
+//!
+//! A task for each listener asks, accepts, and asks again when the lender has gone,
+//! so that a lender that hangs delays nothing else.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use weft_process::sockets::{self, Lease};
+
+use super::accept::{Accepting, accept};
+use crate::{listen::listener::Listener, worker::Handle};
+
+/// How long a lender may take to answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+/// How often a lender is asked again, and looked after.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// A task that borrows sockets for a listener, until this is dropped.
+pub struct Borrowing(JoinHandle<()>);
+
+impl Drop for Borrowing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Borrows sockets for `port` from the lender at `path`, for connections of `listener`.
+pub fn borrow(
+    path: PathBuf,
+    port: u16,
+    listener: &Listener,
+    workers: &Arc<Vec<Handle>>,
+) -> Borrowing {
+    let listener = Arc::new(Listener { port: Some(port), ..listener.clone() });
+    let workers = Arc::clone(workers);
+    Borrowing(tokio::task::spawn_local(async move {
+        loop {
+            if let Some(lease) = ask(path.clone(), port).await {
+                match accept_all(&lease, &listener, &workers) {
+                    Ok(_accepting) => {
+                        while !lease.lender_is_gone() {
+                            sleep(AGAIN).await;
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, port, "a lent socket cannot be used"),
+                }
+            }
+            sleep(AGAIN).await;
+        }
+    }))
+}
+
+async fn ask(path: PathBuf, port: u16) -> Option<Lease> {
+    let asking = tokio::task::spawn_blocking(move || sockets::ask(&path, port));
+    match timeout(ANSWER_DEADLINE, asking).await {
+        Ok(Ok(Ok(lease))) => lease,
+        Ok(Ok(Err(error))) => {
+            tracing::debug!(%error, port, "no socket is lent");
+            None
+        }
+        Ok(Err(_)) | Err(_) => None,
+    }
+}
+
+fn accept_all(
+    lease: &Lease,
+    listener: &Arc<Listener>,
+    workers: &Arc<Vec<Handle>>,
+) -> io::Result<Vec<Accepting>> {
+    let accepting = lease.listeners.iter().map(|socket| {
+        let socket = socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        accept(socket, listener, workers)
+    });
+    accepting.collect()
+}

@@ -1,0 +1,50 @@
+//! Listeners that cannot be opened, and those beside them.
+
+use std::net::{SocketAddr, TcpListener};
+
+use serde_json::{Value, json};
+use weft_proxy::ListenerState;
+
+use crate::world::{Client, World, brief, get, ok, server};
+
+fn listener(name: &str, bind: SocketAddr) -> Value {
+    json!({ "listener": {
+        "name": name, "bind": bind, "destination": "socket",
+        "scope": { "servers": [{
+            "name": "http.80", "protocol": "http", "routes": ["route0"],
+            "origin": { "object": "Gateway/default/test" },
+        }] },
+    }})
+}
+
+#[test]
+fn a_listener_that_cannot_be_opened_hurts_no_other_and_is_reported() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let server = server(&[&ok("here")]);
+    // Ready within the deadline of `run`, although `taken` cannot be opened.
+    let proxy = World::new()
+        .backend("one", &[server.address])
+        .all_to("one")
+        .resource(listener("a-taken", address))
+        .resource(listener("b-same", address))
+        .resource(listener("free", "127.0.0.1:0".parse().unwrap()))
+        .run();
+    let answer = Client::to(proxy.at("free")).ask(&get("x", "/"));
+    assert_eq!(brief(&answer), "200 here");
+    assert!(!proxy.addresses.contains_key("a-taken"));
+    let status = proxy.get("admin", "/listeners");
+    assert!(status.contains("Address already in use"), "{status}");
+    let metrics = proxy.get("merged", "/stats/prometheus");
+    for line in ["weft_listeners{state=\"open\"} 1\n", "weft_listeners{state=\"failed\"} 2\n"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    // It is opened as soon as that is possible, and then one of the two is.
+    drop(taken);
+    proxy.until_listeners(|all| {
+        let open = all.iter().filter(|one| matches!(one.state, ListenerState::Open { .. }));
+        open.count() == 2
+    });
+    let answer = Client::to(address).ask(&get("x", "/"));
+    assert_eq!(brief(&answer), "200 here");
+}
