@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Origin;
+use crate::{Limits, Origin};
 
 /// A place where connections arrive, and what is done to them first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// How the real destination is learnt.
     pub destination: Destination,
+    /// What its clients may use up.
+    #[serde(default)]
+    pub limits: Limits,
     /// What serves the connections.
     pub scope: Scope,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Workload;
+use crate::{ProcessLimits, Workload};
 
 /// What holds for a whole proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Settings {
     /// The access log; none when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
+    /// What the proxy as a whole may use up.
+    pub limits: ProcessLimits,
 }
 
 /// What happens to traffic that the directory does not know.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use weft_api::mesh_config::MeshConfig;
-use weft_config::{AccessLog, LogFormat, Outside, Settings};
+use weft_config::{AccessLog, LogFormat, Outside, ProcessLimits, Settings};
 
 use crate::{Client, mesh::Mesh};
 
@@ -17,6 +17,7 @@ pub(crate) fn of_client(client: &Client, mesh: &Mesh) -> Settings {
         locality: String::new(),
         outside,
         access_log: access_log(&mesh.config),
+        limits: ProcessLimits::new(),
     }
 }
 

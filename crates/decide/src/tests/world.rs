@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use weft_config::{
     AccessLog, Action, Answer, Backend, Conditions, Covers, Destination, Directory, Discovery,
-    Endpoint, Endpoints, Entry, Fingerprint, Host, Listener, LoadBalancer, Origin, Outside,
+    Endpoint, Endpoints, Entry, Fingerprint, Host, Limits, Listener, LoadBalancer, Origin, Outside,
     Protocol, Resource, Route, Rule, Scope, Server, Settings, Target, TcpTarget, TextMatch,
     Upstream, backend::Subset,
 };
@@ -72,6 +72,7 @@ fn resource(words: &[&str]) -> Resource {
             name: (*name).to_owned(),
             bind: ([0, 0, 0, 0], 15001).into(),
             destination: Destination::Socket,
+            limits: Limits::default(),
             scope: if *scope == "directory" {
                 Scope::Directory
             } else {

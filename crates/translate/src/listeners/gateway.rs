@@ -12,8 +12,8 @@ use weft_api::{
     virtual_service::VirtualService,
 };
 use weft_config::{
-    Action, Conditions, Destination, Entry, Host, Interest, Listener, Origin, Protocol, Resource,
-    Route, Rule, Scope,
+    Action, Conditions, Destination, Entry, Host, Interest, Limits, Listener, Origin, Protocol,
+    Resource, Route, Rule, Scope,
 };
 
 use crate::{
@@ -81,6 +81,7 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
             name: format!("{}_{}", at.ip(), at.port()),
             bind: *at,
             destination: Destination::Socket,
+            limits: Limits::edge(),
             scope: Scope::Servers(vec![server]),
         })));
     }

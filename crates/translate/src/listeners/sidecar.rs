@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use weft_api::{Key, Kind, kubernetes::Service};
 use weft_config::{
-    Action, Conditions, Destination, Entry, Host, Interest, Listener, Origin, Protocol, Resource,
-    Route, Rule, Scope, Server, Target, TcpTarget, Upstream,
+    Action, Conditions, Destination, Entry, Host, Interest, Limits, Listener, Origin, Protocol,
+    Resource, Route, Rule, Scope, Server, Target, TcpTarget, Upstream,
 };
 
 use crate::{
@@ -40,6 +40,7 @@ pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
             name: name.to_owned(),
             bind: anywhere(port),
             destination: Destination::Kernel,
+            limits: Limits::sidecar(),
             scope,
         })));
     }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use weft_config::{
-    Action, Backend, Conditions, Discovery, Endpoints, Entry, Listener, Resource, Route, Rule,
+    Action, Backend, Conditions, Discovery, Endpoints, Entry, Limits, Listener, Resource, Route, Rule,
     Scope, Server, Settings, TextMatch,
 };
 use weft_translate::Resolved;
@@ -55,7 +55,13 @@ fn settings(out: &mut String, settings: &Settings) -> fmt::Result {
 }
 
 fn listener(out: &mut String, listener: &Listener) -> fmt::Result {
-    writeln!(out, "listener {} {} {:?}", listener.name, listener.bind, listener.destination)?;
+    let limits = match listener.limits {
+        limits if limits == Limits::edge() => "edge",
+        limits if limits == Limits::sidecar() => "sidecar",
+        _ => "other",
+    };
+    let Listener { name, bind, destination, .. } = listener;
+    writeln!(out, "listener {name} {bind} {destination:?} {limits} limits")?;
     match &listener.scope {
         Scope::Directory => writeln!(out, "  directory"),
         Scope::Servers(servers) => servers.iter().try_for_each(|one| server(out, " ", one)),
