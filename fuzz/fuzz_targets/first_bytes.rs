@@ -10,9 +10,13 @@ mod first_bytes;
 #[path = "../../crates/proxy/src/connection/proxy_protocol.rs"]
 mod proxy_protocol;
 
-use first_bytes::DetectedProtocol;
+use first_bytes::{DetectedProtocol, Detector};
 use libfuzzer_sys::fuzz_target;
 use proxy_protocol::NoHeader;
+
+fn detect(bytes: &[u8]) -> DetectedProtocol {
+    Detector::default().look(bytes)
+}
 
 fuzz_target!(|data: (u16, &[u8])| {
     let (some, bytes) = data;
@@ -31,10 +35,17 @@ fuzz_target!(|data: (u16, &[u8])| {
         assert_ne!(whole, Err(NoHeader::Incomplete), "it waits for ever");
     }
 
-    match first_bytes::detect(begun) {
+    match detect(begun) {
         DetectedProtocol::Unclear => assert!(begun.len() < first_bytes::ENOUGH, "it waits for ever"),
         // Sixteen bytes of the preface are enough, whatever follows.
         DetectedProtocol::Http2 => {}
-        early => assert_eq!(early, first_bytes::detect(bytes)),
+        early => assert_eq!(early, detect(bytes)),
+    }
+    // Looking while it grows finds the same as looking once.
+    let mut detector = Detector::default();
+    let early = detector.look(begun);
+    let late = detector.look(bytes);
+    if early == DetectedProtocol::Unclear {
+        assert_eq!(late, detect(bytes));
     }
 });

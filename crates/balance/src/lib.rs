@@ -9,7 +9,7 @@ mod member;
 mod pool;
 mod weights;
 
-pub use rng::Rng;
 pub use member::{InFlight, Member};
 pub use pool::Pool;
+pub use rng::Rng;
 pub use weights::Weights;

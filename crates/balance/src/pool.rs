@@ -11,7 +11,7 @@ use std::{
 
 use weft_config::{Endpoint, LoadBalancer};
 
-use crate::{Rng, Member};
+use crate::{Member, Rng};
 
 /// The endpoints of one backend.
 #[derive(Debug)]

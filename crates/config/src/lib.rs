@@ -27,7 +27,7 @@ pub use endpoints::{Endpoint, Endpoints, Workload};
 pub use fingerprint::{Fingerprint, Fingerprints};
 pub use interest::Interest;
 pub use limits::{Limits, ProcessLimits};
-pub use listener::{Destination, Listener, Protocol, Scope, Server, TcpTarget};
+pub use listener::{Destination, Layer, Listener, Protocol, Scope, Server, TcpTarget};
 pub use name::Host;
 pub use origin::Origin;
 pub use resource::{File, Resource};

@@ -42,8 +42,10 @@ pub struct Limits {
     pub premature_resets: u32,
     /// Bytes of a request's head.
     pub head_bytes: u32,
-    /// Bytes that a connection may have waiting in each direction; for HTTP/2, each stream.
+    /// Bytes that an HTTP/1 connection may have waiting in each direction.
     pub buffer: u32,
+    /// Bytes that one HTTP/2 stream may have under way in each direction.
+    pub stream_window: u32,
     /// Connections of the listener.
     pub connections: u32,
 }
@@ -63,6 +65,7 @@ impl Limits {
             premature_resets: 100,
             head_bytes: 60 * 1024,
             buffer: 64 * 1024,
+            stream_window: 256 * 1024,
             connections: 40_000,
         }
     }
@@ -80,6 +83,7 @@ impl Limits {
             premature_resets: 100,
             head_bytes: 60 * 1024,
             buffer: 64 * 1024,
+            stream_window: 256 * 1024,
             connections: 20_000,
         }
     }

@@ -18,6 +18,9 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// How the real destination is learnt.
     pub destination: Destination,
+    /// What is taken off the connections before anything is decided, the outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
     /// What its clients may use up.
     #[serde(default)]
     pub limits: Limits,
@@ -33,7 +36,13 @@ pub enum Destination {
     Socket,
     /// The kernel redirected the connection and remembers (`SO_ORIGINAL_DST`).
     Kernel,
-    /// A PROXY protocol header (version 1 or 2) tells source and destination.
+}
+
+/// What is around the bytes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Layer {
+    /// A PROXY protocol header (version 1 or 2), which gives source and destination.
     ProxyProtocol,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use weft_balance::{Rng, Member, Pool};
+use weft_balance::{Member, Pool, Rng};
 use weft_config::{Backend, Discovery, Endpoint, Endpoints, LoadBalancer, Origin, Upstream};
 
 use crate::{reply::Reply, shards::Shards};

@@ -29,7 +29,7 @@ pub use reply::{Flag, Flags, Reply};
 pub use route::{CompiledRoute, CompiledRule};
 pub use routing::{Forward, Routed};
 pub use table::{Rejected, Table, Unanswered};
-pub use weft_balance::{Rng, InFlight, Member};
+pub use weft_balance::{InFlight, Member, Rng};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use weft_config::{Interest, Resource};
-use weft_decide::{Connection, Rng, Note, Relay, Request, Routed, Scope, Table, Tcp};
+use weft_decide::{Connection, Note, Relay, Request, Rng, Routed, Scope, Table, Tcp};
 use weft_translate::{Client, Role, Translator};
 
 /// How often an answer may lead to another question before the proxy gives up.

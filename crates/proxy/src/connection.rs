@@ -1,8 +1,10 @@
 //! One connection, from its first byte: where it was meant to go, and what
 //! serves it.
 
+pub mod accepted;
 pub mod downstream;
 pub mod direction;
+pub mod closed;
 pub mod proxy_protocol;
 pub mod first_bytes;
 pub mod server_first;
@@ -11,163 +13,159 @@ pub mod relay;
 
 use std::{
     cell::{OnceCell, RefCell},
-    io,
+    future::Future,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use socket2::SockRef;
-use tokio::{net::TcpStream, time::timeout};
-use weft_config::{Destination, Interest};
-use weft_decide::{Connection, Reply, Scope, Tcp};
+use tokio::time::{sleep, timeout};
+use weft_config::{Interest, Layer};
+use weft_decide::{Connection, Flag, Flags, Reply, Scope, Tcp};
 
 use crate::{
     admin::drain::Guard,
     connection::{
-        downstream::{Downstream, IdleTimer},
-        first_bytes::{DetectedProtocol, detect},
-        proxy_protocol::{self, NoHeader},
-        server_first::{self, First},
-        tcp,
+        accepted::Accepted,
+        closed::Closed,
+        downstream::Downstream,
+        first_bytes::{DetectedProtocol, Detector},
+        proxy_protocol::NoHeader,
+        server_first::First,
     },
     http::server,
     io::peeked::PeekedStream,
     listen::listener::Listener,
-    worker::Worker,
+    record::outcome::{Kind, Outcome},
+    worker::state::WorkerState,
 };
 
-/// How long a PROXY protocol header may take.
-const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the first bytes of a connection may take, and the rest of what tells what
-/// is spoken.
-const FIRST_BYTES_DEADLINE: Duration = Duration::from_secs(3600);
 /// How often one connection may ask for more configuration.
 const MOST_QUESTIONS: usize = 2;
-
-/// Why a connection is not served.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-enum Unusable {
-    #[error("reading from the connection")]
-    Io(#[from] io::Error),
-    #[error("the kernel does not know where the connection was meant to go")]
-    NoDestination(#[source] io::Error),
-    #[error("the connection was not redirected here, and leads back to this proxy")]
-    Loop,
-    #[error(transparent)]
-    Header(#[from] NoHeader),
-    #[error("nothing was said in time")]
-    Silent,
-}
+/// How long a client that has sent nothing is waited for when the proxy ends.
+const DRAIN_GRACE: Duration = Duration::from_millis(100);
 
 /// Where a connection comes from, and where it was meant to go.
+#[derive(Clone, Copy)]
 struct Ends {
     client: SocketAddr,
     destination: SocketAddr,
     local: SocketAddr,
 }
 
-/// Serves a connection until it ends; `guard` says when that should be soon.
+/// A connection that has not been given to a protocol yet.
+struct Arrived {
+    downstream: Rc<Downstream>,
+    stream: PeekedStream,
+    guard: Guard,
+}
+
+/// Serves a connection until it ends; `guard` says when that should be soon, or at once.
 pub async fn serve(
-    worker: Rc<Worker>,
+    worker: Rc<WorkerState>,
     listener: Arc<Listener>,
-    (stream, client): (TcpStream, SocketAddr),
+    accepted: Accepted,
     guard: Guard,
 ) {
-    // It fails only for connections that are gone already.
-    let _ = stream.set_nodelay(true);
+    let closed = Arc::clone(&worker.closed);
+    let shed = guard.shed();
+    tokio::select! {
+        biased;
+        () = shed => closed.count(Closed::Shed),
+        () = begin(worker, listener, accepted, guard) => {}
+    }
+}
+
+async fn begin(worker: Rc<WorkerState>, listener: Arc<Listener>, accepted: Accepted, guard: Guard) {
+    let Accepted { stream, client, local, destination } = accepted;
+    let mut ends = Ends { client, destination, local };
     let mut stream = PeekedStream::new(stream);
-    let ends = match ends(&mut stream, &listener, client).await {
-        Ok(ends) => ends,
-        Err(error) => {
-            tracing::debug!(%error, %client, listener = &*listener.name, "a connection is closed");
-            return;
-        }
-    };
+    let layers = peel(&mut stream, &listener, &mut ends);
+    if let Err(reason) = until_drained(&guard, layers).await {
+        return close(&downstream(&worker, &listener, ends, (None, &guard)), reason, &stream);
+    }
     let decided = decide(&worker, &listener, ends.destination).await;
-    let downstream = |scope| {
-        let Ends { client, destination, local } = ends;
-        let (worker, listener) = (Rc::clone(&worker), Arc::clone(&listener));
-        Rc::new(Downstream {
-            worker,
-            listener,
-            client,
-            destination,
-            local,
-            scope,
-            text: OnceCell::new(),
-            idle_timer: IdleTimer::default(),
-            preconnected: RefCell::default(),
-        })
+    let arrived = |stream, scope| {
+        let downstream = downstream(&worker, &listener, ends, (scope, &guard));
+        Arrived { downstream, stream, guard }
     };
     match decided {
-        Connection::Http(scope) => http(downstream(Some(scope)), stream, guard).await,
-        Connection::Detect(scope) => undeclared(downstream(Some(scope)), stream, guard).await,
-        Connection::Tcp(target) => tcp::relay(&downstream(None), stream, &target, None).await,
-        Connection::Refuse(reply) => tcp::refuse(&downstream(None), &reply),
-        Connection::Ask(_) => tcp::refuse(&downstream(None), &Reply::closed()),
+        Connection::Http(scope) => declared(arrived(stream, Some(scope))).await,
+        Connection::Detect(scope) => undeclared(arrived(stream, Some(scope))).await,
+        Connection::Tcp(target) => {
+            let arrived = arrived(stream, None);
+            tcp::relay(&arrived.downstream, arrived.stream, &target, None).await;
+        }
+        Connection::Refuse(reply) => tcp::refuse(&arrived(stream, None).downstream, &reply),
+        Connection::Ask(_) => tcp::refuse(&arrived(stream, None).downstream, &Reply::closed()),
     }
 }
 
-async fn ends(stream: &mut PeekedStream, listener: &Listener, client: SocketAddr) -> Result<Ends, Unusable> {
-    let local = stream.stream().local_addr()?;
-    match listener.destination {
-        Destination::Socket => {
-            let port = listener.port.unwrap_or(local.port());
-            Ok(Ends { client, destination: SocketAddr::new(local.ip(), port), local })
-        }
-        Destination::Kernel => {
-            let destination = original_destination(stream.stream(), local)?;
-            match destination == local {
-                true => Err(Unusable::Loop),
-                false => Ok(Ends { client, destination, local }),
+fn downstream(
+    worker: &Rc<WorkerState>,
+    listener: &Arc<Listener>,
+    ends: Ends,
+    (scope, guard): (Option<Scope>, &Guard),
+) -> Rc<Downstream> {
+    let Ends { client, destination, local } = ends;
+    Rc::new(Downstream {
+        worker: Rc::clone(worker),
+        listener: Arc::clone(listener),
+        client,
+        destination,
+        local,
+        scope,
+        text: OnceCell::new(),
+        idle_timer: guard.idle_timer(),
+        preconnected: RefCell::default(),
+    })
+}
+
+/// Takes off the layers of `listener`, the outermost first.
+async fn peel(
+    stream: &mut PeekedStream,
+    listener: &Listener,
+    ends: &mut Ends,
+) -> Result<(), Closed> {
+    for layer in &*listener.layers {
+        match layer {
+            Layer::ProxyProtocol => {
+                let header = timeout(listener.limits.head, header(stream)).await;
+                let addresses = header.map_err(|_| Closed::Silent)??;
+                if let Some((client, destination)) = addresses {
+                    (ends.client, ends.destination) = (client, destination);
+                }
             }
         }
-        Destination::ProxyProtocol => {
-            let header = timeout(HEADER_DEADLINE, header(stream)).await;
-            let addresses = header.map_err(|_| Unusable::Silent)??;
-            let (client, destination) = addresses.unwrap_or((client, local));
-            Ok(Ends { client, destination, local })
-        }
     }
+    Ok(())
 }
 
-/// What the kernel remembers of a connection that it redirected.
-fn original_destination(stream: &TcpStream, local: SocketAddr) -> Result<SocketAddr, Unusable> {
-    let socket = SockRef::from(stream);
-    let remembered = match local {
-        SocketAddr::V4(_) => socket.original_dst_v4(),
-        SocketAddr::V6(address) => match address.ip().to_ipv4_mapped() {
-            Some(_) => socket.original_dst_v4(),
-            None => socket.original_dst_v6(),
-        },
-    };
-    let remembered = remembered.map_err(Unusable::NoDestination)?;
-    remembered
-        .as_socket()
-        .ok_or_else(|| Unusable::NoDestination(io::Error::from(io::ErrorKind::Unsupported)))
-}
-
-async fn header(stream: &mut PeekedStream) -> Result<Option<(SocketAddr, SocketAddr)>, Unusable> {
+async fn header(stream: &mut PeekedStream) -> Result<Option<(SocketAddr, SocketAddr)>, Closed> {
     loop {
         match proxy_protocol::read(stream.seen()) {
             Ok(header) => {
                 stream.skip(header.length);
                 return Ok(header.addresses);
             }
-            Err(NoHeader::Incomplete) if stream.look().await? => {}
-            Err(error) => return Err(error.into()),
+            Err(NoHeader::Incomplete) => match stream.look().await {
+                Ok(true) => {}
+                Ok(false) if stream.seen().is_empty() => return Err(Closed::ClientLeft),
+                Ok(false) => return Err(Closed::ProxyHeader),
+                Err(_) => return Err(Closed::Broken),
+            },
+            Err(_) => return Err(Closed::ProxyHeader),
         }
     }
 }
 
 /// What serves the connection, asking for configuration where that is needed.
-async fn decide(worker: &Worker, listener: &Listener, destination: SocketAddr) -> Connection {
+async fn decide(worker: &WorkerState, listener: &Listener, destination: SocketAddr) -> Connection {
     let mut asked: Option<Interest> = None;
     for _ in 0..=MOST_QUESTIONS {
-        let decided = worker.decide(|table, _| table.connection(&listener.name, destination, &mut ()));
+        let decided =
+            worker.decide(|table, _| table.connection(&listener.name, destination, &mut ()));
         let Connection::Ask(interest) = decided else { return decided };
         if asked.as_ref() == Some(&interest) || !worker.asks.ask(interest.clone()).await {
             break;
@@ -178,32 +176,47 @@ async fn decide(worker: &Worker, listener: &Listener, destination: SocketAddr) -
 }
 
 /// A declared port: HTTP by its first bytes, else whatever the scope has for that.
-async fn http(downstream: Rc<Downstream>, mut stream: PeekedStream, guard: Guard) {
-    let spoken = timeout(FIRST_BYTES_DEADLINE, first(&mut stream)).await;
-    let Ok(Some(spoken)) = spoken else { return };
-    begin(downstream, stream, spoken, guard).await;
-}
-
-/// An undeclared port: the application may speak first.
-async fn undeclared(downstream: Rc<Downstream>, mut stream: PeekedStream, guard: Guard) {
-    let Some(tcp) = tcp_of(&downstream) else { return http(downstream, stream, guard).await };
-    let listening = server_first::listen(&downstream, &mut stream, &tcp);
-    let Ok(heard) = timeout(FIRST_BYTES_DEADLINE, listening).await else { return };
-    match heard {
-        First::Client => http(downstream, stream, guard).await,
-        First::Server(connected) => {
-            tcp::relay(&downstream, stream, &tcp, Some(*connected)).await;
+async fn declared(mut arrived: Arrived) {
+    let limits = arrived.downstream.listener.limits;
+    let Arrived { downstream, stream, guard } = &mut arrived;
+    let detected = until_drained(guard, async {
+        if stream.seen().is_empty() {
+            timeout(limits.idle, first(stream)).await.map_err(|_| Closed::Silent)??;
         }
-        First::Neither => {}
+        let detecting = timeout(limits.head, detect(stream));
+        detecting.await.map_err(|_| Closed::Silent)?
+    });
+    match detected.await {
+        Ok(detected) => serve_protocol(arrived, detected).await,
+        Err(reason) => close(downstream, reason, stream),
     }
 }
 
-async fn begin(downstream: Rc<Downstream>, stream: PeekedStream, spoken: DetectedProtocol, guard: Guard) {
-    match (spoken, tcp_of(&downstream)) {
+/// An undeclared port: the application may speak first.
+async fn undeclared(mut arrived: Arrived) {
+    let Some(tcp) = tcp_of(&arrived.downstream) else { return declared(arrived).await };
+    let limits = arrived.downstream.listener.limits;
+    let Arrived { downstream, stream, guard } = &mut arrived;
+    let listening = until_drained(guard, async {
+        let listening = server_first::listen(downstream, stream, &tcp);
+        timeout(limits.idle, listening).await.map_err(|_| Closed::Silent)
+    });
+    match listening.await {
+        Ok(First::Client) => declared(arrived).await,
+        Ok(First::Server(connected)) => {
+            tcp::relay(&arrived.downstream, arrived.stream, &tcp, Some(*connected)).await;
+        }
+        Ok(First::Neither(reason)) | Err(reason) => close(downstream, reason, stream),
+    }
+}
+
+async fn serve_protocol(arrived: Arrived, detected: DetectedProtocol) {
+    let Arrived { downstream, stream, guard } = arrived;
+    match (detected, tcp_of(&downstream)) {
         (DetectedProtocol::Http1, _) => server::http1(downstream, stream, guard).await,
         (DetectedProtocol::Http2, _) => server::http2(downstream, stream, guard).await,
         (_, Some(tcp)) => tcp::relay(&downstream, stream, &tcp, None).await,
-        (DetectedProtocol::Tls, None) => {}
+        (DetectedProtocol::Tls, None) => close(&downstream, Closed::UnexpectedTls, &stream),
         // The codec says what is wrong with it.
         (_, None) => server::http1(downstream, stream, guard).await,
     }
@@ -213,17 +226,55 @@ fn tcp_of(downstream: &Downstream) -> Option<Tcp> {
     downstream.scope.as_ref().and_then(|scope: &Scope| scope.tcp.clone())
 }
 
-/// What the client speaks; none when it left without a word.
-async fn first(stream: &mut PeekedStream) -> Option<DetectedProtocol> {
+/// Waits for the client's first byte.
+async fn first(stream: &mut PeekedStream) -> Result<(), Closed> {
+    match stream.look().await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Closed::ClientLeft),
+        Err(_) => Err(Closed::Broken),
+    }
+}
+
+/// The protocol of a client that has sent something.
+async fn detect(stream: &mut PeekedStream) -> Result<DetectedProtocol, Closed> {
+    let mut detector = Detector::default();
     loop {
-        match detect(stream.seen()) {
+        match detector.look(stream.seen()) {
             DetectedProtocol::Unclear => match stream.look().await {
                 Ok(true) => {}
-                Ok(false) if stream.seen().is_empty() => return None,
-                Ok(false) => return Some(DetectedProtocol::Other),
-                Err(_) => return None,
+                Ok(false) => return Ok(DetectedProtocol::Other),
+                Err(_) => return Err(Closed::Broken),
             },
-            clear => return Some(clear),
+            clear => return Ok(clear),
         }
     }
 }
+
+/// Waits for `work`, unless the proxy ends before it is done. Bytes that are on their way
+/// already still count.
+async fn until_drained<T>(
+    guard: &Guard,
+    work: impl Future<Output = Result<T, Closed>>,
+) -> Result<T, Closed> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = async { guard.draining().await; sleep(DRAIN_GRACE).await } => Err(Closed::Drained),
+    }
+}
+
+/// Closes a connection on which nothing was served. It is counted, and leaves a line in the
+/// access log where its client did something that can be mended.
+fn close(downstream: &Rc<Downstream>, reason: Closed, stream: &PeekedStream) {
+    downstream.worker.closed.count(reason);
+    let flags = match reason {
+        Closed::ProxyHeader | Closed::UnexpectedTls => Flags::of(Flag::Protocol),
+        Closed::Silent if !stream.seen().is_empty() => Flags::default(),
+        _ => return,
+    };
+    let mut outcome = Outcome::blank(downstream, Kind::Connection);
+    (outcome.flags, outcome.details) = (flags, reason.as_str().into());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
 //! Streams: bytes from a connection, whatever carries them.
 
+pub mod stream;
 pub mod peeked;
 pub mod gathered;
+pub mod socket_options;

@@ -4,5 +4,7 @@ pub mod listener;
 pub mod listeners;
 pub mod status;
 pub mod accept;
+pub mod admission;
+pub mod descriptors;
 pub mod socket;
 pub mod borrowed;

@@ -16,7 +16,7 @@ use std::{
 use tokio::{
     runtime::LocalOptions,
     sync::{mpsc, watch},
-    time::{Instant, interval, sleep_until},
+    time::{Instant, interval, sleep_until, timeout_at},
 };
 use weft_decide::{Table, Unanswered};
 use weft_process::{
@@ -30,11 +30,16 @@ use crate::{
         client::Keeper,
         subscriptions::{self, Asks, Question},
     },
-    listen::{listeners::Listeners, status::{ListenerState, ListenerStatus}},
+    listen::{
+        admission::Admission,
+        descriptors,
+        listeners::Listeners,
+        status::{ListenerState, ListenerStatus},
+    },
     options::{Options, Source},
     record::access_log::{self, Sink},
-    upstream::dial::Dialer,
-    worker::{Command, Handle, Parts},
+    upstream::{dial::Dialer, resolve::Resolver},
+    worker::{Handle, state::Parts},
 };
 
 /// Why a proxy cannot run.
@@ -63,6 +68,9 @@ pub struct Proxy {
 
 /// Runs a proxy until the process is asked to end.
 pub fn run(options: Options, levels: Levels) -> Result<(), ProxyError> {
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let proxy = Proxy::start(options, levels)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -157,13 +165,22 @@ async fn keep(
     let dialer = Dialer { mark: options.mark };
     let first = Arc::new(Table::new());
     let (sender, tables) = watch::channel(Arc::clone(&first));
-    let parts = Parts { dialer, sink: sink.clone(), asks: asks.clone(), tables: tables.clone() };
+    let closed = Arc::default();
+    let parts = Parts {
+        dialer,
+        resolver: Resolver::start(),
+        sink: sink.clone(),
+        asks: asks.clone(),
+        tables: tables.clone(),
+        closed: Arc::clone(&closed),
+    };
     let workers = workers(options.workers, &parts).map_err(ProxyError::Start)?;
     let view = View {
         tables: tables.clone(),
         workers: Arc::clone(&workers),
         asks: asks.clone(),
         ready: status.ready.subscribe(),
+        closed: Arc::clone(&closed),
         listeners: status.listeners.subscribe(),
         sink: sink.clone(),
         stop,
@@ -173,7 +190,8 @@ async fn keep(
     };
     let ports = ports::serve(view, options.ports, &stopping).await.map_err(ProxyError::Ports)?;
     tokio::task::spawn_local(configure(options.source, sender, questions, dialer));
-    let listeners = Listeners::new(Arc::clone(&workers), options.sockets);
+    let admission = Admission::new(Arc::clone(&workers), closed);
+    let listeners = Listeners::new(admission, options.sockets);
     let mut supervisor = Supervisor { listeners, ports, status, tables, first };
     supervisor.keep(&mut stopping).await;
     supervisor.listeners.close();
@@ -231,7 +249,8 @@ impl Supervisor {
     async fn keep(&mut self, stopping: &mut Stopping) {
         loop {
             let table = Arc::clone(&self.tables.borrow_and_update());
-            self.listeners.reconcile(table.listeners(), Instant::now());
+            let limits = table.settings().limits;
+            self.listeners.reconcile(table.listeners(), &limits, Instant::now());
             // A listener that cannot be opened must not keep the others from being used.
             let every_listener_was_tried = !Arc::ptr_eq(&table, &self.first);
             self.report(every_listener_was_tried);
@@ -252,9 +271,11 @@ impl Supervisor {
         });
         let ports = self.ports.iter().map(|(name, at)| ((*name).to_owned(), *at));
         self.status.addresses.send_replace(open.chain(ports).collect());
-        self.status.listeners.send_if_modified(|known| *known != listeners && {
-            *known = listeners;
-            true
+        self.status.listeners.send_if_modified(|known| {
+            *known != listeners && {
+                *known = listeners;
+                true
+            }
         });
         // Once ready, always ready: a proxy that served keeps what it has.
         self.status.ready.send_if_modified(|known| ready && !std::mem::replace(known, true));
@@ -265,7 +286,7 @@ impl Supervisor {
 async fn drain(workers: &[Handle], limit: Duration) {
     let deadline = Instant::now() + limit;
     for worker in workers {
-        worker.tell(Command::Drain);
+        let _ = timeout_at(deadline, worker.drain()).await;
     }
     let mut look = interval(Duration::from_millis(5));
     while !workers.iter().all(Handle::has_ended) {

@@ -1,39 +1,29 @@
-//! One thread's share of the work: its table, connections, counts and log.
-//!
-//! Nothing here is shared with other workers but what `balance` shares; others
-//! talk to a worker by commands.
+//! One worker: a thread that serves connections, and the others' end of it.
+
+pub mod state;
 
 use std::{
-    cell::RefCell,
-    collections::HashMap,
     io,
     net::{SocketAddr, TcpStream as StdTcpStream},
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use http::HeaderValue;
 use tokio::{
-    net::TcpStream,
     runtime::LocalOptions,
-    sync::{mpsc, oneshot, watch},
-    time::Instant,
+    sync::{mpsc, oneshot},
 };
-use weft_balance::Rng;
-use weft_decide::{CompiledBackend, CompiledRule, Table};
 
 use crate::{
-    admin::drain::Drain,
-    config::subscriptions::Asks,
-    connection,
+    connection::{self, accepted::Accepted},
     listen::listener::Listener,
-    record::{access_log::Sink, access_log_buffer::Journal, metrics::Registry},
-    upstream::{dial::Dialer, pool::Lines, resolve::Names},
+    record::metrics::Registry,
+    worker::state::{Parts, WorkerState},
 };
 
 /// How often idle connections are looked at.
@@ -41,64 +31,44 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// Connections that wait for a worker that is busy.
 const WAITING: usize = 4096;
 
-/// One thread's share of the work.
-pub struct Worker {
-    /// How connections are made.
-    pub dialer: Dialer,
-    /// Connections to servers.
-    pub lines: Lines,
-    /// What is counted.
-    pub registry: RefCell<Registry>,
-    /// The access log.
-    pub journal: Rc<Journal>,
-    /// Questions about configuration.
-    pub asks: Asks,
-    /// Connections, and whether they are to end.
-    pub drain: Rc<Drain>,
-    /// Addresses of names.
-    pub names: Names,
-    decorators: RefCell<HashMap<(usize, usize), Decorator>>,
-    updates: RefCell<watch::Receiver<Arc<Table>>>,
-    table: RefCell<Arc<Table>>,
-    rng: RefCell<Rng>,
-}
-
-/// The name of an operation, with what it was made for, so that the addresses it
-/// is found by stay theirs.
-struct Decorator {
-    _rule: Arc<CompiledRule>,
-    _backend: Arc<CompiledBackend>,
-    text: HeaderValue,
-}
-
-/// What is told to a worker.
+/// What a worker is to do.
 pub enum Command {
-    /// Serve this connection.
-    Serve(StdTcpStream, Arc<Listener>, SocketAddr),
+    /// Serve this connection, one of the worker's.
+    Serve(Incoming, Counted),
     /// Say what was counted.
     Count(oneshot::Sender<Registry>),
+    /// Close some connections.
+    Shed(Shed),
     /// End connections as they become idle, and the thread after the last one.
     Drain,
+}
+
+/// A connection for a worker.
+pub struct Incoming {
+    /// The connection.
+    pub socket: StdTcpStream,
+    /// The other end's address.
+    pub client: SocketAddr,
+    /// Where it came in.
+    pub listener: Arc<Listener>,
+    /// Its place among the listener's connections.
+    pub counted: Counted,
+}
+
+/// Connections that are to be closed, because there are too many.
+pub struct Shed {
+    /// How many; the idlest are.
+    pub count: usize,
+    /// Of the listener that counts its connections in this; of any when absent.
+    pub of: Option<Arc<AtomicUsize>>,
 }
 
 /// The others' end of a worker.
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     connections: Arc<AtomicUsize>,
+    shedding: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
-}
-
-/// What a worker is made of.
-#[derive(Clone)]
-pub struct Parts {
-    /// How connections are made.
-    pub dialer: Dialer,
-    /// Where lines of the access log go.
-    pub sink: Sink,
-    /// Questions about configuration.
-    pub asks: Asks,
-    /// The table in force.
-    pub tables: watch::Receiver<Arc<Table>>,
 }
 
 impl Handle {
@@ -106,7 +76,8 @@ impl Handle {
     pub fn start(number: usize, parts: Parts) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel(WAITING);
         let connections = Arc::new(AtomicUsize::new(0));
-        let load = Arc::clone(&connections);
+        let shedding = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&shedding);
         let name = format!("worker-{number}");
         let (told, started) = std::sync::mpsc::channel();
         let thread = thread::Builder::new().name(name).spawn(move || {
@@ -117,26 +88,41 @@ impl Handle {
                 Err(error) => return drop(told.send(Err(error))),
             };
             let _ = told.send(Ok(()));
-            let worker = Rc::new(Worker::new(parts, fastrand::u64(..)));
-            runtime.block_on(worker.run(receiver, load));
+            let state = Rc::new(WorkerState::new(parts, fastrand::u64(..)));
+            runtime.block_on(Worker { state, asked }.run(receiver));
         })?;
         started.recv().map_err(io::Error::other)??;
-        Ok(Self { commands, connections, thread })
+        Ok(Self { commands, connections, shedding, thread })
     }
 
-    /// How many connections it has.
-    pub fn load(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+    /// How many connections it has; none can be had of one whose thread has ended.
+    pub fn load(&self) -> Option<usize> {
+        (!self.commands.is_closed()).then(|| self.connections.load(Ordering::Relaxed))
     }
 
-    /// Tells it something; false when it is gone or far behind.
-    pub fn tell(&self, command: Command) -> bool {
-        let serve = matches!(command, Command::Serve(..));
-        let told = self.commands.try_send(command).is_ok();
-        if told && serve {
-            self.connections.fetch_add(1, Ordering::Relaxed);
+    /// Gives it a connection to serve, and gets that back when it has ended or is far behind.
+    pub fn serve(&self, incoming: Incoming) -> Result<(), Incoming> {
+        let counted = Counted::one_of(&self.connections);
+        let sent = self.commands.try_send(Command::Serve(incoming, counted));
+        sent.or_else(|error| match error.into_inner() {
+            Command::Serve(incoming, _) => Err(incoming),
+            Command::Count(_) | Command::Shed(_) | Command::Drain => Ok(()),
+        })
+    }
+
+    /// Has it close some of its connections, unless it is about to do so already.
+    pub fn shed(&self, shed: Shed) {
+        if !self.shedding.swap(true, Ordering::Relaxed) {
+            let sent = self.commands.try_send(Command::Shed(shed));
+            // One that is too far behind to hear of it has no time for more connections either.
+            self.shedding.store(sent.is_ok(), Ordering::Relaxed);
         }
-        told
+    }
+
+    /// Has it end connections as they become idle, and its thread after the last one.
+    pub async fn drain(&self) {
+        // It fails only when the thread has ended.
+        let _ = self.commands.send(Command::Drain).await;
     }
 
     /// What it counted.
@@ -152,135 +138,90 @@ impl Handle {
     }
 }
 
+/// The loop of a worker.
+struct Worker {
+    state: Rc<WorkerState>,
+    /// Whether it was asked to close connections and has not done so yet.
+    asked: Arc<AtomicBool>,
+}
+
 impl Worker {
-    fn new(parts: Parts, seed: u64) -> Self {
-        let Parts { dialer, sink, asks, mut tables } = parts;
-        let table = Arc::clone(&tables.borrow_and_update());
-        let journal = Journal::new(sink);
-        journal.configure(table.settings().access_log.as_ref());
-        Self {
-            dialer,
-            asks,
-            lines: Lines::default(),
-            registry: RefCell::default(),
-            journal: Rc::new(journal),
-            drain: Rc::default(),
-            names: Names::default(),
-            decorators: RefCell::default(),
-            updates: RefCell::new(tables),
-            table: RefCell::new(table),
-            rng: RefCell::new(Rng::new(seed)),
-        }
-    }
-
-    /// Looks something up in the table in force.
-    pub fn decide<T>(&self, look: impl FnOnce(&Table, &mut Rng) -> T) -> T {
-        let mut updates = self.updates.borrow_mut();
-        if updates.has_changed().unwrap_or(false) {
-            let table = Arc::clone(&updates.borrow_and_update());
-            self.journal.configure(table.settings().access_log.as_ref());
-            *self.table.borrow_mut() = table;
-        }
-        look(&self.table.borrow(), &mut self.rng.borrow_mut())
-    }
-
-    /// Randomness of this thread.
-    pub fn random(&self) -> u64 {
-        self.rng.borrow_mut().next_u64()
-    }
-
-    /// Randomness for what takes it as an argument.
-    pub fn with_rng<T>(&self, use_it: impl FnOnce(&mut Rng) -> T) -> T {
-        use_it(&mut self.rng.borrow_mut())
-    }
-
-    /// The name of the operation that `rule` sends to `backend`.
-    pub fn decorator(
-        &self,
-        rule: &Arc<CompiledRule>,
-        backend: &Arc<CompiledBackend>,
-    ) -> Option<HeaderValue> {
-        let key = (Arc::as_ptr(rule).addr(), Arc::as_ptr(backend).addr());
-        let mut decorators = self.decorators.borrow_mut();
-        if let Some(known) = decorators.get(&key) {
-            return Some(known.text.clone());
-        }
-        let text = crate::upstream::decorator::operation(&rule.data, &backend.data)?;
-        if decorators.len() >= 1024 {
-            decorators.clear();
-        }
-        let (_rule, _backend) = (Arc::clone(rule), Arc::clone(backend));
-        decorators.insert(key, Decorator { _rule, _backend, text: text.clone() });
-        Some(text)
-    }
-
-    async fn run(self: Rc<Self>, mut commands: mpsc::Receiver<Command>, load: Arc<AtomicUsize>) {
+    /// Serves what it is given until it is to drain, and then until the last connection ends.
+    async fn run(self, mut commands: mpsc::Receiver<Command>) {
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
             let command = tokio::select! {
                 command = commands.recv() => command,
                 _ = sweep.tick() => {
-                    self.lines.sweep(Instant::now());
-                    self.names.sweep();
+                    self.state.sweep();
                     continue;
                 }
             };
             match command {
-                Some(Command::Serve(stream, listener, client)) => {
-                    self.serve(stream, listener, client, &load)
-                }
-                Some(Command::Count(told)) => {
-                    let _ = told.send(self.registry.borrow().clone());
-                }
-                Some(Command::Drain) => {
-                    self.drain.start();
-                    break;
-                }
+                Some(Command::Drain) => break,
+                Some(command) => self.obey(command),
                 None => return,
             }
         }
+        self.state.drain.start();
         self.end(commands).await;
     }
 
-    /// Stays until the last connection has ended; whoever waits has the deadline.
+    fn obey(&self, command: Command) {
+        match command {
+            Command::Serve(incoming, counted) => self.serve(incoming, counted),
+            Command::Count(answer) => {
+                let _ = answer.send(self.state.registry.borrow().clone());
+            }
+            Command::Shed(Shed { count, of }) => {
+                self.state.drain.shed(count, of.as_ref());
+                self.asked.store(false, Ordering::Relaxed);
+            }
+            Command::Drain => {}
+        }
+    }
+
+    /// Stays until the last connection has ended; whoever waits has the deadline. Connections
+    /// that were accepted before are still served.
     async fn end(&self, mut commands: mpsc::Receiver<Command>) {
         let mut look = tokio::time::interval(Duration::from_millis(10));
-        while self.drain.count() > 0 {
+        while self.state.drain.count() > 0 || !commands.is_empty() {
             tokio::select! {
                 _ = look.tick() => {}
                 command = commands.recv() => match command {
-                    Some(Command::Count(told)) => {
-                        let _ = told.send(self.registry.borrow().clone());
-                    }
-                    Some(_) => {}
+                    Some(command) => self.obey(command),
                     None => break,
                 },
             }
         }
-        self.journal.finish();
+        self.state.journal.finish();
     }
 
-    fn serve(
-        self: &Rc<Self>,
-        stream: StdTcpStream,
-        listener: Arc<Listener>,
-        client: SocketAddr,
-        load: &Arc<AtomicUsize>,
-    ) {
-        let worker = Rc::clone(self);
-        let (guard, counted) = (self.drain.enter(), Counted(Arc::clone(load)));
+    fn serve(&self, incoming: Incoming, counted: Counted) {
+        let Incoming { socket, client, listener, counted: of_listener } = incoming;
+        let state = Rc::clone(&self.state);
+        let guard = state.drain.enter(Some(&of_listener.0));
+        let limits = state.decide(|table, _| table.settings().limits);
         tokio::task::spawn_local(async move {
-            let _counted = counted;
-            match TcpStream::from_std(stream) {
-                Ok(stream) => connection::serve(worker, listener, (stream, client), guard).await,
-                Err(error) => tracing::debug!(%error, "a connection cannot be used"),
+            let _counted = (counted, of_listener);
+            match Accepted::tcp(socket, client, &listener, &limits) {
+                Ok(accepted) => connection::serve(state, listener, accepted, guard).await,
+                Err(reason) => state.closed.count(reason),
             }
         });
     }
 }
 
-/// A connection that counts until this is dropped, however it ends.
-struct Counted(Arc<AtomicUsize>);
+/// One of a count, until it is dropped.
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    /// One more of `count`.
+    pub fn one_of(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {

@@ -43,6 +43,9 @@ pub fn rows() -> Vec<Row> {
         }),
         row("headBytes", "431", |it| bytes(it.head_bytes.into())),
         row("buffer", "nothing is read until there is room again", |it| bytes(it.buffer.into())),
+        row("streamWindow", "the HTTP/2 window of the stream is empty", |it| {
+            bytes(it.stream_window.into())
+        }),
         row("connections", "the idlest connection is closed; if none is idle, the new one", |it| {
             it.connections.to_string()
         }),
@@ -115,15 +118,14 @@ mod tests {
     #[test]
     fn the_documentation_has_these_rows_and_no_others() {
         let text = include_str!("../../../../docs/limits.md");
-        let documented: Vec<&str> =
-            text.lines().filter(|line| line.starts_with("| `")).collect();
+        let documented: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
         let of_listeners = rows().into_iter().map(|row| {
             let Row { name, edge, sidecar, peer_sees } = row;
             format!("| `{name}` | {edge} | {sidecar} | {peer_sees} |")
         });
-        let of_processes = process_rows().into_iter().map(|row| {
-            format!("| `{}` | {} | {} |", row.name, row.edge, row.peer_sees)
-        });
+        let of_processes = process_rows()
+            .into_iter()
+            .map(|row| format!("| `{}` | {} | {} |", row.name, row.edge, row.peer_sees));
         let expected: Vec<String> = of_listeners.chain(of_processes).collect();
         assert_eq!(documented, expected, "expected:\n{}", expected.join("\n"));
     }

@@ -10,7 +10,7 @@ use weft_config::{
     Upstream, backend::Subset,
 };
 
-use crate::{Connection, Rng, Rejected, Relay, Request, Routed, Table, record::Record};
+use crate::{Connection, Rejected, Relay, Request, Rng, Routed, Table, record::Record};
 
 /// A table made from text.
 pub(super) struct World {
@@ -72,6 +72,7 @@ fn resource(words: &[&str]) -> Resource {
             name: (*name).to_owned(),
             bind: ([0, 0, 0, 0], 15001).into(),
             destination: Destination::Socket,
+            layers: Vec::new(),
             limits: Limits::default(),
             scope: if *scope == "directory" {
                 Scope::Directory

@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use http::{HeaderMap, Method};
 use weft_config::{File, Resource};
-use weft_decide::{Connection, Rng, Relay, Request, Routed, Table, Unanswered};
+use weft_decide::{Connection, Relay, Request, Rng, Routed, Table, Unanswered};
 use weft_explain::{Outcome, Question, Start, Unlabelled, World, explain, translate_for};
 
 /// What the outbound side of a proxy with this table makes of a request.

@@ -1,96 +1,206 @@
-//! Tells the connections of one worker that they are to end soon.
+//! The open connections of one worker: which are idle, and which are to end.
 //!
-//! Looking costs nothing while nobody drains: a flag, and a waker that is left
-//! once for each connection.
+//! Looking costs a connection nothing while none is to end: two flags of its own, and a
+//! waker that is left once.
 
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::{Future, poll_fn},
     rc::Rc,
-    task::{Context, Waker},
+    sync::{Arc, atomic::AtomicUsize},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
-/// Whether connections are to end, and who is to be told.
+use crate::connection::downstream::IdleTimer;
+
+/// How long no idle connections are looked for after too few were found.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The open connections of one worker.
 #[derive(Debug, Default)]
 pub struct Drain {
-    draining: Cell<bool>,
+    draining: Rc<Cell<bool>>,
     next: Cell<u64>,
-    waiting: RefCell<HashMap<u64, Option<Waker>>>,
+    open: RefCell<HashMap<u64, Rc<Entry>>>,
+    /// When too few idle connections were found.
+    fruitless: Cell<Option<Instant>>,
 }
 
-/// One connection that will be told; it counts until it is dropped.
+/// One connection.
+#[derive(Debug)]
+struct Entry {
+    draining: Rc<Cell<bool>>,
+    shed: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    idle_timer: Rc<IdleTimer>,
+    /// Its listener's count of connections.
+    of: Option<Arc<AtomicUsize>>,
+}
+
+/// A connection's own view of whether it is to end; it counts until this is dropped.
 #[derive(Debug)]
 pub struct Guard {
     drain: Rc<Drain>,
+    entry: Rc<Entry>,
     number: u64,
 }
 
 impl Drain {
-    /// Tells all connections, now and later.
+    /// Ends all connections as they become idle, those that are still to come included.
     pub fn start(&self) {
         self.draining.set(true);
-        for waker in self.waiting.borrow().values().flatten() {
-            waker.wake_by_ref();
-        }
+        self.open.borrow().values().for_each(|entry| entry.wake());
     }
 
     /// How many connections there are.
     pub fn count(&self) -> usize {
-        self.waiting.borrow().len()
+        self.open.borrow().len()
     }
 
-    /// Counts a connection.
-    pub fn enter(self: &Rc<Self>) -> Guard {
+    /// Counts a connection, one of the listener that counts its own in `of`.
+    pub fn enter(self: &Rc<Self>, of: Option<&Arc<AtomicUsize>>) -> Guard {
         let number = self.next.get();
         self.next.set(number + 1);
-        self.waiting.borrow_mut().insert(number, None);
-        Guard { drain: Rc::clone(self), number }
+        let entry = Rc::new(Entry {
+            draining: Rc::clone(&self.draining),
+            shed: Cell::new(false),
+            waker: RefCell::default(),
+            idle_timer: Rc::default(),
+            of: of.map(Arc::clone),
+        });
+        self.open.borrow_mut().insert(number, Rc::clone(&entry));
+        Guard { drain: Rc::clone(self), entry, number }
+    }
+
+    /// Closes the `count` connections that have had no exchange for the longest time, of the
+    /// listener `of` where that is given; how many there were. After too few were found, none
+    /// is looked for during a short pause.
+    pub fn shed(&self, count: usize, of: Option<&Arc<AtomicUsize>>) -> usize {
+        if self.fruitless.get().is_some_and(|when| when.elapsed() < PAUSE) {
+            return 0;
+        }
+        let is_of = |entry: &Entry| match (of, &entry.of) {
+            (Some(wanted), Some(of)) => Arc::ptr_eq(wanted, of),
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        let open = self.open.borrow();
+        let mut idle: Vec<_> = open
+            .values()
+            .filter(|entry| !entry.shed.get() && is_of(entry))
+            .filter_map(|entry| Some((entry.idle_timer.silent_since()?, entry)))
+            .collect();
+        if idle.len() > count && count > 0 {
+            idle.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
+        }
+        idle.truncate(count);
+        for (_, entry) in &idle {
+            entry.shed.set(true);
+            entry.wake();
+        }
+        self.fruitless.set((idle.len() < count).then(Instant::now));
+        idle.len()
     }
 }
 
-impl Guard {
-    /// Whether the connection is to end; its task is woken when that changes.
-    pub fn poll(&self, context: &mut Context<'_>) -> bool {
-        if self.drain.draining.get() {
+impl Entry {
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether `flag` is set; the task is woken when one of the flags is.
+    fn poll(&self, flag: &Cell<bool>, context: &mut Context<'_>) -> bool {
+        if flag.get() {
             return true;
         }
-        let mut waiting = self.drain.waiting.borrow_mut();
-        if let Some(slot) = waiting.get_mut(&self.number)
-            && slot.as_ref().is_none_or(|waker| !waker.will_wake(context.waker()))
-        {
-            *slot = Some(context.waker().clone());
+        let mut waker = self.waker.borrow_mut();
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
         }
         false
     }
 }
 
+impl Guard {
+    /// Whether the connection is to end as soon as it is idle; its task, the one that
+    /// polled last, is woken when that changes.
+    pub fn poll(&self, context: &mut Context<'_>) -> bool {
+        self.entry.poll(&self.entry.draining, context)
+    }
+
+    /// Ready when the connection is to end as soon as it is idle.
+    pub async fn draining(&self) {
+        poll_fn(|context| ready_if(self.poll(context))).await;
+    }
+
+    /// Ready when the connection is to be closed at once, because there are too many.
+    pub fn shed(&self) -> impl Future<Output = ()> + use<> {
+        let entry = Rc::clone(&self.entry);
+        poll_fn(move |context| ready_if(entry.poll(&entry.shed, context)))
+    }
+
+    /// Since when the connection has had no exchange.
+    pub fn idle_timer(&self) -> Rc<IdleTimer> {
+        Rc::clone(&self.entry.idle_timer)
+    }
+}
+
+fn ready_if(condition: bool) -> Poll<()> {
+    if condition { Poll::Ready(()) } else { Poll::Pending }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.drain.waiting.borrow_mut().remove(&self.number);
+        self.drain.open.borrow_mut().remove(&self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
-    use std::task::Poll;
 
     #[tokio::test]
     async fn every_connection_is_woken_once_draining_begins() {
         let drain = Rc::new(Drain::default());
-        let told = async |guard: Guard| {
-            poll_fn(|context| match guard.poll(context) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            })
-            .await;
-        };
-        let (one, two) = (drain.enter(), drain.enter());
+        let told = async |guard: Guard| guard.draining().await;
+        let (one, two) = (drain.enter(None), drain.enter(None));
         assert_eq!(drain.count(), 2);
         let start = async { drain.start() };
         tokio::join!(told(one), told(two), start);
         assert_eq!(drain.count(), 0);
-        told(drain.enter()).await;
+        told(drain.enter(None)).await;
+    }
+
+    #[tokio::test]
+    async fn the_idlest_connections_are_closed_and_busy_ones_are_not() {
+        let drain = Rc::new(Drain::default());
+        let (one, other) = (Arc::default(), Arc::default());
+        let guards: Vec<Guard> = (0..6).map(|_| drain.enter(Some(&one))).collect();
+        let now = Instant::now();
+        for (at, guard) in guards.iter().enumerate() {
+            let timer = guard.idle_timer();
+            timer.begin();
+            // The later ones have been idle for longer; the last one is busy.
+            let ago = Duration::from_secs(at as u64);
+            if at < 5 {
+                timer.end(now.checked_sub(ago).unwrap());
+            }
+        }
+        assert_eq!(drain.shed(2, Some(&other)), 0, "another listener has none");
+        drain.fruitless.set(None);
+        assert_eq!(drain.shed(2, Some(&one)), 2);
+        let shed: Vec<bool> = guards.iter().map(|guard| guard.entry.shed.get()).collect();
+        assert_eq!(shed, [false, false, false, true, true, false]);
+        guards[3].shed().await;
+        assert_eq!(drain.shed(10, None), 3, "nothing is left but the busy one");
+        drop(guards);
+        let _idle = drain.enter(None);
+        assert_eq!(drain.shed(1, None), 0, "it has looked just now");
+        drain.fruitless.set(None);
+        assert_eq!(drain.shed(1, None), 1);
     }
 }

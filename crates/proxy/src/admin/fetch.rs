@@ -85,5 +85,5 @@ pub async fn dial(
     dialer: Dialer,
     limit: Duration,
 ) -> Result<TcpStream, DialError> {
-    dialer.dial(Way { address, application: true }, limit).await
+    dialer.dial_tcp(Way { address, application: true }, limit).await
 }

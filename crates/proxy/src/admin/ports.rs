@@ -17,6 +17,7 @@ use weft_process::{
 use crate::{
     admin::{fetch::Get, probes::Probes},
     config::subscriptions::Asks,
+    connection::closed::ClosedCounts,
     listen::status::ListenerStatus,
     options,
     record::{access_log::Sink, metrics},
@@ -38,6 +39,8 @@ pub struct View {
     pub asks: Asks,
     /// Whether connections are served as configured.
     pub ready: watch::Receiver<bool>,
+    /// Connections that were closed before anything was served on them.
+    pub closed: Arc<ClosedCounts>,
     /// Every listener, and whether its socket is open.
     pub listeners: watch::Receiver<Vec<ListenerStatus>>,
     /// The access log.
@@ -214,9 +217,15 @@ impl View {
         }
         let settings = Arc::clone(self.tables.borrow().settings());
         let mut text = metrics::exposition(&registries, &settings.workload);
-        let connections: usize = self.workers.iter().map(Handle::load).sum();
+        let connections: usize = self.workers.iter().filter_map(Handle::load).sum();
         text.family("weft_connections", Kind::Gauge, "Connections of clients.");
         text.sample("weft_connections", "", connections as f64);
+        let help = "Connections closed before anything was served on them.";
+        text.family("weft_connections_closed_total", Kind::Counter, help);
+        for (reason, count) in self.closed.all() {
+            let labels = format!("reason=\"{}\"", reason.as_str());
+            text.sample("weft_connections_closed_total", &labels, count as f64);
+        }
         let listeners = self.listeners.borrow().clone();
         let open = listeners.iter().filter(|listener| listener.is_open()).count();
         let help = "Listeners by whether their socket could be opened.";

@@ -10,20 +10,20 @@ use std::{
 };
 
 use http::HeaderValue;
-use tokio::net::TcpStream;
 use weft_decide::{CompiledBackend, Scope};
 
 use crate::{
     connection::{direction::Direction, server_first::Preconnected, tcp::Picked},
+    io::stream::Stream,
     listen::listener::Listener,
     upstream::dial::Way,
-    worker::Worker,
+    worker::state::WorkerState,
 };
 
 /// The client's end.
 pub struct Downstream {
-    /// Who serves it.
-    pub worker: Rc<Worker>,
+    /// The state of the worker that serves it.
+    pub worker: Rc<WorkerState>,
     /// Where it came in.
     pub listener: Arc<Listener>,
     /// The other end of the connection.
@@ -37,7 +37,7 @@ pub struct Downstream {
     /// The client's address as header fields have it, once it was needed.
     pub text: OnceCell<HeaderValue>,
     /// Since when no exchange is under way.
-    pub idle_timer: IdleTimer,
+    pub idle_timer: Rc<IdleTimer>,
     /// A connection opened during protocol detection and not used yet.
     pub preconnected: RefCell<Option<Preconnected>>,
 }
@@ -90,7 +90,7 @@ impl Downstream {
 
     /// The connection opened during protocol detection if it leads to `way`; it is closed
     /// if it leads elsewhere.
-    pub fn take_preconnected(&self, way: Way) -> Option<TcpStream> {
+    pub fn take_preconnected(&self, way: Way) -> Option<Stream> {
         let Preconnected { stream, target } = self.preconnected.take()?;
         stream.filter(|_| target.line.way() == way)
     }

@@ -24,46 +24,64 @@ pub enum DetectedProtocol {
     Unclear,
 }
 
-/// The protocol of a connection that begins with `bytes`.
-pub fn detect(bytes: &[u8]) -> DetectedProtocol {
-    let begun = &bytes[..bytes.len().min(PREFACE.len())];
-    if !begun.is_empty() && PREFACE.starts_with(begun) {
-        // Sixteen bytes tell the preface from any request.
-        return if begun.len() >= 16 { DetectedProtocol::Http2 } else { DetectedProtocol::Unclear };
-    }
-    match bytes {
-        [] => DetectedProtocol::Unclear,
-        [0x16, 0x03, ..] => DetectedProtocol::Tls,
-        [0x16] => DetectedProtocol::Unclear,
-        _ => request_line(bytes),
-    }
+/// Looks at the beginning of a connection while it grows, at each byte of a line once.
+#[derive(Debug, Default)]
+pub struct Detector {
+    /// Bytes of empty lines before the request line.
+    empty: usize,
+    /// Bytes among which no line end was found.
+    scanned: usize,
 }
 
-/// HTTP/1 needs a method, a space, a target, a space and the version. An empty
-/// line before it is allowed (RFC 9112, section 2.2).
-fn request_line(bytes: &[u8]) -> DetectedProtocol {
-    let mut line = bytes;
-    while let [b'\r' | b'\n', rest @ ..] = line {
-        line = rest;
+impl Detector {
+    /// The protocol as far as `bytes` show it: what was looked at before, and more.
+    pub fn look(&mut self, bytes: &[u8]) -> DetectedProtocol {
+        let begun = &bytes[..bytes.len().min(PREFACE.len())];
+        if !begun.is_empty() && PREFACE.starts_with(begun) {
+            // Sixteen bytes tell the preface from any request.
+            return match begun.len() >= 16 {
+                true => DetectedProtocol::Http2,
+                false => DetectedProtocol::Unclear,
+            };
+        }
+        match bytes {
+            [] => DetectedProtocol::Unclear,
+            [0x16, 0x03, ..] => DetectedProtocol::Tls,
+            [0x16] => DetectedProtocol::Unclear,
+            _ => self.request_line(bytes),
+        }
     }
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let method = line.iter().take_while(|byte| is_token(byte)).count();
-    match line.get(method) {
-        _ if method > LONGEST_METHOD => return DetectedProtocol::Other,
-        None if bytes.len() < ENOUGH => return DetectedProtocol::Unclear,
-        Some(b' ') if method > 0 => {}
-        _ => return DetectedProtocol::Other,
-    }
-    let end = line.iter().position(|byte| *byte == b'\n');
-    let line = &line[..end.unwrap_or(line.len())];
-    match end {
-        // A control character never stands in a target.
-        _ if line.iter().any(|byte| *byte < 0x20 && *byte != b'\r') => DetectedProtocol::Other,
-        Some(_) if version(line) => DetectedProtocol::Http1,
-        Some(_) => DetectedProtocol::Other,
-        None if bytes.len() < ENOUGH => DetectedProtocol::Unclear,
-        // A very long request line: let the codec answer it.
-        None => DetectedProtocol::Http1,
+
+    /// HTTP/1 needs a method, a space, a target, a space and the version. An empty
+    /// line before it is allowed (RFC 9112, section 2.2).
+    fn request_line(&mut self, bytes: &[u8]) -> DetectedProtocol {
+        let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        self.empty += bytes[self.empty..].iter().take_while(is_line_end).count();
+        let line = &bytes[self.empty..];
+        let is_token =
+            |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let method = line.iter().take(LONGEST_METHOD + 1).take_while(is_token).count();
+        match line.get(method) {
+            _ if method > LONGEST_METHOD => return DetectedProtocol::Other,
+            None if bytes.len() < ENOUGH => return DetectedProtocol::Unclear,
+            Some(b' ') if method > 0 => {}
+            _ => return DetectedProtocol::Other,
+        }
+        let from = self.scanned.max(self.empty);
+        let end = bytes[from..].iter().position(|byte| *byte == b'\n').map(|at| from + at);
+        let until = end.unwrap_or(bytes.len());
+        self.scanned = until;
+        match end {
+            // A control character never stands in a target.
+            _ if bytes[from..until].iter().any(|byte| *byte < 0x20 && *byte != b'\r') => {
+                DetectedProtocol::Other
+            }
+            Some(end) if version(&bytes[self.empty..end]) => DetectedProtocol::Http1,
+            Some(_) => DetectedProtocol::Other,
+            None if bytes.len() < ENOUGH => DetectedProtocol::Unclear,
+            // A very long request line: let the codec answer it.
+            None => DetectedProtocol::Http1,
+        }
     }
 }
 
@@ -76,9 +94,17 @@ fn version(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn detect(bytes: &[u8]) -> DetectedProtocol {
+        Detector::default().look(bytes)
+    }
+
     #[track_caller]
     fn check(bytes: &[u8], expected: DetectedProtocol) {
         assert_eq!(detect(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
+        let mut detector = Detector::default();
+        let mut pieces = (0..=bytes.len()).map(|length| detector.look(&bytes[..length]));
+        let early = pieces.find(|detected| *detected != DetectedProtocol::Unclear);
+        assert_eq!(early.unwrap_or(DetectedProtocol::Unclear), expected, "byte by byte");
     }
 
     #[test]
@@ -111,6 +137,19 @@ mod tests {
         check(b"GET /\0 HTTP/1.1\r\n", DetectedProtocol::Other);
         check(&[0, 0, 0, 1], DetectedProtocol::Other);
         check(&[b'a'; 100], DetectedProtocol::Other);
+    }
+
+    #[test]
+    fn empty_lines_before_a_request_are_looked_at_once() {
+        let mut detector = Detector::default();
+        let mut bytes = b"\r\n".repeat(1000);
+        assert_eq!(detector.look(&bytes), DetectedProtocol::Unclear);
+        assert_eq!(detector.empty, 2000);
+        bytes.extend_from_slice(b"GET / HT");
+        assert_eq!(detector.look(&bytes), DetectedProtocol::Unclear);
+        assert_eq!(detector.scanned, bytes.len());
+        bytes.extend_from_slice(b"TP/1.1\r\n");
+        assert_eq!(detector.look(&bytes), DetectedProtocol::Http1);
     }
 
     #[test]

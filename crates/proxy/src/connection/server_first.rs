@@ -7,12 +7,12 @@
 
 use std::{rc::Rc, time::Duration};
 
-use tokio::{io::Interest, net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use weft_decide::Tcp;
 
 use crate::{
-    connection::{downstream::Downstream, tcp},
-    io::peeked::PeekedStream,
+    connection::{closed::Closed, downstream::Downstream, tcp},
+    io::{peeked::PeekedStream, stream::Stream},
 };
 
 /// How long a client of an application that cannot be reached may still begin a
@@ -25,14 +25,14 @@ pub enum First {
     Client,
     /// The application, on this connection.
     Server(Box<Connected>),
-    /// The client left, or neither side will send anything.
-    Neither,
+    /// Neither, and neither will.
+    Neither(Closed),
 }
 
-/// A connection to the application, made before it was known what is spoken.
+/// A connection to the application, made before it was known which protocol is used.
 pub struct Connected {
-    /// The connection.
-    pub stream: TcpStream,
+    /// The connection, with the first bytes of the application.
+    pub stream: PeekedStream,
     /// What it was made for.
     pub target: tcp::Target,
 }
@@ -40,48 +40,62 @@ pub struct Connected {
 /// The endpoint selected during protocol detection, when the client spoke first.
 pub struct Preconnected {
     /// The connection, if there was one by then.
-    pub stream: Option<TcpStream>,
+    pub stream: Option<Stream>,
     /// What it was made for.
     pub target: tcp::Target,
 }
 
 /// Waits until one of the two speaks.
 pub async fn listen(downstream: &Rc<Downstream>, client: &mut PeekedStream, target: &Tcp) -> First {
-    let Ok(target) = tcp::target(downstream, target).await else { return heard(client).await };
+    if !client.seen().is_empty() {
+        // It came with what a layer has read.
+        return First::Client;
+    }
+    let Ok(mut target) = tcp::target(downstream, target).await else {
+        return client_only(client).await;
+    };
     let stream = tokio::select! {
         biased;
-        stream = target.line.connect(target.limit()) => stream,
-        spoken = client.look() => {
+        stream = target.connect(downstream) => Ok(stream),
+        spoken = client.look() => Err(spoken),
+    };
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(spoken) => {
             downstream.preconnected.replace(Some(Preconnected { stream: None, target }));
             return after(spoken);
         }
     };
-    let Ok(stream) = stream else { return heard(client).await };
+    let Ok(stream) = stream else { return client_only(client).await };
+    let mut server = PeekedStream::new(stream);
     let spoken = tokio::select! {
         biased;
         spoken = client.look() => Some(spoken),
-        _ = stream.ready(Interest::READABLE) => None,
+        // An application that ends at once, or breaks, has spoken as well.
+        _ = server.look() => None,
     };
     match spoken {
         Some(spoken) => {
-            downstream.preconnected.replace(Some(Preconnected { stream: Some(stream), target }));
+            let stream = Some(server.into_stream());
+            downstream.preconnected.replace(Some(Preconnected { stream, target }));
             after(spoken)
         }
-        None => First::Server(Box::new(Connected { stream, target })),
+        None => First::Server(Box::new(Connected { stream: server, target })),
     }
 }
 
 /// Waits for the client alone: the application cannot be reached.
-async fn heard(client: &mut PeekedStream) -> First {
+async fn client_only(client: &mut PeekedStream) -> First {
     match timeout(PATIENCE, client.look()).await {
         Ok(spoken) => after(spoken),
-        Err(_) => First::Neither,
+        Err(_) => First::Neither(Closed::Silent),
     }
 }
 
 fn after(spoken: std::io::Result<bool>) -> First {
     match spoken {
         Ok(true) => First::Client,
-        Ok(false) | Err(_) => First::Neither,
+        Ok(false) => First::Neither(Closed::ClientLeft),
+        Err(_) => First::Neither(Closed::Broken),
     }
 }

@@ -1,17 +1,18 @@
 //! Connections that are relayed as they are.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use tokio::net::TcpStream;
+use tokio::time::Instant;
+
 use weft_decide::{CompiledBackend, Flag, Flags, Member, Pick, Relay, Reply, Tcp};
 
 use crate::{
     connection::{
         downstream::Downstream,
-        relay::{self, Passed},
+        relay::{self, Passed, RelayError},
         server_first::{Connected, Preconnected},
     },
-    io::peeked::PeekedStream,
+    io::{peeked::PeekedStream, stream::Stream},
     record::{
         metrics::PeerId,
         outcome::{Kind, Outcome},
@@ -20,6 +21,7 @@ use crate::{
         dial::{self, DialError, Way},
         forward::peer_labels,
         pool::Line,
+        resolve::Name,
     },
 };
 
@@ -32,6 +34,10 @@ pub struct Target {
     pub line: Rc<Line>,
     backend: Arc<CompiledBackend>,
     member: Option<Arc<Member>>,
+    /// Further addresses of the same name.
+    others: Vec<SocketAddr>,
+    /// How long connecting may take: what looking up a name has left of it.
+    limit: Duration,
 }
 
 impl Target {
@@ -41,9 +47,26 @@ impl Target {
         Arc::ptr_eq(&self.backend, backend).then(picked)
     }
 
-    /// How long connecting may take.
-    pub fn limit(&self) -> Duration {
-        self.backend.data.connect_timeout
+    /// Connects, to further addresses of the name if it has to.
+    pub async fn connect(&mut self, downstream: &Downstream) -> Result<Stream, DialError> {
+        let deadline = Instant::now() + self.limit;
+        loop {
+            // Each address gets its share of the time that is left.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let addresses = u32::try_from(self.others.len() + 1).unwrap_or(u32::MAX);
+            let error = match self.line.connect(left / addresses).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            let worker = &downstream.worker;
+            if self.member.is_none() {
+                worker.names.failed(self.line.address());
+            }
+            if self.others.is_empty() {
+                return Err(error);
+            }
+            self.line = line(downstream, self.others.remove(0));
+        }
     }
 
     fn peer(&self, downstream: &Downstream) -> PeerId {
@@ -62,25 +85,32 @@ pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<Target, Reply>
         Relay::To(backend) => backend,
         Relay::Refuse(reply) => return Err(reply),
     };
+    let no_endpoint = || Reply::no_endpoint().about(&backend.name);
+    let (began, limit) = (Instant::now(), backend.data.connect_timeout);
     let picked = worker.with_rng(|rng| backend.pick(downstream.destination, &[], rng));
-    let (address, member) = match picked {
-        None => return Err(Reply::no_endpoint().about(&backend.name)),
-        Some(Pick::Member(member)) => (member.endpoint.address, Some(member)),
-        Some(Pick::Address(address)) => (address, None),
+    let (mut addresses, member) = match picked {
+        None => return Err(no_endpoint()),
+        Some(Pick::Member(member)) => (vec![member.endpoint.address], Some(member)),
+        Some(Pick::Address(address)) => (vec![address], None),
         Some(Pick::Name { host, port }) => {
-            let addresses = worker.names.addresses(&host, port).await.unwrap_or_default();
-            match addresses.first() {
-                Some(address) => (*address, None),
-                None => return Err(Reply::no_endpoint().about(&backend.name)),
-            }
+            let found = worker.names.addresses(&Name { host, port }, began + limit).await;
+            (found.map(|addresses| addresses.to_vec()).unwrap_or_default(), None)
         }
     };
-    if address == downstream.local {
-        return Err(Reply::no_endpoint().about(&backend.name));
+    // It would come back to the listener it came through.
+    addresses.retain(|address| *address != downstream.local);
+    if addresses.is_empty() {
+        return Err(no_endpoint());
     }
+    let line = line(downstream, addresses.remove(0));
+    let limit = limit.saturating_sub(began.elapsed());
+    Ok(Target { line, backend, member, others: addresses, limit })
+}
+
+fn line(downstream: &Downstream, address: SocketAddr) -> Rc<Line> {
     let application = downstream.listener.leads_to_application();
-    let line = worker.lines.to(Way { address, application }, worker.dialer);
-    Ok(Target { line, backend, member })
+    let worker = &downstream.worker;
+    worker.lines.to(Way { address, application }, worker.dialer)
 }
 
 /// Relays `stream` to where `tcp` leads, on a connection that may be there already.
@@ -90,37 +120,38 @@ pub async fn relay(
     tcp: &Tcp,
     connected: Option<Connected>,
 ) {
-    let (target, server) = match connected {
+    let (mut target, server) = match connected {
         Some(Connected { stream, target }) => (target, Some(stream)),
         None => match begun(downstream, tcp).await {
-            Ok(begun) => begun,
+            Ok((target, stream)) => (target, stream.map(PeekedStream::new)),
             Err(reply) => return refuse(downstream, &reply),
         },
     };
     let mut outcome = Outcome::blank(downstream, Kind::Connection);
     outcome.backend = Some(Arc::clone(&target.backend.name));
+    let connected = match server {
+        Some(server) => Ok(server),
+        None => target.connect(downstream).await.map(PeekedStream::new),
+    };
     outcome.host = Some(target.line.address());
     outcome.peer = target.peer(downstream);
-    let server = match server {
-        Some(server) => server,
-        None => match target.line.connect(target.limit()).await {
-            Ok(server) => server,
-            Err(error) => {
-                outcome.flags = Flags::of(Flag::TriesSpent).and(Flag::Connect);
-                outcome.transport_failure = match &error {
-                    DialError::Refused(error) => Some(dial::reason(error)),
-                    DialError::Timeout(_) => None,
-                };
-                return;
-            }
-        },
+    let server = match connected {
+        Ok(server) => server,
+        Err(error) => {
+            outcome.flags = Flags::of(Flag::TriesSpent).and(Flag::Connect);
+            outcome.transport_failure = match &error {
+                DialError::Refused(error) => Some(dial::reason(error)),
+                DialError::Timeout(_) => None,
+            };
+            return;
+        }
     };
-    outcome.local = server.local_addr().ok();
+    outcome.local = server.stream().local_addr();
     exchange(downstream, stream, server, (outcome, &target)).await;
 }
 
 /// Where the connection goes, and what there is of the way already.
-async fn begun(downstream: &Downstream, tcp: &Tcp) -> Result<(Target, Option<TcpStream>), Reply> {
+async fn begun(downstream: &Downstream, tcp: &Tcp) -> Result<(Target, Option<Stream>), Reply> {
     match downstream.preconnected.take() {
         Some(Preconnected { stream, target }) => Ok((target, stream)),
         None => Ok((target(downstream, tcp).await?, None)),
@@ -139,8 +170,8 @@ pub fn refuse(downstream: &Rc<Downstream>, reply: &Reply) {
 
 async fn exchange(
     downstream: &Rc<Downstream>,
-    client: PeekedStream,
-    server: TcpStream,
+    mut client: PeekedStream,
+    mut server: PeekedStream,
     (mut outcome, target): (Box<Outcome>, &Target),
 ) {
     let _in_flight = target.member.as_ref().map(|member| member.begin());
@@ -149,8 +180,15 @@ async fn exchange(
     registry.borrow_mut().opened(outcome.peer, reporter);
     let passed = Passed::default();
     let ending = Ending { downstream, peer: outcome.peer, passed: &passed };
-    if let Err(error) = relay::relay(client, server, &passed).await {
+    let idle = downstream.listener.limits.relay_idle;
+    if let Err(error) = relay::relay(&mut client, &mut server, &passed, idle).await {
         tracing::debug!(%error, "a relayed connection broke");
+        // What one side did not end in order must not look so to the other.
+        match error {
+            RelayError::Client(_) => server.stream().reset_on_drop(),
+            RelayError::Server(_) => client.stream().reset_on_drop(),
+            RelayError::Idle(_) => {}
+        }
     }
     drop(ending);
     outcome.relayed(passed.received.get(), passed.sent.get());

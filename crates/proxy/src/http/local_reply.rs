@@ -3,7 +3,9 @@
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use weft_decide::{Flag, Flags, Reply};
 
-use crate::{connection::direction::Direction, http::response_body::Payload, record::outcome::Outcome};
+use crate::{
+    connection::direction::Direction, http::response_body::Payload, record::outcome::Outcome,
+};
 
 /// The request cannot be read in one way only.
 pub fn bad_request(details: &'static str) -> Reply {

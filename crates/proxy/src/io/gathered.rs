@@ -11,21 +11,20 @@ use std::{
 };
 
 use smallvec::SmallVec;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::io::stream::Stream;
 
 /// The most bytes that are copied together.
 const SHORT: usize = 4096;
 
 /// A stream that sends several short slices by one plain write.
 #[derive(Debug)]
-pub struct GatheredWriter(pub TcpStream);
+pub struct GatheredWriter(pub Stream);
 
 /// Writes `slices`, or the first bytes of them, to `stream`.
 pub fn write(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     context: &mut Context<'_>,
     slices: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
@@ -85,20 +84,18 @@ impl AsyncWrite for GatheredWriter {
 mod tests {
     use super::*;
     use std::future::poll_fn;
-    use tokio::{io::AsyncReadExt, net::TcpListener};
+    use tokio::io::{AsyncReadExt, duplex};
 
     #[tokio::test]
     async fn short_and_long_messages_arrive_in_order() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut peer, _) = listener.accept().await.unwrap();
-        let mut whole = GatheredWriter(stream);
+        let (mut peer, near) = duplex(2 * SHORT);
+        let mut gathered = GatheredWriter(Stream::layered(near));
         let long = vec![b'l'; SHORT];
         let messages: [&[&[u8]]; 4] = [&[b"one"], &[b"head ", b"body"], &[b"head ", &long], &[]];
         for pieces in messages {
             let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
             let write = |context: &mut Context<'_>| {
-                Pin::new(&mut whole).poll_write_vectored(context, &slices)
+                Pin::new(&mut gathered).poll_write_vectored(context, &slices)
             };
             let written = poll_fn(write).await.unwrap();
             let mut arrived = vec![0; written];

@@ -1,30 +1,28 @@
 //! A stream whose first bytes can be looked at before they are read.
 
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::io::gathered;
+use crate::io::{gathered, stream::Stream};
 
 /// A stream whose first bytes can be looked at before they are read.
 #[derive(Debug)]
 pub struct PeekedStream {
-    stream: TcpStream,
+    stream: Stream,
     seen: BytesMut,
 }
 
 impl PeekedStream {
     /// Nothing looked at yet.
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, seen: BytesMut::new() }
+    pub fn new(stream: impl Into<Stream>) -> Self {
+        Self { stream: stream.into(), seen: BytesMut::new() }
     }
 
     /// What was looked at and not read yet.
@@ -34,6 +32,8 @@ impl PeekedStream {
 
     /// Looks further; `false` at the end of the connection.
     pub async fn look(&mut self) -> io::Result<bool> {
+        // No memory for one who says nothing yet.
+        poll_fn(|context| self.stream.poll_read_ready(context)).await?;
         // One allocation, as hyper would make it for its own first read.
         self.seen.reserve(4096);
         Ok(self.stream.read_buf(&mut self.seen).await? > 0)
@@ -44,9 +44,24 @@ impl PeekedStream {
         self.seen.advance(count.min(self.seen.len()));
     }
 
-    /// The connection itself.
-    pub fn stream(&self) -> &TcpStream {
+    /// The stream itself.
+    pub fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// The same stream, with `bytes` to be read before anything else.
+    #[must_use]
+    pub fn with_unread(mut self, bytes: &[u8]) -> Self {
+        if !bytes.is_empty() {
+            let rest = std::mem::replace(&mut self.seen, bytes.into());
+            self.seen.extend_from_slice(&rest);
+        }
+        self
+    }
+
+    /// The stream alone, for when nothing of it was looked at.
+    pub fn into_stream(self) -> Stream {
+        self.stream
     }
 }
 
@@ -103,22 +118,22 @@ impl AsyncWrite for PeekedStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::io::{AsyncWriteExt, duplex};
 
     #[tokio::test]
     async fn what_was_looked_at_is_read_again_but_for_what_was_skipped() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut client, near) = duplex(64);
         client.write_all(b"header body").await.unwrap();
-        let mut peeked = PeekedStream::new(listener.accept().await.unwrap().0);
+        let mut peeked = PeekedStream::new(Stream::layered(near));
         while peeked.seen().len() < 11 {
             assert!(peeked.look().await.unwrap());
         }
         peeked.skip(7);
+        let mut peeked = peeked.with_unread(b"un").with_unread(b"");
         client.write_all(b" and more").await.unwrap();
         drop(client);
         let mut text = String::new();
         peeked.read_to_string(&mut text).await.unwrap();
-        assert_eq!(text, "body and more");
+        assert_eq!(text, "unbody and more");
     }
 }

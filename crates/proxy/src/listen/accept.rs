@@ -1,16 +1,26 @@
-//! Accepting connections, and giving each to the worker with the fewest.
+//! Accepting connections.
 
-use std::{io, net::TcpListener as StdTcpListener, sync::Arc, time::Duration};
-
-use tokio::{net::TcpListener, task::JoinHandle};
-
-use crate::{
-    listen::listener::Listener,
-    worker::{Command, Handle},
+use std::{
+    io,
+    net::TcpListener as StdTcpListener,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
 };
+
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use crate::listen::{admission::Admission, listener::Listener};
 
 /// The pause when no connection can be accepted for lack of descriptors.
 const RELIEF: Duration = Duration::from_millis(50);
+
+/// How often a line is logged while none can be accepted.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
 
 /// A task that accepts, and stops when this is dropped.
 pub struct Accepting(JoinHandle<()>);
@@ -21,28 +31,33 @@ impl Drop for Accepting {
     }
 }
 
-/// Accepts connections of `listener` at `socket`.
+/// Accepts connections of `listener` at `socket`; `open` counts those that it has.
 pub fn accept(
     socket: StdTcpListener,
     listener: &Arc<Listener>,
-    workers: &Arc<Vec<Handle>>,
+    open: &Arc<AtomicUsize>,
+    admission: &Rc<Admission>,
 ) -> io::Result<Accepting> {
     let socket = TcpListener::from_std(socket)?;
-    let (listener, workers) = (Arc::clone(listener), Arc::clone(workers));
+    let (listener, open) = (Arc::clone(listener), Arc::clone(open));
+    let admission = Rc::clone(admission);
     Ok(Accepting(tokio::task::spawn_local(async move {
+        let mut logged: Option<Instant> = None;
         loop {
             match socket.accept().await {
                 Ok((stream, client)) => {
-                    let Ok(stream) = stream.into_std() else { continue };
-                    let least = workers.iter().min_by_key(|worker| worker.load());
-                    if let Some(worker) = least {
-                        worker.tell(Command::Serve(stream, Arc::clone(&listener), client));
+                    if let Ok(stream) = stream.into_std() {
+                        admission.admit(stream, client, &listener, &open);
                     }
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, listener = &*listener.name, "accepting a connection");
-                    tokio::time::sleep(RELIEF).await;
+                    if logged.is_none_or(|last| last.elapsed() >= LOG_PAUSE) {
+                        logged = Some(Instant::now());
+                        tracing::warn!(%error, listener = &*listener.name,
+                            "no connection can be accepted");
+                    }
+                    sleep(RELIEF).await;
                 }
             }
         }

@@ -4,7 +4,13 @@
 //! A task for each listener asks, accepts, and asks again when the lender has gone,
 //! so that a lender that hangs delays nothing else.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use tokio::{
     task::JoinHandle,
@@ -12,8 +18,7 @@ use tokio::{
 };
 use weft_process::sockets::{self, Lease};
 
-use super::accept::{Accepting, accept};
-use crate::{listen::listener::Listener, worker::Handle};
+use crate::listen::{accept::accept, admission::Admission, listener::Listener};
 
 /// How long a lender may take to answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
@@ -34,14 +39,20 @@ pub fn borrow(
     path: PathBuf,
     port: u16,
     listener: &Listener,
-    workers: &Arc<Vec<Handle>>,
+    open: &Arc<AtomicUsize>,
+    admission: &Rc<Admission>,
 ) -> Borrowing {
     let listener = Arc::new(Listener { port: Some(port), ..listener.clone() });
-    let workers = Arc::clone(workers);
+    let (open, admission) = (Arc::clone(open), Rc::clone(admission));
     Borrowing(tokio::task::spawn_local(async move {
         loop {
             if let Some(lease) = ask(path.clone(), port).await {
-                match accept_all(&lease, &listener, &workers) {
+                let accepting = lease.listeners.iter().map(|socket| {
+                    let socket = socket.try_clone()?;
+                    socket.set_nonblocking(true)?;
+                    accept(socket, &listener, &open, &admission)
+                });
+                match accepting.collect::<io::Result<Vec<_>>>() {
                     Ok(_accepting) => {
                         while !lease.lender_is_gone() {
                             sleep(AGAIN).await;
@@ -65,17 +76,4 @@ async fn ask(path: PathBuf, port: u16) -> Option<Lease> {
         }
         Ok(Err(_)) | Err(_) => None,
     }
-}
-
-fn accept_all(
-    lease: &Lease,
-    listener: &Arc<Listener>,
-    workers: &Arc<Vec<Handle>>,
-) -> io::Result<Vec<Accepting>> {
-    let accepting = lease.listeners.iter().map(|socket| {
-        let socket = socket.try_clone()?;
-        socket.set_nonblocking(true)?;
-        accept(socket, listener, workers)
-    });
-    accepting.collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weft_config::{Destination, Scope};
+use weft_config::{Destination, Layer, Limits, Scope};
 
 use crate::connection::direction::Direction;
 
@@ -13,6 +13,10 @@ pub struct Listener {
     pub name: Arc<str>,
     /// How the real destination is learnt.
     pub destination: Destination,
+    /// What is taken off its connections before anything is decided.
+    pub layers: Arc<[Layer]>,
+    /// What its clients may use up.
+    pub limits: Limits,
     /// The direction of its traffic.
     pub direction: Direction,
     /// The port that its connections are for, where the socket has another.
@@ -28,7 +32,14 @@ impl Listener {
             Scope::Servers(_) => Direction::Inbound,
         };
         let name = Arc::from(listener.name.as_str());
-        Self { name, destination: listener.destination, direction, port: None }
+        Self {
+            name,
+            destination: listener.destination,
+            layers: listener.layers.as_slice().into(),
+            limits: listener.limits,
+            direction,
+            port: None,
+        }
     }
 
     /// Whether a destination behind this listener is the application of this proxy, as

@@ -8,24 +8,28 @@ use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicUsize},
 };
 
 use tokio::time::Instant;
-use weft_config::Destination;
+use weft_config::{Destination, ProcessLimits};
 
-use super::{
-    accept::{Accepting, accept},
-    borrowed::{Borrowing, borrow},
-    listener::Listener,
-    socket,
-    status::{ListenerState, ListenerStatus},
+use crate::{
+    listen::{
+        accept::{Accepting, accept},
+        admission::Admission,
+        borrowed::{Borrowing, borrow},
+        listener::Listener,
+        socket,
+        status::{ListenerState, ListenerStatus},
+    },
+    options::Sockets,
 };
-use crate::{options::Sockets, worker::Handle};
 
 /// The listeners of a proxy.
 pub struct Listeners {
-    workers: Arc<Vec<Handle>>,
+    admission: Rc<Admission>,
     sockets: Sockets,
     open: BTreeMap<String, Open>,
     failed: BTreeMap<String, Failed>,
@@ -35,9 +39,11 @@ pub struct Listeners {
 struct Open {
     bind: SocketAddr,
     listener: Arc<Listener>,
+    /// How many connections it has.
+    connections: Arc<AtomicUsize>,
     own: TcpListener,
-    _accepting: Accepting,
-    _borrowing: Option<Borrowing>,
+    accepting: Accepting,
+    borrowing: Option<Borrowing>,
 }
 
 /// A listener whose socket could not be opened.
@@ -50,9 +56,14 @@ struct Failed {
 }
 
 impl Listeners {
-    /// No listeners yet; connections will go to `workers`.
-    pub fn new(workers: Arc<Vec<Handle>>, sockets: Sockets) -> Self {
-        Self { workers, sockets, open: BTreeMap::new(), failed: BTreeMap::new() }
+    /// No listeners yet; `admission` will let their connections in.
+    pub fn new(admission: Admission, sockets: Sockets) -> Self {
+        Self {
+            admission: Rc::new(admission),
+            sockets,
+            open: BTreeMap::new(),
+            failed: BTreeMap::new(),
+        }
     }
 
     /// Opens and closes sockets until they are those of `listeners`. Each one that is not
@@ -60,14 +71,17 @@ impl Listeners {
     pub fn reconcile<'l>(
         &mut self,
         listeners: impl Iterator<Item = &'l Arc<weft_config::Listener>>,
+        limits: &ProcessLimits,
         now: Instant,
     ) {
+        self.admission.limit(limits);
         let wanted: BTreeMap<&str, &Arc<weft_config::Listener>> =
             listeners.map(|listener| (listener.name.as_str(), listener)).collect();
         let is_wanted = |name: &str, bind: SocketAddr| {
             wanted.get(name).is_some_and(|listener| listener.bind == bind)
         };
-        self.open.retain(|name, open| is_wanted(name, open.bind));
+        let gone = self.open.extract_if(.., |name, open| !is_wanted(name, open.bind));
+        gone.for_each(|(_, open)| open.close(&self.admission));
         self.failed.retain(|name, failed| is_wanted(name, failed.bind));
         for listener in wanted.into_values() {
             self.open_or_change(listener, now);
@@ -83,11 +97,16 @@ impl Listeners {
         {
             return;
         }
-        let own = match before {
-            Some(open) => open.own.try_clone(),
-            None => socket::bind(wanted.bind),
+        let (own, connections) = match before {
+            Some(open) => (open.own.try_clone(), Arc::clone(&open.connections)),
+            None => (socket::bind(wanted.bind), Arc::default()),
         };
-        let opened = own.and_then(|own| Open::new(wanted.bind, listener, own, self));
+        let opened = own.and_then(|own| {
+            let listener = Arc::new(listener);
+            let accepting = accept(own.try_clone()?, &listener, &connections, &self.admission)?;
+            let borrowing = self.borrow(wanted.bind.port(), &listener, &connections);
+            Ok(Open { bind: wanted.bind, listener, connections, own, accepting, borrowing })
+        });
         match opened {
             Ok(open) => {
                 if self.failed.remove(name).is_some() {
@@ -99,6 +118,21 @@ impl Listeners {
                 tracing::warn!(%error, listener = name, "a changed listener keeps its old settings");
             }
             Err(error) => self.failed(wanted, error, now),
+        }
+    }
+
+    /// Where others lend sockets, these are used beside a listener's own.
+    fn borrow(
+        &self,
+        port: u16,
+        listener: &Listener,
+        connections: &Arc<AtomicUsize>,
+    ) -> Option<Borrowing> {
+        match &self.sockets {
+            Sockets::Node(path) if listener.destination == Destination::Socket => {
+                Some(borrow(path.clone(), port, listener, connections, &self.admission))
+            }
+            Sockets::Node(_) | Sockets::Bind => None,
         }
     }
 
@@ -133,26 +167,21 @@ impl Listeners {
 
     /// Accepts nothing more.
     pub fn close(&mut self) {
-        self.open.clear();
+        for open in std::mem::take(&mut self.open).into_values() {
+            open.close(&self.admission);
+        }
         self.failed.clear();
     }
 }
 
 impl Open {
-    fn new(
-        bind: SocketAddr,
-        listener: Listener,
-        own: TcpListener,
-        all: &Listeners,
-    ) -> io::Result<Self> {
-        let listener = Arc::new(listener);
-        let accepting = accept(own.try_clone()?, &listener, &all.workers)?;
-        let borrowing = match &all.sockets {
-            Sockets::Node(path) if listener.destination == Destination::Socket => {
-                Some(borrow(path.clone(), bind.port(), &listener, &all.workers))
+    /// Closes the socket, after taking what the kernel has accepted already: it would be reset.
+    fn close(self, admission: &Admission) {
+        drop((self.accepting, self.borrowing));
+        while let Ok((stream, client)) = self.own.accept() {
+            if stream.set_nonblocking(true).is_ok() {
+                admission.admit(stream, client, &self.listener, &self.connections);
             }
-            Sockets::Node(_) | Sockets::Bind => None,
-        };
-        Ok(Self { bind, listener, own, _accepting: accepting, _borrowing: borrowing })
+        }
     }
 }

@@ -146,7 +146,7 @@ enum Name {
 /// How much of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    GatheredWriter,
+    Whole,
     Host,
     Port,
 }

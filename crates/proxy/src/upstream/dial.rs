@@ -6,11 +6,15 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
+use weft_config::ProcessLimits;
+
+use crate::io::{socket_options, stream::Stream};
 
 /// Connections to the application come from here, so that capture leaves them alone.
 pub const TO_APPLICATION: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
@@ -35,7 +39,7 @@ pub struct Way {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// Nobody answered in time.
+    /// No answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// Refused, unreachable, or out of sockets.
@@ -45,7 +49,12 @@ pub enum DialError {
 
 impl Dialer {
     /// Connects within `limit`.
-    pub async fn dial(&self, way: Way, limit: Duration) -> Result<TcpStream, DialError> {
+    pub async fn dial(&self, way: Way, limit: Duration) -> Result<Stream, DialError> {
+        self.dial_tcp(way, limit).await.map(Stream::from)
+    }
+
+    /// Connects within `limit`, for what needs the socket itself.
+    pub async fn dial_tcp(&self, way: Way, limit: Duration) -> Result<TcpStream, DialError> {
         match timeout(limit, self.connect(way)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(DialError::Refused(error)),
@@ -62,11 +71,13 @@ impl Dialer {
             SockRef::from(&socket).set_mark(mark)?;
         }
         if way.application && way.address.is_ipv4() {
+            // Otherwise the port is taken for all destinations at once, until 60 seconds
+            // after the connection has ended, and ports run out.
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(SocketAddr::new(IpAddr::V4(TO_APPLICATION), 0))?;
         }
-        let stream = socket.connect(way.address).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        socket_options::set(SockRef::from(&socket), &ProcessLimits::new())?;
+        socket.connect(way.address).await
     }
 }
 
@@ -99,6 +110,39 @@ mod tests {
             let _stream = Dialer::default().dial(way, Duration::from_secs(5)).await.unwrap();
             let (_, peer) = listener.accept().await.unwrap();
             assert_eq!(peer.ip().to_string(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_connection_is_probed_and_ends_when_nothing_is_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let way = Way { address: listener.local_addr().unwrap(), application: true };
+        let stream = Dialer::default().dial_tcp(way, Duration::from_secs(5)).await.unwrap();
+        let socket = SockRef::from(&stream);
+        let limits = ProcessLimits::new();
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), limits.tcp_keep_alive);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits.tcp_user_timeout));
+    }
+
+    /// More than the 28,232 ports that there are by default. Each connection waits for
+    /// a minute after its end, since this side ends it.
+    #[tokio::test]
+    async fn short_connections_to_an_application_do_not_use_up_the_ports() {
+        const CONNECTIONS: usize = 40_000;
+        const SERVERS: usize = 4;
+        let mut servers = Vec::new();
+        for _ in 0..SERVERS {
+            servers.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        }
+        for at in 0..CONNECTIONS {
+            let server = &servers[at % SERVERS];
+            let way = Way { address: server.local_addr().unwrap(), application: true };
+            let dialled = Dialer::default().dial(way, Duration::from_secs(5)).await;
+            let Ok(stream) = dialled else { panic!("{dialled:?} after {at} connections") };
+            let accepted = server.accept().await.unwrap();
+            drop(stream);
+            drop(accepted);
         }
     }
 

@@ -27,6 +27,7 @@ use crate::{
     upstream::{
         dial::Way,
         pool::{Lease, Line},
+        resolve::Name,
     },
 };
 use attempt::{Failed, Speak};
@@ -56,7 +57,9 @@ type Tried = Result<(Response<Incoming>, Lease), Reply>;
 pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Payload> {
     outcome.backend = Some(Arc::clone(&onward.forward.backend.name));
     outcome.route = match onward.outside {
-        true if onward.downstream.direction() == Direction::Outbound => Some(Arc::from("allow_any")),
+        true if onward.downstream.direction() == Direction::Outbound => {
+            Some(Arc::from("allow_any"))
+        }
         _ => onward.forward.rule.name.clone(),
     };
     let deadline = deadline(&onward, &outcome);
@@ -125,9 +128,12 @@ fn finish(
     outcome.answered(parts.status.as_u16(), &parts.headers);
     let source = onward.source;
     if switching {
-        let guard = onward.downstream.worker.drain.enter();
+        let guard = onward.downstream.worker.drain.enter(None);
+        guard.idle_timer().begin();
         let response = Response::from_parts(parts, incoming);
-        return upgrade::relay(response, onward.upgrade.map(|client| (client, guard)), outcome);
+        let idle = onward.downstream.listener.limits.relay_idle;
+        let client = onward.upgrade.map(|client| (client, guard));
+        return upgrade::relay(response, client, outcome, idle);
     }
     let relayed =
         Relayed { incoming, outcome: Some(outcome), lease: Some(lease), source, deadline };
@@ -242,7 +248,9 @@ async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Picked, Reply> {
         Some(Pick::Member(member)) => (member.endpoint.address, Some(member)),
         Some(Pick::Address(address)) => (address, None),
         Some(Pick::Name { host, port }) => {
-            let addresses = worker.names.addresses(&host, port).await.unwrap_or_default();
+            let deadline = Instant::now() + forward.backend.data.connect_timeout;
+            let found = worker.names.addresses(&Name { host, port }, deadline).await;
+            let Ok(addresses) = found else { return Err(Reply::no_endpoint()) };
             let fresh = addresses.iter().find(|address| !tried.contains(address));
             match fresh.or(addresses.first()) {
                 Some(address) => (*address, None),

@@ -13,13 +13,13 @@ use std::{
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 use weft_balance::Member;
 use weft_decide::CompiledBackend;
 
 use crate::{
     http::request_body::RequestBody,
-    io::gathered::GatheredWriter,
+    io::{gathered::GatheredWriter, stream::Stream},
     record::metrics::PeerId,
     upstream::dial::{DialError, Dialer, Way},
 };
@@ -114,7 +114,7 @@ impl Line {
     }
 
     /// A connection on which nothing was said yet.
-    pub async fn connect(&self, limit: Duration) -> Result<TcpStream, DialError> {
+    pub async fn connect(&self, limit: Duration) -> Result<Stream, DialError> {
         self.dialer.dial(self.way, limit).await
     }
 
@@ -122,7 +122,7 @@ impl Line {
     /// that is made within `limit`.
     pub async fn http1(
         self: &Rc<Self>,
-        preconnected: Option<TcpStream>,
+        preconnected: Option<Stream>,
         limit: Duration,
     ) -> Result<Lease, LineError> {
         if preconnected.is_none()
@@ -136,7 +136,7 @@ impl Line {
             Some(stream) => stream,
             None => self.connect(limit).await?,
         };
-        let local = stream.local_addr().ok();
+        let local = stream.local_addr();
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .handshake(TokioIo::new(GatheredWriter(stream)))
@@ -150,7 +150,7 @@ impl Line {
     /// `limit`, of `preconnected` if that is there.
     pub async fn http2(
         self: &Rc<Self>,
-        preconnected: Option<TcpStream>,
+        preconnected: Option<Stream>,
         limit: Duration,
     ) -> Result<Lease, Rc<LineError>> {
         let (place, reused) = Shared::join(self, preconnected, limit).await?;

@@ -24,8 +24,8 @@ fn a_listener_that_cannot_be_opened_hurts_no_other_and_is_reported() {
     let server = server(&[&ok("here")]);
     // Ready within the deadline of `run`, although `taken` cannot be opened.
     let proxy = World::new()
-        .backend("one", &[server.address])
         .all_to("one")
+        .backend("one", &[server.address])
         .resource(listener("a-taken", address))
         .resource(listener("b-same", address))
         .resource(listener("free", "127.0.0.1:0".parse().unwrap()))

@@ -6,6 +6,7 @@
 mod application;
 
 mod abuse;
+mod connections;
 mod heads;
 mod http;
 mod listeners;

@@ -105,7 +105,7 @@ fn own() -> Vec<Value> {
         json!({ "settings": { "workload": { "name": "w", "namespace": "n" }, "outside": "refuse" } }),
         json!({ "directory": directory }),
         json!({ "listener": { "name": "test", "bind": "127.0.0.1:0",
-            "destination": "proxyProtocol", "scope": "directory" } }),
+            "destination": "socket", "layers": ["proxyProtocol"], "scope": "directory" } }),
     ]
 }
 

@@ -167,7 +167,7 @@ fn on_an_undeclared_port_other_bytes_go_the_tcp_way() {
 fn a_header_of_the_proxy_protocol_says_where_the_connection_was_going() {
     let server = server(&[&ok("declared")]);
     let (world, log) = World::new()
-        .destination("proxyProtocol")
+        .layer("proxyProtocol")
         .server("port", json!(8080))
         .backend("one", &[server.address])
         .all_to("one")

@@ -65,6 +65,13 @@ impl Server {
         }
     }
 
+    /// Waits until the server has heard `count` requests.
+    pub fn until_heard(&self, count: usize) {
+        while self.heard.lock().unwrap().len() < count {
+            thread::yield_now();
+        }
+    }
+
     /// Connections accepted.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
@@ -137,7 +144,8 @@ pub fn ok(body: &str) -> String {
 pub struct World {
     resources: Vec<Value>,
     server: Value,
-    destination: &'static str,
+    layers: Vec<&'static str>,
+    limits: Value,
     pub options: Options,
 }
 
@@ -151,7 +159,7 @@ impl World {
         let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let ports = Ports { admin: any, metrics: None, merged: any, readiness: any };
         let options = Options { ports, ..Options::default() };
-        Self { resources: Vec::new(), server, destination: "socket", options }
+        Self { resources: Vec::new(), server, layers: Vec::new(), limits: json!({}), options }
     }
 
     /// Sets a field of the server.
@@ -160,8 +168,15 @@ impl World {
         self
     }
 
-    pub fn destination(mut self, destination: &'static str) -> Self {
-        self.destination = destination;
+    /// Adds a layer to the listener.
+    pub fn layer(mut self, layer: &'static str) -> Self {
+        self.layers.push(layer);
+        self
+    }
+
+    /// The listener's limits, where they are not the defaults.
+    pub fn limits(mut self, limits: Value) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -212,7 +227,8 @@ impl World {
     /// Starts the proxy.
     pub fn start(mut self) -> Running {
         self.resources.push(json!({ "listener": {
-            "name": "test", "bind": "127.0.0.1:0", "destination": self.destination,
+            "name": "test", "bind": "127.0.0.1:0", "destination": "socket",
+            "layers": self.layers, "limits": self.limits,
             "scope": { "servers": [self.server] },
         }}));
         self.run()
@@ -295,7 +311,9 @@ impl Running {
 
     /// Waits until the listeners' status is as `is_met` says.
     pub fn until_listeners(&self, is_met: impl Fn(&[ListenerStatus]) -> bool + Send + 'static) {
-        until(self.proxy.as_ref().unwrap().listeners(), move |all: &Vec<ListenerStatus>| is_met(all));
+        until(self.proxy.as_ref().unwrap().listeners(), move |all: &Vec<ListenerStatus>| {
+            is_met(all)
+        });
     }
 
     /// Ends the proxy and waits for it.
@@ -339,6 +357,14 @@ impl Client {
     pub fn ask(&mut self, request: &str) -> String {
         self.say(request);
         self.hear()
+    }
+
+    /// Whether the connection has not ended, and nothing has come.
+    pub fn is_open(&mut self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let read = self.0.read(&mut [0]);
+        self.0.set_nonblocking(false).unwrap();
+        matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     /// Everything until the end of the connection.

@@ -75,14 +75,13 @@ fn workloads(key: &Key, gateway: &Gateway, view: &View<'_>) -> Vec<Diagnostic> {
     let servers = gateway.spec.servers.iter().enumerate();
     let hidden = servers
         .filter(|(_, server)| listeners::bound(server).is_ok() && !exposed(server.port.number));
-    let hidden = hidden
-        .map(|(at, server)| {
-            let message = format!(
-                "no Service of the gateway's pods has port {}, so clients outside cannot reach it",
-                server.port.number
-            );
-            Diagnostic::warning(key, format!("spec.servers[{at}].port.number"), message)
-        });
+    let hidden = hidden.map(|(at, server)| {
+        let message = format!(
+            "no Service of the gateway's pods has port {}, so clients outside cannot reach it",
+            server.port.number
+        );
+        Diagnostic::warning(key, format!("spec.servers[{at}].port.number"), message)
+    });
     found.into_iter().chain(hidden).collect()
 }
 

@@ -81,6 +81,7 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
             name: format!("{}_{}", at.ip(), at.port()),
             bind: *at,
             destination: Destination::Socket,
+            layers: Vec::new(),
             limits: Limits::edge(),
             scope: Scope::Servers(vec![server]),
         })));

@@ -40,6 +40,7 @@ pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
             name: name.to_owned(),
             bind: anywhere(port),
             destination: Destination::Kernel,
+            layers: Vec::new(),
             limits: Limits::sidecar(),
             scope,
         })));

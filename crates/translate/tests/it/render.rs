@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 
 use weft_config::{
-    Action, Backend, Conditions, Discovery, Endpoints, Entry, Limits, Listener, Resource, Route, Rule,
-    Scope, Server, Settings, TextMatch,
+    Action, Backend, Conditions, Discovery, Endpoints, Entry, Limits, Listener, Resource, Route,
+    Rule, Scope, Server, Settings, TextMatch,
 };
 use weft_translate::Resolved;
 

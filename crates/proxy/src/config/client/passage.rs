@@ -11,6 +11,8 @@ use tokio::{
     time::timeout,
 };
 
+use weft_config::Limits;
+
 use crate::{
     connection::relay::{Passed, relay},
     upstream::dial::{DialError, Dialer, Way},
@@ -24,17 +26,18 @@ pub async fn to(address: &str, dialer: Dialer) -> io::Result<SocketAddr> {
     let found = timeout(PATIENCE, lookup_host(address)).await.map_err(io::Error::from)??.next();
     let address = found.ok_or_else(|| io::Error::from(io::ErrorKind::HostUnreachable))?;
     let way = Way { address, application: false };
-    let far = dialer.dial(way, PATIENCE).await.map_err(|error| match error {
+    let mut far = dialer.dial(way, PATIENCE).await.map_err(|error| match error {
         DialError::Refused(error) => error,
         slow @ DialError::Timeout(_) => io::Error::new(io::ErrorKind::TimedOut, slow),
     })?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let near = listener.local_addr()?;
     tokio::task::spawn_local(async move {
-        if let Ok(Ok((stream, _))) = timeout(PATIENCE, listener.accept()).await {
+        if let Ok(Ok((mut stream, _))) = timeout(PATIENCE, listener.accept()).await {
             drop(listener);
+            let idle = Limits::sidecar().relay_idle;
             // How it ends, the stream notices itself.
-            let _ = relay(stream, far, &Passed::default()).await;
+            let _ = relay(&mut stream, &mut far, &Passed::default(), idle).await;
         }
     });
     Ok(near)

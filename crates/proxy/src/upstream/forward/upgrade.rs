@@ -1,20 +1,30 @@
 //! What follows an answer that begins another protocol.
 
+use std::time::Duration;
+
 use http::Response;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, Parts, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    admin::drain::Guard, connection::relay, http::response_body::Payload, record::outcome::Outcome,
+    admin::drain::Guard,
+    connection::relay::{self, RelayError},
+    http::response_body::Payload,
+    io::{gathered::GatheredWriter, peeked::PeekedStream, stream::Stream},
+    record::outcome::Outcome,
 };
 
-/// Hands the answer to the client, and relays whatever is spoken then. Without a
-/// client that asked for it, the answer makes no sense and is passed on as it is.
-/// The connection counts as one until both sides are done.
+/// Hands the answer to the client, and relays whatever is spoken then, until nothing has
+/// passed for `idle`. Without a client that asked for it, the answer makes no sense and is
+/// passed on as it is. The connection counts as one until both sides are done.
 pub fn relay(
     mut response: Response<Incoming>,
     client: Option<(OnUpgrade, Guard)>,
     mut outcome: Box<Outcome>,
+    idle: Duration,
 ) -> Response<Payload> {
     let server = hyper::upgrade::on(&mut response);
     let (parts, _) = response.into_parts();
@@ -23,9 +33,15 @@ pub fn relay(
             let _counted = guard;
             let passed = relay::Passed::default();
             if let (Ok(client), Ok(server)) = (client.await, server.await) {
-                let ended = relay::relay(TokioIo::new(client), TokioIo::new(server), &passed).await;
+                let (mut client, mut server) = (of_client(client), of_server(server));
+                let ended = relay::relay(&mut client, &mut server, &passed, idle).await;
                 if let Err(error) = ended {
                     tracing::debug!(%error, "an upgraded connection broke");
+                    match error {
+                        RelayError::Client(_) => server.stream().reset_on_drop(),
+                        RelayError::Server(_) => client.stream().reset_on_drop(),
+                        RelayError::Idle(_) => {}
+                    }
                 }
             }
             outcome.relayed(passed.received.get(), passed.sent.get());
@@ -34,4 +50,22 @@ pub fn relay(
         outcome.complete();
     }
     Response::from_parts(parts, Payload::Empty)
+}
+
+/// The client's connection without the codec, which may have read too far.
+fn of_client(upgraded: Upgraded) -> PeekedStream {
+    match upgraded.downcast::<TokioIo<PeekedStream>>() {
+        Ok(Parts { io, read_buf, .. }) => io.into_inner().with_unread(&read_buf),
+        Err(upgraded) => PeekedStream::new(Stream::layered(TokioIo::new(upgraded))),
+    }
+}
+
+/// The same of the server's.
+fn of_server(upgraded: Upgraded) -> PeekedStream {
+    match upgraded.downcast::<TokioIo<GatheredWriter>>() {
+        Ok(Parts { io, read_buf, .. }) => {
+            PeekedStream::new(io.into_inner().0).with_unread(&read_buf)
+        }
+        Err(upgraded) => PeekedStream::new(Stream::layered(TokioIo::new(upgraded))),
+    }
 }

@@ -14,10 +14,13 @@ use std::{
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::watch, time::Instant};
+use tokio::{sync::watch, time::Instant};
 
 use super::{IDLE_LIMIT, Line, LineError};
-use crate::http::{executor::Local, request_body::RequestBody};
+use crate::{
+    http::{executor::Local, request_body::RequestBody},
+    io::stream::Stream,
+};
 
 /// Streams that may be under way on one connection before another is made; the
 /// server may allow fewer.
@@ -44,7 +47,7 @@ struct Connection {
 }
 
 /// What reads and writes; it knows what the server allows.
-type Driver = http2::Connection<TokioIo<TcpStream>, RequestBody, Local>;
+type Driver = http2::Connection<TokioIo<Stream>, RequestBody, Local>;
 
 /// What came of making a connection; none while it is under way.
 type Made = Option<Result<Weak<RefCell<Driver>>, Rc<LineError>>>;
@@ -55,13 +58,13 @@ pub struct Place {
     pub sender: http2::SendRequest<RequestBody>,
     /// The proxy's end.
     pub local: Option<SocketAddr>,
-    _stream: Stream,
+    _stream: StreamSlot,
 }
 
 /// One of the streams under way on a connection.
-struct Stream(Rc<Cell<usize>>);
+struct StreamSlot(Rc<Cell<usize>>);
 
-impl Drop for Stream {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
     }
@@ -71,7 +74,7 @@ impl Shared {
     /// A place on a connection of `line`, and whether that was there before.
     pub async fn join(
         line: &Rc<Line>,
-        mut preconnected: Option<TcpStream>,
+        mut preconnected: Option<Stream>,
         limit: Duration,
     ) -> Result<(Place, bool), Rc<LineError>> {
         if let Some(place) = line.shared.place() {
@@ -113,12 +116,16 @@ impl Shared {
         let one = connections.iter_mut().find(|one| one.has_room())?;
         one.since = Instant::now();
         one.streams.set(one.streams.get() + 1);
-        let _stream = Stream(Rc::clone(&one.streams));
+        let _stream = StreamSlot(Rc::clone(&one.streams));
         Some(Place { sender: one.sender.clone(), local: one.local, _stream })
     }
 
     /// Has a connection made, unless one is being made already.
-    fn make(line: &Rc<Line>, preconnected: Option<TcpStream>, limit: Duration) -> watch::Receiver<Made> {
+    fn make(
+        line: &Rc<Line>,
+        preconnected: Option<Stream>,
+        limit: Duration,
+    ) -> watch::Receiver<Made> {
         let mut making = line.shared.making.borrow_mut();
         // A task that has panicked makes none any more.
         if let Some(making) = making.as_ref().filter(|making| making.has_changed().is_ok()) {
@@ -157,14 +164,14 @@ impl Connection {
 
 async fn connection(
     line: &Line,
-    preconnected: Option<TcpStream>,
+    preconnected: Option<Stream>,
     limit: Duration,
 ) -> Result<Connection, LineError> {
     let stream = match preconnected {
         Some(stream) => stream,
         None => line.connect(limit).await?,
     };
-    let local = stream.local_addr().ok();
+    let local = stream.local_addr();
     let (sender, connection) = http2::Builder::new(Local)
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)

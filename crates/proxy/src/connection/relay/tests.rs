@@ -1,0 +1,199 @@
+use super::*;
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+const IDLE: Duration = Duration::from_secs(3600);
+
+async fn relayed(
+    (mut client, mut server): (DuplexStream, DuplexStream),
+    passed: &Passed,
+) -> Result<(), RelayError> {
+    relay(&mut client, &mut server, passed, IDLE).await
+}
+
+#[tokio::test]
+async fn an_answer_still_comes_after_the_client_has_ended() {
+    let (mut client, near) = duplex(64);
+    let (mut server, far) = duplex(64);
+    let passed = Passed::default();
+    let talking = async {
+        client.write_all(b"question").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut heard = String::new();
+        server.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "question");
+        server.write_all(b"long answer").await.unwrap();
+        drop(server);
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "long answer");
+    };
+    let (relayed, ()) = tokio::join!(relayed((near, far), &passed), talking);
+    relayed.unwrap();
+    assert_eq!((passed.received.get(), passed.sent.get()), (8, 11));
+}
+
+#[tokio::test]
+async fn much_passes_a_side_that_takes_little_in_order_in_both_directions() {
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let (mut client, near) = duplex(777);
+    let (mut server, far) = duplex(100_001);
+    let passed = Passed::default();
+    let talking = async {
+        let (mut from_client, mut to_client) = tokio::io::split(&mut client);
+        let (mut from_server, mut to_server) = tokio::io::split(&mut server);
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        let send_up = async {
+            to_client.write_all(&bytes).await.unwrap();
+            to_client.shutdown().await.unwrap();
+        };
+        let send_down = async {
+            to_server.write_all(&bytes).await.unwrap();
+            to_server.shutdown().await.unwrap();
+        };
+        let (.., one, two) = tokio::join!(
+            send_up,
+            send_down,
+            from_server.read_to_end(&mut up),
+            from_client.read_to_end(&mut down),
+        );
+        one.unwrap();
+        two.unwrap();
+        assert!(up == bytes && down == bytes);
+    };
+    let (relayed, ()) = tokio::join!(relayed((near, far), &passed), talking);
+    relayed.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_passes_ends_and_one_that_trickles_does_not() {
+    let (mut client, near) = duplex(64);
+    let (mut server, far) = duplex(64);
+    let passed = Passed::default();
+    let began = tokio::time::Instant::now();
+    let talking = async {
+        for _ in 0..10 {
+            sleep(IDLE / 2).await;
+            client.write_all(b"x").await.unwrap();
+            server.read_u8().await.unwrap();
+        }
+    };
+    let (relayed, ()) = tokio::join!(relayed((near, far), &passed), talking);
+    assert!(matches!(relayed, Err(RelayError::Idle(_))), "{relayed:?}");
+    let lasted = began.elapsed();
+    assert!(lasted >= IDLE * 6 && lasted < IDLE * 13 / 2, "{lasted:?}");
+}
+
+/// Memory: an idle relay is its future and nothing else.
+#[tokio::test]
+async fn an_idle_relay_keeps_no_buffer() {
+    let (mut client, mut near) = duplex(64);
+    let (mut server, mut far) = duplex(64);
+    let passed = Passed::default();
+    let relaying = relay(&mut near, &mut far, &passed, IDLE);
+    assert!(size_of_val(&relaying) < 1024, "{} bytes", size_of_val(&relaying));
+    let talking = async {
+        client.write_all(b"ping").await.unwrap();
+        let mut heard = [0; 4];
+        server.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"ping");
+    };
+    tokio::select! {
+        _ = relaying => panic!("it ended"),
+        () = talking => {}
+    }
+    let half = Half::new(&Rc::default());
+    assert_eq!((half.waiting.capacity(), size_of_val(&half) <= 64), (0, true));
+}
+
+/// What is left over goes back as soon as it is written.
+#[tokio::test]
+async fn memory_for_what_waits_is_given_back() {
+    let (mut from, mut source) = duplex(10_000);
+    let (mut to, mut sink) = duplex(100);
+    let count = Rc::default();
+    let mut half = Half::new(&count);
+    source.write_all(&[7; 10_000]).await.unwrap();
+    let mut copy = async |half: &mut Half| {
+        poll_fn(|context| {
+            let _ = half.poll_copy(context, &mut from, &mut to, &mut TURN.clone());
+            Poll::Ready(())
+        })
+        .await;
+    };
+    copy(&mut half).await;
+    assert_eq!((half.waiting.len(), count.get()), (9_900, 10_000));
+    let mut heard = [0; 100];
+    // Not more than the runtime lets one task do at a time.
+    let copying = async {
+        for _ in 0..100 {
+            sink.read_exact(&mut heard).await.unwrap();
+            copy(&mut half).await;
+        }
+    };
+    tokio::task::unconstrained(copying).await;
+    assert_eq!(half.waiting.capacity(), 0);
+}
+
+/// A stream that always has bytes, and one that takes all.
+struct Endless;
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let room = buffer.remaining();
+        buffer.advance(room);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Between two requests beside it, a bulk stream moves at most one turn, sockets are
+/// looked at in between, and a turn is short.
+#[tokio::test]
+async fn a_bulk_stream_lets_others_in_after_each_turn() {
+    let passed = Passed::default();
+    let counted = passed.clone();
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async move {
+            let bulk = tokio::task::spawn_local(async move {
+                relay(&mut Endless, &mut Endless, &passed, IDLE).await
+            });
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut peer = tokio::net::TcpStream::connect(address).await.unwrap();
+            let (mut near, _) = listener.accept().await.unwrap();
+            for _ in 0..100 {
+                let before = counted.received.get() + counted.sent.get();
+                let began = Instant::now();
+                peer.write_all(b"request").await.unwrap();
+                near.read_exact(&mut [0; 7]).await.unwrap();
+                let moved = counted.received.get() + counted.sent.get() - before;
+                let turns = moved / (TURN as u64);
+                assert!(turns <= 4, "{turns} turns in {:?} before a request", began.elapsed());
+            }
+            bulk.abort();
+        })
+        .await;
+}

@@ -1,0 +1,232 @@
+//! Connections in memory, with a clock that the tests move.
+
+use super::*;
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::{mpsc, watch},
+    task::LocalSet,
+};
+use weft_config::Resource;
+use weft_decide::Table;
+
+use crate::{
+    config::subscriptions::{self, Question},
+    io::stream::Stream,
+    record::access_log,
+    upstream::{dial::Dialer, resolve::Resolver},
+    worker::state::Parts,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A worker with one listener, whose server answers everything itself.
+struct World {
+    worker: Rc<WorkerState>,
+    listener: Arc<Listener>,
+    _questions: mpsc::Receiver<Question>,
+    _tables: watch::Sender<Arc<Table>>,
+    log: tempfile::TempDir,
+}
+
+impl World {
+    /// A listener with these fields beside the usual ones.
+    fn new(fields: Value) -> Self {
+        let log = tempfile::tempdir().unwrap();
+        let mut listener = json!({
+            "name": "test", "bind": "10.0.0.1:80", "destination": "socket",
+            "scope": { "servers": [{
+                "name": "http.80", "protocol": "http", "routes": ["all"],
+                "origin": { "object": "Gateway/default/test" },
+            }] },
+        });
+        let Value::Object(fields) = fields else { panic!("fields") };
+        for (name, value) in fields {
+            listener[name] = value;
+        }
+        let resources = json!([
+            { "listener": listener },
+            { "route": {
+                "name": "all", "hosts": ["*"], "origin": { "object": "VirtualService/x/y" },
+                "rules": [{
+                    "action": { "respond": { "status": 200, "body": "hi", "details": "direct" } },
+                    "origin": { "object": "VirtualService/x/y" },
+                }],
+            } },
+            { "settings": { "accessLog": {
+                "path": log.path().join("log"),
+                "format": { "text": "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%" },
+            } } },
+        ]);
+        let resources: Vec<Resource> = serde_json::from_value(resources).unwrap();
+        let changes = resources.into_iter().map(|one| (one.name(), Some(Arc::new(one))));
+        let (table, rejected) = Table::new().with(changes);
+        assert!(rejected.is_empty(), "{rejected:?}");
+        let listener = Arc::new(Listener::of(table.listeners().next().unwrap()));
+        let (_tables, tables) = watch::channel(Arc::new(table));
+        let (asks, _questions) = subscriptions::channel();
+        let parts = Parts {
+            dialer: Dialer::default(),
+            resolver: Resolver::start(),
+            sink: access_log::start().unwrap(),
+            asks,
+            tables,
+            closed: Arc::default(),
+        };
+        let worker = Rc::new(WorkerState::new(parts, 7));
+        Self { worker, listener, _questions, _tables, log }
+    }
+
+    /// A client of the listener, and the task that serves it.
+    fn connect(&self) -> (DuplexStream, tokio::task::JoinHandle<()>) {
+        let (client, near) = duplex(64 * 1024);
+        let accepted = Accepted {
+            stream: Stream::layered(near),
+            client: ([10, 0, 0, 9], 4000).into(),
+            local: ([10, 0, 0, 1], 80).into(),
+            destination: ([10, 0, 0, 1], 80).into(),
+        };
+        let guard = self.worker.drain.enter(None);
+        let (worker, listener) = (Rc::clone(&self.worker), Arc::clone(&self.listener));
+        (client, tokio::task::spawn_local(serve(worker, listener, accepted, guard)))
+    }
+
+    /// How many connections were closed for `reason`.
+    fn closed(&self, reason: Closed) -> u64 {
+        self.worker.closed.all().find(|(one, _)| *one == reason).unwrap().1
+    }
+
+    /// The access log so far.
+    fn log(&self) -> String {
+        self.worker.journal.finish();
+        std::fs::read_to_string(self.log.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// What `client` says is sent as one piece; what it hears until the end of the connection.
+async fn talk(world: &World, says: &[u8]) -> String {
+    let (mut client, serving) = world.connect();
+    client.write_all(says).await.unwrap();
+    let mut heard = String::new();
+    client.read_to_string(&mut heard).await.unwrap();
+    serving.await.unwrap();
+    heard
+}
+
+fn local<F: Future>(test: F) -> F::Output {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.unwrap(), test)
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+
+#[test]
+fn http_is_served_on_a_stream_in_memory() {
+    local(async {
+        let world = World::new(json!({}));
+        let heard = talk(&world, REQUEST).await;
+        assert!(
+            heard.starts_with("HTTP/1.1 200 OK\r\n") && heard.ends_with("\r\n\r\nhi"),
+            "{heard}"
+        );
+    });
+}
+
+#[test]
+fn a_request_that_came_in_one_piece_with_a_header_of_a_layer_is_detected_at_once() {
+    local(async {
+        for protocol in ["http", "detect"] {
+            let world = World::new(json!({ "layers": ["proxyProtocol"], "scope": { "servers": [{
+                "name": "any", "protocol": protocol, "routes": ["all"],
+                "tcp": { "backends": [["none", 1]], "origin": { "object": "Service/a/b" } },
+                "origin": { "object": "Service/a/b" },
+            }] } }));
+            let says = [b"PROXY TCP4 1.2.3.4 10.0.0.5 4000 8080\r\n", REQUEST].concat();
+            let began = tokio::time::Instant::now();
+            let heard = talk(&world, &says).await;
+            assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
+            assert_eq!(began.elapsed(), Duration::ZERO, "{protocol}");
+        }
+    });
+}
+
+/// How long a client that says `says`, and then nothing, is kept.
+#[track_caller]
+fn check_kept(fields: Value, says: &str, expected: Duration, reason: Closed, log: &str) {
+    local(async {
+        let world = World::new(fields);
+        let began = tokio::time::Instant::now();
+        talk(&world, says.as_bytes()).await;
+        let kept = began.elapsed();
+        assert!(kept >= expected && kept < expected + SECOND, "{kept:?} after {says:?}");
+        assert_eq!(world.closed(reason), 1, "{says:?}");
+        assert_eq!(world.log(), log, "{says:?}");
+    });
+}
+
+#[test]
+fn clients_that_say_nothing_or_half_of_it_are_closed_counted_and_logged() {
+    let limits = json!({ "limits": { "head": "10s", "idle": "900s" } });
+    check_kept(limits.clone(), "", 900 * SECOND, Closed::Silent, "");
+    let silent = "0 - silent\n";
+    check_kept(limits, "GET / HT", 10 * SECOND, Closed::Silent, silent);
+    let layer = json!({ "limits": { "head": "10s" }, "layers": ["proxyProtocol"] });
+    check_kept(layer.clone(), "PROXY TCP4 1.2", 10 * SECOND, Closed::Silent, silent);
+    check_kept(
+        layer,
+        "GET / HTTP/1.1\r\n",
+        Duration::ZERO,
+        Closed::ProxyHeader,
+        "0 DPE proxy_header\n",
+    );
+    let tls = "\u{16}\u{3}\u{1}";
+    check_kept(json!({}), tls, Duration::ZERO, Closed::UnexpectedTls, "0 DPE unexpected_tls\n");
+}
+
+#[test]
+fn a_client_that_has_sent_nothing_does_not_hold_up_the_end() {
+    local(async {
+        let world = World::new(json!({ "layers": ["proxyProtocol"] }));
+        for world in [World::new(json!({})), world] {
+            let (mut client, serving) = world.connect();
+            tokio::task::yield_now().await;
+            world.worker.drain.start();
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+            serving.await.unwrap();
+            assert_eq!(world.closed(Closed::Drained), 1);
+        }
+    });
+}
+
+#[test]
+fn the_idlest_connection_is_closed_when_there_are_too_many() {
+    local(async {
+        let world = World::new(json!({}));
+        let (mut one, first) = world.connect();
+        tokio::task::yield_now().await;
+        assert_eq!(world.worker.drain.shed(1, None), 1);
+        assert_eq!(one.read(&mut [0]).await.unwrap(), 0);
+        first.await.unwrap();
+        assert_eq!(world.closed(Closed::Shed), 1);
+    });
+}
+
+/// What one connection costs while nothing happens on it, beside its socket.
+#[test]
+fn the_future_of_a_connection_is_small() {
+    local(async {
+        let world = World::new(json!({}));
+        let (_, near) = duplex(1);
+        let accepted = Accepted {
+            stream: Stream::layered(near),
+            client: ([10, 0, 0, 9], 4000).into(),
+            local: ([10, 0, 0, 1], 80).into(),
+            destination: ([10, 0, 0, 1], 80).into(),
+        };
+        let guard = world.worker.drain.enter(None);
+        let serving = serve(Rc::clone(&world.worker), Arc::clone(&world.listener), accepted, guard);
+        assert!(size_of_val(&serving) < 8 * 1024, "{} bytes", size_of_val(&serving));
+    });
+}

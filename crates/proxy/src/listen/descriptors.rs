@@ -1,0 +1,42 @@
+//! How many descriptors the process may have, and how many connections that allows.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use weft_config::ProcessLimits;
+
+/// A client's connection, and the one to a server that it needs.
+const PER_CONNECTION: u64 = 2;
+
+/// Raises the limit of this process to what it is allowed to raise it to.
+pub fn raise_limit() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
+/// The most connections of clients that `limits` and the descriptors allow.
+pub fn most_connections(limits: &ProcessLimits) -> usize {
+    // No limit is as good as more descriptors than there are connections.
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    allowed(limits, descriptors)
+}
+
+fn allowed(limits: &ProcessLimits, descriptors: u64) -> usize {
+    let free = descriptors.saturating_sub(limits.reserved_descriptors.into());
+    let allowed = (free / PER_CONNECTION).min(limits.connections.into());
+    // Without any the proxy would be of no use at all.
+    usize::try_from(allowed).unwrap_or(usize::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_in_reserve() {
+        let limits = ProcessLimits::new();
+        assert_eq!(allowed(&limits, 1024), (1024 - 256) / 2);
+        assert_eq!(allowed(&limits, 1 << 30), 50_000);
+        assert_eq!(allowed(&limits, 10), 1);
+    }
+}

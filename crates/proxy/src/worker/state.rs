@@ -1,0 +1,143 @@
+//! What one worker's connections share: its table, its connections to servers, its counts.
+//!
+//! Nothing here is shared with other workers but what `balance` shares. It serves no
+//! connection itself, and does not know how that is done.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+
+use http::HeaderValue;
+use tokio::{sync::watch, time::Instant};
+use weft_balance::Rng;
+use weft_decide::{CompiledBackend, CompiledRule, Table};
+
+use crate::{
+    admin::drain::Drain,
+    config::subscriptions::Asks,
+    connection::closed::ClosedCounts,
+    record::{access_log::Sink, access_log_buffer::Journal, metrics::Registry},
+    upstream::{
+        dial::Dialer,
+        pool::Lines,
+        resolve::{Names, Resolver},
+    },
+};
+
+/// What one worker's connections share.
+pub struct WorkerState {
+    /// How connections are made.
+    pub dialer: Dialer,
+    /// Connections to servers.
+    pub lines: Lines,
+    /// What is counted.
+    pub registry: RefCell<Registry>,
+    /// The access log.
+    pub journal: Rc<Journal>,
+    /// Questions about configuration.
+    pub asks: Asks,
+    /// Connections, and whether they are to end.
+    pub drain: Rc<Drain>,
+    /// Addresses of names.
+    pub names: Rc<Names>,
+    /// Connections that were closed before anything was served on them.
+    pub closed: Arc<ClosedCounts>,
+    decorators: RefCell<HashMap<(usize, usize), Decorator>>,
+    updates: RefCell<watch::Receiver<Arc<Table>>>,
+    table: RefCell<Arc<Table>>,
+    rng: RefCell<Rng>,
+}
+
+/// The name of an operation, with what it was made for, so that the addresses it
+/// is found by stay theirs.
+struct Decorator {
+    _rule: Arc<CompiledRule>,
+    _backend: Arc<CompiledBackend>,
+    text: HeaderValue,
+}
+
+/// What a worker is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// How connections are made.
+    pub dialer: Dialer,
+    /// How names outside of the mesh are looked up.
+    pub resolver: Resolver,
+    /// Where lines of the access log go.
+    pub sink: Sink,
+    /// Questions about configuration.
+    pub asks: Asks,
+    /// The table in force.
+    pub tables: watch::Receiver<Arc<Table>>,
+    /// Connections that were closed before anything was served on them.
+    pub closed: Arc<ClosedCounts>,
+}
+
+impl WorkerState {
+    /// The state of a worker that has served nothing yet.
+    pub fn new(parts: Parts, seed: u64) -> Self {
+        let Parts { dialer, resolver, sink, asks, mut tables, closed } = parts;
+        let table = Arc::clone(&tables.borrow_and_update());
+        let journal = Journal::new(sink);
+        journal.configure(table.settings().access_log.as_ref());
+        Self {
+            dialer,
+            asks,
+            lines: Lines::default(),
+            registry: RefCell::default(),
+            journal: Rc::new(journal),
+            drain: Rc::default(),
+            names: Rc::new(Names::new(resolver)),
+            closed,
+            decorators: RefCell::default(),
+            updates: RefCell::new(tables),
+            table: RefCell::new(table),
+            rng: RefCell::new(Rng::new(seed)),
+        }
+    }
+
+    /// Looks something up in the table in force.
+    pub fn decide<T>(&self, look: impl FnOnce(&Table, &mut Rng) -> T) -> T {
+        let mut updates = self.updates.borrow_mut();
+        if updates.has_changed().unwrap_or(false) {
+            let table = Arc::clone(&updates.borrow_and_update());
+            self.journal.configure(table.settings().access_log.as_ref());
+            *self.table.borrow_mut() = table;
+        }
+        look(&self.table.borrow(), &mut self.rng.borrow_mut())
+    }
+
+    /// Randomness of this thread.
+    pub fn random(&self) -> u64 {
+        self.rng.borrow_mut().next_u64()
+    }
+
+    /// Randomness for what takes it as an argument.
+    pub fn with_rng<T>(&self, use_it: impl FnOnce(&mut Rng) -> T) -> T {
+        use_it(&mut self.rng.borrow_mut())
+    }
+
+    /// The name of the operation that `rule` sends to `backend`.
+    pub fn decorator(
+        &self,
+        rule: &Arc<CompiledRule>,
+        backend: &Arc<CompiledBackend>,
+    ) -> Option<HeaderValue> {
+        let key = (Arc::as_ptr(rule).addr(), Arc::as_ptr(backend).addr());
+        let mut decorators = self.decorators.borrow_mut();
+        if let Some(known) = decorators.get(&key) {
+            return Some(known.text.clone());
+        }
+        let text = crate::upstream::decorator::operation(&rule.data, &backend.data)?;
+        if decorators.len() >= 1024 {
+            decorators.clear();
+        }
+        let (_rule, _backend) = (Arc::clone(rule), Arc::clone(backend));
+        decorators.insert(key, Decorator { _rule, _backend, text: text.clone() });
+        Some(text)
+    }
+
+    /// Closes idle connections to servers, and forgets what is too old.
+    pub fn sweep(&self) {
+        self.lines.sweep(Instant::now());
+        self.names.sweep();
+    }
+}

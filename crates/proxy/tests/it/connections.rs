@@ -1,0 +1,106 @@
+//! How many connections there may be, how long they last, and how they end.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+};
+
+use serde_json::{Value, json};
+use socket2::SockRef;
+use std::time::Duration;
+
+use crate::world::{World, get, server};
+
+fn to(backend: &str) -> Value {
+    json!({ "backends": [[backend, 1]], "origin": { "object": "Service/default/tcp" } })
+}
+
+/// A server that does `serve` to each connection.
+fn serving(serve: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = serve.clone();
+            thread::spawn(move || serve(stream));
+        }
+    });
+    address
+}
+
+fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+#[test]
+fn a_reset_of_either_side_of_a_relay_is_a_reset_to_the_other() {
+    let (sender, ends) = std::sync::mpsc::channel();
+    let greets_then = move |mut stream: TcpStream| {
+        stream.write_all(b"hello").unwrap();
+        let mut heard = [0];
+        match stream.read(&mut heard) {
+            // The client asks for it.
+            Ok(1) => reset(stream),
+            end => sender.send(end.map_err(|error| error.kind())).unwrap(),
+        }
+    };
+    let proxy = World::new()
+        .server("protocol", json!("tcp"))
+        .server("tcp", to("one"))
+        .backend("one", &[serving(greets_then)])
+        .start();
+    let greeted = || {
+        let mut client = proxy.client();
+        client.0.read_exact(&mut [0; 5]).unwrap();
+        client
+    };
+    let mut client = greeted();
+    client.say("x");
+    assert_eq!(client.0.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    reset(greeted().0);
+    assert_eq!(ends.recv().unwrap(), Err(ErrorKind::ConnectionReset));
+    drop(greeted());
+    assert_eq!(ends.recv().unwrap(), Ok(0), "an orderly end stays one");
+}
+
+#[test]
+fn a_relay_on_which_nothing_passes_ends() {
+    let proxy = World::new()
+        .server("protocol", json!("tcp"))
+        .server("tcp", to("one"))
+        .backend("one", &[serving(|mut stream| drop(stream.read(&mut [0])))])
+        .limits(json!({ "relayIdle": "0.2s" }))
+        .start();
+    assert_eq!(proxy.client().rest(), "");
+}
+
+#[test]
+fn at_the_limit_idle_connections_make_room_and_busy_ones_do_not() {
+    let busy = server(&["hang"]);
+    let proxy = World::new()
+        .backend("busy", &[busy.address])
+        .all_to("busy")
+        .limits(json!({ "connections": 2 }))
+        .start();
+    // Room is made for the second one by closing the first, which is idle.
+    let mut others = Vec::new();
+    let mut idle = proxy.client();
+    let mut hanging = proxy.client();
+    assert_eq!(idle.rest(), "");
+    for at in 1..=2 {
+        hanging.say(&get("busy", "/"));
+        busy.until_heard(at);
+        others.push(std::mem::replace(&mut hanging, proxy.client()));
+    }
+    assert_eq!(hanging.rest(), "", "all others are busy");
+    let metrics = proxy.get("merged", "/stats/prometheus");
+    let count = |reason: &str| -> f64 {
+        let name = format!("weft_connections_closed_total{{reason=\"{reason}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("{reason} in {metrics}")).parse().unwrap()
+    };
+    assert!(count("shed") == 1.0 && count("overload") == 1.0, "{metrics}");
+    assert!(others.iter_mut().all(|client| client.is_open()), "and stay");
+}
