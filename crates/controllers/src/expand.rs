@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use serde_json::{Value, json};
 
-use crate::{addresses, deployment, object, replica_set, service, template};
+use crate::{addresses, deployment, object, pods as of_pods, service, template};
 
 /// The pods that a Deployment has when everything runs, without addresses.
 pub fn pods(deployment: &Value) -> Vec<Value> {
@@ -24,7 +24,7 @@ pub fn pods(deployment: &Value) -> Vec<Value> {
     (0..count)
         .map(|index| {
             let end = template::text(&json!([object::name(&set), index]), 0, 5);
-            replica_set::new_pod(&set, &format!("{}-{end}", object::name(&set)))
+            of_pods::from_template(&set, &format!("{}-{end}", object::name(&set)))
         })
         .collect()
 }

@@ -5,14 +5,21 @@
 //! API server's affair; `expand` makes the same objects from files alone.
 
 pub mod addresses;
+pub mod cron_job;
+pub mod daemon_set;
 pub mod deployment;
+pub mod endpoints;
 pub mod expand;
 pub mod garbage;
+pub mod job;
 pub mod namespace;
 pub mod object;
+mod pods;
 pub mod replica_set;
+pub mod schedule;
 pub mod selector;
 pub mod service;
+pub mod stateful_set;
 mod template;
 mod time;
 mod write;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     object::{self, items},
-    replica_set, selector, template,
+    pods, selector, template,
     write::Write,
 };
 
@@ -71,17 +71,17 @@ pub fn has_selector(service: &Value) -> bool {
 }
 
 /// The slices of a Service in front of `pods`.
-pub fn slices(service: &Value, pods: &[&Value]) -> Vec<Value> {
+pub fn slices(service: &Value, all: &[&Value]) -> Vec<Value> {
     if !has_selector(service) || object::is_terminating(service) {
         return Vec::new();
     }
     let mut groups: BTreeMap<String, (Value, Vec<Value>)> = BTreeMap::new();
-    let mut behind: Vec<&Value> = pods
+    let mut behind: Vec<&Value> = all
         .iter()
         .copied()
         .filter(|pod| object::namespace(pod) == object::namespace(service))
         .filter(|pod| selector::includes(&service["spec"]["selector"], &pod["metadata"]["labels"]))
-        .filter(|pod| pod["status"]["podIP"].is_string() && !replica_set::is_over(pod))
+        .filter(|pod| pod["status"]["podIP"].is_string() && !pods::is_over(pod))
         .collect();
     behind.sort_by_key(|pod| object::name(pod));
     for pod in behind {

@@ -56,7 +56,7 @@ fn check(set: &Value, pods: &[Value], expected: &[&str]) {
 #[test]
 fn missing_pods_are_made_and_nothing_else() {
     check(&set(2), &[pod("p", "1", true)], &["+web-abc-a", "1/1/1"]);
-    let made = new_pod(&set(1), "x");
+    let made = pods::from_template(&set(1), "x");
     assert_eq!(made["metadata"]["annotations"], json!({"a": "b"}));
     assert_eq!(made["metadata"]["ownerReferences"][0]["uid"], "s");
 }
