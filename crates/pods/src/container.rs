@@ -116,7 +116,9 @@ impl Keeper {
 
     fn prepare(&self) -> Prepared {
         let unmapped = |error: crate::images::UnknownImage| ("ErrImagePull", error.to_string());
-        let line = self.ground.node.images().command_line(&self.container).map_err(unmapped)?;
+        let node = &self.ground.node;
+        let is_here = |program: &str| node.finds(&self.container, program);
+        let line = node.images().command_line(&self.container, is_here).map_err(unmapped)?;
         self.ground
             .task(&self.container, line)
             .map_err(|message| ("CreateContainerConfigError", message))

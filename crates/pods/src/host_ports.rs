@@ -1,4 +1,4 @@
-//! Services of type LoadBalancer on the host's ports.
+//! Services of type LoadBalancer and NodePort on the host's ports.
 //!
 //! A pod that takes its listening sockets from the node gets those of its
 //! Service; every other Service is relayed to, while it has a ready endpoint.
@@ -24,7 +24,7 @@ use crate::{
     spec::Pod,
     uplink::{RELIEF, relay, reset},
 };
-pub(crate) use pods::{Balanced, TAKES_SOCKETS, balanced};
+pub(crate) use pods::{Balanced, BalancedPort, TAKES_SOCKETS, balanced};
 
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +32,8 @@ pub(crate) struct Key {
     pub(crate) namespace: String,
     pub(crate) service: String,
     pub(crate) port: u16,
+    /// The port of the host that it should have; the next free when that is taken.
+    pub(crate) host: u16,
 }
 
 enum Event {
@@ -213,12 +215,12 @@ impl Owner {
 
     /// Binds a port; says why it cannot be, when that is new.
     async fn bind(&mut self, node: &Shared, key: &Key) -> Option<Bound> {
-        let listeners = match node.link().listen(key.port).await {
+        let listeners = match node.link().listen(key.host).await {
             Ok(listeners) => listeners,
             Err(error) => {
                 let text = format!(
                     "Service {}/{}: port {} cannot be bound on the host: {error}",
-                    key.namespace, key.service, key.port
+                    key.namespace, key.service, key.host
                 );
                 if self.told.insert(key.clone(), text.clone()).as_ref() != Some(&text) {
                     node.link().log(text).await;
@@ -272,7 +274,8 @@ fn bound_at(port: &HostPort) -> impl Iterator<Item = Shown> + '_ {
 /// A Service that is reached on the host at these ports.
 pub(crate) fn shown(service: &Value, ports: &[Shown]) -> Value {
     let mut shown = service.clone();
-    shown["status"] = match ports.first() {
+    let first = ports.first().filter(|_| service["spec"]["type"] != "NodePort");
+    shown["status"] = match first {
         Some(first) => serde_json::json!({
             "loadBalancer": {"ingress": [{"ip": first.address.ip().to_string(), "ipMode": "Proxy"}]},
         }),

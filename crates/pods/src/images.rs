@@ -27,6 +27,9 @@ pub enum OwnCommand {
     /// It is run instead of the image's, as on a cluster.
     #[default]
     Replaces,
+    /// It is run if this machine has its program; else it exists only in the real
+    /// image, and is left out together with the container's arguments.
+    ReplacesIfFound,
     /// It names a program that exists only in the real image, and is left out.
     Ignored,
 }
@@ -47,14 +50,24 @@ pub(crate) struct UnknownImage {
 
 impl Images {
     /// The command line that `container` runs, before variables are filled in.
-    pub(crate) fn command_line(&self, container: &Container) -> Result<Vec<String>, UnknownImage> {
+    ///
+    /// `is_here` says whether the container would find a program.
+    pub(crate) fn command_line(
+        &self,
+        container: &Container,
+        is_here: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, UnknownImage> {
         let name = bare_name(&container.image);
         let Some(image) = self.0.iter().find(|image| matches(&image.pattern, name)) else {
             let (image, name) = (container.image.clone(), name.to_owned());
             return Err(UnknownImage { image, name });
         };
+        let is_missing = container.command.first().is_some_and(|program| !is_here(program));
         let own = match image.own_command {
-            OwnCommand::Replaces => container.command.as_slice(),
+            OwnCommand::ReplacesIfFound if is_missing => {
+                return Ok(image.command.iter().chain(&image.arguments).cloned().collect());
+            }
+            OwnCommand::Replaces | OwnCommand::ReplacesIfFound => container.command.as_slice(),
             OwnCommand::Ignored => &[],
         };
         let arguments = match (own.is_empty(), container.args.is_empty()) {
@@ -108,6 +121,7 @@ mod tests {
         };
         Images(vec![
             image("shop/echo", "/bin/echo -n", "default", OwnCommand::Replaces),
+            image("acme/api", "python3 -m http.server", "", OwnCommand::ReplacesIfFound),
             image("*/proxyv2", "/bin/weft", "", OwnCommand::Replaces),
             image("weft/*", "/bin/weft pilot", "", OwnCommand::Ignored),
         ])
@@ -125,7 +139,7 @@ mod tests {
             args: words(arguments),
             ..Container::default()
         };
-        let found = match images().command_line(&container) {
+        let found = match images().command_line(&container, |program| program != "/srv/api") {
             Ok(line) => line.join(" "),
             Err(error) => error.to_string(),
         };
@@ -138,6 +152,13 @@ mod tests {
         check("shop/echo:1.2", "", "a b", "/bin/echo -n a b");
         check("docker.io/shop/echo@sha256:00", "sh -c", "x", "sh -c x");
         check("shop/echo", "sh", "", "sh");
+    }
+
+    #[test]
+    fn a_command_of_the_real_image_gives_way_to_the_mapped_one() {
+        check("acme/api:1.2", "/srv/api", "-port=8080", "python3 -m http.server");
+        check("acme/api:1.2", "/bin/sh -c", "date", "/bin/sh -c date");
+        check("acme/api:1.2", "", "80", "python3 -m http.server 80");
     }
 
     #[test]

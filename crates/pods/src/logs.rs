@@ -1,4 +1,4 @@
-//! What a container has written: the last mebibyte, and who reads along.
+//! What a container has written: the latest lines, and who reads along.
 //!
 //! Lines keep the time when they were written; a line without an end is shown
 //! when its container ends.
@@ -14,8 +14,12 @@ use futures::{StreamExt, stream::BoxStream};
 use tokio::sync::watch;
 use weft_apiserver::LogOptions;
 
-/// How much of a container's output is kept.
-const CAPACITY: usize = 1 << 20;
+/// The memory that a container's output may take. A mebibyte of text and more,
+/// unless the lines are very short.
+const CAPACITY: usize = 2 << 20;
+/// What keeping a line takes beside its text: its place in the queue (48 bytes, of
+/// which a queue may have twice as many as it uses), and its allocation.
+const OVERHEAD: usize = 2 * size_of::<Line>() + 32;
 /// A line that is longer is cut into several.
 const LONGEST_LINE: usize = 16 << 10;
 
@@ -63,10 +67,14 @@ impl Log {
     pub(crate) fn write(&self, bytes: &[u8], time: SystemTime) {
         let mut state = self.state();
         state.partial.extend_from_slice(bytes);
-        while let Some(end) = line_end(&state.partial) {
-            let line = state.partial.drain(..end).collect::<Vec<u8>>();
-            state.keep(Line { time, text: line.into() });
+        let written = std::mem::take(&mut state.partial);
+        let mut rest = written.as_slice();
+        while let Some(end) = line_end(rest) {
+            let (line, after) = rest.split_at(end);
+            state.keep(Line { time, text: Bytes::copy_from_slice(line) });
+            rest = after;
         }
+        state.partial = rest.to_vec();
         self.announce(&state, false);
     }
 
@@ -121,11 +129,11 @@ impl Log {
 
 impl State {
     fn keep(&mut self, line: Line) {
-        self.bytes += line.text.len();
+        self.bytes += line.text.len() + OVERHEAD;
         self.lines.push_back(line);
         while self.bytes > CAPACITY {
             let Some(oldest) = self.lines.pop_front() else { break };
-            self.bytes -= oldest.text.len();
+            self.bytes -= oldest.text.len() + OVERHEAD;
             self.first += 1;
         }
     }
@@ -264,14 +272,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_last_mebibyte_is_kept() {
+    async fn what_is_kept_is_bounded_however_short_the_lines_are() {
         let log = Log::new();
         for number in 0..40_000 {
-            log.write(format!("line {number:026}\n").as_bytes(), at(0));
+            log.write(format!("line {number:0194}\n").as_bytes(), at(0));
         }
-        let text = text(&log, LogOptions::default()).await;
-        assert_eq!(text.len(), CAPACITY);
-        assert!(text.ends_with("39999\n"));
+        let kept = text(&log, LogOptions::default()).await;
+        assert!(kept.len() >= 1 << 20, "{}", kept.len());
+        assert!(kept.ends_with("39999\n"));
+        for _ in 0..64 {
+            log.write(&[b'\n'; 64 << 10], at(0));
+        }
+        let state = log.state();
+        let memory = state.lines.capacity() * size_of::<Line>();
+        assert!(memory <= CAPACITY && state.lines.len() > 1000, "{memory}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Starts from the supervisor's root; nothing that is made here is on a disk of
 //! the host, and nothing outlives the container.
 
+mod beneath;
+
 use std::{
     collections::HashSet,
     fs::{self, File},
@@ -36,6 +38,9 @@ pub(crate) struct ContainerRoot {
 #[derive(Clone, Debug)]
 pub(crate) struct Mount {
     pub(crate) source: PathBuf,
+    /// What of a volume is mounted: a path in which links that lead out of the
+    /// volume are not followed.
+    pub(crate) sub_path: Option<String>,
     pub(crate) target: PathBuf,
     pub(crate) access: Access,
 }
@@ -68,11 +73,15 @@ pub(crate) fn enter(root: &ContainerRoot) -> io::Result<()> {
 }
 
 fn add(wanted: &Mount, rooms: &mut Rooms) -> io::Result<()> {
-    match wanted.source.is_dir() {
+    let source = match &wanted.sub_path {
+        Some(path) => beneath::open(&wanted.source, path)?,
+        None => open_path(&wanted.source)?,
+    };
+    match source.metadata()?.is_dir() {
         true => rooms.folder(&wanted.target)?,
         false => rooms.file(&wanted.target)?,
     }
-    bind(&wanted.source, &wanted.target)?;
+    bind(&by_descriptor(&source), &wanted.target)?;
     if wanted.access == Access::Read {
         let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         let nothing: Option<&str> = None;

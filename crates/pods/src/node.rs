@@ -3,6 +3,7 @@
 mod mesh;
 mod serve;
 mod streams;
+mod unreadable;
 
 use std::{
     collections::HashMap,
@@ -35,7 +36,7 @@ use crate::{
     network::{Addresses, PodNetwork, Router},
     pod::{self, Ground, Presence, Seen},
     reaper::Reaper,
-    spec::{Metadata, Pod},
+    spec::Metadata,
 };
 
 /// The name of the only node.
@@ -174,12 +175,7 @@ impl Shared {
     }
 
     fn seen(self: &Arc<Self>, presence: follow::Presence, object: &Arc<Value>) {
-        let Ok(pod) = serde_json::from_value::<Pod>(Value::clone(object)) else {
-            // The API server checks what it stores; this pod has a field of a
-            // kind that it does not check.
-            tracing::warn!(pod = %object["metadata"]["name"], "a pod cannot be read");
-            return;
-        };
+        let Some(pod) = self.read(presence, object) else { return };
         let uid = pod.metadata.uid.clone();
         let presence = match (presence, &pod.metadata.deletion_timestamp) {
             (follow::Presence::Gone, _) => Presence::Gone,

@@ -8,7 +8,12 @@ use std::{
 use serde_json::Value;
 use weft_apiserver::TokenRequest;
 
-use crate::{environment::Objects, node::Shared, spec::Pod, volumes::Tokens};
+use crate::{
+    environment::Objects,
+    node::Shared,
+    spec::Pod,
+    volumes::{self, Tokens},
+};
 
 /// The objects of a pod's namespace, and its service account.
 pub(crate) struct PodObjects<'a> {
@@ -19,6 +24,27 @@ pub(crate) struct PodObjects<'a> {
 impl<'a> PodObjects<'a> {
     pub(crate) fn new(node: &'a Shared, pod: &'a Pod) -> Self {
         Self { node, pod }
+    }
+
+    /// Versions of the objects that the pod's volumes are made from: its account's
+    /// identity, and each ConfigMap and Secret. Absent objects count as such.
+    pub(crate) fn versions(&self) -> Vec<Option<String>> {
+        let namespace = &self.pod.metadata.namespace;
+        let field = |plural: &str, name: &str, field: &str| {
+            let object = self.node.find("", plural, namespace, name)?;
+            object["metadata"][field].as_str().map(str::to_owned)
+        };
+        let account = field("serviceaccounts", self.account(), "uid");
+        let files = volumes::objects(&self.pod.spec.volumes).into_iter();
+        let versions = files.map(|(plural, name)| field(plural, &name, "resourceVersion"));
+        std::iter::once(account).chain(versions).collect()
+    }
+
+    fn account(&self) -> &str {
+        match self.pod.spec.service_account_name.as_str() {
+            "" => "default",
+            name => name,
+        }
     }
 
     fn entries(&self, plural: &str, name: &str, fields: [&str; 2]) -> Option<Entries> {
@@ -50,10 +76,7 @@ impl Objects for PodObjects<'_> {
 impl Tokens for PodObjects<'_> {
     fn token(&self, audience: &str, lifetime: Duration) -> Result<String, String> {
         let metadata = &self.pod.metadata;
-        let account = match self.pod.spec.service_account_name.as_str() {
-            "" => "default",
-            name => name,
-        };
+        let account = self.account();
         let object = self
             .node
             .find("", "serviceaccounts", &metadata.namespace, account)

@@ -54,9 +54,16 @@ pub(crate) async fn run(node: Arc<Shared>, mut seen: watch::Receiver<Seen>) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(publish(Arc::clone(&ground), seen.clone()));
     tasks.spawn(Arc::clone(&ground).lend_sockets());
+    let (sender, mut filled) = watch::channel(false);
+    tasks.spawn(Arc::clone(&ground).keep_volumes(sender));
     let mut crew = Crew::default();
+    let application = async {
+        if filled.wait_for(|filled| *filled).await.is_ok() {
+            live(&ground, &mut crew).await;
+        }
+    };
     tokio::select! {
-        () = live(&ground, &mut crew) => {}
+        () = application => {}
         _ = seen.wait_for(|seen| seen.presence != Presence::Wanted) => {}
     }
     let all_done = seen.borrow().presence == Presence::Wanted;
@@ -94,7 +101,6 @@ impl Member {
 
 /// Resolves when the application has ended for good.
 async fn live(ground: &Arc<Ground>, crew: &mut Crew) {
-    ground.fill_volumes().await;
     let pod = Arc::clone(&ground.pod);
     for container in &pod.spec.init_containers {
         if container.is_sidecar() {
@@ -185,6 +191,7 @@ async fn refuse(node: &Arc<Shared>, pod: &Arc<Pod>, error: &str, seen: &mut watc
         let now = SystemTime::now();
         let facts = Facts { address: None, started: now, before: &Value::Null, now };
         node.store_status(&current, status(pod, &instances.all(), facts));
+        node.record_failure(&current, "FailedCreatePodSandBox", error);
     }
     let _ = seen.wait_for(|seen| seen.presence != Presence::Wanted).await;
     node.forget(&pod.metadata);

@@ -179,7 +179,7 @@ fn condition(kind: &str, why_not: Option<(&str, String)>, facts: Facts<'_>) -> V
         .find_map(|known| known["lastTransitionTime"].as_str());
     let since = same.map_or_else(|| seconds(facts.now), str::to_owned);
     let mut value = json!({
-        "type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": since,
+        "type": kind, "status": status, "lastTransitionTime": since,
     });
     if let Some((reason, message)) = why_not {
         value["reason"] = reason.into();

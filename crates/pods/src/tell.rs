@@ -2,7 +2,13 @@
 
 use weft_apiserver::{Happening, Tone, record};
 
-use crate::{node::NODE_NAME, pod::Ground, spec::Pod};
+use serde_json::Value;
+
+use crate::{
+    node::{NODE_NAME, Shared},
+    pod::Ground,
+    spec::Pod,
+};
 
 /// Who a cluster's users see these Events from.
 const KUBELET: &str = "kubelet";
@@ -38,6 +44,15 @@ impl Ground {
         if let Some(pod) = self.node.stored_pod(&self.pod.metadata) {
             record(self.node.store(), &pod, happening);
         }
+    }
+}
+
+impl Shared {
+    /// Records why a pod cannot be run.
+    pub(crate) fn record_failure(&self, pod: &Value, reason: &str, message: &str) {
+        let happening =
+            Happening { tone: Tone::Warning, reason, message, component: KUBELET, field: "" };
+        record(self.store(), pod, happening);
     }
 }
 

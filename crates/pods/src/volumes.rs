@@ -66,18 +66,6 @@ pub(crate) fn files(volume: &Volume, sources: &Sources<'_>) -> Result<Files, Str
         for source in &projected.sources {
             add_projected(&mut files, source, projected.default_mode, sources)?;
         }
-    } else if volume.host_path.is_some() {
-        return Err(format!(
-            "volume {:?}: hostPath is not served; use emptyDir, configMap or secret",
-            volume.name
-        ));
-    } else if volume.persistent_volume_claim.is_some() {
-        return Err(format!(
-            "volume {:?}: persistentVolumeClaim is not served; use emptyDir",
-            volume.name
-        ));
-    } else if volume.empty_dir.is_none() {
-        return Err(format!("volume {:?}: its kind is not served; use emptyDir", volume.name));
     }
     Ok(files)
 }
@@ -224,6 +212,47 @@ fn add_fields(
         files.insert(inside(&item.path)?, Content { bytes: text.into_bytes(), mode });
     }
     Ok(())
+}
+
+/// Refuses a volume of a kind that is never served, however long is waited.
+pub(crate) fn check_kind(volume: &Volume) -> Result<(), String> {
+    let name = &volume.name;
+    if volume.host_path.is_some() {
+        return Err(format!(
+            "volume {name:?}: hostPath is not served; use emptyDir, configMap or secret"
+        ));
+    }
+    if volume.persistent_volume_claim.is_some() {
+        return Err(format!("volume {name:?}: persistentVolumeClaim is not served; use emptyDir"));
+    }
+    let served = volume.empty_dir.is_some()
+        || volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some();
+    match served {
+        true => Ok(()),
+        false => Err(format!("volume {name:?}: its kind is not served; use emptyDir")),
+    }
+}
+
+/// The objects that the files of these volumes are made from: plural and name.
+pub(crate) fn objects(volumes: &[Volume]) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut add = |plural, source: &Option<FileSource>| {
+        if let Some(source) = source {
+            found.push((plural, source.object().to_owned()));
+        }
+    };
+    for volume in volumes {
+        add("configmaps", &volume.config_map);
+        add("secrets", &volume.secret);
+        for source in volume.projected.iter().flat_map(|projected| &projected.sources) {
+            add("configmaps", &source.config_map);
+            add("secrets", &source.secret);
+        }
+    }
+    found
 }
 
 /// Whether a volume's name can be that of its folder.

@@ -47,13 +47,21 @@ pub(super) enum Entry {
 }
 
 /// Looks up a name in lower case, without the dot at its end.
+///
+/// Names for which a pod stands come last: no pod takes over a name of the cluster.
 pub(super) fn look_up(name: &str, kind: Kind, directory: &dyn Directory) -> Answer {
-    if let Some(address) = directory.outside(name) {
-        return Answer::Entries(match kind {
-            Kind::Address => vec![Entry::Address(address)],
-            _ => Vec::new(),
-        });
+    let answer = in_cluster(name, kind, directory);
+    if !matches!(answer, Answer::NoSuchName | Answer::Elsewhere) {
+        return answer;
     }
+    match (directory.outside(name), kind) {
+        (Some(address), Kind::Address) => Answer::Entries(vec![Entry::Address(address)]),
+        (Some(_), _) => Answer::Entries(Vec::new()),
+        (None, _) => answer,
+    }
+}
+
+fn in_cluster(name: &str, kind: Kind, directory: &dyn Directory) -> Answer {
     let Some(below) = name.strip_suffix(DOMAIN) else { return Answer::Elsewhere };
     if !below.is_empty() && !below.ends_with('.') {
         return Answer::Elsewhere;

@@ -12,18 +12,30 @@ use crate::spec::{Container, Pod, port_number};
 /// the node, so that nothing is relayed to them.
 pub(crate) const TAKES_SOCKETS: &str = "weft.internal/host-sockets";
 
-/// A Service of type LoadBalancer.
+/// A Service of type LoadBalancer or NodePort.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Balanced {
     selector: BTreeMap<String, String>,
-    /// Its TCP ports: the number, and what it is on the pod.
-    pub(crate) ports: Vec<(u16, Value)>,
+    /// Its TCP ports.
+    pub(crate) ports: Vec<BalancedPort>,
+}
+
+/// A port of such a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BalancedPort {
+    /// Its number.
+    pub(crate) number: u16,
+    /// The port of the host that it should have.
+    pub(crate) host: u16,
+    /// What it is on the pod.
+    target: Value,
 }
 
 /// Reads a Service, if it wants ports of the host.
 pub(crate) fn balanced(object: &Value) -> Option<Balanced> {
     let spec = &object["spec"];
-    if spec["type"] != "LoadBalancer" {
+    let is_node_port = spec["type"] == "NodePort";
+    if spec["type"] != "LoadBalancer" && !is_node_port {
         return None;
     }
     let selector = spec["selector"].as_object().into_iter().flatten();
@@ -37,7 +49,11 @@ pub(crate) fn balanced(object: &Value) -> Option<Balanced> {
                 Value::Null => Value::from(number),
                 target => target.clone(),
             };
-            Some((number, target))
+            let host = match is_node_port {
+                true => u16::try_from(port["nodePort"].as_u64()?).ok()?,
+                false => number,
+            };
+            Some(BalancedPort { number, host, target })
         });
     Some(Balanced { selector, ports: ports.collect() })
 }
@@ -51,13 +67,13 @@ impl Balanced {
     }
 
     /// The Service's port that leads to this port of the pod.
-    pub(crate) fn port_for(&self, pod: &Pod, wanted: u16) -> Option<u16> {
+    pub(crate) fn port_for(&self, pod: &Pod, wanted: u16) -> Option<&BalancedPort> {
         let all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
         let containers: Vec<&Container> = all.collect();
         let leads = |target: &Value| {
             containers.iter().any(|container| port_number(target, container) == Some(wanted))
         };
-        self.ports.iter().find(|(_, target)| leads(target)).map(|(number, _)| *number)
+        self.ports.iter().find(|port| leads(&port.target))
     }
 }
 
@@ -96,9 +112,17 @@ mod tests {
         for (wanted, expected) in
             [(8080, Some(80)), (8443, Some(443)), (15021, Some(15021)), (9, None)]
         {
-            assert_eq!(service.port_for(&gateway(), wanted), expected);
+            let found = service.port_for(&gateway(), wanted).map(|port| port.number);
+            assert_eq!(found, expected);
         }
         assert_eq!(service.ports.len(), 3);
+    }
+
+    #[test]
+    fn a_node_port_is_the_port_of_the_host() {
+        let spec = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]});
+        let service = balanced(&json!({"spec": spec})).unwrap();
+        assert_eq!((service.ports[0].number, service.ports[0].host), (80, 30080));
     }
 
     #[test]

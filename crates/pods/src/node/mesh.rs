@@ -18,7 +18,7 @@ use super::{Shared, lock};
 use crate::{
     dns::Directory,
     follow::follow,
-    host_ports::{Balanced, Key, TAKES_SOCKETS, balanced, shown},
+    host_ports::{Balanced, BalancedPort, Key, TAKES_SOCKETS, balanced, shown},
     services::{Endpoint, Kind, Service, endpoints, owner, service, usable},
     spec::Pod,
     translation::{self, Chains, Pair},
@@ -195,9 +195,8 @@ impl Shared {
             if lends || usable(&found).is_empty() {
                 continue;
             }
-            for (port, _) in &balanced.ports {
-                let (namespace, name) = (service.namespace.clone(), service.name.clone());
-                ports.insert(Key { namespace, service: name, port: *port }, address);
+            for port in &balanced.ports {
+                ports.insert(key(&service, port), address);
             }
         }
         ports
@@ -208,7 +207,7 @@ impl Shared {
         self.balanced().into_iter().find_map(|(service, balanced)| {
             let own = service.namespace == pod.metadata.namespace && balanced.selects(pod);
             let port = balanced.port_for(pod, wanted).filter(|_| own)?;
-            Some(Key { namespace: service.namespace, service: service.name, port })
+            Some(key(&service, port))
         })
     }
 
@@ -238,6 +237,15 @@ impl Shared {
 
     fn slices(&self) -> Option<Arc<Resource>> {
         self.store.resource("discovery.k8s.io", "endpointslices")
+    }
+}
+
+fn key(service: &Service, port: &BalancedPort) -> Key {
+    Key {
+        namespace: service.namespace.clone(),
+        service: service.name.clone(),
+        port: port.number,
+        host: port.host,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The node as the API server sees it: logs, commands, connections.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
@@ -79,14 +79,29 @@ impl Shared {
             return command;
         };
         let own = tool.first_in.iter().any(|first| first == container);
-        let on_host = || {
-            let mut folders = self.settings.path.split(':');
-            folders.any(|folder| std::path::Path::new(folder).join(name).is_file())
-        };
-        match own || !on_host() {
+        match own || !self.is_on_path(name) {
             true => tool.command.iter().chain(&command[1..]).cloned().collect(),
             false => command,
         }
+    }
+
+    /// Whether a container finds a program: on the host, or in one of its volumes.
+    pub(crate) fn finds(&self, container: &Container, program: &str) -> bool {
+        match program.contains('/') {
+            // From a working folder of its own: it is tried.
+            true if !program.starts_with('/') => true,
+            true => {
+                let program = Path::new(program);
+                let mut mounts = container.volume_mounts.iter();
+                program.exists() || mounts.any(|mount| program.starts_with(&mount.mount_path))
+            }
+            false => self.is_on_path(program),
+        }
+    }
+
+    fn is_on_path(&self, name: &str) -> bool {
+        let mut folders = self.settings.path.split(':');
+        folders.any(|folder| Path::new(folder).join(name).is_file())
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use tokio::net::UnixListener;
+use tokio::{net::UnixListener, sync::watch};
 use weft_apiserver::{PodRef, Tone};
 use weft_process::sockets::{self, Asked};
 
@@ -62,6 +62,7 @@ impl Ground {
         }
         for volume in &pod.spec.volumes {
             volumes::check_name(&volume.name)?;
+            volumes::check_kind(volume)?;
         }
         let outside = pod.metadata.annotations.get(OUTSIDE_ADDRESSES);
         let outside = ranges(outside.map_or("", String::as_str))
@@ -160,10 +161,12 @@ impl Ground {
         }
     }
 
-    /// Fills the volumes, waiting for objects that do not exist yet, and keeps
-    /// them as their objects are.
-    pub(super) async fn fill_volumes(self: &Arc<Self>) {
+    /// Fills the volumes, waiting for objects that do not exist yet, and keeps them
+    /// as their objects are. `filled` becomes true when the containers may start.
+    pub(super) async fn keep_volumes(self: Arc<Self>, filled: watch::Sender<bool>) {
         let mut objects = self.node.objects_changed();
+        // Looked at before the files are written: what changes meanwhile is seen again.
+        let mut written = self.objects().versions();
         while let Err(message) = self.write_volumes() {
             self.tell(
                 Tone::Warning,
@@ -174,31 +177,36 @@ impl Ground {
             if objects.changed().await.is_err() {
                 return;
             }
+            written = self.objects().versions();
         }
         self.wait("PodInitializing", "");
-        let ground = Arc::downgrade(self);
+        filled.send_replace(true);
         let renewal = volumes::renewal(&self.pod.spec.volumes);
-        tokio::spawn(async move {
-            let mut renew_at = SystemTime::now() + renewal;
-            loop {
-                let left = renew_at.duration_since(SystemTime::now()).unwrap_or_default();
-                tokio::select! {
-                    changed = objects.changed() => if changed.is_err() { return },
-                    () = tokio::time::sleep(left.min(LONGEST_NAP)) => {
-                        if SystemTime::now() < renew_at { continue }
+        let mut renew_at = SystemTime::now() + renewal;
+        loop {
+            let left = renew_at.duration_since(SystemTime::now()).unwrap_or_default();
+            tokio::select! {
+                changed = objects.changed() => {
+                    if changed.is_err() {
+                        return;
                     }
+                    // Most changes are about objects of other pods.
+                    let found = self.objects().versions();
+                    if found == written {
+                        continue;
+                    }
+                    written = found;
                 }
-                renew_at = SystemTime::now() + renewal;
-                let Some(ground) = ground.upgrade() else { return };
-                if let Err(error) = ground.write_volumes() {
-                    tracing::debug!(
-                        pod = ground.pod.metadata.name,
-                        error,
-                        "volumes stay as they are"
-                    );
+                () = tokio::time::sleep(left.min(LONGEST_NAP)) => {
+                    if SystemTime::now() < renew_at { continue }
                 }
             }
-        });
+            renew_at = SystemTime::now() + renewal;
+            if let Err(error) = self.write_volumes() {
+                let pod = &self.pod.metadata.name;
+                tracing::debug!(pod, error, "volumes stay as they are");
+            }
+        }
     }
 
     /// Answers the pod's processes that ask for listening sockets.
@@ -283,6 +291,7 @@ impl Ground {
     fn mounts(&self, container: &Container) -> Result<Vec<Mount>, String> {
         let file = |name: &str, target: &str| Mount {
             source: self.folder.join(name),
+            sub_path: None,
             target: target.into(),
             access: Access::Write,
         };
@@ -299,6 +308,7 @@ impl Ground {
         if !own && self.pod.spec.automount_service_account_token != Some(false) {
             mounts.push(Mount {
                 source: self.volume(ACCOUNT_VOLUME),
+                sub_path: None,
                 target: ACCOUNT_PATH.into(),
                 access: Access::Read,
             });
@@ -311,17 +321,17 @@ impl Ground {
         let Some(kind) = self.pod.spec.volumes.iter().find(|volume| volume.name == *name) else {
             return Err(format!("volumeMount {name:?}: the pod has no such volume"));
         };
-        let volume = self.volume(name);
-        let source = match wanted.sub_path.as_deref() {
-            Some(path) if !path.is_empty() => volume.join(volumes::inside(path)?),
-            _ => volume,
+        let sub_path = match wanted.sub_path.as_deref() {
+            Some(path) if !path.is_empty() => Some(volumes::inside(path)?),
+            _ => None,
         };
         // What the supervisor writes, nobody else may: it would follow their links.
         let access = match wanted.read_only || kind.empty_dir.is_none() {
             true => Access::Read,
             false => Access::Write,
         };
-        Ok(Mount { source, target: PathBuf::from(&wanted.mount_path), access })
+        let (source, target) = (self.volume(name), PathBuf::from(&wanted.mount_path));
+        Ok(Mount { source, sub_path, target, access })
     }
 
     fn owner(&self, container: &Container) -> Option<(u32, u32)> {

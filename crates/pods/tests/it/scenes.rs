@@ -27,6 +27,7 @@ pub async fn play(
         "files" => files(&mut stage).await,
         "node" => node_calls(&mut stage).await,
         "lifecycle" => lifecycle(&mut stage).await,
+        "refused" => refused(&mut stage).await,
         "deployment" => deployment(&mut stage).await,
         "outside" => outside(&mut stage).await,
         "host-ports" => host_ports(&mut stage).await,
@@ -228,6 +229,33 @@ async fn node_calls(stage: &mut Stage) {
     stage
         .happened("unknown", "Failed Failed to pull image \"no/such:1\": no command is known")
         .await;
+}
+
+/// Pods that cannot be run say so at once, and go when they are deleted.
+async fn refused(stage: &mut Stage) {
+    let with = |field: &str, value: Value| {
+        let mut spec = shell("sleep 1000");
+        spec[field] = value;
+        spec
+    };
+    let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    let path = json!([{"name": "data", "hostPath": {"path": "/"}}]);
+    for (name, spec, why) in [
+        (
+            "odd",
+            with("securityContext", json!({"runAsUser": -5})),
+            "cannot be read: invalid value: integer `-5`",
+        ),
+        ("hostnet", with("hostNetwork", json!(true)), "hostNetwork is not served"),
+        ("keeper", with("volumes", claim), "persistentVolumeClaim is not served"),
+        ("looker", with("volumes", path), "hostPath is not served"),
+    ] {
+        stage.pod(name, json!({}), spec).await;
+        stage.happened(name, why).await;
+        stage.state(name, "waiting", why).await;
+        stage.delete(name);
+        stage.gone(name).await;
+    }
 }
 
 async fn lifecycle(stage: &mut Stage) {

@@ -35,6 +35,7 @@ const TESTS: &[Test] = &[
     ("volumes_and_variables_are_as_the_pod_says", || told("files")),
     ("commands_logs_and_connections_reach_a_container", || told("node")),
     ("containers_start_in_order_restart_and_end_in_order", || told("lifecycle")),
+    ("pods_that_cannot_be_run_say_so_and_can_be_deleted", || told("refused")),
     ("a_deployment_becomes_pods_behind_a_service", || told("deployment")),
     ("a_pod_can_play_the_outside", || told("outside")),
     ("a_service_is_reached_at_a_port_of_the_host", host_ports),

@@ -11,7 +11,7 @@ pub fn parse(text: &str) -> Result<Image, String> {
     let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
     match name.is_empty() || command.is_empty() {
         true => Err(format!("{text:?} lacks a name or a command")),
-        false => Ok(image(name, command, OwnCommand::Replaces)),
+        false => Ok(image(name, command, OwnCommand::ReplacesIfFound)),
     }
 }
 

@@ -39,7 +39,8 @@ impl Directory for Cluster {
     }
 
     fn outside(&self, name: &str) -> Option<Ipv4Addr> {
-        (name == "api.example.com").then_some(Ipv4Addr::new(203, 0, 113, 1))
+        let played = ["api.example.com", "web.shop.svc.cluster.local"];
+        played.contains(&name).then_some(Ipv4Addr::new(203, 0, 113, 1))
     }
 }
 
@@ -113,4 +114,10 @@ fn names_beyond_the_cluster_are_played_or_elsewhere() {
     check(Kind::Other, "api.example.com", "");
     check(Kind::Address, "www.example.com", "elsewhere");
     check(Kind::Address, "notcluster.local", "elsewhere");
+}
+
+#[test]
+fn no_pod_takes_over_a_name_of_the_cluster() {
+    check(Kind::Address, "web.shop.svc.cluster.local", "10.96.7.7");
+    check(Kind::Address, "api.example.com", "203.0.113.1");
 }
