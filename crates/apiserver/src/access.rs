@@ -1,11 +1,10 @@
 //! Who is asking, and whether they may.
 //!
-//! The choice for a laptop: holders of the administrator's certificate may do
-//! everything. Service accounts of `istio-system` and `kube-system` may read
-//! everything, ask reviews, and write what a control plane writes (statuses,
-//! ConfigMaps, Secrets, leases, events, admission configurations, definitions).
-//! Any other service account may read its own namespace except Secrets, and
-//! discovery. RBAC objects are stored, but nobody is granted more by them.
+//! Members of `system:masters`, as the holder of the kubeconfig is, may do
+//! everything. Everyone else may do what roles that are bound to them allow,
+//! exactly as on a cluster.
+
+mod rules;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -46,23 +45,26 @@ pub struct Attempt {
     pub namespace: String,
     /// The object's name, or nothing.
     pub name: String,
+    /// The path, where it is no resource's.
+    pub path: String,
 }
 
-/// Namespaces whose service accounts run a control plane.
-const TRUSTED: &[&str] = &["istio-system", "kube-system"];
+impl Attempt {
+    /// The resource, with its subresource.
+    fn resource(&self) -> String {
+        match self.subresource.as_str() {
+            "" => self.plural.clone(),
+            subresource => format!("{}/{subresource}", self.plural),
+        }
+    }
 
-/// What a control plane writes besides statuses.
-const WRITABLE: &[&str] = &[
-    "configmaps",
-    "secrets",
-    "leases",
-    "events",
-    "mutatingwebhookconfigurations",
-    "validatingwebhookconfigurations",
-    "customresourcedefinitions",
-    "tokenreviews",
-    "subjectaccessreviews",
-];
+    fn scope(&self) -> String {
+        match self.namespace.as_str() {
+            "" => "at the cluster scope".to_owned(),
+            namespace => format!("in the namespace \"{namespace}\""),
+        }
+    }
+}
 
 impl User {
     /// The API server itself, as its controllers.
@@ -72,6 +74,11 @@ impl User {
             groups: vec![MASTERS.into(), "system:authenticated".into()],
             ..Self::default()
         }
+    }
+
+    /// Whether no role has to allow what this caller does.
+    pub fn is_master(&self) -> bool {
+        self.groups.iter().any(|group| group == MASTERS)
     }
 
     /// The `UserInfo` that reviews and webhooks are shown.
@@ -150,53 +157,32 @@ pub fn by_token(
 }
 
 /// Whether a caller may do something; the refusal says what was refused.
-pub fn authorize(user: &User, attempt: &Attempt) -> Result<(), Status> {
-    if is_allowed(user, attempt) {
+pub fn authorize(store: &Store, user: &User, attempt: &Attempt) -> Result<(), Status> {
+    if is_allowed(store, user, attempt) {
         return Ok(());
     }
-    let resource = match (attempt.plural.as_str(), attempt.subresource.as_str()) {
-        (plural, "") => plural.to_owned(),
-        (plural, sub) => format!("{plural}/{sub}"),
-    };
-    let scope = match attempt.namespace.as_str() {
-        "" => "at the cluster scope".to_owned(),
-        namespace => format!("in the namespace \"{namespace}\""),
-    };
-    let message = format!(
-        "{} is forbidden: User \"{}\" cannot {} resource \"{resource}\" in API group \"{}\" {scope}",
-        attempt.plural, user.name, attempt.verb, attempt.group
+    let (verb, who) = (&attempt.verb, &user.name);
+    if attempt.plural.is_empty() {
+        let path = &attempt.path;
+        let message = format!("forbidden: User \"{who}\" cannot {verb} path \"{path}\"");
+        return Err(Status::forbidden(message));
+    }
+    let what = format!(
+        "User \"{who}\" cannot {verb} resource \"{}\" in API group \"{}\" {}",
+        attempt.resource(),
+        attempt.group,
+        attempt.scope(),
     );
-    Err(Status::forbidden(message).about(&attempt.group, &attempt.plural, &attempt.name))
+    Err(Status::forbidden_to(&attempt.group, &attempt.plural, &attempt.name, &what))
 }
 
 /// Whether a caller may do something.
-pub fn is_allowed(user: &User, attempt: &Attempt) -> bool {
-    if user.groups.iter().any(|group| group == MASTERS) {
-        return true;
-    }
-    let reads = matches!(attempt.verb.as_str(), "get" | "list" | "watch");
-    if attempt.plural.is_empty() {
-        return reads;
-    }
-    if attempt.plural.starts_with("selfsubject") {
-        return true;
-    }
-    let Some(own) = user
-        .name
-        .strip_prefix("system:serviceaccount:")
-        .and_then(|rest| rest.split_once(':'))
-        .map(|(namespace, _)| namespace)
-    else {
-        return false;
-    };
-    if TRUSTED.contains(&own) {
-        let pods_are_not_touched = attempt.plural != "pods" || attempt.subresource == "status";
-        return reads
-            || (attempt.subresource == "status" && pods_are_not_touched)
-            || WRITABLE.contains(&attempt.plural.as_str());
-    }
-    reads && attempt.namespace == own && attempt.plural != "secrets"
+pub fn is_allowed(store: &Store, user: &User, attempt: &Attempt) -> bool {
+    user.is_master()
+        || rules::of(store, user, &attempt.namespace).any(|rule| rules::covers(&rule, attempt))
 }
+
+pub use rules::{check_grant, defaults as default_roles, told as rules_of};
 
 /// Who sends a request, by what TLS and the headers show.
 pub fn identify(
@@ -222,38 +208,6 @@ pub fn identify(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(user: &str, wish: &str, expected: bool) {
-        let mut words = wish.split_whitespace().map(|word| word.trim_matches('-').to_owned());
-        let mut next = || words.next().unwrap_or_default();
-        let attempt = Attempt {
-            verb: next(),
-            plural: next(),
-            subresource: next(),
-            namespace: next(),
-            ..Attempt::default()
-        };
-        let user = User { name: user.into(), ..User::default() };
-        assert_eq!(is_allowed(&user, &attempt), expected, "{} {wish}", user.name);
-    }
-
-    #[test]
-    fn accounts_may_do_what_the_mesh_needs_and_no_more() {
-        let istiod = "system:serviceaccount:istio-system:istiod";
-        check(istiod, "watch pods - -", true);
-        check(istiod, "update virtualservices status blue", true);
-        check(istiod, "create configmaps - blue", true);
-        check(istiod, "create tokenreviews - -", true);
-        check(istiod, "delete pods - blue", false);
-        let web = "system:serviceaccount:blue:web";
-        check(web, "list pods - blue", true);
-        check(web, "list pods - green", false);
-        check(web, "get secrets - blue", false);
-        check(web, "create pods - blue", false);
-        check(web, "get - - -", true);
-        check("system:anonymous", "list pods - blue", false);
-    }
 
     #[test]
     fn a_token_dies_with_its_pod() {

@@ -5,6 +5,7 @@
 
 mod call;
 mod matching;
+mod pod_security;
 
 use std::sync::Arc;
 
@@ -55,13 +56,14 @@ impl Admission {
         Self { store, caller: call::Caller::new(dial) }
     }
 
-    /// The object as the mutating webhooks want it; their warnings are added.
+    /// The object as the mutating webhooks want it, and whether one of them changed it;
+    /// their warnings are added.
     pub async fn mutate(
         &self,
         review: &Review<'_>,
         mut object: Value,
         warnings: &mut Vec<String>,
-    ) -> Result<Value, Status> {
+    ) -> Result<(Value, bool), Status> {
         let webhooks = self.concerned(Phase::Mutating, review, &object);
         let mut last_change = None;
         for (index, webhook) in webhooks.iter().enumerate() {
@@ -80,7 +82,7 @@ impl Admission {
                 object = changed;
             }
         }
-        Ok(object)
+        Ok((object, last_change.is_some()))
     }
 
     /// Whether the validating webhooks agree; their warnings are added.
@@ -95,6 +97,22 @@ impl Admission {
             self.ask(&webhook, review, object, warnings).await?;
         }
         Ok(())
+    }
+
+    /// Whether the namespace's labels allow a pod; what they warn about is added.
+    pub fn secure(
+        &self,
+        resource: &Resource,
+        object: &Value,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Status> {
+        let Some(namespaces) =
+            self.store.resource("", "namespaces").filter(|_| resource.namespaced)
+        else {
+            return Ok(());
+        };
+        let namespace = self.store.get(&namespaces, "", object::namespace(object));
+        namespace.map_or(Ok(()), |found| pod_security::check(resource, object, &found, warnings))
     }
 
     /// The webhooks that want to see this write, in the order of their names.

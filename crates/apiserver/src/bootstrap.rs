@@ -3,15 +3,18 @@
 use serde_json::{Value, json};
 use weft_controllers::addresses;
 
-use crate::store::Store;
+use crate::{access, store::Store};
 
 /// Namespaces that every cluster has.
 pub const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// Puts namespaces, the API server's own Service and its endpoints into a store.
+/// Puts namespaces, default roles, the API server's own Service and its endpoints into a store.
 pub fn prepare(store: &Store) {
     for name in NAMESPACES {
         make(store, ("", "namespaces"), json!({"metadata": {"name": name}}));
+    }
+    for (plural, object) in access::default_roles() {
+        make(store, ("rbac.authorization.k8s.io", plural), object);
     }
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let metadata = json!({"name": "kubernetes", "namespace": "default", "labels": labels});

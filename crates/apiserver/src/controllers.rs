@@ -38,6 +38,16 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// How often Deployments are looked at whose time may have run out.
 const TICK: Duration = Duration::from_secs(5);
 
+/// Kinds whose objects make pods or Jobs: group and plural.
+const MAKERS: &[(&str, &str)] = &[
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("apps", "statefulsets"),
+    ("apps", "daemonsets"),
+    ("batch", "jobs"),
+    ("batch", "cronjobs"),
+];
+
 /// Where an object is: group, plural, namespace, name.
 pub(super) type Key = (String, String, String, String);
 
@@ -48,6 +58,14 @@ pub(super) enum Work {
     Deployment(String, String),
     /// A ReplicaSet.
     ReplicaSet(String, String),
+    /// A StatefulSet.
+    StatefulSet(String, String),
+    /// A DaemonSet.
+    DaemonSet(String, String),
+    /// A Job.
+    Job(String, String),
+    /// A CronJob.
+    CronJob(String, String),
     /// A Service.
     Service(String, String),
     /// A namespace.
@@ -187,20 +205,16 @@ impl Controllers {
         }
     }
 
-    /// Deployments may be late, and pods may have rested long enough.
+    /// Deployments may be late, pods may have rested long enough, and Jobs may be due.
     fn revisit(&mut self) {
-        for plural in ["deployments", "replicasets"] {
-            let Some(resource) = self.tools.store.resource("apps", plural) else { continue };
+        for (group, plural) in MAKERS {
+            let Some(resource) = self.tools.store.resource(group, plural) else { continue };
             for object in self.tools.store.list(&resource, None).items {
-                let (namespace, name) = place(&object);
                 let is_done = object["status"]["availableReplicas"] == object["spec"]["replicas"];
-                if is_done {
+                if *group == "apps" && is_done {
                     continue;
                 }
-                self.queue.insert(match plural {
-                    "deployments" => Work::Deployment(namespace, name),
-                    _ => Work::ReplicaSet(namespace, name),
-                });
+                self.queue.extend(maker(plural, place(&object)));
             }
         }
     }
@@ -216,15 +230,12 @@ impl Controllers {
             (resource.group.clone(), resource.plural.clone(), namespace.clone(), name.clone());
         self.own(event, &key);
         match (resource.group.as_str(), resource.plural.as_str()) {
-            ("apps", "deployments") => {
-                self.queue.insert(Work::Deployment(namespace.clone(), name));
-            }
-            ("apps", "replicasets") => {
-                self.queue.insert(Work::ReplicaSet(namespace.clone(), name));
-                self.owner(object, "Deployment");
+            ("apps" | "batch", plural) => {
+                self.queue.extend(maker(plural, (namespace.clone(), name)));
+                self.owner(object);
             }
             ("", "pods") => self.pod(event),
-            ("", "services") => {
+            ("", "services" | "endpoints") => {
                 self.queue.insert(Work::Service(namespace.clone(), name));
             }
             ("discovery.k8s.io", "endpointslices") => {
@@ -269,23 +280,19 @@ impl Controllers {
         }
     }
 
-    fn owner(&mut self, object: &Value, kind: &str) {
-        let Some(owner) = object::controller(object).filter(|owner| owner["kind"] == kind) else {
-            return;
-        };
-        let namespace = object::namespace(object).to_owned();
+    /// Looks at the maker of an object again.
+    fn owner(&mut self, object: &Value) {
+        let Some(owner) = object::controller(object) else { return };
         let name = owner["name"].as_str().unwrap_or_default().to_owned();
-        self.queue.insert(match kind {
-            "Deployment" => Work::Deployment(namespace, name),
-            _ => Work::ReplicaSet(namespace, name),
-        });
+        let plural = format!("{}s", owner["kind"].as_str().unwrap_or_default().to_lowercase());
+        self.queue.extend(maker(&plural, (object::namespace(object).to_owned(), name)));
     }
 
     fn pod(&mut self, event: &Event) {
         let looks: Vec<&Value> =
             event.previous.as_deref().into_iter().chain([event.object.as_ref()]).collect();
         for pod in &looks {
-            self.owner(pod, "ReplicaSet");
+            self.owner(pod);
         }
         let namespace = object::namespace(&event.object);
         self.each("services", namespace, |one| {
@@ -304,18 +311,26 @@ impl Controllers {
         }
     }
 
-    /// ReplicaSets that may take in a pod that nobody controls.
+    /// Makers that may take in a pod that nobody controls.
     fn sets_that_select(&mut self, pod: &Value) {
-        let Some(sets) = self.tools.store.resource("apps", "replicasets") else { return };
-        for set in self.tools.store.list(&sets, Some(object::namespace(pod))).items {
-            if selector::matches(&set["spec"]["selector"], &pod["metadata"]["labels"]) {
-                let (namespace, name) = place(&set);
-                self.queue.insert(Work::ReplicaSet(namespace, name));
+        for (group, plural) in MAKERS.iter().filter(|(_, plural)| *plural != "deployments") {
+            let Some(sets) = self.tools.store.resource(group, plural) else { continue };
+            for set in self.tools.store.list(&sets, Some(object::namespace(pod))).items {
+                let selector = &set["spec"]["selector"];
+                if selector.is_object() && selector::matches(selector, &pod["metadata"]["labels"]) {
+                    self.queue.extend(maker(plural, place(&set)));
+                }
             }
         }
     }
 
+    /// What a change of the nodes gives to do.
     fn homeless(&mut self) {
+        if let Some(sets) = self.tools.store.resource("apps", "daemonsets") {
+            for set in self.tools.store.list(&sets, None).items {
+                self.queue.extend(maker("daemonsets", place(&set)));
+            }
+        }
         let Some(pods) = self.tools.store.resource("", "pods") else { return };
         for pod in self.tools.store.list(&pods, None).items {
             if pod["spec"]["nodeName"].is_null() {
@@ -339,6 +354,20 @@ impl Controllers {
             .and_then(|namespaces| self.tools.store.get(&namespaces, "", namespace));
         found.is_some_and(|namespace| object::is_terminating(&namespace))
     }
+}
+
+/// The work that a maker of pods or Jobs gives.
+fn maker(plural: &str, (namespace, name): (String, String)) -> Option<Work> {
+    let work = match plural {
+        "deployments" => Work::Deployment,
+        "replicasets" => Work::ReplicaSet,
+        "statefulsets" => Work::StatefulSet,
+        "daemonsets" => Work::DaemonSet,
+        "jobs" => Work::Job,
+        "cronjobs" => Work::CronJob,
+        _ => return None,
+    };
+    Some(work(namespace, name))
 }
 
 fn place(object: &Value) -> (String, String) {

@@ -20,6 +20,12 @@ pub fn apply(resource: &Resource, object: &mut Value) {
         ("", "Secret") => secret(object),
         ("apps" | "extensions", "Deployment") => deployment(object),
         ("apps", "ReplicaSet") => replica_set(object),
+        ("apps", "StatefulSet") => stateful_set(object),
+        ("apps", "DaemonSet") => daemon_set(object),
+        ("batch", "Job") => job(&mut object["spec"]),
+        ("batch", "CronJob") => cron_job(object),
+        ("rbac.authorization.k8s.io", _) => roles(object),
+        ("", "Endpoints") => endpoints(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
         ("admissionregistration.k8s.io", _) => webhooks(object),
         _ => {}
@@ -134,10 +140,88 @@ fn replica_set(object: &mut Value) {
     template(spec);
 }
 
+fn stateful_set(object: &mut Value) {
+    set(object, "spec", json!({}));
+    let spec = &mut object["spec"];
+    set(spec, "replicas", 1);
+    set(spec, "revisionHistoryLimit", 10);
+    set(spec, "podManagementPolicy", "OrderedReady");
+    set(spec, "updateStrategy", json!({}));
+    set(&mut spec["updateStrategy"], "type", "RollingUpdate");
+    if spec["updateStrategy"]["type"] == "RollingUpdate" {
+        set(&mut spec["updateStrategy"], "rollingUpdate", json!({}));
+        set(&mut spec["updateStrategy"]["rollingUpdate"], "partition", 0);
+    }
+    let retention = json!({"whenDeleted": "Retain", "whenScaled": "Retain"});
+    set(spec, "persistentVolumeClaimRetentionPolicy", retention);
+    template(spec);
+}
+
+fn daemon_set(object: &mut Value) {
+    set(object, "spec", json!({}));
+    let spec = &mut object["spec"];
+    set(spec, "revisionHistoryLimit", 10);
+    set(spec, "updateStrategy", json!({}));
+    set(&mut spec["updateStrategy"], "type", "RollingUpdate");
+    if spec["updateStrategy"]["type"] == "RollingUpdate" {
+        let rolling = json!({"maxSurge": 0, "maxUnavailable": 1});
+        set(&mut spec["updateStrategy"], "rollingUpdate", rolling);
+    }
+    template(spec);
+}
+
+fn job(spec: &mut Value) {
+    if spec.is_null() {
+        *spec = json!({});
+    }
+    if spec["completions"].is_null() && spec["parallelism"].is_null() {
+        set(spec, "completions", 1);
+    }
+    set(spec, "parallelism", 1);
+    set(spec, "backoffLimit", 6);
+    set(spec, "completionMode", "NonIndexed");
+    set(spec, "suspend", false);
+    set(spec, "manualSelector", false);
+    set(spec, "podReplacementPolicy", "TerminatingOrFailed");
+    template(spec);
+}
+
+fn cron_job(object: &mut Value) {
+    set(object, "spec", json!({}));
+    let spec = &mut object["spec"];
+    set(spec, "concurrencyPolicy", "Allow");
+    set(spec, "suspend", false);
+    set(spec, "successfulJobsHistoryLimit", 3);
+    set(spec, "failedJobsHistoryLimit", 1);
+    // Of the template only the pods' part is filled in, as on a cluster.
+    set(spec, "jobTemplate", json!({}));
+    set(&mut spec["jobTemplate"], "spec", json!({}));
+    template(&mut spec["jobTemplate"]["spec"]);
+}
+
+fn roles(object: &mut Value) {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    if object["roleRef"].is_object() {
+        set(&mut object["roleRef"], "apiGroup", GROUP);
+    }
+    for subject in each(object, "subjects") {
+        if matches!(subject["kind"].as_str(), Some("User" | "Group")) {
+            set(subject, "apiGroup", GROUP);
+        }
+    }
+}
+
+fn endpoints(object: &mut Value) {
+    for subset in each(object, "subsets") {
+        for port in each(subset, "ports") {
+            set(port, "protocol", "TCP");
+        }
+    }
+}
+
 fn template(spec: &mut Value) {
     set(spec, "template", json!({}));
     set(&mut spec["template"], "metadata", json!({}));
-    set(&mut spec["template"]["metadata"], "creationTimestamp", Value::Null);
     set(&mut spec["template"], "spec", json!({}));
     pod::spec(&mut spec["template"]["spec"]);
 }

@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 
 use crate::status::Cause;
 
-/// Fills in the schema's defaults.
+/// Fills in the schema's defaults, and drops nulls where the schema does not allow them.
 pub fn fill(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+                if property["nullable"] != true && map.get(field).is_some_and(Value::is_null) {
+                    map.remove(field);
+                }
                 if let Some(default) = property.get("default") {
                     map.entry(field).or_insert_with(|| default.clone());
                 }

@@ -108,6 +108,16 @@ impl Status {
         Self::new(403, "Forbidden", message)
     }
 
+    /// The caller may not do something to a resource or one of its objects.
+    pub fn forbidden_to(group: &str, plural: &str, name: &str, what: &str) -> Self {
+        let resource = qualified(group, plural);
+        let message = match name {
+            "" => format!("{resource} is forbidden: {what}"),
+            name => format!("{resource} \"{name}\" is forbidden: {what}"),
+        };
+        Self::forbidden(message).about(group, plural, name)
+    }
+
     /// Nobody knows the caller.
     pub fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")

@@ -20,16 +20,18 @@ use std::{
 };
 
 use serde_json::Value;
-use weft_controllers::object;
+use weft_controllers::{job, object};
 
-use crate::{defaults, registry::Registry, resource::Resource, shape, status::Status};
+use crate::{defaults, form, registry::Registry, resource::Resource, status::Status};
 use addresses::Addresses;
 pub use metadata::{suffix, timestamp, uid};
 pub use watch::{Change, Event, Watch};
 
-/// Changes that are kept for watchers: each keeps the object it replaced alive, so
-/// this bounds memory; who falls further behind lists again.
+/// Changes that are kept for watchers; one that falls further behind lists again.
 const HISTORY: usize = 4096;
+
+/// The memory that these changes may keep alive: objects that have been replaced.
+const HISTORY_BYTES: usize = 32 << 20;
 
 /// The objects of a mesh; clones are the same store.
 #[derive(Clone)]
@@ -50,6 +52,8 @@ struct State {
     registry: Arc<Registry>,
     objects: BTreeMap<Key, BTreeMap<(String, String), Arc<Value>>>,
     history: VecDeque<watch::Record>,
+    /// What the history keeps alive.
+    history_bytes: usize,
     addresses: Addresses,
 }
 
@@ -125,6 +129,7 @@ impl Store {
             registry: Arc::new(Registry::built_in()),
             objects: BTreeMap::new(),
             history: VecDeque::new(),
+            history_bytes: 0,
             addresses: Addresses::default(),
         };
         let (changed, _) = tokio::sync::watch::channel(1);
@@ -190,19 +195,22 @@ impl Store {
         Watch::new(self.clone(), None, since)
     }
 
-    /// Stores a new object. Its namespace must exist and not be ending.
-    pub fn create(&self, resource: &Resource, object: Value) -> Result<Arc<Value>, Status> {
-        self.create_as(resource, object, Mode::Commit)
+    /// Stores a new object, brought into the form of its kind.
+    ///
+    /// Its namespace must exist and not be ending.
+    pub fn create(&self, resource: &Resource, mut object: Value) -> Result<Arc<Value>, Status> {
+        form::decode(resource, &mut object)?;
+        defaults::apply(resource, &mut object);
+        self.insert(resource, object, Mode::Commit)
     }
 
-    /// [`Store::create`], perhaps as a trial.
-    pub fn create_as(
+    /// Stores a new object that has the form of its kind, perhaps as a trial.
+    pub(crate) fn insert(
         &self,
         resource: &Resource,
         mut object: Value,
         mode: Mode,
     ) -> Result<Arc<Value>, Status> {
-        shape::check(resource, &object)?;
         let mut state = self.state();
         metadata::identify(resource, &mut object)?;
         let (namespace, name) =
@@ -211,9 +219,11 @@ impl Store {
         if state.find(resource, &namespace, &name).is_some() {
             return Err(Status::already_exists(&resource.group, &resource.plural, &name));
         }
-        defaults::apply(resource, &mut object);
-        if resource.kind == "Service" {
-            state.addresses.assign(&mut object)?;
+        match (resource.group.as_str(), resource.kind.as_str()) {
+            ("", "Service") => state.addresses.assign(&mut object)?,
+            // Its uid, which is its pods' label, is known only now.
+            ("batch", "Job") => job::select(&mut object),
+            _ => {}
         }
         object["apiVersion"] = resource.storage_version().into();
         let stored = state.put(resource, object, None, mode);
@@ -224,24 +234,30 @@ impl Store {
     /// Replaces an object except its status, if it has that subresource.
     ///
     /// With a `resourceVersion` in the object, only that version is replaced.
-    pub fn update(&self, resource: &Resource, object: Value) -> Result<Arc<Value>, Status> {
-        self.update_as(resource, object, Part::Main, Mode::Commit)
+    pub fn update(&self, resource: &Resource, mut object: Value) -> Result<Arc<Value>, Status> {
+        form::decode(resource, &mut object)?;
+        defaults::apply(resource, &mut object);
+        self.replace(resource, object, Part::Main, Mode::Commit)
     }
 
     /// Replaces nothing but an object's status.
-    pub fn update_status(&self, resource: &Resource, object: Value) -> Result<Arc<Value>, Status> {
-        self.update_as(resource, object, Part::Status, Mode::Commit)
+    pub fn update_status(
+        &self,
+        resource: &Resource,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Status> {
+        form::decode(resource, &mut object)?;
+        self.replace(resource, object, Part::Status, Mode::Commit)
     }
 
-    /// Replaces one part of an object, perhaps as a trial.
-    pub fn update_as(
+    /// Replaces one part of an object that has the form of its kind, perhaps as a trial.
+    pub(crate) fn replace(
         &self,
         resource: &Resource,
         mut object: Value,
         part: Part,
         mode: Mode,
     ) -> Result<Arc<Value>, Status> {
-        shape::check(resource, &object)?;
         let mut state = self.state();
         let (namespace, name) =
             (object::namespace(&object).to_owned(), object::name(&object).to_owned());
@@ -249,9 +265,6 @@ impl Store {
             .find(resource, &namespace, &name)
             .ok_or_else(|| Status::not_found(&resource.group, &resource.plural, &name))?;
         metadata::expect_version(resource, &old, &object)?;
-        if part == Part::Main {
-            defaults::apply(resource, &mut object);
-        }
         object["apiVersion"] = resource.storage_version().into();
         let mut new = metadata::merge(resource, &old, object, part)?;
         if resource.kind == "Service" && part == Part::Main {

@@ -91,6 +91,11 @@ fn layout(resource: &Resource) -> (Vec<Column>, Cells<'_>) {
         "Pod" => (pods::COLUMNS, pods::cells),
         "Deployment" => (workloads::DEPLOYMENT, workloads::deployment),
         "ReplicaSet" => (workloads::REPLICA_SET, workloads::replica_set),
+        "StatefulSet" => (workloads::STATEFUL_SET, workloads::stateful_set),
+        "DaemonSet" => (workloads::DAEMON_SET, workloads::daemon_set),
+        "Job" => (workloads::JOB, workloads::job),
+        "CronJob" => (workloads::CRON_JOB, workloads::cron_job),
+        "Endpoints" => (services::ENDPOINTS, services::endpoints),
         "Service" => (services::SERVICE, services::service),
         "EndpointSlice" => (services::SLICE, services::slice),
         "Namespace" => ("Name, Status, Age", |object, now| {

@@ -10,23 +10,26 @@ use serde_json::Value;
 use weft_controllers::object;
 
 use crate::{
-    access::User,
+    access::{self, User},
     admission::{Admission, Operation, Review},
-    defaults,
+    defaults, form,
     patch::{
         Patch, Validation, apply,
         fields::Fields,
         managers::{self, Manager},
     },
     resource::{Origin, Resource},
-    schema, shape,
+    schema,
     status::Status,
     store::{Deleted, Deletion, Mode, Part, Store, suffix, timestamp},
-    unknown, validate,
+    unserved, validate,
 };
 
 /// How often a patch is tried again when somebody else was faster.
 const TRIES: usize = 8;
+
+/// The largest object: the limit of a request to etcd.
+const LARGEST: usize = 1_572_864;
 
 /// Namespaces that a cluster is never without.
 const LASTING: &[&str] = &["default", "kube-system", "kube-public"];
@@ -74,7 +77,8 @@ impl Writer {
         resource: &Resource,
         mut object: Value,
     ) -> Result<Written, Status> {
-        shape::check(resource, &object)?;
+        let mut warnings = Vec::new();
+        prepare(author, resource, &mut object, &mut warnings)?;
         let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
         if object::name(&object).is_empty() && !prefix.is_empty() {
             object["metadata"]["name"] = format!("{prefix}{}", suffix()).into();
@@ -83,8 +87,6 @@ impl Writer {
             let name = object::name(&object);
             return Err(Status::invalid(&resource.group, &resource.kind, name, &[cause]));
         }
-        let mut warnings = Vec::new();
-        prepare(author, resource, &mut object, &mut warnings)?;
         if !managers::read(&object).iter().any(|one| one.operation == managers::Operation::Apply) {
             managers::record(resource, None, &mut object, signature(author, resource, ""));
         }
@@ -97,7 +99,7 @@ impl Writer {
             mode: author.mode,
         };
         let object = self.admit(&review, object, &mut warnings).await?;
-        let object = self.store.create_as(resource, object, author.mode)?;
+        let object = self.store.insert(resource, object, author.mode)?;
         Ok(Written { object, warnings, is_new: true })
     }
 
@@ -109,7 +111,6 @@ impl Writer {
         object: Value,
         part: Part,
     ) -> Result<Written, Status> {
-        shape::check(resource, &object)?;
         let old = self.stored(resource, object::namespace(&object), object::name(&object))?;
         self.replace(author, resource, (&old, object), (part, Trace::Changes)).await
     }
@@ -122,9 +123,11 @@ impl Writer {
         (namespace, name): (&str, &str),
         (part, patch): (Part, &Patch),
     ) -> Result<Written, Status> {
-        if let Patch::Apply(wanted, _) = patch {
-            shape::check(resource, wanted)?;
+        let mut patch = patch.clone();
+        if let Patch::Apply(wanted, _) = &mut patch {
+            form::decode(resource, wanted)?;
         }
+        let patch = &patch;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -140,7 +143,6 @@ impl Writer {
                 }
                 other => (other.merged(resource, &old)?, Trace::Changes),
             };
-            shape::check(resource, &new)?;
             let names_version =
                 new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"];
             check_identity(resource, &new, (namespace, name))?;
@@ -219,8 +221,8 @@ impl Writer {
         (part, trace): (Part, Trace),
     ) -> Result<Written, Status> {
         let mut warnings = Vec::new();
+        prepare(author, resource, &mut new, &mut warnings)?;
         if part == Part::Main {
-            prepare(author, resource, &mut new, &mut warnings)?;
             inherit(resource, old, &mut new);
         } else if part == Part::Status {
             let status = new["status"].take();
@@ -244,7 +246,7 @@ impl Writer {
             mode: author.mode,
         };
         let new = self.admit(&review, new, &mut warnings).await?;
-        let object = self.store.update_as(resource, new, part, author.mode)?;
+        let object = self.store.replace(resource, new, part, author.mode)?;
         Ok(Written { object, warnings, is_new: false })
     }
 
@@ -255,12 +257,13 @@ impl Writer {
         warnings: &mut Vec<String>,
     ) -> Result<Value, Status> {
         let resource = review.resource;
-        let mut object = self.admission.mutate(review, object, warnings).await?;
-        shape::check(resource, &object)?;
-        if review.subresource.is_empty() {
+        let (mut object, is_changed) = self.admission.mutate(review, object, warnings).await?;
+        if is_changed {
+            form::decode(resource, &mut object)?;
             defaults::apply(resource, &mut object);
         }
-        let mut causes = validate::object(resource, &object);
+        let old = review.old.filter(|_| review.subresource.is_empty());
+        let mut causes = validate::object(resource, &object, old);
         if let Origin::Custom(custom) = &resource.origin {
             causes.extend(schema::check(&custom.schema, &object));
         }
@@ -268,8 +271,36 @@ impl Writer {
             let name = object::name(&object);
             return Err(Status::invalid(&resource.group, &resource.kind, name, &causes));
         }
+        if review.subresource.is_empty() {
+            access::check_grant(&self.store, review.user, &object)?;
+            self.admission.secure(resource, &object, warnings)?;
+        }
         self.admission.validate(review, Some(&object), warnings).await?;
+        check_size(&object)?;
         Ok(object)
+    }
+}
+
+/// Refuses what etcd, with its defaults, would not take.
+fn check_size(object: &Value) -> Result<(), Status> {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    let counted = serde_json::to_writer(&mut count, object);
+    match counted.is_ok() && count.0 <= LARGEST {
+        true => Ok(()),
+        false => {
+            // As kube-apiserver hands on what etcd said: without a reason.
+            Err(Status::new(500, "", "etcdserver: request is too large"))
+        }
     }
 }
 
@@ -325,7 +356,8 @@ fn inherit(resource: &Resource, old: &Value, new: &mut Value) {
     }
 }
 
-/// Checks what the object says it is, fills in defaults, drops unknown fields.
+/// Checks what the object says it is, brings it into the form of its kind, fills in
+/// defaults. What an update leaves out of a status is not defaulted here.
 fn prepare(
     author: &Author,
     resource: &Resource,
@@ -345,11 +377,9 @@ fn prepare(
             }
         }
     }
-    let mut unknown = match author.validation {
-        Validation::Ignore => Vec::new(),
-        Validation::Warn | Validation::Strict => unknown::fields(resource, object),
-    };
+    let mut unknown = form::decode(resource, object)?;
     defaults::apply(resource, object);
+    warnings.extend(unserved::warnings(resource, object));
     if let Origin::Custom(custom) = &resource.origin {
         warnings.extend(custom.deprecation.clone());
         unknown.extend(schema::prune(&custom.schema, object));

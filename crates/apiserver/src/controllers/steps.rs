@@ -3,7 +3,10 @@
 use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
-use weft_controllers::{Write, deployment, garbage, namespace, object, replica_set, service};
+use weft_controllers::{
+    Write, cron_job, daemon_set, deployment, endpoints, garbage, job, namespace, object,
+    replica_set, service, stateful_set,
+};
 
 use super::{
     Key, Tools, Work,
@@ -21,36 +24,72 @@ use crate::{
 /// Takes the step that a piece of work asks for.
 pub async fn take(tools: &Tools, work: &Work) -> Result<(), Status> {
     let writes = match work {
-        Work::Deployment(namespace, name) => {
-            let Some(found) = find(tools, ("apps", "deployments"), namespace, name) else {
-                return Ok(());
-            };
-            let sets = all(tools, ("apps", "replicasets"), namespace);
-            deployment::step(&found, &views(&sets), &timestamp())
-        }
-        Work::ReplicaSet(namespace, name) => {
-            let Some(found) = find(tools, ("apps", "replicasets"), namespace, name) else {
-                return Ok(());
-            };
-            let pods = all(tools, ("", "pods"), namespace);
-            replica_set::step(&found, &views(&pods), &timestamp(), &mut suffix)
-        }
-        Work::Service(namespace, name) => {
-            let Some(found) = find(tools, ("", "services"), namespace, name) else {
-                return Ok(());
-            };
-            let pods = all(tools, ("", "pods"), namespace);
-            let slices = tools.store.resource("discovery.k8s.io", "endpointslices");
-            let slices = slices.map(|slices| tools.store.begun(&slices, namespace, name));
-            let slices = slices.unwrap_or_default();
-            service::step(&found, &views(&pods), &views(&slices))
-        }
+        Work::Deployment(namespace, name)
+        | Work::ReplicaSet(namespace, name)
+        | Work::StatefulSet(namespace, name)
+        | Work::DaemonSet(namespace, name)
+        | Work::Job(namespace, name)
+        | Work::CronJob(namespace, name) => of_maker(tools, work, (namespace, name)),
+        Work::Service(namespace, name) => of_service(tools, namespace, name),
         Work::Namespace(name) => of_namespace(tools, name),
         Work::Place(namespace, name) => placed(tools, namespace, name).into_iter().collect(),
         Work::Owned(key) => owned(tools, key).into_iter().collect(),
         Work::Waiting(key) => waiting(tools, key),
     };
     carry_out(tools, work, writes).await
+}
+
+/// The object that a piece of work is about, where it makes others.
+fn maker(tools: &Tools, work: &Work) -> Option<Arc<Value>> {
+    let (resource, namespace, name) = match work {
+        Work::Deployment(namespace, name) => (("apps", "deployments"), namespace, name),
+        Work::ReplicaSet(namespace, name) => (("apps", "replicasets"), namespace, name),
+        Work::StatefulSet(namespace, name) => (("apps", "statefulsets"), namespace, name),
+        Work::DaemonSet(namespace, name) => (("apps", "daemonsets"), namespace, name),
+        Work::Job(namespace, name) => (("batch", "jobs"), namespace, name),
+        Work::CronJob(namespace, name) => (("batch", "cronjobs"), namespace, name),
+        _ => return None,
+    };
+    find(tools, resource, namespace, name)
+}
+
+fn of_maker(tools: &Tools, work: &Work, (namespace, _): (&str, &str)) -> Vec<Write> {
+    let Some(found) = maker(tools, work) else { return Vec::new() };
+    let now = timestamp();
+    let below = match work {
+        Work::Deployment(..) => ("apps", "replicasets"),
+        Work::CronJob(..) => ("batch", "jobs"),
+        _ => ("", "pods"),
+    };
+    let below = all(tools, below, namespace);
+    let below = views(&below);
+    match work {
+        Work::Deployment(..) => deployment::step(&found, &below, &now),
+        Work::ReplicaSet(..) => replica_set::step(&found, &below, &now, &mut suffix),
+        Work::StatefulSet(..) => stateful_set::step(&found, &below, &now),
+        Work::DaemonSet(..) => {
+            let nodes = all_of_cluster(tools, "nodes");
+            daemon_set::step(&found, (&below, &views(&nodes)), &now, &mut suffix)
+        }
+        Work::Job(..) => job::step(&found, &below, &now, &mut suffix),
+        _ => cron_job::step(&found, &below, &now),
+    }
+}
+
+fn of_service(tools: &Tools, namespace: &str, name: &str) -> Vec<Write> {
+    let known = find(tools, ("", "endpoints"), namespace, name);
+    let Some(found) = find(tools, ("", "services"), namespace, name) else {
+        // As on a cluster, Endpoints go with the Service of their name.
+        return known.into_iter().map(|known| Write::Delete(Value::clone(&known))).collect();
+    };
+    let pods = all(tools, ("", "pods"), namespace);
+    let slices = tools.store.resource("discovery.k8s.io", "endpointslices");
+    let slices = slices.map(|slices| tools.store.begun(&slices, namespace, name));
+    let slices = slices.unwrap_or_default();
+    let (pods, slices) = (views(&pods), views(&slices));
+    let mut writes = service::step(&found, &pods, &slices);
+    writes.extend(endpoints::step(&found, &pods, known.as_deref(), &slices));
+    writes
 }
 
 /// All writes are tried; the first refusal is told.
@@ -69,12 +108,7 @@ async fn carry_out(tools: &Tools, work: &Work, writes: Vec<Write>) -> Result<(),
 
 /// Makes Events of what people look for: scaling, and pods made, ended or refused.
 fn tell(tools: &Tools, work: &Work, write: &Write, done: &Result<(), Status>) {
-    let owner = match work {
-        Work::Deployment(namespace, name) => find(tools, ("apps", "deployments"), namespace, name),
-        Work::ReplicaSet(namespace, name) => find(tools, ("apps", "replicasets"), namespace, name),
-        _ => return,
-    };
-    let Some(owner) = owner else { return };
+    let Some(owner) = maker(tools, work) else { return };
     let is_pod = |object: &Value| object::kind(object) == "Pod";
     let (tone, reason, message) = match (write, done) {
         (Write::Create(set) | Write::Update(set), Ok(()))
@@ -82,6 +116,9 @@ fn tell(tools: &Tools, work: &Work, write: &Write, done: &Result<(), Status>) {
         {
             let (name, size) = (object::name(set), &set["spec"]["replicas"]);
             (Tone::Normal, "ScalingReplicaSet", format!("Scaled replica set {name} to {size}"))
+        }
+        (Write::Create(job), Ok(())) if object::kind(job) == "Job" => {
+            (Tone::Normal, "SuccessfulCreate", format!("Created job {}", object::name(job)))
         }
         (Write::Create(pod), Ok(())) if is_pod(pod) => {
             (Tone::Normal, "SuccessfulCreate", format!("Created pod: {}", object::name(pod)))
@@ -94,11 +131,9 @@ fn tell(tools: &Tools, work: &Work, write: &Write, done: &Result<(), Status>) {
         }
         _ => return,
     };
-    let component = match object::kind(&owner) {
-        "Deployment" => "deployment-controller",
-        _ => "replicaset-controller",
-    };
-    let happening = events::Happening { tone, reason, message: &message, component, field: "" };
+    let component = format!("{}-controller", object::kind(&owner).to_lowercase());
+    let happening =
+        events::Happening { tone, reason, message: &message, component: &component, field: "" };
     events::record(&tools.store, &owner, happening);
 }
 
@@ -127,7 +162,7 @@ async fn perform(tools: &Tools, write: Write) -> Result<(), Status> {
         }
         Write::Finalize(mut object) => {
             object["metadata"]["resourceVersion"] = Value::Null;
-            let done = tools.store.update_as(&resource, object, Part::Finalizers, Mode::Commit);
+            let done = tools.store.replace(&resource, object, Part::Finalizers, Mode::Commit);
             gone_is_fine(done.map(drop))
         }
         Write::Delete(object) => {
@@ -166,6 +201,11 @@ fn find(
 fn all(tools: &Tools, (group, plural): (&str, &str), namespace: &str) -> Vec<Arc<Value>> {
     let resource = tools.store.resource(group, plural);
     resource.map(|resource| tools.store.list(&resource, Some(namespace)).items).unwrap_or_default()
+}
+
+fn all_of_cluster(tools: &Tools, plural: &str) -> Vec<Arc<Value>> {
+    let resource = tools.store.resource("", plural);
+    resource.map(|resource| tools.store.list(&resource, None).items).unwrap_or_default()
 }
 
 fn views(objects: &[Arc<Value>]) -> Vec<&Value> {

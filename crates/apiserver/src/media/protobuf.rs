@@ -1,15 +1,17 @@
-//! Objects in Kubernetes' protobuf form, as far as kubectl sends it.
+//! Objects in Kubernetes' protobuf form, as kubectl sends it.
 //!
 //! Current clients write their typed requests in this form whatever the server
-//! prefers. Messages are read by a table of field numbers; what the table does
-//! not know is refused by name, never dropped. Nothing is written in this form.
+//! prefers. Messages are read by the numbers in the table of structs; what the
+//! table does not know is refused by name, never dropped. Nothing is written in
+//! this form.
 
-mod messages;
-
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use crate::status::Status;
-use messages::{Field, Holds};
+use crate::{
+    status::Status,
+    structs::{self, Struct, Type},
+};
 
 /// The media type.
 pub const MEDIA: &str = "application/vnd.kubernetes.protobuf";
@@ -26,22 +28,29 @@ pub fn read(body: &[u8]) -> Result<Value, Status> {
         |why: String| Status::bad_request(format!("the body is not an object in protobuf: {why}"));
     let rest =
         body.strip_prefix(MAGIC).ok_or_else(|| wrong("it does not begin with k8s".into()))?;
-    let envelope = message(rest, "Unknown", 0).map_err(wrong)?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let kind = text(&envelope["typeMeta"]["kind"]);
-    let mut raw = &[][..];
+    let (mut names, mut raw) = (&[][..], &[][..]);
     for field in fields(rest).map_err(wrong)? {
-        if let (2, Wire::Bytes(bytes)) = field {
-            raw = bytes;
+        match field {
+            (1, Wire::Bytes(bytes)) => names = bytes,
+            (2, Wire::Bytes(bytes)) => raw = bytes,
+            _ => {}
         }
     }
-    let mut object = message(raw, &kind, 0).map_err(|why| {
+    let (api_version, kind) = pair(names).map_err(wrong)?;
+    let (api_version, kind) = (String::from_utf8_lossy(api_version), String::from_utf8_lossy(kind));
+    // Options of a deletion come under the version of what is deleted.
+    let known = structs::of_kind(&api_version, &kind).or_else(|| structs::by_name(&kind));
+    let read = match known {
+        Some(known) => message(raw, known, 0),
+        None => Err(format!("the message {kind} is not known")),
+    };
+    let mut object = read.map_err(|why| {
         let text = format!("{kind} in protobuf is not served here ({why}); send application/json");
         Status::new(415, "UnsupportedMediaType", text)
     })?;
-    object["apiVersion"] = envelope["typeMeta"]["apiVersion"].clone();
-    object["kind"] = kind.into();
-    Ok(object)
+    object.insert("apiVersion".into(), api_version.into());
+    object.insert("kind".into(), kind.into());
+    Ok(Value::Object(object))
 }
 
 /// One field's value on the wire.
@@ -83,106 +92,139 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, String> {
     Err("a number is too long".into())
 }
 
-fn message(bytes: &[u8], kind: &str, depth: usize) -> Result<Value, String> {
-    if depth > DEEPEST {
-        return Err("it is nested too deep".into());
-    }
-    let table = messages::find(kind).ok_or_else(|| format!("the message {kind} is not known"))?;
-    let mut object = Map::new();
-    for (number, wire) in fields(bytes)? {
-        let field = table
-            .iter()
-            .find(|field| field.number == number)
-            .ok_or_else(|| format!("field {number} of {kind} is not known"))?;
-        if let Some(value) = single(field, wire, depth)? {
-            put(&mut object, field, value);
-        }
-    }
-    Ok(Value::Object(object))
-}
-
-/// Puts a value where it belongs: alone, at a list's end, or into a map.
-fn put(object: &mut Map<String, Value>, field: &Field<'_>, value: Value) {
-    let place = object.entry(field.name).or_insert(Value::Null);
-    match (field.holds, field.is_list, value) {
-        (Holds::Texts | Holds::Blobs, _, Value::Object(entry)) => {
-            if !place.is_object() {
-                *place = json!({});
-            }
-            if let Some(map) = place.as_object_mut() {
-                map.extend(entry);
-            }
-        }
-        (_, true, value) => match place.as_array_mut() {
-            Some(list) => list.push(value),
-            None => *place = Value::Array(vec![value]),
-        },
-        (_, _, value) => *place = value,
-    }
-}
-
-/// A field's value; nothing where JSON would leave it out.
-fn single(field: &Field<'_>, wire: Wire<'_>, depth: usize) -> Result<Option<Value>, String> {
-    let wrong = || format!("field {} has another form than expected", field.name);
-    match (field.holds, wire) {
-        (Holds::Text, Wire::Bytes(bytes)) => {
-            let text = std::str::from_utf8(bytes).map_err(|_| wrong())?;
-            Ok((field.is_list || field.is_kept || !text.is_empty()).then(|| text.into()))
-        }
-        (Holds::Number, Wire::Number(number)) => {
-            // Negative numbers are written as 64 bits of two's complement.
-            let number = number.cast_signed();
-            Ok((field.is_kept || number != 0).then(|| number.into()))
-        }
-        (Holds::Flag, Wire::Number(number)) => {
-            Ok((field.is_kept || number != 0).then(|| (number != 0).into()))
-        }
-        (Holds::Texts | Holds::Blobs, Wire::Bytes(bytes)) => entry(field, bytes, depth).map(Some),
-        (Holds::Time, Wire::Bytes(bytes)) => {
-            let time = message(bytes, "Time", depth + 1)?;
-            let (Some(seconds), nanos) = (time["seconds"].as_i64(), time["nanos"].as_i64()) else {
-                return Ok(None);
-            };
-            let nanos = i32::try_from(nanos.unwrap_or(0)).map_err(|_| wrong())?;
-            let time = jiff::Timestamp::new(seconds, nanos).map_err(|_| wrong())?;
-            Ok(Some(time.to_string().into()))
-        }
-        (Holds::NumberOrText, Wire::Bytes(bytes)) => {
-            let either = message(bytes, "IntOrString", depth + 1)?;
-            Ok(Some(match either["type"].as_i64() {
-                Some(1) => either["strVal"].as_str().unwrap_or_default().into(),
-                _ => either["intVal"].as_i64().unwrap_or(0).into(),
-            }))
-        }
-        (Holds::Message(kind), Wire::Bytes(bytes)) => {
-            let value = message(bytes, kind, depth + 1)?;
-            let is_empty = value.as_object().is_some_and(Map::is_empty);
-            Ok((field.is_list || field.is_kept || !is_empty).then_some(value))
-        }
-        (Holds::Raw, Wire::Bytes(_)) => Ok(None),
-        _ => Err(wrong()),
-    }
-}
-
-/// One entry of a map: its key and its value.
-fn entry(field: &Field<'_>, bytes: &[u8], depth: usize) -> Result<Value, String> {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    if depth > DEEPEST {
-        return Err("it is nested too deep".into());
-    }
-    let (mut key, mut value) = (String::new(), &[][..]);
+/// A message of two byte strings: the entry of a map, the type of an object.
+fn pair(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
+    let (mut first, mut second) = (&[][..], &[][..]);
     for part in fields(bytes)? {
         match part {
-            (1, Wire::Bytes(bytes)) => key = String::from_utf8_lossy(bytes).into_owned(),
-            (2, Wire::Bytes(bytes)) => value = bytes,
-            _ => return Err(format!("an entry of {} is not key and value", field.name)),
+            (1, Wire::Bytes(bytes)) => first = bytes,
+            (2, Wire::Bytes(bytes)) => second = bytes,
+            (number, _) => return Err(format!("field {number} of a pair is not used")),
         }
     }
-    let value = match field.holds {
-        Holds::Blobs => STANDARD.encode(value),
-        _ => String::from_utf8_lossy(value).into_owned(),
-    };
-    Ok(Value::Object(Map::from_iter([(key, Value::String(value))])))
+    Ok((first, second))
+}
+
+/// A message of up to three numbers and a text: a moment, a number or text.
+fn scalars(bytes: &[u8]) -> Result<([i64; 4], &[u8]), String> {
+    let (mut numbers, mut text) = ([0; 4], &[][..]);
+    for part in fields(bytes)? {
+        match part {
+            (number @ 1..=3, Wire::Number(value)) => {
+                numbers[usize::try_from(number).unwrap_or(0)] = value.cast_signed();
+            }
+            (1..=3, Wire::Bytes(bytes)) => text = bytes,
+            (number, _) => return Err(format!("field {number} of a value is not used")),
+        }
+    }
+    Ok((numbers, text))
+}
+
+fn message(
+    bytes: &[u8],
+    known: &'static Struct,
+    depth: usize,
+) -> Result<Map<String, Value>, String> {
+    if depth > DEEPEST {
+        return Err("it is nested too deep".into());
+    }
+    let mut object = Map::new();
+    for (number, wire) in fields(bytes)? {
+        let field = known
+            .fields
+            .iter()
+            .find(|field| field.number == number && number != 0)
+            .ok_or_else(|| format!("field {number} of {} is not known", known.name))?;
+        let wrong =
+            || format!("field {} of {} has another form than expected", field.name, known.name);
+        match (field.name, &field.holds, wire) {
+            (".", holds, Wire::Bytes(bytes)) => {
+                object.extend(message(bytes, struct_of(holds).ok_or_else(wrong)?, depth + 1)?);
+            }
+            (name, Type::List(each), wire) => {
+                let value = value(each, wire, depth)?.ok_or_else(wrong)?;
+                if let Some(list) = array(&mut object, name) {
+                    list.push(value);
+                }
+            }
+            (name, Type::Map(each), Wire::Bytes(bytes)) => {
+                let (key, inside) = pair(bytes)?;
+                let key = String::from_utf8_lossy(key).into_owned();
+                let value = value(each, Wire::Bytes(inside), depth)?.ok_or_else(wrong)?;
+                let place = object.entry(name).or_insert_with(|| json!({}));
+                place.as_object_mut().map(|entries| entries.insert(key, value));
+            }
+            (name, holds, wire) => {
+                let value = value(holds, wire, depth)?.ok_or_else(wrong)?;
+                if field.is_pointer || !is_empty(&value) {
+                    object.insert(name.to_owned(), value);
+                }
+            }
+        }
+    }
+    Ok(object)
+}
+
+fn array<'o>(object: &'o mut Map<String, Value>, name: &str) -> Option<&'o mut Vec<Value>> {
+    object.entry(name).or_insert_with(|| Value::Array(Vec::new())).as_array_mut()
+}
+
+fn struct_of(holds: &Type) -> Option<&'static Struct> {
+    match holds {
+        Type::Struct(name) => structs::by_name(name),
+        _ => None,
+    }
+}
+
+/// Whether JSON would leave a value out.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+/// A single value; nothing when it has another form on the wire.
+fn value(holds: &Type, wire: Wire<'_>, depth: usize) -> Result<Option<Value>, String> {
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(Value::from);
+    Ok(match (holds, wire) {
+        (Type::String, Wire::Bytes(bytes)) => text(bytes),
+        // Negative numbers are written as 64 bits of two's complement.
+        (Type::Int32 | Type::Int64, Wire::Number(number)) => Some(number.cast_signed().into()),
+        (Type::Bool, Wire::Number(number)) => Some((number != 0).into()),
+        (Type::Bytes, Wire::Bytes(bytes)) => Some(STANDARD.encode(bytes).into()),
+        (Type::Struct(_), Wire::Bytes(bytes)) => match struct_of(holds) {
+            Some(known) => Some(Value::Object(message(bytes, known, depth + 1)?)),
+            None => None,
+        },
+        (Type::Time, Wire::Bytes(bytes)) => {
+            let ([_, seconds, nanos, _], _) = scalars(bytes)?;
+            if bytes.is_empty() {
+                return Ok(Some(Value::Null));
+            }
+            let time = i32::try_from(nanos).ok();
+            let time = time.and_then(|nanos| jiff::Timestamp::new(seconds, nanos).ok());
+            time.map(|time| time.to_string().into())
+        }
+        (Type::IntOrString, Wire::Bytes(bytes)) => {
+            let ([_, kind, number, _], string) = scalars(bytes)?;
+            if kind == 1 { text(string) } else { Some(number.into()) }
+        }
+        (Type::Quantity, Wire::Bytes(bytes)) => text(scalars(bytes)?.1),
+        // Fields of managers, raw objects: JSON in bytes.
+        (Type::Any, Wire::Bytes(bytes)) => {
+            let (_, raw) = scalars(bytes)?;
+            match raw {
+                [] => Some(Value::Null),
+                raw => serde_json::from_slice(raw).ok(),
+            }
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -223,11 +265,36 @@ mod tests {
     }
 
     #[test]
-    fn every_message_that_is_named_is_in_the_table() {
-        for field in messages::all() {
-            if let Holds::Message(kind) = field.holds {
-                assert!(messages::find(kind).is_some(), "{kind}, of {}", field.name);
-            }
-        }
+    fn an_ingress_reads_as_its_json() {
+        let number = |number: u8, value: u8| vec![number << 3, value];
+        let port = bytes(2, &number(2, 80));
+        let backend = bytes(4, &[bytes(1, b"web"), port].concat());
+        let path = [bytes(1, b"/"), bytes(2, &backend), bytes(3, b"Prefix")].concat();
+        let http = bytes(1, &bytes(1, &path));
+        let rule = [bytes(1, b"web.example"), bytes(2, &http)].concat();
+        let raw = [bytes(1, &bytes(1, b"i")), bytes(2, &bytes(3, &rule))].concat();
+        let paths = json!([{"path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": "web", "port": {"number": 80}}}}]);
+        let expected = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": "i"},
+            "spec": {"rules": [{"host": "web.example", "http": {"paths": paths}}]}});
+        assert_eq!(read(&body("networking.k8s.io/v1", "Ingress", &raw)).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_a_pointer_holds_counts_even_if_it_is_nothing() {
+        let number = |number: u8, value: u8| vec![number << 3, value];
+        let port = [number(1, 1), bytes(3, b"http")].concat();
+        let probe = bytes(1, &bytes(2, &[bytes(1, b"/"), bytes(2, &port)].concat()));
+        let limits = bytes(1, &[bytes(1, b"cpu"), bytes(2, &bytes(1, b"100m"))].concat());
+        let container = [bytes(1, b"c"), bytes(8, &limits), bytes(11, &probe)].concat();
+        let volume = [bytes(1, b"v"), bytes(2, &bytes(2, b""))].concat();
+        let pod = [bytes(1, &volume), bytes(2, &container), number(11, 0)].concat();
+        let spec = [number(1, 0), bytes(3, &bytes(2, &pod))].concat();
+        let object = read(&body("apps/v1", "Deployment", &bytes(2, &spec))).unwrap();
+        let pod = json!({"volumes": [{"name": "v", "emptyDir": {}}], "containers": [{"name": "c",
+            "resources": {"limits": {"cpu": "100m"}},
+            "readinessProbe": {"httpGet": {"path": "/", "port": "http"}}}]});
+        assert_eq!(object["spec"], json!({"replicas": 0, "template": {"spec": pod}}));
     }
 }

@@ -30,8 +30,12 @@ const ROWS: &[Row] = &[
     ("", "v1", "secrets", "Secret", Namespaced, "", ""),
     ("", "v1", "serviceaccounts", "ServiceAccount", Namespaced, "sa", "token"),
     ("", "v1", "services", "Service", Namespaced, "svc", "status proxy"),
+    ("apps", "v1", "daemonsets", "DaemonSet", Namespaced, "ds", "status"),
     ("apps", "v1", "deployments", "Deployment", Namespaced, "deploy", "status scale"),
     ("apps", "v1", "replicasets", "ReplicaSet", Namespaced, "rs", "status scale"),
+    ("apps", "v1", "statefulsets", "StatefulSet", Namespaced, "sts", "status scale"),
+    ("batch", "v1", "cronjobs", "CronJob", Namespaced, "cj", "status"),
+    ("batch", "v1", "jobs", "Job", Namespaced, "", "status"),
     ("extensions", "v1beta1", "deployments", "Deployment", Namespaced, "", ""),
     ("events.k8s.io", "v1", "events", "Event", Namespaced, "ev", ""),
     (
@@ -73,6 +77,24 @@ const ROWS: &[Row] = &[
         "",
         "",
     ),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "selfsubjectrulesreviews",
+        "SelfSubjectRulesReview",
+        Cluster,
+        "",
+        "",
+    ),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "localsubjectaccessreviews",
+        "LocalSubjectAccessReview",
+        Namespaced,
+        "",
+        "",
+    ),
     ("coordination.k8s.io", "v1", "leases", "Lease", Namespaced, "", ""),
     ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", Namespaced, "", ""),
     ("networking.k8s.io", "v1", "ingresses", "Ingress", Namespaced, "ing", "status"),
@@ -89,7 +111,16 @@ const ADMISSION: &str = "admissionregistration.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// What `kubectl get all` shows.
-const ALL: &[&str] = &["pods", "services", "deployments", "replicasets"];
+const ALL: &[&str] = &[
+    "pods",
+    "services",
+    "daemonsets",
+    "deployments",
+    "replicasets",
+    "statefulsets",
+    "jobs",
+    "cronjobs",
+];
 
 /// Every built-in resource.
 pub fn all() -> Vec<Resource> {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use super::{
@@ -20,8 +20,8 @@ use crate::{
     writer::Author,
 };
 
-/// The longest body that is read.
-const LONGEST: usize = 8 << 20;
+/// The longest body that is read, as by kube-apiserver.
+const LONGEST: usize = 3 << 20;
 
 /// How long a client has to send its body.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,9 +74,13 @@ pub async fn answer(
     let (parts, body) = request.into_parts();
     let body = match tokio::time::timeout(PATIENCE, Limited::new(body, LONGEST).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message = format!("Request entity too large: limit is {LONGEST}");
+            return reply::refusal(&Status::new(413, "RequestEntityTooLarge", message));
+        }
         Ok(Err(error)) => {
             let message = format!("the body could not be read: {error}");
-            return reply::refusal(&Status::new(413, "RequestEntityTooLarge", message));
+            return reply::refusal(&Status::bad_request(message));
         }
         Err(_) => {
             let message = format!("the body did not come within {}s", PATIENCE.as_secs());
@@ -121,12 +125,12 @@ async fn dispatch(
     let registry = server.store.registry();
     let target = target::parse(path, &registry)?;
     let Target::Objects(at) = target else {
-        if target != Target::Health && target != Target::Version {
-            access::authorize(&asked.user, &Attempt { verb: "get".into(), ..Attempt::default() })?;
-        }
+        let verb = asked.method.as_str().to_ascii_lowercase();
+        let attempt = Attempt { verb, path: path.to_owned(), ..Attempt::default() };
+        access::authorize(&server.store, &asked.user, &attempt)?;
         return documents::answer(&registry, &target, &asked);
     };
-    access::authorize(&asked.user, &attempt(&at, &asked))?;
+    access::authorize(&server.store, &asked.user, &attempt(&at, &asked))?;
     match at.subresource.as_deref() {
         None | Some("status") => objects(server, &at, asked).await,
         Some("scale") => change::scale(server, &at, &asked).await,
@@ -190,5 +194,6 @@ fn attempt(at: &Objects, asked: &Asked) -> Attempt {
         subresource: at.subresource.clone().unwrap_or_default(),
         namespace: at.within().to_owned(),
         name: at.name.clone().unwrap_or_default(),
+        path: String::new(),
     }
 }

@@ -241,10 +241,13 @@ fn settle_namespace(resource: &Resource, at: &Objects, object: &mut Value) -> Re
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
-    if !object["metadata"].is_object() {
+    if object["metadata"].is_null() {
         object["metadata"] = json!({});
     }
-    object["metadata"]["namespace"] = wanted.into();
+    // Metadata of another form is refused where the object is decoded.
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.insert("namespace".into(), wanted.into());
+    }
     Ok(())
 }
 

@@ -32,8 +32,12 @@ pub fn answer(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<B
     review["status"] = match at.resource.plural.as_str() {
         "tokenreviews" => token_review(server, &review["spec"]),
         "selfsubjectreviews" => json!({"userInfo": asked.user.to_value()}),
-        "selfsubjectaccessreviews" => verdict(&asked.user, &review["spec"]),
-        _ => verdict(&subject(&review["spec"]), &review["spec"]),
+        "selfsubjectrulesreviews" => {
+            let namespace = review["spec"]["namespace"].as_str().unwrap_or_default();
+            access::rules_of(&server.store, &asked.user, namespace)
+        }
+        "selfsubjectaccessreviews" => verdict(server, &asked.user, &review["spec"]),
+        _ => verdict(server, &subject(&review["spec"]), &review["spec"]),
     };
     Ok(reply::object(201, &review, &[]))
 }
@@ -59,24 +63,27 @@ fn subject(spec: &Value) -> User {
     User { name: spec["user"].as_str().unwrap_or_default().to_owned(), groups, ..User::default() }
 }
 
-fn verdict(user: &User, spec: &Value) -> Value {
+fn verdict(server: &Server, user: &User, spec: &Value) -> Value {
     let wish = &spec["resourceAttributes"];
     let text = |field: &str| wish[field].as_str().unwrap_or_default().to_owned();
-    let attempt = Attempt {
-        verb: match wish.is_object() {
-            true => text("verb"),
-            false => spec["nonResourceAttributes"]["verb"].as_str().unwrap_or_default().to_owned(),
+    let paths = &spec["nonResourceAttributes"];
+    let attempt = match wish.is_object() {
+        true => Attempt {
+            verb: text("verb"),
+            group: text("group"),
+            plural: text("resource"),
+            subresource: text("subresource"),
+            namespace: text("namespace"),
+            name: text("name"),
+            path: String::new(),
         },
-        group: text("group"),
-        plural: text("resource"),
-        subresource: text("subresource"),
-        namespace: text("namespace"),
-        name: text("name"),
+        false => Attempt {
+            verb: paths["verb"].as_str().unwrap_or_default().to_owned(),
+            path: paths["path"].as_str().unwrap_or_default().to_owned(),
+            ..Attempt::default()
+        },
     };
-    match access::authorize(user, &attempt) {
-        Ok(()) => json!({"allowed": true}),
-        Err(refused) => json!({"allowed": false, "reason": refused.message}),
-    }
+    json!({"allowed": access::is_allowed(&server.store, user, &attempt)})
 }
 
 /// POST to a service account's `token`.

@@ -1,9 +1,13 @@
-//! Addresses of Services: a hash of namespace and name, the next free when taken.
+//! Addresses and node ports of Services: a hash of namespace and name, the next
+//! free when taken.
 //!
 //! So a Service keeps its address when it is deleted and made again, and two
 //! runs of the same files give the same addresses.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use serde_json::{Value, json};
 use weft_controllers::{addresses, object};
@@ -17,11 +21,16 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Addresses {
     taken: BTreeMap<Ipv4Addr, String>,
+    node_ports: BTreeMap<u64, String>,
 }
+
+/// The ports that Services of type NodePort may have on a node.
+const NODE_PORTS: std::ops::RangeInclusive<u64> = 30_000..=32_767;
 
 impl Addresses {
     /// Gives a new Service its address, unless it is to have none.
     pub fn assign(&self, service: &mut Value) -> Result<(), Status> {
+        self.assign_ports(service)?;
         let spec = &service["spec"];
         if spec["type"] == "ExternalName" || spec["clusterIP"] == "None" {
             return Ok(());
@@ -40,6 +49,8 @@ impl Addresses {
 
     /// Keeps the address over an update; gives one to a Service that now needs it.
     pub fn keep(&self, old: &Value, new: &mut Value) -> Result<(), Status> {
+        keep_ports(old, new);
+        self.assign_ports(new)?;
         let had = &old["spec"]["clusterIP"];
         let wish = &new["spec"]["clusterIP"];
         if new["spec"]["type"] == "ExternalName" {
@@ -70,10 +81,65 @@ impl Addresses {
         if let Some(address) = old.and_then(address) {
             self.taken.remove(&address);
         }
-        if let Some((address, service)) = new.and_then(|new| Some((address(new)?, new))) {
-            let owner = format!("{}/{}", object::namespace(service), object::name(service));
-            self.taken.insert(address, owner);
+        for port in old.into_iter().flat_map(node_ports) {
+            self.node_ports.remove(&port);
         }
+        for (port, service) in
+            new.into_iter().flat_map(|new| node_ports(new).map(move |port| (port, new)))
+        {
+            self.node_ports.insert(port, owner(service));
+        }
+        if let Some((address, service)) = new.and_then(|new| Some((address(new)?, new))) {
+            self.taken.insert(address, owner(service));
+        }
+    }
+
+    /// Gives the ports of a Service of type NodePort their ports on the node.
+    fn assign_ports(&self, service: &mut Value) -> Result<(), Status> {
+        if service["spec"]["type"] != "NodePort" {
+            return Ok(());
+        }
+        let me = owner(service);
+        let mut own = BTreeSet::new();
+        for (index, port) in object::items(&service["spec"]["ports"]).enumerate() {
+            let Some(wish) = port["nodePort"].as_u64().filter(|port| *port != 0) else { continue };
+            let refuse = |why: &str| {
+                let field = format!("spec.ports[{index}].nodePort");
+                let cause = Cause::invalid(field, &port["nodePort"], why);
+                Err(Status::invalid("", "Service", object::name(service), &[cause]))
+            };
+            if !NODE_PORTS.contains(&wish) {
+                let (least, most) = (NODE_PORTS.start(), NODE_PORTS.end());
+                return refuse(&format!(
+                    "provided port is not in the valid range. The range of valid ports is \
+                     {least}-{most}"
+                ));
+            }
+            if self.node_ports.get(&wish).is_some_and(|other| *other != me) || !own.insert(wish) {
+                return refuse("provided port is already allocated");
+            }
+        }
+        for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
+            if port["nodePort"].as_u64().is_none_or(|port| port == 0) {
+                let seed = format!("{me}:{}", port["port"]);
+                let found = self.free_port(&seed, &own);
+                own.insert(found);
+                port["nodePort"] = found.into();
+            }
+        }
+        Ok(())
+    }
+
+    fn free_port(&self, seed: &str, own: &BTreeSet<u64>) -> u64 {
+        let count = NODE_PORTS.end() - NODE_PORTS.start() + 1;
+        // FNV-1a: the same in every run.
+        let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let all = (0..count).map(|step| NODE_PORTS.start() + (hash % count + step) % count);
+        let mut free =
+            all.filter(|port| !self.node_ports.contains_key(port) && !own.contains(port));
+        free.next().unwrap_or(*NODE_PORTS.start())
     }
 
     fn wanted(&self, service: &Value, text: &str) -> Result<Ipv4Addr, Status> {
@@ -89,6 +155,32 @@ impl Addresses {
         match self.taken.get(&address) {
             Some(owner) => Err(refuse(&format!("provided IP is already allocated to {owner}"))),
             None => Ok(address),
+        }
+    }
+}
+
+/// `namespace/name`.
+fn owner(service: &Value) -> String {
+    format!("{}/{}", object::namespace(service), object::name(service))
+}
+
+fn node_ports(service: &Value) -> impl Iterator<Item = u64> + '_ {
+    let ports = object::items(&service["spec"]["ports"]);
+    ports.filter_map(|port| port["nodePort"].as_u64()).filter(|port| *port != 0)
+}
+
+/// A port that says nothing of the node keeps what it had there.
+fn keep_ports(old: &Value, new: &mut Value) {
+    if new["spec"]["type"] != "NodePort" {
+        return;
+    }
+    let taken: BTreeSet<u64> = node_ports(new).collect();
+    for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
+        let had = object::items(&old["spec"]["ports"])
+            .find(|one| one["port"] == port["port"] && one["protocol"] == port["protocol"])
+            .and_then(|one| one["nodePort"].as_u64());
+        if let Some(had) = had.filter(|had| port["nodePort"].is_null() && !taken.contains(had)) {
+            port["nodePort"] = had.into();
         }
     }
 }

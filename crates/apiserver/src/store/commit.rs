@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 use weft_controllers::object;
 
-use super::{HISTORY, Mode, State, key, watch::Change, watch::Record};
+use super::{HISTORY, HISTORY_BYTES, Mode, State, key, watch::Change, watch::Record};
 use crate::{resource::Resource, status::Status};
 
 impl State {
@@ -115,10 +115,32 @@ impl State {
         object: Arc<Value>,
         previous: Option<Arc<Value>>,
     ) {
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
+        // The object itself lives in the store, until a later record replaces it.
+        let ended = (change == Change::Deleted).then_some(&object);
+        let size = previous.iter().chain(ended).map(|kept| footprint(kept)).sum();
+        self.history_bytes += size;
+        let key = key(resource);
         let version = self.version;
-        self.history.push_back(Record { key: key(resource), change, object, previous, version });
+        self.history.push_back(Record { key, change, object, previous, version, size });
+        while self.history.len() > HISTORY || self.history_bytes > HISTORY_BYTES {
+            let Some(oldest) = self.history.pop_front() else { break };
+            self.history_bytes -= oldest.size;
+        }
     }
+}
+
+/// About how much memory a value takes.
+fn footprint(value: &Value) -> usize {
+    // A node of a map or list has spare places; half as many again on average.
+    const NODE: usize = size_of::<Value>() * 3 / 2;
+    let below = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len() + 16,
+        Value::Array(items) => items.iter().map(footprint).sum(),
+        Value::Object(fields) => {
+            let entry = |(name, value): (&String, &Value)| name.len() + 40 + footprint(value);
+            fields.iter().map(entry).sum()
+        }
+    };
+    NODE + below
 }

@@ -152,11 +152,26 @@ fn a_watcher_that_fell_out_of_the_history_is_told_to_list_again() {
 }
 
 #[test]
+fn the_history_is_bounded_in_memory_too() {
+    let store = store();
+    let maps = resource(&store, "configmaps");
+    let first = Arc::downgrade(&store.create(&maps, map("a", &"x".repeat(1 << 20))).unwrap());
+    for number in 0..40 {
+        store.update(&maps, map("a", &number.to_string().repeat(512 << 10))).unwrap();
+    }
+    assert!(first.upgrade().is_none(), "what was replaced long ago is gone");
+    assert!(store.state().history_bytes <= HISTORY_BYTES);
+    assert!(store.state().history.len() > 20);
+    let mut fresh = store.watch(&maps, store.version() - 1);
+    assert_eq!(fresh.try_next().unwrap().unwrap().change, Change::Modified);
+}
+
+#[test]
 fn a_trial_leaves_nothing() {
     let store = store();
     let maps = resource(&store, "configmaps");
     let before = store.version();
-    store.create_as(&maps, map("a", "1"), Mode::DryRun).unwrap();
+    store.insert(&maps, map("a", "1"), Mode::DryRun).unwrap();
     assert_eq!(store.version(), before);
     assert!(store.get(&maps, "default", "a").is_none());
 }
@@ -181,6 +196,25 @@ fn a_service_keeps_its_address_and_two_never_share_one() {
     store.delete(&services, "default", "a", &Deletion::default()).unwrap();
     let again = store.create(&services, service("a", None)).unwrap();
     assert_eq!(again["spec"]["clusterIP"], address.as_str());
+}
+
+#[test]
+fn a_node_port_is_given_kept_and_never_shared() {
+    let store = store();
+    let services = resource(&store, "services");
+    let service = |name: &str, port: Value| {
+        json!({"metadata": {"name": name, "namespace": "default"},
+               "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}})
+    };
+    let port = |service: &Value| service["spec"]["ports"][0]["nodePort"].as_u64().unwrap();
+    let made = store.create(&services, service("a", Value::Null)).unwrap();
+    assert!((30_000..=32_767).contains(&port(&made)), "{made}");
+    assert_eq!(port(&store.update(&services, service("a", Value::Null)).unwrap()), port(&made));
+    let refused = store.create(&services, service("b", port(&made).into())).unwrap_err();
+    assert!(refused.message.ends_with("provided port is already allocated"), "{refused}");
+    let refused = store.create(&services, service("b", 80.into())).unwrap_err();
+    assert!(refused.message.contains("The range of valid ports is 30000-32767"), "{refused}");
+    assert_eq!(port(&store.create(&services, service("b", 30_080.into())).unwrap()), 30_080);
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(super) struct Record {
     pub object: Arc<Value>,
     pub previous: Option<Arc<Value>>,
     pub version: u64,
+    /// What it keeps alive.
+    pub size: usize,
 }
 
 /// A place in the history, and what is wanted from there on.

@@ -1,4 +1,4 @@
-//! Services and EndpointSlices as rows.
+//! Services, Endpoints and EndpointSlices as rows.
 
 use serde_json::Value;
 use weft_controllers::object::items;
@@ -10,6 +10,33 @@ pub const SERVICE: &str = "Name, Type, Cluster-IP, External-IP, Port(s), Age, +S
 
 /// The columns of EndpointSlices.
 pub const SLICE: &str = "Name, AddressType, Ports, Endpoints, Age";
+
+/// The columns of Endpoints.
+pub const ENDPOINTS: &str = "Name, Endpoints, Age";
+
+/// Endpoints of which the address is shown.
+const SHOWN: usize = 3;
+
+/// The cells of Endpoints.
+pub fn endpoints(object: &Value, now: jiff::Timestamp) -> Vec<Value> {
+    let all: Vec<String> = items(&object["subsets"])
+        .flat_map(|subset| {
+            items(&subset["addresses"]).flat_map(move |address| {
+                let ip = address["ip"].as_str().unwrap_or_default();
+                let ports =
+                    items(&subset["ports"]).map(move |port| format!("{ip}:{}", port["port"]));
+                let alone = items(&subset["ports"]).next().is_none().then(|| ip.to_owned());
+                ports.chain(alone)
+            })
+        })
+        .collect();
+    let mut text = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(",");
+    if all.len() > SHOWN {
+        text.push_str(&format!(" + {} more...", all.len() - SHOWN));
+    }
+    let text = if text.is_empty() { "<none>".to_owned() } else { text };
+    vec![name(object), text.into(), aged(object, now)]
+}
 
 /// The cells of a Service.
 pub fn service(object: &Value, now: jiff::Timestamp) -> Vec<Value> {

@@ -27,7 +27,7 @@ fn whole() -> Vec<Value> {
                 "ports": [{"name": "http", "containerPort": 80}], "livenessProbe": {"httpGet": {"port": 80}}}],
             "initContainers": [{"name": "s", "image": "i", "restartPolicy": "Always"}],
             "volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}},
-                {"downwardAPI": {"items": [{"fieldRef": {"fieldPath": "y"}}]}}]}}],
+                {"downwardAPI": {"items": [{"path": "y", "fieldRef": {"fieldPath": "y"}}]}}]}}],
         },
     });
     let metadata = json!({"name": "w", "namespace": "default", "labels": {"app": "w"}, "finalizers": ["a/b"],
@@ -64,7 +64,7 @@ fn whole() -> Vec<Value> {
         of(
             "admissionregistration.k8s.io/v1",
             "MutatingWebhookConfiguration",
-            json!({"webhooks": [{"name": "h",
+            json!({"webhooks": [{"name": "h.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
             "clientConfig": {"service": {"name": "s", "namespace": "n"}}, "objectSelector": {"matchLabels": {"never": "so"}},
             "rules": [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}]}]}),
         ),

@@ -155,7 +155,23 @@ async fn callers_are_known_by_certificate_or_token_and_may_what_they_may() {
     };
     let now = std::time::SystemTime::now();
     let token = world.authority.service_account_token(&wish, now).unwrap();
+    // Nothing is allowed until a role is bound to the account.
+    assert_eq!(world.get_as(&token, MAPS).await.code, 403);
+    let group = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]);
+    world
+        .post(&format!("{group}/roles"), &json!({"metadata": {"name": "r"}, "rules": rules}))
+        .await;
+    let binding = json!({"metadata": {"name": "r"}, "roleRef": {"kind": "Role", "name": "r"},
+                         "subjects": [{"kind": "ServiceAccount", "name": "web"}]});
+    let bound = world.post(&format!("{group}/rolebindings"), &binding).await;
+    assert_eq!(bound.code, 201, "{}", bound.body);
     assert_eq!(world.get_as(&token, MAPS).await.code, 200);
+    assert_eq!(world.get_as(&token, &format!("{MAPS}/a")).await.code, 403);
+    let question = json!({"spec": {"user": "system:serviceaccount:default:web", "resourceAttributes":
+        {"namespace": "default", "verb": "list", "resource": "configmaps"}}});
+    let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    assert_eq!(world.post(reviews, &question).await.json()["status"]["allowed"], true);
     let refused = world.get_as(&token, "/api/v1/namespaces/kube-system/configmaps").await;
     assert_eq!(refused.code, 403, "{}", refused.body);
     assert!(refused.body.contains("system:serviceaccount:default:web"), "{}", refused.body);

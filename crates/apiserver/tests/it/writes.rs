@@ -189,3 +189,59 @@ async fn custom_resources_are_checked_and_pruned_by_their_schema() {
     let refused = world.patch(&format!("{things}/t"), media, &json!({})).await;
     assert_eq!(refused.code, 415, "{}", refused.body);
 }
+
+#[tokio::test]
+async fn objects_come_in_the_form_of_their_kind_or_not_at_all() {
+    let world = World::start().await;
+    let mut empty = container();
+    empty["command"] = Value::Null;
+    empty["env"] = json!([{"name": "A", "value": null}]);
+    let made = world.post(DEPLOYMENTS, &deployment(&empty)).await.json();
+    let stored = &made["spec"]["template"]["spec"]["containers"][0];
+    assert!(stored.get("command").is_none(), "{stored}");
+    assert_eq!(stored["env"], json!([{"name": "A"}]));
+    let odd = json!({"spec": {"template": {"spec": {"hostname": 123}}}});
+    let refused = world.patch(&format!("{DEPLOYMENTS}/web"), MERGE, &odd).await;
+    assert_eq!(refused.code, 400);
+    assert_eq!(
+        refused.json()["message"],
+        "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal \
+         number into Go struct field PodSpec.spec.template.spec.hostname of type string"
+    );
+}
+
+#[tokio::test]
+async fn sizes_are_bounded_as_on_a_cluster() {
+    let world = World::start().await;
+    let of =
+        |size: usize| json!({"metadata": {"name": "big"}, "webhooks": [], "x": "x".repeat(size)});
+    let (code, text) = refusal(&world, MAPS, of(3 << 20)).await;
+    assert_eq!((code, text.as_str()), (413, "Request entity too large: limit is 3145728"));
+    let args = vec!["x".repeat(100_000); 17];
+    let pod = json!({"metadata": {"name": "bigger"}, "spec": {"containers": [
+        {"name": "c", "image": "i", "args": args}]}});
+    let (code, text) = refusal(&world, "/api/v1/namespaces/default/pods", pod).await;
+    assert_eq!((code, text.as_str()), (500, "etcdserver: request is too large"));
+}
+
+#[tokio::test]
+async fn a_namespace_may_ask_for_secure_pods() {
+    let world = World::start().await;
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted",
+                        "pod-security.kubernetes.io/warn": "baseline"});
+    world
+        .post("/api/v1/namespaces", &json!({"metadata": {"name": "safe", "labels": labels}}))
+        .await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [container()]}});
+    let (code, text) = refusal(&world, "/api/v1/namespaces/safe/pods", pod).await;
+    assert_eq!(code, 403);
+    let expected = "pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\": \
+                    allowPrivilegeEscalation != false (container \"c\" must set";
+    assert!(text.starts_with(expected), "{text}");
+    let mut host = deployment(&container());
+    host["spec"]["template"]["spec"]["hostNetwork"] = true.into();
+    let made = world.post("/apis/apps/v1/namespaces/safe/deployments", &host).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let warned = made.headers["warning"].to_str().unwrap();
+    assert!(warned.contains("would violate PodSecurity"), "{warned}");
+}
