@@ -101,7 +101,7 @@ impl Default for Limits {
 pub struct ProcessLimits {
     /// Connections of all listeners together; fewer where descriptors do not suffice.
     pub connections: u32,
-    /// Bytes that all connections together may have waiting.
+    /// Bytes that all relays together may have waiting; beyond it they go on with small reads.
     pub buffers: u64,
     /// Descriptors that connections of clients leave for the proxy's own ports, its files and
     /// the configuration stream.

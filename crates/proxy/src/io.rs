@@ -3,4 +3,5 @@
 pub mod stream;
 pub mod peeked;
 pub mod gathered;
+pub mod buffers;
 pub mod socket_options;

@@ -1,10 +1,10 @@
-//! What a proxy is told when it starts.
+//! Options of a proxy, fixed when it starts.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use weft_config::File;
 
-/// What a proxy is told when it starts.
+/// Options of a proxy, fixed when it starts.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many threads serve connections; at least one.
@@ -68,7 +68,7 @@ pub enum Sockets {
     /// By this process.
     #[default]
     Bind,
-    /// By whoever answers at this Unix socket, if it wants to.
+    /// By the process at this Unix socket where it lends them, else by this process.
     Node(PathBuf),
 }
 

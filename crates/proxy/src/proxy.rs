@@ -30,6 +30,7 @@ use crate::{
         client::Keeper,
         subscriptions::{self, Asks, Question},
     },
+    io::buffers::Buffers,
     listen::{
         admission::Admission,
         descriptors,
@@ -53,7 +54,7 @@ pub enum ProxyError {
     #[error("opening the proxy's own ports (admin, metrics, probes)")]
     Ports(#[source] io::Error),
     /// The thread that keeps everything together broke.
-    #[error("the proxy's main thread ended by itself")]
+    #[error("the proxy's main thread ended unexpectedly")]
     Broken,
 }
 
@@ -147,9 +148,9 @@ fn main(
         .map_err(ProxyError::Start)?;
     let stop = ends.0.clone();
     let ended = runtime.block_on(keep(options, levels, ends, status));
-    // Whoever waits for the end learns of it, whatever the reason.
+    // Everything that waits for the end is woken, whatever the reason.
     stop.stop();
-    // What still serves has had its time.
+    // Connections that are still open have exceeded the drain limit.
     runtime.shutdown_background();
     ended
 }
@@ -166,6 +167,7 @@ async fn keep(
     let first = Arc::new(Table::new());
     let (sender, tables) = watch::channel(Arc::clone(&first));
     let closed = Arc::default();
+    let buffers: Arc<Buffers> = Arc::default();
     let parts = Parts {
         dialer,
         resolver: Resolver::start(),
@@ -173,6 +175,7 @@ async fn keep(
         asks: asks.clone(),
         tables: tables.clone(),
         closed: Arc::clone(&closed),
+        buffers: Arc::clone(&buffers),
     };
     let workers = workers(options.workers, &parts).map_err(ProxyError::Start)?;
     let view = View {
@@ -192,7 +195,7 @@ async fn keep(
     tokio::task::spawn_local(configure(options.source, sender, questions, dialer));
     let admission = Admission::new(Arc::clone(&workers), closed);
     let listeners = Listeners::new(admission, options.sockets);
-    let mut supervisor = Supervisor { listeners, ports, status, tables, first };
+    let mut supervisor = Supervisor { listeners, ports, status, tables, first, buffers };
     supervisor.keep(&mut stopping).await;
     supervisor.listeners.close();
     drain(&workers, options.drain).await;
@@ -228,7 +231,7 @@ async fn configure(
     }
     tables.send_replace(Arc::new(table));
     while let Some(question) = questions.recv().await {
-        // There is nobody to ask about an interest: its sender is dropped.
+        // A file answers no further interests: their senders are dropped.
         if let Question::Known(answer) = question {
             let _ = answer.send(known.clone());
         }
@@ -243,6 +246,7 @@ struct Supervisor {
     tables: watch::Receiver<Arc<Table>>,
     /// The table that knows nothing.
     first: Arc<Table>,
+    buffers: Arc<Buffers>,
 }
 
 impl Supervisor {
@@ -250,6 +254,7 @@ impl Supervisor {
         loop {
             let table = Arc::clone(&self.tables.borrow_and_update());
             let limits = table.settings().limits;
+            self.buffers.limit(&limits);
             self.listeners.reconcile(table.listeners(), &limits, Instant::now());
             // A listener that cannot be opened must not keep the others from being used.
             let every_listener_was_tried = !Arc::ptr_eq(&table, &self.first);

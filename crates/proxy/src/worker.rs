@@ -181,7 +181,7 @@ impl Worker {
         }
     }
 
-    /// Stays until the last connection has ended; whoever waits has the deadline. Connections
+    /// Stays until the last connection has ended; the supervisor has the deadline. Connections
     /// that were accepted before are still served.
     async fn end(&self, mut commands: mpsc::Receiver<Command>) {
         let mut look = tokio::time::interval(Duration::from_millis(10));

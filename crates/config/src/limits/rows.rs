@@ -67,7 +67,7 @@ pub fn process_rows() -> Vec<Row> {
             limits.connections.to_string(),
             "the idlest connection is closed; if none is idle, the new one",
         ),
-        row("buffers", bytes(limits.buffers), "nothing is read until there is room again"),
+        row("buffers", bytes(limits.buffers), "relays go on with small reads, so slower"),
         row(
             "reservedDescriptors",
             limits.reserved_descriptors.to_string(),

@@ -13,7 +13,9 @@ use http::HeaderValue;
 use weft_decide::{CompiledBackend, Scope};
 
 use crate::{
-    connection::{direction::Direction, server_first::Preconnected, tcp::Picked},
+    connection::{
+        direction::Direction, relay::RelayLimits, server_first::Preconnected, tcp::Picked,
+    },
     io::stream::Stream,
     listen::listener::Listener,
     upstream::dial::Way,
@@ -93,6 +95,12 @@ impl Downstream {
     pub fn take_preconnected(&self, way: Way) -> Option<Stream> {
         let Preconnected { stream, target } = self.preconnected.take()?;
         stream.filter(|_| target.line.way() == way)
+    }
+
+    /// What a relay of it may use up.
+    pub fn relay_limits(&self) -> RelayLimits<'_> {
+        let idle = self.listener.limits.relay_idle;
+        RelayLimits { idle, buffers: &self.worker.buffers }
     }
 
     /// The direction of its traffic.

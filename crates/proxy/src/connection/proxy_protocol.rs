@@ -1,7 +1,7 @@
 //! The PROXY protocol, versions 1 and 2, receiving side.
 //!
-//! Only says what the header says; whether the sender may say it is decided by
-//! whoever put the listener there.
+//! Only reads the header; whether its sender is trusted is decided where the listener
+//! is configured.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,23 +11,23 @@ const LONGEST_LINE: usize = 107;
 /// Version 2 with all extensions that this side is willing to skip.
 const LONGEST_BINARY: usize = 16 + 4096;
 
-/// Addresses that a header tells.
+/// A header, as far as it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// How many bytes it takes.
     pub length: usize,
-    /// Source and destination; none when the sender speaks for itself.
+    /// Source and destination; none when the connection is the sender's own.
     pub addresses: Option<(SocketAddr, SocketAddr)>,
 }
 
-/// Why there is no header.
+/// Why no header could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoHeader {
     /// More bytes are needed.
     #[error("the PROXY protocol header is not complete")]
     Incomplete,
-    /// It is none.
+    /// Not a PROXY protocol header.
     #[error("the connection does not begin with a PROXY protocol header")]
     Malformed,
 }

@@ -10,6 +10,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,6 +20,8 @@ use tokio::{
     task::yield_now,
     time::sleep,
 };
+
+use crate::io::buffers::{Buffers, Waiting};
 
 /// The thread's buffer: the most bytes that one read takes.
 const SCRATCH: usize = 128 * 1024;
@@ -55,19 +58,29 @@ pub enum RelayError {
     Idle(Duration),
 }
 
-/// Copies between `client` and `server` until both have ended, or nothing has passed for `idle`.
+/// What a relay may use up.
+#[derive(Clone, Copy)]
+pub struct RelayLimits<'a> {
+    /// How long no byte may pass.
+    pub idle: Duration,
+    /// Where bytes are counted that wait.
+    pub buffers: &'a Arc<Buffers>,
+}
+
+/// Copies between `client` and `server` until both have ended, within `limits`.
 pub async fn relay<C, S>(
     client: &mut C,
     server: &mut S,
     passed: &Passed,
-    idle: Duration,
+    limits: RelayLimits<'_>,
 ) -> Result<(), RelayError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let copying = async {
-        let (mut up, mut down) = (Half::new(&passed.received), Half::new(&passed.sent));
+        let half = |count| Half::new(count, limits.buffers);
+        let (mut up, mut down) = (half(&passed.received), half(&passed.sent));
         loop {
             let copied = poll_fn(|context| {
                 let mut turn = TURN;
@@ -86,7 +99,7 @@ where
     tokio::select! {
         biased;
         ended = copying => ended,
-        () = silence(passed, idle) => Err(RelayError::Idle(idle)),
+        () = silence(passed, limits.idle) => Err(RelayError::Idle(limits.idle)),
     }
 }
 
@@ -99,7 +112,7 @@ enum Copied {
 }
 
 /// The state of both halves as one. An error of the half that reads from the client and
-/// writes to the server is told apart by what it did.
+/// writes to the server concerns the one it was reading from or writing to.
 fn both(
     up: Poll<Result<(), Broken>>,
     down: Poll<Result<(), Broken>>,
@@ -139,12 +152,11 @@ enum Broken {
 
 /// One direction of a relay.
 struct Half {
-    /// Bytes that passed.
+    /// Bytes that were passed on.
     count: Rc<Cell<u64>>,
     /// What was read and is not written yet.
-    waiting: Vec<u8>,
-    /// How much of that is written.
-    written: usize,
+    waiting: Option<Waiting>,
+    buffers: Arc<Buffers>,
     needs_flush: bool,
     state: State,
 }
@@ -158,9 +170,9 @@ enum State {
 }
 
 impl Half {
-    fn new(count: &Rc<Cell<u64>>) -> Self {
-        let count = Rc::clone(count);
-        Self { count, waiting: Vec::new(), written: 0, needs_flush: false, state: State::Open }
+    fn new(count: &Rc<Cell<u64>>, buffers: &Arc<Buffers>) -> Self {
+        let (count, buffers) = (Rc::clone(count), Arc::clone(buffers));
+        Self { count, waiting: None, buffers, needs_flush: false, state: State::Open }
     }
 
     /// Copies until the source has ended and the end was passed on, at most `turn` bytes.
@@ -189,14 +201,12 @@ impl Half {
             }
             let mut scratch = BUFFER.take();
             scratch.resize(SCRATCH, 0);
-            let copied = self.poll_once(context, from, to, &mut scratch);
+            let most = self.buffers.most(SCRATCH);
+            let copied = self.poll_once(context, from, to, &mut scratch[..most]);
             BUFFER.set(scratch);
             match copied {
                 Poll::Ready(Ok(0)) => self.state = State::Ending,
-                Poll::Ready(Ok(length)) => {
-                    self.count.set(self.count.get() + length as u64);
-                    *turn = turn.saturating_sub(length);
-                }
+                Poll::Ready(Ok(length)) => *turn = turn.saturating_sub(length),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     if self.needs_flush {
@@ -228,10 +238,13 @@ impl Half {
         while !rest.is_empty() {
             match Pin::new(&mut *to).poll_write(context, rest) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Broken::Writing(write_zero()))),
-                Poll::Ready(Ok(count)) => rest = &rest[count..],
+                Poll::Ready(Ok(count)) => {
+                    self.passed(count);
+                    rest = &rest[count..];
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Writing(error))),
                 Poll::Pending => {
-                    self.waiting = rest.to_vec();
+                    self.waiting = Some(Waiting::copy(rest, &self.buffers));
                     break;
                 }
             }
@@ -245,15 +258,22 @@ impl Half {
         context: &mut Context<'_>,
         to: &mut W,
     ) -> Poll<io::Result<()>> {
-        while self.written < self.waiting.len() {
-            let rest = &self.waiting[self.written..];
-            match ready!(Pin::new(&mut *to).poll_write(context, rest))? {
-                0 => return Poll::Ready(Err(write_zero())),
-                count => self.written += count,
+        while let Some(waiting) = &mut self.waiting {
+            let count = ready!(Pin::new(&mut *to).poll_write(context, waiting.rest()))?;
+            if count == 0 {
+                return Poll::Ready(Err(write_zero()));
             }
+            waiting.take(count);
+            if waiting.rest().is_empty() {
+                self.waiting = None;
+            }
+            self.passed(count);
         }
-        (self.waiting, self.written) = (Vec::new(), 0);
         Poll::Ready(Ok(()))
+    }
+
+    fn passed(&self, count: usize) {
+        self.count.set(self.count.get() + count as u64);
     }
 }
 

@@ -180,8 +180,8 @@ async fn exchange(
     registry.borrow_mut().opened(outcome.peer, reporter);
     let passed = Passed::default();
     let ending = Ending { downstream, peer: outcome.peer, passed: &passed };
-    let idle = downstream.listener.limits.relay_idle;
-    if let Err(error) = relay::relay(&mut client, &mut server, &passed, idle).await {
+    let limits = downstream.relay_limits();
+    if let Err(error) = relay::relay(&mut client, &mut server, &passed, limits).await {
         tracing::debug!(%error, "a relayed connection broke");
         // What one side did not end in order must not look so to the other.
         match error {

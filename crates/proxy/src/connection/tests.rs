@@ -73,6 +73,7 @@ impl World {
             asks,
             tables,
             closed: Arc::default(),
+            buffers: Arc::default(),
         };
         let worker = Rc::new(WorkerState::new(parts, 7));
         Self { worker, listener, _questions, _tables, log }

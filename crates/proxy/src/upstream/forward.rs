@@ -131,9 +131,8 @@ fn finish(
         let guard = onward.downstream.worker.drain.enter(None);
         guard.idle_timer().begin();
         let response = Response::from_parts(parts, incoming);
-        let idle = onward.downstream.listener.limits.relay_idle;
         let client = onward.upgrade.map(|client| (client, guard));
-        return upgrade::relay(response, client, outcome, idle);
+        return upgrade::relay(response, client, outcome, onward.downstream);
     }
     let relayed =
         Relayed { incoming, outcome: Some(outcome), lease: Some(lease), source, deadline };

@@ -14,6 +14,7 @@ use crate::{
     admin::drain::Drain,
     config::subscriptions::Asks,
     connection::closed::ClosedCounts,
+    io::buffers::Buffers,
     record::{access_log::Sink, access_log_buffer::Journal, metrics::Registry},
     upstream::{
         dial::Dialer,
@@ -40,6 +41,8 @@ pub struct WorkerState {
     pub names: Rc<Names>,
     /// Connections that were closed before anything was served on them.
     pub closed: Arc<ClosedCounts>,
+    /// Bytes that wait in all connections of the process.
+    pub buffers: Arc<Buffers>,
     decorators: RefCell<HashMap<(usize, usize), Decorator>>,
     updates: RefCell<watch::Receiver<Arc<Table>>>,
     table: RefCell<Arc<Table>>,
@@ -69,12 +72,14 @@ pub struct Parts {
     pub tables: watch::Receiver<Arc<Table>>,
     /// Connections that were closed before anything was served on them.
     pub closed: Arc<ClosedCounts>,
+    /// Bytes that wait in all connections of the process.
+    pub buffers: Arc<Buffers>,
 }
 
 impl WorkerState {
     /// The state of a worker that has served nothing yet.
     pub fn new(parts: Parts, seed: u64) -> Self {
-        let Parts { dialer, resolver, sink, asks, mut tables, closed } = parts;
+        let Parts { dialer, resolver, sink, asks, mut tables, closed, buffers } = parts;
         let table = Arc::clone(&tables.borrow_and_update());
         let journal = Journal::new(sink);
         journal.configure(table.settings().access_log.as_ref());
@@ -87,6 +92,7 @@ impl WorkerState {
             drain: Rc::default(),
             names: Rc::new(Names::new(resolver)),
             closed,
+            buffers,
             decorators: RefCell::default(),
             updates: RefCell::new(tables),
             table: RefCell::new(table),

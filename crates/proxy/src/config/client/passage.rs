@@ -4,7 +4,7 @@
 //! connection without it would be captured and come back in. So the marked
 //! connection is made here, and the stream is led through it.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, lookup_host},
@@ -14,7 +14,7 @@ use tokio::{
 use weft_config::Limits;
 
 use crate::{
-    connection::relay::{Passed, relay},
+    connection::relay::{Passed, RelayLimits, relay},
     upstream::dial::{DialError, Dialer, Way},
 };
 
@@ -36,8 +36,9 @@ pub async fn to(address: &str, dialer: Dialer) -> io::Result<SocketAddr> {
         if let Ok(Ok((mut stream, _))) = timeout(PATIENCE, listener.accept()).await {
             drop(listener);
             let idle = Limits::sidecar().relay_idle;
+            let limits = RelayLimits { idle, buffers: &Arc::default() };
             // How it ends, the stream notices itself.
-            let _ = relay(&mut stream, &mut far, &Passed::default(), idle).await;
+            let _ = relay(&mut stream, &mut far, &Passed::default(), limits).await;
         }
     });
     Ok(near)

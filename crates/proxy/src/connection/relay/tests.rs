@@ -1,14 +1,20 @@
+//! Relays between streams in memory.
+
 use super::*;
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 const IDLE: Duration = Duration::from_secs(3600);
 
+fn limits(buffers: &Arc<Buffers>) -> RelayLimits<'_> {
+    RelayLimits { idle: IDLE, buffers }
+}
+
 async fn relayed(
     (mut client, mut server): (DuplexStream, DuplexStream),
     passed: &Passed,
 ) -> Result<(), RelayError> {
-    relay(&mut client, &mut server, passed, IDLE).await
+    relay(&mut client, &mut server, passed, limits(&Arc::default())).await
 }
 
 #[tokio::test]
@@ -90,7 +96,8 @@ async fn an_idle_relay_keeps_no_buffer() {
     let (mut client, mut near) = duplex(64);
     let (mut server, mut far) = duplex(64);
     let passed = Passed::default();
-    let relaying = relay(&mut near, &mut far, &passed, IDLE);
+    let buffers = Arc::default();
+    let relaying = relay(&mut near, &mut far, &passed, limits(&buffers));
     assert!(size_of_val(&relaying) < 1024, "{} bytes", size_of_val(&relaying));
     let talking = async {
         client.write_all(b"ping").await.unwrap();
@@ -102,8 +109,7 @@ async fn an_idle_relay_keeps_no_buffer() {
         _ = relaying => panic!("it ended"),
         () = talking => {}
     }
-    let half = Half::new(&Rc::default());
-    assert_eq!((half.waiting.capacity(), size_of_val(&half) <= 64), (0, true));
+    assert_eq!(buffers.waiting(), 0);
 }
 
 /// What is left over goes back as soon as it is written.
@@ -111,8 +117,8 @@ async fn an_idle_relay_keeps_no_buffer() {
 async fn memory_for_what_waits_is_given_back() {
     let (mut from, mut source) = duplex(10_000);
     let (mut to, mut sink) = duplex(100);
-    let count = Rc::default();
-    let mut half = Half::new(&count);
+    let (count, buffers) = (Rc::default(), Arc::default());
+    let mut half = Half::new(&count, &buffers);
     source.write_all(&[7; 10_000]).await.unwrap();
     let mut copy = async |half: &mut Half| {
         poll_fn(|context| {
@@ -122,7 +128,7 @@ async fn memory_for_what_waits_is_given_back() {
         .await;
     };
     copy(&mut half).await;
-    assert_eq!((half.waiting.len(), count.get()), (9_900, 10_000));
+    assert_eq!((buffers.waiting(), count.get()), (9_900, 100));
     let mut heard = [0; 100];
     // Not more than the runtime lets one task do at a time.
     let copying = async {
@@ -132,7 +138,29 @@ async fn memory_for_what_waits_is_given_back() {
         }
     };
     tokio::task::unconstrained(copying).await;
-    assert_eq!(half.waiting.capacity(), 0);
+    assert_eq!((buffers.waiting(), count.get()), (0, 10_000));
+}
+
+/// Many clients that do not read cost no more than the limit and a little each.
+#[tokio::test]
+async fn what_waits_in_all_relays_together_is_bounded() {
+    let buffers = Arc::new(Buffers::default());
+    buffers.limit(&weft_config::ProcessLimits { buffers: 300_000, ..Default::default() });
+    let mut kept = Vec::new();
+    for _ in 0..100 {
+        let mut to = duplex(1);
+        let mut half = Half::new(&Rc::default(), &buffers);
+        let copy = |context: &mut Context<'_>| {
+            let _ = half.poll_copy(context, &mut Endless, &mut to.0, &mut TURN.clone());
+            Poll::Ready(())
+        };
+        poll_fn(copy).await;
+        kept.push((half, to));
+    }
+    let waiting = buffers.waiting();
+    assert!((300_000..300_000 + 128 * 1024 + 100 * 2048).contains(&waiting), "{waiting}");
+    drop(kept);
+    assert_eq!(buffers.waiting(), 0);
 }
 
 /// A stream that always has bytes, and one that takes all.
@@ -178,7 +206,7 @@ async fn a_bulk_stream_lets_others_in_after_each_turn() {
     local
         .run_until(async move {
             let bulk = tokio::task::spawn_local(async move {
-                relay(&mut Endless, &mut Endless, &passed, IDLE).await
+                relay(&mut Endless, &mut Endless, &passed, limits(&Arc::default())).await
             });
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();

@@ -1,6 +1,6 @@
 //! What follows an answer that begins another protocol.
 
-use std::time::Duration;
+use std::rc::Rc;
 
 use http::Response;
 use hyper::{
@@ -11,20 +11,23 @@ use hyper_util::rt::TokioIo;
 
 use crate::{
     admin::drain::Guard,
-    connection::relay::{self, RelayError},
+    connection::{
+        downstream::Downstream,
+        relay::{self, RelayError},
+    },
     http::response_body::Payload,
     io::{gathered::GatheredWriter, peeked::PeekedStream, stream::Stream},
     record::outcome::Outcome,
 };
 
 /// Hands the answer to the client, and relays whatever is spoken then, until nothing has
-/// passed for `idle`. Without a client that asked for it, the answer makes no sense and is
+/// passed for too long. Without a client that asked for it, the answer makes no sense and is
 /// passed on as it is. The connection counts as one until both sides are done.
 pub fn relay(
     mut response: Response<Incoming>,
     client: Option<(OnUpgrade, Guard)>,
     mut outcome: Box<Outcome>,
-    idle: Duration,
+    downstream: Rc<Downstream>,
 ) -> Response<Payload> {
     let server = hyper::upgrade::on(&mut response);
     let (parts, _) = response.into_parts();
@@ -34,7 +37,8 @@ pub fn relay(
             let passed = relay::Passed::default();
             if let (Ok(client), Ok(server)) = (client.await, server.await) {
                 let (mut client, mut server) = (of_client(client), of_server(server));
-                let ended = relay::relay(&mut client, &mut server, &passed, idle).await;
+                let limits = downstream.relay_limits();
+                let ended = relay::relay(&mut client, &mut server, &passed, limits).await;
                 if let Err(error) = ended {
                     tracing::debug!(%error, "an upgraded connection broke");
                     match error {

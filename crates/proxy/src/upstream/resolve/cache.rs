@@ -110,7 +110,7 @@ impl Cache {
         }
     }
 
-    /// Forgets what is given out to nobody any more.
+    /// Forgets answers that are too old to be given out.
     pub fn sweep(&mut self, now: Instant) {
         self.names.retain(|_, entry| {
             let is_used = |when: Instant, limit| now - when < limit;

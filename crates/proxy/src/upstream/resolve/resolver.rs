@@ -86,7 +86,7 @@ async fn run(mut questions: mpsc::Receiver<Question>, lookup: Lookup) {
 async fn look_up(name: Name, threads: Arc<Semaphore>, lookup: Lookup) -> Answer {
     let permit = threads.acquire_owned().await.map_err(|_| ResolveError::Overload)?;
     let looking = tokio::task::spawn_blocking(move || {
-        // It is given back when the thread is free, however long nobody waits for it any more.
+        // It is given back when the thread is free, which may be long after the deadline.
         let _permit = permit;
         lookup(&name)
     });

@@ -1,3 +1,5 @@
+//! The cache driven by hand, and the resolver on top of a lookup that says nothing.
+
 use super::{
     cache::{Answer, Cache},
     *,

@@ -1,0 +1,101 @@
+//! How many bytes all connections of the process together have waiting.
+//!
+//! Beyond the limit connections go on with small reads, so that each of them adds little.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::{Buf, Bytes};
+use weft_config::ProcessLimits;
+
+/// The most that one read takes beyond the limit.
+const LITTLE: usize = 2 * 1024;
+
+/// Bytes that wait in all connections of the process.
+#[derive(Debug)]
+pub struct Buffers {
+    waiting: AtomicU64,
+    limit: AtomicU64,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self { waiting: AtomicU64::new(0), limit: AtomicU64::new(ProcessLimits::new().buffers) }
+    }
+}
+
+impl Buffers {
+    /// Goes by this limit from now on.
+    pub fn limit(&self, limits: &ProcessLimits) {
+        self.limit.store(limits.buffers, Ordering::Relaxed);
+    }
+
+    /// How much of `wanted` bytes may be read at once.
+    pub fn most(&self, wanted: usize) -> usize {
+        match self.waiting() < self.limit.load(Ordering::Relaxed) {
+            true => wanted,
+            false => wanted.min(LITTLE),
+        }
+    }
+
+    /// Bytes that wait now.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes that wait until the other side takes them.
+#[derive(Debug)]
+pub struct Waiting {
+    bytes: Bytes,
+    counted: u64,
+    buffers: Arc<Buffers>,
+}
+
+impl Waiting {
+    /// A copy of `bytes`, counted in `buffers` until all of it is taken or this is dropped.
+    pub fn copy(bytes: &[u8], buffers: &Arc<Buffers>) -> Self {
+        let counted = bytes.len() as u64;
+        buffers.waiting.fetch_add(counted, Ordering::Relaxed);
+        Self { bytes: Bytes::copy_from_slice(bytes), counted, buffers: Arc::clone(buffers) }
+    }
+
+    /// What is left.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The first `count` bytes of it were taken.
+    pub fn take(&mut self, count: usize) {
+        self.bytes.advance(count.min(self.bytes.len()));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.buffers.waiting.fetch_sub(self.counted, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_reads_are_small_until_bytes_are_taken() {
+        let buffers = Arc::new(Buffers::default());
+        buffers.limit(&ProcessLimits { buffers: 100, ..ProcessLimits::new() });
+        assert_eq!(buffers.most(100_000), 100_000);
+        let one = Waiting::copy(&[7; 60], &buffers);
+        let mut other = Waiting::copy(&[7; 60], &buffers);
+        assert_eq!((buffers.most(100_000), buffers.most(10)), (LITTLE, 10));
+        other.take(50);
+        assert_eq!((other.rest().len(), buffers.waiting()), (10, 120));
+        drop(one);
+        assert_eq!(buffers.most(100_000), 100_000);
+        drop(other);
+        assert_eq!(buffers.waiting(), 0);
+    }
+}
