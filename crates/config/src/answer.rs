@@ -24,8 +24,11 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Entry {
-    /// For `self`: all listeners, settings and the directory are among the needs.
+    /// For `self`: all listeners and settings are among the needs.
     Own,
+    /// For a part of the directory: its chunks are sent along, and are too many to
+    /// be listed among the needs.
+    Directory,
     /// For a host and port: the route with its rules.
     Route(String),
     /// For an address and port: what serves connections to it.
@@ -34,20 +37,11 @@ pub enum Entry {
     Outside,
 }
 
-/// Names that need no question of their own.
+/// Names that need no question of their own: all names under a wildcard for
+/// which the directory has nothing more specific.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Covers {
     /// The wildcard.
     pub pattern: Host,
-    /// Hosts and wildcards under it that are decided otherwise.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub except: Vec<Host>,
-}
-
-impl Covers {
-    /// Whether the answer holds for `host`, in lower case and without a port.
-    pub fn holds_for(&self, host: &str) -> bool {
-        self.pattern.covers(host) && !self.except.iter().any(|except| except.covers(host))
-    }
 }

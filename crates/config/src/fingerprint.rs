@@ -14,6 +14,11 @@ use twox_hash::XxHash64;
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
+    /// Its upper 32 bits.
+    pub(crate) fn upper_half(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
     /// Of `host`, in lower case and without a port, on `port`.
     pub fn of_host(host: &str, port: u16) -> Self {
         let mut hasher = XxHash64::with_seed(0);
@@ -68,6 +73,11 @@ impl Fingerprints {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// The upper 32 bits of each, sorted.
+    pub(crate) fn upper_halves(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|number| (number >> 32) as u32)
     }
 
     /// Whether there are none.

@@ -6,29 +6,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::Host;
 
-/// What a proxy wants to know, as text: `self`, `HOST:PORT`, `ADDRESS:PORT`.
+/// What a proxy wants to know, as text: `self`, `directory/shared`,
+/// `directory/own`, `HOST:PORT`, `ADDRESS:PORT`.
 ///
 /// It is the resource name on the stream.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Interest {
-    /// What the proxy itself runs: listeners, settings, directory.
+    /// What the proxy itself runs: listeners and settings.
     Own,
+    /// Which hosts and addresses exist: the chunks of a part of the directory.
+    Directory(Part),
     /// Requests for a host on a port that the client dialled.
     Host(Host, u16),
     /// Connections to an address and port.
     Address(SocketAddr),
 }
 
+/// A part of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// What every client of the mesh may use.
+    Shared,
+    /// What this client may use besides.
+    Own,
+}
+
+impl Part {
+    /// Both parts, which together are a client's directory.
+    pub const ALL: [Self; 2] = [Self::Shared, Self::Own];
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Own => "own",
+        })
+    }
+}
+
 /// A text that names no interest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not `self`, HOST:PORT or ADDRESS:PORT")]
+#[error("`{0}` is not `self`, a part of the directory, HOST:PORT or ADDRESS:PORT")]
 pub struct NotAnInterest(pub String);
 
 impl fmt::Display for Interest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own => f.write_str("self"),
+            Self::Directory(part) => write!(f, "directory/{part}"),
             Self::Host(host, port) => match host.as_str().parse::<std::net::IpAddr>() {
                 // A Host header may spell an address: the brackets keep it apart from `Address`.
                 Ok(_) => write!(f, "host/{host}:{port}"),
@@ -43,8 +70,11 @@ impl FromStr for Interest {
     type Err = NotAnInterest;
 
     fn from_str(text: &str) -> Result<Self, NotAnInterest> {
-        if text == "self" {
-            return Ok(Self::Own);
+        match text {
+            "self" => return Ok(Self::Own),
+            "directory/shared" => return Ok(Self::Directory(Part::Shared)),
+            "directory/own" => return Ok(Self::Directory(Part::Own)),
+            _ => {}
         }
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
@@ -80,6 +110,8 @@ mod tests {
         let host = |name: &str, port| Interest::Host(Host::parse(name).unwrap(), port);
         for (text, interest) in [
             ("self", Interest::Own),
+            ("directory/shared", Interest::Directory(Part::Shared)),
+            ("directory/own", Interest::Directory(Part::Own)),
             ("world:8080", host("world", 8080)),
             ("*.example.com:443", host("*.example.com", 443)),
             ("host/10.96.0.7:80", host("10.96.0.7", 80)),
@@ -93,7 +125,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "world", "world:", "world:x", "world:65536", "a b:80", ":80"] {
+        for text in
+            ["", "world", "world:", "world:x", "world:65536", "a b:80", ":80", "directory/x"]
+        {
             assert_eq!(text.parse::<Interest>(), Err(NotAnInterest(text.to_owned())));
         }
     }

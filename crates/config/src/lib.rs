@@ -22,10 +22,10 @@ pub mod text_match;
 
 pub use answer::{Answer, Covers, Entry};
 pub use backend::{Backend, Discovery, LoadBalancer, Upstream};
-pub use directory::{Decides, Directory};
+pub use directory::{Decides, Directory, DirectoryChunk};
 pub use endpoints::{Endpoint, Endpoints, Workload};
 pub use fingerprint::{Fingerprint, Fingerprints};
-pub use interest::Interest;
+pub use interest::{Interest, Part};
 pub use limits::{Limits, ProcessLimits};
 pub use listener::{Destination, Layer, Listener, Protocol, Scope, Server, TcpTarget};
 pub use name::Host;

@@ -71,6 +71,18 @@ impl From<Host> for String {
     }
 }
 
+/// The endings of `host` that a wildcard may name, longest first: `.b.c`, `.c`
+/// and the empty one for `a.b.c`.
+///
+/// A wildcard covers longer names only, so a host that begins with a dot is not
+/// its own ending.
+pub fn suffixes(host: &str) -> impl Iterator<Item = &str> {
+    host.match_indices('.')
+        .map(|(at, _)| &host[at..])
+        .filter(move |suffix| suffix.len() < host.len())
+        .chain(std::iter::once(""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +107,12 @@ mod tests {
         assert!(covers("*", "anything"));
         assert!(covers("Foo.com", "foo.com"));
         assert!(!covers("foo.com", "a.foo.com"));
+    }
+
+    #[test]
+    fn suffixes_go_from_long_to_short() {
+        assert_eq!(suffixes("a.b.c").collect::<Vec<_>>(), [".b.c", ".c", ""]);
+        assert_eq!(suffixes("a").collect::<Vec<_>>(), [""]);
+        assert_eq!(suffixes(".a").collect::<Vec<_>>(), [""]);
     }
 }

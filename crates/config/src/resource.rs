@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Backend, Directory, Endpoints, Listener, Route, Settings};
+use crate::{Answer, Backend, DirectoryChunk, Endpoints, Listener, Route, Settings};
 
 /// One piece of configuration; the body of a resource on the stream is its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,8 +16,8 @@ pub enum Resource {
     Backend(Backend),
     /// What is behind a backend.
     Endpoints(Endpoints),
-    /// What exists.
-    Directory(Directory),
+    /// A part of what exists.
+    Directory(DirectoryChunk),
     /// What holds for the whole proxy.
     Settings(Settings),
     /// What an interest leads to.
@@ -33,7 +33,7 @@ impl Resource {
             Self::Route(route) => format!("route/{}", route.name),
             Self::Backend(backend) => format!("backend/{}", backend.name),
             Self::Endpoints(endpoints) => format!("endpoints/{}", endpoints.name),
-            Self::Directory(_) => "directory".to_owned(),
+            Self::Directory(chunk) => format!("directory/{}", chunk.name),
             Self::Settings(_) => "settings".to_owned(),
             Self::Answer(answer) => answer.interest.to_string(),
         }

@@ -13,7 +13,8 @@ pub struct Acknowledgement {
     pub seen: bool,
     /// How many proxies the change concerned.
     pub proxies: usize,
-    /// Pods whose proxies do not have it in force, as `NAMESPACE/NAME`.
+    /// Pods whose proxies do not have it in force, as `NAMESPACE/NAME`; those of other
+    /// namespaces are only named to accounts of the root namespace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub behind: Vec<String>,
 }

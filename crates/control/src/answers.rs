@@ -11,10 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use twox_hash::XxHash64;
-use weft_api::{Diagnostic, Key, Object};
+use weft_api::{Key, Kind, Object};
 use weft_config::{Interest, Resource};
 use weft_delta::{Answer, Name};
-use weft_translate::{Changed, Class, Client, Resolved, Translator};
+use weft_translate::{Changed, Class, Client, Examined, Labelled, Resolved, Translator};
 
 /// Names a session.
 pub(crate) type SessionId = u64;
@@ -32,6 +32,17 @@ pub(crate) struct Offered {
 pub(crate) struct Answers {
     translator: Translator,
     standing: HashMap<(Class, Interest), Standing>,
+    /// How many sessions there are of clients with these labels.
+    clients: HashMap<Labelled, usize>,
+}
+
+/// What a change means for sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Effect {
+    /// The answers that are no longer the same.
+    pub(crate) offered: Vec<Offered>,
+    /// Clients that may belong to other classes now.
+    pub(crate) regrouped: BTreeSet<Labelled>,
 }
 
 /// One answer and who is interested in it.
@@ -42,34 +53,48 @@ struct Standing {
     readers: BTreeSet<SessionId>,
 }
 
-/// Everything at one moment, to be compared with a rebuild.
-pub(crate) struct Snapshot {
-    pub(crate) objects: Vec<(Key, Arc<Object>)>,
-    pub(crate) answers: Vec<(Class, Interest, Arc<Resolved>)>,
-}
-
 impl Answers {
-    /// Takes changes in; what is to be offered to whom.
+    /// Applies changes; returns what is to be offered to whom.
     pub(crate) fn change(
         &mut self,
         changes: impl IntoIterator<Item = (Key, Option<Object>)>,
-    ) -> Vec<Offered> {
+    ) -> Effect {
         let changed = self.translator.change(changes);
         self.renew(changed)
     }
 
-    /// The answer to `interest` for `session`, which is `client`'s.
+    /// There is one more session of `client`.
+    pub(crate) fn enter(&mut self, client: &Client) {
+        *self.clients.entry(client.labelled()).or_default() += 1;
+    }
+
+    /// There is one session of `client` less.
+    pub(crate) fn exit(&mut self, client: &Client) {
+        let labelled = client.labelled();
+        let Some(count) = self.clients.get_mut(&labelled) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.clients.remove(&labelled);
+            self.translator.forget_group(&labelled);
+        }
+    }
+
+    /// The class of `client` for `interest`.
+    pub(crate) fn class(&mut self, client: &Client, interest: &Interest) -> Class {
+        self.translator.class(client, interest)
+    }
+
+    /// The answer to `interest` for `session`, whose client is of `class`.
     pub(crate) fn subscribe(
         &mut self,
         session: SessionId,
-        client: &Client,
+        class: &Class,
         interest: &Interest,
     ) -> Answer {
-        let class = client.class(interest);
         let translator = &mut self.translator;
         let standing =
             self.standing.entry((class.clone(), interest.clone())).or_insert_with(|| {
-                let resolved = translator.answer(&class, interest);
+                let resolved = translator.answer(class, interest);
                 let name: Name = interest.to_string().into();
                 let answer = answer(&name, &resolved);
                 Standing { resolved, name, answer, readers: BTreeSet::new() }
@@ -78,9 +103,9 @@ impl Answers {
         standing.answer.clone()
     }
 
-    /// `session`, which is `client`'s, has lost interest.
-    pub(crate) fn unsubscribe(&mut self, session: SessionId, client: &Client, interest: &Interest) {
-        let key = (client.class(interest), interest.clone());
+    /// `session`, whose client is of `class`, has lost interest.
+    pub(crate) fn unsubscribe(&mut self, session: SessionId, class: &Class, interest: &Interest) {
+        let key = (class.clone(), interest.clone());
         let Some(standing) = self.standing.get_mut(&key) else { return };
         standing.readers.remove(&session);
         if standing.readers.is_empty() {
@@ -99,32 +124,23 @@ impl Answers {
         self.translator.object(key)
     }
 
-    /// Every object.
-    pub(crate) fn objects(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
-        self.translator.objects()
+    /// How many objects of `kind` there are.
+    pub(crate) fn objects_of(&self, kind: Kind) -> usize {
+        self.translator.count(kind)
     }
 
-    /// What is wrong with the objects.
-    pub(crate) fn diagnostics(&mut self) -> Vec<Diagnostic> {
-        self.translator.diagnostics()
+    /// Examines up to `count` objects that have changed, or depend on one that has.
+    pub(crate) fn examine(&mut self, count: usize) -> Examined {
+        self.translator.examine(count)
     }
 
-    /// Everything at this moment.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let objects = self.translator.objects();
-        let standing = self.standing.iter();
-        Snapshot {
-            objects: objects.map(|(key, object)| (key.clone(), Arc::clone(object))).collect(),
-            answers: standing
-                .map(|((class, interest), standing)| {
-                    (class.clone(), interest.clone(), Arc::clone(&standing.resolved))
-                })
-                .collect(),
-        }
+    /// Computes the next `count` remembered values again; names those that differ.
+    pub(crate) fn check(&mut self, count: usize) -> Vec<String> {
+        self.translator.check(count)
     }
 
-    /// Starts again from the objects alone; what is to be offered to whom.
-    pub(crate) fn rebuild(&mut self) -> Vec<Offered> {
+    /// Starts again from the objects alone; returns what is to be offered to whom.
+    pub(crate) fn rebuild(&mut self) -> Effect {
         let objects: Vec<(Key, Option<Object>)> = self
             .translator
             .objects()
@@ -132,14 +148,23 @@ impl Answers {
             .collect();
         self.translator = Translator::new();
         self.translator.change(objects);
-        let keys = self.standing.keys().cloned();
-        let all = keys.map(|(class, interest)| Changed { class, interest }).collect();
-        self.renew(all)
+        let answers = self.standing.keys().cloned();
+        let answers = answers.map(|(class, interest)| Changed::Answer(class, interest));
+        let groups = self.clients.keys().cloned().map(Changed::Group);
+        self.renew(answers.chain(groups).collect())
     }
 
-    fn renew(&mut self, changed: Vec<Changed>) -> Vec<Offered> {
+    fn renew(&mut self, changed: Vec<Changed>) -> Effect {
         let mut offered = Vec::new();
-        for Changed { class, interest } in changed {
+        let mut regrouped = BTreeSet::new();
+        for changed in changed {
+            let (class, interest) = match changed {
+                Changed::Answer(class, interest) => (class, interest),
+                Changed::Group(labelled) => {
+                    regrouped.insert(labelled);
+                    continue;
+                }
+            };
             let resolved = self.translator.answer(&class, &interest);
             let Some(standing) = self.standing.get_mut(&(class, interest)) else { continue };
             if *standing.resolved == *resolved {
@@ -153,7 +178,7 @@ impl Answers {
                 answer: standing.answer.clone(),
             }));
         }
-        offered
+        Effect { offered, regrouped }
     }
 }
 

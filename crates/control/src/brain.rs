@@ -6,7 +6,7 @@ mod sessions;
 mod waiting;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -14,7 +14,6 @@ use std::{
 use serde::Serialize;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use weft_api::{Diagnostic, Key, Kind, Object};
@@ -24,11 +23,10 @@ use weft_process::shutdown::Stopping;
 
 use crate::{
     Acknowledgement, Caller, Change,
-    answers::{Answers, SessionId},
+    answers::{Answers, Effect, SessionId},
     gather::Gather,
     ledger::Ledger,
     metrics::Metrics,
-    shadow,
 };
 use sessions::Sessions;
 use waiting::Waiting;
@@ -44,14 +42,24 @@ pub(crate) const FRESH: u64 = u64::MAX;
 /// Offers that a session may leave unread before it is closed.
 const MAILBOX: usize = 1024;
 
-/// What is wrong is told this long after a change: it takes a look at every object.
-const PUBLISH: Duration = Duration::from_millis(100);
+/// Objects are examined this long after a change, so that what one change of many
+/// objects touches is examined once.
+const EXAMINE: Duration = Duration::from_millis(100);
+
+/// Objects that are examined before changes and sessions are looked at again.
+const EXAMINED: usize = 32;
+
+/// Remembered values that are computed again at every tick.
+const CHECKED: usize = 64;
 
 /// Changes that are looked at in one go.
 const BATCH: usize = 4096;
 
 /// Messages that are heard between two batches.
 const HEARD: usize = 64;
+
+/// What is wrong, by object; objects of which nothing is wrong are not there.
+pub(crate) type Findings = BTreeMap<Key, Arc<Vec<Diagnostic>>>;
 
 /// What sessions and handles say to the brain.
 #[derive(Debug)]
@@ -120,6 +128,8 @@ pub(crate) struct Interests {
 pub(crate) struct Question {
     pub(crate) key: Key,
     pub(crate) version: String,
+    /// Who asks, as text: questions are limited by caller.
+    pub(crate) caller: String,
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Acknowledgement>,
 }
@@ -142,9 +152,9 @@ pub(crate) struct Brain {
     gather: Gather,
     gathered: Vec<Change>,
     generation: u64,
-    publish_at: Option<Instant>,
+    examine_at: Option<Instant>,
     metrics: Arc<Metrics>,
-    diagnostics: watch::Sender<Arc<Vec<Diagnostic>>>,
+    findings: watch::Sender<Findings>,
     ready: watch::Sender<bool>,
 }
 
@@ -160,7 +170,7 @@ impl Brain {
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         pod_patience: Duration,
-        diagnostics: watch::Sender<Arc<Vec<Diagnostic>>>,
+        findings: watch::Sender<Findings>,
         ready: watch::Sender<bool>,
     ) -> Self {
         Self {
@@ -171,18 +181,17 @@ impl Brain {
             gather: Gather::default(),
             gathered: Vec::new(),
             generation: RESUMED,
-            publish_at: None,
+            examine_at: None,
             metrics,
-            diagnostics,
+            findings,
             ready,
         }
     }
 
     /// Works until told to stop, or until objects or questions have no source.
-    pub(crate) async fn run(mut self, mut ears: Ears, shadow_every: Duration) {
+    pub(crate) async fn run(mut self, mut ears: Ears, check_every: Duration) {
         let mut changes = Vec::with_capacity(BATCH);
-        let mut shadow: Option<Shadow> = None;
-        let mut ticks = every(shadow_every);
+        let mut ticks = every(check_every);
         // The first tick of an interval is at once.
         ticks.tick().await;
         loop {
@@ -210,13 +219,9 @@ impl Brain {
                     None => break,
                 },
                 () = until(deadline) => self.expire(),
-                found = finished(&mut shadow) => {
-                    shadow = None;
-                    self.compare(found);
-                }
-                _ = ticks.tick(), if shadow.is_none() && *self.ready.borrow() => {
-                    let snapshot = self.answers.snapshot();
-                    shadow = Some(tokio::task::spawn_blocking(move || shadow::differences(snapshot)));
+                _ = ticks.tick(), if *self.ready.borrow() => {
+                    let different = self.answers.check(CHECKED);
+                    self.compare(different);
                 }
             }
         }
@@ -272,14 +277,14 @@ impl Brain {
             }
             objects.push((key, object));
         }
-        let mut offered = self.answers.change(objects);
-        offered.extend(self.sessions.follow(&pods, &mut self.answers));
+        let Effect { mut offered, regrouped } = self.answers.change(objects);
+        offered.extend(self.sessions.follow(&pods, &regrouped, &mut self.answers));
         let told = self.sessions.offer(self.generation, offered);
         self.ledger.worked(self.generation, now.into_std(), told);
         if *self.ready.borrow() {
-            self.sessions.admit(&self.answers);
+            self.sessions.admit(&mut self.answers);
         }
-        self.publish_at.get_or_insert(now + PUBLISH);
+        self.examine_at.get_or_insert(now + EXAMINE);
         self.answer();
     }
 
@@ -288,7 +293,7 @@ impl Brain {
             Message::Join(join) => {
                 self.sessions.park(join, Instant::now());
                 if *self.ready.borrow() {
-                    self.sessions.admit(&self.answers);
+                    self.sessions.admit(&mut self.answers);
                 }
             }
             Message::Interests(interests) => {
@@ -299,8 +304,9 @@ impl Brain {
                 for at in revisions.iter().filter_map(|revision| self.ledger.at(*revision)) {
                     self.metrics.converged(now.saturating_duration_since(at));
                 }
-                self.sessions.in_force(session, &revisions);
-                self.answer();
+                if self.sessions.in_force(session, &revisions) {
+                    self.answer();
+                }
             }
             Message::Leave(session) => {
                 self.sessions.leave(session, &mut self.answers);
@@ -320,15 +326,15 @@ impl Brain {
 
     /// The next moment at which something has waited long enough.
     fn deadline(&self) -> Option<Instant> {
-        let deadlines = [self.sessions.deadline(), self.waiting.deadline(), self.publish_at];
+        let deadlines = [self.sessions.deadline(), self.waiting.deadline(), self.examine_at];
         deadlines.into_iter().flatten().min()
     }
 
     fn expire(&mut self) {
         let now = Instant::now();
         self.sessions.expire(now);
-        if self.publish_at.take_if(|at| *at <= now).is_some() {
-            self.publish();
+        if self.examine_at.take_if(|at| *at <= now).is_some() {
+            self.examine(now);
         }
         self.answer();
     }
@@ -339,18 +345,26 @@ impl Brain {
         self.waiting.answer(Instant::now(), &self.ledger, &self.sessions);
     }
 
-    fn publish(&mut self) {
-        let found = self.answers.diagnostics();
-        self.diagnostics.send_if_modified(|current| {
-            let different = **current != found;
-            if different {
-                *current = Arc::new(found);
-            }
-            different
-        });
-        let of = |kind| self.answers.objects().filter(|(key, _)| key.kind == kind).count();
-        self.metrics.services.store(of(Kind::Service), Relaxed);
-        self.metrics.virtual_services.store(of(Kind::VirtualService), Relaxed);
+    /// Examines some of the objects that have changed; the rest after what has come
+    /// meanwhile.
+    fn examine(&mut self, now: Instant) {
+        let examined = self.answers.examine(EXAMINED);
+        if examined.count == EXAMINED {
+            self.examine_at = Some(now);
+        }
+        if !examined.changed.is_empty() {
+            self.findings.send_modify(|findings| {
+                for (key, found) in examined.changed {
+                    match found.is_empty() {
+                        true => findings.remove(&key),
+                        false => findings.insert(key, found),
+                    };
+                }
+            });
+        }
+        self.metrics.services.store(self.answers.objects_of(Kind::Service), Relaxed);
+        let count = self.answers.objects_of(Kind::VirtualService);
+        self.metrics.virtual_services.store(count, Relaxed);
         self.count();
     }
 
@@ -359,7 +373,7 @@ impl Brain {
         self.metrics.answers.store(self.answers.len(), Relaxed);
     }
 
-    /// Takes the result of a comparison with a rebuild.
+    /// Takes the result of computing remembered values again.
     fn compare(&mut self, differences: Vec<String>) {
         self.metrics.shadow_runs.fetch_add(1, Relaxed);
         if differences.is_empty() {
@@ -367,24 +381,16 @@ impl Brain {
         }
         self.metrics.shadow_differences.fetch_add(differences.len() as u64, Relaxed);
         tracing::error!(
-            answers = differences.join(" "),
-            "incremental state differs from a rebuild, which replaces it; please report this"
+            values = differences.join(" "),
+            "remembered values differ from what the objects say; all are computed again; \
+             please report this"
         );
         self.generation += 1;
-        let offered = self.answers.rebuild();
+        let Effect { mut offered, regrouped } = self.answers.rebuild();
+        offered.extend(self.sessions.follow(&BTreeSet::new(), &regrouped, &mut self.answers));
         let told = self.sessions.offer(self.generation, offered);
         self.ledger.worked(self.generation, Instant::now().into_std(), told);
         self.answer();
-    }
-}
-
-type Shadow = JoinHandle<Vec<String>>;
-
-/// Waits for the comparison that is running, if one is.
-async fn finished(shadow: &mut Option<Shadow>) -> Vec<String> {
-    match shadow {
-        Some(running) => running.await.unwrap_or_else(|error| vec![error.to_string()]),
-        None => std::future::pending().await,
     }
 }
 

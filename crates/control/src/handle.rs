@@ -10,7 +10,7 @@ use weft_api::{Diagnostic, Key};
 
 use crate::{
     Acknowledgement,
-    brain::{Message, Question, SessionFacts},
+    brain::{Findings, Message, Question, SessionFacts},
 };
 
 /// No question about a change waits longer.
@@ -20,14 +20,17 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) brain: mpsc::Sender<Message>,
-    pub(crate) diagnostics: watch::Receiver<Arc<Vec<Diagnostic>>>,
+    pub(crate) findings: watch::Receiver<Findings>,
     pub(crate) ready: watch::Receiver<bool>,
 }
 
 impl Handle {
-    /// What is wrong with the objects as they are together; sorted.
-    pub fn diagnostics(&self) -> watch::Receiver<Arc<Vec<Diagnostic>>> {
-        self.diagnostics.clone()
+    /// What is wrong with the objects as they are together, a moment after the last
+    /// change; sorted.
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        // Bodies are copied after the lock is released, and off the world's task.
+        let found: Vec<Arc<Vec<Diagnostic>>> = self.findings.borrow().values().cloned().collect();
+        found.iter().flat_map(|found| found.iter().cloned()).collect()
     }
 
     /// Whether proxies are being answered: every object that existed at the
@@ -49,9 +52,21 @@ impl Handle {
     /// that changes no answer, or only answers that nobody is interested in, is
     /// acknowledged as soon as it is seen.
     pub async fn acknowledged(&self, key: &Key, version: &str, wait: Duration) -> Acknowledgement {
+        self.acknowledged_to("", (key, version), wait).await
+    }
+
+    /// The same, asked by `caller`; one who asks too much at once gets no answer to
+    /// the oldest of its questions.
+    pub(crate) async fn acknowledged_to(
+        &self,
+        caller: &str,
+        (key, version): (&Key, &str),
+        wait: Duration,
+    ) -> Acknowledgement {
         let deadline = Instant::now() + wait.min(LONGEST_WAIT);
         let (reply, answer) = oneshot::channel();
-        let question = Question { key: key.clone(), version: version.to_owned(), deadline, reply };
+        let (key, version, caller) = (key.clone(), version.to_owned(), caller.to_owned());
+        let question = Question { key, version, caller, deadline, reply };
         if self.brain.send(Message::Acknowledged(question)).await.is_err() {
             return Acknowledgement::default();
         }

@@ -18,7 +18,6 @@ mod options;
 mod pages;
 mod run;
 mod session;
-mod shadow;
 
 pub use acknowledge::Acknowledgement;
 pub use caller::{Authenticate, Authenticating, Caller, Refused};

@@ -77,11 +77,15 @@ impl Metrics {
                 &self.refused_streams,
                 "Streams refused or ended by the control plane for who asked or how.",
             ),
-            ("weft_shadow_runs_total", &self.shadow_runs, "Comparisons with a rebuild."),
+            (
+                "weft_shadow_runs_total",
+                &self.shadow_runs,
+                "Checks of a sample of remembered values.",
+            ),
             (
                 "weft_shadow_differences_total",
                 &self.shadow_differences,
-                "Answers of which a rebuild thought otherwise: each is a bug in Weft.",
+                "Remembered values that differ from what the objects say; each is a bug in Weft.",
             ),
         ];
         for (name, counter, help) in counters {

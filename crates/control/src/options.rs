@@ -24,8 +24,8 @@ pub struct Options {
     pub root_namespace: String,
     /// What clients may cost.
     pub limits: Limits,
-    /// How often the incremental state is compared with a rebuild.
-    pub shadow_every: Duration,
+    /// How often some of the remembered values are computed again and compared.
+    pub check_every: Duration,
     /// How long a proxy may be here before its pod is.
     pub pod_patience: Duration,
 }
@@ -46,7 +46,7 @@ impl Options {
             authenticate,
             root_namespace: "istio-system".to_owned(),
             limits: Limits::default(),
-            shadow_every: Duration::from_secs(60),
+            check_every: Duration::from_secs(1),
             pod_patience: Duration::from_secs(10),
         }
     }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::timeout};
-use weft_api::Key;
+use weft_api::{Key, Kind};
 use weft_process::admin::{Answer, Asked, Paths};
 
 use crate::{Authenticate, Caller, Handle, metrics::Metrics, session::AUTHENTICATION};
@@ -56,9 +56,10 @@ impl Pages {
     }
 
     async fn acknowledged(&self, asked: Asked) -> Answer {
-        if let Err(refusal) = self.caller(&asked.headers).await {
-            return refusal;
-        }
+        let caller = match self.caller(&asked.headers).await {
+            Ok(caller) => caller,
+            Err(refusal) => return refusal,
+        };
         let object = asked.query("object").unwrap_or_default().replace("%2F", "/");
         let Ok(key) = object.parse::<Key>() else {
             return wrong("object=KIND/NAMESPACE/NAME or object=KIND/NAME is needed");
@@ -71,7 +72,21 @@ impl Pages {
             Some(Some(wait)) => wait,
             Some(None) => return wrong("wait is a number with unit, such as 5s or 250ms"),
         };
-        Answer::json(&self.handle.acknowledged(&key, version, wait).await)
+        let everything = caller.namespace == self.root_namespace;
+        if !everything && !is_own(&key, &caller.namespace) {
+            let text = format!(
+                "accounts of namespace {} may ask about its own objects only; those of {} about all\n",
+                caller.namespace, self.root_namespace
+            );
+            return Answer::text(text).with_status(StatusCode::FORBIDDEN);
+        }
+        let who = format!("{}/{}/{}", caller.namespace, caller.account, caller.pod);
+        let mut found = self.handle.acknowledged_to(&who, (&key, version), wait).await;
+        if !everything {
+            let own = format!("{}/", caller.namespace);
+            found.behind.retain(|pod| pod.starts_with(&own));
+        }
+        Answer::json(&found)
     }
 
     async fn debug(&self, asked: Asked) -> Answer {
@@ -85,9 +100,9 @@ impl Pages {
         }
         match asked.uri.path() {
             "/debug/syncz" => Answer::json(&self.handle.sessions().await),
-            "/debug/diagnostics" => Answer::json(&Diagnostics {
-                diagnostics: &self.handle.diagnostics.borrow().clone(),
-            }),
+            "/debug/diagnostics" => {
+                Answer::json(&Diagnostics { diagnostics: &self.handle.diagnostics() })
+            }
             _ => Answer::text("there are /debug/syncz and /debug/diagnostics\n")
                 .with_status(StatusCode::NOT_FOUND),
         }
@@ -106,6 +121,14 @@ impl Pages {
             Err(_) => Err(Answer::text("checking the token takes too long\n")
                 .with_status(StatusCode::SERVICE_UNAVAILABLE)),
         }
+    }
+}
+
+/// Whether `key` is the namespace called `namespace`, or an object in it.
+fn is_own(key: &Key, namespace: &str) -> bool {
+    match key.kind {
+        Kind::Namespace => key.name == namespace,
+        _ => key.namespace == namespace,
     }
 }
 

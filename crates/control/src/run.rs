@@ -11,7 +11,7 @@ use weft_wire::{Call, server::Entrance};
 
 use crate::{
     Change, Handle, Options,
-    brain::{Brain, Ears},
+    brain::{Brain, Ears, Findings},
     metrics::Metrics,
     pages::Pages,
     session::{AUTHENTICATIONS, Service},
@@ -30,12 +30,12 @@ pub fn run(
     stopping: Stopping,
 ) -> (Handle, impl Future<Output = ()> + Send) {
     let (brain, messages) = mpsc::channel(MESSAGES);
-    let (publish, diagnostics) = watch::channel(Arc::default());
+    let (publish, findings) = watch::channel(Findings::default());
     let (tell_ready, ready) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
-    let handle = Handle { brain: brain.clone(), diagnostics, ready };
+    let handle = Handle { brain: brain.clone(), findings, ready };
     let thinking = Brain::new(Arc::clone(&metrics), options.pod_patience, publish, tell_ready)
-        .run(Ears { changes, messages, stopping: stopping.clone() }, options.shadow_every);
+        .run(Ears { changes, messages, stopping: stopping.clone() }, options.check_every);
     let authenticating = Arc::new(Semaphore::new(AUTHENTICATIONS));
     let service = Service {
         authenticate: Arc::clone(&options.authenticate),

@@ -19,7 +19,7 @@ use weft_wire::{
 use crate::{
     Authenticate, Refused,
     answers::SessionId,
-    brain::{Closed, FRESH, Interests, Join, Joined, Message, Offer},
+    brain::{Closed, Interests, Join, Joined, Message, Offer},
     convert,
     metrics::{Metrics, count},
 };
@@ -209,12 +209,12 @@ impl Stream<'_> {
             .request(request)
             .map_err(|violation| End::Violation(violation.to_string()))?;
         let (mut wanted, mut dropped) = (Vec::new(), Vec::new());
-        let mut unknown = Vec::new();
         for event in events {
             match event {
                 Event::Wanted(name) => match interest(&name) {
                     Some(interest) => wanted.push(interest),
-                    None => unknown.push((name, None)),
+                    // There is no such thing in any state of the world.
+                    None => self.server.refuse(name),
                 },
                 Event::Dropped(name) => dropped.extend(interest(&name)),
                 Event::Accepted => {}
@@ -223,11 +223,6 @@ impl Stream<'_> {
                     refusals.iter().take(LOGGED).for_each(|refusal| self.log(refusal));
                 }
             }
-        }
-        if !unknown.is_empty() {
-            // There is no such thing in any state of the world.
-            self.server.offer(unknown, FRESH);
-            self.offered.insert(FRESH);
         }
         if wanted.is_empty() && dropped.is_empty() && !resumed {
             return Ok(());

@@ -19,15 +19,6 @@ pub fn of_authority(authority: &str) -> Cow<'_, str> {
     }
 }
 
-/// The endings of `host` that a wildcard may name, longest first: `.b.c`, `.c`
-/// and the empty one for `a.b.c`.
-pub(crate) fn suffixes(host: &str) -> impl Iterator<Item = &str> {
-    host.match_indices('.')
-        .map(|(at, _)| &host[at..])
-        .filter(move |suffix| suffix.len() < host.len())
-        .chain(std::iter::once(""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,12 +46,5 @@ mod tests {
         check("[::1]:80", "[::1]");
         check("[::1]", "[::1]");
         check("", "");
-    }
-
-    #[test]
-    fn suffixes_go_from_long_to_short() {
-        assert_eq!(suffixes("a.b.c").collect::<Vec<_>>(), [".b.c", ".c", ""]);
-        assert_eq!(suffixes("a").collect::<Vec<_>>(), [""]);
-        assert_eq!(suffixes(".a").collect::<Vec<_>>(), [""]);
     }
 }

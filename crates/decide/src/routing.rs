@@ -102,7 +102,9 @@ impl Table {
             Place::Hosts(port) => match self.led_by_host(host, *port) {
                 Some(led) => match &led.answer.entry {
                     Entry::Route(name) => self.led_to(name),
-                    Entry::Own | Entry::Server(_) | Entry::Outside => Led::Outside,
+                    Entry::Own | Entry::Directory | Entry::Server(_) | Entry::Outside => {
+                        Led::Outside
+                    }
                 },
                 None if self.unanswered() == Unanswered::Outside => Led::Outside,
                 None if !self.directory().knows_host(host, *port) => Led::Outside,

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use weft_balance::Weights;
-use weft_config::{Listener, Route, Scope, Server, TcpTarget};
+use weft_config::{Listener, Route, Scope, Server, TcpTarget, name::suffixes};
 
-use crate::{host, quick::Quick};
+use crate::quick::Quick;
 
 /// A server, ready to be asked.
 #[derive(Debug)]
@@ -130,8 +130,9 @@ impl Hosts {
         }
         let wildcard = match self.wildcards.is_empty() {
             true => None,
-            false => host::suffixes(host)
-                .find_map(|suffix| Some((suffix.len(), self.wildcards.get(suffix)?))),
+            false => {
+                suffixes(host).find_map(|suffix| Some((suffix.len(), self.wildcards.get(suffix)?)))
+            }
         };
         let ending = self
             .endings

@@ -8,11 +8,12 @@ mod change;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use smallvec::SmallVec;
-use weft_config::{Answer, Directory, Endpoints, Interest, Listener, Settings};
+use weft_config::{
+    Answer, Directory, Endpoints, Interest, Listener, Settings, directory::Known, name::suffixes,
+};
 
 use crate::{
     backend::CompiledBackend,
-    host,
     route::{CompiledRoute, CompiledRule},
     server::{CompiledListener, CompiledServer},
     shards::Shards,
@@ -117,7 +118,7 @@ impl Table {
     /// Whether `interest` has an answer.
     pub fn knows(&self, interest: &Interest) -> bool {
         match interest {
-            Interest::Own => true,
+            Interest::Own | Interest::Directory(_) => true,
             Interest::Host(host, port) => self.led_by_host(host.as_str(), *port).is_some(),
             Interest::Address(address) => self.led_by_address(*address).is_some(),
         }
@@ -132,7 +133,7 @@ impl Table {
     }
 
     /// What exists, as far as the proxy was told.
-    pub fn directory(&self) -> &Directory {
+    pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
 
@@ -152,7 +153,8 @@ impl Table {
         self.addresses.find(&address)
     }
 
-    /// The answer for `host` on `port`: its own, else the longest wildcard's.
+    /// The answer for `host` on `port`: its own, else the longest wildcard's, unless
+    /// the directory has something more specific, which is to be asked for.
     pub(crate) fn led_by_host(&self, host: &str, port: u16) -> Option<&Arc<Led>> {
         if let Some(led) = self.hosts.find(host).and_then(|ports| on(ports, port)) {
             return Some(led);
@@ -160,11 +162,10 @@ impl Table {
         if self.covers.is_empty() {
             return None;
         }
-        host::suffixes(host).find_map(|suffix| {
-            let led = on(self.covers.find(suffix)?, port)?;
-            let covers = led.answer.covers.as_ref()?;
-            covers.holds_for(host).then_some(led)
-        })
+        let (suffix, led) = suffixes(host)
+            .find_map(|suffix| Some((suffix, on(self.covers.find(suffix)?, port)?)))?;
+        let known = self.directory.most_specific(host, port);
+        (known == Some(Known::Under(suffix))).then_some(led)
     }
 }
 

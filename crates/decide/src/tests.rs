@@ -24,7 +24,7 @@ fn check(world: &str, cases: &str) {
 
 const DOCK: &str = "
     listener out directory
-    directory dock:80 *.wild.example:80 lazy:80 | http 80 | 10.0.9.9:5000 10.0.9.8:5000
+    directory dock:80 *.wild.example:80 *.deep.wild.example:80 b.wild.example:80 lazy:80 | http 80 | 10.0.9.9:5000 10.0.9.8:5000
     route dock dock,dock.harbor
       path=/a -> v2
       path^=/b method=PUT -> v2
@@ -64,14 +64,16 @@ fn what_the_directory_does_not_know_goes_outside_without_a_question() {
 }
 
 #[test]
-fn an_answer_that_covers_a_wildcard_spares_questions_but_for_its_exceptions() {
-    let world =
-        format!("{DOCK}\nanswer a.wild.example:80 dock covers *.wild.example but b.wild.example");
+fn an_answer_that_covers_a_wildcard_holds_where_the_directory_has_nothing_more_specific() {
+    let world = format!("{DOCK}\nanswer a.wild.example:80 dock covers *.wild.example");
     check(
         &world,
         "GET a.wild.example / -> v1
          GET zzz.wild.example /a -> v2
-         GET b.wild.example / -> ask b.wild.example:80",
+         GET b.wild.example / -> ask b.wild.example:80
+         GET c.b.wild.example / -> v1
+         GET c.deep.wild.example / -> ask c.deep.wild.example:80
+         GET .wild.example / -> passthrough",
     );
 }
 

@@ -67,9 +67,6 @@ pub enum Violation {
     /// More interests than allowed.
     #[error("more than {0} interests on one stream")]
     TooManyInterests(usize),
-    /// A name without end.
-    #[error("a name of {0} bytes")]
-    LongName(usize),
     /// Held resources are told once.
     #[error("held resources in a later request than the first")]
     HeldTwice,

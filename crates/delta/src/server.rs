@@ -19,6 +19,13 @@ pub struct Answer {
     pub pieces: Arc<[Resource]>,
 }
 
+impl Answer {
+    /// The answer's own resource, then the others.
+    fn all(&self) -> impl Iterator<Item = &Resource> {
+        std::iter::once(&self.resource).chain(self.pieces.iter())
+    }
+}
+
 /// What a request means to whoever makes the answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -35,13 +42,14 @@ pub enum Event {
 /// The control plane's end of one stream; a new stream gets a new one.
 ///
 /// Invariants: `sent` is what the client holds once everything sent has arrived
-/// (what it refused counts as held). `latest` has the names that some answer
+/// (what it refused counts as held). `latest` has the names that some of `answers`
 /// needs, with the number of those answers. `due` has every name for which the
 /// two differ.
 #[derive(Debug, Default)]
 pub struct Server {
     greeted: bool,
-    needs: BTreeMap<Name, Vec<Name>>,
+    /// The client's interests, and what each of them was last answered.
+    answers: BTreeMap<Name, Option<Answer>>,
     latest: HashMap<Name, (Resource, usize)>,
     sent: HashMap<Name, u64>,
     due: BTreeSet<Name>,
@@ -72,17 +80,13 @@ impl Server {
 
     /// Takes one request.
     pub fn request(&mut self, request: Request) -> Result<Vec<Event>, Violation> {
-        let named = request.subscribe.iter().chain(request.held.iter().map(|(name, _)| name));
-        if let Some(long) = named.map(|name| name.len()).find(|length| *length > NAME_LIMIT) {
-            return Err(Violation::LongName(long));
-        }
         let mut events = Vec::new();
         if !request.nonce.is_empty() {
             events.extend(self.acknowledge(&request.nonce, request.refused));
         }
         for name in request.unsubscribe {
-            if let Some(needs) = self.needs.remove(&name) {
-                self.release(needs);
+            if let Some(answer) = self.answers.remove(&name) {
+                answer.iter().flat_map(Answer::all).for_each(|resource| self.release(resource));
                 self.absent.remove(&name);
                 self.resuming.remove(&name);
                 events.push(Event::Dropped(name));
@@ -95,19 +99,31 @@ impl Server {
         self.due.extend(request.held.iter().map(|(name, _)| Arc::clone(name)));
         self.sent.extend(request.held);
         for name in request.subscribe {
-            if self.needs.contains_key(&name) {
+            if self.answers.contains_key(&name) {
                 continue;
             }
-            if self.needs.len() >= INTEREST_LIMIT {
+            if self.answers.len() >= INTEREST_LIMIT || self.absent.len() >= INTEREST_LIMIT {
                 return Err(Violation::TooManyInterests(INTEREST_LIMIT));
             }
-            self.needs.insert(Arc::clone(&name), Vec::new());
+            if name.len() > NAME_LIMIT {
+                // No resource has such a name, which is no reason to end the stream.
+                self.refuse(name);
+                continue;
+            }
+            self.answers.insert(Arc::clone(&name), None);
             if first {
                 self.resuming.insert(Arc::clone(&name));
             }
             events.push(Event::Wanted(name));
         }
         Ok(events)
+    }
+
+    /// Ends an interest that never has an answer, and tells the client so.
+    pub fn refuse(&mut self, interest: Name) {
+        self.answers.remove(&interest);
+        self.resuming.remove(&interest);
+        self.absent.insert(interest);
     }
 
     /// Takes answers, `None` where there is none. `revision` names the state of
@@ -119,23 +135,24 @@ impl Server {
         revision: u64,
     ) {
         for (interest, answer) in answers {
-            let Some(old) = self.needs.get_mut(&interest).map(std::mem::take) else { continue };
+            let Some(old) = self.answers.get_mut(&interest).map(Option::take) else { continue };
             self.resuming.remove(&interest);
-            let needs = match answer {
-                Some(answer) => {
-                    self.absent.remove(&interest);
-                    let pieces = answer.pieces.iter().cloned();
-                    let needs = std::iter::once(answer.resource).chain(pieces);
-                    needs.map(|resource| self.hold(resource)).collect()
-                }
-                None => {
-                    self.absent.insert(Arc::clone(&interest));
-                    Vec::new()
-                }
+            match &answer {
+                Some(_) => self.absent.remove(&interest),
+                None => self.absent.insert(Arc::clone(&interest)),
             };
-            // After holding the new ones, so that what both need is never let go.
-            self.release(old);
-            self.needs.insert(interest, needs);
+            let all = |answer: &Option<Answer>| -> Vec<Resource> {
+                answer.iter().flat_map(Answer::all).cloned().collect()
+            };
+            match (&old, &answer) {
+                (Some(old), Some(new)) => self.replace(old, new),
+                (old, new) => {
+                    // Held first, so that what both need is never let go.
+                    all(new).into_iter().for_each(|resource| self.hold(resource));
+                    all(old).iter().for_each(|resource| self.release(resource));
+                }
+            }
+            self.answers.insert(interest, answer);
             self.revisions.insert(revision);
         }
     }
@@ -183,7 +200,7 @@ impl Server {
 
     /// The client's interests.
     pub fn interests(&self) -> impl Iterator<Item = &Name> {
-        self.needs.keys()
+        self.answers.keys()
     }
 
     /// Whether a response waits for the client's word.
@@ -216,7 +233,26 @@ impl Server {
         Some(Event::Refused(refused))
     }
 
-    fn hold(&mut self, resource: Resource) -> Name {
+    /// Holds what `new` needs instead of what `old` needed. Most of a long answer,
+    /// such as a directory, is the same before and after: only what lies between
+    /// the common beginning and the common end is looked at.
+    fn replace(&mut self, old: &Answer, new: &Answer) {
+        let same = |one: &Resource, other: &Resource| {
+            one.version == other.version && one.name == other.name
+        };
+        let (before, after) = (&old.pieces[..], &new.pieces[..]);
+        let begin = before.iter().zip(after).take_while(|(one, other)| same(one, other)).count();
+        let (before, after) = (&before[begin..], &after[begin..]);
+        let pairs = before.iter().rev().zip(after.iter().rev());
+        let end = pairs.take_while(|(one, other)| same(one, other)).count();
+        // Held first, so that what both need is never let go.
+        let held = std::iter::once(&new.resource).chain(&after[..after.len() - end]);
+        held.for_each(|resource| self.hold(resource.clone()));
+        let released = std::iter::once(&old.resource).chain(&before[..before.len() - end]);
+        released.for_each(|resource| self.release(resource));
+    }
+
+    fn hold(&mut self, resource: Resource) {
         let name = Arc::clone(&resource.name);
         if self.sent.get(&name) != Some(&resource.version) {
             self.due.insert(Arc::clone(&name));
@@ -228,17 +264,15 @@ impl Server {
             }
             Entry::Vacant(entry) => drop(entry.insert((resource, 1))),
         }
-        name
     }
 
-    fn release(&mut self, names: Vec<Name>) {
-        for name in names {
-            let Entry::Occupied(mut entry) = self.latest.entry(name) else { continue };
-            entry.get_mut().1 -= 1;
-            if entry.get().1 == 0 {
-                let (name, _) = entry.remove_entry();
-                self.due.insert(name);
-            }
+    fn release(&mut self, resource: &Resource) {
+        let Some((_, users)) = self.latest.get_mut(&resource.name) else { return };
+        *users -= 1;
+        if *users == 0
+            && let Some((name, _)) = self.latest.remove_entry(&resource.name)
+        {
+            self.due.insert(name);
         }
     }
 }

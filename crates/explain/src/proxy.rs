@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use weft_config::{Interest, Resource};
+use weft_config::{Interest, Part, Resource};
 use weft_decide::{Connection, Note, Relay, Request, Rng, Routed, Scope, Table, Tcp};
 use weft_translate::{Client, Role, Translator};
 
@@ -21,6 +21,9 @@ impl<'w> Proxy<'w> {
     pub(crate) fn new(client: Client, translator: &'w mut Translator) -> Self {
         let mut proxy = Self { translator, client, table: Table::new() };
         proxy.learn(&Interest::Own);
+        for part in Part::ALL {
+            proxy.learn(&Interest::Directory(part));
+        }
         proxy
     }
 

@@ -3,10 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use weft_api::{Object, kubernetes::Pod};
-use weft_config::{File, Host, Interest, Resource};
+use weft_config::{Directory, File, Host, Interest, Part, Resource};
 
 use crate::{
     question::Start,
@@ -21,15 +22,18 @@ pub fn translate_for(world: &mut World, start: &Start) -> Result<File, ExplainEr
     let pod = walk::pod_of(world, start)?.clone();
     let client = world.client(&pod);
     let mut resources: BTreeMap<String, Resource> = BTreeMap::new();
-    let own = world.translator.resolve(&client, &Interest::Own);
-    for piece in &own.resources {
-        resources.insert(piece.name.to_string(), (*piece.resource).clone());
+    let mut chunks = Vec::new();
+    for interest in [Interest::Own].into_iter().chain(Part::ALL.map(Interest::Directory)) {
+        for piece in &world.translator.resolve(&client, &interest).resources {
+            if let Resource::Directory(chunk) = &*piece.resource {
+                chunks.push((chunk.name.clone(), Some(Arc::new(chunk.clone()))));
+            }
+            resources.insert(piece.name.to_string(), (*piece.resource).clone());
+        }
     }
-    let Some(Resource::Directory(directory)) = resources.get("directory").cloned() else {
-        return Ok(File { resources: resources.into_values().collect() });
-    };
+    let directory = Directory::default().with(chunks);
     let known = |interest: &Interest| match interest {
-        Interest::Own => false,
+        Interest::Own | Interest::Directory(_) => false,
         Interest::Host(host, port) => directory.knows_host(host.as_str(), *port),
         Interest::Address(address) => directory.decides(*address) == weft_config::Decides::Address,
     };

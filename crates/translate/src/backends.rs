@@ -7,12 +7,13 @@ use weft_api::{
 use weft_config::{Backend, Discovery, LoadBalancer, Origin, Resource, Upstream, backend::Subset};
 
 use crate::{
-    Group, Role,
+    Group,
     closure::Closure,
     destination_rules::{self, Choice},
     endpoints, hosts,
     mesh::Mesh,
     protocol::Spoken,
+    rules::Site,
     view::View,
     visibility::{self, visible},
 };
@@ -90,7 +91,8 @@ pub(crate) fn is_external(service: &Service) -> bool {
 
 /// Adds the backend for `wanted`, with its endpoints; nothing when there is no
 /// such service, port or part, so that what names it answers 503.
-pub(crate) fn add(wanted: &Wanted, group: &Group, view: &View<'_>, closure: &mut Closure) {
+pub(crate) fn add(wanted: &Wanted, site: &Site<'_>, view: &View<'_>, closure: &mut Closure) {
+    let group = site.group;
     let name = wanted.name();
     if closure.has(&format!("backend/{name}")) {
         return;
@@ -109,7 +111,9 @@ pub(crate) fn add(wanted: &Wanted, group: &Group, view: &View<'_>, closure: &mut
         },
     };
     let choice = policy.choice(subset.map(|(_, _, subset)| subset));
-    let discovery = discovery(&key, service, port, (group.role, choice), view);
+    // Only in the mesh have clients dialled an address that means something.
+    let original = site.gateway.is_none() && (service.headless() || choice == Choice::Original);
+    let discovery = discovery(&key, service, port, original, view);
     if let Discovery::Endpoints(_) = &discovery {
         for chunk in view.chunks(&key).by_port.get(&port.port).into_iter().flatten() {
             closure.add(chunk.clone());
@@ -149,16 +153,14 @@ fn discovery(
     key: &Key,
     service: &Service,
     port: &ServicePort,
-    (role, choice): (Role, Choice),
+    original: bool,
     view: &View<'_>,
 ) -> Discovery {
     if is_external(service) {
         let host = service.spec.external_name.clone();
         return Discovery::Dns { host, port: port.port };
     }
-    // Only a sidecar's clients have dialled an address that means something.
-    let original = service.headless() || choice == Choice::Original;
-    if original && role == Role::Sidecar {
+    if original {
         return Discovery::Original;
     }
     let chunks = view.chunks(key);

@@ -2,12 +2,17 @@
 //!
 //! Facts of a proxy's own pod; nothing that a proxy claims of itself gets here.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
-use weft_api::kubernetes::Pod;
-use weft_config::{Interest, Workload};
+use weft_api::{Kind, kubernetes::Pod};
+use weft_config::Workload;
 
-use crate::workload;
+use crate::{rules, view::View, workload, world::Bucket};
 
 /// Facts of one proxy, from its authenticated pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,36 +76,80 @@ impl Client {
         }
     }
 
-    /// The clients that get the same answer to `interest` as this one.
-    pub fn class(&self, interest: &Interest) -> Class {
-        match interest {
-            Interest::Own => Class::One(Arc::new(self.clone())),
-            Interest::Host(..) | Interest::Address(_) => Class::Group(Arc::new(self.group())),
-        }
-    }
-
-    /// The facts that rules look at.
-    pub fn group(&self) -> Group {
-        Group { namespace: self.namespace.clone(), labels: self.labels.clone(), role: self.role }
+    /// What decides which group the client belongs to.
+    pub fn labelled(&self) -> Labelled {
+        Labelled { namespace: self.namespace.clone(), labels: self.labels.clone() }
     }
 }
 
-/// The facts of a client that decide what it may see and which rules win for it.
+/// Clients of one namespace with the same labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labelled {
+    /// Their namespace.
+    pub namespace: String,
+    /// Their labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Clients that see the same objects, and for which the same rules win: those of
+/// one namespace whose labels the same selectors match.
+///
+/// Labels that no selector names make no difference, so that all ReplicaSets of a
+/// Deployment and all pods of a StatefulSet share their answers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
-    /// Its namespace.
+    /// Their namespace.
     pub namespace: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// What its proxy is for.
-    pub role: Role,
+    /// The selectors, of those that some rule has, that match them.
+    pub selectors: BTreeSet<Selector>,
+}
+
+/// Labels that a client must have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Selector(pub(crate) BTreeMap<String, String>);
+
+impl Borrow<BTreeMap<String, String>> for Selector {
+    fn borrow(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+/// The group of the clients with these labels.
+pub(crate) fn group(of: &Labelled, view: &View<'_>) -> Group {
+    let labels = of.labels.iter().map(|(name, value)| Some((name.clone(), value.clone())));
+    let labels: Vec<Option<(String, String)>> = labels.chain([None]).collect();
+    // Each selector is found by its first label, or by having none.
+    let keys = labels.into_iter().flat_map(|label| {
+        let own = view.keys(Bucket::Selectors(of.namespace.clone(), label.clone()));
+        own.into_iter().chain(view.keys(Bucket::SourceLabels(label)))
+    });
+    let wanted = keys.flat_map(|key| match key.kind {
+        Kind::DestinationRule => view
+            .destination_rule(&key)
+            .and_then(|rule| rule.spec.workload_selector.as_ref())
+            .map(|selector| selector.match_labels.clone())
+            .into_iter()
+            .collect(),
+        _ => view.virtual_service(&key).map(rules::source_labels).unwrap_or_default(),
+    });
+    let matches = |wanted: &BTreeMap<String, String>| {
+        wanted.iter().all(|(name, value)| of.labels.get(name) == Some(value))
+    };
+    let selectors = wanted.filter(matches).map(Selector);
+    Group { namespace: of.namespace.clone(), selectors: selectors.collect() }
 }
 
 /// Clients that get the same answer to an interest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// All with the same facts.
+    /// Every client of the mesh.
+    Mesh,
+    /// All clients of a namespace.
+    Namespace(Arc<str>),
+    /// The clients of a group.
     Group(Arc<Group>),
     /// One pod, for what it runs itself.
     One(Arc<Client>),
+    /// Clients that use nothing on demand: what they serve is all in their listeners.
+    Unasked,
 }

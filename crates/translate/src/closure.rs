@@ -101,7 +101,17 @@ impl Closure {
         covers: Option<Covers>,
     ) -> Resolved {
         let needs = self.pieces.keys().map(ToString::to_string).collect();
-        let answer = Answer { interest: interest.clone(), entry, needs, covers };
+        self.resolved(Answer { interest: interest.clone(), entry, needs, covers })
+    }
+
+    /// The answer with the chunks of a part of the directory. It does not name
+    /// them, so that it stays the same when one is added.
+    pub(crate) fn directory(self, interest: &Interest) -> Resolved {
+        let entry = Entry::Directory;
+        self.resolved(Answer { interest: interest.clone(), entry, needs: Vec::new(), covers: None })
+    }
+
+    fn resolved(self, answer: Answer) -> Resolved {
         let resources: Vec<Piece> = self.pieces.into_values().collect();
         let own = serde_json::to_vec(&answer).expect("an answer has only text keys");
         let hashes: Vec<u8> = resources.iter().flat_map(|piece| piece.hash.to_le_bytes()).collect();

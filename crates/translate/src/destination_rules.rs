@@ -66,8 +66,21 @@ pub(crate) fn policy<'g>(
 ) -> Policy<'g> {
     let candidates = candidates(host, group, mesh, view);
     let root = mesh.config.root_namespace.as_str();
-    let own = Some(group.namespace.as_str()).filter(|own| *own != root);
-    for wanted in own.into_iter().chain([namespace, root]) {
+    let own = group.namespace.as_str();
+    let first = match own == root {
+        // The root namespace's rules are the mesh's defaults, and come last for its own
+        // clients, too; except for those that are for nobody else.
+        true => {
+            let private = |rule: &DestinationRule| rule.spec.export_to == ["."];
+            let private = candidates.iter().filter(|(_, rule)| private(rule)).copied();
+            together(&private.collect::<Vec<_>>(), own)
+        }
+        false => together(&candidates, own),
+    };
+    if !first.is_empty() {
+        return Policy { rules: first };
+    }
+    for wanted in [namespace, root] {
         let rules = together(&candidates, wanted);
         if !rules.is_empty() {
             return Policy { rules };
@@ -107,10 +120,7 @@ fn candidates<'g>(
 fn selects(rule: &DestinationRule, group: &Group) -> bool {
     rule.spec.workload_selector.as_ref().is_none_or(|selector| {
         rule.metadata.namespace == group.namespace
-            && selector
-                .match_labels
-                .iter()
-                .all(|(name, value)| group.labels.get(name) == Some(value))
+            && group.selectors.contains(&selector.match_labels)
     })
 }
 

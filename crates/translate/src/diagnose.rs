@@ -7,11 +7,11 @@ mod gateways;
 mod services;
 mod virtual_services;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use weft_api::{Diagnostic, Key, Kind};
 
-use crate::{Group, Role, mesh, view::View};
+use crate::{Group, mesh, view::View};
 
 /// Whether something can be wrong with the object called `key` that only shows
 /// together with the others.
@@ -37,7 +37,7 @@ pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     found
 }
 
-/// Clients in `namespace` of which nothing more is known.
-fn somebody(namespace: &str) -> Group {
-    Group { namespace: namespace.to_owned(), labels: BTreeMap::new(), role: Role::Sidecar }
+/// The clients in `namespace` that no selector matches.
+fn unselected(namespace: &str) -> Group {
+    Group { namespace: namespace.to_owned(), selectors: BTreeSet::new() }
 }

@@ -1,32 +1,85 @@
-//! What exists, for the clients of one namespace: names, addresses, ports.
+//! Which hosts, addresses and ports exist, for the clients that may use them.
 //!
-//! Nothing else of a class matters here: who sees what is said by namespace.
+//! Who sees what is said by namespace. What everybody sees is one directory for
+//! the whole mesh; what only one namespace sees, short names among it, is that
+//! namespace's own. Both are cut by a hash of the object, so that a change of one
+//! object changes one chunk. The addresses behind a headless service are chunks
+//! of their own, ready or not, so that readiness changes none of them.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, hash::Hasher, net::SocketAddr, sync::Arc};
 
+use twox_hash::XxHash64;
 use weft_api::{Key, Kind, kubernetes::Service, virtual_service::VirtualService};
-use weft_config::{Directory, Fingerprint, Resource};
+use weft_config::{DirectoryChunk, Fingerprint, Interest, Resource};
 
 use crate::{
-    Group, closure::Piece, endpoints, hosts, mesh::Mesh, protocol::Spoken, spelling, view::View,
-    virtual_services, visibility, visibility::visible, world::Bucket,
+    Resolved,
+    closure::{Closure, Piece},
+    endpoints, hosts,
+    mesh::Mesh,
+    protocol::Spoken,
+    spelling,
+    view::View,
+    virtual_services, visibility,
+    visibility::visible,
+    world::Bucket,
 };
+
+/// Chunks of what everybody sees: with 5,000 services each holds about 20.
+const SHARED: u8 = u8::MAX;
+/// Chunks of what one namespace sees besides; a power of two, less one.
+const OWN: u8 = 63;
+/// Addresses in one chunk, on average.
+const ADDRESSES: usize = 128;
+
+/// Who sees a part of the directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Reach {
+    /// Every client.
+    Mesh,
+    /// The clients of a namespace, besides what every client sees.
+    Namespace(String),
+}
 
 /// What one object adds to the directories of those who see it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Listing {
+pub(crate) struct DirectoryEntry {
     export_to: Vec<String>,
     everyone: Vec<Fingerprint>,
     neighbours: Vec<Fingerprint>,
     addresses: Vec<Fingerprint>,
     http_ports: BTreeSet<u16>,
+    /// Whether the addresses of its endpoints decide, too.
+    headless: bool,
+}
+
+/// What the objects of one slot add to a directory.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Slot {
+    piece: Option<Piece>,
+    headless: Vec<Arc<Key>>,
+}
+
+/// The slot of an object; slots of a namespace's own directory are wider.
+pub(crate) fn slot(key: &Key) -> u8 {
+    let mut hasher = XxHash64::with_seed(0);
+    for part in [key.kind.name(), &key.namespace, &key.name] {
+        hasher.write(part.as_bytes());
+        hasher.write(&[0]);
+    }
+    (hasher.finish() >> 56) as u8
+}
+
+/// The slot of an object in a namespace's own directory.
+pub(crate) fn own_slot(key: &Key) -> u8 {
+    slot(key) & OWN
 }
 
 /// What `key`, a service or virtual service, adds.
-pub(crate) fn listing(key: &Key, view: &View<'_>) -> Listing {
+pub(crate) fn entry(key: &Key, view: &View<'_>) -> DirectoryEntry {
     let mesh = view.mesh();
     match key.kind {
-        Kind::Service => view.service(key).map(|service| of_service(key, service, &mesh, view)),
+        Kind::Service => view.service(key).map(|service| of_service(service, &mesh)),
         Kind::VirtualService => {
             view.virtual_service(key).map(|service| of_virtual_service(service, &mesh, view))
         }
@@ -35,61 +88,41 @@ pub(crate) fn listing(key: &Key, view: &View<'_>) -> Listing {
     .unwrap_or_default()
 }
 
-fn of_service(key: &Key, service: &Service, mesh: &Mesh, view: &View<'_>) -> Listing {
-    let http_ports: BTreeSet<u16> = endpoints::tcp_ports(service)
-        .filter(|port| Spoken::of(port).is_http())
-        .map(|port| port.port)
-        .collect();
+fn of_service(service: &Service, mesh: &Mesh) -> DirectoryEntry {
+    let (http, other): (Vec<_>, Vec<_>) =
+        endpoints::tcp_ports(service).partition(|port| Spoken::of(port).is_http());
     let on_ports = |names: &[String]| -> Vec<Fingerprint> {
-        let pairs = names.iter().flat_map(|name| http_ports.iter().map(move |port| (name, *port)));
+        let pairs = names.iter().flat_map(|name| http.iter().map(move |port| (name, port.port)));
         pairs.map(|(name, port)| Fingerprint::of_host(name, port)).collect()
     };
     let spellings = spelling::of(service);
-    Listing {
+    let addresses = service.addresses().flat_map(|ip| {
+        other.iter().map(move |port| Fingerprint::of_address(SocketAddr::new(ip, port.port)))
+    });
+    DirectoryEntry {
         export_to: exported(
             visibility::of_service(service),
             &mesh.config.default_service_export_to,
         ),
         everyone: on_ports(&spellings.everyone),
         neighbours: on_ports(&spellings.neighbours),
-        addresses: addresses(key, service, view).map(Fingerprint::of_address).collect(),
-        http_ports,
+        addresses: addresses.collect(),
+        http_ports: http.iter().map(|port| port.port).collect(),
+        headless: service.headless() && !other.is_empty(),
     }
 }
 
-/// Addresses at which the address decides: those of the service, or of its
-/// endpoints when it has none of its own.
-fn addresses<'a>(
-    key: &Key,
-    service: &'a Service,
-    view: &View<'_>,
-) -> impl Iterator<Item = SocketAddr> + use<'a> {
-    let ports = endpoints::tcp_ports(service).filter(|port| !Spoken::of(port).is_http());
-    let ports: Vec<u16> = ports.map(|port| port.port).collect();
-    let behind: Vec<SocketAddr> = match service.headless() && !ports.is_empty() {
-        true => {
-            let chunks = view.chunks(key);
-            ports.iter().flat_map(|port| chunks.endpoints(*port)).map(|one| one.address).collect()
-        }
-        false => Vec::new(),
-    };
-    let own = service
-        .addresses()
-        .flat_map(move |ip| ports.clone().into_iter().map(move |port| SocketAddr::new(ip, port)));
-    own.chain(behind)
-}
-
 /// Hosts that name no service are served where their virtual service says.
-fn of_virtual_service(service: &VirtualService, mesh: &Mesh, view: &View<'_>) -> Listing {
+fn of_virtual_service(service: &VirtualService, mesh: &Mesh, view: &View<'_>) -> DirectoryEntry {
     let hosts = virtual_services::beyond_services(service, view);
     let ports = virtual_services::ports_beyond_services(service, view);
     let pairs = hosts.iter().flat_map(|host| ports.iter().map(move |port| (host, *port)));
     let spec = &service.spec;
-    Listing {
+    DirectoryEntry {
         export_to: exported(spec.export_to.clone(), &mesh.config.default_virtual_service_export_to),
         everyone: pairs.map(|(host, port)| Fingerprint::of_host(host, port)).collect(),
         http_ports: if hosts.is_empty() { BTreeSet::new() } else { ports.clone() },
-        ..Listing::default()
+        ..DirectoryEntry::default()
     }
 }
 
@@ -97,61 +130,108 @@ fn exported(own: Vec<String>, default: &[String]) -> Vec<String> {
     if own.is_empty() { default.to_vec() } else { own }
 }
 
-/// The directory of the clients in `namespace`.
-pub(crate) fn of_namespace(namespace: &str, view: &View<'_>) -> Piece {
-    let mut names = Vec::new();
-    let mut addresses = Vec::new();
-    let mut http_ports = BTreeSet::new();
-    for kind in [Kind::Service, Kind::VirtualService] {
-        for key in view.keys(Bucket::Kind(kind)) {
-            let listing = view.listing(&key);
-            if !visible(&listing.export_to, &[], &key.namespace, namespace) {
-                continue;
-            }
-            names.extend_from_slice(&listing.everyone);
-            if key.namespace == namespace {
-                names.extend_from_slice(&listing.neighbours);
-            }
-            addresses.extend_from_slice(&listing.addresses);
-            http_ports.extend(&listing.http_ports);
-        }
+impl DirectoryEntry {
+    fn for_everybody(&self) -> bool {
+        self.export_to.is_empty() || self.export_to.iter().any(|one| one == "*")
     }
-    view.pool().piece(Resource::Directory(Directory {
-        hosts: names.into_iter().collect(),
-        addresses: addresses.into_iter().collect(),
-        http_ports,
-        ranges: view.networks(),
-    }))
 }
 
-/// Names under `pattern` on `port` that a client of `group` finds elsewhere.
-pub(crate) fn exceptions(
-    pattern: &str,
-    port: u16,
-    group: &Group,
-    view: &View<'_>,
-) -> BTreeSet<String> {
+/// What the objects of `slot` add to the directory of `reach`.
+pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
+    let (name, keys) = match reach {
+        Reach::Mesh => (format!("shared/{slot:02x}"), view.keys(Bucket::Slot(slot))),
+        Reach::Namespace(namespace) => {
+            (format!("own/{slot:02x}"), candidates(namespace, slot, view))
+        }
+    };
+    let (mut hosts, mut addresses) = (Vec::new(), Vec::new());
+    let mut http_ports = BTreeSet::new();
+    let mut headless = Vec::new();
+    for key in keys {
+        let entry = view.directory_entry(&key);
+        let whole = match reach {
+            Reach::Mesh => entry.for_everybody(),
+            Reach::Namespace(namespace) => {
+                let seen = visible(&entry.export_to, &[], &key.namespace, namespace);
+                if seen && key.namespace == *namespace {
+                    hosts.extend_from_slice(&entry.neighbours);
+                }
+                seen && !entry.for_everybody()
+            }
+        };
+        if !whole {
+            continue;
+        }
+        hosts.extend_from_slice(&entry.everyone);
+        addresses.extend_from_slice(&entry.addresses);
+        http_ports.extend(&entry.http_ports);
+        headless.extend(Some(key).filter(|_| entry.headless));
+    }
+    let is_empty = hosts.is_empty() && addresses.is_empty();
+    let chunk = DirectoryChunk {
+        name,
+        hosts: hosts.into_iter().collect(),
+        addresses: addresses.into_iter().collect(),
+        http_ports,
+    };
+    let piece = (!is_empty).then(|| view.pool().piece(Resource::Directory(chunk)));
+    Slot { piece, headless }
+}
+
+/// The objects of a slot that clients of `namespace` may see.
+fn candidates(namespace: &str, slot: u8, view: &View<'_>) -> Vec<Arc<Key>> {
+    let mut keys = view.keys(Bucket::SlotOf(namespace.to_owned(), slot));
     let mesh = view.mesh();
-    let mut found = BTreeSet::new();
-    for key in view.keys(Bucket::Kind(Kind::VirtualService)) {
-        let Some(service) = view.virtual_service(&key) else { continue };
-        if virtual_services::for_mesh(service, group, &mesh)
-            && virtual_services::ports_beyond_services(service, view).contains(&port)
-        {
-            found.extend(virtual_services::beyond_services(service, view));
+    let defaults =
+        [&mesh.config.default_service_export_to, &mesh.config.default_virtual_service_export_to];
+    // Objects that say nothing are exported as the mesh's settings say, by name even.
+    if defaults.into_iter().flatten().any(|name| name == namespace) {
+        let all = (0..=SHARED).filter(|wide| wide & OWN == slot);
+        keys.extend(all.flat_map(|wide| view.keys(Bucket::Slot(wide))));
+        keys.sort();
+        keys.dedup();
+    }
+    keys
+}
+
+/// The chunks with the addresses of the endpoints of `service`, which is headless.
+pub(crate) fn of_endpoints(service: &Key, view: &View<'_>) -> Vec<Piece> {
+    let Some(found) = view.service(service) else { return Vec::new() };
+    let behind = view.addresses(service);
+    let ports = endpoints::tcp_ports(found).filter(|port| !Spoken::of(port).is_http());
+    let ports = ports.filter_map(|port| behind.by_port.get(&port.port));
+    let all: BTreeSet<SocketAddr> = ports.flatten().copied().collect();
+    let count = all.len().div_ceil(ADDRESSES).next_power_of_two();
+    let mut chunks = vec![Vec::new(); count];
+    for address in all {
+        chunks[endpoints::hash(address) as usize & (count - 1)].push(address);
+    }
+    let host = hosts::service(&service.namespace, &service.name);
+    let chunks = chunks.into_iter().enumerate().filter(|(_, chunk)| !chunk.is_empty());
+    chunks
+        .map(|(at, chunk)| {
+            view.pool().piece(Resource::Directory(DirectoryChunk {
+                name: format!("addresses/{host}/{at}"),
+                addresses: chunk.into_iter().map(Fingerprint::of_address).collect(),
+                ..DirectoryChunk::default()
+            }))
+        })
+        .collect()
+}
+
+/// The directory of `reach`, as the answer to `interest`.
+pub(crate) fn answer(reach: &Reach, interest: &Interest, view: &View<'_>) -> Resolved {
+    let last = match reach {
+        Reach::Mesh => SHARED,
+        Reach::Namespace(_) => OWN,
+    };
+    let mut closure = Closure::default();
+    for slot in 0..=last {
+        let found = view.directory_slot(reach, slot);
+        found.piece.iter().for_each(|piece| closure.add(piece.clone()));
+        for key in &found.headless {
+            view.directory_addresses(key).iter().for_each(|piece| closure.add(piece.clone()));
         }
     }
-    for key in view.keys(Bucket::Kind(Kind::Service)) {
-        let Some(service) = view.service(&key) else { continue };
-        let exported = visibility::of_service(service);
-        let default = &mesh.config.default_service_export_to;
-        let seen = visible(&exported, default, &key.namespace, &group.namespace);
-        let served = endpoints::tcp_ports(service)
-            .any(|known| known.port == port && Spoken::of(known).is_http());
-        if seen && served {
-            found.extend(spelling::of(service).seen_from(&group.namespace, &key.namespace));
-        }
-    }
-    found.retain(|name| name != pattern && hosts::within(name, pattern));
-    found
+    closure.directory(interest)
 }

@@ -60,6 +60,43 @@ pub(crate) fn chunks(service: &Key, view: &View<'_>) -> Chunks {
     Chunks { by_port }
 }
 
+/// The addresses behind a service, ready or not, by the service's port.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Addresses {
+    /// Every TCP port.
+    pub(crate) by_port: BTreeMap<u16, BTreeSet<SocketAddr>>,
+}
+
+/// The addresses behind `service`.
+pub(crate) fn addresses(service: &Key, view: &View<'_>) -> Addresses {
+    let Some(found) = view.service(service) else { return Addresses::default() };
+    let slices = view.slices_of(service);
+    let by_port = tcp_ports(found).map(|port| {
+        let there = slices.iter().flat_map(|slice| {
+            let target = target(slice, port);
+            let endpoints = slice.endpoints.iter().filter_map(address);
+            target.into_iter().flat_map(move |target| {
+                endpoints.clone().map(move |ip| SocketAddr::new(ip, target))
+            })
+        });
+        (port.port, there.collect())
+    });
+    Addresses { by_port: by_port.collect() }
+}
+
+/// The port that `slice` gives to `port` of its service.
+fn target(slice: &EndpointSlice, port: &ServicePort) -> Option<u16> {
+    let same = |written: &str| matches!(written, "" | "TCP");
+    let mut ports = slice.ports.iter();
+    ports.find(|known| known.name == port.name && same(&known.protocol)).map(|known| known.port)
+}
+
+/// The address of an endpoint. All of its addresses are fungible, and Kubernetes
+/// writes one.
+fn address(endpoint: &SliceEndpoint) -> Option<IpAddr> {
+    endpoint.addresses.first()?.parse().ok()
+}
+
 /// The ports of `service` that connections are made to.
 pub(crate) fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
     service.spec.ports.iter().filter(|port| Spoken::of(port) != Spoken::Datagrams)
@@ -80,22 +117,13 @@ fn collect(
     view: &View<'_>,
     endpoints: &mut BTreeMap<SocketAddr, Endpoint>,
 ) {
-    let same = |written: &str| matches!(written, "" | "TCP");
-    let Some(target) =
-        slice.ports.iter().find(|known| known.name == port.name && same(&known.protocol))
-    else {
-        return;
-    };
+    let Some(target) = target(slice, port) else { return };
     for endpoint in &slice.endpoints {
         if endpoint.conditions.ready == Some(false) {
             continue;
         }
-        // The addresses of one endpoint are fungible; Kubernetes writes one.
-        let Some(ip) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok())
-        else {
-            continue;
-        };
-        let address = SocketAddr::new(ip, target.port);
+        let Some(ip) = address(endpoint) else { continue };
+        let address = SocketAddr::new(ip, target);
         let pod = pod(slice, endpoint, view);
         endpoints.entry(address).or_insert_with(|| Endpoint {
             address,
@@ -121,35 +149,50 @@ fn restricted(pod: &Pod, labels: &BTreeSet<String>) -> Vec<(String, String)> {
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// Cuts `endpoints` into the smallest power of two of chunks that are all small
-/// enough.
+/// Cuts `endpoints` by the bits of their hashes, lowest first, until every chunk
+/// is small enough. Only a chunk that is too large is cut, so that an endpoint
+/// more or less changes its neighbours only, and addresses that were chosen to
+/// have similar hashes cost as many cuts as their hashes have bits.
 fn cut(name: &str, endpoints: Vec<Endpoint>) -> Vec<Endpoints> {
-    let mut count = 1;
-    loop {
-        let mut chunks = vec![Vec::new(); count];
-        for endpoint in &endpoints {
-            chunks[slot(endpoint.address, count)].push(endpoint);
+    let mut found = Vec::new();
+    let mut open = vec![(0_u32, 0_u64, endpoints)];
+    while let Some((depth, bits, endpoints)) = open.pop() {
+        if endpoints.len() > CHUNK && depth < u64::BITS {
+            let (one, zero): (Vec<_>, Vec<_>) =
+                endpoints.into_iter().partition(|one| hash(one.address) >> depth & 1 == 1);
+            let halves = [(bits, zero), (bits | 1 << depth, one)];
+            let halves = halves.into_iter().filter(|(_, half)| !half.is_empty());
+            open.extend(halves.map(|(bits, half)| (depth + 1, bits, half)));
+            continue;
         }
-        if chunks.iter().all(|chunk| chunk.len() <= CHUNK) {
-            let named = chunks.into_iter().enumerate().map(|(at, chunk)| Endpoints {
-                name: format!("{name}/{at}"),
-                endpoints: chunk.into_iter().cloned().collect(),
-            });
-            return named.collect();
+        let place = match depth {
+            0 => "0".to_owned(),
+            depth => format!("{bits:x}.{depth}"),
+        };
+        // More than one part only for endpoints of which the whole hash is equal.
+        let parts = endpoints.len().div_ceil(CHUNK).max(1);
+        for at in 0..parts {
+            let name = match at {
+                0 => format!("{name}/{place}"),
+                at => format!("{name}/{place}.{at}"),
+            };
+            let part = endpoints.iter().skip(at * CHUNK).take(CHUNK).cloned().collect();
+            found.push(Endpoints { name, endpoints: part });
         }
-        count *= 2;
     }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
 }
 
-fn slot(address: SocketAddr, count: usize) -> usize {
+/// A hash of an address that never changes.
+pub(crate) fn hash(address: SocketAddr) -> u64 {
     let mut hasher = XxHash64::with_seed(0);
     match address.ip() {
         IpAddr::V4(ip) => hasher.write(&ip.octets()),
         IpAddr::V6(ip) => hasher.write(&ip.octets()),
     }
     hasher.write(&address.port().to_be_bytes());
-    // `count` is a power of two, so these are the lowest bits.
-    usize::try_from(hasher.finish() & (count as u64 - 1)).expect("smaller than a usize")
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -179,10 +222,29 @@ mod tests {
     }
 
     #[test]
-    fn one_endpoint_less_changes_one_chunk() {
+    fn one_endpoint_less_changes_one_chunk_or_joins_two() {
         let before = cut("x:80", endpoints(1000));
-        let after = cut("x:80", endpoints(999));
-        let changed = before.iter().zip(&after).filter(|(one, other)| one != other).count();
-        assert_eq!((before.len(), changed), (after.len(), 1));
+        for gone in 0..1000 {
+            let mut fewer = endpoints(1000);
+            fewer.remove(gone);
+            let after = cut("x:80", fewer);
+            let changed = after.iter().filter(|chunk| !before.contains(chunk)).count();
+            assert!(changed == 1 && after.len() + 1 >= before.len(), "{gone}: {changed}");
+        }
+    }
+
+    #[test]
+    fn addresses_with_similar_hashes_cost_no_more_chunks_than_endpoints() {
+        // 65 addresses whose hashes agree in their lowest 12 bits: each bit more
+        // that they agreed in once doubled the number of chunks.
+        let all = (0..u32::MAX).map(|n| SocketAddr::from(((0x0a00_0000 + n).to_be_bytes(), 80)));
+        let similar = all.filter(|address| hash(*address) & 0xfff == 0).take(65);
+        let similar = similar.map(|address| Endpoint { address, ..endpoints(1).remove(0) });
+        let similar: Vec<Endpoint> = similar.collect();
+        let chunks = cut("x:80", similar.clone());
+        assert!(chunks.len() <= 8, "{} chunks", chunks.len());
+        let mut all: Vec<_> = chunks.into_iter().flat_map(|chunk| chunk.endpoints).collect();
+        all.sort();
+        assert_eq!(all.len(), similar.len());
     }
 }

@@ -36,9 +36,11 @@ pub(crate) fn resolve(host: &str, namespace: &str) -> String {
 }
 
 /// The namespace and name of a gateway written in an object of `namespace`:
-/// `name`, `namespace/name`, or `name.namespace` and more, as before Istio 1.1.
+/// `name`, `./name`, `namespace/name`, or `name.namespace` and more, as before Istio
+/// 1.1.
 pub(crate) fn gateway(text: &str, namespace: &str) -> (String, String) {
-    if let Some((namespace, name)) = text.split_once('/') {
+    if let Some((written, name)) = text.split_once('/') {
+        let namespace = if written == "." { namespace } else { written };
         return (namespace.to_owned(), name.to_owned());
     }
     let mut parts = text.split('.');
@@ -84,6 +86,7 @@ mod tests {
             assert_eq!(gateway(text, "shop"), (namespace.to_owned(), name.to_owned()));
         };
         check("edge", "shop", "edge");
+        check("./edge", "shop", "edge");
         check("istio-system/edge", "istio-system", "edge");
         check("edge.bank.svc.cluster.local", "bank", "edge");
     }

@@ -24,12 +24,13 @@ mod service;
 mod settings;
 mod spelling;
 mod translator;
+mod unit;
 mod view;
 mod virtual_services;
 mod visibility;
 mod workload;
 mod world;
 
-pub use client::{Class, Client, Group, Role};
+pub use client::{Class, Client, Group, Labelled, Role, Selector};
 pub use closure::{Piece, Resolved};
-pub use translator::{Changed, Translator};
+pub use translator::{Changed, Examined, Translator};

@@ -9,7 +9,7 @@ pub(crate) use gateway::{
 };
 pub(crate) use sidecar::sidecar;
 
-use weft_api::kubernetes::{Pod, PortRef, Service, ServicePort};
+use weft_api::kubernetes::{Pod, PortRef, ServicePort};
 
 /// Ports of a proxy itself: admin, capture, tunnels, merged metrics, readiness, DNS and
 /// metrics, on whatever address. A listener on one of them could never be opened.
@@ -26,14 +26,6 @@ pub(crate) fn selects(
     labels: &std::collections::BTreeMap<String, String>,
 ) -> bool {
     selector.iter().all(|(name, value)| labels.get(name) == Some(value))
-}
-
-/// Whether `service` has pods of its own choosing, and a pod with `labels` is one.
-pub(crate) fn picks(
-    service: &Service,
-    labels: &std::collections::BTreeMap<String, String>,
-) -> bool {
-    !service.spec.selector.is_empty() && selects(&service.spec.selector, labels)
 }
 
 /// The port of `pod` that connections to `port` of a service arrive at.

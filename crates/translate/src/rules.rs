@@ -7,6 +7,9 @@ pub(crate) mod conditions;
 pub(crate) mod retries;
 pub(crate) mod targets;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 use weft_api::virtual_service::{HttpMatch, HttpRoute, VirtualService};
 use weft_config::{Action, Conditions, Origin, Retries, Rule};
 
@@ -104,10 +107,22 @@ pub(crate) fn object(service: &VirtualService) -> String {
 /// Whether the conditions that the control plane decides hold at `site`.
 pub(crate) fn applies(one: &HttpMatch, namespace: &str, site: &Site<'_>) -> bool {
     let group = site.group;
+    let labelled = |labels| group.selectors.contains::<BTreeMap<String, String>>(labels);
     one.port.is_none_or(|port| port == site.port)
-        && one.source_labels.iter().all(|(name, value)| group.labels.get(name) == Some(value))
+        && (one.source_labels.is_empty() || labelled(&one.source_labels))
         && one.source_namespace.as_ref().is_none_or(|wanted| *wanted == group.namespace)
         && for_gateway(&one.gateways, namespace, site)
+}
+
+/// The labels of clients that rules of `service` tell apart.
+pub(crate) fn source_labels(service: &VirtualService) -> BTreeSet<BTreeMap<String, String>> {
+    let http = service.spec.http.iter().flat_map(|rule| &rule.matches);
+    let http = http.map(|one| one.source_labels.clone());
+    let tcp = service.spec.tcp.iter().flat_map(|rule| &rule.matches);
+    let tls = service.spec.tls.iter().filter_map(|rule| rule.get("match")?.as_array()).flatten();
+    let read = |one: &Value| serde_json::from_value::<HttpMatch>(one.clone()).ok();
+    let other = tcp.chain(tls).filter_map(read).map(|one| one.source_labels);
+    http.chain(other).filter(|labels| !labels.is_empty()).collect()
 }
 
 /// Whether `names`, written in an object of `namespace`, are for the gateway of

@@ -17,7 +17,7 @@ use crate::{
     Group, Resolved,
     backends::{self, Wanted},
     closure::Closure,
-    directory, endpoints, hosts,
+    endpoints, hosts,
     mesh::Mesh,
     protocol::Spoken,
     rules::{self, Site},
@@ -31,10 +31,13 @@ pub(crate) fn host(group: &Group, host: &Host, port: u16, view: &View<'_>) -> Re
     let interest = Interest::Host(host.clone(), port);
     let mut closure = Closure::default();
     let site = Site { group, gateway: None, port };
-    let found = beyond_services(host.as_str(), &site, view, &mut closure)
-        .map(|route| (route, None))
-        .or_else(|| of_service(host.as_str(), &site, view, &mut closure))
-        .or_else(|| under_pattern(host.as_str(), &site, view, &mut closure));
+    let exactly = match host.is_wildcard() {
+        true => None,
+        false => beyond_services(host.as_str(), &site, view, &mut closure)
+            .or_else(|| of_service(host.as_str(), &site, view, &mut closure))
+            .map(|route| (route, None)),
+    };
+    let found = exactly.or_else(|| under_pattern(host, &site, view, &mut closure));
     match found {
         Some((route, covers)) => {
             let entry = Entry::Route(route.name.clone());
@@ -62,7 +65,7 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
         let everything = Host::parse("*").expect("a star is a host");
         let name = format!("{full}:{}", port.port);
         let route = Route { name, hosts: vec![everything], rules, origin };
-        add_backends(&route.rules, group, view, &mut closure);
+        add_backends(&route.rules, &site, view, &mut closure);
         routes.push(route.name.clone());
         closure.add(view.pool().piece(Resource::Route(route)));
     }
@@ -97,7 +100,7 @@ fn beyond_services(
         if rules.is_empty() {
             continue;
         }
-        add_backends(&rules, site.group, view, closure);
+        add_backends(&rules, site, view, closure);
         return Some(Route {
             name: format!("{}/{host}", site.port),
             hosts: vec![Host::parse(host).ok()?],
@@ -114,9 +117,9 @@ fn of_service(
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
-) -> Option<(Route, Option<Covers>)> {
+) -> Option<Route> {
     let key = spelled(host, site, view)?;
-    Some((service_route(&key, site, view, closure), None))
+    Some(service_route(&key, site, view, closure))
 }
 
 /// The HTTP service that `host` spells, by name or address.
@@ -146,14 +149,15 @@ fn spelled(host: &str, site: &Site<'_>, view: &View<'_>) -> Option<Key> {
 }
 
 /// The route of what covers `host`: a pattern of a virtual service, or the names
-/// below a headless service; the longer pattern wins.
+/// below a headless service; the longer pattern wins. A pattern covers itself.
 fn under_pattern(
-    host: &str,
+    host: &Host,
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
 ) -> Option<(Route, Option<Covers>)> {
-    for pattern in hosts::patterns(host) {
+    let own = Some(host.as_str().to_owned()).filter(|_| host.is_wildcard());
+    for pattern in own.into_iter().chain(hosts::patterns(host.as_str())) {
         let route = beyond_services(&pattern, site, view, closure).or_else(|| {
             let below = spelled(pattern.strip_prefix("*.")?, site, view)?;
             let headless = view.service(&below).is_some_and(Service::headless);
@@ -162,12 +166,7 @@ fn under_pattern(
             (headless && named).then(|| service_route(&below, site, view, closure))
         });
         let Some(route) = route else { continue };
-        let except = directory::exceptions(&pattern, site.port, site.group, view);
-        let covers = Covers {
-            pattern: Host::parse(&pattern).ok()?,
-            except: except.iter().filter_map(|name| Host::parse(name).ok()).collect(),
-        };
-        return Some((route, Some(covers)));
+        return Some((route, Some(Covers { pattern: Host::parse(&pattern).ok()? })));
     }
     None
 }
@@ -176,7 +175,7 @@ fn service_route(key: &Key, site: &Site<'_>, view: &View<'_>, closure: &mut Clos
     let mesh = view.mesh();
     let full = hosts::service(&key.namespace, &key.name);
     let (rules, origin) = own_rules(&full, key, site, &mesh, view);
-    add_backends(&rules, site.group, view, closure);
+    add_backends(&rules, site, view, closure);
     let spellings = view
         .service(key)
         .map(|service| spelling::of(service).seen_from(&site.group.namespace, &key.namespace))
@@ -231,12 +230,17 @@ fn own_rules(
 }
 
 /// Adds every backend that `rules` name and that exists.
-pub(crate) fn add_backends(rules: &[Rule], group: &Group, view: &View<'_>, closure: &mut Closure) {
+pub(crate) fn add_backends(
+    rules: &[Rule],
+    site: &Site<'_>,
+    view: &View<'_>,
+    closure: &mut Closure,
+) {
     for rule in rules {
         let Action::Forward(targets) = &rule.action else { continue };
         for target in targets {
             if let Some(wanted) = backends::wanted(&target.backend) {
-                backends::add(&wanted, group, view, closure);
+                backends::add(&wanted, site, view, closure);
             }
         }
     }

@@ -1,32 +1,53 @@
 //! The way in: changes go in, answers come out.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use weft_api::{Diagnostic, Key, Object};
-use weft_config::{Entry, Interest};
+use weft_api::{Diagnostic, Key, Kind, Object};
+use weft_config::{Entry, Interest, Part};
 
 use crate::{
-    Class, Client, Resolved, Role,
+    Class, Client, Labelled, Resolved, Role,
     closure::Closure,
     diagnose,
-    graph::{Graph, Unit, Value},
+    directory::{self, Reach},
+    graph::Graph,
     listeners, service,
+    unit::{Unit, Value},
     view::View,
+    world::Bucket,
 };
 
 /// Owns every object, and remembers the answers that somebody asked for.
 #[derive(Default)]
 pub struct Translator {
     graph: Graph,
+    /// Objects whose findings are to be computed.
+    unexamined: BTreeSet<Key>,
+    /// What is wrong, by object; objects of which nothing is wrong are not there.
+    findings: BTreeMap<Key, Arc<Vec<Diagnostic>>>,
+    /// Up to where remembered values were checked.
+    checked: usize,
 }
 
-/// An answer that is no longer the same.
+/// What [`Translator::examine`] did.
+#[derive(Clone, Debug, Default)]
+pub struct Examined {
+    /// How many objects were examined.
+    pub count: usize,
+    /// What is wrong with them, where that is different from before.
+    pub changed: Vec<(Key, Arc<Vec<Diagnostic>>)>,
+}
+
+/// Something that is no longer the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Changed {
-    /// The clients it is for.
-    pub class: Class,
-    /// What they asked for.
-    pub interest: Interest,
+pub enum Changed {
+    /// The answer that the clients of a class get to an interest.
+    Answer(Class, Interest),
+    /// The group of the clients with these labels, and with it their classes.
+    Group(Labelled),
 }
 
 impl Translator {
@@ -35,23 +56,24 @@ impl Translator {
         Self::default()
     }
 
-    /// Takes changes in: objects by key, none for those that are gone. Tells which
-    /// of the remembered answers are no longer the same.
+    /// Applies changes: objects by key, none for those that are gone. Returns which of
+    /// the remembered answers and groups are no longer the same.
     pub fn change(
         &mut self,
         changes: impl IntoIterator<Item = (Key, Option<Object>)>,
     ) -> Vec<Changed> {
-        let mut gone = Vec::new();
-        let units = self.graph.change(changes.into_iter().inspect(|(key, object)| {
-            if object.is_none() {
-                gone.push(key.clone());
-            }
+        let mut concerned = Vec::new();
+        let effect = self.graph.change(changes.into_iter().inspect(|(key, _)| {
+            concerned.extend(Some(key).filter(|key| diagnose::concerns(key)).cloned());
         }));
-        for key in gone.into_iter().filter(|key| self.object(key).is_none()) {
-            self.graph.forget(&Unit::Findings(key));
-        }
-        let changed = units.into_iter().filter_map(|unit| match unit {
-            Unit::Answer(class, interest) => Some(Changed { class, interest }),
+        self.unexamined.extend(concerned);
+        self.unexamined.extend(effect.stale.into_iter().filter_map(|unit| match unit {
+            Unit::Findings(key) => Some(key),
+            _ => None,
+        }));
+        let changed = effect.changed.into_iter().filter_map(|unit| match unit {
+            Unit::Answer(class, interest) => Some(Changed::Answer(class, interest)),
+            Unit::Group(labelled) => Some(Changed::Group(labelled)),
             _ => None,
         });
         changed.collect()
@@ -59,7 +81,32 @@ impl Translator {
 
     /// The answer to `interest` for `client`; remembered until [`Self::forget`].
     pub fn resolve(&mut self, client: &Client, interest: &Interest) -> Arc<Resolved> {
-        self.answer(&client.class(interest), interest)
+        let class = self.class(client, interest);
+        self.answer(&class, interest)
+    }
+
+    /// The clients that get the same answer to `interest` as `client`. Its group is
+    /// remembered until [`Self::forget_group`].
+    pub fn class(&mut self, client: &Client, interest: &Interest) -> Class {
+        match (client.role, interest) {
+            (_, Interest::Own) => Class::One(Arc::new(client.clone())),
+            (Role::Gateway, _) => Class::Unasked,
+            (Role::Sidecar, Interest::Directory(Part::Shared)) => Class::Mesh,
+            (Role::Sidecar, Interest::Directory(Part::Own)) => {
+                Class::Namespace(client.namespace.as_str().into())
+            }
+            (Role::Sidecar, Interest::Host(..) | Interest::Address(_)) => {
+                match self.graph.value(&Unit::Group(client.labelled())) {
+                    Value::Group(group) => Class::Group(group),
+                    _ => unreachable!("the unit computes this value"),
+                }
+            }
+        }
+    }
+
+    /// Forgets the group of clients that are no longer there.
+    pub fn forget_group(&mut self, labelled: &Labelled) {
+        self.graph.forget(&Unit::Group(labelled.clone()));
     }
 
     /// The answer to `interest` for the clients of `class`.
@@ -75,24 +122,64 @@ impl Translator {
         self.graph.forget(&Unit::Answer(class.clone(), interest.clone()));
     }
 
+    /// Examines up to `count` of the objects that have changed, or depend on one
+    /// that has; returns what is wrong with those of which another thing is wrong
+    /// than before. Nothing is left to examine when fewer than `count` were.
+    pub fn examine(&mut self, count: usize) -> Examined {
+        let mut examined = Examined::default();
+        while examined.count < count
+            && let Some(key) = self.unexamined.pop_first()
+        {
+            examined.count += 1;
+            let unit = Unit::Findings(key.clone());
+            let found = match self.graph.world().object(&key) {
+                None => {
+                    self.graph.forget(&unit);
+                    Arc::default()
+                }
+                Some(_) => match self.graph.renew(&unit) {
+                    Value::Findings(found) => found,
+                    _ => unreachable!("the unit computes this value"),
+                },
+            };
+            let before = match found.is_empty() {
+                true => self.findings.remove(&key),
+                false => self.findings.insert(key.clone(), Arc::clone(&found)),
+            };
+            if before.unwrap_or_default() != found {
+                examined.changed.push((key, found));
+            }
+        }
+        examined
+    }
+
     /// What is wrong with the objects as they are together: missing services,
     /// subsets and gateways, conflicts, rules that never match; sorted.
     pub fn diagnostics(&mut self) -> Vec<Diagnostic> {
-        let all = self.graph.world().objects().map(|(key, _)| key);
-        let mut keys: Vec<Key> = all.filter(|key| diagnose::concerns(key)).cloned().collect();
-        keys.sort();
-        let mut found = Vec::new();
-        for key in keys {
-            if let Value::Findings(findings) = self.graph.value(&Unit::Findings(key)) {
-                found.extend(findings.iter().cloned());
-            }
-        }
-        found
+        self.examine(usize::MAX);
+        self.findings.values().flat_map(|found| found.iter().cloned()).collect()
+    }
+
+    /// Computes the next `count` remembered values again, and names those that are
+    /// not what is remembered: each is a bug. What waits to be examined is not
+    /// compared.
+    pub fn check(&mut self, count: usize) -> Vec<String> {
+        let wrong = self.graph.check(&mut self.checked, count).into_iter();
+        let unexamined = |key: &Key| self.unexamined.contains(key);
+        wrong
+            .filter(|unit| !matches!(unit, Unit::Findings(key) if unexamined(key)))
+            .map(|unit| format!("{unit:?}"))
+            .collect()
     }
 
     /// The object called `key`.
     pub fn object(&self, key: &Key) -> Option<&Arc<Object>> {
         self.graph.world().object(key)
+    }
+
+    /// How many objects of `kind` there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.graph.world().count(&Bucket::Kind(kind))
     }
 
     /// Every object with its key, in no order.
@@ -108,10 +195,16 @@ pub(crate) fn answer(class: &Class, interest: &Interest, view: &View<'_>) -> Res
             Role::Sidecar => listeners::sidecar(client, view),
             Role::Gateway => listeners::gateway(client, view),
         },
-        (Class::Group(group), Interest::Host(host, port)) if group.role == Role::Sidecar => {
+        (Class::Mesh, Interest::Directory(Part::Shared)) => {
+            directory::answer(&Reach::Mesh, interest, view)
+        }
+        (Class::Namespace(namespace), Interest::Directory(Part::Own)) => {
+            directory::answer(&Reach::Namespace(namespace.to_string()), interest, view)
+        }
+        (Class::Group(group), Interest::Host(host, port)) => {
             service::host(group, host, *port, view)
         }
-        (Class::Group(group), Interest::Address(address)) if group.role == Role::Sidecar => {
+        (Class::Group(group), Interest::Address(address)) => {
             service::address(group, *address, view)
         }
         _ => Closure::default().answer(interest, Entry::Outside, None),

@@ -1,8 +1,7 @@
 //! How units look at the world: every look is recorded.
 
-use std::{cell::RefCell, collections::HashSet, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
-use ipnet::IpNet;
 use weft_api::{
     Key, Kind, Object,
     destination_rule::DestinationRule,
@@ -12,18 +11,21 @@ use weft_api::{
 };
 
 use crate::{
+    age::age,
     closure::{Piece, Pool},
-    directory::Listing,
-    endpoints::Chunks,
-    graph::{Graph, Source, Unit, Value},
+    directory::{DirectoryEntry, Reach, Slot},
+    endpoints::{Addresses, Chunks},
+    graph::{Graph, Source, SourceId},
+    listeners::selects,
     mesh::Mesh,
+    unit::{Unit, Value},
     world::{Bucket, Read},
 };
 
 /// A look at the world that remembers what was looked at.
 pub(crate) struct View<'g> {
     graph: &'g Graph,
-    reads: RefCell<HashSet<Source>>,
+    reads: RefCell<Vec<SourceId>>,
 }
 
 impl<'g> View<'g> {
@@ -31,7 +33,8 @@ impl<'g> View<'g> {
         Self { graph, reads: RefCell::default() }
     }
 
-    pub(crate) fn into_reads(self) -> HashSet<Source> {
+    /// What was looked at, perhaps several times.
+    pub(crate) fn into_reads(self) -> Vec<SourceId> {
         self.reads.into_inner()
     }
 
@@ -41,16 +44,10 @@ impl<'g> View<'g> {
     }
 
     /// The keys in `bucket`, sorted.
-    pub(crate) fn keys(&self, bucket: Bucket) -> Vec<Key> {
-        let keys = self.graph.world().keys(&bucket).cloned().collect();
+    pub(crate) fn keys(&self, bucket: Bucket) -> Vec<Arc<Key>> {
+        let keys = self.graph.world().keys(&bucket);
         self.record(Source::World(Read::Bucket(bucket)));
         keys
-    }
-
-    /// The networks in which services or pods have addresses.
-    pub(crate) fn networks(&self) -> Vec<IpNet> {
-        self.record(Source::World(Read::Networks));
-        self.graph.world().networks().iter().copied().collect()
     }
 
     /// The service called `key`.
@@ -101,16 +98,39 @@ impl<'g> View<'g> {
         }
     }
 
-    /// The services of `namespace`.
-    pub(crate) fn services_of(&self, namespace: &str) -> Vec<&'g Service> {
-        let keys = self.keys(Bucket::Namespace(Kind::Service, namespace.to_owned()));
-        keys.iter().filter_map(|key| self.service(key)).collect()
+    /// The services of `namespace` whose selectors pick a pod with `labels`, older
+    /// first.
+    pub(crate) fn services_picking(
+        &self,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Vec<&'g Service> {
+        let buckets = labels.iter().map(|(name, value)| {
+            // Each selector is found by its first label.
+            Bucket::Selecting(namespace.to_owned(), name.clone(), value.clone())
+        });
+        let keys = buckets.flat_map(|bucket| self.keys(bucket));
+        let mut services: Vec<&Service> = keys
+            .filter_map(|key| self.service(&key))
+            .filter(|service| selects(&service.spec.selector, labels))
+            .collect();
+        services.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
+        services
     }
 
-    /// The pods of `namespace`.
-    pub(crate) fn pods_of(&self, namespace: &str) -> Vec<&'g Pod> {
-        let keys = self.keys(Bucket::Namespace(Kind::Pod, namespace.to_owned()));
-        keys.iter().filter_map(|key| self.pod(key)).collect()
+    /// The pods of all namespaces that `selector` picks; only those that are looked
+    /// at are read. An empty selector picks all.
+    pub(crate) fn pods_picked<'v>(
+        &'v self,
+        selector: &'v BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'g Pod> + 'v {
+        let bucket = match selector.first_key_value() {
+            Some((name, value)) => Bucket::PodLabel(name.clone(), value.clone()),
+            None => Bucket::Kind(Kind::Pod),
+        };
+        let keys = self.keys(bucket).into_iter();
+        let pods = keys.filter_map(|key| self.pod(&key));
+        pods.filter(|pod| selects(selector, &pod.metadata.labels))
     }
 
     /// Every gateway.
@@ -169,18 +189,34 @@ impl<'g> View<'g> {
         }
     }
 
-    /// What an object adds to directories.
-    pub(crate) fn listing(&self, key: &Key) -> Arc<Listing> {
-        match self.unit(Unit::Listing(key.clone())) {
-            Value::Listing(listing) => listing,
+    /// The addresses behind a service, ready or not.
+    pub(crate) fn addresses(&self, service: &Key) -> Arc<Addresses> {
+        match self.unit(Unit::Addresses(service.clone())) {
+            Value::Addresses(addresses) => addresses,
             _ => unreachable!("the unit computes this value"),
         }
     }
 
-    /// The directory of the clients in `namespace`.
-    pub(crate) fn directory(&self, namespace: &str) -> Piece {
-        match self.unit(Unit::Directory(namespace.to_owned())) {
-            Value::Directory(piece) => piece,
+    /// What an object adds to directories.
+    pub(crate) fn directory_entry(&self, key: &Key) -> Arc<DirectoryEntry> {
+        match self.unit(Unit::DirectoryEntry(key.clone())) {
+            Value::DirectoryEntry(entry) => entry,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// What the objects of `slot` add to the directory of `reach`.
+    pub(crate) fn directory_slot(&self, reach: &Reach, slot: u8) -> Arc<Slot> {
+        match self.unit(Unit::DirectorySlot(reach.clone(), slot)) {
+            Value::DirectorySlot(slot) => slot,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// The chunks with the addresses behind a headless service.
+    pub(crate) fn directory_addresses(&self, service: &Key) -> Arc<Vec<Piece>> {
+        match self.unit(Unit::DirectoryAddresses(service.clone())) {
+            Value::DirectoryAddresses(pieces) => pieces,
             _ => unreachable!("the unit computes this value"),
         }
     }
@@ -206,6 +242,7 @@ impl<'g> View<'g> {
     }
 
     fn record(&self, source: Source) {
-        self.reads.borrow_mut().insert(source);
+        let id = self.graph.intern(source);
+        self.reads.borrow_mut().push(id);
     }
 }

@@ -5,8 +5,13 @@ use std::collections::BTreeSet;
 use weft_api::virtual_service::VirtualService;
 
 use crate::{
-    Group, age::age, endpoints, hosts, mesh::Mesh, protocol::Spoken, view::View,
-    visibility::visible,
+    Group,
+    age::age,
+    endpoints, hosts,
+    mesh::Mesh,
+    protocol::Spoken,
+    view::View,
+    visibility::{Reach, reach},
 };
 
 /// The name that stands for the sidecars among the gateways of a rule.
@@ -28,12 +33,27 @@ pub(crate) fn in_mesh(service: &VirtualService) -> bool {
 
 /// Whether clients of `group` see `service`.
 pub(crate) fn seen(service: &VirtualService, group: &Group, mesh: &Mesh) -> bool {
+    reach_of(service, group, mesh).is_some()
+}
+
+fn reach_of(service: &VirtualService, group: &Group, mesh: &Mesh) -> Option<Reach> {
     let default = &mesh.config.default_virtual_service_export_to;
-    visible(&service.spec.export_to, default, &service.metadata.namespace, &group.namespace)
+    reach(&service.spec.export_to, default, &service.metadata.namespace, &group.namespace)
+}
+
+/// The place of `service` among those for one host that `group` sees, as in Istio:
+/// private ones first, then those exported to the namespace, then public ones; the
+/// older before the younger.
+pub(crate) fn order<'s>(
+    service: &'s VirtualService,
+    group: &Group,
+    mesh: &Mesh,
+) -> impl Ord + use<'s> {
+    (reach_of(service, group, mesh), age(&service.metadata))
 }
 
 /// The virtual services for the service called `host`, the one to use first:
-/// exact hosts before patterns, longer patterns before shorter, older first.
+/// exact hosts before patterns, longer patterns before shorter, then by [`order`].
 pub(crate) fn of_host<'g>(
     host: &str,
     group: &Group,
@@ -44,7 +64,7 @@ pub(crate) fn of_host<'g>(
     names.flat_map(|name| exactly(&name, group, mesh, view)).collect()
 }
 
-/// The virtual services that name `host` itself, older first.
+/// The virtual services that name `host` itself, by [`order`].
 pub(crate) fn exactly<'g>(
     host: &str,
     group: &Group,
@@ -53,7 +73,7 @@ pub(crate) fn exactly<'g>(
 ) -> Vec<&'g VirtualService> {
     let mut found = view.virtual_services(host);
     found.retain(|service| for_mesh(service, group, mesh));
-    found.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
+    found.sort_by_cached_key(|service| order(service, group, mesh));
     found
 }
 

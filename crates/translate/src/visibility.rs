@@ -3,14 +3,37 @@
 /// Whether an object of namespace `own` with the list `export_to` is there for
 /// clients of namespace `client`; `default` stands for an empty list.
 pub(crate) fn visible(export_to: &[String], default: &[String], own: &str, client: &str) -> bool {
+    reach(export_to, default, own, client).is_some()
+}
+
+/// How an object comes to be seen: what is meant for fewer clients comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    /// It is for clients of its own namespace, and the client is one.
+    Private,
+    /// It is exported to the client's namespace by name.
+    Exported,
+    /// It is exported to everybody.
+    Public,
+}
+
+/// How an object of namespace `own` with the list `export_to` comes to be seen by
+/// clients of namespace `client`, if it is; `default` stands for an empty list.
+pub(crate) fn reach(
+    export_to: &[String],
+    default: &[String],
+    own: &str,
+    client: &str,
+) -> Option<Reach> {
     let list = if export_to.is_empty() { default } else { export_to };
-    list.is_empty()
-        || list.iter().any(|entry| match entry.as_str() {
-            "*" => true,
-            "." => own == client,
-            "~" => false,
-            namespace => namespace == client,
-        })
+    let has = |wanted: &str| list.iter().any(|entry| entry == wanted);
+    if list.is_empty() || has("*") {
+        return Some(Reach::Public);
+    }
+    match own == client && (has(".") || has(own)) {
+        true => Some(Reach::Private),
+        false => (client != "~" && has(client)).then_some(Reach::Exported),
+    }
 }
 
 /// The annotation by which a Service says who sees it.
@@ -40,5 +63,20 @@ mod tests {
         check(&["bank"], &["."], true);
         check(&["~"], &["*"], false);
         check(&["other", "bank"], &["*"], true);
+    }
+
+    #[test]
+    fn what_is_meant_for_fewer_comes_first() {
+        let check = |list: &[&str], client: &str, expected: Option<Reach>| {
+            let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+            assert_eq!(reach(&list, &[], "shop", client), expected, "{list:?} {client}");
+        };
+        check(&["."], "shop", Some(Reach::Private));
+        check(&["shop", "bank"], "shop", Some(Reach::Private));
+        check(&["shop", "bank"], "bank", Some(Reach::Exported));
+        check(&[".", "*"], "shop", Some(Reach::Public));
+        check(&[], "bank", Some(Reach::Public));
+        check(&["."], "bank", None);
+        assert!(Reach::Private < Reach::Exported && Reach::Exported < Reach::Public);
     }
 }

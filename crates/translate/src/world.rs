@@ -4,15 +4,15 @@
 //! what a change touched.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
 };
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use weft_api::{Key, Kind, Object, kubernetes::SERVICE_NAME_LABEL};
 
-use crate::hosts;
+use crate::{directory, hosts, rules, visibility};
 
 /// Objects that something can be looked up by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,14 +25,25 @@ pub(crate) enum Bucket {
     Slices(String, String),
     /// Objects that name a host, resolved: a name or a pattern.
     Host(Kind, String),
+    /// DestinationRules of a namespace with a workload selector, by its first label.
+    Selectors(String, Option<(String, String)>),
+    /// VirtualServices with rules for the clients with certain labels, by the first.
+    SourceLabels(Option<(String, String)>),
     /// VirtualServices bound to a gateway, by namespace and name.
     Gateway(String, String),
     /// Services with an address.
     ServiceAddress(IpAddr),
     /// EndpointSlices with an address.
     EndpointAddress(IpAddr),
-    /// Whatever has an address in a network.
-    Network(IpNet),
+    /// Pods with a label.
+    PodLabel(String, String),
+    /// Services of a namespace with a selector, by its first label.
+    Selecting(String, String, String),
+    /// Objects that add to directories, by [`directory::slot`].
+    Slot(u8),
+    /// Objects that add to the directory of a namespace's own, as far as they say
+    /// themselves: its own objects and those exported to it by name.
+    SlotOf(String, u8),
 }
 
 /// Something a unit has read.
@@ -42,16 +53,16 @@ pub(crate) enum Read {
     Object(Key),
     /// Which objects are in a bucket.
     Bucket(Bucket),
-    /// Which networks have services or pods in them.
-    Networks,
 }
 
 /// Every object.
 #[derive(Default)]
 pub(crate) struct World {
-    objects: HashMap<Key, Arc<Object>>,
-    buckets: HashMap<Bucket, BTreeSet<Key>>,
-    networks: BTreeSet<IpNet>,
+    objects: HashMap<Arc<Key>, Arc<Object>>,
+    buckets: HashMap<Bucket, BTreeSet<Arc<Key>>>,
+    /// Pods by label, for labels that something has asked about: selectors name few
+    /// of the labels that pods have.
+    labelled: RefCell<HashMap<Bucket, BTreeSet<Arc<Key>>>>,
 }
 
 impl World {
@@ -64,7 +75,10 @@ impl World {
         }
         let before = old.map(|old| buckets(&key, old)).unwrap_or_default();
         let after = object.as_ref().map(|new| buckets(&key, new)).unwrap_or_default();
+        let labels = [labels(old.map(|old| &**old)), labels(object.as_ref())];
         let mut touched = vec![Read::Object(key.clone())];
+        let key = Arc::new(key);
+        touched.extend(relabel(self.labelled.get_mut(), &key, labels));
         for bucket in before.difference(&after) {
             self.leave(bucket, &key, &mut touched);
         }
@@ -85,55 +99,64 @@ impl World {
 
     /// Every object with its key, in no order.
     pub(crate) fn objects(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
-        self.objects.iter()
+        self.objects.iter().map(|(key, object)| (&**key, object))
     }
 
     /// The keys in `bucket`, sorted.
-    pub(crate) fn keys(&self, bucket: &Bucket) -> impl Iterator<Item = &Key> {
-        self.buckets.get(bucket).into_iter().flatten()
+    pub(crate) fn keys(&self, bucket: &Bucket) -> Vec<Arc<Key>> {
+        if let Bucket::PodLabel(name, value) = bucket {
+            return self.pods_with(bucket, name, value);
+        }
+        self.buckets.get(bucket).into_iter().flatten().cloned().collect()
     }
 
-    /// The networks in which services or pods have addresses.
-    pub(crate) fn networks(&self) -> &BTreeSet<IpNet> {
-        &self.networks
+    /// How many keys are in `bucket`.
+    pub(crate) fn count(&self, bucket: &Bucket) -> usize {
+        self.buckets.get(bucket).map_or(0, BTreeSet::len)
     }
 
-    fn leave(&mut self, bucket: &Bucket, key: &Key, touched: &mut Vec<Read>) {
+    fn pods_with(&self, bucket: &Bucket, name: &str, value: &str) -> Vec<Arc<Key>> {
+        let mut labelled = self.labelled.borrow_mut();
+        let pods = labelled.entry(bucket.clone()).or_insert_with(|| {
+            let all = self.buckets.get(&Bucket::Kind(Kind::Pod)).into_iter().flatten();
+            let has = |key: &&Arc<Key>| {
+                labels(self.objects.get(&***key).map(|object| &**object))
+                    .is_some_and(|labels| labels.get(name).is_some_and(|own| own == value))
+            };
+            all.filter(has).cloned().collect()
+        });
+        pods.iter().cloned().collect()
+    }
+
+    fn leave(&mut self, bucket: &Bucket, key: &Arc<Key>, touched: &mut Vec<Read>) {
         touched.push(Read::Bucket(bucket.clone()));
         let Some(keys) = self.buckets.get_mut(bucket) else { return };
         keys.remove(key);
-        if !keys.is_empty() {
-            return;
-        }
-        self.buckets.remove(bucket);
-        if let Bucket::Network(network) = bucket {
-            self.networks.remove(network);
-            touched.push(Read::Networks);
+        if keys.is_empty() {
+            self.buckets.remove(bucket);
         }
     }
 
-    fn enter(&mut self, bucket: &Bucket, key: &Key, touched: &mut Vec<Read>) {
+    fn enter(&mut self, bucket: &Bucket, key: &Arc<Key>, touched: &mut Vec<Read>) {
         touched.push(Read::Bucket(bucket.clone()));
-        self.buckets.entry(bucket.clone()).or_default().insert(key.clone());
-        if let Bucket::Network(network) = bucket
-            && self.networks.insert(*network)
-        {
-            touched.push(Read::Networks);
-        }
+        self.buckets.entry(bucket.clone()).or_default().insert(Arc::clone(key));
     }
 }
 
 /// The buckets that an object belongs to.
-fn buckets(key: &Key, object: &Object) -> std::collections::HashSet<Bucket> {
-    let mut found = std::collections::HashSet::new();
+fn buckets(key: &Key, object: &Object) -> HashSet<Bucket> {
+    let mut found = HashSet::new();
     found.insert(Bucket::Kind(key.kind));
     found.insert(Bucket::Namespace(key.kind, key.namespace.clone()));
     match object {
         Object::Service(service) => {
             for address in service.addresses() {
                 found.insert(Bucket::ServiceAddress(address));
-                found.insert(Bucket::Network(network(address)));
             }
+            found.extend(service.spec.selector.first_key_value().map(|(name, value)| {
+                Bucket::Selecting(key.namespace.clone(), name.clone(), value.clone())
+            }));
+            found.extend(in_directories(key, &visibility::of_service(service)));
         }
         Object::EndpointSlice(slice) => {
             if let Some(service) = slice.metadata.labels.get(SERVICE_NAME_LABEL) {
@@ -152,27 +175,64 @@ fn buckets(key: &Key, object: &Object) -> std::collections::HashSet<Bucket> {
                 let (namespace, name) = hosts::gateway(gateway, &key.namespace);
                 found.insert(Bucket::Gateway(namespace, name));
             }
+            let sources = rules::source_labels(service).into_iter();
+            found.extend(sources.map(|labels| Bucket::SourceLabels(labels.into_iter().next())));
+            found.extend(in_directories(key, &service.spec.export_to));
         }
         Object::DestinationRule(rule) => {
             let host = hosts::resolve(&rule.spec.host, &key.namespace);
             found.insert(Bucket::Host(key.kind, host));
+            found.extend(rule.spec.workload_selector.as_ref().map(|selector| {
+                let first = selector.match_labels.first_key_value();
+                let first = first.map(|(name, value)| (name.clone(), value.clone()));
+                Bucket::Selectors(key.namespace.clone(), first)
+            }));
         }
-        // Endpoints may lie anywhere; the mesh's own networks are those of services
-        // and of pods that have an address of their own.
-        Object::Pod(pod) => {
-            let own = pod.status.pod_ip.filter(|_| !pod.spec.host_network);
-            found.extend(own.map(|address| Bucket::Network(network(address))));
-        }
-        Object::Namespace(_) | Object::ConfigMap(_) | Object::Gateway(_) => {}
+        Object::Namespace(_) | Object::ConfigMap(_) | Object::Gateway(_) | Object::Pod(_) => {}
     }
     found
 }
 
-/// The network that stands for the addresses around `address`: Kubernetes gives
-/// services and pods /16 or more, and /64 or more of IPv6.
-fn network(address: IpAddr) -> IpNet {
-    match address {
-        IpAddr::V4(ip) => Ipv4Net::new_assert(ip, 16).trunc().into(),
-        IpAddr::V6(ip) => Ipv6Net::new_assert(ip, 64).trunc().into(),
+/// The labels of a pod.
+fn labels(object: Option<&Object>) -> Option<&BTreeMap<String, String>> {
+    match object {
+        Some(Object::Pod(pod)) => Some(&pod.metadata.labels),
+        _ => None,
     }
+}
+
+/// Moves the pod called `key` among the labels that something has asked about.
+fn relabel(
+    labelled: &mut HashMap<Bucket, BTreeSet<Arc<Key>>>,
+    key: &Arc<Key>,
+    [before, after]: [Option<&BTreeMap<String, String>>; 2],
+) -> Vec<Read> {
+    if before == after {
+        return Vec::new();
+    }
+    let buckets = |labels: Option<&BTreeMap<String, String>>| -> HashSet<Bucket> {
+        let all = labels.into_iter().flatten();
+        all.map(|(name, value)| Bucket::PodLabel(name.clone(), value.clone())).collect()
+    };
+    let (before, after) = (buckets(before), buckets(after));
+    let mut touched = Vec::new();
+    for bucket in before.symmetric_difference(&after) {
+        let Some(pods) = labelled.get_mut(bucket) else { continue };
+        match after.contains(bucket) {
+            true => pods.insert(Arc::clone(key)),
+            false => pods.remove(key),
+        };
+        touched.push(Read::Bucket(bucket.clone()));
+    }
+    touched
+}
+
+/// The buckets of an object that adds to directories and names `export_to`.
+fn in_directories<'k>(key: &'k Key, export_to: &'k [String]) -> impl Iterator<Item = Bucket> + 'k {
+    let named = export_to.iter().filter(|name| !matches!(name.as_str(), "*" | "." | "~"));
+    let slot = directory::own_slot(key);
+    std::iter::once(&key.namespace)
+        .chain(named)
+        .map(move |namespace| Bucket::SlotOf(namespace.clone(), slot))
+        .chain(std::iter::once(Bucket::Slot(directory::slot(key))))
 }

@@ -14,7 +14,7 @@ use tokio::{
 };
 use weft_api::{Key, Kind, Object};
 use weft_config::Interest;
-use weft_translate::Client;
+use weft_translate::{Class, Client, Labelled};
 
 use super::{Closed, FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts};
 use crate::answers::{Answers, Offered, SessionId};
@@ -26,9 +26,12 @@ const PER_POD: usize = 4;
 #[derive(Debug)]
 pub(super) struct Sessions {
     by_id: BTreeMap<SessionId, Session>,
+    by_pod: BTreeMap<Key, BTreeSet<SessionId>>,
     parked: Vec<(Instant, Join)>,
     /// Closed here, with interests still to be forgotten.
     dead: Vec<Dead>,
+    /// Revisions that some session does not have in force, and how many sessions.
+    outstanding: BTreeMap<u64, usize>,
     patience: Duration,
     next: SessionId,
 }
@@ -41,7 +44,8 @@ struct Session {
     client: Client,
     mailbox: mpsc::Sender<Offer>,
     closed: oneshot::Sender<Closed>,
-    interests: BTreeSet<Interest>,
+    /// What the proxy is interested in, and the class of which it gets the answer.
+    interests: BTreeMap<Interest, Class>,
     /// Revisions that were offered and are not in force.
     outstanding: BTreeSet<u64>,
 }
@@ -51,12 +55,20 @@ struct Session {
 struct Dead {
     id: SessionId,
     client: Client,
-    interests: BTreeSet<Interest>,
+    interests: BTreeMap<Interest, Class>,
 }
 
 impl Sessions {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { by_id: BTreeMap::new(), parked: Vec::new(), dead: Vec::new(), patience, next: 1 }
+        Self {
+            by_id: BTreeMap::new(),
+            by_pod: BTreeMap::new(),
+            parked: Vec::new(),
+            dead: Vec::new(),
+            outstanding: BTreeMap::new(),
+            patience,
+            next: 1,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -80,14 +92,15 @@ impl Sessions {
     }
 
     /// Makes sessions for the callers whose pods are there.
-    pub(super) fn admit(&mut self, answers: &Answers) {
+    pub(super) fn admit(&mut self, answers: &mut Answers) {
         for (deadline, join) in std::mem::take(&mut self.parked) {
             let key = Key::new(Kind::Pod, &join.caller.namespace, &join.caller.pod);
             match answers.object(&key).map(|object| &**object) {
                 Some(Object::Pod(pod))
                     if pod.metadata.uid.as_deref() == Some(join.caller.pod_uid.as_str()) =>
                 {
-                    self.open(key, Client::of_pod(pod), join);
+                    let client = Client::of_pod(pod);
+                    self.open((key, client), join, answers);
                 }
                 _ if join.reply.is_closed() => {}
                 _ => self.parked.push((deadline, join)),
@@ -110,15 +123,23 @@ impl Sessions {
     }
 
     /// Takes note of pods that have changed: those that are gone lose their
-    /// sessions, those with other facts get other answers.
-    pub(super) fn follow(&mut self, pods: &BTreeSet<Key>, answers: &mut Answers) -> Vec<Offered> {
+    /// sessions, those with other facts or another group get other answers.
+    pub(super) fn follow(
+        &mut self,
+        pods: &BTreeSet<Key>,
+        regrouped: &BTreeSet<Labelled>,
+        answers: &mut Answers,
+    ) -> Vec<Offered> {
         let mut offered = Vec::new();
-        let ids: Vec<SessionId> = self.by_id.keys().copied().collect();
+        let ids: BTreeSet<SessionId> = pods
+            .iter()
+            .filter_map(|pod| self.by_pod.get(pod))
+            .flatten()
+            .copied()
+            .chain(self.labelled(regrouped))
+            .collect();
         for id in ids {
             let Some(session) = self.by_id.get_mut(&id) else { continue };
-            if !pods.contains(&session.pod) {
-                continue;
-            }
             let client = match answers.object(&session.pod).map(|object| &**object) {
                 Some(Object::Pod(pod)) if pod.metadata.uid.as_ref() == Some(&session.uid) => {
                     Client::of_pod(pod)
@@ -128,14 +149,16 @@ impl Sessions {
                     continue;
                 }
             };
-            if client == session.client {
-                continue;
+            if client != session.client {
+                answers.enter(&client);
+                answers.exit(&std::mem::replace(&mut session.client, client));
             }
-            let old = std::mem::replace(&mut session.client, client);
-            for interest in &session.interests {
-                if old.class(interest) != session.client.class(interest) {
-                    let answer = answers.subscribe(id, &session.client, interest);
-                    answers.unsubscribe(id, &old, interest);
+            for (interest, class) in &mut session.interests {
+                let now = answers.class(&session.client, interest);
+                if now != *class {
+                    let answer = answers.subscribe(id, &now, interest);
+                    answers.unsubscribe(id, class, interest);
+                    *class = now;
                     let interest = interest.to_string().into();
                     offered.push(Offered { session: id, interest, answer });
                 }
@@ -144,20 +167,31 @@ impl Sessions {
         offered
     }
 
+    /// The sessions of clients with these labels.
+    fn labelled<'s>(
+        &'s self,
+        labelled: &'s BTreeSet<Labelled>,
+    ) -> impl Iterator<Item = SessionId> + 's {
+        let all = self.by_id.values().filter(|_| !labelled.is_empty());
+        let same = all.filter(|session| labelled.contains(&session.client.labelled()));
+        same.map(|session| session.id)
+    }
+
     /// Takes note of what a session is interested in, and offers answers.
     pub(super) fn interests(&mut self, interests: Interests, answers: &mut Answers) {
         let Interests { session: id, wanted, dropped, resumed } = interests;
         let Some(session) = self.by_id.get_mut(&id) else { return };
         for interest in dropped {
-            if session.interests.remove(&interest) {
-                answers.unsubscribe(id, &session.client, &interest);
+            if let Some(class) = session.interests.remove(&interest) {
+                answers.unsubscribe(id, &class, &interest);
             }
         }
         let mut offered = Vec::new();
         for interest in wanted {
-            let answer = answers.subscribe(id, &session.client, &interest);
+            let class = answers.class(&session.client, &interest);
+            let answer = answers.subscribe(id, &class, &interest);
             offered.push((interest.to_string().into(), Some(answer)));
-            session.interests.insert(interest);
+            session.interests.insert(interest, class);
         }
         if !offered.is_empty() || resumed {
             let revision = if resumed { RESUMED } else { FRESH };
@@ -165,13 +199,23 @@ impl Sessions {
         }
     }
 
-    /// A session's proxy has these revisions in force.
-    pub(super) fn in_force(&mut self, id: SessionId, revisions: &[u64]) {
-        if let Some(session) = self.by_id.get_mut(&id) {
-            for revision in revisions {
-                session.outstanding.remove(revision);
+    /// A session's proxy has these revisions in force; whether one of them is now in
+    /// force everywhere.
+    pub(super) fn in_force(&mut self, id: SessionId, revisions: &[u64]) -> bool {
+        let Some(session) = self.by_id.get_mut(&id) else { return false };
+        let mut everywhere = false;
+        for revision in revisions {
+            if session.outstanding.remove(revision) {
+                everywhere |= settle(&mut self.outstanding, *revision);
             }
         }
+        everywhere
+    }
+
+    /// Whether all sessions have all of `revisions` in force.
+    pub(super) fn have(&self, revisions: &[u64]) -> bool {
+        let lacking = |revision: &u64| self.outstanding.contains_key(revision);
+        !lacking(&RESUMED) && !revisions.iter().any(lacking)
     }
 
     /// A session has ended.
@@ -183,9 +227,10 @@ impl Sessions {
     /// Forgets what only closed sessions were interested in.
     pub(super) fn bury(&mut self, answers: &mut Answers) {
         for session in self.dead.drain(..) {
-            for interest in &session.interests {
-                answers.unsubscribe(session.id, &session.client, interest);
+            for (interest, class) in &session.interests {
+                answers.unsubscribe(session.id, class, interest);
             }
+            answers.exit(&session.client);
         }
     }
 
@@ -211,10 +256,10 @@ impl Sessions {
         self.by_id.values().map(facts).collect()
     }
 
-    fn open(&mut self, pod: Key, client: Client, join: Join) {
-        let mut same = self.by_id.values().filter(|session| session.pod == pod);
-        let oldest = same.next().map(|session| session.id);
-        if let Some(oldest) = oldest.filter(|_| same.count() + 1 >= PER_POD) {
+    fn open(&mut self, (pod, client): (Key, Client), join: Join, answers: &mut Answers) {
+        let same = self.by_pod.get(&pod).map_or(0, BTreeSet::len);
+        let oldest = self.by_pod.get(&pod).and_then(BTreeSet::first).copied();
+        if let Some(oldest) = oldest.filter(|_| same >= PER_POD) {
             self.close(oldest, Closed::Replaced);
         }
         let (sender, mailbox) = mpsc::channel(MAILBOX);
@@ -231,16 +276,18 @@ impl Sessions {
             client,
             mailbox: sender,
             closed: close,
-            interests: BTreeSet::new(),
+            interests: BTreeMap::new(),
             outstanding: BTreeSet::new(),
         };
+        answers.enter(&session.client);
+        self.by_pod.entry(session.pod.clone()).or_default().insert(id);
         self.by_id.insert(id, session);
     }
 
     fn send(&mut self, id: SessionId, offer: Offer) {
         let Some(session) = self.by_id.get_mut(&id) else { return };
-        if offer.revision != FRESH {
-            session.outstanding.insert(offer.revision);
+        if offer.revision != FRESH && session.outstanding.insert(offer.revision) {
+            *self.outstanding.entry(offer.revision).or_default() += 1;
         }
         if session.mailbox.try_send(offer).is_err() {
             tracing::warn!(pod = session.pod_text(), "a stream takes no more changes: closing it");
@@ -250,11 +297,31 @@ impl Sessions {
 
     fn close(&mut self, id: SessionId, why: Closed) {
         let Some(session) = self.by_id.remove(&id) else { return };
-        let Session { id, client, interests, closed, .. } = session;
+        let Session { id, pod, client, interests, closed, outstanding, .. } = session;
+        for revision in outstanding {
+            settle(&mut self.outstanding, revision);
+        }
+        if let Some(same) = self.by_pod.get_mut(&pod) {
+            same.remove(&id);
+            if same.is_empty() {
+                self.by_pod.remove(&pod);
+            }
+        }
         // A session that has ended does not listen.
         let _ = closed.send(why);
         self.dead.push(Dead { id, client, interests });
     }
+}
+
+/// One session less lacks `revision`; whether it was the last one.
+fn settle(outstanding: &mut BTreeMap<u64, usize>, revision: u64) -> bool {
+    let Some(count) = outstanding.get_mut(&revision) else { return false };
+    *count -= 1;
+    let last = *count == 0;
+    if last {
+        outstanding.remove(&revision);
+    }
+    last
 }
 
 impl Session {

@@ -1,10 +1,10 @@
-//! The brain without sessions: comparison with a rebuild, and diagnostics.
+//! The brain without sessions: checks of remembered values, and diagnostics.
 
 use super::*;
 
-fn brain() -> (Brain, Arc<Metrics>, watch::Receiver<Arc<Vec<Diagnostic>>>) {
+fn brain() -> (Brain, Arc<Metrics>, watch::Receiver<Findings>) {
     let metrics = Arc::new(Metrics::default());
-    let (publish, diagnostics) = watch::channel(Arc::default());
+    let (publish, diagnostics) = watch::channel(Findings::default());
     let (ready, _) = watch::channel(false);
     (Brain::new(Arc::clone(&metrics), Duration::ZERO, publish, ready), metrics, diagnostics)
 }
@@ -22,7 +22,7 @@ async fn a_difference_from_a_rebuild_is_counted_and_mended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_state_is_compared_with_a_rebuild_again_and_again() {
+async fn remembered_values_are_checked_again_and_again() {
     let (brain, metrics, _) = brain();
     let (changes, receiver) = mpsc::channel(1);
     let (_messages, messages) = mpsc::channel(1);
@@ -56,5 +56,6 @@ async fn what_is_wrong_is_told_a_little_after_the_change() {
     changes.send(Change::Synced).await.unwrap();
     diagnostics.changed().await.unwrap();
     let found = diagnostics.borrow().clone();
-    assert!(found.iter().any(|one| one.message.contains("nowhere")), "{found:?}");
+    let mut all = found.values().flat_map(|found| found.iter());
+    assert!(all.any(|one| one.message.contains("nowhere")), "{found:?}");
 }

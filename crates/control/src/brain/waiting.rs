@@ -1,22 +1,36 @@
 //! Questions about who has taken note of a change, until they can be answered.
+//!
+//! A question is looked at again only when some revision has come into force
+//! everywhere, when objects have changed, or at its deadline.
 
 use tokio::time::Instant;
 
 use super::{Question, sessions::Sessions};
 use crate::{Acknowledgement, ledger::Ledger};
 
-/// Questions that are open at a time; beyond, the oldest are answered as they are.
+/// Questions that are open at a time.
 const OPEN: usize = 1024;
 
-/// Questions that are not answered yet.
+/// Questions that one caller may have open; for a further one its oldest is
+/// answered as it is.
+const PER_CALLER: usize = 64;
+
+/// Questions that are not answered yet, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Waiting(Vec<Question>);
 
 impl Waiting {
+    /// Adds a question. Dropping one answers it with "not known".
     pub(super) fn ask(&mut self, question: Question) {
-        if self.0.len() >= OPEN {
-            // Dropping it answers "not known".
-            self.0.remove(0);
+        self.0.retain(|open| !open.reply.is_closed());
+        let of = |caller: &str| self.0.iter().filter(|open| open.caller == caller).count();
+        if of(&question.caller) >= PER_CALLER || self.0.len() >= OPEN {
+            // Its own oldest goes; a caller without any waits until others are done.
+            let oldest = self.0.iter().position(|open| open.caller == question.caller);
+            match oldest {
+                Some(oldest) => drop(self.0.remove(oldest)),
+                None => return,
+            }
         }
         self.0.push(question);
     }
@@ -27,17 +41,21 @@ impl Waiting {
 
     /// Answers what is complete, and what has waited long enough.
     pub(super) fn answer(&mut self, now: Instant, ledger: &Ledger, sessions: &Sessions) {
-        let open = std::mem::take(&mut self.0);
-        for question in open {
+        let due = |question: &mut Question| {
+            question.deadline <= now || complete(question, ledger, sessions)
+        };
+        for question in self.0.extract_if(.., due) {
             let state = state(&question, ledger, sessions);
-            if state.complete || question.deadline <= now {
-                // The one who asked may have gone.
-                let _ = question.reply.send(state);
-            } else if !question.reply.is_closed() {
-                self.0.push(question);
-            }
+            // The caller may have gone.
+            let _ = question.reply.send(state);
         }
     }
+}
+
+/// Whether every proxy concerned has the question's version in force.
+fn complete(question: &Question, ledger: &Ledger, sessions: &Sessions) -> bool {
+    let generations = ledger.generations(&question.key, &question.version);
+    generations.is_some_and(|all| all.is_empty() || sessions.have(&all))
 }
 
 fn state(question: &Question, ledger: &Ledger, sessions: &Sessions) -> Acknowledgement {

@@ -105,11 +105,10 @@ async fn what_a_proxy_claims_of_itself_changes_nothing() {
 async fn an_interest_that_is_none_has_no_answer_and_harms_nobody() {
     let mesh = Mesh::with(shop()).await;
     let mut proxy = mesh.proxy("a/client/uid-client").await;
-    proxy.want(&["settings", "CART.a.svc.cluster.local:80"]).await;
-    assert_eq!(
-        proxy.next().await,
-        ["-settings".to_owned(), "-CART.a.svc.cluster.local:80".to_owned()].into()
-    );
+    let long = format!("{}:80", "a".repeat(2000));
+    proxy.want(&["settings", "CART.a.svc.cluster.local:80", &long]).await;
+    let expected = ["-settings", "-CART.a.svc.cluster.local:80", &format!("-{long}")];
+    assert_eq!(proxy.next().await, expected.map(str::to_owned).into());
     proxy.want(&[CART]).await;
     assert!(proxy.next().await.contains(CART));
     mesh.end().await;

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
-use weft_config::{Action, Answer, Backend, Discovery, Entry, Interest, Listener, Resource, Route};
+use weft_config::{
+    Action, Answer, Backend, DirectoryChunk, Discovery, Entry, Interest, Listener, Resource, Route,
+};
 
 use super::{ByPort, Led, Table};
 use crate::{
@@ -28,6 +30,7 @@ struct Stale {
     routes: BTreeSet<Arc<str>>,
     listeners: BTreeSet<Arc<str>>,
     servers: BTreeSet<SocketAddr>,
+    directory: Vec<(String, Option<Arc<DirectoryChunk>>)>,
 }
 
 impl Table {
@@ -60,7 +63,9 @@ impl Table {
         }
         match resource {
             Resource::Settings(settings) => self.settings = Arc::new(settings.clone()),
-            Resource::Directory(directory) => self.directory = Arc::new(directory.clone()),
+            Resource::Directory(chunk) => {
+                stale.directory.push((chunk.name.clone(), Some(Arc::new(chunk.clone()))));
+            }
             Resource::Listener(listener) => self.put_listener(listener, stale),
             Resource::Route(route) => return self.put_route(route, stale),
             Resource::Backend(backend) => self.put_backend(backend, stale),
@@ -79,6 +84,9 @@ impl Table {
 
     fn take(&mut self, name: &str, stale: &mut Stale) -> Result<(), String> {
         match name.split_once('/') {
+            Some(("directory", chunk)) if name.parse::<Interest>().is_err() => {
+                stale.directory.push((chunk.to_owned(), None));
+            }
             Some(("listener", name)) => {
                 Arc::make_mut(&mut self.listeners).remove(name);
             }
@@ -100,7 +108,6 @@ impl Table {
                 self.mark_users(&name, stale);
             }
             None if name == "settings" => self.settings = Arc::default(),
-            None if name == "directory" => self.directory = Arc::default(),
             _ => {
                 let interest: Interest = name.parse().map_err(|_| "no such kind".to_owned())?;
                 self.set_answer(&interest, None, stale);
@@ -173,12 +180,12 @@ impl Table {
                     let data = Arc::new((**server).clone());
                     Some(Arc::new(CompiledServer::new(data, |_| None)))
                 }
-                Entry::Own | Entry::Route(_) | Entry::Outside => None,
+                Entry::Own | Entry::Directory | Entry::Route(_) | Entry::Outside => None,
             };
             Arc::new(Led { answer: Arc::new(answer.clone()), server })
         });
         match interest {
-            Interest::Own => {}
+            Interest::Own | Interest::Directory(_) => {}
             Interest::Address(address) => {
                 let previous = self.addresses.set(*address, led.clone());
                 self.link_routes(*address, previous.as_deref(), led.as_deref());
@@ -211,6 +218,9 @@ impl Table {
 
     /// Compiles what depends on something that changed.
     fn refresh(&mut self, mut stale: Stale) {
+        if !stale.directory.is_empty() {
+            self.directory = Arc::new(self.directory.with(stale.directory));
+        }
         for name in &stale.backends {
             if let Some(previous) = self.backends.find(&**name).cloned() {
                 let data = Arc::clone(&previous.data);

@@ -64,7 +64,7 @@ proptest! {
         order in vec(0..12_usize, 12..40),
     ) {
         let texts = [
-            "listener out directory", "directory a:80 b:80 | http 80 |",
+            "listener out directory", "directory a:80 b:80 *.b:80 | http 80 |",
             "route ra a\n -> b1", "route ra a\n -> b2", "route rb b,*.b\n path=/x -> b1",
             "answer a:80 ra", "answer b:80 rb covers *.b", "backend b1 c1", "backend b2 c1 closed",
             "chunk c1 10.0.0.1:1", "chunk c1 10.0.0.2:1", "backend b1 c2",

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use weft_config::{
-    AccessLog, Action, Answer, Backend, Conditions, Covers, Destination, Directory, Discovery,
+    AccessLog, Action, Answer, Backend, Conditions, Covers, Destination, DirectoryChunk, Discovery,
     Endpoint, Endpoints, Entry, Fingerprint, Host, Limits, Listener, LoadBalancer, Origin, Outside,
     Protocol, Resource, Route, Rule, Scope, Server, Settings, Target, TcpTarget, TextMatch,
     Upstream, backend::Subset,
@@ -27,7 +27,7 @@ impl World {
     /// settings closed
     /// route NAME HOST,…
     ///   CONDITION… -> BACKEND[*WEIGHT] …   or   -> respond STATUS
-    /// answer INTEREST ROUTE [covers PATTERN [but HOST]]
+    /// answer INTEREST ROUTE [covers PATTERN]
     /// server ADDRESS:PORT tcp BACKEND      (the answer for an address)
     /// backend NAME [CHUNK] [LABEL=VALUE | closed]
     /// chunk NAME ADDRESS:PORT[+LABEL=VALUE]…
@@ -94,8 +94,7 @@ fn resource(words: &[&str]) -> Resource {
         }),
         ["answer", interest, route, rest @ ..] => {
             let covers = match rest {
-                ["covers", pattern] => Some((host(pattern), vec![])),
-                ["covers", pattern, "but", except] => Some((host(pattern), vec![host(except)])),
+                ["covers", pattern] => Some(host(pattern)),
                 _ => None,
             };
             answer(interest, Entry::Route((*route).to_owned()), covers)
@@ -116,22 +115,23 @@ fn resource(words: &[&str]) -> Resource {
     }
 }
 
-fn answer(interest: &str, entry: Entry, covers: Option<(Host, Vec<Host>)>) -> Resource {
+fn answer(interest: &str, entry: Entry, covers: Option<Host>) -> Resource {
     Resource::Answer(Answer {
         interest: interest.parse().unwrap(),
         entry,
         needs: Vec::new(),
-        covers: covers.map(|(pattern, except)| Covers { pattern, except }),
+        covers: covers.map(|pattern| Covers { pattern }),
     })
 }
 
-fn directory(text: &str) -> Directory {
+fn directory(text: &str) -> DirectoryChunk {
     let mut parts = text.split('|').map(str::split_whitespace);
     let hosts = parts.next().unwrap().map(|word| {
         let (host, port) = word.rsplit_once(':').unwrap();
         Fingerprint::of_host(host, port.parse().unwrap())
     });
-    Directory {
+    DirectoryChunk {
+        name: "shared/0".to_owned(),
         hosts: hosts.collect(),
         http_ports: parts.next().unwrap().skip(1).map(|port| port.parse().unwrap()).collect(),
         addresses: parts
@@ -139,7 +139,6 @@ fn directory(text: &str) -> Directory {
             .unwrap()
             .map(|address| Fingerprint::of_address(address.parse().unwrap()))
             .collect(),
-        ranges: Vec::new(),
     }
 }
 

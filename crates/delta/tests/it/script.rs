@@ -319,14 +319,17 @@ fn the_least_recently_used_interest_goes_first_and_self_never() {
 }
 
 #[test]
-fn a_server_refuses_what_has_no_bound() {
+fn a_server_bounds_interests_and_has_no_answer_for_long_names() {
     let many = (0..=weft_delta::INTEREST_LIMIT).map(|n| n.to_string().into()).collect();
     let request = Request { subscribe: many, ..Request::default() };
     let expected = Violation::TooManyInterests(weft_delta::INTEREST_LIMIT);
     assert_eq!(Server::new().request(request), Err(expected));
     let long: Arc<str> = "a".repeat(weft_delta::NAME_LIMIT + 1).into();
-    let request = Request { subscribe: vec![long], ..Request::default() };
-    assert_eq!(Server::new().request(request), Err(Violation::LongName(1025)));
+    let request = Request { subscribe: vec![Arc::clone(&long)], ..Request::default() };
+    let mut server = Server::new();
+    assert_eq!(server.request(request), Ok(Vec::new()));
+    assert_eq!(server.response().unwrap().removed, [long]);
+    assert_eq!(server.interests().count(), 0);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod saved;
 mod wired;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs, io,
     sync::Arc,
@@ -21,7 +22,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
-use weft_config::{Interest, Resource};
+use weft_config::{Directory, Interest, Part, Resource};
 use weft_decide::Table;
 use weft_delta::{Client, Name, Refusal, Request, Standing, Update};
 use weft_wire::{
@@ -57,8 +58,8 @@ pub struct Keeper {
     window: (Instant, usize),
 }
 
-/// A resource's JSON; none for the directory, the one resource whose size follows
-/// the mesh's: the table has it as numbers, and people are told its size.
+/// A resource's JSON; none for chunks of the directory, whose size follows the
+/// mesh's: the table has them as numbers, and the dump says how many there are.
 type Kept = Option<Arc<[u8]>>;
 
 /// Why there is no stream.
@@ -85,7 +86,10 @@ impl Keeper {
         dialer: Dialer,
     ) -> Self {
         let mut client = Client::new();
-        client.want_always("self");
+        client.want_always(&Interest::Own.to_string());
+        for part in Part::ALL {
+            client.want_always(&Interest::Directory(part).to_string());
+        }
         let saved = options.state.clone().map(Saved::new);
         let mut keeper = Self {
             options,
@@ -205,11 +209,11 @@ impl Keeper {
         match question {
             Question::Interest(interest, answered) => self.ask(interest, answered),
             Question::Known(told) => {
-                let known = self.bodies.iter().map(|(name, (_, kept))| {
-                    let body = kept.clone().unwrap_or_else(|| self.directory().into());
-                    (name.to_string(), body)
+                let known = self.bodies.iter().filter_map(|(name, (_, kept))| {
+                    kept.clone().map(|body| (name.to_string(), body))
                 });
-                let _ = told.send(known.collect());
+                let directory = ("directory".to_owned(), self.directory().into());
+                let _ = told.send(known.chain([directory]).collect());
             }
         }
     }
@@ -252,7 +256,7 @@ impl Keeper {
         for resource in update.changed {
             match serde_json::from_slice::<Resource>(&resource.body) {
                 Ok(read) => {
-                    let kept = self.keep(&read, (&resource.name, resource.version), resource.body);
+                    let kept = keep(&read, &resource.body);
                     changes.push((resource.name.to_string(), Some(Arc::new(read))));
                     bodies.push((resource.name, (resource.version, kept)));
                 }
@@ -309,12 +313,12 @@ impl Keeper {
         for (name, version, body) in saved.read() {
             let Ok(resource) = serde_json::from_slice::<Resource>(&body) else { continue };
             if let Resource::Answer(answer) = &resource
-                && answer.interest != Interest::Own
+                && !matches!(answer.interest, Interest::Own | Interest::Directory(_))
             {
                 self.client.want(&name);
             }
             self.client.restore(&name, version);
-            let kept = self.keep(&resource, (&name, version), body);
+            let kept = keep(&resource, &body);
             self.bodies.insert(Arc::clone(&name), (version, kept));
             changes.push((name.to_string(), Some(Arc::new(resource))));
         }
@@ -324,28 +328,14 @@ impl Keeper {
         }
     }
 
-    /// What is kept of a resource; the directory is written down at once instead.
-    fn keep(&self, resource: &Resource, (name, version): (&str, u64), body: Bytes) -> Kept {
-        // A copy, so that the message that it came in can go.
-        let Resource::Directory(_) = resource else { return Some(Arc::from(&*body)) };
-        if let Some(saved) = &self.saved
-            && let Err(error) = saved.write_directory(name, version, &body)
-        {
-            tracing::warn!(%error, path = %saved.path().display(),
-                "the directory cannot be kept for a restart");
-        }
-        None
-    }
-
     /// The size of the directory, as JSON for people.
     fn directory(&self) -> Vec<u8> {
         let tables = self.tables.borrow();
         let directory = tables.directory();
         let size = json!({"directory": {
-            "hosts": directory.hosts.len(),
-            "addresses": directory.addresses.len(),
-            "httpPorts": directory.http_ports,
-            "ranges": directory.ranges,
+            "hosts": directory.hosts(),
+            "addresses": directory.addresses(),
+            "httpPorts": directory.http_ports(),
         }});
         size.to_string().into_bytes()
     }
@@ -353,8 +343,13 @@ impl Keeper {
     fn write(&mut self) {
         self.write_at = None;
         if let Some(saved) = &self.saved {
+            let directory = Arc::clone(self.tables.borrow().directory());
             let bodies = self.bodies.iter().filter_map(|(name, (version, kept))| {
-                kept.as_deref().map(|body| (&**name, *version, body))
+                let body = match kept {
+                    Some(body) => Cow::Borrowed(&**body),
+                    None => Cow::Owned(chunk(&directory, name)?),
+                };
+                Some((&**name, *version, body))
             });
             if let Err(error) = saved.write(bodies) {
                 tracing::warn!(%error, path = %saved.path().display(),
@@ -362,6 +357,20 @@ impl Keeper {
             }
         }
     }
+}
+
+/// What is kept of a resource: a copy, so that the message that it came in can go.
+fn keep(resource: &Resource, body: &Bytes) -> Kept {
+    match resource {
+        Resource::Directory(_) => None,
+        _ => Some(Arc::from(&**body)),
+    }
+}
+
+/// The JSON of the directory's chunk that is called `name` on the stream.
+fn chunk(directory: &Directory, name: &str) -> Option<Vec<u8>> {
+    let chunk = directory.chunk(name.strip_prefix("directory/")?)?;
+    serde_json::to_vec(&Resource::Directory((**chunk).clone())).ok()
 }
 
 async fn until(instant: Option<Instant>) {

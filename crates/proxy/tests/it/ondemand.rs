@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weft_config::{Directory, Fingerprint};
+use weft_config::{DirectoryChunk, Fingerprint};
 use weft_proxy::{Options, Source, Stream};
 use weft_wire::{
     message::{DeltaResponse, Resource, TYPE_URL},
@@ -92,18 +92,29 @@ fn respond(answers: &Answers, names: &[String], nonce: u64) -> DeltaResponse {
     response
 }
 
-/// What a sidecar knows at first: two hosts on port 80, and no outside.
-fn own() -> Vec<Value> {
+/// What every proxy asks for when it starts.
+const BEFORE: [&str; 3] = ["directory/own", "directory/shared", "self"];
+
+/// Two hosts on port 80.
+fn directory() -> Vec<Value> {
     let host = |name| Fingerprint::of_host(name, 80);
-    let directory = Directory {
+    let directory = DirectoryChunk {
+        name: "shared/0".to_owned(),
         hosts: ["shop.example", "ghost.example"].into_iter().map(host).collect(),
         http_ports: [80].into(),
-        ..Directory::default()
+        ..DirectoryChunk::default()
     };
+    vec![
+        json!({ "answer": { "interest": "directory/shared", "entry": "directory" } }),
+        json!({ "directory": directory }),
+    ]
+}
+
+/// What a sidecar knows at first, besides the directory: no outside.
+fn own() -> Vec<Value> {
     vec![
         json!({ "answer": { "interest": "self", "entry": "own" } }),
         json!({ "settings": { "workload": { "name": "w", "namespace": "n" }, "outside": "refuse" } }),
-        json!({ "directory": directory }),
         json!({ "listener": { "name": "test", "bind": "127.0.0.1:0",
             "destination": "socket", "layers": ["proxyProtocol"], "scope": "directory" } }),
     ]
@@ -140,18 +151,21 @@ fn ask(proxy: &Running, host: &str) -> String {
 #[test]
 fn a_name_is_asked_for_once_when_it_is_first_used() {
     let server = server(&[&ok("shop")]);
-    let answers =
-        [("self".to_owned(), own()), ("shop.example:80".to_owned(), shop(server.address))];
+    let answers = [
+        ("self".to_owned(), own()),
+        ("directory/shared".to_owned(), directory()),
+        ("shop.example:80".to_owned(), shop(server.address)),
+    ];
     let control = ControlPlane::start(answers.into());
     let proxy = proxy(control.address, None);
-    assert_eq!(control.asked(), ["self"]);
+    assert_eq!(control.asked(), BEFORE);
     assert_eq!(ask(&proxy, "shop.example"), "200 shop");
     assert_eq!(ask(&proxy, "shop.example"), "200 shop");
-    assert_eq!(control.asked(), ["self", "shop.example:80"]);
+    assert_eq!(control.asked(), [&BEFORE[..], &["shop.example:80"]].concat());
     for number in 0..50 {
         assert_eq!(ask(&proxy, &format!("random{number}.example")), "502 ");
     }
-    assert_eq!(control.asked().len(), 2, "the directory answers for what is not in the mesh");
+    assert_eq!(control.asked().len(), 4, "the directory answers for what is not in the mesh");
     let unknown = "503 the mesh's configuration for this destination has not arrived";
     assert_eq!(ask(&proxy, "ghost.example"), unknown);
 }
@@ -161,8 +175,11 @@ fn a_proxy_that_restarts_without_its_control_plane_serves_what_it_knew() {
     let server = server(&[&ok("shop")]);
     let folder = tempfile::tempdir().unwrap();
     let state = Some(folder.path().to_owned());
-    let answers =
-        [("self".to_owned(), own()), ("shop.example:80".to_owned(), shop(server.address))];
+    let answers = [
+        ("self".to_owned(), own()),
+        ("directory/shared".to_owned(), directory()),
+        ("shop.example:80".to_owned(), shop(server.address)),
+    ];
     let control = ControlPlane::start(answers.into());
     let first = proxy(control.address, state.clone());
     assert_eq!(ask(&first, "shop.example"), "200 shop");

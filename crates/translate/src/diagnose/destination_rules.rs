@@ -3,7 +3,7 @@
 use weft_api::{Diagnostic, Key, destination_rule::DestinationRule};
 use weft_config::Endpoint;
 
-use crate::{destination_rules, diagnose::somebody, endpoints, hosts, view::View};
+use crate::{destination_rules, diagnose::unselected, endpoints, hosts, view::View};
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(rule) = view.destination_rule(key) else { return Vec::new() };
@@ -23,7 +23,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let policy = destination_rules::policy(
         &host,
         &service.namespace,
-        &somebody(&key.namespace),
+        &unselected(&key.namespace),
         &mesh,
         view,
     );

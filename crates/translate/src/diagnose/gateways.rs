@@ -1,12 +1,11 @@
 //! Gateways that nobody serves, and servers of theirs that are not.
 
-use weft_api::{Diagnostic, Key, Kind, gateway::Gateway};
+use weft_api::{Diagnostic, Key, gateway::Gateway};
 
 use crate::{
     endpoints,
     listeners::{self, Conflict, pod_port},
     view::View,
-    world::Bucket,
 };
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
@@ -47,30 +46,26 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     found
 }
 
-/// Whether somebody serves the Gateway, and can be reached on its ports.
+/// Whether a pod serves the Gateway, and can be reached on its ports.
 fn workloads(key: &Key, gateway: &Gateway, view: &View<'_>) -> Vec<Diagnostic> {
-    let keys = view.keys(Bucket::Kind(Kind::Pod));
-    let pods: Vec<_> = keys
-        .iter()
-        .filter_map(|key| view.pod(key))
-        .filter(|pod| listeners::selects(&gateway.spec.selector, &pod.metadata.labels))
-        .collect();
-    let Some(pod) = pods.first() else {
+    let Some(pod) = view.pods_picked(&gateway.spec.selector).next() else {
         let mut found = reserved(key, gateway, |number| number);
         let message = "no pod has these labels, so nobody serves this Gateway; \
                        the gateway that the mesh brings has `istio: ingressgateway`";
         found.push(Diagnostic::warning(key, "spec.selector", message));
         return found;
     };
-    let mut services = view.services_of(&pod.metadata.namespace);
-    services.retain(|service| listeners::picks(service, &pod.metadata.labels));
+    let services = view.services_picking(&pod.metadata.namespace, &pod.metadata.labels);
     let found = reserved(key, gateway, |number| pod_port(number, &services, Some(pod)));
     if services.is_empty() {
         return found;
     }
     let exposed = |number: u16| {
-        let ports = services.iter().flat_map(|service| endpoints::tcp_ports(service));
-        ports.into_iter().any(|port| port.port == number)
+        // A server on the pod's port behind a service's port is reached there, too.
+        let mut ports = services.iter().flat_map(|service| endpoints::tcp_ports(service));
+        ports.any(|port| {
+            port.port == number || listeners::target_port(port, Some(pod)) == Some(number)
+        })
     };
     let servers = gateway.spec.servers.iter().enumerate();
     let hidden = servers

@@ -24,9 +24,13 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     if service.spec.ports.iter().any(|port| chunks.endpoints(port.port).next().is_some()) {
         return found;
     }
-    let pods = view.pods_of(&key.namespace);
-    let picked: Vec<_> =
-        pods.iter().filter(|pod| listeners::picks(service, &pod.metadata.labels)).collect();
+    let picked: Vec<_> = match service.spec.selector.is_empty() {
+        true => Vec::new(),
+        false => view
+            .pods_picked(&service.spec.selector)
+            .filter(|pod| pod.metadata.namespace == key.namespace)
+            .collect(),
+    };
     if !service.spec.selector.is_empty() && picked.is_empty() {
         let message = "picks no pod, so requests to it get 503; give pods these labels";
         found.push(Diagnostic::warning(key, "spec.selector", message));

@@ -11,7 +11,7 @@ use weft_api::{
 
 use crate::{
     age::age,
-    diagnose::somebody,
+    diagnose::unselected,
     duration, hosts,
     listeners::{self, Bound},
     mesh::Mesh,
@@ -96,16 +96,21 @@ fn in_mesh(
         if service.spec.http.is_empty() {
             continue;
         }
-        let older = view.virtual_services(&host).into_iter().find(|other| {
-            age(&other.metadata) < age(&service.metadata)
-                && virtual_services::for_mesh(other, &somebody(&key.namespace), mesh)
-                && !other.spec.http.is_empty()
-        });
-        if let Some(older) = older {
+        let group = unselected(&key.namespace);
+        let same = virtual_services::exactly(&host, &group, mesh, view);
+        let first = same.into_iter().find(|other| !other.spec.http.is_empty());
+        let Some(first) = first.filter(|first| !std::ptr::eq(*first, service)) else { continue };
+        let own = virtual_services::for_mesh(service, &group, mesh);
+        let why = match age(&first.metadata) < age(&service.metadata) {
+            true => "is older",
+            false => "is exported to fewer namespaces",
+        };
+        // Clients elsewhere may see this one only.
+        if own {
             let message = format!(
-                "{} is older and speaks for this host in the mesh, so the rules here are not used \
+                "{} {why} and speaks for this host in the mesh, so the rules here are not used \
                  there; join the two",
-                rules::object(older)
+                rules::object(first)
             );
             found.push(Diagnostic::warning(key, field, message));
         }

@@ -19,9 +19,10 @@ use weft_config::{
 use crate::{
     Client, Group, Resolved,
     age::age,
+    client,
     closure::Closure,
     endpoints, hosts,
-    listeners::{is_reserved, picks, selects, target_port},
+    listeners::{is_reserved, selects, target_port},
     mesh::Mesh,
     rules::{self, Site},
     service, settings,
@@ -54,7 +55,7 @@ pub(crate) enum Conflict {
 /// What the gateway of `client` runs.
 pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     let mesh = view.mesh();
-    let group = client.group();
+    let group = client::group(&client.labelled(), view);
     let mut closure = Closure::default();
     closure.add(view.pool().piece(Resource::Settings(settings::of_client(client, &mesh))));
     let mut places: BTreeMap<SocketAddr, Vec<Bound<'_>>> = BTreeMap::new();
@@ -64,8 +65,10 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     for (at, bound) in &places {
         let routes = routes(*at, bound, &group, &mesh, view);
         let names = routes.iter().map(|route| route.name.clone()).collect();
+        let gateway = bound.first().map(Bound::key).unwrap_or_default();
+        let site = Site { group: &group, gateway: Some(gateway), port: at.port() };
         for route in routes {
-            service::add_backends(&route.rules, &group, view, &mut closure);
+            service::add_backends(&route.rules, &site, view, &mut closure);
             closure.add(view.pool().piece(Resource::Route(route)));
         }
         let server = weft_config::Server {
@@ -90,6 +93,11 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
 }
 
 impl Bound<'_> {
+    /// Namespace and name of the Gateway.
+    fn key(&self) -> (&str, &str) {
+        (&self.gateway.metadata.namespace, &self.gateway.metadata.name)
+    }
+
     fn origin(&self) -> Origin {
         let metadata = &self.gateway.metadata;
         let object = format!("Gateway/{}/{}", metadata.namespace, metadata.name);
@@ -103,9 +111,7 @@ fn of_client<'g>(client: &Client, view: &View<'g>) -> Vec<Bound<'g>> {
     gateways.retain(|gateway| selects(&gateway.spec.selector, &client.labels));
     gateways.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
     let pod = view.pod(&Key::new(Kind::Pod, client.namespace.as_str(), client.pod.as_str()));
-    let mut services = view.services_of(&client.namespace);
-    services.retain(|service| picks(service, &client.labels));
-    services.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
+    let services = view.services_picking(&client.namespace, &client.labels);
     let target = |number: u16| pod_port(number, &services, pod);
     let servers = gateways.into_iter().flat_map(|gateway| {
         gateway.spec.servers.iter().enumerate().map(move |(index, server)| (gateway, index, server))
@@ -153,7 +159,7 @@ pub(crate) fn anywhere(port: u16) -> SocketAddr {
 }
 
 /// The routes of a place: for every host the rules of all virtual services that
-/// speak for it there, the older first, rules that take everything last.
+/// speak for it there in their order, rules that take everything last.
 fn routes(
     at: SocketAddr,
     bound: &[Bound<'_>],
@@ -164,8 +170,7 @@ fn routes(
     let mut by_host: BTreeMap<String, Vec<(&VirtualService, Vec<Rule>)>> = BTreeMap::new();
     let mut joined = BTreeSet::new();
     for one in bound {
-        let metadata = &one.gateway.metadata;
-        let gateway = (metadata.namespace.as_str(), metadata.name.as_str());
+        let gateway = one.key();
         let site = Site { group, gateway: Some(gateway), port: one.server.port.number };
         for service in view.bound_to(gateway.0, gateway.1) {
             if !virtual_services::seen(service, group, mesh) {
@@ -183,7 +188,7 @@ fn routes(
     let redirected: Vec<Route> = redirected(at, bound, by_host.keys());
     by_host.retain(|host, _| !redirected.iter().any(|route| route.hosts[0].as_str() == host));
     let routes = by_host.into_iter().filter_map(|(host, mut services)| {
-        services.sort_by(|(one, _), (other, _)| age(&one.metadata).cmp(&age(&other.metadata)));
+        services.sort_by_cached_key(|(service, _)| virtual_services::order(service, group, mesh));
         let origin = Origin::new(rules::object(services.first()?.0), "");
         let mut rules: Vec<Rule> = services.into_iter().flat_map(|(_, rules)| rules).collect();
         rules.sort_by_key(|rule| rules::takes_all(&rule.conditions));

@@ -10,12 +10,10 @@ use weft_config::{
 };
 
 use crate::{
-    Client, Resolved,
-    age::age,
-    backends,
+    Client, Resolved, backends,
     closure::Closure,
     endpoints,
-    listeners::{anywhere, picks, target_port},
+    listeners::{anywhere, target_port},
     mesh::Mesh,
     protocol::Spoken,
     settings,
@@ -31,7 +29,6 @@ pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
     let mut closure = Closure::default();
     let pool = view.pool();
     closure.add(pool.piece(Resource::Settings(settings::of_client(client, &mesh))));
-    closure.add(view.directory(&client.namespace));
     let servers = inbound(client, &mesh, view, &mut closure);
     for (name, port, scope) in
         [("outbound", OUTBOUND, Scope::Directory), ("inbound", INBOUND, Scope::Servers(servers))]
@@ -51,9 +48,7 @@ pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
 /// One server for every port that a service leads to, and one for the rest.
 fn inbound(client: &Client, mesh: &Mesh, view: &View<'_>, closure: &mut Closure) -> Vec<Server> {
     let mut servers = BTreeMap::new();
-    let mut services = view.services_of(&client.namespace);
-    services.retain(|service| picks(service, &client.labels));
-    services.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
+    let services = view.services_picking(&client.namespace, &client.labels);
     let pod = view.pod(&Key::new(Kind::Pod, client.namespace.as_str(), client.pod.as_str()));
     for service in services {
         for port in endpoints::tcp_ports(service) {
@@ -81,11 +76,9 @@ fn server(port: u16, service: &Service, spoken: Spoken, mesh: &Mesh) -> Served {
     let name = format!("inbound|{port}||");
     let metadata = &service.metadata;
     let origin = Origin::new(format!("Service/{}/{}", metadata.namespace, metadata.name), "");
-    // The application is called the way its client calls.
-    let upstream = match spoken {
-        Spoken::Http2 => Upstream::Http2,
-        _ => Upstream::SameAsClient,
-    };
+    // What the port declares is what the application knows, whatever its client
+    // speaks; on an undeclared port it is called as its client calls.
+    let upstream = spoken.upstream();
     let mut backend = backends::original(&name, port, upstream, mesh);
     backend.service = crate::hosts::service(&metadata.namespace, &metadata.name);
     backend.service_name = Some((metadata.name.clone(), metadata.namespace.clone()));

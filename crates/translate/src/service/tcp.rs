@@ -49,10 +49,10 @@ pub(super) fn behind<'g>(
         if !service.headless() {
             continue;
         }
-        let chunks = view.chunks(&key);
+        let behind = view.addresses(&key);
         let mut ports = endpoints::tcp_ports(service).filter(|port| !Spoken::of(port).is_http());
         let port = ports
-            .find(|port| chunks.endpoints(port.port).any(|endpoint| endpoint.address == address));
+            .find(|port| behind.by_port.get(&port.port).is_some_and(|all| all.contains(&address)));
         if let Some(port) = port {
             return Some((Key::new(Kind::Service, key.namespace, key.name), port));
         }
@@ -79,7 +79,7 @@ pub(super) fn target(
             (vec![(own, 1)], Origin::new(key.to_string(), ""))
         });
     for (wanted, _) in &wanted {
-        backends::add(wanted, site.group, view, closure);
+        backends::add(wanted, site, view, closure);
     }
     let mut backends: Vec<_> =
         wanted.into_iter().map(|(wanted, weight)| (wanted.name(), weight)).collect();

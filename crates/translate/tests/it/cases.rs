@@ -5,35 +5,42 @@
 //! `? NAMESPACE/POD knows INTEREST` asks its directory, `? diagnostics` asks what
 //! is wrong.
 
-use std::{env, fs, path::Path};
+use std::{env, fs, path::Path, sync::Arc};
 
-use weft_config::{Fingerprint, Interest, Resource};
-use weft_translate::Translator;
+use weft_config::{Directory, Interest, Part, Resource, directory::Known};
+use weft_translate::{Client, Translator};
 
 use crate::{render, worlds};
 
 fn knows(translator: &mut Translator, pod: &str, interest: &Interest) -> String {
     let client = worlds::client(translator, pod);
-    let own = translator.resolve(&client, &Interest::Own);
-    let directory = own.resources.iter().find_map(|piece| match &*piece.resource {
-        Resource::Directory(directory) => Some(directory),
-        _ => None,
-    });
-    let directory = directory.expect("a sidecar has a directory");
+    let directory = directory(translator, &client);
     match interest {
-        Interest::Host(host, port) => {
-            let spelled = directory.hosts.contains(Fingerprint::of_host(host.as_str(), *port));
-            match (spelled, directory.knows_host(host.as_str(), *port)) {
-                (true, _) => "yes\n".to_owned(),
-                (false, true) => "under a pattern\n".to_owned(),
-                (false, false) => "no\n".to_owned(),
-            }
-        }
+        Interest::Host(host, port) => match directory.most_specific(host.as_str(), *port) {
+            Some(Known::Exactly) => "yes\n".to_owned(),
+            Some(Known::Under(suffix)) => format!("under *{suffix}\n"),
+            None => "no\n".to_owned(),
+        },
         Interest::Address(address) => format!("{:?}\n", directory.decides(*address)),
-        Interest::Own => {
-            format!("http ports {:?}, ranges {:?}\n", directory.http_ports, directory.ranges)
+        Interest::Own | Interest::Directory(_) => {
+            format!("http ports {:?}\n", directory.http_ports())
         }
     }
+}
+
+/// Both parts of the directory of `client`, joined as a proxy does.
+fn directory(translator: &mut Translator, client: &Client) -> Directory {
+    let mut chunks = Vec::new();
+    for part in Part::ALL {
+        let resolved = translator.resolve(client, &Interest::Directory(part));
+        for piece in &resolved.resources {
+            let Resource::Directory(chunk) = &*piece.resource else {
+                panic!("{} is no chunk of the directory", piece.name)
+            };
+            chunks.push((chunk.name.clone(), Some(Arc::new(chunk.clone()))));
+        }
+    }
+    Directory::default().with(chunks)
 }
 
 fn ask(translator: &mut Translator, question: &str) -> String {

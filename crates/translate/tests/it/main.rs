@@ -1,6 +1,8 @@
 //! Translation from the outside: worlds of YAML in, answers as text out.
 
 mod cases;
+mod classes;
 mod properties;
 mod render;
+mod scale;
 mod worlds;

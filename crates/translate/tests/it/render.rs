@@ -21,16 +21,18 @@ pub fn resolved(resolved: &Resolved) -> String {
 fn write(out: &mut String, resolved: &Resolved) -> fmt::Result {
     match &resolved.answer.entry {
         Entry::Own => writeln!(out, "own")?,
+        Entry::Directory => writeln!(out, "directory")?,
         Entry::Route(name) => writeln!(out, "-> route {name}")?,
         Entry::Server(one) => server(out, "->", one)?,
         Entry::Outside => writeln!(out, "-> outside")?,
     }
     if let Some(covers) = &resolved.answer.covers {
-        let except: Vec<_> = covers.except.iter().map(ToString::to_string).collect();
-        writeln!(out, "covers {} except {}", covers.pattern, except.join(" "))?;
+        writeln!(out, "covers {}", covers.pattern)?;
     }
     let names: Vec<&str> = resolved.resources.iter().map(|piece| &*piece.name).collect();
-    assert_eq!(names, resolved.answer.needs, "the pieces are what the answer needs");
+    if resolved.answer.entry != Entry::Directory {
+        assert_eq!(names, resolved.answer.needs, "the pieces are what the answer needs");
+    }
     for piece in &resolved.resources {
         match &*piece.resource {
             Resource::Listener(one) => listener(out, one)?,
@@ -38,7 +40,14 @@ fn write(out: &mut String, resolved: &Resolved) -> fmt::Result {
             Resource::Backend(one) => backend(out, one)?,
             Resource::Endpoints(one) => endpoints(out, one)?,
             Resource::Settings(one) => settings(out, one)?,
-            Resource::Directory(_) => writeln!(out, "directory")?,
+            Resource::Directory(chunk) => writeln!(
+                out,
+                "chunk {}: {} hosts, {} addresses, http {:?}",
+                chunk.name,
+                chunk.hosts.len(),
+                chunk.addresses.len(),
+                chunk.http_ports
+            )?,
             Resource::Answer(_) => panic!("an answer is no piece"),
         }
     }

@@ -40,24 +40,13 @@ impl Saved {
 
     /// Everything that was written last.
     pub fn read(&self) -> Vec<(Name, u64, Bytes)> {
-        let mut all = lines(&self.directory());
-        all.extend(lines(&self.path));
-        all
-    }
-
-    fn directory(&self) -> PathBuf {
-        self.path.with_file_name("directory.jsonl")
-    }
-
-    /// Writes the directory, which is not among what [`Saved::write`] is given.
-    pub fn write_directory(&self, name: &str, version: u64, body: &[u8]) -> io::Result<()> {
-        replace(&self.directory(), std::iter::once((name, version, body)))
+        lines(&self.path)
     }
 
     /// Writes everything, as a whole or not at all.
     pub fn write<'b>(
         &self,
-        bodies: impl Iterator<Item = (&'b str, u64, &'b [u8])>,
+        bodies: impl Iterator<Item = (&'b str, u64, Cow<'b, [u8]>)>,
     ) -> io::Result<()> {
         replace(&self.path, bodies)
     }
@@ -83,12 +72,12 @@ fn lines(path: &Path) -> Vec<(Name, u64, Bytes)> {
 /// it, and puts it in place as a whole.
 fn replace<'b>(
     path: &Path,
-    bodies: impl Iterator<Item = (&'b str, u64, &'b [u8])>,
+    bodies: impl Iterator<Item = (&'b str, u64, Cow<'b, [u8]>)>,
 ) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = BufWriter::new(File::create(&new)?);
     for (name, version, body) in bodies {
-        let (name, body) = (Cow::Borrowed(name), String::from_utf8_lossy(body));
+        let (name, body) = (Cow::Borrowed(name), String::from_utf8_lossy(&body));
         serde_json::to_writer(&mut file, &Line { name, version, body })?;
         file.write_all(b"\n")?;
     }
@@ -106,13 +95,12 @@ mod tests {
         let saved = Saved::new(folder.path().to_owned());
         assert!(saved.read().is_empty());
         let bodies = [("route/a", 7, &b"{\"a\":1}"[..]), ("b", u64::MAX, b"{}")];
+        let bodies = bodies.map(|(name, version, body)| (name, version, Cow::Borrowed(body)));
         saved.write(bodies.into_iter()).unwrap();
         let read = saved.read();
         assert_eq!(read.len(), 2);
-        saved.write_directory("directory", 3, b"[]").unwrap();
-        assert_eq!(saved.read().len(), 3);
         assert_eq!((&*read[0].0, read[0].1, &*read[0].2), ("route/a", 7, &b"{\"a\":1}"[..]));
         fs::write(saved.path(), "{\"name\":\"a\"").unwrap();
-        assert_eq!(saved.read().len(), 1, "the directory has a file of its own");
+        assert!(saved.read().is_empty());
     }
 }

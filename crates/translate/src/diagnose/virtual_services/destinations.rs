@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use weft_api::{Diagnostic, Key, virtual_service::Destination};
 
-use crate::{backends, destination_rules, diagnose::somebody, endpoints, hosts, view::View};
+use crate::{backends, destination_rules, diagnose::unselected, endpoints, hosts, view::View};
 
 /// What is wrong with `destination`, which stands at `field` of `key`; `dialled`
 /// are the ports that one without a port may stand for, if they are known.
@@ -16,7 +16,7 @@ pub(super) fn check(
     view: &View<'_>,
 ) -> Option<Diagnostic> {
     let host = backends::aliased(&hosts::resolve(&destination.host, &key.namespace), view);
-    let group = somebody(&key.namespace);
+    let group = unselected(&key.namespace);
     let mesh = view.mesh();
     let Some((named, found)) = backends::seen(&host, &group, &mesh, view) else {
         let message = missing(destination, &host, view);

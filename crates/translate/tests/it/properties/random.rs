@@ -59,6 +59,8 @@ pub fn clients() -> Vec<Client> {
 pub fn interests() -> Vec<Interest> {
     let texts = [
         "self",
+        "directory/shared",
+        "directory/own",
         "x:80",
         "x.a:80",
         "x.a.svc:81",
@@ -260,8 +262,15 @@ fn rule() -> impl Strategy<Value = Value> {
 fn destination_rule() -> impl Strategy<Value = Value> {
     let exported = select(vec![json!([]), json!(["."]), json!(["a"])]);
     let balancer = select(vec!["RANDOM", "ROUND_ROBIN", "PASSTHROUGH"]);
-    (metadata(), select(HOSTS), exported, balancer, vec(select(vec!["v1", "v2"]), 0..2)).prop_map(
-        |(metadata, host, exported, balancer, subsets)| {
+    let subsets = vec(select(vec!["v1", "v2"]), 0..2);
+    let workloads = select(vec![
+        Value::Null,
+        json!({"matchLabels": {"app": "x"}}),
+        json!({"matchLabels": {"app": "y", "version": "x"}}),
+        json!({"matchLabels": {}}),
+    ]);
+    (metadata(), (select(HOSTS), exported), balancer, subsets, workloads).prop_map(
+        |(metadata, (host, exported), balancer, subsets, workloads)| {
             let subsets: Vec<Value> = subsets
                 .into_iter()
                 .map(|name| json!({"name": name, "labels": {"version": "x"}}))
@@ -270,6 +279,7 @@ fn destination_rule() -> impl Strategy<Value = Value> {
                 "kind": "DestinationRule", "metadata": metadata,
                 "spec": {
                     "host": host, "exportTo": exported, "subsets": subsets,
+                    "workloadSelector": workloads,
                     "trafficPolicy": {"loadBalancer": {"simple": balancer}},
                 },
             })

@@ -1,0 +1,64 @@
+//! What is remembered, forgotten and checked.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use weft_api::Kind;
+
+use super::*;
+use crate::endpoints::Addresses;
+
+fn cart() -> Key {
+    Key::new(Kind::Service, "shop", "cart")
+}
+
+fn service(port: u16) -> (Key, Option<Object>) {
+    let service = json!({
+        "metadata": {"name": "cart", "namespace": "shop"},
+        "spec": {"clusterIP": "None", "ports": [{"name": "tcp", "port": port}]},
+    });
+    let service = serde_json::from_value(service).expect("a service");
+    (cart(), Some(Object::Service(service)))
+}
+
+#[test]
+fn a_wrong_value_is_found_wherever_it_is() {
+    let mut graph = Graph::default();
+    graph.change([service(80)]);
+    let unit = Unit::DirectoryAddresses(cart());
+    graph.value(&unit);
+    let mut cursor = 0;
+    for _ in 0..4 {
+        assert_eq!(graph.check(&mut cursor, 1), []);
+    }
+    let reads = Vec::new();
+    let wrong = Addresses { by_port: [(81, Default::default())].into() };
+    let inner = Unit::Addresses(cart());
+    graph.slots.get_mut().set(&inner, Value::Addresses(Arc::new(wrong)), reads);
+    let found: Vec<Unit> = (0..4).flat_map(|_| graph.check(&mut cursor, 1)).collect();
+    assert!(!found.is_empty() && found.iter().all(|unit| *unit == inner), "{found:?}");
+}
+
+#[test]
+fn a_forgotten_unit_leaves_nothing_behind() {
+    let mut graph = Graph::default();
+    graph.change([service(80)]);
+    let unit = Unit::DirectoryAddresses(cart());
+    graph.value(&unit);
+    graph.change([service(81)]);
+    graph.check(&mut 0, 10);
+    assert!(graph.slots.borrow().len() > 3);
+    graph.forget(&unit);
+    assert_eq!(graph.slots.borrow().len(), 0);
+}
+
+#[test]
+fn a_change_runs_what_read_it_and_stops_where_nothing_is_different() {
+    let mut graph = Graph::default();
+    graph.change([service(80)]);
+    graph.value(&Unit::DirectoryAddresses(cart()));
+    let effect = graph.change([service(81)]);
+    // There is no endpoint, so there is no chunk before and after.
+    assert_eq!(effect.changed, [Unit::Addresses(cart())]);
+    assert_eq!(graph.change([service(81)]).changed, []);
+}

@@ -1,0 +1,104 @@
+//! What is computed: one unit for each thing that others read, or that is asked for.
+
+use std::sync::Arc;
+
+use weft_api::{Diagnostic, Key};
+use weft_config::Interest;
+
+use crate::{
+    Class, Group, Labelled, Resolved, client,
+    closure::Piece,
+    diagnose,
+    directory::{self, DirectoryEntry, Reach, Slot},
+    endpoints::{self, Addresses, Chunks},
+    mesh::{self, Mesh},
+    translator,
+    view::View,
+};
+
+/// Something that is computed from the world and from other units.
+///
+/// The order is the order of running: a unit reads only units of earlier kinds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Unit {
+    /// The mesh's settings.
+    Mesh,
+    /// The group of clients.
+    Group(Labelled),
+    /// The endpoints of a service.
+    Chunks(Key),
+    /// The addresses behind a service, ready or not.
+    Addresses(Key),
+    /// What a service or VirtualService adds to directories.
+    DirectoryEntry(Key),
+    /// The objects of a slot in a directory.
+    DirectorySlot(Reach, u8),
+    /// The chunks with the addresses behind a headless service.
+    DirectoryAddresses(Key),
+    /// The answer to an interest.
+    Answer(Class, Interest),
+    /// What is wrong with an object, seen together with the others.
+    Findings(Key),
+}
+
+/// What a unit computed.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Value {
+    Mesh(Arc<Mesh>),
+    Group(Arc<Group>),
+    Chunks(Arc<Chunks>),
+    Addresses(Arc<Addresses>),
+    DirectoryEntry(Arc<DirectoryEntry>),
+    DirectorySlot(Arc<Slot>),
+    DirectoryAddresses(Arc<Vec<Piece>>),
+    Answer(Arc<Resolved>),
+    Findings(Arc<Vec<Diagnostic>>),
+}
+
+impl Unit {
+    /// The place of its kind in the order of running.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Self::Mesh => 0,
+            Self::Group(_) => 1,
+            Self::Chunks(_) => 2,
+            Self::Addresses(_) => 3,
+            Self::DirectoryEntry(_) => 4,
+            Self::DirectorySlot(..) => 5,
+            Self::DirectoryAddresses(_) => 6,
+            Self::Answer(..) => 7,
+            Self::Findings(_) => 8,
+        }
+    }
+
+    /// Whether it is run when there is time, and not with the change that touches
+    /// it: no other unit reads it, and no proxy waits for it.
+    pub(crate) fn is_lazy(&self) -> bool {
+        matches!(self, Self::Findings(_))
+    }
+
+    /// Computes it.
+    pub(crate) fn run(&self, view: &View<'_>) -> Value {
+        match self {
+            Self::Mesh => Value::Mesh(Arc::new(mesh::read(view))),
+            Self::Group(labelled) => Value::Group(Arc::new(client::group(labelled, view))),
+            Self::Chunks(service) => Value::Chunks(Arc::new(endpoints::chunks(service, view))),
+            Self::Addresses(service) => {
+                Value::Addresses(Arc::new(endpoints::addresses(service, view)))
+            }
+            Self::DirectoryEntry(key) => {
+                Value::DirectoryEntry(Arc::new(directory::entry(key, view)))
+            }
+            Self::DirectorySlot(reach, slot) => {
+                Value::DirectorySlot(Arc::new(directory::of_slot(reach, *slot, view)))
+            }
+            Self::DirectoryAddresses(service) => {
+                Value::DirectoryAddresses(Arc::new(directory::of_endpoints(service, view)))
+            }
+            Self::Answer(class, interest) => {
+                Value::Answer(Arc::new(translator::answer(class, interest, view)))
+            }
+            Self::Findings(key) => Value::Findings(Arc::new(diagnose::findings(key, view))),
+        }
+    }
+}
