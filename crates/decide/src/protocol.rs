@@ -27,7 +27,8 @@ pub fn onwards(upstream: Upstream, client: Version, upgrade: bool) -> Version {
     }
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+/// Whether one of the fields called `name` has the token `wanted` in its list.
+pub fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(wanted))
 }

@@ -23,6 +23,8 @@ pub enum Outcome {
     RefusedStream,
     /// The connection ended after the request was sent, before an answer.
     Reset,
+    /// The server reset the stream before an answer.
+    RemoteReset,
     /// The answer was no HTTP.
     ProtocolError,
     /// The try took longer than `per_try_timeout`.
@@ -137,6 +139,7 @@ pub fn reply(outcome: Outcome, verdict: Verdict) -> Option<Reply> {
         Outcome::RefusedStream => {
             (503, "remote refused stream reset", Flag::Reset, "remote_refused_stream_reset")
         }
+        Outcome::RemoteReset => (503, "remote reset", Flag::Reset, "remote_reset"),
         Outcome::ProtocolError => (502, "protocol error", Flag::UpstreamProtocol, "protocol_error"),
     };
     let retried = match verdict {

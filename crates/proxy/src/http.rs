@@ -3,8 +3,15 @@
 pub mod server;
 pub mod exchange;
 pub mod head;
+pub mod body;
 pub mod request_body;
 pub mod response_body;
+pub mod deadline;
+pub mod stall;
 pub mod local_reply;
+pub mod codec_answers;
+pub mod error;
+pub mod http1;
+pub mod http2;
+pub mod upgrade;
 pub mod grpc;
-pub mod executor;

@@ -49,11 +49,18 @@ pub struct Downstream {
 pub struct IdleTimer {
     exchanges: Cell<usize>,
     since: Cell<Instant>,
+    ended: Cell<u64>,
+    deadline: Cell<Option<Instant>>,
 }
 
 impl Default for IdleTimer {
     fn default() -> Self {
-        Self { exchanges: Cell::new(0), since: Cell::new(Instant::now()) }
+        Self {
+            exchanges: Cell::new(0),
+            since: Cell::new(Instant::now()),
+            ended: Cell::new(0),
+            deadline: Cell::new(None),
+        }
     }
 }
 
@@ -67,6 +74,23 @@ impl IdleTimer {
     pub fn end(&self, now: Instant) {
         self.exchanges.set(self.exchanges.get().saturating_sub(1));
         self.since.set(now);
+        self.ended.set(self.ended.get().wrapping_add(1));
+        self.deadline.set(None);
+    }
+
+    /// Exchanges that have ended so far.
+    pub fn ended(&self) -> u64 {
+        self.ended.get()
+    }
+
+    /// When the exchange under way must be over, also while the client takes nothing.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline.get()
+    }
+
+    /// The exchange under way must be over at `deadline`.
+    pub fn set_deadline(&self, deadline: Instant) {
+        self.deadline.set(Some(deadline));
     }
 
     /// Since when no exchange is under way; none while one is.

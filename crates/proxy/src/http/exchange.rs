@@ -10,13 +10,13 @@ use http::{
     request::Parts,
     uri::{PathAndQuery, Uri},
 };
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 use weft_config::Interest;
 use weft_decide::{Forward, Reply, Routed, path};
 
 use crate::{
     connection::{direction::Direction, downstream::Downstream},
-    http::{head, local_reply, request_body::Source, response_body::Payload},
+    http::{body::Incoming, head, local_reply, request_body::Source, response_body::Payload},
     record::outcome::Outcome,
     upstream::forward::{self, Onward},
 };

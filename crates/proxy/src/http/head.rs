@@ -131,15 +131,27 @@ pub fn host_first(headers: &mut HeaderMap, host: HeaderValue) {
     append_all(headers, old, |name| *name != header::HOST);
 }
 
-/// Takes out the fields of HTTP/1 that HTTP/2 forbids (RFC 9113, section 8.2.2).
+/// Takes out the fields of HTTP/1 that HTTP/2 forbids; of `te`, only `trailers` may stay
+/// (RFC 9113, section 8.2.2).
 pub fn without_http1(headers: &mut HeaderMap) {
     let forbidden = |name: &HeaderName| {
         [header::HOST, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE]
             .contains(name)
+            || ["keep-alive", "proxy-connection"].contains(&name.as_str())
     };
-    if headers.keys().any(forbidden) {
-        rebuild(headers, |name| !forbidden(name));
+    let te = headers.contains_key(header::TE);
+    let trailers = te && protocol::has_token(headers, &header::TE, "trailers");
+    if te || headers.keys().any(forbidden) {
+        rebuild(headers, |name| !forbidden(name) && (trailers || *name != header::TE));
     }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Takes out the fields called `name`.
+pub fn without(headers: &mut HeaderMap, name: &HeaderName) {
+    rebuild(headers, |other| other != name);
 }
 
 /// A number; the few that almost all requests have are not made each time.

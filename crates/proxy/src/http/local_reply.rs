@@ -13,6 +13,11 @@ pub fn bad_request(details: &'static str) -> Reply {
     Reply { body: "Bad Request".into(), flags: Flags::of(Flag::Protocol), ..reply }
 }
 
+/// The client owed a part of its request for too long.
+pub fn request_timeout() -> Reply {
+    Reply { body: "stream timeout".into(), ..Reply::new(408, "stream_idle_timeout") }
+}
+
 /// Answers the request with these parts by `reply`.
 pub fn local(
     reply: &Reply,

@@ -1,20 +1,28 @@
 //! The body of a request on its way, kept while the request may be sent again.
 //!
-//! Bytes stream through as they come. What has passed is remembered up to a
-//! bound; beyond it the request can no longer be repeated.
+//! Bytes stream through as they come. Each reader has a position of its own: the tries of
+//! one request, and whatever else looks at its body. What has been read is kept up to a
+//! bound, while a retry or a slower reader may need it.
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use smallvec::SmallVec;
+use tokio::time::Instant;
 
-use crate::http::grpc::Messages;
+use crate::http::{
+    body::Incoming,
+    error::{Cause, Error},
+    grpc::Messages,
+    http2::sending::Outgoing,
+};
 
 /// What is remembered of a body at most.
 const MOST_KEPT: usize = 64 * 1024;
@@ -23,13 +31,41 @@ const MOST_KEPT: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Source {
     incoming: RefCell<Incoming>,
-    kept: RefCell<Vec<Bytes>>,
-    kept_bytes: Cell<usize>,
+    kept: RefCell<Kept>,
+    readers: RefCell<SmallVec<[Reader; 1]>>,
+    next_reader: Cell<u32>,
+    /// Whether what was read is kept for another try.
+    keeping: Cell<bool>,
+    /// Whether the first byte is still there.
     repeatable: Cell<bool>,
-    ended: Cell<bool>,
+    ended: Cell<Option<Instant>>,
+    failed: Cell<Option<Cause>>,
+    /// Woken when the body has ended.
+    watcher: RefCell<Option<Waker>>,
     received: Cell<u64>,
     /// Counts the messages of gRPC, if that is spoken.
     messages: Cell<Option<Messages>>,
+}
+
+/// Chunks that some reader has not read yet, or that are kept for another try.
+#[derive(Debug, Default)]
+struct Kept {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    /// The number of the first chunk.
+    first: usize,
+}
+
+#[derive(Debug)]
+struct Reader {
+    id: u32,
+    /// The number of the next chunk.
+    next: usize,
+    /// Whether it may miss the rest when it is slow.
+    optional: bool,
+    /// Whether it missed something.
+    lost: bool,
+    waker: Option<Waker>,
 }
 
 impl Source {
@@ -39,9 +75,13 @@ impl Source {
             Rc::new(Self {
                 incoming: RefCell::new(incoming),
                 kept: RefCell::default(),
-                kept_bytes: Cell::new(0),
+                readers: RefCell::default(),
+                next_reader: Cell::new(0),
+                keeping: Cell::new(true),
                 repeatable: Cell::new(true),
-                ended: Cell::new(false),
+                ended: Cell::new(None),
+                failed: Cell::new(None),
+                watcher: RefCell::default(),
                 received: Cell::new(0),
                 messages: Cell::default(),
             })
@@ -53,9 +93,43 @@ impl Source {
         self.repeatable.get()
     }
 
+    /// The request will not be sent again: nothing is kept for that.
+    pub fn let_go(&self) {
+        self.keeping.set(false);
+        self.trim();
+    }
+
     /// Whether all of it was read.
     pub fn has_ended(&self) -> bool {
-        self.ended.get() || self.incoming.borrow().is_end_stream()
+        self.ended.get().is_some() || self.incoming.borrow().is_end_stream()
+    }
+
+    /// When all of it was read. Otherwise the task of `context` is woken at the end.
+    pub fn poll_ended(&self, context: &Context<'_>) -> Poll<Instant> {
+        if let Some(ended) = self.ended.get() {
+            return Poll::Ready(ended);
+        }
+        if self.incoming.borrow().is_end_stream() {
+            return Poll::Ready(self.end());
+        }
+        let mut watcher = self.watcher.borrow_mut();
+        if watcher.as_ref().is_none_or(|watcher| !watcher.will_wake(context.waker())) {
+            *watcher = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn reader(self: &Rc<Self>, optional: bool) -> (Rc<Self>, u32) {
+        let id = self.next_reader.get();
+        self.next_reader.set(id.wrapping_add(1));
+        let reader = Reader { id, next: 0, optional, lost: false, waker: None };
+        self.readers.borrow_mut().push(reader);
+        (Rc::clone(self), id)
+    }
+
+    /// Why the body broke off, if it did.
+    pub fn failure(&self) -> Option<Cause> {
+        self.failed.get()
     }
 
     /// Bytes read so far.
@@ -73,86 +147,228 @@ impl Source {
         self.messages.get().map_or(0, |messages| messages.count())
     }
 
-    fn poll(&self, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let mut incoming = self.incoming.borrow_mut();
-        let frame = ready!(Pin::new(&mut *incoming).poll_frame(context));
-        match &frame {
-            None => self.ended.set(true),
-            Some(Ok(frame)) => match frame.data_ref() {
-                Some(data) => self.keep(data),
-                None => self.forget(),
-            },
-            Some(Err(_)) => self.forget(),
+    /// The next frame for the reader called `id`.
+    fn poll(
+        &self,
+        id: u32,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let (next, lost) = self.position(id);
+        if lost {
+            return Poll::Ready(Some(Err(Error::Overflow)));
         }
+        let kept = self.kept.borrow().get(next);
+        if let Some(chunk) = kept {
+            self.advance(id);
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        if self.waits_for_others(next) {
+            self.park(id, context.waker());
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(context);
+        let Poll::Ready(frame) = polled else {
+            // The body wakes whoever polled it last, and that one wakes the others.
+            self.park(id, context.waker());
+            return Poll::Pending;
+        };
+        match &frame {
+            None => _ = self.end(),
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(data) => {
+                    self.keep(data, next);
+                    self.advance(id);
+                }
+                None => {
+                    self.forget();
+                    self.end();
+                }
+            },
+            Some(Err(error)) => {
+                self.failed.set(Some(error.cause()));
+                self.forget();
+            }
+        }
+        self.wake_others(id);
         Poll::Ready(frame)
     }
 
-    fn keep(&self, data: &Bytes) {
+    /// A reader that is ahead waits when one behind it, which must not miss anything, has
+    /// enough to do.
+    fn waits_for_others(&self, next: usize) -> bool {
+        self.kept.borrow().bytes >= MOST_KEPT
+            && self.readers.borrow().iter().any(|reader| !reader.optional && reader.next < next)
+    }
+
+    fn keep(&self, data: &Bytes, next: usize) {
         self.received.set(self.received.get() + data.len() as u64);
         if let Some(mut messages) = self.messages.get() {
             messages.see(data);
             self.messages.set(Some(messages));
         }
-        if !self.repeatable.get() {
-            return;
+        let mut kept = self.kept.borrow_mut();
+        let mut readers = self.readers.borrow_mut();
+        if kept.bytes + data.len() > MOST_KEPT {
+            self.keeping.set(false);
+            let slow = readers.iter_mut().filter(|reader| reader.optional && reader.next < next);
+            slow.for_each(|reader| reader.lost = true);
         }
-        self.kept_bytes.set(self.kept_bytes.get() + data.len());
-        match self.kept_bytes.get() <= MOST_KEPT {
-            true => self.kept.borrow_mut().push(data.clone()),
-            false => self.forget(),
+        match self.keeping.get() || readers.len() > 1 {
+            true => kept.push(data.clone()),
+            false => kept.skip(next + 1),
         }
+        self.repeatable.set(self.repeatable.get() && self.keeping.get());
     }
 
     fn forget(&self) {
         self.repeatable.set(false);
-        self.kept.borrow_mut().clear();
+        self.let_go();
+    }
+
+    fn end(&self) -> Instant {
+        let ended = self.ended.get().unwrap_or_else(Instant::now);
+        self.ended.set(Some(ended));
+        if let Some(watcher) = self.watcher.take() {
+            watcher.wake();
+        }
+        ended
+    }
+
+    fn position(&self, id: u32) -> (usize, bool) {
+        let readers = self.readers.borrow();
+        let reader = readers.iter().find(|reader| reader.id == id);
+        reader.map_or((0, true), |reader| (reader.next, reader.lost))
+    }
+
+    fn advance(&self, id: u32) {
+        if let Some(reader) = self.readers.borrow_mut().iter_mut().find(|one| one.id == id) {
+            reader.next += 1;
+        }
+        if !self.keeping.get() {
+            self.trim();
+        }
+    }
+
+    fn park(&self, id: u32, waker: &Waker) {
+        let mut readers = self.readers.borrow_mut();
+        if let Some(reader) = readers.iter_mut().find(|reader| reader.id == id)
+            && reader.waker.as_ref().is_none_or(|known| !known.will_wake(waker))
+        {
+            reader.waker = Some(waker.clone());
+        }
+    }
+
+    fn wake_others(&self, id: u32) {
+        let mut readers = self.readers.borrow_mut();
+        let others = readers.iter_mut().filter(|reader| reader.id != id);
+        others.filter_map(|reader| reader.waker.take()).for_each(Waker::wake);
+    }
+
+    /// Drops what no reader needs any more.
+    fn trim(&self) {
+        if self.keeping.get() {
+            return;
+        }
+        let readers = self.readers.borrow();
+        let mut kept = self.kept.borrow_mut();
+        let served = readers.iter().filter(|reader| !reader.lost);
+        let needed = served.map(|reader| reader.next).min();
+        let end = kept.first + kept.chunks.len();
+        let before = kept.bytes;
+        kept.drop_before(needed.unwrap_or(end));
+        self.repeatable.set(self.repeatable.get() && kept.first == 0);
+        let room = before >= MOST_KEPT && kept.bytes < MOST_KEPT;
+        drop((kept, readers));
+        if room {
+            let mut readers = self.readers.borrow_mut();
+            readers.iter_mut().filter_map(|one| one.waker.take()).for_each(Waker::wake);
+        }
     }
 }
 
-/// The body of one try.
+impl Kept {
+    fn get(&self, number: usize) -> Option<Bytes> {
+        self.chunks.get(number.checked_sub(self.first)?).cloned()
+    }
+
+    fn push(&mut self, chunk: Bytes) {
+        self.bytes += chunk.len();
+        self.chunks.push_back(chunk);
+    }
+
+    /// A chunk that is not kept; `next` is the one after it.
+    fn skip(&mut self, next: usize) {
+        self.chunks.clear();
+        (self.bytes, self.first) = (0, next);
+    }
+
+    fn drop_before(&mut self, number: usize) {
+        while self.first < number
+            && let Some(chunk) = self.chunks.pop_front()
+        {
+            self.bytes -= chunk.len();
+            self.first += 1;
+        }
+    }
+}
+
+/// One reader of a request's body, from the start.
 #[derive(Debug, Default)]
 pub struct RequestBody {
-    source: Option<Rc<Source>>,
-    /// How many of the frames that are kept this try has sent.
-    sent: usize,
+    source: Option<(Rc<Source>, u32)>,
 }
 
 impl RequestBody {
-    /// The body of one try, from the start.
+    /// The body of one try. It must be made while the source is repeatable.
     pub fn of(source: Option<&Rc<Source>>) -> Self {
-        Self { source: source.cloned(), sent: 0 }
+        Self { source: source.map(|source| source.reader(false)) }
+    }
+
+    /// A reader beside the tries. It fails when it falls behind by more than is kept, and
+    /// does not read ahead by more.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for mirrors and authorization checks"))]
+    pub fn beside(source: Option<&Rc<Source>>) -> Self {
+        Self { source: source.map(|source| source.reader(true)) }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some((source, id)) = self.source.take() {
+            source.readers.borrow_mut().retain(|reader| reader.id != id);
+            // The body may wake the one that is gone: the others ask again.
+            source.wake_others(id);
+            source.trim();
+        }
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(source) = self.source.clone() else { return Poll::Ready(None) };
-        let kept = source.kept.borrow().get(self.sent).cloned();
-        if let Some(data) = kept {
-            self.sent += 1;
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &self.source {
+            Some((source, id)) => source.poll(*id, context),
+            None => Poll::Ready(None),
         }
-        let frame = ready!(source.poll(context));
-        self.sent += 1;
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source
-            .as_ref()
-            .is_none_or(|source| source.has_ended() && self.sent >= source.kept.borrow().len())
+        self.source.as_ref().is_none_or(|(source, id)| {
+            source.has_ended() && source.kept.borrow().get(source.position(*id).0).is_none()
+        })
     }
 
     fn size_hint(&self) -> SizeHint {
-        let Some(source) = &self.source else { return SizeHint::with_exact(0) };
-        let kept: u64 =
-            source.kept.borrow().iter().skip(self.sent).map(|data| data.len() as u64).sum();
+        let Some((source, id)) = &self.source else { return SizeHint::with_exact(0) };
+        let next = source.position(*id).0;
+        let kept = source.kept.borrow();
+        let skipped = next.saturating_sub(kept.first);
+        let kept: u64 = kept.chunks.iter().skip(skipped).map(|data| data.len() as u64).sum();
         let rest = source.incoming.borrow().size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + kept);
@@ -162,3 +378,12 @@ impl Body for RequestBody {
         hint
     }
 }
+
+impl Outgoing for RequestBody {
+    fn poll_expired(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,12 +14,18 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::Sleep;
 
 use crate::{
-    http::{grpc, request_body::Source},
-    record::outcome::{LimitOf, Outcome},
+    http::{
+        body::Incoming,
+        deadline::Deadline,
+        error::{Cause, Error},
+        grpc,
+        http2::client::Upload,
+        http2::sending::Outgoing,
+        request_body::Source,
+    },
+    record::outcome::Outcome,
     upstream::pool::Lease,
 };
 
@@ -43,10 +49,12 @@ pub struct Relayed {
     pub outcome: Option<Box<Outcome>>,
     /// The connection that they come from.
     pub lease: Option<Lease>,
+    /// Sends the rest of the request's body, as long as this is there.
+    pub _upload: Option<Upload>,
     /// The request's body, which must be through before the connection serves another.
     pub source: Option<Rc<Source>>,
     /// When the exchange must be over.
-    pub deadline: Option<(Pin<Box<Sleep>>, LimitOf)>,
+    pub deadline: Option<Deadline>,
 }
 
 /// Why a body ended early.
@@ -55,7 +63,7 @@ pub struct Relayed {
 pub enum PayloadError {
     /// The server's connection failed.
     #[error("the server's answer ended early")]
-    Server(#[source] hyper::Error),
+    Server(#[source] Error),
     /// It took too long.
     #[error("the answer took longer than its rule allows")]
     Timeout,
@@ -91,16 +99,20 @@ impl Relayed {
         }
     }
 
+    fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+        let limit = ready!(deadline.poll(context));
+        if let Some(mut outcome) = self.outcome.take() {
+            outcome.timed_out(limit);
+        }
+        Poll::Ready(())
+    }
+
     fn poll_relayed(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, PayloadError>>> {
-        if let Some((deadline, limit)) = &mut self.deadline
-            && deadline.as_mut().poll(context).is_ready()
-        {
-            if let Some(mut outcome) = self.outcome.take() {
-                outcome.timed_out(*limit);
-            }
+        if self.poll_expired(context).is_ready() {
             return Poll::Ready(Some(Err(PayloadError::Timeout)));
         }
         match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
@@ -122,7 +134,11 @@ impl Relayed {
             }
             Some(Err(error)) => {
                 if let Some(mut outcome) = self.outcome.take() {
-                    outcome.broke_off();
+                    outcome.broke_off(match &error {
+                        // Envoy reads on after the end, and finds the message broken.
+                        Error::Http1(_) => Cause::Protocol,
+                        other => other.cause(),
+                    });
                 }
                 Poll::Ready(Some(Err(PayloadError::Server(error))))
             }
@@ -132,9 +148,16 @@ impl Relayed {
 
 impl Drop for Relayed {
     fn drop(&mut self) {
+        if self.outcome.is_none() {
+            return;
+        }
         // The codec does not ask again after the last byte of a known length.
-        if self.outcome.is_some() && self.incoming.is_end_stream() {
+        if self.incoming.is_end_stream() {
             self.complete(None);
+        } else if let Some(limit) = self.deadline.as_ref().and_then(Deadline::passed)
+            && let Some(mut outcome) = self.outcome.take()
+        {
+            outcome.timed_out(limit);
         }
     }
 }
@@ -167,6 +190,15 @@ impl Body for Payload {
             Self::Empty | Self::Own(None) => SizeHint::with_exact(0),
             Self::Own(Some(text)) => SizeHint::with_exact(text.len() as u64),
             Self::Relayed(relayed) => relayed.incoming.size_hint(),
+        }
+    }
+}
+
+impl Outgoing for Payload {
+    fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Relayed(relayed) => relayed.poll_expired(context),
+            Self::Empty | Self::Own(_) => Poll::Pending,
         }
     }
 }

@@ -1,93 +1,135 @@
-//! HTTP on a client's connection: the codec's settings, and its orderly end.
+//! HTTP/1 on a client's connection: the codec's settings, its deadlines, and its orderly end.
 
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use hyper::{
-    server::conn::{http1 as codec1, http2 as codec2},
-    service::service_fn,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Instant, sleep_until};
+use hyper::{server::conn::http1 as codec1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, Sleep, sleep_until};
+use weft_config::Limits;
 use weft_decide::{Flag, Flags};
 
 use crate::{
     admin::drain::Guard,
     connection::downstream::{Downstream, IdleTimer},
-    http::{exchange::exchange, executor::Local},
+    http::{
+        body::Incoming,
+        codec_answers::CodecAnswers,
+        exchange::exchange,
+        http2::meter::{Meter, Metered},
+        stall::Stall,
+    },
     io::peeked::PeekedStream,
     record::outcome::{Kind, Outcome},
 };
 
-/// The head of a request, and the time between two of them.
-const HEAD_DEADLINE: Duration = Duration::from_secs(3600);
-/// Bytes of a head.
-const MOST_HEAD: u32 = 60 * 1024;
-/// Requests under way on one connection.
-const MOST_STREAMS: u32 = 256;
-/// Bytes under way in each direction, per stream and per connection.
-const WINDOW: u32 = 256 * 1024;
+pub use crate::http::http2::server::serve as http2;
 
 /// Serves HTTP/1.
 pub async fn http1(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guard) {
+    let limits = &downstream.listener.limits;
     let requests = Rc::clone(&downstream);
-    let service = service_fn(move |request| exchange(Rc::clone(&requests), request));
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let limit = requests.listener.limits.stalled;
+        let request = request.map(|body| Incoming::request(body, limit));
+        exchange(Rc::clone(&requests), request)
+    });
+    let (stream, meter) = Metered::new(CodecAnswers::new(stream));
     let connection = codec1::Builder::new()
         .preserve_header_case(true)
         .half_close(false)
         .auto_date_header(false)
-        .max_header_size(MOST_HEAD as usize)
+        .max_header_size(limits.head_bytes as usize)
+        .max_buf_size(limits.buffer as usize)
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = until_drained(guard, connection.as_mut(), |it| it.graceful_shutdown());
+    let mut patience = Patience::new(limits, &downstream.idle_timer, &meter);
     tokio::select! {
         biased;
         ended = served => if let Err(error) = ended {
             note(&downstream, &error);
         },
-        () = silence(&downstream.idle_timer) => {
+        () = poll_fn(|context| patience.poll(context)) => {
             tracing::debug!(client = %downstream.client, "a client was silent for too long");
         }
     }
 }
 
-/// Serves HTTP/2.
-pub async fn http2(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guard) {
-    let requests = Rc::clone(&downstream);
-    let service = service_fn(move |request| exchange(Rc::clone(&requests), request));
-    let connection = codec2::Builder::new(Local)
-        .timer(TokioTimer::new())
-        .auto_date_header(false)
-        .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(MOST_HEAD)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(4 * WINDOW)
-        .max_send_buf_size(WINDOW as usize)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let ended = until_drained(guard, connection.as_mut(), |it| it.graceful_shutdown()).await;
-    if let Err(error) = ended {
-        tracing::debug!(%error, client = %downstream.client, "an HTTP/2 connection broke");
-    }
+/// How long the client is waited for. No timer is set up for a request: one that goes off
+/// looks again.
+struct Patience<'a> {
+    limits: &'a Limits,
+    idle_timer: &'a IdleTimer,
+    meter: &'a Meter,
+    /// Bytes that had been read when the client was last owed an answer.
+    read: u64,
+    /// Exchanges that had ended when they were last counted.
+    ended: u64,
+    idle: Pin<Box<Sleep>>,
+    /// Since a head has begun.
+    head: Stall,
+    /// Since the client takes nothing of an answer.
+    taking: Stall,
+    written: u64,
 }
 
-/// Ends when the client owes a head for too long. The codec's own deadline would
-/// set up a timer for each request; this one is set up again only as it goes off.
-async fn silence(idle_timer: &IdleTimer) {
-    loop {
-        let since = idle_timer.silent_since().map_or_else(Instant::now, Instant::from_std);
-        let deadline = since + HEAD_DEADLINE;
-        if deadline <= Instant::now() {
-            return;
+impl<'a> Patience<'a> {
+    fn new(limits: &'a Limits, idle_timer: &'a IdleTimer, meter: &'a Meter) -> Self {
+        let idle = Box::pin(sleep_until(Instant::now() + limits.idle));
+        let (head, taking) = (Stall::default(), Stall::default());
+        Self { limits, idle_timer, meter, read: 0, ended: 0, idle, head, taking, written: 0 }
+    }
+
+    /// Ready once the client has had its time. It is to be polled after the connection.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.idle_timer.ended() != self.ended {
+            (self.ended, self.read) = (self.idle_timer.ended(), self.meter.read());
         }
-        sleep_until(deadline).await;
+        match self.idle_timer.silent_since() {
+            None => self.read = self.meter.read(),
+            Some(_) if self.meter.read() > self.read => {
+                if self.head.poll(context, self.limits.head).is_ready() {
+                    return Poll::Ready(());
+                }
+            }
+            Some(_) => self.head.moved(),
+        }
+        if self.meter.is_blocked() {
+            if self.meter.written() != self.written {
+                self.written = self.meter.written();
+                self.taking.moved();
+            }
+            let deadline = self.idle_timer.deadline().map(Instant::from_std);
+            let overdue = deadline.is_some_and(|at| at <= Instant::now());
+            if overdue || self.taking.poll(context, self.limits.stalled).is_ready() {
+                return Poll::Ready(());
+            }
+            if let Some(at) = deadline {
+                self.idle.as_mut().reset(at);
+            }
+        } else {
+            self.taking.moved();
+        }
+        self.poll_idle(context)
+    }
+
+    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.idle.as_mut().poll(context).is_ready() {
+            let since = self.idle_timer.silent_since().map_or_else(Instant::now, Instant::from_std);
+            let due = since + self.limits.idle;
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.idle.as_mut().reset(due);
+        }
+        Poll::Pending
     }
 }
 
@@ -126,12 +168,20 @@ fn note(downstream: &Rc<Downstream>, error: &hyper::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn a_client_may_be_silent_while_it_is_owed_an_answer_and_not_long_after() {
         let idle_timer = IdleTimer::default();
-        let long_ago = Instant::now().into_std().checked_sub(HEAD_DEADLINE).unwrap();
-        let at_once = async || tokio::time::timeout(Duration::ZERO, silence(&idle_timer)).await;
+        let limits = Limits { idle: Duration::from_secs(3600), ..Limits::default() };
+        let meter = Meter::default();
+        let long_ago = Instant::now().into_std().checked_sub(limits.idle).unwrap();
+        let at_once = async || {
+            let mut patience = Patience::new(&limits, &idle_timer, &meter);
+            patience.idle.as_mut().reset(Instant::now());
+            let waits = poll_fn(|context| patience.poll(context));
+            tokio::time::timeout(Duration::ZERO, waits).await
+        };
         assert!(at_once().await.is_err(), "it has only just connected");
         idle_timer.end(long_ago);
         assert!(at_once().await.is_ok());

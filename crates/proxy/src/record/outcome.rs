@@ -16,7 +16,7 @@ use weft_decide::{Flag, Flags, Reply};
 
 use crate::{
     connection::{direction::Direction, downstream::Downstream},
-    http::{grpc, head::FORWARDED_FOR, request_body::Source},
+    http::{error::Cause, grpc, head::FORWARDED_FOR, request_body::Source},
     record::{
         access_log::{Captured, Facts, Head, Upstream, capture},
         access_log_buffer::Log,
@@ -219,9 +219,21 @@ impl Outcome {
     }
 
     /// The server's answer ended early.
-    pub fn broke_off(&mut self) {
-        self.flags = self.flags.and(Flag::UpstreamProtocol);
-        self.details = Cow::Borrowed("upstream_reset_after_response_started{protocol_error}");
+    pub fn broke_off(&mut self, cause: Cause) {
+        let (flag, details) = match cause {
+            Cause::Refused | Cause::Reset => {
+                (Flag::Reset, "upstream_reset_after_response_started{remote_reset}")
+            }
+            Cause::Stalled => (Flag::Ended, "upstream_stalled"),
+            Cause::Ended => {
+                (Flag::Ended, "upstream_reset_after_response_started{connection_termination}")
+            }
+            Cause::Protocol => {
+                (Flag::UpstreamProtocol, "upstream_reset_after_response_started{protocol_error}")
+            }
+        };
+        self.flags = self.flags.and(flag);
+        self.details = Cow::Borrowed(details);
         self.complete();
     }
 

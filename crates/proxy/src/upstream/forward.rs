@@ -1,24 +1,27 @@
 //! A request on its way to a server, with as many tries as its rule allows.
 
 mod attempt;
-mod upgrade;
 
-use std::{net::SocketAddr, pin::Pin, rc::Rc, sync::Arc};
+use std::{
+    future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
+};
 
-use http::{HeaderValue, Response, Version, request::Parts};
-use hyper::body::Incoming;
+use http::{HeaderValue, Response, Version, header, request::Parts};
 use smallvec::SmallVec;
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio::time::Instant;
 use weft_config::{Retries, RetryOn};
 use weft_decide::{CompiledBackend, Forward, Pick, Reply, protocol, retry};
 
 use crate::{
     connection::{direction::Direction, downstream::Downstream, tcp::Picked},
     http::{
+        deadline::Deadline,
+        error::Cause,
         exchange::{SWITCHING, Upgrade},
         grpc, head, local_reply,
         request_body::Source,
         response_body::{Payload, Relayed},
+        upgrade,
     },
     record::{
         metrics::Peer,
@@ -26,11 +29,11 @@ use crate::{
     },
     upstream::{
         dial::Way,
-        pool::{Lease, Line},
+        pool::{Answer, Lease, Line},
         resolve::Name,
     },
 };
-use attempt::{Failed, Speak};
+use attempt::Speak;
 
 /// A request that is to be sent on.
 pub struct Onward {
@@ -51,7 +54,7 @@ pub struct Onward {
 }
 
 /// The last try's answer, or what the client is told instead.
-type Tried = Result<(Response<Incoming>, Lease), Reply>;
+type Tried = Result<(Answer, Lease), Reply>;
 
 /// Sends it, and makes the answer what the client gets.
 pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Payload> {
@@ -62,81 +65,124 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
         }
         _ => onward.forward.rule.name.clone(),
     };
-    let deadline = deadline(&onward, &outcome);
-    let tried = match deadline {
+    let mut deadline = deadline(&onward, &outcome);
+    let tried = match &mut deadline {
         None => tries(&mut onward, &mut outcome).await,
-        Some((deadline, by)) => {
-            match timeout_at(deadline, tries(&mut onward, &mut outcome)).await {
-                Ok(tried) => tried,
-                Err(_) if by == LimitOf::Client => Err(Reply::duration_timeout()),
-                Err(_) => Err(Reply::timeout()),
-            }
+        Some(deadline) => {
+            let mut tries = pin!(tries(&mut onward, &mut outcome));
+            let either = poll_fn(|context| match tries.as_mut().poll(context) {
+                Poll::Ready(tried) => Poll::Ready(tried),
+                Poll::Pending => deadline.poll(context).map(|by| Err(timed_out(by))),
+            });
+            either.await
         }
     };
-    let direction = onward.downstream.direction();
+    let tried = tried.and_then(|((response, upload), lease)| {
+        // Another protocol that nobody asked for would end policy on this connection.
+        match response.status() == SWITCHING && onward.upgrade.is_none() {
+            true => Err(attempt::Failed::nonsense(lease.local).reply(retry::Verdict::Keep)),
+            false => Ok(((response, upload), lease)),
+        }
+    });
     match tried {
-        Ok(answer) => {
-            let deadline = deadline.map(|(at, by)| (Box::pin(sleep_until(at)), by));
-            finish(answer, onward, deadline, outcome)
-        }
-        Err(reply) => {
-            let named = reply.of_rule(outcome.route.clone().as_ref());
-            local_reply::local(
-                &named.about(&onward.forward.backend.name),
-                &onward.parts,
-                direction,
-                outcome,
-            )
-        }
+        Ok(answer) => finish(answer, onward, deadline, outcome),
+        Err(reply) => refuse(reply, &onward, outcome),
+    }
+}
+
+fn refuse(reply: Reply, onward: &Onward, outcome: Box<Outcome>) -> Response<Payload> {
+    let failure = onward.source.as_ref().and_then(|source| source.failure());
+    let reply = match failure {
+        // Whatever happened then, the client is to blame.
+        Some(Cause::Stalled) => local_reply::request_timeout(),
+        _ => reply,
+    };
+    let named = reply.of_rule(outcome.route.clone().as_ref());
+    let reply = named.about(&onward.forward.backend.name);
+    local_reply::local(&reply, &onward.parts, onward.downstream.direction(), outcome)
+}
+
+fn timed_out(by: LimitOf) -> Reply {
+    match by {
+        LimitOf::Client => Reply::duration_timeout(),
+        LimitOf::Rule => Reply::timeout(),
     }
 }
 
 /// When the exchange must be over, and who says so: its rule, or a gRPC client that
 /// waits less long.
-fn deadline(onward: &Onward, outcome: &Outcome) -> Option<(Instant, LimitOf)> {
-    let of_rule = onward.forward.rule.data.timeout.map(|limit| (limit, LimitOf::Rule));
-    let of_client = match outcome.is_grpc() {
-        true => grpc::timeout(&onward.parts.headers).map(|limit| (limit, LimitOf::Client)),
+fn deadline(onward: &Onward, outcome: &Outcome) -> Option<Deadline> {
+    let rule = onward.forward.rule.data.timeout;
+    let client = match outcome.is_grpc() {
+        true => grpc::timeout(&onward.parts.headers),
         false => None,
     };
-    let (limit, by) = of_rule.into_iter().chain(of_client).min_by_key(|(limit, _)| *limit)?;
-    Some((Instant::from_std(outcome.began().checked_add(limit)?), by))
+    Deadline::of(rule, client, outcome.began(), onward.source.as_ref())
 }
 
 fn finish(
-    (response, lease): (Response<Incoming>, Lease),
+    ((mut response, upload), lease): (Answer, Lease),
     onward: Onward,
-    deadline: Option<(Pin<Box<Sleep>>, LimitOf)>,
+    deadline: Option<Deadline>,
     mut outcome: Box<Outcome>,
 ) -> Response<Payload> {
     let direction = onward.downstream.direction();
-    let (mut parts, incoming) = response.into_parts();
-    let switching = parts.status == SWITCHING;
-    head::finish_response(&mut parts.headers, direction, switching);
+    let switching = response.status() == SWITCHING;
     let took = outcome.elapsed();
+    let headers = response.headers_mut();
+    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    if chunked && headers.contains_key(header::CONTENT_LENGTH) {
+        // The body was read by its chunks (RFC 9112, section 6.3).
+        head::without(headers, &header::CONTENT_LENGTH);
+    }
+    head::finish_response(headers, direction, switching);
     outcome.service_time = Some(took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    parts.headers.insert(head::SERVICE_TIME, head::number(milliseconds));
+    headers.insert(head::SERVICE_TIME, head::number(milliseconds));
     if onward.parts.version == Version::HTTP_2 {
-        head::without_http1(&mut parts.headers);
+        head::without_http1(headers);
     }
     // The client's own version is the codec's business.
-    parts.version = match onward.parts.version {
+    *response.version_mut() = match onward.parts.version {
         Version::HTTP_2 => Version::HTTP_2,
         _ => Version::HTTP_11,
     };
-    outcome.answered(parts.status.as_u16(), &parts.headers);
-    let source = onward.source;
-    if switching {
+    outcome.answered(response.status().as_u16(), response.headers());
+    if let (true, Some(client)) = (switching, onward.upgrade) {
         let guard = onward.downstream.worker.drain.enter(None);
         guard.idle_timer().begin();
-        let response = Response::from_parts(parts, incoming);
-        let client = onward.upgrade.map(|client| (client, guard));
-        return upgrade::relay(response, client, outcome, onward.downstream);
+        let client = (client, guard);
+        let parts = upgrade::relay(response, client, lease, outcome, onward.downstream);
+        return Response::from_parts(parts, Payload::Empty);
     }
-    let relayed =
-        Relayed { incoming, outcome: Some(outcome), lease: Some(lease), source, deadline };
-    Response::from_parts(parts, Payload::Relayed(Box::new(relayed)))
+    let source = onward.source;
+    if let Some(source) = &source {
+        source.let_go();
+    }
+    if let Some(at) = deadline.as_ref().and_then(Deadline::at) {
+        onward.downstream.idle_timer.set_deadline(at);
+    }
+    let (outcome, lease) = (Some(outcome), Some(lease));
+    response.map(|incoming| {
+        let relayed = Relayed { incoming, outcome, lease, _upload: upload, source, deadline };
+        Payload::Relayed(Box::new(relayed))
+    })
+}
+
+/// Waits for a try for as long as one may take, from when the request is complete.
+async fn within<T>(
+    limit: Option<Duration>,
+    source: Option<&Rc<Source>>,
+    attempt: impl Future<Output = Result<T, attempt::Failed>>,
+) -> Result<T, attempt::Failed> {
+    let began = Instant::now().into_std();
+    let Some(mut deadline) = Deadline::of(limit, None, began, source) else { return attempt.await };
+    let mut attempt = pin!(attempt);
+    poll_fn(|context| match attempt.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => deadline.poll(context).map(|_| Err(attempt::Failed::slow())),
+    })
+    .await
 }
 
 async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
@@ -144,7 +190,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
     let retries = rule.retries();
     let method = onward.parts.method.clone();
     let speak = speak(onward);
-    let copy = needs_copy(retries, &speak, outcome.is_grpc());
+    let copy = needs_copy(retries, speak, outcome.is_grpc());
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
     let mut again = 0;
     loop {
@@ -159,16 +205,12 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
             onward.parts.headers.insert(head::ATTEMPT_COUNT, head::number((again + 1).into()));
         }
         let in_flight = member.as_ref().map(|member| member.begin());
-        let attempt = attempt::run(onward, &line, &speak, copy);
-        let result = match retries.and_then(|retries| retries.per_try_timeout) {
-            None => attempt.await,
-            Some(limit) => match timeout(limit, attempt).await {
-                Ok(result) => result,
-                Err(_) => Err(Failed::slow()),
-            },
-        };
+        let limit = retries.and_then(|retries| retries.per_try_timeout);
+        let source = onward.source.clone();
+        let attempt = attempt::run(onward, &line, speak, copy);
+        let result = within(limit, source.as_ref(), attempt).await;
         let ended = match &result {
-            Ok((response, _)) => retry::Outcome::Answered {
+            Ok(((response, _), _)) => retry::Outcome::Answered {
                 status: response.status().as_u16(),
                 grpc: outcome.is_grpc().then(|| grpc::status(response.headers())).flatten(),
             },
@@ -190,13 +232,13 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
                 drop(in_flight);
                 tokio::time::sleep(pause).await;
             }
-            (Ok((response, mut lease)), verdict, _) => {
+            (Ok((answer, mut lease)), verdict, _) => {
                 if verdict == retry::Verdict::Spent {
                     outcome.flags = outcome.flags.and(weft_decide::Flag::TriesSpent);
                 }
                 outcome.local = lease.local;
                 lease.in_flight = in_flight;
-                return Ok((response, lease));
+                return Ok((answer, lease));
             }
             (Err(failed), verdict, _) => {
                 outcome.local = failed.local;
@@ -219,11 +261,12 @@ fn speak(onward: &Onward) -> Speak {
 
 /// Whether a try may be repeated after its head was given away. What was
 /// provably not sent comes back by itself.
-fn needs_copy(retries: Option<&Retries>, speak: &Speak, grpc: bool) -> bool {
+fn needs_copy(retries: Option<&Retries>, speak: Speak, grpc: bool) -> bool {
     let Some(retries) = retries.filter(|retries| retries.attempts > 0) else { return false };
     retries.on.iter().any(|on| match on {
         RetryOn::ConnectFailure => false,
-        RetryOn::RefusedStream => *speak == Speak::Http2,
+        RetryOn::Statuses => !retries.statuses.is_empty(),
+        RetryOn::RefusedStream => speak == Speak::Http2,
         RetryOn::Cancelled
         | RetryOn::DeadlineExceeded
         | RetryOn::Internal

@@ -8,27 +8,33 @@ mod lease;
 mod shared;
 
 use std::{
-    cell::RefCell, collections::HashMap, net::SocketAddr, rc::Rc, sync::Arc, time::Duration,
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
 };
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use weft_balance::Member;
+use weft_config::Limits;
 use weft_decide::CompiledBackend;
 
 use crate::{
-    http::request_body::RequestBody,
+    http::{error::Error, http1},
     io::{gathered::GatheredWriter, stream::Stream},
     record::metrics::PeerId,
     upstream::dial::{DialError, Dialer, Way},
 };
-pub use lease::Lease;
 use lease::Sender;
+pub use lease::{Answer, Lease, Unanswered};
 use shared::Shared;
 
 /// Idle connections to one address.
 const MOST_IDLE: usize = 256;
+/// Idle connections of a worker, to all addresses.
+const MOST_IDLE_TOTAL: usize = 1024;
 /// Idle connections are closed after this.
 const IDLE_LIMIT: Duration = Duration::from_secs(5 * 60);
 
@@ -36,6 +42,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(5 * 60);
 #[derive(Default)]
 pub struct Lines {
     lines: RefCell<HashMap<Way, Rc<Line>>>,
+    idle: Rc<Cell<usize>>,
 }
 
 /// What there is towards one address.
@@ -43,12 +50,14 @@ pub struct Line {
     way: Way,
     dialer: Dialer,
     idle: RefCell<Vec<Idle>>,
+    /// Idle connections of all lines of the worker.
+    idle_total: Rc<Cell<usize>>,
     shared: Shared,
     peers: RefCell<Vec<Known>>,
 }
 
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    client: http1::Client,
     local: Option<SocketAddr>,
     since: Instant,
 }
@@ -69,7 +78,7 @@ pub enum LineError {
     Dial(#[from] DialError),
     /// It was made, and HTTP could not be begun on it.
     #[error("beginning HTTP")]
-    Handshake(#[source] hyper::Error),
+    Handshake(#[source] Error),
     /// The server closes every connection as soon as it is made.
     #[error("the server closed a new connection at once")]
     Closed,
@@ -85,6 +94,7 @@ impl Lines {
             way,
             dialer,
             idle: RefCell::default(),
+            idle_total: Rc::clone(&self.idle),
             shared: Shared::default(),
             peers: RefCell::default(),
         });
@@ -123,27 +133,39 @@ impl Line {
     pub async fn http1(
         self: &Rc<Self>,
         preconnected: Option<Stream>,
-        limit: Duration,
+        (limit, limits): (Duration, &Limits),
     ) -> Result<Lease, LineError> {
         if preconnected.is_none()
-            && let Some(Idle { sender, local, .. }) = self.pop_idle()
+            && let Some(Idle { client, local, since }) = self.pop_idle()
         {
-            return Ok(Lease::new(self, Sender::Http1(sender), local, true));
+            return Ok(Lease::new(self, Sender::Http1(client), local, Some(since.elapsed())));
         }
+        self.begin_http1(preconnected, (limit, limits)).await
+    }
+
+    /// A connection that was not used before, made within `limit`.
+    pub async fn fresh_http1(
+        self: &Rc<Self>,
+        within: (Duration, &Limits),
+    ) -> Result<Lease, LineError> {
+        self.begin_http1(None, within).await
+    }
+
+    async fn begin_http1(
+        self: &Rc<Self>,
+        preconnected: Option<Stream>,
+        (limit, limits): (Duration, &Limits),
+    ) -> Result<Lease, LineError> {
         // One that waited may have been closed meanwhile, as an idle one.
-        let reused = preconnected.is_some();
+        let idle = preconnected.is_some().then_some(Duration::ZERO);
         let stream = match preconnected {
             Some(stream) => stream,
             None => self.connect(limit).await?,
         };
         let local = stream.local_addr();
-        let (sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .handshake(TokioIo::new(GatheredWriter(stream)))
-            .await
-            .map_err(LineError::Handshake)?;
-        tokio::task::spawn_local(connection.with_upgrades());
-        Ok(Lease::new(self, Sender::Http1(sender), local, reused))
+        let client = http1::Client::begin(GatheredWriter(stream), limits);
+        let client = client.await.map_err(LineError::Handshake)?;
+        Ok(Lease::new(self, Sender::Http1(client), local, idle))
     }
 
     /// A stream's place on a shared connection. If there is none, one is made within
@@ -151,11 +173,10 @@ impl Line {
     pub async fn http2(
         self: &Rc<Self>,
         preconnected: Option<Stream>,
-        limit: Duration,
+        within: (Duration, &Limits),
     ) -> Result<Lease, Rc<LineError>> {
-        let (place, reused) = Shared::join(self, preconnected, limit).await?;
-        let local = place.local;
-        Ok(Lease::new(self, Sender::Http2(place), local, reused))
+        let (slot, local, idle) = Shared::join(self, preconnected, within).await?;
+        Ok(Lease::new(self, Sender::Http2(slot), local, idle))
     }
 
     /// The number that metrics know the endpoint by; `make` is asked once.
@@ -182,31 +203,55 @@ impl Line {
         peer
     }
 
-    /// Keeps a connection for the next exchange.
-    fn keep(&self, sender: http1::SendRequest<RequestBody>, local: Option<SocketAddr>) {
+    /// Keeps a connection for the next exchange. When there are many, the one that was
+    /// idle for longest makes room.
+    fn keep(&self, client: http1::Client, local: Option<SocketAddr>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() >= MOST_IDLE {
-            idle.retain(|one| !one.sender.is_closed());
+        let before = idle.len();
+        if before >= MOST_IDLE || self.idle_total.get() >= MOST_IDLE_TOTAL {
+            idle.retain(|one| !one.client.has_ended());
         }
-        if idle.len() < MOST_IDLE && !sender.is_closed() {
-            idle.push(Idle { sender, local, since: Instant::now() });
+        let full = idle.len() >= MOST_IDLE
+            || self.idle_total.get() - (before - idle.len()) >= MOST_IDLE_TOTAL;
+        if full && !idle.is_empty() {
+            idle.remove(0);
         }
+        if (!full || idle.len() < before) && !client.has_ended() {
+            idle.push(Idle { client, local, since: Instant::now() });
+        }
+        self.count_idle(before, idle.len());
     }
 
     /// The connection that was used last and can be used at once. One that cannot yet,
     /// because its server does not read, is not waited for.
     fn pop_idle(&self) -> Option<Idle> {
         let mut idle = self.idle.borrow_mut();
-        while idle.pop_if(|one| one.sender.is_closed()).is_some() {}
-        let at = idle.iter().rposition(|one| one.sender.is_ready())?;
-        Some(idle.remove(at))
+        let before = idle.len();
+        while idle.pop_if(|one| one.client.has_ended()).is_some() {}
+        let at = idle.iter().rposition(|one| one.client.is_ready());
+        let found = at.map(|at| idle.remove(at));
+        self.count_idle(before, idle.len());
+        found
     }
 
     /// Closes what was idle for too long; whether any is left.
     fn look(&self, now: Instant) -> bool {
         let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
         let fresh = |since: Instant| now.duration_since(since) < IDLE_LIMIT;
-        idle.retain(|one| fresh(one.since) && !one.sender.is_closed());
+        idle.retain(|one| fresh(one.since) && !one.client.has_ended());
+        self.count_idle(before, idle.len());
         !idle.is_empty()
+    }
+
+    fn count_idle(&self, before: usize, after: usize) {
+        self.idle_total.set((self.idle_total.get() + after).saturating_sub(before));
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let idle = self.idle.get_mut().len();
+        self.count_idle(idle, 0);
     }
 }

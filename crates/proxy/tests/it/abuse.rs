@@ -93,3 +93,21 @@ fn random_hosts_leave_nothing_behind() {
     let series = metrics.lines().filter(|line| line.starts_with("istio_requests_total{")).count();
     assert_eq!(series, 1);
 }
+
+#[test]
+fn heads_that_cannot_be_read_are_told_so_in_words() {
+    let proxy = World::new().start();
+    let long = "l".repeat(70_000);
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nx bad: 1\r\n\r\n", "400 Bad Request"),
+        (
+            &format!("GET / HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n"),
+            "431 Request Header Fields Too Large",
+        ),
+    ] {
+        let answer = proxy.ask(request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+        assert!(answer.contains("content-type: text/plain\r\n"), "{answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{}", &status[4..])), "{answer}");
+    }
+}

@@ -7,6 +7,11 @@ mod application;
 
 mod abuse;
 mod connections;
+mod bridging;
+mod deadlines;
+mod frames;
+mod goaway;
+mod h2spec;
 mod heads;
 mod http;
 mod listeners;
@@ -15,5 +20,6 @@ mod ondemand;
 mod probes;
 mod protocols;
 mod retries;
+mod streams;
 mod tcp;
 mod world;

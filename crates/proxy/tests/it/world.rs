@@ -207,6 +207,13 @@ impl World {
         self
     }
 
+    /// Sends everything to `address`, which is spoken to in this way whatever clients speak.
+    pub fn spoken(self, upstream: &str, address: SocketAddr) -> Self {
+        let mut one = backend("one", json!({ "endpoints": ["there"] }));
+        one["upstream"] = json!(upstream);
+        self.backend("there", &[address]).resource(json!({ "backend": one })).all_to("one")
+    }
+
     /// Any other resource.
     pub fn resource(mut self, resource: Value) -> Self {
         self.resources.push(resource);

@@ -1,22 +1,29 @@
 //! One try: a connection, the request on it, the head of the answer.
 
-use std::{error::Error, io, net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
-use http::{HeaderValue, Request, Response, Uri, Version, request::Parts, uri::PathAndQuery};
-use hyper::body::Incoming;
+use http::{HeaderValue, Request, Uri, Version, header, request::Parts, uri::PathAndQuery};
 use weft_decide::{Reply, retry};
 
 use super::Onward;
 use crate::{
-    http::{head, request_body::RequestBody},
+    http::{
+        error::{Cause, Error},
+        head,
+        request_body::RequestBody,
+    },
     upstream::{
         dial::{self, DialError},
-        pool::{Lease, Line, LineError},
+        pool::{Answer, Lease, Line, LineError, Unanswered},
     },
 };
 
 /// How many new connections may be closed by the server before a request is sent on them.
 const MOST_FRESH: usize = 2;
+/// How often a request may be sent again because the server did not process it.
+const MOST_REFUSED: usize = 3;
+/// A connection that was idle for this long may just have been closed by its server.
+const SUSPECT: Duration = Duration::from_millis(500);
 
 /// Which protocol the server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +51,11 @@ impl Failed {
         Self::at(retry::Outcome::PerTryTimeout, None)
     }
 
+    /// The server answered what makes no sense.
+    pub fn nonsense(local: Option<SocketAddr>) -> Self {
+        Self::at(retry::Outcome::ProtocolError, local)
+    }
+
     fn at(outcome: retry::Outcome, local: Option<SocketAddr>) -> Self {
         Self { outcome, reason: None, local }
     }
@@ -62,51 +74,68 @@ impl Failed {
     }
 }
 
-/// Tries once, on a connection of `line`; `copy` keeps the head for another try.
+/// Tries once, on a connection of `line`; `copy` keeps the head for another try. What the
+/// server provably did not process is sent again, on another connection.
 pub async fn run(
     onward: &mut Onward,
     line: &Rc<Line>,
-    speak: &Speak,
+    speak: Speak,
     copy: bool,
-) -> Result<(Response<Incoming>, Lease), Failed> {
-    let mut lease = open(onward, line, *speak).await?;
-    let body = RequestBody::of(onward.source.as_ref());
-    let head = request_head(onward, *speak, copy);
-    let mut request = Request::from_parts(head, body);
-    let mut fresh = 0;
+) -> Result<(Answer, Lease), Failed> {
+    let (mut fresh, mut refused, mut suspect) = (0, 0, false);
     loop {
-        fresh += usize::from(!lease.reused);
-        let mut error = match lease.send(request).await {
-            Ok(response) => return Ok((response, lease)),
-            Err(error) => error,
+        let mut lease = open(onward, line, speak, suspect).await?;
+        fresh += usize::from(lease.idle.is_none());
+        suspect = speak == Speak::Http1
+            && lease.idle.is_some_and(|idle| idle >= SUSPECT)
+            && onward.parts.method.is_idempotent();
+        // HTTP/2 servers may refuse any request as they leave.
+        let copy = copy || suspect || speak == Speak::Http2;
+        let body = RequestBody::of(onward.source.as_ref());
+        let request = Request::from_parts(request_head(onward, speak, copy), body);
+        let Unanswered { error, unsent } = match lease.send(request).await {
+            Ok(answer) => return Ok((answer, lease)),
+            Err(unanswered) => *unanswered,
         };
-        match error.take_message() {
+        if let Some(unsent) = unsent {
             // The connection was closed before anything was sent: nobody's failure.
-            Some(unsent) if fresh < MOST_FRESH => {
-                lease = match open(onward, line, *speak).await {
-                    Ok(lease) => lease,
-                    Err(failed) => {
-                        restore(onward, unsent);
-                        return Err(failed);
-                    }
-                };
-                request = unsent;
-            }
-            Some(unsent) => {
+            if !copy {
                 restore(onward, unsent);
-                return Err(Failed::at(retry::Outcome::ResetBeforeRequest, lease.local));
             }
-            None => return Err(Failed::at(classify(&error.into_error()), lease.local)),
+            if fresh < MOST_FRESH {
+                continue;
+            }
+            return Err(Failed::at(retry::Outcome::ResetBeforeRequest, lease.local));
         }
+        let repeatable = onward.source.as_ref().is_none_or(|source| source.is_repeatable());
+        let leaving = error.as_ref().is_some_and(Error::is_going_away);
+        refused += usize::from(leaving);
+        let closed = suspect && error.as_ref().is_some_and(|error| error.cause() == Cause::Ended);
+        if repeatable && ((leaving && refused <= MOST_REFUSED) || closed) {
+            suspect = closed;
+            continue;
+        }
+        let outcome = error.as_ref().map_or(retry::Outcome::Reset, classify);
+        return Err(Failed::at(outcome, lease.local));
     }
 }
 
-async fn open(onward: &Onward, line: &Rc<Line>, speak: Speak) -> Result<Lease, Failed> {
-    let limit = onward.forward.backend.data.connect_timeout;
+/// A connection; one that is `fresh` was not used before.
+async fn open(
+    onward: &Onward,
+    line: &Rc<Line>,
+    speak: Speak,
+    fresh: bool,
+) -> Result<Lease, Failed> {
+    let limits = &onward.downstream.listener.limits;
+    let within = (onward.forward.backend.data.connect_timeout, limits);
     let preconnected = onward.downstream.take_preconnected(line.way());
     match speak {
-        Speak::Http1 => line.http1(preconnected, limit).await.map_err(|error| unconnected(&error)),
-        Speak::Http2 => line.http2(preconnected, limit).await.map_err(|error| unconnected(&error)),
+        Speak::Http1 if fresh => {
+            line.fresh_http1(within).await.map_err(|error| unconnected(&error))
+        }
+        Speak::Http1 => line.http1(preconnected, within).await.map_err(|error| unconnected(&error)),
+        Speak::Http2 => line.http2(preconnected, within).await.map_err(|error| unconnected(&error)),
     }
 }
 
@@ -117,24 +146,37 @@ fn unconnected(error: &LineError) -> Failed {
             let reason = Some(dial::reason(error));
             Failed { reason, ..Failed::at(retry::Outcome::Refused, None) }
         }
-        LineError::Handshake(error) => Failed::at(classify(error), None),
-        LineError::Closed => Failed::at(retry::Outcome::ResetBeforeRequest, None),
+        LineError::Handshake(error) if error.cause() == Cause::Protocol => {
+            Failed::at(retry::Outcome::ProtocolError, None)
+        }
+        LineError::Handshake(_) | LineError::Closed => {
+            Failed::at(retry::Outcome::ResetBeforeRequest, None)
+        }
     }
 }
 
 /// The head as this server is to see it.
 fn request_head(onward: &mut Onward, speak: Speak, copy: bool) -> Parts {
-    let mut head = match copy {
-        true => onward.parts.clone(),
-        false => take(&mut onward.parts),
+    let mut head = match (copy, speak) {
+        (false, _) => take(&mut onward.parts),
+        (true, Speak::Http1) => onward.parts.clone(),
+        // What else HTTP/1 knows of a head, such as the case of its names, is not needed.
+        (true, Speak::Http2) => {
+            let mut head = bare(&onward.parts);
+            head.uri = onward.parts.uri.clone();
+            head.headers = onward.parts.headers.clone();
+            head
+        }
     };
-    let was_http2 = head.version == Version::HTTP_2;
     match speak {
         Speak::Http1 => {
-            head.version = Version::HTTP_11;
-            if was_http2 && let Some(host) = onward.authority.clone() {
+            if head.version == Version::HTTP_2
+                && let Some(host) = onward.authority.clone()
+            {
                 head::host_first(&mut head.headers, host);
             }
+            head.version = Version::HTTP_11;
+            frame_body(&mut head, onward.source.is_some());
         }
         Speak::Http2 => {
             head.version = Version::HTTP_2;
@@ -145,12 +187,28 @@ fn request_head(onward: &mut Onward, speak: Speak, copy: bool) -> Parts {
     head
 }
 
+/// A body of unknown length is sent in chunks whatever the method: the codec would leave
+/// the body of a GET away.
+fn frame_body(head: &mut Parts, body: bool) {
+    let framed = |name| head.headers.contains_key(name);
+    if body && !framed(header::CONTENT_LENGTH) && !framed(header::TRANSFER_ENCODING) {
+        let chunked = HeaderValue::from_static("chunked");
+        head.headers.insert(header::TRANSFER_ENCODING, chunked);
+    }
+}
+
 /// The head without what only one try needs; method and version stay for the log.
 fn take(parts: &mut Parts) -> Parts {
-    let (mut kept, ()) = Request::new(()).into_parts();
-    kept.method = parts.method.clone();
-    kept.version = parts.version;
+    let kept = bare(parts);
     std::mem::replace(parts, kept)
+}
+
+/// Method and version.
+fn bare(parts: &Parts) -> Parts {
+    let (mut bare, ()) = Request::new(()).into_parts();
+    bare.method = parts.method.clone();
+    bare.version = parts.version;
+    bare
 }
 
 /// Takes back the head of a request that was not sent.
@@ -182,25 +240,11 @@ fn absolute(uri: &Uri, authority: Option<&HeaderValue>) -> Uri {
         .unwrap_or_else(|_| uri.clone())
 }
 
-fn classify(error: &hyper::Error) -> retry::Outcome {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
-            return match h2.reason() {
-                Some(h2::Reason::REFUSED_STREAM) => retry::Outcome::RefusedStream,
-                Some(h2::Reason::PROTOCOL_ERROR) if h2.is_library() => {
-                    retry::Outcome::ProtocolError
-                }
-                _ => retry::Outcome::Reset,
-            };
-        }
-        if cause.is::<io::Error>() {
-            return retry::Outcome::Reset;
-        }
-        source = cause.source();
-    }
-    match error.is_parse() || error.is_parse_status() {
-        true => retry::Outcome::ProtocolError,
-        false => retry::Outcome::Reset,
+fn classify(error: &Error) -> retry::Outcome {
+    match error.cause() {
+        Cause::Refused => retry::Outcome::RefusedStream,
+        Cause::Reset => retry::Outcome::RemoteReset,
+        Cause::Protocol => retry::Outcome::ProtocolError,
+        Cause::Ended | Cause::Stalled => retry::Outcome::Reset,
     }
 }

@@ -1,16 +1,18 @@
 //! A connection while an exchange uses it.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
 use weft_balance::InFlight;
 
-use super::{Line, shared::Place};
-use crate::http::request_body::{RequestBody, Source};
+use super::Line;
+use crate::http::{
+    body::Incoming,
+    error::Error,
+    http1,
+    http2::client::{StreamSlot, Upload},
+    request_body::{RequestBody, Source},
+};
 
 /// A connection that an exchange uses.
 pub struct Lease {
@@ -18,8 +20,8 @@ pub struct Lease {
     sender: Sender,
     /// The proxy's end.
     pub local: Option<SocketAddr>,
-    /// Whether it waited before, so that the server may have closed it.
-    pub reused: bool,
+    /// How long it was idle before, if it was used before: the server may have closed it.
+    pub idle: Option<Duration>,
     /// The count of the endpoint's exchanges.
     pub in_flight: Option<InFlight>,
 }
@@ -27,35 +29,60 @@ pub struct Lease {
 /// What is sent on.
 pub enum Sender {
     /// Used by one exchange.
-    Http1(http1::SendRequest<RequestBody>),
-    /// A place on a connection that is shared.
-    Http2(Place),
+    Http1(http1::Client),
+    /// A stream on a connection that is shared.
+    Http2(StreamSlot),
 }
 
-/// The answer's head, or the request where nothing of it was sent.
-pub type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+/// The head of an answer, and what is still sent of the request.
+pub type Answer = (Response<Incoming>, Option<Upload>);
+
+/// A request that got no answer.
+pub struct Unanswered {
+    /// Why; none where the connection had ended before.
+    pub error: Option<Error>,
+    /// The request, where nothing of it was sent.
+    pub unsent: Option<Request<RequestBody>>,
+}
 
 impl Lease {
     /// A lease of `sender`, a connection of `line` whose end here is `local`.
-    pub fn new(line: &Rc<Line>, sender: Sender, local: Option<SocketAddr>, reused: bool) -> Self {
-        Self { line: Rc::clone(line), sender, local, reused, in_flight: None }
+    pub fn new(
+        line: &Rc<Line>,
+        sender: Sender,
+        local: Option<SocketAddr>,
+        idle: Option<Duration>,
+    ) -> Self {
+        Self { line: Rc::clone(line), sender, local, idle, in_flight: None }
     }
 
-    /// Sends a request.
-    pub async fn send(&mut self, request: Request<RequestBody>) -> Sent {
+    /// Sends a request and waits for the head of its answer.
+    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Answer, Box<Unanswered>> {
         match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(place) => place.sender.try_send_request(request).await,
+            Sender::Http1(client) => match client.send(request).await {
+                Ok(response) => Ok((response, None)),
+                Err(unanswered) => {
+                    let http1::Unanswered { error, unsent } = *unanswered;
+                    Err(Box::new(Unanswered { error: Some(error), unsent }))
+                }
+            },
+            Sender::Http2(slot) if !slot.is_ready() => {
+                Err(Box::new(Unanswered { error: None, unsent: Some(request) }))
+            }
+            Sender::Http2(slot) => match slot.send(request).await {
+                Ok(sent) => Ok((sent.response, sent.upload)),
+                Err(error) => Err(Box::new(Unanswered { error: Some(error), unsent: None })),
+            },
         }
     }
 
     /// The exchange is over, and its answer was read to the end. An HTTP/1 connection
     /// serves another one unless `source`, the request's body, is still under way.
     pub fn give_back(self, source: Option<&Source>) {
-        if let Sender::Http1(sender) = self.sender
+        if let Sender::Http1(client) = self.sender
             && source.is_none_or(Source::has_ended)
         {
-            self.line.keep(sender, self.local);
+            self.line.keep(client, self.local);
         }
     }
 }

@@ -5,28 +5,25 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
     net::SocketAddr,
-    pin::Pin,
     rc::{Rc, Weak},
     time::Duration,
 };
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use weft_config::Limits;
 
 use super::{IDLE_LIMIT, Line, LineError};
 use crate::{
-    http::{executor::Local, request_body::RequestBody},
-    io::stream::Stream,
+    http::http2::client::{Client, StreamSlot},
+    io::{gathered::GatheredWriter, stream::Stream},
+    upstream::dial::DialError,
 };
 
-/// Streams that may be under way on one connection before another is made; the
-/// server may allow fewer.
-const MOST_STREAMS: usize = 100;
-/// Windows, so that one stream can fill a fast network.
-const WINDOW: u32 = 1024 * 1024;
 /// How many new connections may be closed at once by the server before an exchange gives up.
 const PATIENCE: usize = 2;
 
@@ -38,58 +35,37 @@ pub struct Shared {
 }
 
 struct Connection {
-    sender: http2::SendRequest<RequestBody>,
+    client: Rc<Client>,
     local: Option<SocketAddr>,
-    streams: Rc<Cell<usize>>,
-    /// Gone when the connection has ended.
-    driver: Weak<RefCell<Driver>>,
-    since: Instant,
+    since: Cell<Instant>,
 }
-
-/// What reads and writes; it knows what the server allows.
-type Driver = http2::Connection<TokioIo<Stream>, RequestBody, Local>;
 
 /// What came of making a connection; none while it is under way.
-type Made = Option<Result<Weak<RefCell<Driver>>, Rc<LineError>>>;
+type Made = Option<Result<Weak<Client>, Rc<LineError>>>;
 
-/// An exchange's place on a connection.
-pub struct Place {
-    /// The connection.
-    pub sender: http2::SendRequest<RequestBody>,
-    /// The proxy's end.
-    pub local: Option<SocketAddr>,
-    _stream: StreamSlot,
-}
-
-/// One of the streams under way on a connection.
-struct StreamSlot(Rc<Cell<usize>>);
-
-impl Drop for StreamSlot {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
-}
+/// A slot for a stream, the proxy's end of its connection, and how long that was not used.
+type Joined = (StreamSlot, Option<SocketAddr>, Option<Duration>);
 
 impl Shared {
-    /// A place on a connection of `line`, and whether that was there before.
+    /// A slot on a connection of `line`.
     pub async fn join(
         line: &Rc<Line>,
         mut preconnected: Option<Stream>,
-        limit: Duration,
-    ) -> Result<(Place, bool), Rc<LineError>> {
-        if let Some(place) = line.shared.place() {
-            return Ok((place, true));
+        (limit, limits): (Duration, &Limits),
+    ) -> Result<Joined, Rc<LineError>> {
+        if let Some((slot, local, idle)) = line.shared.slot() {
+            return Ok((slot, local, Some(idle)));
         }
         let mut closed = 0;
         loop {
-            let mut made = Self::make(line, preconnected.take(), limit);
+            let mut made = Self::make(line, preconnected.take(), (limit, *limits));
             let lives = match made.wait_for(Option::is_some).await.as_deref() {
                 Ok(Some(Err(error))) => return Err(Rc::clone(error)),
-                Ok(Some(Ok(driver))) => driver.strong_count() > 0,
+                Ok(Some(Ok(client))) => client.upgrade().is_some_and(|one| !one.has_ended()),
                 Ok(None) | Err(_) => false,
             };
-            if let Some(place) = line.shared.place() {
-                return Ok((place, false));
+            if let Some((slot, local, _)) = line.shared.slot() {
+                return Ok((slot, local, None));
             }
             // Where it lives, others were quicker: one more is made.
             closed += usize::from(!lives);
@@ -103,28 +79,29 @@ impl Shared {
     pub fn look(&self, now: Instant) -> bool {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|one| {
-            let idle = now.duration_since(one.since) >= IDLE_LIMIT;
-            !one.has_ended() && (one.streams.get() > 0 || !idle)
+            let idle = now.duration_since(one.since.get()) >= IDLE_LIMIT;
+            !one.client.has_ended() && (one.client.open() > 0 || !idle)
         });
         !connections.is_empty()
     }
 
-    /// A place on the first connection that has room.
-    fn place(&self) -> Option<Place> {
+    /// A slot on the first connection that has room, with how long that was not used.
+    fn slot(&self) -> Option<(StreamSlot, Option<SocketAddr>, Duration)> {
         let mut connections = self.connections.borrow_mut();
-        connections.retain(|one| !one.has_ended());
-        let one = connections.iter_mut().find(|one| one.has_room())?;
-        one.since = Instant::now();
-        one.streams.set(one.streams.get() + 1);
-        let _stream = StreamSlot(Rc::clone(&one.streams));
-        Some(Place { sender: one.sender.clone(), local: one.local, _stream })
+        connections.retain(|one| !one.client.has_ended());
+        let now = Instant::now();
+        let free = |one: &Connection| {
+            let slot = one.client.slot()?;
+            Some((slot, one.local, now.duration_since(one.since.replace(now))))
+        };
+        connections.iter().find_map(free)
     }
 
     /// Has a connection made, unless one is being made already.
     fn make(
         line: &Rc<Line>,
         preconnected: Option<Stream>,
-        limit: Duration,
+        within: (Duration, Limits),
     ) -> watch::Receiver<Made> {
         let mut making = line.shared.making.borrow_mut();
         // A task that has panicked makes none any more.
@@ -135,12 +112,12 @@ impl Shared {
         *making = Some(receiver.clone());
         let line = Rc::clone(line);
         tokio::task::spawn_local(async move {
-            let result = connection(&line, preconnected, limit).await;
+            let result = connection(&line, preconnected, within).await;
             line.shared.making.borrow_mut().take();
             let result = result.map(|one| {
-                let driver = Weak::clone(&one.driver);
+                let client = Rc::downgrade(&one.client);
                 line.shared.connections.borrow_mut().push(one);
-                driver
+                client
             });
             made.send_replace(Some(result.map_err(Rc::new)));
         });
@@ -148,48 +125,22 @@ impl Shared {
     }
 }
 
-impl Connection {
-    fn has_ended(&self) -> bool {
-        self.sender.is_closed() || self.driver.strong_count() == 0
-    }
-
-    fn has_room(&self) -> bool {
-        let Some(driver) = self.driver.upgrade() else { return false };
-        // A server that allows none for a while must not have one connection after
-        // another made.
-        let most = driver.borrow().current_max_send_streams().clamp(1, MOST_STREAMS);
-        self.streams.get() < most
-    }
-}
-
 async fn connection(
     line: &Line,
     preconnected: Option<Stream>,
-    limit: Duration,
+    (limit, limits): (Duration, Limits),
 ) -> Result<Connection, LineError> {
+    let due = Instant::now() + limit;
     let stream = match preconnected {
         Some(stream) => stream,
         None => line.connect(limit).await?,
     };
     let local = stream.local_addr();
-    let (sender, connection) = http2::Builder::new(Local)
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .keep_alive_interval(Duration::from_secs(60))
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(LineError::Handshake)?;
-    let driver = Rc::new(RefCell::new(connection));
-    let known = Rc::downgrade(&driver);
-    tokio::task::spawn_local(async move {
-        let ended = poll_fn(|context| Pin::new(&mut *driver.borrow_mut()).poll(context)).await;
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection to a server broke");
-        }
-    });
-    let streams = Rc::default();
-    Ok(Connection { sender, local, streams, driver: known, since: Instant::now() })
+    let client = match timeout_at(due, Client::begin(GatheredWriter(stream), &limits)).await {
+        Ok(client) => client.map_err(LineError::Handshake)?,
+        Err(_) => return Err(LineError::Dial(DialError::Timeout(limit))),
+    };
+    Ok(Connection { client: Rc::new(client), local, since: Cell::new(Instant::now()) })
 }
 
 #[cfg(test)]
@@ -200,6 +151,8 @@ mod tests {
         pool::Lines,
     };
     use std::future::Future;
+
+    const LIMITS: Limits = Limits::sidecar();
 
     fn line_to(address: SocketAddr) -> Rc<Line> {
         Lines::default().to(Way { address, application: false }, Dialer::default())
@@ -233,7 +186,7 @@ mod tests {
         local(async {
             let (listener, _waiting) = deaf();
             let line = line_to(listener.local_addr().unwrap().as_socket().unwrap());
-            let join = || Shared::join(&line, None, Duration::from_millis(50));
+            let join = || Shared::join(&line, None, (Duration::from_millis(50), &LIMITS));
             let (one, two, three) = tokio::join!(join(), join(), join());
             let [one, two, three] =
                 [one, two, three].map(|joined| joined.err().expect("nobody accepts"));
@@ -242,27 +195,40 @@ mod tests {
         });
     }
 
+    /// A server that allows what it does not limit, on every connection that it accepts.
+    async fn server() -> SocketAddr {
+        use tokio::io::AsyncWriteExt;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::task::spawn_local(async move {
+            let mut streams = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+                streams.push(stream);
+            }
+        });
+        address
+    }
+
     #[test]
     fn those_who_wait_share_the_connection_that_is_made() {
         local(async {
-            let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let line = line_to(server.local_addr().unwrap());
-            let join = || Shared::join(&line, None, Duration::from_secs(5));
-            let (one, two, _stream) = tokio::join!(join(), join(), server.accept());
+            let line = line_to(server().await);
+            let join = || Shared::join(&line, None, (Duration::from_secs(5), &LIMITS));
+            let (one, two) = tokio::join!(join(), join());
             assert_eq!((one.is_ok(), two.is_ok()), (true, true));
             let connections = line.shared.connections.borrow();
-            assert_eq!((connections.len(), connections[0].streams.get()), (1, 2));
+            assert_eq!((connections.len(), connections[0].client.open()), (1, 2));
         });
     }
 
     #[test]
     fn one_who_made_a_connection_and_is_no_more_is_not_waited_for() {
         local(async {
-            let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let line = line_to(server.local_addr().unwrap());
+            let line = line_to(server().await);
             let (_, receiver) = watch::channel(None);
             line.shared.making.replace(Some(receiver));
-            let joined = Shared::join(&line, None, Duration::from_secs(5)).await;
+            let joined = Shared::join(&line, None, (Duration::from_secs(5), &LIMITS)).await;
             assert!(joined.is_ok(), "a new one is made");
         });
     }

@@ -1,0 +1,74 @@
+//! Why a message of HTTP ended early, whichever version carried it.
+
+use std::error::Error as _;
+
+/// Why a message ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// On a connection of HTTP/1.
+    #[error("an HTTP/1 message ended early")]
+    Http1(#[from] hyper::Error),
+    /// On a stream of HTTP/2.
+    #[error("an HTTP/2 stream ended early")]
+    Http2(#[from] h2::Error),
+    /// The peer owed bytes, or did not take them, for too long.
+    #[error("no progress within the limit")]
+    Stalled,
+    /// A body is longer than is kept for a reader that is slow.
+    #[error("the body is longer than is kept for a slow reader")]
+    Overflow,
+}
+
+/// What a message's early end says about the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The peer did not process the message: it is safe to send it again.
+    Refused,
+    /// The peer reset the stream.
+    Reset,
+    /// The connection ended.
+    Ended,
+    /// The peer broke the protocol.
+    Protocol,
+    /// The peer stalled.
+    Stalled,
+}
+
+impl Error {
+    /// What the early end says about the peer.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Http1(error) => of_http1(error),
+            Self::Http2(error) => of_http2(error),
+            Self::Stalled | Self::Overflow => Cause::Stalled,
+        }
+    }
+
+    /// Whether the peer closed the connection without processing this message
+    /// (RFC 9113, section 6.8).
+    pub fn is_going_away(&self) -> bool {
+        // A stream gets this error only when it is above the GOAWAY's last stream: the
+        // others go on until they end or the connection breaks.
+        matches!(self, Self::Http2(error) if error.is_go_away() && error.is_remote())
+    }
+}
+
+fn of_http1(error: &hyper::Error) -> Cause {
+    let broken = error.source().is_some_and(|cause| cause.is::<std::io::Error>());
+    match (error.is_parse() || error.is_parse_status()) && !broken {
+        true => Cause::Protocol,
+        false => Cause::Ended,
+    }
+}
+
+fn of_http2(error: &h2::Error) -> Cause {
+    let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    match error {
+        _ if error.is_io() => Cause::Ended,
+        _ if error.is_remote() && (refused || error.is_go_away()) => Cause::Refused,
+        _ if error.is_remote() && error.is_reset() => Cause::Reset,
+        _ if error.is_library() => Cause::Protocol,
+        _ => Cause::Ended,
+    }
+}

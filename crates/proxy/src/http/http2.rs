@@ -1,0 +1,32 @@
+//! HTTP/2 by the `h2` crate, on both sides: windows, budgets, resets and keep-alive are
+//! decided here.
+//!
+//! A connection reads a bounded number of bytes, then empties all its streams into
+//! buffers of their own, then lets other tasks run. So small frames never pile up in the
+//! codec, and one stream that is not read never stops another.
+
+pub mod server;
+pub mod client;
+pub mod meter;
+pub mod keep_alive;
+pub mod received;
+pub mod sending;
+
+/// What the codec may hold, as its data frame budget counts it: about 256 bytes for each
+/// small frame that no stream has taken yet. More than one turn's worth of the smallest
+/// frames, which take ten bytes on the wire.
+pub const FRAME_BUDGET: usize = meter::TURN / 10 * 256 * 4;
+/// Streams that are opened on one connection to a server before another is made.
+pub const UPSTREAM_STREAMS: u32 = 100;
+/// Streams that were reset by this side and whose late frames are still known.
+pub const REMEMBERED_RESETS: usize = 1024;
+
+/// The largest window (RFC 9113, section 6.9.1).
+const MOST_WINDOW: u32 = (1 << 31) - 1;
+
+/// The window of a connection with `streams` streams, each with a window of `stream`. One
+/// that holds the windows of all of them lets no stalled stream stop another; twice that,
+/// since streams that were reset have bytes under way as well.
+pub fn connection_window(streams: u32, stream: u32) -> u32 {
+    stream.saturating_mul(streams.saturating_add(1)).saturating_mul(2).min(MOST_WINDOW)
+}

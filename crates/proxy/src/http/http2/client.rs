@@ -1,0 +1,265 @@
+//! HTTP/2 on a connection to a server.
+//!
+//! One task drives the connection. A stream is polled by the exchange that opened it: no
+//! task, channel or queue stands between.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::{
+    Reason,
+    client::{Builder, Connection, ResponseFuture, SendRequest},
+};
+use http::{Request, Response};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinHandle,
+};
+use weft_config::Limits;
+
+use super::{
+    FRAME_BUDGET, REMEMBERED_RESETS, UPSTREAM_STREAMS, connection_window,
+    keep_alive::KeepAlive,
+    meter::{Greeting, Meter, Metered},
+    received::{Bodies, ReceivedBody},
+    sending::{Outgoing, Sending, Unsent},
+    server::announced,
+};
+use crate::http::{body::Incoming, error::Error};
+
+/// A connection to a server, for many streams.
+pub struct Client {
+    sender: RefCell<SendRequest<Bytes>>,
+    state: Rc<State>,
+}
+
+/// What the driver and the streams know of the connection.
+#[derive(Debug, Default)]
+struct State {
+    meter: Arc<Meter>,
+    bodies: Bodies,
+    open: Cell<usize>,
+    /// Streams that the server allows at a time.
+    allowed: Cell<usize>,
+    ended: Cell<bool>,
+    limits: Limits,
+}
+
+/// A stream that may be opened, or is.
+pub struct StreamSlot {
+    client: Rc<Client>,
+}
+
+/// A request that was sent, and the body that still is.
+pub struct Sent {
+    /// The head of the answer, and its body as far as it comes.
+    pub response: Response<Incoming>,
+    /// Sends the rest of the request's body; ends with the exchange.
+    pub upload: Option<Upload>,
+}
+
+/// A task that is aborted with this.
+#[derive(Debug)]
+pub struct Upload(JoinHandle<()>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    /// Begins HTTP/2 on `stream`, and waits for what the server allows.
+    pub async fn begin<S>(stream: S, limits: &Limits) -> Result<Self, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (stream, meter) = Metered::in_turns(stream, 0);
+        meter.begin_turn();
+        let (sender, mut connection) = Builder::new()
+            .enable_push(false)
+            .initial_window_size(limits.stream_window)
+            .initial_connection_window_size(connection_window(
+                UPSTREAM_STREAMS,
+                limits.stream_window,
+            ))
+            .max_header_list_size(limits.head_bytes)
+            .max_send_buffer_size(limits.buffer as usize)
+            .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            // Frames that come late for streams that clients left do not end the others.
+            .max_local_error_reset_streams(None)
+            .data_frame_budget(FRAME_BUDGET)
+            .handshake::<_, Bytes>(stream)
+            .await?;
+        poll_fn(|context| {
+            meter.begin_turn();
+            match Pin::new(&mut connection).poll(context) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Error::Http2(error))),
+                Poll::Ready(Ok(())) => Poll::Ready(Err(Error::Http2(Reason::NO_ERROR.into()))),
+                Poll::Pending if meter.greeting() == Greeting::Complete => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await?;
+        let allowed = Cell::new(connection.max_concurrent_send_streams());
+        let state = State { meter, allowed, limits: *limits, ..State::default() };
+        let state = Rc::new(state);
+        tokio::task::spawn_local(drive(connection, Rc::clone(&state)));
+        Ok(Self { sender: RefCell::new(sender), state })
+    }
+
+    /// Whether no stream can be opened any more.
+    pub fn has_ended(&self) -> bool {
+        let ready = || {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            self.sender.borrow_mut().poll_ready(&mut context)
+        };
+        self.state.ended.get() || matches!(ready(), Poll::Ready(Err(_)))
+    }
+
+    fn begin_stream(
+        &self,
+        head: Request<()>,
+        end: bool,
+    ) -> Result<(ResponseFuture, h2::SendStream<Bytes>), Error> {
+        let mut sender = self.sender.borrow_mut();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        if sender.poll_ready(&mut context)?.is_pending() {
+            // A handle opens one stream at a time; another one does not wait for the first.
+            *sender = sender.clone();
+        }
+        Ok(sender.send_request(head, end)?)
+    }
+
+    /// Streams that are open.
+    pub fn open(&self) -> usize {
+        self.state.open.get()
+    }
+
+    /// A slot for one more stream, if there is room. A server that allows none for a while
+    /// must not have one connection after another made.
+    pub fn slot(self: &Rc<Self>) -> Option<StreamSlot> {
+        let State { open, allowed, .. } = &*self.state;
+        if open.get() >= allowed.get().clamp(1, UPSTREAM_STREAMS as usize) {
+            return None;
+        }
+        open.set(open.get() + 1);
+        Some(StreamSlot { client: Rc::clone(self) })
+    }
+}
+
+impl Drop for StreamSlot {
+    fn drop(&mut self) {
+        let open = &self.client.state.open;
+        open.set(open.get().saturating_sub(1));
+    }
+}
+
+impl StreamSlot {
+    /// Whether a request can be sent on the connection. If not, nothing of it is.
+    pub fn is_ready(&self) -> bool {
+        !self.client.has_ended()
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub async fn send<B>(&self, request: Request<B>) -> Result<Sent, Error>
+    where
+        B: Outgoing<Error = Error> + 'static,
+    {
+        let (parts, body) = request.into_parts();
+        let end = body.is_end_stream();
+        let head = Request::from_parts(parts, ());
+        let (response, stream) = self.client.begin_stream(head, end)?;
+        let limits = &self.client.state.limits;
+        let sending = (!end).then(|| Sending::new(stream, body, limits.stalled));
+        let mut exchange = Exchange { response, sending };
+        let response = poll_fn(|context| exchange.poll(context)).await?;
+        let upload = exchange.sending.take().map(|mut sending| {
+            Upload(tokio::task::spawn_local(async move {
+                let sent = poll_fn(|context| sending.poll(context)).await;
+                if let Err(Unsent::Body(_) | Unsent::Expired | Unsent::Peer(Error::Stalled)) = sent
+                {
+                    sending.reset(Reason::CANCEL);
+                }
+            }))
+        });
+        let state = &self.client.state;
+        let response = response.map(|stream| match stream.is_end_stream() {
+            true => None,
+            false => Some(stream),
+        });
+        let (parts, stream) = response.into_parts();
+        let body = match stream {
+            None => Incoming::empty(),
+            Some(stream) => {
+                let length = announced(&parts.headers);
+                let body = ReceivedBody::new(stream, length, &state.bodies, limits.stalled);
+                Incoming::http2(body)
+            }
+        };
+        Ok(Sent { response: Response::from_parts(parts, body), upload })
+    }
+}
+
+/// A request whose body is sent while the answer is waited for.
+struct Exchange<B> {
+    response: ResponseFuture,
+    sending: Option<Sending<B>>,
+}
+
+impl<B: Outgoing<Error = Error>> Exchange<B> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Response<h2::RecvStream>, Error>> {
+        if let Some(sending) = &mut self.sending {
+            match sending.poll(context) {
+                Poll::Pending => {}
+                // What the server says about it is more than that it takes nothing more.
+                Poll::Ready(Ok(()) | Err(Unsent::Peer(Error::Http1(_) | Error::Http2(_)))) => {
+                    self.sending = None;
+                }
+                Poll::Ready(Err(Unsent::Peer(error) | Unsent::Body(error))) => {
+                    sending.reset(Reason::CANCEL);
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Ready(Err(Unsent::Expired)) => {
+                    sending.reset(Reason::CANCEL);
+                    return Poll::Ready(Err(Error::Stalled));
+                }
+            }
+        }
+        Pin::new(&mut self.response).poll(context).map_err(Error::Http2)
+    }
+}
+
+/// Reads and writes until the connection has ended.
+async fn drive<S>(mut connection: Connection<Metered<S>, Bytes>, state: Rc<State>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut keep_alive = KeepAlive::new(connection.ping_pong(), &state.limits, None);
+    let ended = poll_fn(|context| {
+        let meter = &state.meter;
+        meter.begin_turn();
+        let polled = Pin::new(&mut connection).poll(context);
+        state.bodies.after_turn(meter);
+        if meter.is_exhausted() {
+            context.waker().wake_by_ref();
+        }
+        state.allowed.set(connection.max_concurrent_send_streams());
+        match polled {
+            Poll::Ready(ended) => Poll::Ready(ended),
+            Poll::Pending => keep_alive.poll(context, meter, state.open.get() > 0).map(|_| Ok(())),
+        }
+    })
+    .await;
+    state.ended.set(true);
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to a server broke");
+    }
+}

@@ -1,0 +1,187 @@
+//! What an HTTP connection reads and writes, as far as fairness and deadlines care.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that a connection reads before other tasks run.
+pub const TURN: usize = 64 * 1024;
+/// Bytes of a frame's head (RFC 9113, section 4.1): three of its length, one of its type,
+/// and others.
+const FRAME_HEAD: u64 = 9;
+/// The type of SETTINGS.
+const SETTINGS: u32 = 4;
+
+/// The counts of one connection. Only its own thread uses them: they are atomics, and never
+/// read and modified in one step, so that the stream may be sent to another.
+#[derive(Debug, Default)]
+pub struct Meter {
+    read: AtomicU64,
+    written: AtomicU64,
+    /// Bytes that may be read in this turn.
+    left: AtomicU64,
+    exhausted: AtomicBool,
+    blocked: AtomicBool,
+    /// Bytes before the first frame.
+    preface: u64,
+    /// Length and type of the first frame.
+    first: AtomicU32,
+}
+
+/// How far a peer's greeting, which begins with SETTINGS, has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// Some of it is missing.
+    Incomplete,
+    /// It has been read whole.
+    Complete,
+    /// Another frame came first.
+    Invalid,
+}
+
+impl Meter {
+    /// Bytes read so far.
+    pub fn read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    /// Whether the peer takes no bytes, and some are waiting.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Relaxed)
+    }
+
+    /// How far the peer's greeting has come (RFC 9113, section 3.4).
+    pub fn greeting(&self) -> Greeting {
+        let first = self.first.load(Relaxed);
+        let (length, kind) = (u64::from(first >> 8), first & 0xff);
+        match self.read().checked_sub(self.preface) {
+            Some(4..) if kind != SETTINGS => Greeting::Invalid,
+            Some(read) if read >= FRAME_HEAD + length => Greeting::Complete,
+            _ => Greeting::Incomplete,
+        }
+    }
+
+    /// Lets the connection read again, up to [`TURN`] bytes.
+    pub fn begin_turn(&self) {
+        self.left.store(TURN as u64, Relaxed);
+        self.exhausted.store(false, Relaxed);
+    }
+
+    /// Whether there may be more to read than the turn allowed.
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted.load(Relaxed)
+    }
+
+    fn count_read(&self, bytes: &[u8]) {
+        let read = self.read();
+        for (at, byte) in (read..self.preface + 4).zip(bytes) {
+            if let Some(at) = at.checked_sub(self.preface) {
+                let first = self.first.load(Relaxed) | u32::from(*byte) << (24 - 8 * at);
+                self.first.store(first, Relaxed);
+            }
+        }
+        self.read.store(read + bytes.len() as u64, Relaxed);
+        self.left.store(self.left.load(Relaxed).saturating_sub(bytes.len() as u64), Relaxed);
+    }
+
+    fn count_written(&self, written: &Poll<io::Result<usize>>) {
+        self.blocked.store(written.is_pending(), Relaxed);
+        if let Poll::Ready(Ok(count)) = written {
+            self.written.store(self.written() + *count as u64, Relaxed);
+        }
+    }
+}
+
+/// A stream whose bytes are counted. After [`TURN`] bytes it has nothing to read until
+/// the next turn begins.
+#[derive(Debug)]
+pub struct Metered<S> {
+    stream: S,
+    meter: Arc<Meter>,
+    /// Whether reading stops at the end of a turn.
+    turns: bool,
+}
+
+impl<S> Metered<S> {
+    /// Counts, and reads in turns; the first frame comes after a preface of so many bytes.
+    pub fn in_turns(stream: S, preface: u64) -> (Self, Arc<Meter>) {
+        let meter = Arc::new(Meter { preface, ..Meter::default() });
+        (Self { stream, meter: Arc::clone(&meter), turns: true }, meter)
+    }
+
+    /// The stream itself.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
+    /// Counts only.
+    pub fn new(stream: S) -> (Self, Arc<Meter>) {
+        let (metered, meter) = Self::in_turns(stream, 0);
+        (Self { turns: false, ..metered }, meter)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.turns && self.meter.left.load(Relaxed) == 0 {
+            // Who drives the connection begins the next turn.
+            self.meter.exhausted.store(true, Relaxed);
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.meter.count_read(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.meter.count_written(&written);
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.meter.count_written(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

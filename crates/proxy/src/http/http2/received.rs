@@ -1,0 +1,235 @@
+//! The body of a message that comes on an HTTP/2 stream.
+//!
+//! What the stream has is taken from it at once, so that the codec holds nothing for a
+//! reader that is slow; small frames are joined. The stream's window opens as the reader
+//! takes bytes, so a body never buffers more than that window.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use super::meter::{Meter, TURN};
+use crate::http::{error::Error, stall::Stall};
+
+/// Frames shorter than this are joined while they wait for the reader.
+const SMALL: usize = 4096;
+
+/// The bodies that come on the streams of one connection.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    list: RefCell<Vec<Weak<RefCell<Received>>>>,
+    /// Bytes that the connection had read when the bodies were last taken from the codec.
+    absorbed: Cell<u64>,
+}
+
+impl Bodies {
+    /// Takes from the codec what has come, if that may be much.
+    pub fn after_turn(&self, meter: &Meter) {
+        if meter.read() - self.absorbed.get() < TURN as u64 / 2 {
+            return;
+        }
+        self.absorbed.set(meter.read());
+        self.list.borrow_mut().retain(|body| match body.upgrade() {
+            Some(body) => {
+                body.borrow_mut().absorb_for_reader();
+                true
+            }
+            None => false,
+        });
+    }
+
+    fn watch(&self, body: Weak<RefCell<Received>>) {
+        let mut list = self.list.borrow_mut();
+        if list.len() == list.capacity() {
+            list.retain(|body| body.strong_count() > 0);
+        }
+        list.push(body);
+    }
+}
+
+/// What has come on a stream, and what the reader has not taken yet.
+#[derive(Debug)]
+struct Received {
+    stream: RecvStream,
+    /// The first chunk in line; most bodies never have a second one.
+    front: Option<Bytes>,
+    queue: VecDeque<Bytes>,
+    /// Small frames that were joined; last in line.
+    joined: BytesMut,
+    /// Bytes in line.
+    held: usize,
+    trailers: Option<HeaderMap>,
+    end: Option<Result<(), h2::Error>>,
+    reader: Option<Waker>,
+}
+
+/// The body of a message that comes on an HTTP/2 stream.
+#[derive(Debug)]
+pub struct ReceivedBody {
+    received: Rc<RefCell<Received>>,
+    /// Bytes that the head announces and that have not been read yet.
+    announced: Option<u64>,
+    stall: Stall,
+    /// How long the peer may send nothing while it owes bytes.
+    limit: Duration,
+}
+
+impl ReceivedBody {
+    /// The body on `stream`, one of `bodies`, of which the head announces `length` bytes.
+    pub fn new(stream: RecvStream, length: Option<u64>, bodies: &Bodies, limit: Duration) -> Self {
+        let received = Rc::new(RefCell::new(Received {
+            stream,
+            front: None,
+            queue: VecDeque::new(),
+            joined: BytesMut::new(),
+            held: 0,
+            trailers: None,
+            end: None,
+            reader: None,
+        }));
+        bodies.watch(Rc::downgrade(&received));
+        Self { received, announced: length, stall: Stall::default(), limit }
+    }
+}
+
+impl Received {
+    /// Takes what the stream has, on behalf of the reader.
+    fn absorb_for_reader(&mut self) {
+        let waker = self.reader.take();
+        let before = (self.held, self.end.is_some());
+        self.absorb(&mut Context::from_waker(waker.as_ref().unwrap_or(Waker::noop())));
+        if let Some(waker) = waker {
+            if before != (self.held, self.end.is_some()) {
+                waker.wake_by_ref();
+            }
+            self.reader = Some(waker);
+        }
+    }
+
+    fn absorb(&mut self, context: &mut Context<'_>) {
+        while self.end.is_none() {
+            match self.stream.poll_data(context) {
+                Poll::Ready(Some(Ok(data))) => self.push(data),
+                Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
+                Poll::Ready(None) => match self.stream.poll_trailers(context) {
+                    Poll::Ready(Ok(trailers)) => {
+                        self.trailers = trailers;
+                        self.end = Some(Ok(()));
+                    }
+                    Poll::Ready(Err(error)) => self.end = Some(Err(error)),
+                    Poll::Pending => return,
+                },
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    fn push(&mut self, data: Bytes) {
+        self.held += data.len();
+        if self.held == data.len() {
+            self.front = Some(data);
+        } else if data.len() < SMALL {
+            self.joined.extend_from_slice(&data);
+        } else {
+            if !self.joined.is_empty() {
+                self.queue.push_back(self.joined.split().freeze());
+            }
+            self.queue.push_back(data);
+        }
+    }
+
+    /// The next bytes, for which the window opens again.
+    fn pop(&mut self) -> Option<Bytes> {
+        let next = self.front.take().or_else(|| self.queue.pop_front());
+        let next = next.or_else(|| {
+            // The memory goes with the bytes: the stream may be idle for long.
+            (!self.joined.is_empty()).then(|| std::mem::take(&mut self.joined).freeze())
+        })?;
+        self.held -= next.len();
+        self.release(next.len());
+        Some(next)
+    }
+
+    fn release(&mut self, bytes: usize) {
+        // It fails only for more than was received.
+        let _ = self.stream.flow_control().release_capacity(bytes);
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.held == 0
+            && self.trailers.is_none()
+            && match &self.end {
+                Some(end) => end.is_ok(),
+                None => self.stream.is_end_stream(),
+            }
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if self.held > 0 {
+            self.release(self.held);
+        }
+    }
+}
+
+impl Body for ReceivedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let mut received = this.received.borrow_mut();
+        received.absorb(context);
+        if let Some(data) = received.pop() {
+            this.stall.moved();
+            if let Some(announced) = &mut this.announced {
+                *announced = announced.saturating_sub(data.len() as u64);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if let Some(trailers) = received.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        if let Some(end) = &mut received.end {
+            let end = std::mem::replace(end, Ok(()));
+            return Poll::Ready(end.err().map(|error| Err(Error::Http2(error))));
+        }
+        let waker = context.waker();
+        if received.reader.as_ref().is_none_or(|reader| !reader.will_wake(waker)) {
+            received.reader = Some(waker.clone());
+        }
+        drop(received);
+        // Without a length, nothing says that the peer owes anything: calls of gRPC may
+        // be silent for hours.
+        if this.announced.is_some() && this.stall.poll(context, this.limit).is_ready() {
+            return Poll::Ready(Some(Err(Error::Stalled)));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.received.borrow().is_at_end()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (self.announced, self.is_end_stream()) {
+            (_, true) => SizeHint::with_exact(0),
+            (Some(announced), false) => SizeHint::with_exact(announced),
+            (None, false) => SizeHint::new(),
+        }
+    }
+}

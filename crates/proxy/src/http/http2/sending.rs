@@ -1,0 +1,139 @@
+//! A body on its way out on an HTTP/2 stream.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body::{Body, Frame};
+
+use crate::http::{error::Error, stall::Stall};
+
+/// A body that may have a deadline of its own.
+pub trait Outgoing: Body<Data = Bytes> + Unpin {
+    /// Ready once the body must not go on, also while the peer takes nothing.
+    fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<()>;
+}
+
+/// A body on its way out.
+pub struct Sending<B> {
+    stream: SendStream<Bytes>,
+    body: B,
+    stall: Stall,
+    /// How long the peer may take nothing.
+    limit: Duration,
+    begun: bool,
+}
+
+/// Why a body was not sent whole.
+#[derive(Debug)]
+pub enum Unsent<E> {
+    /// The stream or its connection failed, or the peer stalled.
+    Peer(Error),
+    /// The body failed.
+    Body(E),
+    /// The body's deadline has passed.
+    Expired,
+}
+
+impl<B: Outgoing> Sending<B> {
+    /// Sends `body` on `stream`, whose peer may take nothing for `limit`.
+    pub fn new(stream: SendStream<Bytes>, body: B, limit: Duration) -> Self {
+        Self { stream, body, stall: Stall::default(), limit, begun: false }
+    }
+
+    /// Sends what can be sent; ready at the end, or when that cannot be reached.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Unsent<B::Error>>> {
+        loop {
+            if ready!(self.poll_room(context))? {
+                return Poll::Ready(Ok(()));
+            }
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                // A reset wakes this task as well.
+                return match ready!(self.stream.poll_reset(context)) {
+                    Ok(Reason::NO_ERROR) => Poll::Ready(Ok(())),
+                    Ok(reason) => Poll::Ready(Err(Unsent::Peer(Error::Http2(reason.into())))),
+                    Err(error) => Poll::Ready(Err(Unsent::Peer(Error::Http2(error)))),
+                };
+            };
+            let sent = match frame {
+                None => self.send(Bytes::new(), true),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        let end = self.body.is_end_stream();
+                        // Empty frames without an end say nothing, and count against us.
+                        if data.is_empty() && !end { Ok(false) } else { self.send(data, end) }
+                    }
+                    Err(frame) => self.send_trailers(frame),
+                },
+                Some(Err(error)) => return Poll::Ready(Err(Unsent::Body(error))),
+            };
+            match sent {
+                Ok(true) => return Poll::Ready(Ok(())),
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(Err(Unsent::Peer(Error::Http2(error)))),
+            }
+        }
+    }
+
+    /// Resets the stream.
+    pub fn reset(&mut self, reason: Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    /// Waits for room, so that a frame at most is buffered beyond what the peer takes.
+    /// True when the peer does not want the rest (RFC 9113, section 8.1).
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Unsent<B::Error>>> {
+        if !self.begun {
+            // The first frame needs no room of its own.
+            return Poll::Ready(Ok(false));
+        }
+        self.stream.reserve_capacity(1);
+        loop {
+            if self.stream.capacity() > 0 {
+                self.stall.moved();
+                return Poll::Ready(Ok(false));
+            }
+            match self.stream.poll_capacity(context) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Err(Unsent::Peer(Error::Http2(error))));
+                }
+                Poll::Ready(None) => {
+                    return match self.stream.poll_reset(context) {
+                        Poll::Ready(Ok(Reason::NO_ERROR)) => Poll::Ready(Ok(true)),
+                        Poll::Ready(Ok(reason)) => {
+                            Poll::Ready(Err(Unsent::Peer(Error::Http2(reason.into()))))
+                        }
+                        Poll::Ready(Err(error)) => {
+                            Poll::Ready(Err(Unsent::Peer(Error::Http2(error))))
+                        }
+                        Poll::Pending => Poll::Ready(Ok(true)),
+                    };
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.body.poll_expired(context).is_ready() {
+            return Poll::Ready(Err(Unsent::Expired));
+        }
+        ready!(self.stall.poll(context, self.limit));
+        Poll::Ready(Err(Unsent::Peer(Error::Stalled)))
+    }
+
+    fn send(&mut self, data: Bytes, end: bool) -> Result<bool, h2::Error> {
+        self.begun = true;
+        self.stream.send_data(data, end)?;
+        Ok(end)
+    }
+
+    fn send_trailers(&mut self, frame: Frame<Bytes>) -> Result<bool, h2::Error> {
+        match frame.into_trailers() {
+            Ok(trailers) => self.stream.send_trailers(trailers).map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+}

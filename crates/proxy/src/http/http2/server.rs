@@ -1,0 +1,318 @@
+//! HTTP/2 on a client's connection.
+//!
+//! One task drives the connection; each stream has a task of its own, which answers one
+//! request and sends the answer's body as the client takes it.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream,
+    server::{Builder, Connection, SendResponse},
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use weft_config::Limits;
+
+use super::{
+    FRAME_BUDGET, REMEMBERED_RESETS, connection_window,
+    keep_alive::{KeepAlive, Verdict},
+    meter::{Greeting, Meter, Metered},
+    received::{Bodies, ReceivedBody},
+    sending::{Sending, Unsent},
+};
+use crate::{
+    admin::drain::Guard,
+    connection::downstream::Downstream,
+    http::{body::Incoming, exchange::exchange, response_body::Payload},
+    io::peeked::PeekedStream,
+};
+
+/// A stream that the client resets within this time, before its answer, is reset early.
+const EARLY: Duration = Duration::from_secs(1);
+/// Bytes that come before a client's first frame (RFC 9113, section 3.4).
+const PREFACE: u64 = 24;
+/// After so many streams, those of before count half.
+const RECENT: u32 = 1024;
+
+/// Serves HTTP/2 until the connection ends.
+pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guard) {
+    let limits = &downstream.listener.limits;
+    let (stream, meter) = Metered::in_turns(stream, PREFACE);
+    meter.begin_turn();
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(limits.stream_window)
+        .initial_connection_window_size(connection_window(limits.streams, limits.stream_window))
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.head_bytes)
+        .max_send_buffer_size(limits.buffer as usize)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .max_pending_accept_reset_streams(limits.premature_resets as usize)
+        // Streams that this side resets are counted as early resets by `Resets`, too.
+        .max_local_error_reset_streams(None)
+        .data_frame_budget(FRAME_BUDGET);
+    let begun = timeout(limits.head, builder.handshake::<_, Bytes>(stream)).await;
+    let connection = match begun {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            return tracing::debug!(%error, client = %downstream.client, "no HTTP/2 preface");
+        }
+        Err(_) => {
+            return tracing::debug!(client = %downstream.client, "no HTTP/2 preface in time");
+        }
+    };
+    let mut serving = Serving::new(connection, meter, limits, guard);
+    poll_fn(|context| serving.poll(context, &downstream)).await;
+}
+
+/// A connection that is served.
+struct Serving {
+    connection: Connection<Metered<PeekedStream>, Bytes>,
+    meter: Arc<Meter>,
+    bodies: Bodies,
+    guard: Guard,
+    keep_alive: KeepAlive,
+    /// Until the client's first SETTINGS have come.
+    greeting: Option<Pin<Box<Sleep>>>,
+    resets: Rc<Resets>,
+    /// Whether the client knows that the connection is to end.
+    ending: bool,
+    /// Whether the client reset too many streams.
+    refused: bool,
+}
+
+impl Serving {
+    fn new(
+        mut connection: Connection<Metered<PeekedStream>, Bytes>,
+        meter: Arc<Meter>,
+        limits: &Limits,
+        guard: Guard,
+    ) -> Self {
+        let keep_alive = KeepAlive::new(connection.ping_pong(), limits, Some(limits.idle));
+        let resets = Rc::new(Resets { allowed: limits.premature_resets, ..Resets::default() });
+        let bodies = Bodies::default();
+        let greeting = Some(Box::pin(sleep(limits.head)));
+        Self {
+            connection,
+            meter,
+            bodies,
+            guard,
+            keep_alive,
+            greeting,
+            resets,
+            ending: false,
+            refused: false,
+        }
+    }
+
+    /// Ready when the connection has ended.
+    fn poll(&mut self, context: &mut Context<'_>, downstream: &Rc<Downstream>) -> Poll<()> {
+        self.meter.begin_turn();
+        if !self.ending && self.guard.poll(context) {
+            self.ending = true;
+            self.connection.graceful_shutdown();
+        }
+        if !self.refused && self.resets.are_too_many() {
+            self.refused = true;
+            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        }
+        loop {
+            match self.connection.poll_accept(context) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.begin(request, respond, downstream);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, client = %downstream.client, "HTTP/2 broke");
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        self.bodies.after_turn(&self.meter);
+        if self.poll_greeting(context).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.meter.is_exhausted() {
+            // There is more to read, after the streams have had their turn.
+            context.waker().wake_by_ref();
+        }
+        let in_use = self.resets.open.get() > 0;
+        match self.keep_alive.poll(context, &self.meter, in_use) {
+            Poll::Ready(Verdict::Dead) => return Poll::Ready(()),
+            Poll::Ready(Verdict::Idle) => {
+                self.ending = true;
+                self.connection.graceful_shutdown();
+                context.waker().wake_by_ref();
+            }
+            Poll::Pending => self.resets.wake_on_excess(context),
+        }
+        Poll::Pending
+    }
+
+    /// Ready when the client's first SETTINGS take too long.
+    fn poll_greeting(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(greeting) = &mut self.greeting else { return Poll::Pending };
+        match self.meter.greeting() {
+            Greeting::Incomplete => return greeting.as_mut().poll(context),
+            Greeting::Complete => {}
+            Greeting::Invalid => {
+                self.refused = true;
+                self.connection.abrupt_shutdown(Reason::PROTOCOL_ERROR);
+                context.waker().wake_by_ref();
+            }
+        }
+        self.greeting = None;
+        Poll::Pending
+    }
+
+    fn begin(
+        &self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        downstream: &Rc<Downstream>,
+    ) {
+        let (parts, stream) = request.into_parts();
+        let limit = downstream.listener.limits.stalled;
+        let body = match stream.is_end_stream() {
+            true => Incoming::empty(),
+            false => {
+                let length = announced(&parts.headers);
+                Incoming::http2(ReceivedBody::new(stream, length, &self.bodies, limit))
+            }
+        };
+        let open = Open::new(&self.resets);
+        let request = Request::from_parts(parts, body);
+        let stream = Stream { respond, open, limit, began: Instant::now() };
+        tokio::task::spawn_local(stream.serve(Rc::clone(downstream), request));
+    }
+}
+
+/// The length of the body, as the head announces it.
+pub fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// One stream.
+struct Stream {
+    respond: SendResponse<Bytes>,
+    open: Open,
+    limit: Duration,
+    began: Instant,
+}
+
+impl Stream {
+    async fn serve(mut self, downstream: Rc<Downstream>, request: Request<Incoming>) {
+        let head = request.method() == Method::HEAD;
+        if !request.body().is_end_stream() && expects_continue(request.headers()) {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::CONTINUE;
+            let _ = self.respond.send_informational(response);
+        }
+        let mut answering = pin!(exchange(downstream, request));
+        let answered = poll_fn(|context| match answering.as_mut().poll(context) {
+            Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
+            // The request is dropped, and all that was begun for it.
+            Poll::Pending => self.respond.poll_reset(context).map(|_| None),
+        });
+        let Some(response) = answered.await else { return self.open.was_reset(self.began) };
+        let (parts, payload) = response.into_parts();
+        let bodiless = head || matches!(parts.status.as_u16(), 204 | 304);
+        let end = bodiless || payload.is_end_stream();
+        let sent = self.respond.send_response(Response::from_parts(parts, ()), end);
+        match sent {
+            Ok(_) if end => {}
+            Ok(stream) => send(stream, payload, self.limit).await,
+            Err(error) => {
+                tracing::debug!(%error, "an answer cannot be sent on HTTP/2");
+                self.respond.send_reset(Reason::INTERNAL_ERROR);
+            }
+        }
+    }
+}
+
+async fn send(stream: h2::SendStream<Bytes>, payload: Payload, limit: Duration) {
+    let mut sending = Sending::new(stream, payload, limit);
+    match poll_fn(|context| sending.poll(context)).await {
+        Ok(()) | Err(Unsent::Peer(crate::http::error::Error::Http2(_))) => {}
+        Err(Unsent::Peer(error)) => {
+            tracing::debug!(%error, "an HTTP/2 client takes no answer");
+            sending.reset(Reason::CANCEL);
+        }
+        // The answer broke off: the client must not take it for whole.
+        Err(Unsent::Body(_) | Unsent::Expired) => sending.reset(Reason::INTERNAL_ERROR),
+    }
+}
+
+/// A body that waits for leave (RFC 9110, section 10.1.1).
+fn expects_continue(headers: &HeaderMap) -> bool {
+    let expect = headers.get(header::EXPECT);
+    expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Counts streams, and those that the client reset early. Work that is begun and thrown
+/// away costs the servers behind more than the client, so a client that does little else
+/// is not served.
+#[derive(Default)]
+struct Resets {
+    allowed: u32,
+    open: Cell<u32>,
+    streams: Cell<u32>,
+    early: Cell<u32>,
+    waker: Cell<Option<std::task::Waker>>,
+}
+
+impl Resets {
+    fn are_too_many(&self) -> bool {
+        self.early.get() > self.allowed && self.early.get() > self.streams.get() / 2
+    }
+
+    fn wake_on_excess(&self, context: &Context<'_>) {
+        let known = self.waker.take();
+        let same = known.filter(|waker| waker.will_wake(context.waker()));
+        self.waker.set(Some(same.unwrap_or_else(|| context.waker().clone())));
+    }
+}
+
+/// A stream that is open.
+struct Open(Rc<Resets>);
+
+impl Open {
+    fn new(resets: &Rc<Resets>) -> Self {
+        resets.open.set(resets.open.get() + 1);
+        resets.streams.set(resets.streams.get() + 1);
+        if resets.streams.get() >= RECENT {
+            resets.streams.set(resets.streams.get() / 2);
+            resets.early.set(resets.early.get() / 2);
+        }
+        Self(Rc::clone(resets))
+    }
+
+    fn was_reset(&self, began: Instant) {
+        if began.elapsed() > EARLY {
+            return;
+        }
+        self.0.early.set(self.0.early.get() + 1);
+        if self.0.are_too_many()
+            && let Some(waker) = self.0.waker.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+    }
+}

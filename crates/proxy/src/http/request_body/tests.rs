@@ -1,0 +1,161 @@
+//! Readers of one body, each at its own pace.
+
+use std::future::poll_fn;
+
+use h2::SendStream;
+use tokio::io::duplex;
+
+use super::*;
+use crate::http::http2::received::{Bodies, ReceivedBody};
+
+/// A body, and the stream that it comes from.
+async fn body() -> (Rc<Source>, SendStream<Bytes>) {
+    let (near, far) = duplex(64 * 1024);
+    let (begun, connection) = tokio::join!(client(near), async {
+        let mut builder = h2::server::Builder::new();
+        builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 20);
+        builder.handshake::<_, Bytes>(far).await.unwrap()
+    });
+    let mut connection = connection;
+    let (request, respond) = connection.accept().await.unwrap().unwrap();
+    tokio::task::spawn_local(async move {
+        // The answer is never given; it holds the stream open.
+        let _respond = respond;
+        while connection.accept().await.is_some() {}
+    });
+    let bodies = Bodies::default();
+    let limit = std::time::Duration::from_secs(5);
+    let body = ReceivedBody::new(request.into_body(), None, &bodies, limit);
+    (Source::of(Incoming::http2(body)).unwrap(), begun)
+}
+
+async fn client(near: tokio::io::DuplexStream) -> SendStream<Bytes> {
+    let (sender, connection) = h2::client::handshake(near).await.unwrap();
+    tokio::task::spawn_local(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let request = http::Request::post("http://x/").body(()).unwrap();
+    let (response, stream) = sender.send_request(request, false).unwrap();
+    tokio::task::spawn_local(async move { (response.await, sender).0.map(|_| ()) });
+    stream
+}
+
+/// The next bytes, or what is there instead.
+async fn next(reader: &mut RequestBody) -> String {
+    match poll_fn(|context| Pin::new(&mut *reader).poll_frame(context)).await {
+        None => "end".to_owned(),
+        Some(Ok(frame)) => String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap(),
+        Some(Err(error)) => error.to_string(),
+    }
+}
+
+/// How many bytes come until the end; or what ends it early.
+async fn count(reader: &mut RequestBody) -> Result<usize, String> {
+    let mut total = 0;
+    loop {
+        match poll_fn(|context| Pin::new(&mut *reader).poll_frame(context)).await {
+            None => return Ok(total),
+            Some(Ok(frame)) => total += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(error)) => return Err(error.to_string()),
+        }
+    }
+}
+
+fn local<F: Future>(future: F) -> F::Output {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(Default::default());
+    runtime.unwrap().block_on(future)
+}
+
+#[test]
+fn a_short_body_is_read_again_from_the_start_until_it_is_let_go() {
+    local(async {
+        let (source, mut stream) = body().await;
+        stream.send_data("one".into(), true).unwrap();
+        for _ in 0..2 {
+            let mut reader = RequestBody::of(Some(&source));
+            assert_eq!(next(&mut reader).await, "one");
+            assert_eq!(next(&mut reader).await, "end");
+        }
+        assert!(source.is_repeatable() && source.has_ended());
+        source.let_go();
+        assert!(!source.is_repeatable());
+        assert_eq!(source.kept.borrow().bytes, 0);
+    });
+}
+
+#[test]
+fn a_body_in_memory_is_read_like_any_other() {
+    local(async {
+        assert!(Source::of(Incoming::full(Bytes::new())).is_none());
+        let source = Source::of(Incoming::full("text".into())).unwrap();
+        for _ in 0..2 {
+            let mut reader = RequestBody::of(Some(&source));
+            assert_eq!(next(&mut reader).await, "text");
+            assert_eq!(next(&mut reader).await, "end");
+        }
+    });
+}
+
+#[test]
+fn a_long_body_is_not_kept() {
+    local(async {
+        let (source, mut stream) = body().await;
+        stream.send_data(vec![b'x'; 300_000].into(), true).unwrap();
+        let mut reader = RequestBody::of(Some(&source));
+        assert_eq!(count(&mut reader).await, Ok(300_000));
+        assert!(!source.is_repeatable());
+        assert_eq!(source.kept.borrow().bytes, 0);
+    });
+}
+
+#[test]
+fn two_readers_get_the_same_bytes_whoever_is_first() {
+    local(async {
+        let (source, mut stream) = body().await;
+        let (mut one, mut two) =
+            (RequestBody::of(Some(&source)), RequestBody::beside(Some(&source)));
+        let send = async {
+            for number in 0..20 {
+                tokio::task::yield_now().await;
+                stream.send_data(vec![b'x'; 10_000].into(), number == 19).unwrap();
+            }
+        };
+        let (first, second, ()) = tokio::join!(count(&mut one), count(&mut two), send);
+        assert_eq!((first, second), (Ok(200_000), Ok(200_000)));
+        assert_eq!(source.kept.borrow().bytes, 0, "nobody needs them any more");
+    });
+}
+
+#[test]
+fn a_reader_beside_the_try_neither_runs_far_ahead_nor_holds_it_up() {
+    local(async {
+        let (source, mut stream) = body().await;
+        stream.send_data(vec![b'x'; 300_000].into(), true).unwrap();
+        let (mut main, mut beside) =
+            (RequestBody::of(Some(&source)), RequestBody::beside(Some(&source)));
+        let ahead = tokio::time::timeout(std::time::Duration::ZERO, count(&mut beside)).await;
+        assert!(ahead.is_err(), "it waits for the try");
+        assert!(source.received() < 3 * MOST_KEPT as u64);
+        assert_eq!(count(&mut main).await, Ok(300_000));
+        assert!(count(&mut beside).await.is_err(), "it missed something");
+    });
+}
+
+#[test]
+fn a_reader_goes_on_when_the_one_that_waited_for_the_body_is_gone() {
+    local(async {
+        let (source, mut stream) = body().await;
+        let (mut one, two) = (RequestBody::of(Some(&source)), RequestBody::of(Some(&source)));
+        let mut two = Some(two);
+        let reading = next(&mut one);
+        let leaving = async {
+            let waits = next(two.as_mut().unwrap());
+            let waited = tokio::time::timeout(std::time::Duration::ZERO, waits).await;
+            assert!(waited.is_err());
+            two.take();
+            stream.send_data("late".into(), true).unwrap();
+        };
+        let (read, ()) = tokio::join!(reading, leaving);
+        assert_eq!(read, "late");
+    });
+}

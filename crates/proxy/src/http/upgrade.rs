@@ -1,0 +1,72 @@
+//! What follows an answer that begins another protocol.
+
+use std::rc::Rc;
+
+use http::{Response, response};
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
+use hyper_util::rt::TokioIo;
+
+use crate::{
+    admin::drain::Guard,
+    connection::{
+        downstream::Downstream,
+        relay::{self, RelayError},
+    },
+    http::{body::Incoming, codec_answers::CodecAnswers, http2::meter::Metered},
+    io::{gathered::GatheredWriter, peeked::PeekedStream, stream::Stream},
+    record::outcome::Outcome,
+    upstream::pool::Lease,
+};
+
+/// Relays whatever is spoken after `response`, once the client has it, until nothing has
+/// passed for too long; the head for the client. The connection counts as one until both
+/// sides are done, and so does the request at its endpoint.
+pub fn relay(
+    mut response: Response<Incoming>,
+    (client, guard): (OnUpgrade, Guard),
+    lease: Lease,
+    mut outcome: Box<Outcome>,
+    downstream: Rc<Downstream>,
+) -> response::Parts {
+    let server = hyper::upgrade::on(&mut response);
+    let (parts, _) = response.into_parts();
+    tokio::task::spawn_local(async move {
+        let _counted = (guard, lease);
+        let passed = relay::Passed::default();
+        if let (Ok(client), Ok(server)) = (client.await, server.await) {
+            let (mut client, mut server) = (of_client(client), of_server(server));
+            let limits = downstream.relay_limits();
+            let ended = relay::relay(&mut client, &mut server, &passed, limits).await;
+            if let Err(error) = ended {
+                tracing::debug!(%error, "an upgraded connection broke");
+                match error {
+                    RelayError::Client(_) => server.stream().reset_on_drop(),
+                    RelayError::Server(_) => client.stream().reset_on_drop(),
+                    RelayError::Idle(_) => {}
+                }
+            }
+        }
+        outcome.relayed(passed.received.get(), passed.sent.get());
+    });
+    parts
+}
+
+/// The client's connection without the codec, which may have read too far.
+fn of_client(upgraded: Upgraded) -> PeekedStream {
+    match upgraded.downcast::<TokioIo<Metered<CodecAnswers<PeekedStream>>>>() {
+        Ok(Parts { io, read_buf, .. }) => {
+            io.into_inner().into_inner().into_inner().with_unread(&read_buf)
+        }
+        Err(upgraded) => PeekedStream::new(Stream::layered(TokioIo::new(upgraded))),
+    }
+}
+
+/// The same of the server's.
+fn of_server(upgraded: Upgraded) -> PeekedStream {
+    match upgraded.downcast::<TokioIo<Metered<GatheredWriter>>>() {
+        Ok(Parts { io, read_buf, .. }) => {
+            PeekedStream::new(io.into_inner().into_inner().0).with_unread(&read_buf)
+        }
+        Err(upgraded) => PeekedStream::new(Stream::layered(TokioIo::new(upgraded))),
+    }
+}

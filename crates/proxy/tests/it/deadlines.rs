@@ -1,0 +1,219 @@
+//! Peers that owe something, or take nothing, for too long.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    sync::mpsc::channel,
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    frames::{
+        DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, Peer, RST_STREAM, SETTINGS,
+        WINDOW_UPDATE, block, frame, post,
+    },
+    world::{World, brief, get, lines, ok, rule, server},
+};
+use serde_json::{Value, json};
+
+const SHORT: Duration = Duration::from_millis(100);
+const LOG: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%";
+
+/// A world in which these limits are short.
+fn limited(limits: &[&str]) -> World {
+    let short = |name: &&str| ((*name).to_owned(), json!("0.1s"));
+    World::new().limits(limits.iter().map(short).collect())
+}
+
+/// A server that sends without end, to whoever asks.
+fn endless() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n");
+                while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_client_that_does_not_finish_its_head_is_closed() {
+    let server = server(&[&ok("x")]);
+    let world = limited(&["head"]);
+    let proxy = world.spoken("http1", server.address).start();
+    let preface = std::str::from_utf8(PREFACE).unwrap();
+    for begun in ["GET / HTTP/1.1\r\nhost: x\r\n", &preface[..20], preface] {
+        let mut client = proxy.client();
+        client.say(begun);
+        assert!(!client.rest().contains("HTTP/1"), "{begun:?}");
+    }
+    let mut client = proxy.client();
+    assert_eq!(brief(&client.ask(&get("x", "/"))), "200 x");
+    client.say("GET / HT");
+    assert_eq!(client.rest(), "", "also after another request");
+}
+
+#[test]
+fn an_idle_client_is_closed() {
+    let server = server(&[&ok("x")]);
+    let world = limited(&["idle", "keepAlive"]);
+    let proxy = world.spoken("http1", server.address).start();
+    let mut client = proxy.client();
+    assert_eq!(brief(&client.ask(&get("x", "/"))), "200 x");
+    assert_eq!(client.rest(), "");
+    let mut peer = Peer::greeted(proxy.at("test"));
+    // It answers, and is still of no use.
+    let goodbye = loop {
+        let next = peer.next().expect("a goodbye");
+        match (next.kind, next.flags) {
+            (PING, 0) => peer.say(&frame(PING, 1, 0, &next.payload)),
+            (GOAWAY, _) => break next,
+            _ => {}
+        }
+    };
+    assert_eq!(crate::frames::code(&goodbye), 0);
+}
+
+#[test]
+fn a_peer_of_http_2_that_answers_no_ping_is_closed() {
+    let silent = server(&["hang"]);
+    let world = limited(&["keepAlive", "keepAliveAnswer"]);
+    let (world, log) = world.spoken("http1", silent.address).log(LOG);
+    let proxy = world.start();
+    let mut peer = Peer::greeted(proxy.at("test"));
+    peer.say(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &crate::frames::get()));
+    assert!(peer.until(PING).is_some());
+    while peer.next().is_some() {}
+    assert_eq!(lines(&log, 1), ["0 DC downstream_remote_disconnect"]);
+}
+
+#[test]
+fn a_client_that_owes_its_body_is_told() {
+    let server = server(&[&ok("x")]);
+    let world = limited(&["stalled"]);
+    let (world, log) = world.spoken("http1", server.address).log(LOG);
+    let proxy = world.start();
+    for framing in ["content-length: 10", "transfer-encoding: chunked"] {
+        let answer = proxy.ask(&format!("POST / HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n"));
+        assert_eq!(brief(&answer), "408 stream timeout", "{framing}");
+    }
+    let mut peer = Peer::greeted(proxy.at("test"));
+    let head = [post(), block(&[("content-length", "10")])].concat();
+    peer.say(&frame(HEADERS, END_HEADERS, 1, &head));
+    assert_eq!(peer.until(DATA).unwrap().payload, b"stream timeout");
+    assert_eq!(lines(&log, 3)[2], "408 - stream_idle_timeout");
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_closed() {
+    let world = limited(&["stalled"]);
+    let (world, log) = world.spoken("http1", endless()).log(LOG);
+    let proxy = world.start();
+    let mut client = proxy.client();
+    client.say(&get("x", "/"));
+    assert_eq!(lines(&log, 1), ["200 DC downstream_remote_disconnect"]);
+    let mut peer = Peer::greeted(proxy.at("test"));
+    peer.say(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &crate::frames::get()));
+    assert!(peer.until(RST_STREAM).is_some());
+    assert_eq!(lines(&log, 2)[1], "200 DC downstream_remote_disconnect");
+}
+
+#[test]
+fn a_rules_time_is_over_also_for_a_client_that_takes_nothing() {
+    let mut rule = rule("one");
+    rule["timeout"] = json!("0.3s");
+    let world = World::new().spoken("http1", endless()).route(&["x"], json!([rule]));
+    let (world, log) = world.log(LOG);
+    let proxy = world.start();
+    let mut client = proxy.client();
+    client.say(&get("x", "/"));
+    assert_eq!(lines(&log, 1), ["200 UT upstream_response_timeout"]);
+    let mut peer = Peer::greeted(proxy.at("test"));
+    peer.say(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &crate::frames::get()));
+    assert!(peer.until(RST_STREAM).is_some());
+    assert_eq!(lines(&log, 2)[1], "200 UT upstream_response_timeout");
+}
+
+#[test]
+fn a_server_that_owes_its_answer_or_takes_no_request_is_given_up() {
+    let begins = server(&["HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nbeg"]);
+    let world = limited(&["stalled"]);
+    let (world, log) = world.backend("one", &[begins.address]).all_to("one").log(LOG);
+    let proxy = world.start();
+    let mut client = proxy.client();
+    client.say(&get("x", "/"));
+    assert!(client.rest().ends_with("beg"));
+    let line = "200 UC upstream_stalled";
+    assert_eq!(lines(&log, 1), [line]);
+    // It is never accepted, so its kernel takes what it has room for, and no more.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let world = limited(&["stalled"]);
+    let world = world.backend("one", &[deaf.local_addr().unwrap()]).all_to("one");
+    let proxy = world.start();
+    let mut client = proxy.client();
+    client.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n");
+    let mut writing = client.0.try_clone().unwrap();
+    thread::spawn(move || while writing.write_all(&[b'x'; 65_536]).is_ok() {});
+    assert!(client.hear().starts_with("HTTP/1.1 503"));
+}
+
+/// The rules' answer to an upload that takes longer than their time, but does not pause.
+fn slow_upload(rules: Value) -> String {
+    let server = server(&[&ok("x")]);
+    let proxy = World::new().backend("one", &[server.address]).route(&["*"], rules).start();
+    let mut client = proxy.client();
+    client.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n");
+    for _ in 0..10 {
+        // Something must take time: nothing happens while the client is slow.
+        thread::sleep(Duration::from_millis(30));
+        client.say("x");
+    }
+    brief(&client.hear())
+}
+
+#[test]
+fn a_rules_time_begins_when_the_request_is_complete() {
+    let mut rule = rule("one");
+    rule["timeout"] = json!("0.2s");
+    assert_eq!(slow_upload(json!([rule])), "200 x");
+    rule["timeout"] = json!(null);
+    rule["retries"] = json!({ "attempts": 1, "on": ["per-try-timeout"], "backoff": "0.001s",
+        "perTryTimeout": "0.2s", "avoidTried": false });
+    assert_eq!(slow_upload(json!([rule])), "200 x");
+}
+
+#[test]
+fn calls_that_are_silent_for_long_are_left_alone() {
+    let (sender, receiver) = channel();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut peer = Peer::on(listener.accept().unwrap().0);
+        peer.0.read_exact(&mut [0; PREFACE.len()]).unwrap();
+        peer.say(&frame(SETTINGS, 0, 0, &[]));
+        let stream = peer.until(HEADERS).unwrap().stream;
+        peer.say(&frame(HEADERS, END_HEADERS, stream, &[0x88]));
+        sender.send(()).unwrap();
+        // The end of the request comes much later than any limit on a stall.
+        assert!(peer.until(DATA).is_some());
+        peer.say(&frame(DATA, END_STREAM, stream, b"late"));
+        while peer.next().is_some() {}
+    });
+    let proxy = limited(&["stalled"]).spoken("http2", address).start();
+    let mut peer = Peer::greeted(proxy.at("test"));
+    let head = [post(), block(&[("content-type", "application/grpc")])].concat();
+    peer.say(&frame(HEADERS, END_HEADERS, 1, &head));
+    receiver.recv().unwrap();
+    assert!(peer.until(HEADERS).is_some());
+    // Only time can show that nothing happens.
+    thread::sleep(SHORT * 4);
+    peer.say(&frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()));
+    peer.say(&frame(DATA, END_STREAM, 1, b"last"));
+    assert_eq!(peer.until(DATA).unwrap().payload, b"late");
+}
