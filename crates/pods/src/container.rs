@@ -25,7 +25,7 @@ use crate::{
     launch,
     logs::Log,
     mounts::ContainerRoot,
-    pod::Ground,
+    pod::Sandbox,
     probe::perform,
     reaper::{Ending, Process, is_deaf_to_term, signal_group},
     spec::{Container, RestartPolicy},
@@ -40,24 +40,24 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 
 /// Whether a container is to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum DesiredState {
     Run,
     /// It is to end, and is killed at this time.
     EndBy(Instant),
 }
 
 /// What keeps one container.
-pub(crate) struct Keeper {
-    pub(crate) ground: Arc<Ground>,
+pub(crate) struct ContainerRunner {
+    pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) container: Container,
     pub(crate) restart: RestartPolicy,
-    pub(crate) wish: watch::Receiver<Wish>,
+    pub(crate) desired: watch::Receiver<DesiredState>,
 }
 
 /// Everything that a run needs, or why it cannot begin.
 type Prepared = Result<(Task, ContainerRoot), (&'static str, String)>;
 
-impl Keeper {
+impl ContainerRunner {
     /// Runs the container until it has ended for good.
     pub(crate) async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
@@ -65,7 +65,7 @@ impl Keeper {
             let Some((task, root)) = self.prepared().await else { return };
             let began = Instant::now();
             let ended = self.run_once(task, root).await;
-            let wished = *self.wish.borrow();
+            let desired = *self.desired.borrow();
             let again = match self.restart {
                 RestartPolicy::Always => true,
                 RestartPolicy::OnFailure => ended.code != 0,
@@ -74,7 +74,7 @@ impl Keeper {
             if began.elapsed() >= GOOD_RUN {
                 pause = FIRST_PAUSE;
             }
-            let again = again && wished == Wish::Run;
+            let again = again && desired == DesiredState::Run;
             self.note_end(ended, again.then_some(pause));
             if !again || !self.pause(pause).await {
                 return;
@@ -86,40 +86,40 @@ impl Keeper {
     /// What the next run needs; `None` when it is not to run any more. What is
     /// missing may come with a change of another object.
     async fn prepared(&mut self) -> Option<(Task, ContainerRoot)> {
-        let mut objects = self.ground.node.objects_changed();
+        let mut objects = self.sandbox.services.objects.clone();
         loop {
             let (reason, message) = match self.prepare() {
                 Ok(prepared) => return Some(prepared),
                 Err(why) => why,
             };
-            self.tell_held(reason, &message);
+            self.record_waiting(reason, &message);
             self.update(|instance| instance.state = State::Waiting { reason, message });
             tokio::select! {
-                _ = ended(&mut self.wish) => return None,
+                _ = ended(&mut self.desired) => return None,
                 changed = objects.changed() => changed.ok()?,
             }
         }
     }
 
-    fn tell(&self, tone: Tone, reason: &str, message: &str) {
-        self.ground.tell_of(&self.container.name, tone, (reason, message));
+    fn record_event(&self, tone: Tone, reason: &str, message: &str) {
+        self.sandbox.record_event_of(&self.container.name, tone, (reason, message));
     }
 
-    fn tell_held(&self, reason: &str, message: &str) {
+    fn record_waiting(&self, reason: &str, message: &str) {
         let image = &self.container.image;
         let text = match reason {
             "ErrImagePull" => format!("Failed to pull image \"{image}\": {message}"),
             _ => format!("Error: {message}"),
         };
-        self.tell(Tone::Warning, "Failed", &text);
+        self.record_event(Tone::Warning, "Failed", &text);
     }
 
     fn prepare(&self) -> Prepared {
         let unmapped = |error: crate::images::UnknownImage| ("ErrImagePull", error.to_string());
-        let node = &self.ground.node;
-        let is_here = |program: &str| node.finds(&self.container, program);
-        let line = node.images().command_line(&self.container, is_here).map_err(unmapped)?;
-        self.ground
+        let runtime = &self.sandbox.services.runtime;
+        let is_here = |program: &str| runtime.finds(&self.container, program);
+        let line = runtime.images.command_line(&self.container, is_here).map_err(unmapped)?;
+        self.sandbox
             .task(&self.container, line)
             .map_err(|message| ("CreateContainerConfigError", message))
     }
@@ -137,13 +137,13 @@ impl Keeper {
         });
         let (name, image) = (&self.container.name, &self.container.image);
         let pulled = format!("Container image \"{image}\" already present on machine");
-        self.tell(Tone::Normal, "Pulled", &pulled);
+        self.record_event(Tone::Normal, "Pulled", &pulled);
         let spawned = self.spawn(task, root, log.clone()).await;
         let (ending, reason, message) = match spawned {
             Ok(mut process) => {
                 let pid = process.pid;
-                self.tell(Tone::Normal, "Created", &format!("Created container: {name}"));
-                self.tell(Tone::Normal, "Started", &format!("Started container {name}"));
+                self.record_event(Tone::Normal, "Created", &format!("Created container: {name}"));
+                self.record_event(Tone::Normal, "Started", &format!("Started container {name}"));
                 self.update(|instance| {
                     instance.state = State::Running { since: started };
                     instance.pid = Some(pid);
@@ -153,7 +153,7 @@ impl Keeper {
                 (ending, reason, killed_for)
             }
             Err(error) => {
-                self.tell(Tone::Warning, "Failed", &format!("Error: {error}"));
+                self.record_event(Tone::Warning, "Failed", &format!("Error: {error}"));
                 log.write(format!("{error}\n").as_bytes(), SystemTime::now());
                 log.close(SystemTime::now());
                 (Ending { code: 128, signal: None }, "StartError", error.to_string())
@@ -170,20 +170,20 @@ impl Keeper {
     }
 
     async fn spawn(&self, task: Task, root: ContainerRoot, log: Log) -> io::Result<Process> {
-        let network = self.ground.network.try_clone()?;
-        launch::container(&self.ground.node, task, root, network, log).await
+        let network = self.sandbox.network.try_clone()?;
+        launch::container(&self.sandbox.services.runtime, task, root, network, log).await
     }
 
     /// Stays with the process until its end; the text says why it was killed.
     async fn attend(&mut self, process: &mut Process) -> (Ending, String) {
-        let health = Health::new(&self.ground, &self.container, process.pid);
+        let health = Health::new(&self.sandbox, &self.container, process.pid);
         let why = tokio::select! {
             ending = &mut process.ended => return (known(ending), String::new()),
             why = health.watch() => why,
-            deadline = ended(&mut self.wish) => {
+            deadline = ended(&mut self.desired) => {
                 drop(health);
                 let name = &self.container.name;
-                self.tell(Tone::Normal, "Killing", &format!("Stopping container {name}"));
+                self.record_event(Tone::Normal, "Killing", &format!("Stopping container {name}"));
                 self.update(|instance| instance.ready = false);
                 return (self.end(process, deadline).await, String::new());
             }
@@ -195,7 +195,7 @@ impl Keeper {
             RestartPolicy::Always | RestartPolicy::OnFailure => ", will be restarted",
         };
         let text = format!("Container {name} {why}{next}");
-        self.tell(Tone::Normal, "Killing", &text);
+        self.record_event(Tone::Normal, "Killing", &text);
         tracing::info!(container = name, why, "restarting an unhealthy container");
         let patience = Instant::now() + Duration::from_secs(5);
         (self.end(process, patience).await, why)
@@ -204,7 +204,7 @@ impl Keeper {
     /// Ends the process: its hook, a polite signal, and at last a kill.
     async fn end(&self, process: &mut Process, deadline: Instant) -> Ending {
         if let Some(action) = &self.container.lifecycle.pre_stop {
-            let health = Health::new(&self.ground, &self.container, process.pid);
+            let health = Health::new(&self.sandbox, &self.container, process.pid);
             let hook = async { perform(&health.target(), action).await };
             tokio::select! {
                 // A hook that fails does not keep the container from ending.
@@ -243,15 +243,15 @@ impl Keeper {
 
     /// Waits before the next run; false when there is to be none.
     async fn pause(&mut self, pause: Duration) -> bool {
-        let metadata = &self.ground.pod.metadata;
+        let metadata = &self.sandbox.pod.metadata;
         let text = format!(
             "Back-off restarting failed container {} in pod {}_{}({})",
             self.container.name, metadata.name, metadata.namespace, metadata.uid
         );
-        self.tell(Tone::Warning, "BackOff", &text);
+        self.record_event(Tone::Warning, "BackOff", &text);
         tokio::select! {
             () = sleep(pause) => true,
-            _ = ended(&mut self.wish) => {
+            _ = ended(&mut self.desired) => {
                 self.update(|instance| {
                     if let Some(last) = instance.last.clone() {
                         instance.state = State::Terminated(last);
@@ -263,7 +263,7 @@ impl Keeper {
     }
 
     fn update(&self, change: impl FnOnce(&mut crate::state::Instance)) {
-        self.ground.instances.update(&self.container.name, change);
+        self.sandbox.instances.update(&self.container.name, change);
     }
 }
 
@@ -273,12 +273,12 @@ fn known(ending: Result<Ending, tokio::sync::oneshot::error::RecvError>) -> Endi
 }
 
 /// Resolves when the container is to end, with the time when it is killed.
-async fn ended(wish: &mut watch::Receiver<Wish>) -> Instant {
+async fn ended(desired: &mut watch::Receiver<DesiredState>) -> Instant {
     loop {
-        if let Wish::EndBy(deadline) = *wish.borrow_and_update() {
+        if let DesiredState::EndBy(deadline) = *desired.borrow_and_update() {
             return deadline;
         }
-        if wish.changed().await.is_err() {
+        if desired.changed().await.is_err() {
             return Instant::now();
         }
     }

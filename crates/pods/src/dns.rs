@@ -17,8 +17,10 @@ use tokio::{
 };
 
 use crate::{
+    channel::Uplink,
+    link::HostLink,
     network::{DNS, HOST},
-    node::Shared,
+    service_view::ServiceView,
     uplink::RELIEF,
 };
 pub(crate) use names::Directory;
@@ -36,24 +38,35 @@ const LONGEST_CHAIN: usize = 8;
 /// A datagram without a word about its size (RFC 1035, 4.2.1).
 const SMALLEST_DATAGRAM: usize = 512;
 
+/// Where names are looked up.
+pub(crate) struct Resolver {
+    /// Names of the cluster, and those that pods play.
+    pub(crate) services: ServiceView,
+    /// The host, which knows all others.
+    pub(crate) link: HostLink,
+    /// Whether the host is asked.
+    pub(crate) uplink: Uplink,
+}
+
 /// Serves names until it is dropped.
-pub(crate) async fn serve(node: Arc<Shared>) -> io::Result<()> {
+pub(crate) async fn serve(resolver: Resolver) -> io::Result<()> {
+    let resolver = Arc::new(resolver);
     let address = SocketAddr::from((DNS, PORT));
     let datagrams = Arc::new(UdpSocket::bind(address).await?);
     let streams = TcpListener::bind(address).await?;
-    tokio::spawn(serve_datagrams(Arc::clone(&node), datagrams));
-    tokio::spawn(serve_streams(node, streams));
+    tokio::spawn(serve_datagrams(Arc::clone(&resolver), datagrams));
+    tokio::spawn(serve_streams(resolver, streams));
     Ok(())
 }
 
-async fn serve_datagrams(node: Arc<Shared>, socket: Arc<UdpSocket>) {
+async fn serve_datagrams(resolver: Arc<Resolver>, socket: Arc<UdpSocket>) {
     let mut buffer = [0; 4096];
     loop {
         let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
         let question = buffer[..length].to_vec();
-        let (node, socket) = (Arc::clone(&node), Arc::clone(&socket));
+        let (resolver, socket) = (Arc::clone(&resolver), Arc::clone(&socket));
         tokio::spawn(async move {
-            if let Some(answer) = respond(&node, &question, Transport::Datagram).await {
+            if let Some(answer) = respond(&resolver, &question, Transport::Datagram).await {
                 // Whoever does not get it asks again.
                 let _ = socket.send_to(&answer, peer).await;
             }
@@ -61,26 +74,26 @@ async fn serve_datagrams(node: Arc<Shared>, socket: Arc<UdpSocket>) {
     }
 }
 
-async fn serve_streams(node: Arc<Shared>, listener: TcpListener) {
+async fn serve_streams(resolver: Arc<Resolver>, listener: TcpListener) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(RELIEF).await;
             continue;
         };
-        let node = Arc::clone(&node);
+        let resolver = Arc::clone(&resolver);
         tokio::spawn(async move {
             // The asker closes; what it sent wrongly ends the connection.
-            let _ = serve_stream(&node, stream).await;
+            let _ = serve_stream(&resolver, stream).await;
         });
     }
 }
 
-async fn serve_stream(node: &Shared, mut stream: TcpStream) -> io::Result<()> {
+async fn serve_stream(resolver: &Resolver, mut stream: TcpStream) -> io::Result<()> {
     loop {
         let length = stream.read_u16().await?;
         let mut question = vec![0; usize::from(length)];
         stream.read_exact(&mut question).await?;
-        let Some(answer) = respond(node, &question, Transport::Stream).await else {
+        let Some(answer) = respond(resolver, &question, Transport::Stream).await else {
             return Ok(());
         };
         stream.write_u16(u16::try_from(answer.len()).map_err(io::Error::other)?).await?;
@@ -95,12 +108,12 @@ enum Transport {
     Stream,
 }
 
-async fn respond(node: &Shared, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
+async fn respond(resolver: &Resolver, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
     let question = Message::from_vec(bytes).ok()?;
     if question.metadata.message_type != MessageType::Query {
         return None;
     }
-    let answer = answer(node, &question).await;
+    let answer = answer(resolver, &question).await;
     let encoded = answer.to_vec().ok()?;
     let room = match question.edns.is_some() {
         true => usize::from(question.max_payload()).max(SMALLEST_DATAGRAM),
@@ -112,7 +125,7 @@ async fn respond(node: &Shared, bytes: &[u8], transport: Transport) -> Option<Ve
     }
 }
 
-async fn answer(node: &Shared, question: &Message) -> Message {
+async fn answer(resolver: &Resolver, question: &Message) -> Message {
     let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
     answer.metadata.recursion_desired = question.metadata.recursion_desired;
     answer.metadata.recursion_available = true;
@@ -125,7 +138,7 @@ async fn answer(node: &Shared, question: &Message) -> Message {
         answer.metadata.response_code = ResponseCode::NotImp;
         return answer;
     }
-    match records(node, query).await {
+    match records(resolver, query).await {
         Ok(Some(records)) => {
             answer.metadata.authoritative = true;
             answer.add_answers(records);
@@ -140,7 +153,7 @@ async fn answer(node: &Shared, question: &Message) -> Message {
 }
 
 /// The records of an answer; `None` when there is no such name.
-async fn records(node: &Shared, query: &Query) -> io::Result<Option<Vec<Record>>> {
+async fn records(resolver: &Resolver, query: &Query) -> io::Result<Option<Vec<Record>>> {
     let kind = match query.query_type() {
         RecordType::A => Kind::Address,
         RecordType::SRV => Kind::Service,
@@ -151,14 +164,14 @@ async fn records(node: &Shared, query: &Query) -> io::Result<Option<Vec<Record>>
     for _ in 0..LONGEST_CHAIN {
         let name = owner.to_lowercase().to_ascii();
         let name = name.trim_end_matches('.');
-        let entries = match look_up(name, kind, node) {
+        let entries = match look_up(name, kind, &resolver.services) {
             Answer::Entries(entries) => entries,
             Answer::NoSuchName => return Ok(if records.is_empty() { None } else { Some(records) }),
             Answer::Elsewhere if name == HOST_NAME => match kind {
                 Kind::Address => vec![Entry::Address(HOST)],
                 _ => Vec::new(),
             },
-            Answer::Elsewhere => match from_host(node, name, kind).await? {
+            Answer::Elsewhere => match from_host(resolver, name, kind).await? {
                 Some(entries) => entries,
                 None if records.is_empty() => return Ok(None),
                 None => return Ok(Some(records)),
@@ -187,11 +200,11 @@ async fn records(node: &Shared, query: &Query) -> io::Result<Option<Vec<Record>>
     Ok(Some(records))
 }
 
-async fn from_host(node: &Shared, name: &str, kind: Kind) -> io::Result<Option<Vec<Entry>>> {
-    if !node.uplink_is_open() {
+async fn from_host(resolver: &Resolver, name: &str, kind: Kind) -> io::Result<Option<Vec<Entry>>> {
+    if resolver.uplink != Uplink::Open {
         return Ok(None);
     }
-    let found = node.link().resolve(name.to_owned()).await?;
+    let found = resolver.link.resolve(name.to_owned()).await?;
     if found.is_empty() {
         return Ok(None);
     }

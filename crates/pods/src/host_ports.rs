@@ -20,7 +20,9 @@ use weft_process::sockets::Asked;
 
 use crate::{
     channel::HostPort,
-    node::Shared,
+    link::HostLink,
+    node::Sandboxes,
+    service_view::ServiceView,
     spec::Pod,
     uplink::{RELIEF, relay, reset},
 };
@@ -95,20 +97,34 @@ impl HostPorts {
     }
 }
 
+/// What the owner asks and tells.
+struct Surroundings {
+    services: ServiceView,
+    sandboxes: Arc<Sandboxes>,
+    link: HostLink,
+}
+
 impl Owner {
     /// Owns the ports until the node ends.
-    pub(crate) async fn run(mut self, node: Arc<Shared>) {
+    pub(crate) async fn run(
+        mut self,
+        services: ServiceView,
+        sandboxes: Arc<Sandboxes>,
+        link: HostLink,
+    ) {
+        let around = Surroundings { services, sandboxes, link };
         while let Some(event) = self.events.recv().await {
             match event {
-                Event::Changed => self.follow(&node).await,
-                Event::Asked(pod, asked) => self.lend(&node, &pod, asked).await,
-                Event::Returned(key) => self.returned(&node, &key).await,
+                Event::Changed => self.follow(&around).await,
+                Event::Asked(pod, asked) => self.lend(&around, &pod, asked).await,
+                Event::Returned(key) => self.returned(&around, &key).await,
             }
         }
     }
 
-    async fn follow(&mut self, node: &Arc<Shared>) {
-        let wanted: BTreeMap<Key, Ipv4Addr> = node.relayed_ports();
+    async fn follow(&mut self, around: &Surroundings) {
+        let wanted: BTreeMap<Key, Ipv4Addr> =
+            around.services.relayed_ports(&around.sandboxes.pods());
         let stale: Vec<Key> = self
             .bound
             .iter()
@@ -119,23 +135,23 @@ impl Owner {
             .map(|(key, _)| key.clone())
             .collect();
         for key in stale {
-            self.close(node, &key).await;
+            self.close(around, &key).await;
         }
         for (key, address) in wanted {
             if !self.bound.contains_key(&key) {
-                self.relay(node, key, address).await;
+                self.relay(around, key, address).await;
             }
         }
         // A Service that was made anew, or replaced as a whole, shows nothing yet.
         let named = |key: &Key| (key.namespace.clone(), key.service.clone());
         let services: BTreeSet<(String, String)> = self.bound.keys().map(named).collect();
         for (namespace, service) in &services {
-            self.show(node, namespace, service);
+            self.show(around, namespace, service);
         }
     }
 
-    async fn relay(&mut self, node: &Arc<Shared>, key: Key, address: Ipv4Addr) {
-        let Some(mut bound) = self.bind(node, &key).await else { return };
+    async fn relay(&mut self, around: &Surroundings, key: Key, address: Ipv4Addr) {
+        let Some(mut bound) = self.bind(around, &key).await else { return };
         let target = SocketAddr::from((address, key.port));
         let mut tasks = Vec::new();
         for listener in &bound.listeners {
@@ -143,11 +159,11 @@ impl Owner {
             tasks.push(tokio::spawn(serve(listener, target)).abort_handle());
         }
         bound.used = Use::Relayed(address, tasks);
-        self.opened(node, key, bound).await;
+        self.opened(around, key, bound).await;
     }
 
-    async fn lend(&mut self, node: &Arc<Shared>, pod: &Pod, asked: Asked) {
-        let Some(key) = node.port_of(pod, asked.port) else {
+    async fn lend(&mut self, around: &Surroundings, pod: &Pod, asked: Asked) {
+        let Some(key) = around.services.port_of(pod, asked.port) else {
             // An asker that is gone no longer wants to know.
             let _ = asked.lend(&[]).await;
             return;
@@ -156,18 +172,18 @@ impl Owner {
             self.stop_relay(&key);
         }
         if !self.bound.contains_key(&key) {
-            let Some(bound) = self.bind(node, &key).await else {
+            let Some(bound) = self.bind(around, &key).await else {
                 let _ = asked.refuse(format!("no port of the host is free for {key:?}")).await;
                 return;
             };
-            self.opened(node, key.clone(), bound).await;
+            self.opened(around, key.clone(), bound).await;
         }
         let Some(bound) = self.bound.get_mut(&key) else { return };
         let lent = asked.lend(&bound.listeners).await;
         let Use::Lent(count) = &mut bound.used else { return };
         if lent.is_err() && *count == 0 {
             // Nobody accepts on them, and nobody would give them back.
-            self.close(node, &key).await;
+            self.close(around, &key).await;
         } else if lent.is_ok() {
             *count += 1;
             let sender = self.sender.clone();
@@ -178,11 +194,11 @@ impl Owner {
         }
     }
 
-    async fn returned(&mut self, node: &Arc<Shared>, key: &Key) {
+    async fn returned(&mut self, around: &Surroundings, key: &Key) {
         if let Some(Bound { used: Use::Lent(count), .. }) = self.bound.get_mut(key) {
             *count -= 1;
             if *count == 0 {
-                self.close(node, key).await;
+                self.close(around, key).await;
             }
         }
     }
@@ -196,26 +212,26 @@ impl Owner {
         }
     }
 
-    async fn opened(&mut self, node: &Arc<Shared>, key: Key, bound: Bound) {
+    async fn opened(&mut self, around: &Surroundings, key: Key, bound: Bound) {
         let (namespace, service, port) =
             (key.namespace.clone(), key.service.clone(), bound.port.clone());
         self.bound.insert(key, bound);
-        self.show(node, &namespace, &service);
-        node.link().host_port(port).await;
+        self.show(around, &namespace, &service);
+        around.link.host_port(port).await;
     }
 
-    async fn close(&mut self, node: &Arc<Shared>, key: &Key) {
+    async fn close(&mut self, around: &Surroundings, key: &Key) {
         self.stop_relay(key);
         if let Some(bound) = self.bound.remove(key) {
             drop(bound.listeners);
-            node.link().host_port_closed(bound.port).await;
+            around.link.host_port_closed(bound.port).await;
         }
-        self.show(node, &key.namespace, &key.service);
+        self.show(around, &key.namespace, &key.service);
     }
 
     /// Binds a port; says why it cannot be, when that is new.
-    async fn bind(&mut self, node: &Shared, key: &Key) -> Option<Bound> {
-        let listeners = match node.link().listen(key.host).await {
+    async fn bind(&mut self, around: &Surroundings, key: &Key) -> Option<Bound> {
+        let listeners = match around.link.listen(key.host).await {
             Ok(listeners) => listeners,
             Err(error) => {
                 let text = format!(
@@ -223,7 +239,7 @@ impl Owner {
                     key.namespace, key.service, key.host
                 );
                 if self.told.insert(key.clone(), text.clone()).as_ref() != Some(&text) {
-                    node.link().log(text).await;
+                    around.link.log(text).await;
                 }
                 return None;
             }
@@ -240,11 +256,11 @@ impl Owner {
     }
 
     /// Shows on a Service where it is reached on the host.
-    fn show(&self, node: &Arc<Shared>, namespace: &str, service: &str) {
+    fn show(&self, around: &Surroundings, namespace: &str, service: &str) {
         let own = |key: &&Key| key.namespace == namespace && key.service == service;
         let keys = self.bound.keys().filter(own);
         let ports: Vec<_> = keys.flat_map(|key| bound_at(&self.bound[key].port)).collect();
-        node.show_ingress(namespace, service, &ports);
+        around.services.show_ingress(namespace, service, &ports);
     }
 }
 

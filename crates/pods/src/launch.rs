@@ -19,9 +19,9 @@ use crate::{
     begin::{self, Place, Task},
     logs::Log,
     mounts::{self, ContainerRoot},
-    node::Shared,
     reaper::{Process, Reaper},
     root::PROGRAM,
+    runtime::Runtime,
     thread::apart,
 };
 
@@ -34,13 +34,13 @@ pub(crate) struct Streams {
 
 /// Starts a container's own process; what it writes goes to `log`.
 pub(crate) async fn container(
-    node: &Shared,
+    runtime: &Runtime,
     task: Task,
     root: ContainerRoot,
     network: File,
     log: Log,
 ) -> io::Result<Process> {
-    let (reaper, launcher) = (node.reaper().clone(), node.launcher().to_vec());
+    let (reaper, launcher) = (runtime.reaper.clone(), runtime.launcher.clone());
     let (process, output) = apart(move || {
         setns(network, CloneFlags::CLONE_NEWNET)?;
         mounts::enter(&root)?;
@@ -79,12 +79,12 @@ pub(crate) async fn beside(
 
 /// Starts a process like [`beside`], at a terminal of its own.
 pub(crate) async fn at_terminal(
-    node: &Shared,
+    runtime: &Runtime,
     pid: Pid,
     task: Task,
     terminal: OwnedFd,
 ) -> io::Result<Process> {
-    let (reaper, launcher) = (node.reaper().clone(), node.launcher().to_vec());
+    let (reaper, launcher) = (runtime.reaper.clone(), runtime.launcher.clone());
     apart(move || {
         join(pid)?;
         let (connection, stdin) = begin::connection()?;

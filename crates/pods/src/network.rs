@@ -4,6 +4,7 @@
 //! router, which stands in the supervisor's own network namespace.
 
 mod addresses;
+mod pods;
 
 use std::{
     fs::{self, File},
@@ -25,6 +26,7 @@ use tokio::runtime;
 
 use crate::thread::apart;
 pub(crate) use addresses::Addresses;
+pub(crate) use pods::PodNetworks;
 
 /// Where pods' addresses come from.
 pub const PODS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16);

@@ -6,24 +6,25 @@ use std::{
 };
 
 use serde_json::Value;
-use weft_apiserver::TokenRequest;
+use weft_apiserver::{Authority, TokenRequest};
 
 use crate::{
     environment::Objects,
-    node::Shared,
+    pod_store::PodStore,
     spec::Pod,
     volumes::{self, Tokens},
 };
 
 /// The objects of a pod's namespace, and its service account.
 pub(crate) struct PodObjects<'a> {
-    node: &'a Shared,
+    store: &'a PodStore,
+    authority: &'a Authority,
     pod: &'a Pod,
 }
 
 impl<'a> PodObjects<'a> {
-    pub(crate) fn new(node: &'a Shared, pod: &'a Pod) -> Self {
-        Self { node, pod }
+    pub(crate) fn new(store: &'a PodStore, authority: &'a Authority, pod: &'a Pod) -> Self {
+        Self { store, authority, pod }
     }
 
     /// Versions of the objects that the pod's volumes are made from: its account's
@@ -31,7 +32,7 @@ impl<'a> PodObjects<'a> {
     pub(crate) fn versions(&self) -> Vec<Option<String>> {
         let namespace = &self.pod.metadata.namespace;
         let field = |plural: &str, name: &str, field: &str| {
-            let object = self.node.find("", plural, namespace, name)?;
+            let object = self.store.find("", plural, namespace, name)?;
             object["metadata"][field].as_str().map(str::to_owned)
         };
         let account = field("serviceaccounts", self.account(), "uid");
@@ -48,7 +49,7 @@ impl<'a> PodObjects<'a> {
     }
 
     fn entries(&self, plural: &str, name: &str, fields: [&str; 2]) -> Option<Entries> {
-        let object = self.node.find("", plural, &self.pod.metadata.namespace, name)?;
+        let object = self.store.find("", plural, &self.pod.metadata.namespace, name)?;
         let [text, encoded] = fields;
         let mut entries = Entries::new();
         for (key, value) in object[text].as_object().into_iter().flatten() {
@@ -78,7 +79,7 @@ impl Tokens for PodObjects<'_> {
         let metadata = &self.pod.metadata;
         let account = self.account();
         let object = self
-            .node
+            .store
             .find("", "serviceaccounts", &metadata.namespace, account)
             .ok_or_else(|| format!("serviceaccount {account:?} not found"))?;
         let request = TokenRequest {
@@ -89,14 +90,13 @@ impl Tokens for PodObjects<'_> {
             audiences: if audience.is_empty() { Vec::new() } else { vec![audience.to_owned()] },
             lifetime,
         };
-        let authority = self.node.authority();
-        authority
+        self.authority
             .service_account_token(&request, SystemTime::now())
             .map_err(|error| error.to_string())
     }
 
     fn api_certificate(&self) -> &str {
-        self.node.authority().ca_pem()
+        self.authority.ca_pem()
     }
 }
 

@@ -5,18 +5,19 @@
 //! same in reverse.
 
 mod ending;
-mod ground;
+mod sandbox;
 
 use std::{sync::Arc, time::SystemTime};
 
 use serde_json::Value;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-pub(crate) use ground::{Ground, OUTSIDE_NAMES};
+pub(crate) use sandbox::Sandbox;
 
 use crate::{
-    container::{Keeper, Wish},
-    node::Shared,
+    container::{ContainerRunner, DesiredState},
+    node::{EndpointRemoval, PodServices, Sandboxes},
+    pod_store::PodStore,
     spec::{Container, Pod, RestartPolicy},
     state::{Instance, State},
     status::{Facts, status},
@@ -43,23 +44,27 @@ pub(crate) enum Presence {
 }
 
 /// Runs a pod until it is gone.
-pub(crate) async fn run(node: Arc<Shared>, mut seen: watch::Receiver<Seen>) {
+pub(crate) async fn run(
+    (services, removal): (PodServices, EndpointRemoval),
+    sandboxes: Arc<Sandboxes>,
+    mut seen: watch::Receiver<Seen>,
+) {
     let pod = Arc::clone(&seen.borrow().pod);
-    let ground = match Ground::lay(&node, &pod).await {
-        Ok(ground) => Arc::new(ground),
-        Err(error) => return refuse(&node, &pod, &error, &mut seen).await,
+    let sandbox = match Sandbox::create(&services, &pod).await {
+        Ok(sandbox) => Arc::new(sandbox),
+        Err(error) => return refuse(&services.store, &pod, &error, &mut seen).await,
     };
-    node.adopt(&pod.metadata.uid, &ground);
-    ground.tell_assigned();
+    sandboxes.insert(&sandbox);
+    sandbox.record_assignment();
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(publish(Arc::clone(&ground), seen.clone()));
-    tasks.spawn(Arc::clone(&ground).lend_sockets());
+    tasks.spawn(publish(Arc::clone(&sandbox), seen.clone()));
+    tasks.spawn(Arc::clone(&sandbox).lend_sockets());
     let (sender, mut filled) = watch::channel(false);
-    tasks.spawn(Arc::clone(&ground).keep_volumes(sender));
-    let mut crew = Crew::default();
+    tasks.spawn(Arc::clone(&sandbox).keep_volumes(sender));
+    let mut processes = Processes::default();
     let application = async {
         if filled.wait_for(|filled| *filled).await.is_ok() {
-            live(&ground, &mut crew).await;
+            live(&sandbox, &mut processes).await;
         }
     };
     tokio::select! {
@@ -68,57 +73,58 @@ pub(crate) async fn run(node: Arc<Shared>, mut seen: watch::Receiver<Seen>) {
     }
     let all_done = seen.borrow().presence == Presence::Wanted;
     if all_done {
-        // The application has ended by itself; its sidecars have no more to do.
-        crew.end_sidecars(Instant::now() + ending::SIDECAR_GRACE).await;
+        // The application has ended on its own; its sidecars have no more to do.
+        processes.end_sidecars(Instant::now() + ending::SIDECAR_GRACE).await;
         let _ = seen.wait_for(|seen| seen.presence != Presence::Wanted).await;
     }
     let last = seen.borrow().clone();
-    crew.end(&ground, &last).await;
+    processes.end(&last, removal.wait(sandbox.reference())).await;
     tasks.shutdown().await;
-    node.release(&ground).await;
+    sandboxes.remove(&sandbox);
+    sandbox.remove().await;
 }
 
 /// The containers that have been started, in order.
 #[derive(Default)]
-struct Crew {
+struct Processes {
     sidecars: Vec<Member>,
     others: Vec<Member>,
 }
 
 struct Member {
-    wish: watch::Sender<Wish>,
+    desired: watch::Sender<DesiredState>,
     task: JoinHandle<()>,
 }
 
 impl Member {
-    fn start(ground: &Arc<Ground>, container: &Container, restart: RestartPolicy) -> Self {
-        let (wish, wished) = watch::channel(Wish::Run);
-        let (ground, container) = (Arc::clone(ground), container.clone());
-        let keeper = Keeper { ground, container, restart, wish: wished };
-        Self { wish, task: tokio::spawn(keeper.run()) }
+    fn start(sandbox: &Arc<Sandbox>, container: &Container, restart: RestartPolicy) -> Self {
+        let (desired, receiver) = watch::channel(DesiredState::Run);
+        let (sandbox, container) = (Arc::clone(sandbox), container.clone());
+        let runner = ContainerRunner { sandbox, container, restart, desired: receiver };
+        Self { desired, task: tokio::spawn(runner.run()) }
     }
 }
 
 /// Resolves when the application has ended for good.
-async fn live(ground: &Arc<Ground>, crew: &mut Crew) {
-    let pod = Arc::clone(&ground.pod);
+async fn live(sandbox: &Arc<Sandbox>, processes: &mut Processes) {
+    let pod = Arc::clone(&sandbox.pod);
     for container in &pod.spec.init_containers {
         if container.is_sidecar() {
-            crew.sidecars.push(Member::start(ground, container, RestartPolicy::Always));
-            ground.instances.until(&container.name, |instance| instance.started).await;
+            processes.sidecars.push(Member::start(sandbox, container, RestartPolicy::Always));
+            sandbox.instances.until(&container.name, |instance| instance.started).await;
             continue;
         }
         let restart = match pod.spec.restart_policy {
             RestartPolicy::Never => RestartPolicy::Never,
             _ => RestartPolicy::OnFailure,
         };
-        crew.others.push(Member::start(ground, container, restart));
-        if let Some(member) = crew.others.last_mut() {
+        processes.others.push(Member::start(sandbox, container, restart));
+        if let Some(member) = processes.others.last_mut() {
             let _ = (&mut member.task).await;
         }
         // Its handle has been awaited and must not be again.
-        crew.others.pop();
-        let ended = ground.instances.get(&container.name);
+        processes.others.pop();
+        let ended = sandbox.instances.get(&container.name);
         let well = ended.is_some_and(
             |instance| matches!(instance.state, State::Terminated(ended) if ended.code == 0),
         );
@@ -127,7 +133,7 @@ async fn live(ground: &Arc<Ground>, crew: &mut Crew) {
         }
     }
     for container in &pod.spec.containers {
-        crew.others.push(Member::start(ground, container, pod.spec.restart_policy));
+        processes.others.push(Member::start(sandbox, container, pod.spec.restart_policy));
         if container.lifecycle.post_start.is_some() {
             // As on a cluster, the next one waits for what is done after the start.
             let has_begun = |instance: &Instance| {
@@ -139,21 +145,21 @@ async fn live(ground: &Arc<Ground>, crew: &mut Crew) {
                 };
                 instance.begun || instance.last.is_some() || goes_on
             };
-            ground.instances.until(&container.name, has_begun).await;
+            sandbox.instances.until(&container.name, has_begun).await;
         }
     }
-    for member in &mut crew.others {
+    for member in &mut processes.others {
         let _ = (&mut member.task).await;
     }
-    crew.others.clear();
+    processes.others.clear();
 }
 
 /// Keeps the pod's status in the store as its containers are.
-async fn publish(ground: Arc<Ground>, mut seen: watch::Receiver<Seen>) {
+async fn publish(sandbox: Arc<Sandbox>, mut seen: watch::Receiver<Seen>) {
     let started = SystemTime::now();
-    let mut changes = ground.instances.changes();
+    let mut changes = sandbox.instances.changes();
     loop {
-        write_status(&ground, started);
+        write_status(&sandbox, started);
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             changed = seen.changed() => if changed.is_err() { return },
@@ -161,23 +167,23 @@ async fn publish(ground: Arc<Ground>, mut seen: watch::Receiver<Seen>) {
     }
 }
 
-fn write_status(ground: &Ground, started: SystemTime) {
-    let metadata = &ground.pod.metadata;
-    let Some(current) = ground.node.stored_pod(metadata) else { return };
+fn write_status(sandbox: &Sandbox, started: SystemTime) {
+    let metadata = &sandbox.pod.metadata;
+    let Some(current) = sandbox.services.store.pod(metadata) else { return };
     let facts = Facts {
-        address: Some(ground.address),
+        address: Some(sandbox.address),
         started,
         before: &current["status"],
         now: SystemTime::now(),
     };
-    let fresh = status(&ground.pod, &ground.instances.all(), facts);
+    let fresh = status(&sandbox.pod, &sandbox.instances.all(), facts);
     if fresh != current["status"] {
-        ground.node.store_status(&current, fresh);
+        sandbox.services.store.store_status(&current, fresh);
     }
 }
 
 /// A pod that cannot even begin says why, and waits for its end.
-async fn refuse(node: &Arc<Shared>, pod: &Arc<Pod>, error: &str, seen: &mut watch::Receiver<Seen>) {
+async fn refuse(store: &PodStore, pod: &Arc<Pod>, error: &str, seen: &mut watch::Receiver<Seen>) {
     tracing::warn!(pod = pod.metadata.name, error, "a pod cannot be started");
     let names = pod.spec.init_containers.iter().chain(&pod.spec.containers).map(|one| &one.name);
     let instances = crate::state::Instances::new(names.clone());
@@ -187,12 +193,12 @@ async fn refuse(node: &Arc<Shared>, pod: &Arc<Pod>, error: &str, seen: &mut watc
             instance.state = State::Waiting { reason: "FailedCreatePodSandBox", message };
         });
     }
-    if let Some(current) = node.stored_pod(&pod.metadata) {
+    if let Some(current) = store.pod(&pod.metadata) {
         let now = SystemTime::now();
         let facts = Facts { address: None, started: now, before: &Value::Null, now };
-        node.store_status(&current, status(pod, &instances.all(), facts));
-        node.record_failure(&current, "FailedCreatePodSandBox", error);
+        store.store_status(&current, status(pod, &instances.all(), facts));
+        store.record_failure(&pod.metadata, "FailedCreatePodSandBox", error);
     }
     let _ = seen.wait_for(|seen| seen.presence != Presence::Wanted).await;
-    node.forget(&pod.metadata);
+    store.remove(&pod.metadata);
 }

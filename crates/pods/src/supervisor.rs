@@ -16,9 +16,13 @@ use crate::{
     dns,
     host_ports::HostPorts,
     link::{HostLink, Start, Stopping},
-    network::{API, Router},
-    node::{LocalNode, NODE_NAME, Parts, Settings, Shared, node_object},
+    network::{API, PodNetworks, Router},
+    node::{LocalNode, NODE_NAME, Node, Settings, node_object},
+    pod_store::PodStore,
     reaper::Reaper,
+    runtime::Runtime,
+    service_rules,
+    service_view::ServiceView,
     uplink,
 };
 
@@ -47,7 +51,9 @@ pub struct Prepared {
 
 /// A node that runs pods.
 pub struct Running {
-    shared: Arc<Shared>,
+    node: LocalNode,
+    pods: Arc<Node>,
+    link: HostLink,
     tasks: JoinSet<()>,
 }
 
@@ -113,56 +119,54 @@ impl Prepared {
             }
             Uplink::Closed => None,
         };
-        let parts = Parts {
-            store: store.clone(),
-            settings,
-            users: self.users,
-            launcher: self.launcher,
-            uplink: self.start.uplink,
-            link: self.link,
-            reaper: self.reaper,
-            router: self.router,
-            host_ports,
-        };
-        let shared = Shared::new(parts).map_err(step("preparing the node"))?;
-        register(&store, &shared);
-        dns::serve(Arc::clone(&shared)).await.map_err(step("serving names"))?;
+        let withdrawn = Arc::clone(&settings.withdrawn);
+        let runtime = Arc::new(Runtime::new(settings, self.users, self.launcher, self.reaper));
+        let networks = Arc::new(PodNetworks::new(self.router));
+        register(&store, &runtime);
+        let store = PodStore::new(store).map_err(step("preparing the node"))?;
+        let services = ServiceView::new(store.clone(), Arc::clone(&networks));
+        let (link, asked) = (self.link, self.start.uplink);
+        let resolver =
+            dns::Resolver { services: services.clone(), link: link.clone(), uplink: asked };
+        dns::serve(resolver).await.map_err(step("serving names"))?;
+        let pods = Node::new(store, networks, Arc::clone(&runtime), host_ports.clone(), withdrawn);
+        let sandboxes = Arc::clone(pods.sandboxes());
         let mut tasks = JoinSet::new();
-        tasks.spawn(ports.run(Arc::clone(&shared)));
+        tasks.spawn(ports.run(services.clone(), Arc::clone(&sandboxes), link.clone()));
         // Before any pod runs: its first connection must find its way.
-        if let Some(known) = shared.lay_rules(uplink).await {
-            tasks.spawn(Arc::clone(&shared).route(uplink, known));
+        if let Some(known) = service_rules::create(&services, uplink, &link).await {
+            tasks.spawn(service_rules::keep(services, uplink, known, host_ports));
         }
-        tasks.spawn(Arc::clone(&shared).run());
-        Ok(Running { shared, tasks })
+        tasks.spawn(Arc::clone(&pods).run());
+        Ok(Running { node: LocalNode::new(sandboxes, runtime), pods, link, tasks })
     }
 }
 
 impl Running {
     /// The node, for the API server.
     pub fn node(&self) -> LocalNode {
-        LocalNode::new(Arc::clone(&self.shared))
+        self.node.clone()
     }
 
     /// The terminal's process.
     pub fn link(&self) -> &HostLink {
-        self.shared.link()
+        &self.link
     }
 
     /// Waits until the terminal wants an end, ends all pods in order, and
     /// resolves when none is left.
     pub async fn until_stopped(mut self) {
-        if self.shared.link().stopping().await == Stopping::Gracefully {
-            self.shared.end_all().await;
+        if self.link.stopping().await == Stopping::Gracefully {
+            self.pods.end_all().await;
         }
         self.tasks.shutdown().await;
     }
 }
 
-fn register(store: &Store, shared: &Shared) {
+fn register(store: &Store, runtime: &Runtime) {
     let Some(nodes) = store.resource("", "nodes") else { return };
     if store.get(&nodes, "", NODE_NAME).is_none()
-        && let Err(error) = store.create(&nodes, node_object(shared.capacity()))
+        && let Err(error) = store.create(&nodes, node_object(runtime.capacity))
     {
         tracing::warn!(%error, "the node is not shown in the API");
     }

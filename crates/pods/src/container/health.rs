@@ -12,7 +12,7 @@ use weft_apiserver::Tone;
 
 use super::until;
 use crate::{
-    pod::Ground,
+    pod::Sandbox,
     probe::{Schedule, Target, Verdict, attempt, perform},
     spec::{Container, Probe},
 };
@@ -26,21 +26,21 @@ const LISTENING_STEP: Duration = Duration::from_millis(5);
 
 /// One run of a container, to be asked.
 pub(super) struct Health<'a> {
-    ground: &'a Ground,
+    sandbox: &'a Sandbox,
     container: &'a Container,
     pid: Pid,
     exec: Box<dyn Fn(Vec<String>) -> BoxFuture<'static, io::Result<i32>> + Send + Sync + 'a>,
 }
 
 impl<'a> Health<'a> {
-    pub(super) fn new(ground: &'a Ground, container: &'a Container, pid: Pid) -> Self {
-        let exec = Box::new(move |command| ground.quiet_exec(container, pid, command).boxed());
-        Self { ground, container, pid, exec }
+    pub(super) fn new(sandbox: &'a Sandbox, container: &'a Container, pid: Pid) -> Self {
+        let exec = Box::new(move |command| sandbox.quiet_exec(container, pid, command).boxed());
+        Self { sandbox, container, pid, exec }
     }
 
     /// What probes and hooks act on.
     pub(super) fn target(&self) -> Target<'_> {
-        Target { address: self.ground.address, container: self.container, exec: &*self.exec }
+        Target { address: self.sandbox.address, container: self.container, exec: &*self.exec }
     }
 
     /// Notes how the container is; resolves, with the reason, when it is to be
@@ -51,7 +51,7 @@ impl<'a> Health<'a> {
         {
             let text = format!("PostStartHook failed: {error}");
             let name = &self.container.name;
-            self.ground.tell_of(name, Tone::Warning, ("FailedPostStartHook", &text));
+            self.sandbox.record_event_of(name, Tone::Warning, ("FailedPostStartHook", &text));
             return "failed its postStart hook".into();
         }
         self.note(|instance| instance.begun = true);
@@ -103,7 +103,11 @@ impl<'a> Health<'a> {
                 && schedule.counts(began)
             {
                 let text = format!("{kind} probe failed: {why}");
-                self.ground.tell_of(&self.container.name, Tone::Warning, ("Unhealthy", &text));
+                self.sandbox.record_event_of(
+                    &self.container.name,
+                    Tone::Warning,
+                    ("Unhealthy", &text),
+                );
             }
             let verdict = schedule.answered(answer.is_ok(), began, Instant::now());
             if verdict != known {
@@ -133,7 +137,7 @@ impl<'a> Health<'a> {
     }
 
     fn note(&self, change: impl FnOnce(&mut crate::state::Instance)) {
-        self.ground.instances.update(&self.container.name, change);
+        self.sandbox.instances.update(&self.container.name, change);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The node as the API server sees it: logs, commands, connections.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
@@ -11,9 +11,10 @@ use nix::{
 use tokio::net::TcpStream;
 use weft_apiserver::{ExecIo, Io, LogOptions, Node, NodeError, PodRef};
 
-use super::{Shared, streams};
+use super::{Sandboxes, streams};
 use crate::{
-    pod::Ground,
+    pod::Sandbox,
+    runtime::Runtime,
     spec::Container,
     state::{Instance, State},
     thread::apart,
@@ -22,28 +23,29 @@ use crate::{
 /// The node in this process; clones are the same.
 #[derive(Clone)]
 pub struct LocalNode {
-    shared: Arc<Shared>,
+    sandboxes: Arc<Sandboxes>,
+    runtime: Arc<Runtime>,
 }
 
 impl LocalNode {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(sandboxes: Arc<Sandboxes>, runtime: Arc<Runtime>) -> Self {
+        Self { sandboxes, runtime }
     }
 
     fn container(
         &self,
         pod: &PodRef,
         name: &str,
-    ) -> Result<(Arc<Ground>, Container, Instance), NodeError> {
-        let ground = self.shared.ground(pod).ok_or_else(|| {
+    ) -> Result<(Arc<Sandbox>, Container, Instance), NodeError> {
+        let sandbox = self.sandboxes.of(pod).ok_or_else(|| {
             NodeError::NotFound(format!("pod {:?} does not run on this node", pod.name))
         })?;
-        let spec = &ground.pod.spec;
+        let spec = &sandbox.pod.spec;
         let mut all = spec.containers.iter().chain(&spec.init_containers);
         let container = all.find(|container| container.name == name).cloned();
-        let instance = ground.instances.get(name);
+        let instance = sandbox.instances.get(name);
         match (container, instance) {
-            (Some(container), Some(instance)) => Ok((ground, container, instance)),
+            (Some(container), Some(instance)) => Ok((sandbox, container, instance)),
             _ => {
                 let text = format!("container {name} is not valid for pod {}", pod.name);
                 Err(NodeError::NotFound(text))
@@ -55,10 +57,10 @@ impl LocalNode {
         &self,
         pod: &PodRef,
         name: &str,
-    ) -> Result<(Arc<Ground>, Container, Pid), NodeError> {
-        let (ground, container, instance) = self.container(pod, name)?;
+    ) -> Result<(Arc<Sandbox>, Container, Pid), NodeError> {
+        let (sandbox, container, instance) = self.container(pod, name)?;
         match instance.pid {
-            Some(pid) => Ok((ground, container, pid)),
+            Some(pid) => Ok((sandbox, container, pid)),
             None => {
                 let why = match instance.state {
                     State::Waiting { reason, .. } => format!("waits: {reason}"),
@@ -68,40 +70,6 @@ impl LocalNode {
                 Err(NodeError::NotReady(text))
             }
         }
-    }
-}
-
-impl Shared {
-    /// The command with a built-in program in place of one that the host lacks.
-    pub(crate) fn with_tools(&self, container: &str, command: Vec<String>) -> Vec<String> {
-        let Some(name) = command.first() else { return command };
-        let Some(tool) = self.settings.tools.iter().find(|tool| &tool.name == name) else {
-            return command;
-        };
-        let own = tool.first_in.iter().any(|first| first == container);
-        match own || !self.is_on_path(name) {
-            true => tool.command.iter().chain(&command[1..]).cloned().collect(),
-            false => command,
-        }
-    }
-
-    /// Whether a container finds a program: on the host, or in one of its volumes.
-    pub(crate) fn finds(&self, container: &Container, program: &str) -> bool {
-        match program.contains('/') {
-            // From a working folder of its own: it is tried.
-            true if !program.starts_with('/') => true,
-            true => {
-                let program = Path::new(program);
-                let mut mounts = container.volume_mounts.iter();
-                program.exists() || mounts.any(|mount| program.starts_with(&mount.mount_path))
-            }
-            false => self.is_on_path(program),
-        }
-    }
-
-    fn is_on_path(&self, name: &str) -> bool {
-        let mut folders = self.settings.path.split(':');
-        folders.any(|folder| Path::new(folder).join(name).is_file())
     }
 }
 
@@ -150,16 +118,16 @@ impl Node for LocalNode {
         io: ExecIo,
     ) -> BoxFuture<'static, Result<i32, NodeError>> {
         let found = self.running(&pod, &container);
-        let command = self.shared.with_tools(&container, command);
-        let node = Arc::clone(&self.shared);
+        let command = self.runtime.with_tools(&container, command);
+        let runtime = Arc::clone(&self.runtime);
         async move {
-            let (ground, container, pid) = found?;
-            let task = ground.task_beside(&container, command).map_err(NodeError::NotReady)?;
+            let (sandbox, container, pid) = found?;
+            let task = sandbox.task_beside(&container, command).map_err(NodeError::NotReady)?;
             let what = format!("pod {}", pod.name);
             let failed = |source: io::Error| NodeError::Failed { what, source };
             let attended = match io.tty {
-                true => streams::at_terminal(&node, pid, task, io).await,
-                false => streams::piped(&node, pid, task, io).await,
+                true => streams::at_terminal(&runtime, pid, task, io).await,
+                false => streams::piped(&runtime, pid, task, io).await,
             };
             attended.map_err(failed)
         }
@@ -171,11 +139,11 @@ impl Node for LocalNode {
         pod: PodRef,
         port: u16,
     ) -> BoxFuture<'static, Result<Box<dyn Io>, NodeError>> {
-        let ground = self.shared.ground(&pod);
+        let sandbox = self.sandboxes.of(&pod);
         async move {
             let missing = || NodeError::NotFound(format!("pod {:?} does not run here", pod.name));
-            let ground = ground.ok_or_else(missing)?;
-            let stream = inside(&ground, port).await.map_err(|source| NodeError::Failed {
+            let sandbox = sandbox.ok_or_else(missing)?;
+            let stream = inside(&sandbox, port).await.map_err(|source| NodeError::Failed {
                 what: format!("connecting to port {port} of pod {}", pod.name),
                 source,
             })?;
@@ -187,9 +155,9 @@ impl Node for LocalNode {
 
 /// A connection as from the pod's own loopback, or to its address for programs
 /// that listen there only.
-async fn inside(ground: &Ground, port: u16) -> io::Result<TcpStream> {
-    let network = ground.network.try_clone()?;
-    let address = ground.address;
+async fn inside(sandbox: &Sandbox, port: u16) -> io::Result<TcpStream> {
+    let network = sandbox.network.try_clone()?;
+    let address = sandbox.address;
     let stream = apart(move || {
         setns(network, CloneFlags::CLONE_NEWNET)?;
         std::net::TcpStream::connect(("127.0.0.1", port))

@@ -27,20 +27,20 @@ use weft_apiserver::{ExecIo, TerminalSize};
 use crate::{
     begin::Task,
     launch::{self, Streams, beside},
-    node::Shared,
     reaper::{Process, signal_group},
+    runtime::Runtime,
 };
 
 /// Runs a task with pipes; resolves to its exit code.
-pub(super) async fn piped(node: &Shared, pid: Pid, task: Task, io: ExecIo) -> io::Result<i32> {
+pub(super) async fn piped(runtime: &Runtime, pid: Pid, task: Task, io: ExecIo) -> io::Result<i32> {
     let (streams, ends) = streams(&io)?;
-    let process = beside(node.reaper(), pid, task, streams).await?;
+    let process = beside(&runtime.reaper, pid, task, streams).await?;
     Ok(attend(process, ends, io).await)
 }
 
 /// Runs a task at a terminal, whose size follows the caller's.
 pub(super) async fn at_terminal(
-    node: &Shared,
+    runtime: &Runtime,
     pid: Pid,
     task: Task,
     mut io: ExecIo,
@@ -52,7 +52,7 @@ pub(super) async fn at_terminal(
     let mut resize = std::mem::replace(&mut io.resize, no_sizes);
     let input = pair.master.try_clone()?;
     unblock(&pair.master)?;
-    let process = launch::at_terminal(node, pid, task, pair.slave).await?;
+    let process = launch::at_terminal(runtime, pid, task, pair.slave).await?;
     let resizing = tokio::spawn(async move {
         while let Some(size) = resize.recv().await {
             let size =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::{NODE_NAME, Node};
 use crate::{
     follow,
     spec::{Metadata, Pod},
@@ -16,7 +16,7 @@ use crate::{
 /// Why the containers of such a pod wait.
 const REASON: &str = "FailedCreatePodSandBox";
 
-impl Shared {
+impl Node {
     /// A pod as the node reads it. One that runs already keeps the specification
     /// that could be read; one that never could is reported.
     pub(super) fn read(&self, presence: follow::Presence, object: &Arc<Value>) -> Option<Pod> {
@@ -32,24 +32,24 @@ impl Shared {
         }
         if presence == follow::Presence::There {
             match metadata.deletion_timestamp {
-                Some(_) => self.forget(&metadata),
-                None => self.report(object, &error),
+                Some(_) => self.store().remove(&metadata),
+                None => self.report(object, &metadata, &error),
             }
         }
         None
     }
 
-    fn report(&self, object: &Arc<Value>, error: &serde_json::Error) {
+    fn report(&self, object: &Value, metadata: &Metadata, error: &serde_json::Error) {
         if object["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
-            return self.bind(object);
+            return self.store().bind(object, NODE_NAME);
         }
         let message = format!("the pod cannot be read: {error}");
         let status = status(object, &message);
         // Its own write comes back as a change.
         if object["status"] != status {
             tracing::warn!(pod = %object["metadata"]["name"], %error, "a pod cannot be read");
-            self.store_status(object, status);
-            self.record_failure(object, REASON, &message);
+            self.store().store_status(object, status);
+            self.store().record_failure(metadata, REASON, &message);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a pod's containers stand on: network, volumes, and who they are.
+//! What a pod's containers share: network, volumes, and who they are.
 
 use std::{
     fs::{self, File},
@@ -23,7 +23,7 @@ use crate::{
     launch::{Streams, beside},
     mounts::{Access, ContainerRoot, Mount},
     network::{PodNetwork, ranges},
-    node::Shared,
+    node::PodServices,
     objects::PodObjects,
     reaper::signal_group,
     root::{STATE, permit},
@@ -33,9 +33,9 @@ use crate::{
 };
 
 /// Addresses beyond the mesh that a pod answers for.
-pub(crate) const OUTSIDE_ADDRESSES: &str = "weft.internal/outside-addresses";
+const OUTSIDE_ADDRESSES: &str = "weft.internal/outside-addresses";
 /// Names beyond the mesh that lead to it.
-pub(crate) const OUTSIDE_NAMES: &str = "weft.internal/outside-names";
+const OUTSIDE_NAMES: &str = "weft.internal/outside-names";
 /// The folder of [`sockets::PATH`].
 const SOCKETS_FOLDER: &str = "/run/weft";
 /// How often the wall clock is looked at, which tokens follow: a laptop that was
@@ -43,8 +43,8 @@ const SOCKETS_FOLDER: &str = "/run/weft";
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
 /// A pod's network, volumes and containers.
-pub(crate) struct Ground {
-    pub(crate) node: Arc<Shared>,
+pub(crate) struct Sandbox {
+    pub(crate) services: PodServices,
     pub(crate) pod: Arc<Pod>,
     pub(crate) address: Ipv4Addr,
     /// The pod's network namespace.
@@ -54,9 +54,9 @@ pub(crate) struct Ground {
     folder: PathBuf,
 }
 
-impl Ground {
+impl Sandbox {
     /// Makes the network and the folder of a pod.
-    pub(super) async fn lay(node: &Arc<Shared>, pod: &Arc<Pod>) -> Result<Self, String> {
+    pub(super) async fn create(services: &PodServices, pod: &Arc<Pod>) -> Result<Self, String> {
         if pod.spec.host_network {
             return Err("hostNetwork is not served: every pod has a network of its own".into());
         }
@@ -67,23 +67,27 @@ impl Ground {
         let outside = pod.metadata.annotations.get(OUTSIDE_ADDRESSES);
         let outside = ranges(outside.map_or("", String::as_str))
             .map_err(|item| format!("{OUTSIDE_ADDRESSES}: {item:?} is not an IPv4 range"))?;
-        let link = node.connect().await.map_err(|error| format!("making its network: {error}"))?;
-        let laid = async {
-            node.play_outside(&link, &pod.metadata, &outside).await?;
+        let networks = &services.networks;
+        let link =
+            networks.connect().await.map_err(|error| format!("making its network: {error}"))?;
+        let uid = &pod.metadata.uid;
+        let prepared = async {
+            let names = pod.metadata.annotations.get(OUTSIDE_NAMES).map_or("", String::as_str);
+            networks.play_outside(&link, uid, (&outside, names)).await?;
             let folder = Path::new(STATE).join("pods").join(&pod.metadata.uid);
             write_folder(&folder, pod, link.address)?;
             Ok::<_, io::Error>((link.namespace.try_clone()?, folder))
         };
-        let (network, folder) = match laid.await {
-            Ok(laid) => laid,
+        let (network, folder) = match prepared.await {
+            Ok(prepared) => prepared,
             Err(error) => {
-                node.disconnect(link).await;
+                networks.disconnect(&link, uid).await;
                 return Err(format!("preparing the pod: {error}"));
             }
         };
         let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
         Ok(Self {
-            node: Arc::clone(node),
+            services: services.clone(),
             pod: Arc::clone(pod),
             address: link.address,
             network,
@@ -107,7 +111,8 @@ impl Ground {
         let command_line: Vec<String> =
             line.iter().map(|word| expand(word, |name| value(&known, name))).collect();
         let hostname = self.hostname();
-        let defaults = [("PATH", self.node.path()), ("HOSTNAME", &hostname), ("HOME", "/tmp")];
+        let path = self.services.runtime.path.as_str();
+        let defaults = [("PATH", path), ("HOSTNAME", &hostname), ("HOME", "/tmp")];
         for (name, text) in defaults {
             if value(&known, name).is_none() {
                 known.push((name.into(), text.to_owned()));
@@ -147,9 +152,9 @@ impl Ground {
         pid: Pid,
         command_line: Vec<String>,
     ) -> impl Future<Output = io::Result<i32>> + Send + 'static {
-        let line = self.node.with_tools(&container.name, command_line);
+        let line = self.services.runtime.with_tools(&container.name, command_line);
         let task = self.task_beside(container, line).map_err(io::Error::other);
-        let reaper = self.node.reaper().clone();
+        let reaper = self.services.runtime.reaper.clone();
         async move {
             let streams =
                 Streams { stdin: Stdio::null(), stdout: Stdio::null(), stderr: Stdio::null() };
@@ -164,11 +169,11 @@ impl Ground {
     /// Fills the volumes, waiting for objects that do not exist yet, and keeps them
     /// as their objects are. `filled` becomes true when the containers may start.
     pub(super) async fn keep_volumes(self: Arc<Self>, filled: watch::Sender<bool>) {
-        let mut objects = self.node.objects_changed();
+        let mut objects = self.services.objects.clone();
         // Looked at before the files are written: what changes meanwhile is seen again.
         let mut written = self.objects().versions();
         while let Err(message) = self.write_volumes() {
-            self.tell(
+            self.record_event(
                 Tone::Warning,
                 "FailedMount",
                 &format!("MountVolume.SetUp failed: {message}"),
@@ -226,10 +231,10 @@ impl Ground {
             tokio::select! {
                 accepted = listener.accept() => {
                     let Ok((connection, _)) = accepted else { continue };
-                    let ground = Arc::clone(&self);
+                    let sandbox = Arc::clone(&self);
                     lending.spawn(async move {
                         match Asked::read(connection).await {
-                            Ok(asked) => ground.node.host_ports().lend(&ground.pod, asked).await,
+                            Ok(asked) => sandbox.services.host_ports.lend(&sandbox.pod, asked).await,
                             Err(error) => tracing::debug!(%error, "a question for sockets"),
                         }
                     });
@@ -249,15 +254,12 @@ impl Ground {
         }
     }
 
-    /// The pod's link to the router.
-    pub(crate) fn link(&self) -> &PodNetwork {
-        &self.link
-    }
-
-    /// Removes the pod's files.
-    pub(crate) fn clear(&self) {
+    /// Removes the pod's network, its files and its object: its processes have ended.
+    pub(super) async fn remove(&self) {
         // What is still mounted in a dying container goes with it.
         let _ = fs::remove_dir_all(&self.folder);
+        self.services.networks.disconnect(&self.link, &self.pod.metadata.uid).await;
+        self.services.store.remove(&self.pod.metadata);
     }
 
     /// All containers wait for this; none has been started.
@@ -335,7 +337,7 @@ impl Ground {
     }
 
     fn owner(&self, container: &Container) -> Option<(u32, u32)> {
-        if self.node.users() == Users::One {
+        if self.services.runtime.users == Users::One {
             return None;
         }
         let (own, pods) = (&container.security_context, &self.pod.spec.security_context);
@@ -353,11 +355,12 @@ impl Ground {
     }
 
     fn fields(&self) -> Fields<'_> {
-        Fields { pod: &self.pod, address: self.address, capacity: self.node.capacity() }
+        Fields { pod: &self.pod, address: self.address, capacity: self.services.runtime.capacity }
     }
 
     fn objects(&self) -> PodObjects<'_> {
-        PodObjects::new(&self.node, &self.pod)
+        let authority = &self.services.runtime.authority;
+        PodObjects::new(&self.services.store, authority, &self.pod)
     }
 }
 
