@@ -31,7 +31,7 @@ pub(crate) struct Offered {
 #[derive(Default)]
 pub(crate) struct Answers {
     translator: Translator,
-    standing: HashMap<(Class, Interest), Standing>,
+    shared: HashMap<(Class, Interest), SharedAnswer>,
     /// How many sessions there are of clients with these labels.
     clients: HashMap<Labelled, usize>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Effect {
 }
 
 /// One answer and who is interested in it.
-struct Standing {
+struct SharedAnswer {
     resolved: Arc<Resolved>,
     name: Name,
     answer: Answer,
@@ -92,31 +92,30 @@ impl Answers {
         interest: &Interest,
     ) -> Answer {
         let translator = &mut self.translator;
-        let standing =
-            self.standing.entry((class.clone(), interest.clone())).or_insert_with(|| {
-                let resolved = translator.answer(class, interest);
-                let name: Name = interest.to_string().into();
-                let answer = answer(&name, &resolved);
-                Standing { resolved, name, answer, readers: BTreeSet::new() }
-            });
-        standing.readers.insert(session);
-        standing.answer.clone()
+        let shared = self.shared.entry((class.clone(), interest.clone())).or_insert_with(|| {
+            let resolved = translator.answer(class, interest);
+            let name: Name = interest.to_string().into();
+            let answer = answer(&name, &resolved);
+            SharedAnswer { resolved, name, answer, readers: BTreeSet::new() }
+        });
+        shared.readers.insert(session);
+        shared.answer.clone()
     }
 
     /// `session`, whose client is of `class`, has lost interest.
     pub(crate) fn unsubscribe(&mut self, session: SessionId, class: &Class, interest: &Interest) {
         let key = (class.clone(), interest.clone());
-        let Some(standing) = self.standing.get_mut(&key) else { return };
-        standing.readers.remove(&session);
-        if standing.readers.is_empty() {
-            self.standing.remove(&key);
+        let Some(shared) = self.shared.get_mut(&key) else { return };
+        shared.readers.remove(&session);
+        if shared.readers.is_empty() {
+            self.shared.remove(&key);
             self.translator.forget(&key.0, &key.1);
         }
     }
 
     /// How many different answers are kept.
     pub(crate) fn len(&self) -> usize {
-        self.standing.len()
+        self.shared.len()
     }
 
     /// The object called `key`.
@@ -148,7 +147,7 @@ impl Answers {
             .collect();
         self.translator = Translator::new();
         self.translator.change(objects);
-        let answers = self.standing.keys().cloned();
+        let answers = self.shared.keys().cloned();
         let answers = answers.map(|(class, interest)| Changed::Answer(class, interest));
         let groups = self.clients.keys().cloned().map(Changed::Group);
         self.renew(answers.chain(groups).collect())
@@ -166,16 +165,16 @@ impl Answers {
                 }
             };
             let resolved = self.translator.answer(&class, &interest);
-            let Some(standing) = self.standing.get_mut(&(class, interest)) else { continue };
-            if *standing.resolved == *resolved {
+            let Some(shared) = self.shared.get_mut(&(class, interest)) else { continue };
+            if *shared.resolved == *resolved {
                 continue;
             }
-            standing.answer = answer(&standing.name, &resolved);
-            standing.resolved = resolved;
-            offered.extend(standing.readers.iter().map(|session| Offered {
+            shared.answer = answer(&shared.name, &resolved);
+            shared.resolved = resolved;
+            offered.extend(shared.readers.iter().map(|session| Offered {
                 session: *session,
-                interest: Arc::clone(&standing.name),
-                answer: standing.answer.clone(),
+                interest: Arc::clone(&shared.name),
+                answer: shared.answer.clone(),
             }));
         }
         Effect { offered, regrouped }

@@ -2,24 +2,39 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::Serialize;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
 use weft_api::{Diagnostic, Key};
 
-use crate::{
-    Acknowledgement,
-    brain::{Findings, Message, Question, SessionFacts},
-};
+use crate::world_task::{Findings, Message, Question, SessionFacts};
 
 /// No question about a change waits longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// Whether every proxy concerned has an object's version in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Acknowledgement {
+    /// Whether the control plane knows the object at that version, and nobody
+    /// is behind.
+    pub complete: bool,
+    /// Whether the control plane knows the object at that version.
+    pub seen: bool,
+    /// How many proxies the change concerned.
+    pub proxies: usize,
+    /// Pods whose proxies do not have it in force, as `NAMESPACE/NAME`; those of other
+    /// namespaces are only named to accounts of the root namespace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<String>,
+}
+
 /// Looks into a running control plane.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    pub(crate) brain: mpsc::Sender<Message>,
+    pub(crate) world: mpsc::Sender<Message>,
     pub(crate) findings: watch::Receiver<Findings>,
     pub(crate) ready: watch::Receiver<bool>,
 }
@@ -67,10 +82,10 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let (key, version, caller) = (key.clone(), version.to_owned(), caller.to_owned());
         let question = Question { key, version, caller, deadline, reply };
-        if self.brain.send(Message::Acknowledged(question)).await.is_err() {
+        if self.world.send(Message::Acknowledged(question)).await.is_err() {
             return Acknowledgement::default();
         }
-        // The brain answers at the deadline; a little later it is gone.
+        // The world's task answers at the deadline; a little later it is gone.
         let answer = timeout_at(deadline + Duration::from_secs(1), answer).await;
         answer.ok().and_then(Result::ok).unwrap_or_default()
     }
@@ -78,7 +93,7 @@ impl Handle {
     /// Who is connected, for the debug page.
     pub(crate) async fn sessions(&self) -> Vec<SessionFacts> {
         let (reply, answer) = oneshot::channel();
-        match self.brain.send(Message::Sessions(reply)).await {
+        match self.world.send(Message::Sessions(reply)).await {
             Ok(()) => answer.await.unwrap_or_default(),
             Err(_) => Vec::new(),
         }

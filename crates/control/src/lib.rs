@@ -1,28 +1,24 @@
-//! The control plane: objects come in, proxies are told.
+//! The control plane: takes changes of objects in, and keeps proxies up to date.
 //!
 //! One task owns the translator; every proxy has a task with its end of the
 //! stream. Where objects come from, and how tokens are checked, is decided by
 //! whoever starts it: nothing here knows Kubernetes or files.
 
-mod acknowledge;
-mod answers;
-mod brain;
-mod caller;
-mod change;
-mod convert;
-mod gather;
-mod handle;
-mod ledger;
-mod metrics;
 mod options;
-mod pages;
+mod inputs;
 mod run;
+mod world_task;
+mod answers;
+mod gather;
+mod revisions;
 mod session;
+mod convert;
+mod handle;
+mod pages;
+mod metrics;
 
-pub use acknowledge::Acknowledgement;
-pub use caller::{Authenticate, Authenticating, Caller, Refused};
-pub use change::Change;
-pub use handle::Handle;
+pub use handle::{Acknowledgement, Handle};
+pub use inputs::{Authenticate, Authenticating, Caller, Change, Refused};
 pub use options::Options;
 pub use run::run;
 pub use weft_identity::{Account, Root, RootError, Served, secret_key};

@@ -62,7 +62,7 @@ impl Metrics {
         let gauges = [
             ("pilot_services", &self.services, "Services known."),
             ("pilot_virt_services", &self.virtual_services, "VirtualServices known."),
-            ("weft_answers", &self.answers, "Different answers that proxies are interested in."),
+            ("weft_answers", &self.answers, "Different answers that proxies subscribe to."),
         ];
         for (name, gauge, help) in gauges {
             text.family(name, Kind::Gauge, help);
@@ -70,12 +70,16 @@ impl Metrics {
         }
         let counters = [
             ("pilot_xds_pushes", &self.pushes, "Responses sent to proxies."),
-            ("pilot_total_xds_rejects", &self.rejects, "Responses that proxies refused in part."),
-            ("pilot_inbound_updates", &self.changes, "Changes of objects taken in."),
+            (
+                "pilot_total_xds_rejects",
+                &self.rejects,
+                "Responses of which proxies refused a part.",
+            ),
+            ("pilot_inbound_updates", &self.changes, "Changes of objects received."),
             (
                 "weft_refused_streams_total",
                 &self.refused_streams,
-                "Streams refused or ended by the control plane for who asked or how.",
+                "Streams rejected or closed by the control plane.",
             ),
             (
                 "weft_shadow_runs_total",
@@ -93,7 +97,7 @@ impl Metrics {
             text.sample(name, "", counter.load(Relaxed) as f64);
         }
         let name = "pilot_proxy_convergence_time";
-        let help = "Seconds between working on a change and a proxy's word that it is in force.";
+        let help = "Seconds from a change to its acknowledgement by a proxy.";
         text.family(name, Kind::Histogram, help);
         let convergence = self.convergence.lock().unwrap_or_else(|error| error.into_inner());
         let Convergence { counts, sum } = &*convergence;

@@ -11,13 +11,13 @@ use weft_wire::{Call, server::Entrance};
 
 use crate::{
     Change, Handle, Options,
-    brain::{Brain, Ears, Findings},
     metrics::Metrics,
     pages::Pages,
     session::{AUTHENTICATIONS, Service},
+    world_task::{Findings, Inputs, WorldTask},
 };
 
-/// Messages on their way to the brain.
+/// Messages on their way to the world's task.
 const MESSAGES: usize = 1024;
 /// Streams that were accepted and are not looked at yet.
 const CALLS: usize = 256;
@@ -29,18 +29,18 @@ pub fn run(
     changes: mpsc::Receiver<Change>,
     stopping: Stopping,
 ) -> (Handle, impl Future<Output = ()> + Send) {
-    let (brain, messages) = mpsc::channel(MESSAGES);
+    let (world, messages) = mpsc::channel(MESSAGES);
     let (publish, findings) = watch::channel(Findings::default());
     let (tell_ready, ready) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
-    let handle = Handle { brain: brain.clone(), findings, ready };
-    let thinking = Brain::new(Arc::clone(&metrics), options.pod_patience, publish, tell_ready)
-        .run(Ears { changes, messages, stopping: stopping.clone() }, options.check_every);
+    let handle = Handle { world: world.clone(), findings, ready };
+    let task = WorldTask::new(Arc::clone(&metrics), options.pod_patience, publish, tell_ready)
+        .run(Inputs { changes, messages, stopping: stopping.clone() }, options.check_every);
     let authenticating = Arc::new(Semaphore::new(AUTHENTICATIONS));
     let service = Service {
         authenticate: Arc::clone(&options.authenticate),
         authenticating: Arc::clone(&authenticating),
-        brain,
+        world,
         metrics: Arc::clone(&metrics),
     };
     let pages = Pages {
@@ -50,14 +50,14 @@ pub fn run(
         authenticating,
         root_namespace: options.root_namespace.clone(),
     };
-    (handle, serve(options, service, pages, (Box::pin(thinking), stopping)))
+    (handle, serve(options, service, pages, (Box::pin(task), stopping)))
 }
 
 async fn serve(
     options: Options,
     service: Service,
     pages: Pages,
-    (thinking, stopping): (impl Future<Output = ()>, Stopping),
+    (task, stopping): (impl Future<Output = ()>, Stopping),
 ) {
     let (calls, mut incoming) = mpsc::channel::<Call>(CALLS);
     let mut tasks = JoinSet::new();
@@ -73,10 +73,10 @@ async fn serve(
     }
     tasks.spawn(pages.paths().serve(options.monitoring, stopping));
     let mut streams = JoinSet::new();
-    let mut thinking = std::pin::pin!(thinking);
+    let mut task = std::pin::pin!(task);
     loop {
         tokio::select! {
-            () = thinking.as_mut() => break,
+            () = task.as_mut() => break,
             Some(call) = incoming.recv() => {
                 streams.spawn(service.clone().serve(call));
             }

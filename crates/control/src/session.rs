@@ -1,7 +1,7 @@
 //! One proxy's stream.
 //!
 //! Who it is comes from its token, never from what it says. It drives the
-//! machine of [`weft_delta`] between the wire and the brain.
+//! machine of [`weft_delta`] between the wire and the world's task.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -19,9 +19,9 @@ use weft_wire::{
 use crate::{
     Authenticate, Refused,
     answers::SessionId,
-    brain::{Closed, Interests, Join, Joined, Message, Offer},
     convert,
     metrics::{Metrics, count},
+    world_task::{Closed, Interests, Join, Joined, Message, Offer},
 };
 
 /// How long checking a token may take.
@@ -47,7 +47,7 @@ pub(crate) const AUTHENTICATIONS: usize = 64;
 pub(crate) struct Service {
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) authenticating: Arc<Semaphore>,
-    pub(crate) brain: mpsc::Sender<Message>,
+    pub(crate) world: mpsc::Sender<Message>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -68,8 +68,8 @@ impl Service {
             service: &self,
         };
         let end = stream.run(&mut call, joined).await;
-        // The brain outlives sessions; without it there is nobody to tell.
-        let _ = self.brain.send(Message::Leave(session)).await;
+        // The world's task outlives sessions; without it the control plane is going down.
+        let _ = self.world.send(Message::Leave(session)).await;
         if let Some(end) = end {
             self.refuse(call.responses, end).await;
         }
@@ -94,7 +94,7 @@ impl Service {
         let pod = format!("{}/{}", caller.namespace, caller.pod);
         let (reply, joined) = oneshot::channel();
         let down = |_| End::Unavailable("the control plane is going down".into());
-        self.brain.send(Message::Join(Join { caller, reply })).await.map_err(down)?;
+        self.world.send(Message::Join(Join { caller, reply })).await.map_err(down)?;
         match joined.await {
             Ok(joined) => Ok((joined, pod)),
             Err(_) => Err(End::Unavailable(format!("pod {pod} is not known yet"))),
@@ -145,7 +145,7 @@ impl Stream<'_> {
                 request = next(call, pace.ready()) => match request {
                     Some(request) => {
                         pace.spend(request.subscribe.len(), Instant::now());
-                        if let Err(end) = self.hear(request).await {
+                        if let Err(end) = self.receive(request).await {
                             return Some(end);
                         }
                     }
@@ -173,7 +173,7 @@ impl Stream<'_> {
         }
     }
 
-    /// What the client is told when the brain closes the session.
+    /// Why the stream ends when the world's task closes the session.
     fn ended(&self, why: Option<Closed>) -> End {
         let pod = &self.pod;
         match why {
@@ -200,7 +200,7 @@ impl Stream<'_> {
         }
     }
 
-    async fn hear(&mut self, message: DeltaRequest) -> Result<(), End> {
+    async fn receive(&mut self, message: DeltaRequest) -> Result<(), End> {
         let request =
             convert::request(message).map_err(|error| End::Violation(error.to_string()))?;
         let resumed = !request.held.is_empty();
@@ -229,7 +229,7 @@ impl Stream<'_> {
         }
         let interests = Interests { session: self.session, wanted, dropped, resumed };
         let down = |_| End::Unavailable("the control plane is going down".into());
-        self.service.brain.send(Message::Interests(interests)).await.map_err(down)
+        self.service.world.send(Message::Interests(interests)).await.map_err(down)
     }
 
     fn log(&self, refusal: &Refusal) {
@@ -242,7 +242,7 @@ impl Stream<'_> {
         );
     }
 
-    /// Tells the brain what has come into force.
+    /// Reports what has come into force.
     async fn report(&mut self) {
         let server = &self.server;
         let done: Vec<u64> =
@@ -253,8 +253,8 @@ impl Stream<'_> {
         for revision in &done {
             self.offered.remove(revision);
         }
-        // Without a brain the session is closed, which ends the stream.
-        let _ = self.service.brain.send(Message::InForce(self.session, done)).await;
+        // Without the world's task the session is closed, which ends the stream.
+        let _ = self.service.world.send(Message::InForce(self.session, done)).await;
     }
 }
 

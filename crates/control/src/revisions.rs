@@ -1,6 +1,6 @@
 //! Which state of the world includes which version of an object.
 //!
-//! A generation is one batch of changes; the ledger remembers in which
+//! A generation is one batch of changes; the revisions remembers in which
 //! generations an object changed. It does not know proxies.
 
 use std::{
@@ -20,7 +20,7 @@ const GENERATIONS: usize = 1024;
 
 /// Which generation includes which version of an object.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct Revisions {
     objects: HashMap<Key, Entry>,
     deleted: VecDeque<(Key, u64)>,
     generations: VecDeque<Generation>,
@@ -40,7 +40,7 @@ struct Generation {
     proxies: usize,
 }
 
-impl Ledger {
+impl Revisions {
     /// `key` is at `version` as of `generation`.
     pub(crate) fn applied(&mut self, key: &Key, version: String, generation: u64) {
         let entry = self
@@ -139,21 +139,21 @@ mod tests {
 
     #[test]
     fn an_object_is_seen_from_its_version_on() {
-        let mut ledger = Ledger::default();
+        let mut revisions = Revisions::default();
         let hello = key("VirtualService/default/hello");
-        assert_eq!(ledger.generations(&hello, "5"), None);
-        ledger.applied(&hello, "9".into(), 3);
-        assert_eq!(ledger.generations(&hello, "10"), None);
-        assert_eq!(ledger.generations(&hello, "9"), Some(vec![3]));
-        ledger.applied(&hello, "9".into(), 4);
-        ledger.deleted(&hello, "12".into(), 5);
-        assert_eq!(ledger.generations(&hello, "10"), Some(vec![3, 5]));
+        assert_eq!(revisions.generations(&hello, "5"), None);
+        revisions.applied(&hello, "9".into(), 3);
+        assert_eq!(revisions.generations(&hello, "10"), None);
+        assert_eq!(revisions.generations(&hello, "9"), Some(vec![3]));
+        revisions.applied(&hello, "9".into(), 4);
+        revisions.deleted(&hello, "12".into(), 5);
+        assert_eq!(revisions.generations(&hello, "10"), Some(vec![3, 5]));
     }
 
     #[test]
     fn kinds_that_decide_nothing_are_not_waited_for() {
-        let ledger = Ledger::default();
-        assert_eq!(ledger.generations(&key("Deployment/default/hello"), "7"), Some(vec![]));
+        let revisions = Revisions::default();
+        assert_eq!(revisions.generations(&key("Deployment/default/hello"), "7"), Some(vec![]));
     }
 
     #[test]

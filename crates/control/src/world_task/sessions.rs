@@ -27,7 +27,7 @@ const PER_POD: usize = 4;
 pub(super) struct Sessions {
     by_id: BTreeMap<SessionId, Session>,
     by_pod: BTreeMap<Key, BTreeSet<SessionId>>,
-    parked: Vec<(Instant, Join)>,
+    waiting_for_pod: Vec<(Instant, Join)>,
     /// Closed here, with interests still to be forgotten.
     dead: Vec<Dead>,
     /// Revisions that some session does not have in force, and how many sessions.
@@ -63,7 +63,7 @@ impl Sessions {
         Self {
             by_id: BTreeMap::new(),
             by_pod: BTreeMap::new(),
-            parked: Vec::new(),
+            waiting_for_pod: Vec::new(),
             dead: Vec::new(),
             outstanding: BTreeMap::new(),
             patience,
@@ -76,24 +76,24 @@ impl Sessions {
     }
 
     /// Lets a caller wait for its pod.
-    pub(super) fn park(&mut self, join: Join, now: Instant) {
-        self.parked.push((now + self.patience, join));
+    pub(super) fn wait_for_pod(&mut self, join: Join, now: Instant) {
+        self.waiting_for_pod.push((now + self.patience, join));
     }
 
     /// When the next caller has waited long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.parked.iter().map(|(deadline, _)| *deadline).min()
+        self.waiting_for_pod.iter().map(|(deadline, _)| *deadline).min()
     }
 
     /// Sends away the callers who have waited long enough.
     pub(super) fn expire(&mut self, now: Instant) {
         // Dropping the reply is the answer.
-        self.parked.retain(|(deadline, _)| *deadline > now);
+        self.waiting_for_pod.retain(|(deadline, _)| *deadline > now);
     }
 
     /// Makes sessions for the callers whose pods are there.
     pub(super) fn admit(&mut self, answers: &mut Answers) {
-        for (deadline, join) in std::mem::take(&mut self.parked) {
+        for (deadline, join) in std::mem::take(&mut self.waiting_for_pod) {
             let key = Key::new(Kind::Pod, &join.caller.namespace, &join.caller.pod);
             match answers.object(&key).map(|object| &**object) {
                 Some(Object::Pod(pod))
@@ -103,7 +103,7 @@ impl Sessions {
                     self.open((key, client), join, answers);
                 }
                 _ if join.reply.is_closed() => {}
-                _ => self.parked.push((deadline, join)),
+                _ => self.waiting_for_pod.push((deadline, join)),
             }
         }
     }
@@ -221,11 +221,11 @@ impl Sessions {
     /// A session has ended.
     pub(super) fn leave(&mut self, id: SessionId, answers: &mut Answers) {
         self.close(id, Closed::Left);
-        self.bury(answers);
+        self.reap(answers);
     }
 
     /// Forgets what only closed sessions were interested in.
-    pub(super) fn bury(&mut self, answers: &mut Answers) {
+    pub(super) fn reap(&mut self, answers: &mut Answers) {
         for session in self.dead.drain(..) {
             for (interest, class) in &session.interests {
                 answers.unsubscribe(session.id, class, interest);

@@ -1,34 +1,34 @@
-//! The brain without sessions: checks of remembered values, and diagnostics.
+//! The world's task without sessions: checks of remembered values, and diagnostics.
 
 use super::*;
 
-fn brain() -> (Brain, Arc<Metrics>, watch::Receiver<Findings>) {
+fn world_task() -> (WorldTask, Arc<Metrics>, watch::Receiver<Findings>) {
     let metrics = Arc::new(Metrics::default());
     let (publish, diagnostics) = watch::channel(Findings::default());
     let (ready, _) = watch::channel(false);
-    (Brain::new(Arc::clone(&metrics), Duration::ZERO, publish, ready), metrics, diagnostics)
+    (WorldTask::new(Arc::clone(&metrics), Duration::ZERO, publish, ready), metrics, diagnostics)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_difference_from_a_rebuild_is_counted_and_mended() {
-    let (mut brain, metrics, _) = brain();
-    brain.compare(Vec::new());
+    let (mut task, metrics, _) = world_task();
+    task.compare(Vec::new());
     assert_eq!(metrics.shadow_differences.load(Relaxed), 0);
-    let before = brain.generation;
-    brain.compare(vec!["cart.a.svc.cluster.local:80".to_owned()]);
+    let before = task.generation;
+    task.compare(vec!["cart.a.svc.cluster.local:80".to_owned()]);
     assert_eq!(metrics.shadow_differences.load(Relaxed), 1);
     assert_eq!(metrics.shadow_runs.load(Relaxed), 2);
-    assert_eq!(brain.generation, before + 1);
+    assert_eq!(task.generation, before + 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn remembered_values_are_checked_again_and_again() {
-    let (brain, metrics, _) = brain();
+    let (task, metrics, _) = world_task();
     let (changes, receiver) = mpsc::channel(1);
     let (_messages, messages) = mpsc::channel(1);
     let (stop, stopping) = weft_process::shutdown::channel();
-    let ears = Ears { changes: receiver, messages, stopping };
-    let running = tokio::spawn(brain.run(ears, Duration::from_secs(60)));
+    let inputs = Inputs { changes: receiver, messages, stopping };
+    let running = tokio::spawn(task.run(inputs, Duration::from_secs(60)));
     changes.send(Change::Synced).await.unwrap();
     while metrics.shadow_runs.load(Relaxed) < 3 {
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -41,11 +41,11 @@ async fn remembered_values_are_checked_again_and_again() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_wrong_is_told_a_little_after_the_change() {
-    let (brain, _, mut diagnostics) = brain();
+    let (task, _, mut diagnostics) = world_task();
     let (changes, receiver) = mpsc::channel(4);
     let (_messages, messages) = mpsc::channel(1);
     let (_stop, stopping) = weft_process::shutdown::channel();
-    tokio::spawn(brain.run(Ears { changes: receiver, messages, stopping }, Duration::MAX / 4));
+    tokio::spawn(task.run(Inputs { changes: receiver, messages, stopping }, Duration::MAX / 4));
     let rules = serde_json::json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
         "metadata": {"name": "cart", "namespace": "a"},

@@ -3,7 +3,7 @@
 //! It knows sessions as mailboxes and never waits for one.
 
 mod sessions;
-mod waiting;
+mod pending_acks;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,11 +25,11 @@ use crate::{
     Acknowledgement, Caller, Change,
     answers::{Answers, Effect, SessionId},
     gather::Gather,
-    ledger::Ledger,
     metrics::Metrics,
+    revisions::Revisions,
 };
+use pending_acks::PendingAcks;
 use sessions::Sessions;
-use waiting::Waiting;
 
 /// The revision of what a proxy is told that may run on something old: until
 /// it is in force, the proxy counts as behind every change.
@@ -56,12 +56,12 @@ const CHECKED: usize = 64;
 const BATCH: usize = 4096;
 
 /// Messages that are heard between two batches.
-const HEARD: usize = 64;
+const MESSAGES_BETWEEN: usize = 64;
 
 /// What is wrong, by object; objects of which nothing is wrong are not there.
 pub(crate) type Findings = BTreeMap<Key, Arc<Vec<Diagnostic>>>;
 
-/// What sessions and handles say to the brain.
+/// Messages from sessions and handles.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A caller with a valid token wants a session.
@@ -93,7 +93,7 @@ pub(crate) struct Joined {
     pub(crate) closed: oneshot::Receiver<Closed>,
 }
 
-/// Why the brain closes a session.
+/// Why a session is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
     /// The pod is gone, or is another one of the same name.
@@ -144,11 +144,11 @@ pub(crate) struct SessionFacts {
 }
 
 /// Owns the objects and the answers.
-pub(crate) struct Brain {
+pub(crate) struct WorldTask {
     answers: Answers,
-    ledger: Ledger,
+    revisions: Revisions,
     sessions: Sessions,
-    waiting: Waiting,
+    pending_acks: PendingAcks,
     gather: Gather,
     gathered: Vec<Change>,
     generation: u64,
@@ -158,15 +158,15 @@ pub(crate) struct Brain {
     ready: watch::Sender<bool>,
 }
 
-/// What the brain is asked and told.
-pub(crate) struct Ears {
+/// Where changes and messages come from.
+pub(crate) struct Inputs {
     pub(crate) changes: mpsc::Receiver<Change>,
     pub(crate) messages: mpsc::Receiver<Message>,
     pub(crate) stopping: Stopping,
 }
 
-impl Brain {
-    /// A brain that knows nothing yet.
+impl WorldTask {
+    /// A task whose world is empty.
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         pod_patience: Duration,
@@ -175,9 +175,9 @@ impl Brain {
     ) -> Self {
         Self {
             answers: Answers::default(),
-            ledger: Ledger::default(),
+            revisions: Revisions::default(),
             sessions: Sessions::new(pod_patience),
-            waiting: Waiting::default(),
+            pending_acks: PendingAcks::default(),
             gather: Gather::default(),
             gathered: Vec::new(),
             generation: RESUMED,
@@ -189,7 +189,7 @@ impl Brain {
     }
 
     /// Works until told to stop, or until objects or questions have no source.
-    pub(crate) async fn run(mut self, mut ears: Ears, check_every: Duration) {
+    pub(crate) async fn run(mut self, mut inputs: Inputs, check_every: Duration) {
         let mut changes = Vec::with_capacity(BATCH);
         let mut ticks = every(check_every);
         // The first tick of an interval is at once.
@@ -201,21 +201,21 @@ impl Brain {
                 // Changes before questions: who asks after a change must be
                 // told as of that change.
                 biased;
-                () = ears.stopping.stopped() => break,
+                () = inputs.stopping.stopped() => break,
                 () = until(due) => self.work(),
-                count = ears.changes.recv_many(&mut changes, BATCH) => match count {
+                count = inputs.changes.recv_many(&mut changes, BATCH) => match count {
                     0 => break,
                     _ => {
                         self.take(changes.drain(..));
                         // However many changes come, proxies are heard.
-                        for _ in 0..HEARD {
-                            let Ok(message) = ears.messages.try_recv() else { break };
-                            self.hear(message);
+                        for _ in 0..MESSAGES_BETWEEN {
+                            let Ok(message) = inputs.messages.try_recv() else { break };
+                            self.receive(message);
                         }
                     }
                 },
-                message = ears.messages.recv() => match message {
-                    Some(message) => self.hear(message),
+                message = inputs.messages.recv() => match message {
+                    Some(message) => self.receive(message),
                     None => break,
                 },
                 () = until(deadline) => self.expire(),
@@ -264,11 +264,11 @@ impl Brain {
                 }
                 Change::Apply(object, version) => {
                     let key = object.key();
-                    self.ledger.applied(&key, version, self.generation);
+                    self.revisions.applied(&key, version, self.generation);
                     (key, Some(*object))
                 }
                 Change::Delete(key, version) => {
-                    self.ledger.deleted(&key, version, self.generation);
+                    self.revisions.deleted(&key, version, self.generation);
                     (key, None)
                 }
             };
@@ -280,7 +280,7 @@ impl Brain {
         let Effect { mut offered, regrouped } = self.answers.change(objects);
         offered.extend(self.sessions.follow(&pods, &regrouped, &mut self.answers));
         let told = self.sessions.offer(self.generation, offered);
-        self.ledger.worked(self.generation, now.into_std(), told);
+        self.revisions.worked(self.generation, now.into_std(), told);
         if *self.ready.borrow() {
             self.sessions.admit(&mut self.answers);
         }
@@ -288,10 +288,10 @@ impl Brain {
         self.answer();
     }
 
-    fn hear(&mut self, message: Message) {
+    fn receive(&mut self, message: Message) {
         match message {
             Message::Join(join) => {
-                self.sessions.park(join, Instant::now());
+                self.sessions.wait_for_pod(join, Instant::now());
                 if *self.ready.borrow() {
                     self.sessions.admit(&mut self.answers);
                 }
@@ -301,7 +301,7 @@ impl Brain {
             }
             Message::InForce(session, revisions) => {
                 let now = Instant::now().into_std();
-                for at in revisions.iter().filter_map(|revision| self.ledger.at(*revision)) {
+                for at in revisions.iter().filter_map(|revision| self.revisions.at(*revision)) {
                     self.metrics.converged(now.saturating_duration_since(at));
                 }
                 if self.sessions.in_force(session, &revisions) {
@@ -313,7 +313,7 @@ impl Brain {
                 self.answer();
             }
             Message::Acknowledged(question) => {
-                self.waiting.ask(question);
+                self.pending_acks.ask(question);
                 self.answer();
             }
             Message::Sessions(reply) => {
@@ -326,7 +326,7 @@ impl Brain {
 
     /// The next moment at which something has waited long enough.
     fn deadline(&self) -> Option<Instant> {
-        let deadlines = [self.sessions.deadline(), self.waiting.deadline(), self.examine_at];
+        let deadlines = [self.sessions.deadline(), self.pending_acks.deadline(), self.examine_at];
         deadlines.into_iter().flatten().min()
     }
 
@@ -341,8 +341,8 @@ impl Brain {
 
     /// Answers the questions whose time has come.
     fn answer(&mut self) {
-        self.sessions.bury(&mut self.answers);
-        self.waiting.answer(Instant::now(), &self.ledger, &self.sessions);
+        self.sessions.reap(&mut self.answers);
+        self.pending_acks.answer(Instant::now(), &self.revisions, &self.sessions);
     }
 
     /// Examines some of the objects that have changed; the rest after what has come
@@ -389,7 +389,7 @@ impl Brain {
         let Effect { mut offered, regrouped } = self.answers.rebuild();
         offered.extend(self.sessions.follow(&BTreeSet::new(), &regrouped, &mut self.answers));
         let told = self.sessions.offer(self.generation, offered);
-        self.ledger.worked(self.generation, Instant::now().into_std(), told);
+        self.revisions.worked(self.generation, Instant::now().into_std(), told);
         self.answer();
     }
 }
