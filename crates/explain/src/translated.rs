@@ -61,6 +61,15 @@ fn interests(world: &World, client: &Pod) -> BTreeSet<Interest> {
         for end in ["", ".svc", ".svc.cluster.local", ".svc.cluster.local."] {
             hosts.insert(format!("{name}.{namespace}{end}"));
         }
+        if service.headless() {
+            // Its pods have names below its own, which one answer covers.
+            let below: Vec<String> = hosts
+                .iter()
+                .filter(|host| host.split('.').next() == Some(name))
+                .map(|host| format!("*.{host}"))
+                .collect();
+            hosts.extend(below);
+        }
         hosts.extend(service.addresses().map(|ip| match ip.is_ipv6() {
             true => format!("[{ip}]"),
             false => ip.to_string(),

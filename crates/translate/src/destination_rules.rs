@@ -8,7 +8,7 @@ use weft_api::destination_rule::{
 };
 use weft_config::LoadBalancer;
 
-use crate::{Group, age::age, hosts, mesh::Mesh, view::View, visibility::visible};
+use crate::{Group, age::Age, hosts, mesh::Mesh, view::View, visibility::visible};
 
 /// The destination rules that hold together: of one namespace and for one host,
 /// oldest first.
@@ -89,7 +89,7 @@ pub(crate) fn policy<'g>(
     let oldest = candidates
         .iter()
         .filter(|_| mesh.as_istio_1_0)
-        .min_by(|(_, one), (_, other)| age(&one.metadata).cmp(&age(&other.metadata)));
+        .min_by_key(|(_, rule)| Age::of(&rule.metadata));
     let Some((_, oldest)) = oldest else { return Policy::default() };
     Policy { rules: together(&candidates, &oldest.metadata.namespace) }
 }
@@ -134,9 +134,8 @@ fn together<'g>(
     let Some(best) = there().map(|(fit, _)| *fit).min() else { return Vec::new() };
     let mut rules: Vec<_> =
         there().filter(|(fit, _)| *fit == best).map(|(_, rule)| *rule).collect();
-    rules.sort_by(|one, other| {
-        let key = |rule: &DestinationRule| rule.spec.workload_selector.is_none();
-        key(one).cmp(&key(other)).then_with(|| age(&one.metadata).cmp(&age(&other.metadata)))
+    rules.sort_by_cached_key(|rule| {
+        (rule.spec.workload_selector.is_none(), Age::of(&rule.metadata))
     });
     rules
 }

@@ -9,18 +9,17 @@
 use std::{collections::BTreeSet, hash::Hasher, net::SocketAddr, sync::Arc};
 
 use twox_hash::XxHash64;
-use weft_api::{Key, Kind, kubernetes::Service, virtual_service::VirtualService};
+use weft_api::{Key, Kind, virtual_service::VirtualService};
 use weft_config::{DirectoryChunk, Fingerprint, Interest, Resource};
 
 use crate::{
     Resolved,
     closure::{Closure, Piece},
-    endpoints, hosts,
+    endpoints,
     mesh::Mesh,
-    protocol::Spoken,
-    spelling,
+    registry::{Definition, Port},
     view::View,
-    virtual_services, visibility,
+    virtual_services,
     visibility::visible,
     world::Bucket,
 };
@@ -75,59 +74,54 @@ pub(crate) fn own_slot(key: &Key) -> u8 {
     slot(key) & OWN
 }
 
-/// What `key`, a service or virtual service, adds.
+/// What `key`, which defines a host or is a virtual service, adds.
 pub(crate) fn entry(key: &Key, view: &View<'_>) -> DirectoryEntry {
     let mesh = view.mesh();
     match key.kind {
-        Kind::Service => view.service(key).map(|service| of_service(service, &mesh)),
         Kind::VirtualService => {
             view.virtual_service(key).map(|service| of_virtual_service(service, &mesh, view))
         }
-        _ => None,
+        _ => view.definition(key).map(|definition| of_definition(&definition, &mesh)),
     }
     .unwrap_or_default()
 }
 
-fn of_service(service: &Service, mesh: &Mesh) -> DirectoryEntry {
-    let (http, other): (Vec<_>, Vec<_>) =
-        endpoints::tcp_ports(service).partition(|port| Spoken::of(port).is_http());
+fn of_definition(definition: &Definition, mesh: &Mesh) -> DirectoryEntry {
+    let (http, other): (Vec<&Port>, Vec<&Port>) =
+        definition.ports.iter().partition(|port| port.spoken.is_http());
     let on_ports = |names: &[String]| -> Vec<Fingerprint> {
-        let pairs = names.iter().flat_map(|name| http.iter().map(move |port| (name, port.port)));
+        let pairs = names.iter().flat_map(|name| http.iter().map(move |port| (name, port.number)));
         pairs.map(|(name, port)| Fingerprint::of_host(name, port)).collect()
     };
-    let spellings = spelling::of(service);
-    let addresses = service.addresses().flat_map(|ip| {
-        other.iter().map(move |port| Fingerprint::of_address(SocketAddr::new(ip, port.port)))
+    let addresses = definition.addresses.iter().flat_map(|ip| {
+        other.iter().map(|port| Fingerprint::of_address(SocketAddr::new(*ip, port.number)))
     });
     DirectoryEntry {
-        export_to: exported(
-            visibility::of_service(service),
-            &mesh.config.default_service_export_to,
-        ),
-        everyone: on_ports(&spellings.everyone),
-        neighbours: on_ports(&spellings.neighbours),
+        export_to: definition.export_to(mesh).to_vec(),
+        everyone: on_ports(&definition.everyone),
+        neighbours: on_ports(&definition.neighbours),
         addresses: addresses.collect(),
-        http_ports: http.iter().map(|port| port.port).collect(),
-        headless: service.headless() && !other.is_empty(),
+        http_ports: http.iter().map(|port| port.number).collect(),
+        headless: definition.is_headless() && !other.is_empty(),
     }
 }
 
 /// Hosts that name no service are served where their virtual service says.
 fn of_virtual_service(service: &VirtualService, mesh: &Mesh, view: &View<'_>) -> DirectoryEntry {
-    let hosts = virtual_services::beyond_services(service, view);
-    let ports = virtual_services::ports_beyond_services(service, view);
+    let hosts = virtual_services::hosts_without_service(service, view);
+    let ports = virtual_services::ports_without_service(service, view);
     let pairs = hosts.iter().flat_map(|host| ports.iter().map(move |port| (host, *port)));
     let spec = &service.spec;
+    let exported = match spec.export_to.is_empty() {
+        true => &mesh.config.default_virtual_service_export_to,
+        false => &spec.export_to,
+    };
     DirectoryEntry {
-        export_to: exported(spec.export_to.clone(), &mesh.config.default_virtual_service_export_to),
+        export_to: exported.clone(),
         everyone: pairs.map(|(host, port)| Fingerprint::of_host(host, port)).collect(),
         http_ports: if hosts.is_empty() { BTreeSet::new() } else { ports.clone() },
         ..DirectoryEntry::default()
     }
-}
-
-fn exported(own: Vec<String>, default: &[String]) -> Vec<String> {
-    if own.is_empty() { default.to_vec() } else { own }
 }
 
 impl DirectoryEntry {
@@ -194,19 +188,20 @@ fn candidates(namespace: &str, slot: u8, view: &View<'_>) -> Vec<Arc<Key>> {
     keys
 }
 
-/// The chunks with the addresses of the endpoints of `service`, which is headless.
-pub(crate) fn of_endpoints(service: &Key, view: &View<'_>) -> Vec<Piece> {
-    let Some(found) = view.service(service) else { return Vec::new() };
-    let behind = view.addresses(service);
-    let ports = endpoints::tcp_ports(found).filter(|port| !Spoken::of(port).is_http());
-    let ports = ports.filter_map(|port| behind.by_port.get(&port.port));
+/// The chunks with the addresses of the endpoints of the headless host that `owner`
+/// defines.
+pub(crate) fn of_endpoints(owner: &Key, view: &View<'_>) -> Vec<Piece> {
+    let Some(found) = view.definition(owner) else { return Vec::new() };
+    let behind = view.addresses(owner);
+    let ports = found.ports.iter().filter(|port| !port.spoken.is_http());
+    let ports = ports.filter_map(|port| behind.by_port.get(&port.number));
     let all: BTreeSet<SocketAddr> = ports.flatten().copied().collect();
     let count = all.len().div_ceil(ADDRESSES).next_power_of_two();
     let mut chunks = vec![Vec::new(); count];
     for address in all {
         chunks[endpoints::hash(address) as usize & (count - 1)].push(address);
     }
-    let host = hosts::service(&service.namespace, &service.name);
+    let host = &found.host;
     let chunks = chunks.into_iter().enumerate().filter(|(_, chunk)| !chunk.is_empty());
     chunks
         .map(|(at, chunk)| {

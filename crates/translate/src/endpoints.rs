@@ -1,4 +1,4 @@
-//! What is behind a service, cut into chunks of at most 64.
+//! What is behind a host, cut into chunks of at most 64.
 //!
 //! Chunks are cut by a hash of the address, so that a pod that comes or goes
 //! changes one chunk.
@@ -12,16 +12,22 @@ use std::{
 use twox_hash::XxHash64;
 use weft_api::{
     Key, Kind,
-    kubernetes::{EndpointSlice, Pod, Service, ServicePort, SliceEndpoint},
+    kubernetes::{EndpointSlice, Pod, SliceEndpoint},
 };
 use weft_config::{Endpoint, Endpoints, Resource};
 
-use crate::{closure::Piece, hosts, protocol::Spoken, view::View, workload};
+use crate::{
+    closure::Piece,
+    hosts,
+    registry::{self, Port},
+    view::View,
+    workload,
+};
 
 /// The largest chunk.
 const CHUNK: usize = 64;
 
-/// The chunks of a service, by the service's port.
+/// The endpoints of a host in chunks, by the host's port.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Chunks {
     /// At least one chunk for every TCP port.
@@ -39,39 +45,38 @@ impl Chunks {
     }
 }
 
-/// The endpoints of `service`.
-pub(crate) fn chunks(service: &Key, view: &View<'_>) -> Chunks {
-    let Some(found) = view.service(service) else { return Chunks::default() };
-    let host = hosts::service(&service.namespace, &service.name);
-    let labels = labels_in_subsets(&host, view);
-    let slices = view.slices_of(service);
+/// The endpoints of the host that `owner` defines.
+pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
+    let Some(found) = view.definition(owner) else { return Chunks::default() };
+    let labels = labels_in_subsets(&found.host, view);
+    let slices = registry::slices_of(owner, view);
     let mut by_port = BTreeMap::new();
-    for port in tcp_ports(found) {
+    for port in &found.ports {
         let mut endpoints = BTreeMap::new();
         for slice in &slices {
             collect(slice, port, &labels, view, &mut endpoints);
         }
-        let name = format!("{host}:{}", port.port);
+        let name = format!("{}:{}", found.host, port.number);
         let pieces = cut(&name, endpoints.into_values().collect())
             .into_iter()
             .map(|chunk| view.pool().piece(Resource::Endpoints(chunk)));
-        by_port.insert(port.port, pieces.collect());
+        by_port.insert(port.number, pieces.collect());
     }
     Chunks { by_port }
 }
 
-/// The addresses behind a service, ready or not, by the service's port.
+/// The addresses behind a host, ready or not, by the host's port.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Addresses {
     /// Every TCP port.
     pub(crate) by_port: BTreeMap<u16, BTreeSet<SocketAddr>>,
 }
 
-/// The addresses behind `service`.
-pub(crate) fn addresses(service: &Key, view: &View<'_>) -> Addresses {
-    let Some(found) = view.service(service) else { return Addresses::default() };
-    let slices = view.slices_of(service);
-    let by_port = tcp_ports(found).map(|port| {
+/// The addresses behind the host that `owner` defines.
+pub(crate) fn addresses(owner: &Key, view: &View<'_>) -> Addresses {
+    let Some(found) = view.definition(owner) else { return Addresses::default() };
+    let slices = registry::slices_of(owner, view);
+    let by_port = found.ports.iter().map(|port| {
         let there = slices.iter().flat_map(|slice| {
             let target = target(slice, port);
             let endpoints = slice.endpoints.iter().filter_map(address);
@@ -79,13 +84,13 @@ pub(crate) fn addresses(service: &Key, view: &View<'_>) -> Addresses {
                 endpoints.clone().map(move |ip| SocketAddr::new(ip, target))
             })
         });
-        (port.port, there.collect())
+        (port.number, there.collect())
     });
     Addresses { by_port: by_port.collect() }
 }
 
-/// The port that `slice` gives to `port` of its service.
-fn target(slice: &EndpointSlice, port: &ServicePort) -> Option<u16> {
+/// The port that `slice` gives to `port` of its host.
+fn target(slice: &EndpointSlice, port: &Port) -> Option<u16> {
     let same = |written: &str| matches!(written, "" | "TCP");
     let mut ports = slice.ports.iter();
     ports.find(|known| known.name == port.name && same(&known.protocol)).map(|known| known.port)
@@ -95,11 +100,6 @@ fn target(slice: &EndpointSlice, port: &ServicePort) -> Option<u16> {
 /// writes one.
 fn address(endpoint: &SliceEndpoint) -> Option<IpAddr> {
     endpoint.addresses.first()?.parse().ok()
-}
-
-/// The ports of `service` that connections are made to.
-pub(crate) fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
-    service.spec.ports.iter().filter(|port| Spoken::of(port) != Spoken::Datagrams)
 }
 
 /// The names of the labels by which some subset of `host` tells endpoints apart.
@@ -112,7 +112,7 @@ fn labels_in_subsets(host: &str, view: &View<'_>) -> BTreeSet<String> {
 
 fn collect(
     slice: &EndpointSlice,
-    port: &ServicePort,
+    port: &Port,
     labels: &BTreeSet<String>,
     view: &View<'_>,
     endpoints: &mut BTreeMap<SocketAddr, Endpoint>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weft_api::{Diagnostic, Key, Kind, mesh_config::MeshConfig, virtual_service};
-use weft_config::Retries;
+use weft_config::{Outside, Retries};
 
 use crate::{duration, rules::retries, view::View};
 
@@ -19,6 +19,8 @@ pub(crate) struct Mesh {
     pub(crate) connect_timeout: Duration,
     /// Retries of rules that say nothing of them.
     pub(crate) retries: Option<Retries>,
+    /// What happens to traffic that leaves the mesh.
+    pub(crate) outside: Outside,
     /// Whether Istio 1.0's behaviour is wanted where it differs.
     pub(crate) as_istio_1_0: bool,
 }
@@ -46,7 +48,11 @@ pub(crate) fn read(view: &View<'_>) -> Mesh {
         None => Some(istio_default()),
     };
     let as_istio_1_0 = config.compatibility == "istio-1.0";
-    Mesh { config, connect_timeout, retries, as_istio_1_0 }
+    let outside = match config.outbound_traffic_policy.mode.as_str() {
+        "REGISTRY_ONLY" => Outside::Refuse,
+        _ => Outside::Allow,
+    };
+    Mesh { config, connect_timeout, retries, outside, as_istio_1_0 }
 }
 
 /// What is wrong with the settings.

@@ -14,7 +14,14 @@ use weft_api::virtual_service::{HttpMatch, HttpRoute, VirtualService};
 use weft_config::{Action, Conditions, Origin, Retries, Rule};
 
 use crate::{
-    Group, duration, hosts, mesh::Mesh, rules::targets::Ports, view::View, virtual_services::MESH,
+    Group,
+    backends::{self, BackendRef},
+    closure::Closure,
+    duration, hosts,
+    mesh::Mesh,
+    rules::targets::Ports,
+    view::View,
+    virtual_services::MESH,
 };
 
 /// Where rules are used.
@@ -46,6 +53,25 @@ impl Closed {
     }
 }
 
+/// Rules, and the backends that they send requests to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) backends: BTreeSet<BackendRef>,
+}
+
+impl Rules {
+    /// Whether there is no rule.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Adds every backend that exists.
+    pub(crate) fn add_backends(&self, site: &Site<'_>, view: &View<'_>, closure: &mut Closure) {
+        self.backends.iter().for_each(|backend| backends::add(backend, site, view, closure));
+    }
+}
+
 /// The rules that `service` gives at `site`, in order, up to the first that takes
 /// every request; none when nothing in it is for there.
 pub(crate) fn http(
@@ -53,9 +79,9 @@ pub(crate) fn http(
     site: &Site<'_>,
     mesh: &Mesh,
     view: &View<'_>,
-) -> Vec<Rule> {
+) -> Rules {
     let namespace = service.metadata.namespace.as_str();
-    let mut rules = Vec::new();
+    let mut found = Rules::default();
     for (at, written) in service.spec.http.iter().enumerate() {
         let field = format!("http[{at}]");
         let alternatives: Vec<(String, Option<&HttpMatch>)> = match written.matches.is_empty() {
@@ -72,15 +98,19 @@ pub(crate) fn http(
             continue;
         }
         let ports = Ports::of_site(site);
-        let action = targets::action(written, namespace, ports, view);
+        let destinations = targets::destinations(written, namespace, ports, view);
         for (field, alternative) in alternatives {
             let (conditions, unreadable) = conditions::read(alternative);
-            let action = match (&action, unreadable.first()) {
-                (_, Some(closed)) | (Err(closed), None) => closed.action(),
-                (Ok(action), None) => action.clone(),
+            let (action, forwards) = match (&destinations, unreadable.first()) {
+                (_, Some(closed)) | (Err(closed), None) => (closed.action(), false),
+                (Ok(destinations), None) => {
+                    let backends = destinations.iter().map(|(backend, _)| backend.clone());
+                    found.backends.extend(backends);
+                    (targets::forward(destinations), true)
+                }
             };
-            let forwards = matches!(action, Action::Forward(_));
-            rules.push(Rule {
+            let everything = unreadable.is_empty() && takes_all(&conditions);
+            found.rules.push(Rule {
                 name: name(written, alternative),
                 conditions,
                 action,
@@ -90,13 +120,12 @@ pub(crate) fn http(
             });
             // What comes after is never used, and must not be where rules of
             // several virtual services are joined.
-            if unreadable.is_empty() && rules.last().is_some_and(|rule| takes_all(&rule.conditions))
-            {
-                return rules;
+            if everything {
+                return found;
             }
         }
     }
-    rules
+    found
 }
 
 /// The object's name in origins.

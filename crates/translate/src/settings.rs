@@ -2,20 +2,16 @@
 
 use serde_json::Value;
 use weft_api::mesh_config::MeshConfig;
-use weft_config::{AccessLog, LogFormat, Outside, ProcessLimits, Settings};
+use weft_config::{AccessLog, LogFormat, ProcessLimits, Settings};
 
 use crate::{Client, mesh::Mesh};
 
 /// The settings of `client`'s proxy.
 pub(crate) fn of_client(client: &Client, mesh: &Mesh) -> Settings {
-    let outside = match mesh.config.outbound_traffic_policy.mode.as_str() {
-        "REGISTRY_ONLY" => Outside::Refuse,
-        _ => Outside::Allow,
-    };
     Settings {
         workload: client.workload.clone(),
         locality: String::new(),
-        outside,
+        outside: mesh.outside,
         access_log: access_log(&mesh.config),
         limits: ProcessLimits::new(),
     }

@@ -12,6 +12,7 @@ use crate::{
     directory::{self, DirectoryEntry, Reach, Slot},
     endpoints::{self, Addresses, Chunks},
     mesh::{self, Mesh},
+    registry::{self, Definition},
     translator,
     view::View,
 };
@@ -25,15 +26,17 @@ pub(crate) enum Unit {
     Mesh,
     /// The group of clients.
     Group(Labelled),
-    /// The endpoints of a service.
+    /// What an object says of a host.
+    Definition(Key),
+    /// The endpoints of the host that an object defines.
     Chunks(Key),
-    /// The addresses behind a service, ready or not.
+    /// The addresses behind it, ready or not.
     Addresses(Key),
-    /// What a service or VirtualService adds to directories.
+    /// What an object adds to directories.
     DirectoryEntry(Key),
     /// The objects of a slot in a directory.
     DirectorySlot(Reach, u8),
-    /// The chunks with the addresses behind a headless service.
+    /// The chunks with the addresses behind a headless host.
     DirectoryAddresses(Key),
     /// The answer to an interest.
     Answer(Class, Interest),
@@ -46,6 +49,7 @@ pub(crate) enum Unit {
 pub(crate) enum Value {
     Mesh(Arc<Mesh>),
     Group(Arc<Group>),
+    Definition(Option<Arc<Definition>>),
     Chunks(Arc<Chunks>),
     Addresses(Arc<Addresses>),
     DirectoryEntry(Arc<DirectoryEntry>),
@@ -61,13 +65,14 @@ impl Unit {
         match self {
             Self::Mesh => 0,
             Self::Group(_) => 1,
-            Self::Chunks(_) => 2,
-            Self::Addresses(_) => 3,
-            Self::DirectoryEntry(_) => 4,
-            Self::DirectorySlot(..) => 5,
-            Self::DirectoryAddresses(_) => 6,
-            Self::Answer(..) => 7,
-            Self::Findings(_) => 8,
+            Self::Definition(_) => 2,
+            Self::Chunks(_) => 3,
+            Self::Addresses(_) => 4,
+            Self::DirectoryEntry(_) => 5,
+            Self::DirectorySlot(..) => 6,
+            Self::DirectoryAddresses(_) => 7,
+            Self::Answer(..) => 8,
+            Self::Findings(_) => 9,
         }
     }
 
@@ -82,6 +87,9 @@ impl Unit {
         match self {
             Self::Mesh => Value::Mesh(Arc::new(mesh::read(view))),
             Self::Group(labelled) => Value::Group(Arc::new(client::group(labelled, view))),
+            Self::Definition(key) => {
+                Value::Definition(registry::definition(key, view).map(Arc::new))
+            }
             Self::Chunks(service) => Value::Chunks(Arc::new(endpoints::chunks(service, view))),
             Self::Addresses(service) => {
                 Value::Addresses(Arc::new(endpoints::addresses(service, view)))

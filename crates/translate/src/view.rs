@@ -1,6 +1,6 @@
 //! How units look at the world: every look is recorded.
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use weft_api::{
     Key, Kind, Object,
@@ -11,13 +11,14 @@ use weft_api::{
 };
 
 use crate::{
-    age::age,
+    age::Age,
     closure::{Piece, Pool},
     directory::{DirectoryEntry, Reach, Slot},
     endpoints::{Addresses, Chunks},
     graph::{Graph, Source, SourceId},
     listeners::selects,
     mesh::Mesh,
+    registry::Definition,
     unit::{Unit, Value},
     world::{Bucket, Read},
 };
@@ -114,7 +115,7 @@ impl<'g> View<'g> {
             .filter_map(|key| self.service(&key))
             .filter(|service| selects(&service.spec.selector, labels))
             .collect();
-        services.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
+        services.sort_by_cached_key(|service| Age::of(&service.metadata));
         services
     }
 
@@ -139,10 +140,29 @@ impl<'g> View<'g> {
         keys.iter().filter_map(|key| self.gateway(key)).collect()
     }
 
-    /// The services that have `address`.
-    pub(crate) fn services_at(&self, address: std::net::IpAddr) -> Vec<&'g Service> {
-        let keys = self.keys(Bucket::ServiceAddress(address));
-        keys.iter().filter_map(|key| self.service(key)).collect()
+    /// What the object called `key` says of a host, if it defines one.
+    pub(crate) fn definition(&self, key: &Key) -> Option<Arc<Definition>> {
+        match self.unit(Unit::Definition(key.clone())) {
+            Value::Definition(definition) => definition,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// The definitions of `host`, a full name, those of older objects first.
+    pub(crate) fn definitions(&self, host: &str) -> Vec<Arc<Definition>> {
+        self.defined_in(Bucket::Defines(host.to_owned()))
+    }
+
+    /// The definitions of hosts that have `address`, those of older objects first.
+    pub(crate) fn definitions_at(&self, address: IpAddr) -> Vec<Arc<Definition>> {
+        self.defined_in(Bucket::ServiceAddress(address))
+    }
+
+    fn defined_in(&self, bucket: Bucket) -> Vec<Arc<Definition>> {
+        let keys = self.keys(bucket);
+        let mut found: Vec<_> = keys.iter().filter_map(|key| self.definition(key)).collect();
+        found.sort_by(|one, other| one.age.cmp(&other.age));
+        found
     }
 
     /// The virtual services that name `host`.
@@ -163,16 +183,6 @@ impl<'g> View<'g> {
         keys.iter().filter_map(|key| self.destination_rule(key)).collect()
     }
 
-    /// The EndpointSlices of a service.
-    pub(crate) fn slices_of(&self, service: &Key) -> Vec<&'g EndpointSlice> {
-        self.slices(Bucket::Slices(service.namespace.clone(), service.name.clone()))
-    }
-
-    /// The EndpointSlices that have `address`.
-    pub(crate) fn slices_at(&self, address: std::net::IpAddr) -> Vec<&'g EndpointSlice> {
-        self.slices(Bucket::EndpointAddress(address))
-    }
-
     /// The mesh's settings.
     pub(crate) fn mesh(&self) -> Arc<Mesh> {
         match self.unit(Unit::Mesh) {
@@ -181,17 +191,17 @@ impl<'g> View<'g> {
         }
     }
 
-    /// The endpoints of a service.
-    pub(crate) fn chunks(&self, service: &Key) -> Arc<Chunks> {
-        match self.unit(Unit::Chunks(service.clone())) {
+    /// The endpoints of the host that `owner` defines.
+    pub(crate) fn chunks(&self, owner: &Key) -> Arc<Chunks> {
+        match self.unit(Unit::Chunks(owner.clone())) {
             Value::Chunks(chunks) => chunks,
             _ => unreachable!("the unit computes this value"),
         }
     }
 
-    /// The addresses behind a service, ready or not.
-    pub(crate) fn addresses(&self, service: &Key) -> Arc<Addresses> {
-        match self.unit(Unit::Addresses(service.clone())) {
+    /// The addresses behind the host that `owner` defines, ready or not.
+    pub(crate) fn addresses(&self, owner: &Key) -> Arc<Addresses> {
+        match self.unit(Unit::Addresses(owner.clone())) {
             Value::Addresses(addresses) => addresses,
             _ => unreachable!("the unit computes this value"),
         }
@@ -213,15 +223,16 @@ impl<'g> View<'g> {
         }
     }
 
-    /// The chunks with the addresses behind a headless service.
-    pub(crate) fn directory_addresses(&self, service: &Key) -> Arc<Vec<Piece>> {
-        match self.unit(Unit::DirectoryAddresses(service.clone())) {
+    /// The chunks with the addresses behind the headless host that `owner` defines.
+    pub(crate) fn directory_addresses(&self, owner: &Key) -> Arc<Vec<Piece>> {
+        match self.unit(Unit::DirectoryAddresses(owner.clone())) {
             Value::DirectoryAddresses(pieces) => pieces,
             _ => unreachable!("the unit computes this value"),
         }
     }
 
-    fn slices(&self, bucket: Bucket) -> Vec<&'g EndpointSlice> {
+    /// The EndpointSlices in `bucket`.
+    pub(crate) fn slices(&self, bucket: Bucket) -> Vec<&'g EndpointSlice> {
         let keys = self.keys(bucket);
         let slices = keys.iter().filter_map(|key| match self.object(key)? {
             Object::EndpointSlice(slice) => Some(slice),

@@ -6,10 +6,9 @@ use weft_api::virtual_service::VirtualService;
 
 use crate::{
     Group,
-    age::age,
-    endpoints, hosts,
+    age::Age,
+    hosts,
     mesh::Mesh,
-    protocol::Spoken,
     view::View,
     visibility::{Reach, reach},
 };
@@ -17,8 +16,8 @@ use crate::{
 /// The name that stands for the sidecars among the gateways of a rule.
 pub(crate) const MESH: &str = "mesh";
 
-/// The port of hosts that belong to no service.
-const BEYOND: u16 = 80;
+/// The port of hosts that no object defines.
+const WITHOUT_SERVICE: u16 = 80;
 
 /// Whether `service` speaks to the sidecars of `group`.
 pub(crate) fn for_mesh(service: &VirtualService, group: &Group, mesh: &Mesh) -> bool {
@@ -44,12 +43,8 @@ fn reach_of(service: &VirtualService, group: &Group, mesh: &Mesh) -> Option<Reac
 /// The place of `service` among those for one host that `group` sees, as in Istio:
 /// private ones first, then those exported to the namespace, then public ones; the
 /// older before the younger.
-pub(crate) fn order<'s>(
-    service: &'s VirtualService,
-    group: &Group,
-    mesh: &Mesh,
-) -> impl Ord + use<'s> {
-    (reach_of(service, group, mesh), age(&service.metadata))
+pub(crate) fn order(service: &VirtualService, group: &Group, mesh: &Mesh) -> (Option<Reach>, Age) {
+    (reach_of(service, group, mesh), Age::of(&service.metadata))
 }
 
 /// The virtual services for the service called `host`, the one to use first:
@@ -61,11 +56,11 @@ pub(crate) fn of_host<'g>(
     view: &View<'g>,
 ) -> Vec<&'g VirtualService> {
     let names = std::iter::once(host.to_owned()).chain(hosts::patterns(host));
-    names.flat_map(|name| exactly(&name, group, mesh, view)).collect()
+    names.flat_map(|name| of_exact_host(&name, group, mesh, view)).collect()
 }
 
 /// The virtual services that name `host` itself, by [`order`].
-pub(crate) fn exactly<'g>(
+pub(crate) fn of_exact_host<'g>(
     host: &str,
     group: &Group,
     mesh: &Mesh,
@@ -77,40 +72,41 @@ pub(crate) fn exactly<'g>(
     found
 }
 
-/// The hosts of `service` that stand for no service, so that the mesh knows them
+/// The hosts of `service` that no other object defines, so that the mesh knows them
 /// only from here.
-pub(crate) fn beyond_services(service: &VirtualService, view: &View<'_>) -> Vec<String> {
+pub(crate) fn hosts_without_service(service: &VirtualService, view: &View<'_>) -> Vec<String> {
     if !in_mesh(service) || service.spec.http.is_empty() {
         return Vec::new();
     }
-    let resolved = service.spec.hosts.iter();
-    let resolved = resolved.map(|host| hosts::resolve(host, &service.metadata.namespace));
-    resolved.filter(|host| is_beyond_services(host, view)).collect()
+    resolved(service).filter(|host| is_without_service(host, view)).collect()
 }
 
-/// Whether `host` stands for no service. Patterns over the services' domain
-/// always stand for services.
-pub(crate) fn is_beyond_services(host: &str, view: &View<'_>) -> bool {
+fn resolved(service: &VirtualService) -> impl Iterator<Item = String> {
+    let namespace = &service.metadata.namespace;
+    service.spec.hosts.iter().map(|host| hosts::resolve(host, namespace))
+}
+
+/// Whether no object defines `host`. Patterns over the services' domain always stand
+/// for services.
+pub(crate) fn is_without_service(host: &str, view: &View<'_>) -> bool {
     match host.strip_prefix('*') {
         Some(suffix) => {
             let domain = format!(".{}", hosts::SERVICES);
             // Proxies look for patterns that begin with whole labels.
             suffix.starts_with('.') && !domain.ends_with(suffix) && !suffix.ends_with(&domain)
         }
-        None => hosts::service_key(host).is_none_or(|key| view.service(&key).is_none()),
+        None => view.definitions(host).is_empty(),
     }
 }
 
-/// The ports on which the hosts beyond services of `service` are served: the
-/// HTTP ports of the services that it names, 80 when there are none.
-pub(crate) fn ports_beyond_services(service: &VirtualService, view: &View<'_>) -> BTreeSet<u16> {
-    let named = service.spec.hosts.iter();
-    let named = named.map(|host| hosts::resolve(host, &service.metadata.namespace));
-    let services = named.filter_map(|host| view.service(&hosts::service_key(&host)?));
-    let ports: BTreeSet<u16> = services
-        .flat_map(endpoints::tcp_ports)
-        .filter(|port| Spoken::of(port).may_be_http())
-        .map(|port| port.port)
+/// The ports on which the hosts of `service` that no object defines are served: the
+/// HTTP ports of the others that it names, 80 when there are none.
+pub(crate) fn ports_without_service(service: &VirtualService, view: &View<'_>) -> BTreeSet<u16> {
+    let defined = resolved(service).filter_map(|host| view.definitions(&host).into_iter().next());
+    let ports: BTreeSet<u16> = defined
+        .flat_map(|definition| definition.ports.clone())
+        .filter(|port| port.spoken.may_be_http())
+        .map(|port| port.number)
         .collect();
-    if ports.is_empty() { BTreeSet::from([BEYOND]) } else { ports }
+    if ports.is_empty() { BTreeSet::from([WITHOUT_SERVICE]) } else { ports }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use weft_api::{Key, Kind, Object, kubernetes::SERVICE_NAME_LABEL};
 
-use crate::{directory, hosts, rules, visibility};
+use crate::{directory, hosts, registry, rules, visibility};
 
 /// Objects that something can be looked up by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +31,8 @@ pub(crate) enum Bucket {
     SourceLabels(Option<(String, String)>),
     /// VirtualServices bound to a gateway, by namespace and name.
     Gateway(String, String),
+    /// Objects that define a host, by its full name.
+    Defines(String),
     /// Services with an address.
     ServiceAddress(IpAddr),
     /// EndpointSlices with an address.
@@ -150,6 +152,7 @@ fn buckets(key: &Key, object: &Object) -> HashSet<Bucket> {
     found.insert(Bucket::Namespace(key.kind, key.namespace.clone()));
     match object {
         Object::Service(service) => {
+            found.insert(Bucket::Defines(registry::host_of(&service.metadata)));
             for address in service.addresses() {
                 found.insert(Bucket::ServiceAddress(address));
             }

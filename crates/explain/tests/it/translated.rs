@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use http::{HeaderMap, Method};
-use weft_config::{File, Resource};
+use weft_config::{Discovery, File, Resource};
 use weft_decide::{Connection, Relay, Request, Rng, Routed, Table, Unanswered};
 use weft_explain::{Outcome, Question, Start, Unlabelled, World, explain, translate_for};
 
@@ -29,13 +29,81 @@ fn outcome(table: &Table, destination: SocketAddr, host: &str, path: &str) -> Ou
         headers: &HeaderMap::new(),
     };
     match table.route(&scope, &request, &mut rng, &mut ()) {
-        Routed::Forward(forward) => match forward.backend.members() {
-            [] => Outcome::Respond,
-            _ => Outcome::Forward,
-        },
+        Routed::Forward(forward) => {
+            let chosen = matches!(forward.backend.data.discovery, Discovery::Endpoints(_));
+            match chosen && forward.backend.members().is_empty() {
+                true => Outcome::Respond,
+                false => Outcome::Forward,
+            }
+        }
         Routed::Passthrough(_) => Outcome::Passthrough,
         Routed::Reply(_) => Outcome::Respond,
         Routed::Ask(interest) => panic!("{interest} has no answer"),
+    }
+}
+
+/// The table that a proxy makes of the file for `start`.
+fn given(world: &mut World, start: &Start) -> Table {
+    let file = translate_for(world, start).unwrap();
+    let yaml = weft_manifest::to_yaml(&serde_json::to_value(&file).unwrap());
+    let read = weft_manifest::read("config.yaml", &yaml);
+    let read: File = serde_json::from_value(read[0].value.clone().unwrap()).unwrap();
+    assert_eq!(read, file, "the file says the same when it is read again");
+    let named = |resource: Resource| (resource.name(), Some(Arc::new(resource)));
+    let (table, rejected) = Table::new().with(file.resources.into_iter().map(named));
+    assert_eq!(rejected, []);
+    table.when_unanswered(Unanswered::Outside)
+}
+
+/// What a proxy on demand makes of `url`, and what one with `table` does.
+fn both(world: &mut World, start: &Start, table: &Table, url: &str) -> (Outcome, Outcome) {
+    let mut question = Question::new("GET", url, start.clone()).unwrap();
+    let destination = SocketAddr::from(([10, 96, 200, 1], question.url.port));
+    question.to = Some(destination);
+    let learnt = explain(world, &question).unwrap().hops[0].outcome;
+    (learnt, outcome(table, destination, &question.url.authority, &question.url.target))
+}
+
+const WILDCARDS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {containers: [{name: app, image: web}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {clusterIP: 10.96.0.5, selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {clusterIP: None, selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: wild, namespace: shop}
+spec:
+  hosts: ['*.com', '*.sea.com']
+  http: [{match: [{uri: {prefix: /a}}], route: [{destination: {host: cart}}]}]
+";
+
+#[test]
+fn names_under_a_wildcard_are_served_from_a_file_as_on_demand() {
+    let documents = weft_manifest::read("wild.yaml", WILDCARDS);
+    let mut world = World::of_files(documents, Unlabelled::Inject);
+    let start: Start = "web.shop".parse().unwrap();
+    let table = given(&mut world, &start);
+    for (url, expected) in [
+        ("http://a.com/a", Outcome::Forward),
+        ("http://a.com/b", Outcome::Respond),
+        ("http://x.sea.com/a", Outcome::Forward),
+        ("http://a.org/a", Outcome::Passthrough),
+        ("http://pod-0.db/", Outcome::Forward),
+        ("http://pod-0.db.shop.svc.cluster.local/", Outcome::Forward),
+    ] {
+        let (learnt, given) = both(&mut world, &start, &table, url);
+        assert_eq!((learnt, given), (expected, expected), "{url}");
     }
 }
 
@@ -45,15 +113,7 @@ fn a_file_for_a_sidecar_answers_everything_it_could_ask() {
     let text = fs::read_to_string(path).unwrap();
     let mut world = World::of_files(weft_manifest::read("shop.yaml", &text), Unlabelled::Inject);
     let start: Start = "web.shop".parse().unwrap();
-    let file = translate_for(&mut world, &start).unwrap();
-    let yaml = weft_manifest::to_yaml(&serde_json::to_value(&file).unwrap());
-    let read = weft_manifest::read("config.yaml", &yaml);
-    let read: File = serde_json::from_value(read[0].value.clone().unwrap()).unwrap();
-    assert_eq!(read, file, "the file says the same when it is read again");
-    let named = |resource: Resource| (resource.name(), Some(Arc::new(resource)));
-    let (table, rejected) = Table::new().with(file.resources.into_iter().map(named));
-    assert_eq!(rejected, []);
-    let table = table.when_unanswered(Unanswered::Outside);
+    let table = given(&mut world, &start);
     for url in [
         "http://cart/items",
         "http://cart.shop.svc.cluster.local./beta",
@@ -64,11 +124,7 @@ fn a_file_for_a_sidecar_answers_everything_it_could_ask() {
         "http://example.com/",
         "http://cart:81/",
     ] {
-        let mut question = Question::new("GET", url, start.clone()).unwrap();
-        let destination = SocketAddr::from(([10, 96, 200, 1], question.url.port));
-        question.to = Some(destination);
-        let learnt = explain(&mut world, &question).unwrap().hops[0].outcome;
-        let given = outcome(&table, destination, &question.url.authority, &question.url.target);
+        let (learnt, given) = both(&mut world, &start, &table, url);
         assert_eq!(given, learnt, "{url}");
     }
 }

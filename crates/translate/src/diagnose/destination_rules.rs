@@ -3,7 +3,7 @@
 use weft_api::{Diagnostic, Key, destination_rule::DestinationRule};
 use weft_config::Endpoint;
 
-use crate::{destination_rules, diagnose::unselected, endpoints, hosts, view::View};
+use crate::{destination_rules, diagnose::unselected, hosts, view::View};
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(rule) = view.destination_rule(key) else { return Vec::new() };
@@ -11,26 +11,23 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     if host.starts_with('*') {
         return Vec::new();
     }
-    let service = hosts::service_key(&host);
-    let Some((service, found)) =
-        service.and_then(|key| view.service(&key).map(|service| (key, service)))
-    else {
+    let Some(definition) = view.definitions(&host).into_iter().next() else {
         return vec![Diagnostic::warning(key, "spec.host", unknown(&rule.spec.host, &host))];
     };
     let mesh = view.mesh();
     let mut all = Vec::new();
-    // Somebody in the rule's own namespace sees what it is joined with.
+    // Clients in the rule's own namespace see what it is merged with.
     let policy = destination_rules::policy(
         &host,
-        &service.namespace,
+        &definition.owner.namespace,
         &unselected(&key.namespace),
         &mesh,
         view,
     );
     all.extend(doubles(key, rule, &policy));
-    let chunks = view.chunks(&service);
-    let endpoints: Vec<&Endpoint> =
-        endpoints::tcp_ports(found).flat_map(|port| chunks.endpoints(port.port)).collect();
+    let chunks = view.chunks(&definition.owner);
+    let ports = definition.ports.iter();
+    let endpoints: Vec<&Endpoint> = ports.flat_map(|port| chunks.endpoints(port.number)).collect();
     for (at, subset) in rule.spec.subsets.iter().enumerate() {
         let fits = |endpoint: &&&Endpoint| {
             let labels = &endpoint.labels;
@@ -46,7 +43,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
             all.push(Diagnostic::warning(key, format!("spec.subsets[{at}].labels"), message));
         }
     }
-    let elsewhere = key.namespace != service.namespace
+    let elsewhere = key.namespace != definition.owner.namespace
         && key.namespace != mesh.config.root_namespace
         && mesh.as_istio_1_0;
     if elsewhere {

@@ -3,8 +3,9 @@
 use weft_api::{Diagnostic, Key, gateway::Gateway};
 
 use crate::{
-    endpoints,
+    Client,
     listeners::{self, Conflict, pod_port},
+    registry,
     view::View,
 };
 
@@ -55,17 +56,14 @@ fn workloads(key: &Key, gateway: &Gateway, view: &View<'_>) -> Vec<Diagnostic> {
         found.push(Diagnostic::warning(key, "spec.selector", message));
         return found;
     };
-    let services = view.services_picking(&pod.metadata.namespace, &pod.metadata.labels);
-    let found = reserved(key, gateway, |number| pod_port(number, &services, Some(pod)));
-    if services.is_empty() {
+    let inbound = registry::inbound(&Client::of_pod(pod), view);
+    let found = reserved(key, gateway, |number| pod_port(number, &inbound));
+    if inbound.is_empty() {
         return found;
     }
     let exposed = |number: u16| {
         // A server on the pod's port behind a service's port is reached there, too.
-        let mut ports = services.iter().flat_map(|service| endpoints::tcp_ports(service));
-        ports.any(|port| {
-            port.port == number || listeners::target_port(port, Some(pod)) == Some(number)
-        })
+        inbound.iter().any(|one| one.port.number == number || one.target == number)
     };
     let servers = gateway.spec.servers.iter().enumerate();
     let hidden = servers

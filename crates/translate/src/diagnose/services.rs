@@ -1,13 +1,16 @@
 //! Services that cannot answer.
 
-use weft_api::{Diagnostic, Key, kubernetes::PortRef};
+use weft_api::{
+    Diagnostic, Key,
+    kubernetes::{PortRef, ServicePort},
+};
 
-use crate::{backends, endpoints, listeners, protocol::Spoken, view::View};
+use crate::{listeners, protocol::Spoken, view::View};
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(service) = view.service(key) else { return Vec::new() };
     let mut found = Vec::new();
-    if backends::is_external(service) {
+    if service.spec.kind == "ExternalName" {
         for (at, port) in service.spec.ports.iter().enumerate() {
             if Spoken::of(port) == Spoken::Undeclared {
                 let message = "declares no protocol, so the mesh passes connections on unseen; \
@@ -17,7 +20,8 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         }
         return found;
     }
-    if endpoints::tcp_ports(service).next().is_none() {
+    let speaks = |port: &ServicePort| Spoken::of(port) != Spoken::Datagrams;
+    if !service.spec.ports.iter().any(speaks) {
         return found;
     }
     let chunks = view.chunks(key);

@@ -10,7 +10,7 @@ use weft_api::{
 };
 
 use crate::{
-    age::age,
+    age::Age,
     diagnose::unselected,
     duration, hosts,
     listeners::{self, Bound},
@@ -97,11 +97,11 @@ fn in_mesh(
             continue;
         }
         let group = unselected(&key.namespace);
-        let same = virtual_services::exactly(&host, &group, mesh, view);
+        let same = virtual_services::of_exact_host(&host, &group, mesh, view);
         let first = same.into_iter().find(|other| !other.spec.http.is_empty());
         let Some(first) = first.filter(|first| !std::ptr::eq(*first, service)) else { continue };
         let own = virtual_services::for_mesh(service, &group, mesh);
-        let why = match age(&first.metadata) < age(&service.metadata) {
+        let why = match Age::of(&first.metadata) < Age::of(&service.metadata) {
             true => "is older",
             false => "is exported to fewer namespaces",
         };
@@ -124,7 +124,7 @@ fn nothing(written: &str, host: &str, service: &VirtualService, view: &View<'_>)
         return Some(message.to_owned());
     }
     if let Some(named) = hosts::service_key(host) {
-        return view.service(&named).is_none().then(|| {
+        return view.definitions(host).is_empty().then(|| {
             let (name, namespace) = (&named.name, &named.namespace);
             format!(
                 "there is no Service {name} in namespace {namespace}; until there is, the host is \
@@ -135,7 +135,7 @@ fn nothing(written: &str, host: &str, service: &VirtualService, view: &View<'_>)
     // `cart.shop` looks like a service of another namespace, but is taken as it is.
     let (name, namespace) = host.split_once('.')?;
     let named = Key::new(Kind::Service, namespace, name);
-    let meant = !namespace.contains('.') && view.service(&named).is_some();
+    let meant = !namespace.contains('.') && view.definition(&named).is_some();
     let gateways_only = !virtual_services::in_mesh(service);
     (meant && !gateways_only).then(|| {
         format!(
@@ -158,7 +158,7 @@ fn rule(key: &Key, service: &VirtualService, at: usize, view: &View<'_>) -> Vec<
         }
     }
     // A rule without destinations is broken by itself, which `api` tells.
-    if let Err(closed) = targets::action(rule, &key.namespace, Ports::Dialled(0), view)
+    if let Err(closed) = targets::destinations(rule, &key.namespace, Ports::Dialled(0), view)
         && !(rule.route.is_empty() && closed.details == targets::NO_DESTINATION)
     {
         found.push(Diagnostic::error(key, format!("{field}.{}", closed.field), closed.message));
@@ -181,7 +181,7 @@ fn rule(key: &Key, service: &VirtualService, at: usize, view: &View<'_>) -> Vec<
         }
     }
     let dialled = match virtual_services::in_mesh(service) {
-        true => virtual_services::ports_beyond_services(service, view),
+        true => virtual_services::ports_without_service(service, view),
         false => BTreeSet::new(),
     };
     for (nth, route) in rule.route.iter().enumerate() {

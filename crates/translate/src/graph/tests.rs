@@ -59,6 +59,6 @@ fn a_change_runs_what_read_it_and_stops_where_nothing_is_different() {
     graph.value(&Unit::DirectoryAddresses(cart()));
     let effect = graph.change([service(81)]);
     // There is no endpoint, so there is no chunk before and after.
-    assert_eq!(effect.changed, [Unit::Addresses(cart())]);
+    assert_eq!(effect.changed, [Unit::Definition(cart()), Unit::Addresses(cart())]);
     assert_eq!(graph.change([service(81)]).changed, []);
 }

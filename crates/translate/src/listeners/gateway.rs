@@ -6,9 +6,7 @@ use std::{
 };
 
 use weft_api::{
-    Key, Kind,
     gateway::{self, Gateway},
-    kubernetes::Service,
     virtual_service::VirtualService,
 };
 use weft_config::{
@@ -18,14 +16,16 @@ use weft_config::{
 
 use crate::{
     Client, Group, Resolved,
-    age::age,
+    age::Age,
+    backends::{self, BackendRef},
     client,
     closure::Closure,
-    endpoints, hosts,
-    listeners::{is_reserved, selects, target_port},
+    hosts,
+    listeners::{is_reserved, selects},
     mesh::Mesh,
-    rules::{self, Site},
-    service, settings,
+    registry::{self, Inbound},
+    rules::{self, Rules, Site},
+    settings,
     view::View,
     virtual_services,
 };
@@ -64,12 +64,14 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     }
     for (at, bound) in &places {
         let routes = routes(*at, bound, &group, &mesh, view);
-        let names = routes.iter().map(|route| route.name.clone()).collect();
+        let names = routes.iter().map(|route| route.route.name.clone()).collect();
         let gateway = bound.first().map(Bound::key).unwrap_or_default();
         let site = Site { group: &group, gateway: Some(gateway), port: at.port() };
         for route in routes {
-            service::add_backends(&route.rules, &site, view, &mut closure);
-            closure.add(view.pool().piece(Resource::Route(route)));
+            for backend in route.backends {
+                backends::add(&backend, &site, view, &mut closure);
+            }
+            closure.add(view.pool().piece(Resource::Route(route.route)));
         }
         let server = weft_config::Server {
             name: format!("http.{}", at.port()),
@@ -109,10 +111,9 @@ impl Bound<'_> {
 fn of_client<'g>(client: &Client, view: &View<'g>) -> Vec<Bound<'g>> {
     let mut gateways = view.gateways();
     gateways.retain(|gateway| selects(&gateway.spec.selector, &client.labels));
-    gateways.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
-    let pod = view.pod(&Key::new(Kind::Pod, client.namespace.as_str(), client.pod.as_str()));
-    let services = view.services_picking(&client.namespace, &client.labels);
-    let target = |number: u16| pod_port(number, &services, pod);
+    gateways.sort_by_cached_key(|gateway| Age::of(&gateway.metadata));
+    let inbound = registry::inbound(client, view);
+    let target = |number: u16| pod_port(number, &inbound);
     let servers = gateways.into_iter().flat_map(|gateway| {
         gateway.spec.servers.iter().enumerate().map(move |(index, server)| (gateway, index, server))
     });
@@ -125,16 +126,11 @@ fn of_client<'g>(client: &Client, view: &View<'g>) -> Vec<Bound<'g>> {
         .collect()
 }
 
-/// The pod's port behind port `number` of a gateway's services; the same number
+/// The pod's port behind port `number` of the hosts that lead to it; the same number
 /// when none of them has it.
-pub(crate) fn pod_port(
-    number: u16,
-    services: &[&Service],
-    pod: Option<&weft_api::kubernetes::Pod>,
-) -> u16 {
-    let ports = services.iter().flat_map(|service| endpoints::tcp_ports(service));
-    let mut targets = ports.filter(|port| port.port == number);
-    targets.find_map(|port| target_port(port, pod)).unwrap_or(number)
+pub(crate) fn pod_port(number: u16, inbound: &[Inbound]) -> u16 {
+    let found = inbound.iter().find(|inbound| inbound.port.number == number);
+    found.map_or(number, |inbound| inbound.target)
 }
 
 /// The address and port that `server` names, if it is one that can be served.
@@ -158,6 +154,12 @@ pub(crate) fn anywhere(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
 }
 
+/// A route, and the backends that its rules name.
+struct Joined {
+    route: Route,
+    backends: BTreeSet<BackendRef>,
+}
+
 /// The routes of a place: for every host the rules of all virtual services that
 /// speak for it there in their order, rules that take everything last.
 fn routes(
@@ -166,8 +168,8 @@ fn routes(
     group: &Group,
     mesh: &Mesh,
     view: &View<'_>,
-) -> Vec<Route> {
-    let mut by_host: BTreeMap<String, Vec<(&VirtualService, Vec<Rule>)>> = BTreeMap::new();
+) -> Vec<Joined> {
+    let mut by_host: BTreeMap<String, Vec<(&VirtualService, Rules)>> = BTreeMap::new();
     let mut joined = BTreeSet::new();
     for one in bound {
         let gateway = one.key();
@@ -187,14 +189,21 @@ fn routes(
     }
     let redirected: Vec<Route> = redirected(at, bound, by_host.keys());
     by_host.retain(|host, _| !redirected.iter().any(|route| route.hosts[0].as_str() == host));
+    let closed = |route| Joined { route, backends: BTreeSet::new() };
     let routes = by_host.into_iter().filter_map(|(host, mut services)| {
         services.sort_by_cached_key(|(service, _)| virtual_services::order(service, group, mesh));
         let origin = Origin::new(rules::object(services.first()?.0), "");
-        let mut rules: Vec<Rule> = services.into_iter().flat_map(|(_, rules)| rules).collect();
+        let mut joined = Rules::default();
+        for (_, rules) in services {
+            joined.rules.extend(rules.rules);
+            joined.backends.extend(rules.backends);
+        }
+        let Rules { mut rules, backends } = joined;
         rules.sort_by_key(|rule| rules::takes_all(&rule.conditions));
-        Some(Route { name: name(at, &host), hosts: vec![Host::parse(&host).ok()?], rules, origin })
+        let hosts = vec![Host::parse(&host).ok()?];
+        Some(Joined { route: Route { name: name(at, &host), hosts, rules, origin }, backends })
     });
-    routes.chain(redirected).collect()
+    routes.chain(redirected.into_iter().map(closed)).collect()
 }
 
 /// Hosts that clients must be sent to TLS for. Until Weft can, they are closed:

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use weft_api::{Key, Kind, kubernetes::Service};
 use weft_config::{
     Action, Conditions, Destination, Entry, Host, Interest, Limits, Listener, Origin, Protocol,
     Resource, Route, Rule, Scope, Server, Target, TcpTarget, Upstream,
@@ -12,10 +11,10 @@ use weft_config::{
 use crate::{
     Client, Resolved, backends,
     closure::Closure,
-    endpoints,
-    listeners::{anywhere, target_port},
+    listeners::anywhere,
     mesh::Mesh,
     protocol::Spoken,
+    registry::{self, Definition, Inbound},
     settings,
     view::View,
 };
@@ -48,19 +47,15 @@ pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
 /// One server for every port that a service leads to, and one for the rest.
 fn inbound(client: &Client, mesh: &Mesh, view: &View<'_>, closure: &mut Closure) -> Vec<Server> {
     let mut servers = BTreeMap::new();
-    let services = view.services_picking(&client.namespace, &client.labels);
-    let pod = view.pod(&Key::new(Kind::Pod, client.namespace.as_str(), client.pod.as_str()));
-    for service in services {
-        for port in endpoints::tcp_ports(service) {
-            let Some(target) = target_port(port, pod) else { continue };
-            servers.entry(target).or_insert((service, Spoken::of(port)));
-        }
+    for inbound in registry::inbound(client, view) {
+        let Inbound { definition, port, target } = inbound;
+        servers.entry(target).or_insert((definition, port.spoken));
     }
     let declared = servers
         .into_iter()
-        .map(|(port, (service, spoken))| server(port, service, spoken, mesh))
+        .map(|(port, (definition, spoken))| server(port, &definition, spoken, mesh))
         .collect::<Vec<_>>();
-    let rest = beyond_services(mesh);
+    let rest = without_service(mesh);
     let all = declared.into_iter().chain([rest]).map(|(server, route, backend)| {
         closure.add(view.pool().piece(Resource::Route(route)));
         closure.add(view.pool().piece(Resource::Backend(backend)));
@@ -72,16 +67,16 @@ fn inbound(client: &Client, mesh: &Mesh, view: &View<'_>, closure: &mut Closure)
 /// A server with all it needs.
 type Served = (Server, Route, weft_config::Backend);
 
-fn server(port: u16, service: &Service, spoken: Spoken, mesh: &Mesh) -> Served {
+fn server(port: u16, definition: &Definition, spoken: Spoken, mesh: &Mesh) -> Served {
     let name = format!("inbound|{port}||");
-    let metadata = &service.metadata;
-    let origin = Origin::new(format!("Service/{}/{}", metadata.namespace, metadata.name), "");
+    let owner = &definition.owner;
+    let origin = Origin::new(owner.to_string(), "");
     // What the port declares is what the application knows, whatever its client
     // speaks; on an undeclared port it is called as its client calls.
     let upstream = spoken.upstream();
     let mut backend = backends::original(&name, port, upstream, mesh);
-    backend.service = crate::hosts::service(&metadata.namespace, &metadata.name);
-    backend.service_name = Some((metadata.name.clone(), metadata.namespace.clone()));
+    backend.service.clone_from(&definition.host);
+    backend.service_name = Some((owner.name.clone(), owner.namespace.clone()));
     backend.origin = origin.clone();
     // What is declared to be HTTP and is not is refused, as in Istio.
     let protocol = match spoken {
@@ -97,7 +92,7 @@ fn server(port: u16, service: &Service, spoken: Spoken, mesh: &Mesh) -> Served {
 }
 
 /// What serves connections to ports that no service leads to.
-fn beyond_services(mesh: &Mesh) -> Served {
+fn without_service(mesh: &Mesh) -> Served {
     let name = backends::INBOUND_PASSTHROUGH;
     let backend = backends::original(name, 0, Upstream::SameAsClient, mesh);
     let (server, route) = to_backend(name, None, Protocol::Detect, Origin::default());

@@ -4,8 +4,8 @@ use weft_api::virtual_service::{Destination, HttpRoute};
 use weft_config::{Action, Target};
 
 use crate::{
-    backends::{self, Wanted},
-    endpoints, hosts,
+    backends::{self, BackendRef},
+    hosts,
     rules::{Closed, Site},
     view::View,
 };
@@ -33,13 +33,14 @@ impl Ports {
     }
 }
 
-/// What `written`, in an object of `namespace`, does; else why it is closed.
-pub(crate) fn action(
+/// Where `written`, in an object of `namespace`, sends requests, with weights; else
+/// why it is closed.
+pub(crate) fn destinations(
     written: &HttpRoute,
     namespace: &str,
     ports: Ports,
     view: &View<'_>,
-) -> Result<Action, Closed> {
+) -> Result<Vec<(BackendRef, u32)>, Closed> {
     if let Some(field) = not_honoured(written) {
         let message = "is not honoured yet; the rule answers 500 until it is";
         return Err(Closed::new(field, "not_honoured_yet", message));
@@ -47,11 +48,17 @@ pub(crate) fn action(
     let written: Vec<(&Destination, Option<i64>)> =
         written.route.iter().map(|one| (&one.destination, one.weight)).collect();
     let shares = shares(&written)?;
-    let targets = shares.into_iter().map(|(destination, weight)| {
-        let backend = wanted(destination, namespace, ports, view).name();
-        Target { backend, weight }
-    });
-    Ok(Action::Forward(targets.collect()))
+    let targets = shares
+        .into_iter()
+        .map(|(destination, weight)| (backend(destination, namespace, ports, view), weight));
+    Ok(targets.collect())
+}
+
+/// The action that sends requests to `destinations`.
+pub(crate) fn forward(destinations: &[(BackendRef, u32)]) -> Action {
+    let target =
+        |(backend, weight): &(BackendRef, u32)| Target { backend: backend.name(), weight: *weight };
+    Action::Forward(destinations.iter().map(target).collect())
 }
 
 /// The action that a rule has instead of destinations, if it is none that Weft
@@ -94,12 +101,12 @@ pub(crate) fn shares<'a>(
 }
 
 /// The backend that `destination`, in an object of `namespace`, means.
-pub(crate) fn wanted(
+pub(crate) fn backend(
     destination: &Destination,
     namespace: &str,
     ports: Ports,
     view: &View<'_>,
-) -> Wanted {
+) -> BackendRef {
     let host = backends::aliased(&hosts::resolve(&destination.host, namespace), view);
     let port = match (&destination.port, ports) {
         (Some(port), _) if port.number != 0 => port.number,
@@ -107,12 +114,12 @@ pub(crate) fn wanted(
         (_, Ports::OnlyElse(port)) => only_port(&host, view).unwrap_or(port),
     };
     let subset = destination.subset.clone().filter(|subset| !subset.is_empty());
-    Wanted { host, port, subset }
+    BackendRef { host, port, subset }
 }
 
 fn only_port(host: &str, view: &View<'_>) -> Option<u16> {
-    let service = view.service(&hosts::service_key(host)?)?;
-    let mut ports = endpoints::tcp_ports(service);
-    let first = ports.next()?.port;
-    ports.next().is_none().then_some(first)
+    match &view.definitions(host).first()?.ports[..] {
+        [only] => Some(only.number),
+        _ => None,
+    }
 }

@@ -1,82 +1,68 @@
-//! Connections by address: which service is behind one, and where its bytes go.
+//! Connections by address: which host is behind one, and where its bytes go.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use serde_json::Value;
-use weft_api::{
-    Key, Kind,
-    kubernetes::{SERVICE_NAME_LABEL, ServicePort},
-    virtual_service::{HttpMatch, VirtualService},
-};
+use weft_api::virtual_service::{HttpMatch, VirtualService};
 use weft_config::{Origin, Resource, TcpTarget};
 
 use crate::{
     Group,
-    age::age,
-    backends::{self, Wanted},
+    backends::{self, BackendRef},
     closure::Closure,
-    endpoints, hosts,
-    protocol::Spoken,
+    registry::{self, Definition, Port},
     rules::{self, Site, targets, targets::Ports},
     view::View,
     virtual_services,
 };
 
-/// The service, and its port, that decides about connections to `address`; none
-/// when it is not the address that decides.
-pub(super) fn behind<'g>(
+/// The host, and its port, that decides about connections to `address`; none when it
+/// is not the address that decides.
+pub(super) fn behind(
     address: SocketAddr,
     group: &Group,
-    view: &View<'g>,
-) -> Option<(Key, &'g ServicePort)> {
+    view: &View<'_>,
+) -> Option<(Arc<Definition>, Port)> {
     let mesh = view.mesh();
-    let mut services = view.services_at(address.ip());
-    services.sort_by(|one, other| age(&one.metadata).cmp(&age(&other.metadata)));
-    for service in services {
-        let metadata = &service.metadata;
-        let full = hosts::service(&metadata.namespace, &metadata.name);
-        let Some((key, service)) = backends::seen(&full, group, &mesh, view) else { continue };
-        let mut ports = endpoints::tcp_ports(service);
-        let port = ports.find(|port| port.port == address.port() && !Spoken::of(port).is_http());
-        if let Some(port) = port {
-            return Some((key, port));
+    let seen = |definition: &Arc<Definition>| definition.is_seen_from(&group.namespace, &mesh);
+    for definition in view.definitions_at(address.ip()).into_iter().filter(seen) {
+        let port = definition.port(address.port()).filter(|port| !port.spoken.is_http());
+        if let Some(port) = port.cloned() {
+            return Some((definition, port));
         }
     }
-    for slice in view.slices_at(address.ip()) {
-        let Some(name) = slice.metadata.labels.get(SERVICE_NAME_LABEL) else { continue };
-        let full = hosts::service(&slice.metadata.namespace, name);
-        let Some((key, service)) = backends::seen(&full, group, &mesh, view) else { continue };
-        if !service.headless() {
+    for definition in registry::with_endpoint(address.ip(), view).into_iter().filter(seen) {
+        if !definition.is_headless() {
             continue;
         }
-        let behind = view.addresses(&key);
-        let mut ports = endpoints::tcp_ports(service).filter(|port| !Spoken::of(port).is_http());
-        let port = ports
-            .find(|port| behind.by_port.get(&port.port).is_some_and(|all| all.contains(&address)));
-        if let Some(port) = port {
-            return Some((Key::new(Kind::Service, key.namespace, key.name), port));
+        let behind = view.addresses(&definition.owner);
+        let mut ports = definition.ports.iter().filter(|port| !port.spoken.is_http());
+        let port = ports.find(|port| {
+            behind.by_port.get(&port.number).is_some_and(|all| all.contains(&address))
+        });
+        if let Some(port) = port.cloned() {
+            return Some((definition, port));
         }
     }
     None
 }
 
-/// Where the bytes of connections to a service go: where its virtual service
-/// says, else to itself.
+/// Where the bytes of connections to a host go: where its virtual service says, else
+/// to itself.
 pub(super) fn target(
-    full: &str,
-    key: &Key,
+    definition: &Definition,
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
 ) -> TcpTarget {
     let mesh = view.mesh();
-    let services = virtual_services::of_host(full, site.group, &mesh, view);
+    let services = virtual_services::of_host(&definition.host, site.group, &mesh, view);
     let (wanted, origin) = services
         .into_iter()
         .find_map(|service| of_rules(service, site, view))
         .unwrap_or_else(|| {
-            let own = Wanted { host: full.to_owned(), port: site.port, subset: None };
-            (vec![(own, 1)], Origin::new(key.to_string(), ""))
+            let own = BackendRef { host: definition.host.clone(), port: site.port, subset: None };
+            (vec![(own, 1)], Origin::new(definition.owner.to_string(), ""))
         });
     for (wanted, _) in &wanted {
         backends::add(wanted, site, view, closure);
@@ -97,7 +83,7 @@ fn of_rules(
     service: &VirtualService,
     site: &Site<'_>,
     view: &View<'_>,
-) -> Option<(Vec<(Wanted, u32)>, Origin)> {
+) -> Option<(Vec<(BackendRef, u32)>, Origin)> {
     let namespace = service.metadata.namespace.as_str();
     for (at, rule) in service.spec.tcp.iter().enumerate() {
         let matches: Vec<Matched> =
@@ -110,7 +96,7 @@ fn of_rules(
         let shares = targets::shares(&written).ok().filter(|_| !closed).unwrap_or_default();
         let ports = Ports::of_site(site);
         let wanted = shares.into_iter().map(|(destination, weight)| {
-            (targets::wanted(destination, namespace, ports, view), weight)
+            (targets::backend(destination, namespace, ports, view), weight)
         });
         let origin = Origin::new(rules::object(service), format!("tcp[{at}]"));
         return Some((wanted.collect(), origin));

@@ -158,3 +158,13 @@ fn visibility_is_part_of_the_class() {
 fn the_mesh_s_settings_reach_every_proxy() {
     check("settings");
 }
+
+#[test]
+fn names_for_the_outside_are_no_hosts_where_the_outside_is_closed() {
+    check("registry-only");
+}
+
+#[test]
+fn what_is_meant_for_fewer_clients_comes_first() {
+    check("order");
+}

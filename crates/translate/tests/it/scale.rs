@@ -151,6 +151,29 @@ fn one_service_more_costs_a_proxy_four_kilobytes_and_the_control_plane_five_mill
 }
 
 #[test]
+fn an_endpoint_of_a_service_that_all_pods_call_changes_one_answer_for_each_namespace() {
+    let mut mesh = Mesh::new();
+    let slice = |address: &str| {
+        object(json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {
+                "name": "service-0-1", "namespace": "team-0",
+                "labels": {"kubernetes.io/service-name": "service-0"},
+            },
+            "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
+            "endpoints": [{"addresses": [address]}],
+        }))
+    };
+    mesh.translator.change([slice("10.3.0.1")]);
+    let host: Interest = "service-0.team-0.svc.cluster.local:80".parse().expect("an interest");
+    for client in &mesh.clients {
+        mesh.translator.resolve(client, &host);
+    }
+    let changed = mesh.translator.change([slice("10.3.0.2")]);
+    assert_eq!(changed.len(), NAMESPACES, "1,000 pods with ten kinds of labels");
+}
+
+#[test]
 fn readiness_of_a_headless_pod_reaches_nobody_who_does_not_use_it() {
     let mut mesh = Mesh::new();
     let host: Interest = "10.2.0.1:5432".parse().expect("an interest");

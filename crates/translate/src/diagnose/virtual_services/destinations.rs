@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use weft_api::{Diagnostic, Key, virtual_service::Destination};
 
-use crate::{backends, destination_rules, diagnose::unselected, endpoints, hosts, view::View};
+use crate::{backends, destination_rules, diagnose::unselected, hosts, view::View};
 
 /// What is wrong with `destination`, which stands at `field` of `key`; `dialled`
 /// are the ports that one without a port may stand for, if they are known.
@@ -18,11 +18,12 @@ pub(super) fn check(
     let host = backends::aliased(&hosts::resolve(&destination.host, &key.namespace), view);
     let group = unselected(&key.namespace);
     let mesh = view.mesh();
-    let Some((named, found)) = backends::seen(&host, &group, &mesh, view) else {
+    let Some(definition) = backends::seen(&host, &group, &mesh, view) else {
         let message = missing(destination, &host, view);
         return Some(Diagnostic::error(key, format!("{field}.host"), message));
     };
-    let ports: Vec<u16> = endpoints::tcp_ports(found).map(|port| port.port).collect();
+    let named = &definition.owner;
+    let ports: Vec<u16> = definition.ports.iter().map(|port| port.number).collect();
     let known = || ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match destination.port.as_ref().map(|port| port.number).filter(|number| *number != 0) {
         Some(number) if !ports.contains(&number) => {
@@ -60,10 +61,13 @@ pub(super) fn check(
 }
 
 fn missing(destination: &Destination, host: &str, view: &View<'_>) -> String {
+    if let Some(definition) = view.definitions(host).first() {
+        return format!(
+            "{} is not exported to this namespace, so requests sent there get 503 from here",
+            definition.owner
+        );
+    }
     match hosts::service_key(host) {
-        Some(named) if view.service(&named).is_some() => format!(
-            "{named} is not exported to this namespace, so requests sent there get 503 from here"
-        ),
         Some(named) => format!("there is no {named}, so requests sent there get 503"),
         None => format!(
             "`{}` names no service, so requests sent there get 503; write a service's name or \

@@ -1,0 +1,119 @@
+//! Hosts of the mesh: what each of them is, in order of the objects that define it.
+//!
+//! Everything that routes, balances or lists hosts sees a [`Definition`] and does
+//! not know which kind of object it comes from. A Kubernetes Service is one source
+//! of definitions; further sources add a module here and a bucket in the world.
+
+mod kubernetes;
+
+pub(crate) use kubernetes::{Inbound, host_of, inbound, slices_of, spelled, with_endpoint};
+
+use std::net::IpAddr;
+
+use weft_api::{Key, Kind};
+use weft_config::{Outside, Upstream};
+
+use crate::{
+    age::Age, mesh::Mesh, protocol::Spoken, view::View, visibility::visible, world::Bucket,
+};
+
+/// What one object says of a host.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Definition {
+    /// The object.
+    pub(crate) owner: Key,
+    /// The host's full name.
+    pub(crate) host: String,
+    /// Names, the full one among them, under which every client may call it.
+    pub(crate) everyone: Vec<String>,
+    /// Names under which only clients of the owner's namespace may call it.
+    pub(crate) neighbours: Vec<String>,
+    /// Ports that connections are made to.
+    pub(crate) ports: Vec<Port>,
+    /// What a connection to it reaches.
+    pub(crate) resolution: Resolution,
+    /// Addresses that clients dial.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The namespaces that see it; what the mesh's settings say when empty.
+    export_to: Vec<String>,
+    /// How old the object is.
+    pub(crate) age: Age,
+}
+
+/// A port of a host.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Port {
+    /// The port that clients dial.
+    pub(crate) number: u16,
+    /// Its name among the ports of the host's endpoints.
+    pub(crate) name: String,
+    /// What it speaks, as declared.
+    pub(crate) spoken: Spoken,
+}
+
+/// What a connection to a host reaches.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Resolution {
+    /// One of its endpoints.
+    Endpoints,
+    /// The endpoint whose address the client dialled.
+    Dialled,
+    /// The addresses of this name: another host of the mesh, or one outside.
+    Name(String),
+}
+
+impl Definition {
+    /// Its port `number`.
+    pub(crate) fn port(&self, number: u16) -> Option<&Port> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// Whether clients dial the addresses of its endpoints.
+    pub(crate) fn is_headless(&self) -> bool {
+        self.resolution == Resolution::Dialled
+    }
+
+    /// The namespaces that see it, as the object or else the mesh's settings say.
+    pub(crate) fn export_to<'d>(&'d self, mesh: &'d Mesh) -> &'d [String] {
+        match self.export_to.is_empty() {
+            true => &mesh.config.default_service_export_to,
+            false => &self.export_to,
+        }
+    }
+
+    /// Whether clients in `namespace` see it.
+    pub(crate) fn is_seen_from(&self, namespace: &str, mesh: &Mesh) -> bool {
+        visible(self.export_to(mesh), &[], &self.owner.namespace, namespace)
+    }
+
+    /// The names under which clients in `namespace` may call it.
+    pub(crate) fn names_in(&self, namespace: &str) -> Vec<String> {
+        let near = self.neighbours.iter().filter(|_| self.owner.namespace == namespace);
+        self.everyone.iter().chain(near).cloned().collect()
+    }
+}
+
+impl Port {
+    /// How HTTP is spoken to it.
+    pub(crate) fn upstream(&self) -> Upstream {
+        self.spoken.upstream()
+    }
+}
+
+/// What the object called `key` says of a host, if it defines one.
+///
+/// A name for something outside of the mesh is no host of it where nothing outside
+/// may be reached.
+pub(crate) fn definition(key: &Key, view: &View<'_>) -> Option<Definition> {
+    let found = match key.kind {
+        Kind::Service => view.service(key).map(|service| kubernetes::definition(key, service)),
+        _ => None,
+    }?;
+    match &found.resolution {
+        Resolution::Name(name) if view.mesh().outside == Outside::Refuse => {
+            let inside = !view.keys(Bucket::Defines(name.clone())).is_empty();
+            inside.then_some(found)
+        }
+        _ => Some(found),
+    }
+}

@@ -1,0 +1,152 @@
+//! Kubernetes Services as hosts of the mesh.
+
+use std::{net::IpAddr, sync::Arc};
+
+use weft_api::{
+    Key, Kind, Metadata,
+    kubernetes::{EndpointSlice, SERVICE_NAME_LABEL, Service, ServicePort},
+};
+
+use super::{Definition, Port, Resolution};
+use crate::{
+    Client, age::Age, hosts, listeners::target_port, protocol::Spoken, view::View, visibility,
+    world::Bucket,
+};
+
+/// The host that `service` defines.
+pub(super) fn definition(key: &Key, service: &Service) -> Definition {
+    let host = host_of(&service.metadata);
+    let (name, namespace) = (&key.name, &key.namespace);
+    let mut everyone = vec![
+        host.clone(),
+        format!("{host}."),
+        format!("{name}.{namespace}.svc"),
+        format!("{name}.{namespace}"),
+    ];
+    let mut neighbours = vec![name.clone()];
+    if service.headless() {
+        let below = everyone.iter().map(|name| format!("*.{name}")).collect::<Vec<_>>();
+        everyone.extend(below);
+        neighbours.push(format!("*.{name}"));
+    }
+    let addresses: Vec<IpAddr> = service.addresses().collect();
+    everyone.extend(addresses.iter().map(|address| match address.is_ipv6() {
+        true => format!("[{address}]"),
+        false => address.to_string(),
+    }));
+    let resolution = match (service.spec.kind.as_str(), service.headless()) {
+        ("ExternalName", _) => {
+            let name = service.spec.external_name.trim_end_matches('.');
+            Resolution::Name(name.to_ascii_lowercase())
+        }
+        (_, true) => Resolution::Dialled,
+        (_, false) => Resolution::Endpoints,
+    };
+    Definition {
+        owner: key.clone(),
+        host,
+        everyone,
+        neighbours,
+        ports: service.spec.ports.iter().filter_map(port).collect(),
+        resolution,
+        addresses,
+        export_to: visibility::of_service(service),
+        age: Age::of(&service.metadata),
+    }
+}
+
+/// The full name of the host that the service with this metadata defines.
+pub(crate) fn host_of(metadata: &Metadata) -> String {
+    hosts::service(&metadata.namespace, &metadata.name)
+}
+
+fn port(written: &ServicePort) -> Option<Port> {
+    let spoken = Spoken::of(written);
+    (spoken != Spoken::Datagrams).then(|| Port {
+        number: written.port,
+        name: written.name.clone(),
+        spoken,
+    })
+}
+
+/// The full names of the hosts that `host` may spell for a client in `namespace`,
+/// addresses and names below a headless service aside.
+pub(crate) fn spelled(host: &str, namespace: &str) -> Option<String> {
+    let whole = host.strip_suffix('.').unwrap_or(host);
+    if hosts::service_key(whole).is_some() {
+        return Some(whole.to_owned());
+    }
+    let mut labels = host.split('.');
+    let (name, own, svc) = (labels.next()?, labels.next(), labels.next());
+    if name.is_empty()
+        || own == Some("")
+        || labels.next().is_some()
+        || svc.is_some_and(|label| label != "svc")
+    {
+        return None;
+    }
+    Some(hosts::service(own.unwrap_or(namespace), name))
+}
+
+/// The EndpointSlices of the host that `owner` defines.
+pub(crate) fn slices_of<'g>(owner: &Key, view: &View<'g>) -> Vec<&'g EndpointSlice> {
+    view.slices(Bucket::Slices(owner.namespace.clone(), owner.name.clone()))
+}
+
+/// The hosts that have an endpoint with `address`.
+pub(crate) fn with_endpoint(address: IpAddr, view: &View<'_>) -> Vec<Arc<Definition>> {
+    let slices = view.slices(Bucket::EndpointAddress(address)).into_iter();
+    let owners = slices.filter_map(|slice| {
+        let name = slice.metadata.labels.get(SERVICE_NAME_LABEL)?;
+        Some(Key::new(Kind::Service, slice.metadata.namespace.as_str(), name.as_str()))
+    });
+    owners.filter_map(|owner| view.definition(&owner)).collect()
+}
+
+/// A port of a workload that a host leads to.
+pub(crate) struct Inbound {
+    /// The host.
+    pub(crate) definition: Arc<Definition>,
+    /// Its port.
+    pub(crate) port: Port,
+    /// The workload's port behind it.
+    pub(crate) target: u16,
+}
+
+/// The ports of the pod of `client` that hosts lead to, those of older hosts first.
+pub(crate) fn inbound(client: &Client, view: &View<'_>) -> Vec<Inbound> {
+    let pod = view.pod(&Key::new(Kind::Pod, client.namespace.as_str(), client.pod.as_str()));
+    let mut found = Vec::new();
+    for service in view.services_picking(&client.namespace, &client.labels) {
+        let metadata = &service.metadata;
+        let key = Key::new(Kind::Service, metadata.namespace.as_str(), metadata.name.as_str());
+        let Some(definition) = view.definition(&key) else { continue };
+        for written in &service.spec.ports {
+            let (Some(port), Some(target)) = (port(written), target_port(written, pod)) else {
+                continue;
+            };
+            found.push(Inbound { definition: Arc::clone(&definition), port, target });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_names_the_service_that_it_spells() {
+        let check = |host: &str, expected: &str| {
+            assert_eq!(spelled(host, "shop").unwrap_or_default(), expected, "{host}");
+        };
+        check("cart", "cart.shop.svc.cluster.local");
+        check("cart.bank", "cart.bank.svc.cluster.local");
+        check("cart.bank.svc", "cart.bank.svc.cluster.local");
+        check("cart.bank.svc.cluster.local", "cart.bank.svc.cluster.local");
+        check("cart.bank.svc.cluster.local.", "cart.bank.svc.cluster.local");
+        check("cart.", "");
+        check("cart.bank.example", "");
+        check("a.cart.bank.svc.cluster.local", "");
+    }
+}
