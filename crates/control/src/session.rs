@@ -21,7 +21,7 @@ use crate::{
     answers::SessionId,
     convert,
     metrics::{Metrics, count},
-    world_task::{Closed, Interests, Join, Joined, Message, Offer},
+    world_task::{CloseReason, Interests, Join, Joined, Message, Offer},
 };
 
 /// How long checking a token may take.
@@ -156,7 +156,7 @@ impl Stream<'_> {
                     return Some(End::Unavailable(why.into()));
                 }
                 () = sleep_until(old) => {
-                    return Some(End::Unavailable("time to show the token again".into()));
+                    return Some(End::Unavailable("the token has to be presented again; reconnect".into()));
                 }
             }
             if let Some(response) = self.server.response() {
@@ -174,17 +174,17 @@ impl Stream<'_> {
     }
 
     /// Why the stream ends when the world's task closes the session.
-    fn ended(&self, why: Option<Closed>) -> End {
+    fn ended(&self, why: Option<CloseReason>) -> End {
         let pod = &self.pod;
         match why {
-            Some(Closed::PodGone) => End::Forbidden(format!("pod {pod} is gone")),
-            Some(Closed::Replaced) => {
+            Some(CloseReason::PodGone) => End::Forbidden(format!("pod {pod} is gone")),
+            Some(CloseReason::Replaced) => {
                 End::Unavailable(format!("pod {pod} has opened too many streams"))
             }
-            Some(Closed::TooSlow) => {
+            Some(CloseReason::TooSlow) => {
                 End::Unavailable(format!("the stream of pod {pod} takes no more changes"))
             }
-            Some(Closed::Left) | None => {
+            Some(CloseReason::Left) | None => {
                 End::Unavailable("the control plane is going down".to_owned())
             }
         }
@@ -238,7 +238,7 @@ impl Stream<'_> {
             pod = self.pod,
             resource = short(&refusal.name),
             why = short(&refusal.why),
-            "a proxy cannot use a resource, and keeps the former one"
+            "a proxy cannot use a resource and keeps the previous one"
         );
     }
 

@@ -90,12 +90,12 @@ pub(crate) struct Join {
 pub(crate) struct Joined {
     pub(crate) session: SessionId,
     pub(crate) mailbox: mpsc::Receiver<Offer>,
-    pub(crate) closed: oneshot::Receiver<Closed>,
+    pub(crate) closed: oneshot::Receiver<CloseReason>,
 }
 
 /// Why a session is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closed {
+pub(crate) enum CloseReason {
     /// The pod is gone, or is another one of the same name.
     PodGone,
     /// The pod has opened more streams than it may have.

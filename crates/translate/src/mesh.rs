@@ -68,7 +68,7 @@ fn parse(text: &str) -> (MeshConfig, Vec<Diagnostic>) {
         Err(error) => {
             let reason = error.to_string();
             let reason = reason.lines().next().unwrap_or_default();
-            let message = format!("is not YAML: {reason}; the defaults hold");
+            let message = format!("is not YAML: {reason}; the defaults apply");
             (MeshConfig::default(), vec![Diagnostic::error(&key(), "data.mesh", message)])
         }
     }

@@ -36,13 +36,13 @@ pub(crate) struct Site<'a> {
 
 /// Why a rule is closed: the field in the rule, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Closed {
+pub(crate) struct InvalidRule {
     pub(crate) field: String,
     pub(crate) details: &'static str,
     pub(crate) message: String,
 }
 
-impl Closed {
+impl InvalidRule {
     fn new(field: impl Into<String>, details: &'static str, message: impl Into<String>) -> Self {
         Self { field: field.into(), details, message: message.into() }
     }

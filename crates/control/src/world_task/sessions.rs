@@ -16,7 +16,7 @@ use weft_api::{Key, Kind, Object};
 use weft_config::Interest;
 use weft_translate::{Class, Client, Labelled};
 
-use super::{Closed, FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts};
+use super::{CloseReason, FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts};
 use crate::answers::{Answers, Offered, SessionId};
 
 /// Sessions that one pod may have; a further one replaces its oldest.
@@ -28,7 +28,7 @@ pub(super) struct Sessions {
     by_id: BTreeMap<SessionId, Session>,
     by_pod: BTreeMap<Key, BTreeSet<SessionId>>,
     waiting_for_pod: Vec<(Instant, Join)>,
-    /// Closed here, with interests still to be forgotten.
+    /// CloseReason here, with interests still to be forgotten.
     dead: Vec<Dead>,
     /// Revisions that some session does not have in force, and how many sessions.
     outstanding: BTreeMap<u64, usize>,
@@ -43,7 +43,7 @@ struct Session {
     uid: String,
     client: Client,
     mailbox: mpsc::Sender<Offer>,
-    closed: oneshot::Sender<Closed>,
+    closed: oneshot::Sender<CloseReason>,
     /// What the proxy is interested in, and the class of which it gets the answer.
     interests: BTreeMap<Interest, Class>,
     /// Revisions that were offered and are not in force.
@@ -145,7 +145,7 @@ impl Sessions {
                     Client::of_pod(pod)
                 }
                 _ => {
-                    self.close(id, Closed::PodGone);
+                    self.close(id, CloseReason::PodGone);
                     continue;
                 }
             };
@@ -220,7 +220,7 @@ impl Sessions {
 
     /// A session has ended.
     pub(super) fn leave(&mut self, id: SessionId, answers: &mut Answers) {
-        self.close(id, Closed::Left);
+        self.close(id, CloseReason::Left);
         self.reap(answers);
     }
 
@@ -260,7 +260,7 @@ impl Sessions {
         let same = self.by_pod.get(&pod).map_or(0, BTreeSet::len);
         let oldest = self.by_pod.get(&pod).and_then(BTreeSet::first).copied();
         if let Some(oldest) = oldest.filter(|_| same >= PER_POD) {
-            self.close(oldest, Closed::Replaced);
+            self.close(oldest, CloseReason::Replaced);
         }
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let (close, closed) = oneshot::channel();
@@ -291,11 +291,11 @@ impl Sessions {
         }
         if session.mailbox.try_send(offer).is_err() {
             tracing::warn!(pod = session.pod_text(), "a stream takes no more changes: closing it");
-            self.close(id, Closed::TooSlow);
+            self.close(id, CloseReason::TooSlow);
         }
     }
 
-    fn close(&mut self, id: SessionId, why: Closed) {
+    fn close(&mut self, id: SessionId, why: CloseReason) {
         let Some(session) = self.by_id.remove(&id) else { return };
         let Session { id, pod, client, interests, closed, outstanding, .. } = session;
         for revision in outstanding {

@@ -26,7 +26,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
             Err(Conflict::Bind) => found.push(Diagnostic::error(
                 key,
                 format!("{field}.bind"),
-                "is no address: nothing listens for this server; leave it out to listen on all",
+                "is not an IP address: nothing listens for this server; leave it out to listen on all",
             )),
             Ok(_) if server.hosts.is_empty() => {
                 found.push(Diagnostic::error(

@@ -120,7 +120,7 @@ fn in_mesh(
 /// What is to be said of a host that names no service.
 fn nothing(written: &str, host: &str, service: &VirtualService, view: &View<'_>) -> Option<String> {
     if written.starts_with('*') && written.len() > 1 && !written.starts_with("*.") {
-        let message = "sidecars know patterns of whole labels only; write *. and a domain";
+        let message = "sidecars support wildcards of whole labels only; write *. and a domain";
         return Some(message.to_owned());
     }
     if let Some(named) = hosts::service_key(host) {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use weft_api::virtual_service::{HttpMatch, StringMatch};
 use weft_config::{Conditions, TextMatch, text_match};
 
-use crate::rules::Closed;
+use crate::rules::InvalidRule;
 
 /// The conditions of `one`, and those that cannot be read. The latter are left
 /// out, so whoever uses the rest must close the rule.
-pub(crate) fn read(one: Option<&HttpMatch>) -> (Conditions, Vec<Closed>) {
+pub(crate) fn read(one: Option<&HttpMatch>) -> (Conditions, Vec<InvalidRule>) {
     let mut broken = Vec::new();
     let Some(one) = one else { return (Conditions::default(), broken) };
     let mut text = |field: &str, written: &Option<StringMatch>| {
@@ -56,7 +56,11 @@ enum Case {
     Kept,
 }
 
-fn compared(field: &str, written: &StringMatch, broken: &mut Vec<Closed>) -> Option<TextMatch> {
+fn compared(
+    field: &str,
+    written: &StringMatch,
+    broken: &mut Vec<InvalidRule>,
+) -> Option<TextMatch> {
     if let Some(exact) = &written.exact {
         return Some(TextMatch::Exact(exact.clone()));
     }
@@ -70,7 +74,7 @@ fn compared(field: &str, written: &StringMatch, broken: &mut Vec<Closed>) -> Opt
     match text_match::compile(pattern) {
         Ok(_) => Some(TextMatch::Regex(pattern.clone())),
         Err(error) => {
-            broken.push(Closed::new(
+            broken.push(InvalidRule::new(
                 format!("{field}.regex"),
                 "invalid_match",
                 format!("{error}; the rule answers 500"),

@@ -43,7 +43,8 @@ pub(crate) fn of_rule(
 ) -> (Option<Retries>, Vec<(&'static str, String)>) {
     let mut problems = Vec::new();
     let attempts = u32::try_from(written.attempts).unwrap_or_else(|_| {
-        problems.push(("attempts", "is not a number of tries; none are made".to_owned()));
+        problems
+            .push(("attempts", "is not a number of attempts; requests are not retried".to_owned()));
         0
     });
     let mut read = |field, text: &Option<String>| {
@@ -96,7 +97,9 @@ fn conditions(
             Some(condition) => on.push(condition),
             None => problems.push((
                 "retryOn",
-                format!("`{word}` is no condition that Weft knows; the others hold"),
+                format!(
+                    "`{word}` is not a retry condition that Weft knows; the other conditions apply"
+                ),
             )),
         }
     }
@@ -172,7 +175,7 @@ mod tests {
             serde_json::json!({"attempts": 1, "retryOn": "503, 504,5xx,whim"}),
             Timeouts::EndTheRequest,
             "1 None retriable-status-codes,5xx [503, 504]\n\
-             ! retryOn `whim` is no condition that Weft knows; the others hold",
+             ! retryOn `whim` is not a retry condition that Weft knows; the other conditions apply",
         );
     }
 

@@ -6,7 +6,7 @@ use weft_config::{Action, Target};
 use crate::{
     backends::{self, BackendRef},
     hosts,
-    rules::{Closed, Site},
+    rules::{InvalidRule, Site},
     view::View,
 };
 
@@ -40,10 +40,10 @@ pub(crate) fn destinations(
     namespace: &str,
     ports: Ports,
     view: &View<'_>,
-) -> Result<Vec<(BackendRef, u32)>, Closed> {
+) -> Result<Vec<(BackendRef, u32)>, InvalidRule> {
     if let Some(field) = not_honoured(written) {
         let message = "is not honoured yet; the rule answers 500 until it is";
-        return Err(Closed::new(field, "not_honoured_yet", message));
+        return Err(InvalidRule::new(field, "not_honoured_yet", message));
     }
     let written: Vec<(&Destination, Option<i64>)> =
         written.route.iter().map(|one| (&one.destination, one.weight)).collect();
@@ -76,7 +76,7 @@ fn not_honoured(written: &HttpRoute) -> Option<&'static str> {
 /// without a weight gets nothing.
 pub(crate) fn shares<'a>(
     written: &[(&'a Destination, Option<i64>)],
-) -> Result<Vec<(&'a Destination, u32)>, Closed> {
+) -> Result<Vec<(&'a Destination, u32)>, InvalidRule> {
     if let [(destination, _)] = written {
         return Ok(vec![(*destination, 1)]);
     }
@@ -84,7 +84,7 @@ pub(crate) fn shares<'a>(
     for (at, (destination, weight)) in written.iter().enumerate() {
         let Ok(weight) = u32::try_from(weight.unwrap_or(0)) else {
             let message = "is out of range; the rule answers 500";
-            return Err(Closed::new(format!("route[{at}].weight"), "invalid_weight", message));
+            return Err(InvalidRule::new(format!("route[{at}].weight"), "invalid_weight", message));
         };
         if weight > 0 {
             shares.push((*destination, weight));
@@ -92,10 +92,10 @@ pub(crate) fn shares<'a>(
     }
     if shares.is_empty() {
         let message = match written.is_empty() {
-            true => "names no destination; the rule answers 500",
-            false => "gives no destination a weight; the rule answers 500",
+            true => "has no destination; the rule answers 500",
+            false => "has no destination with a weight above 0; the rule answers 500",
         };
-        return Err(Closed::new("route", NO_DESTINATION, message));
+        return Err(InvalidRule::new("route", NO_DESTINATION, message));
     }
     Ok(shares)
 }
