@@ -37,6 +37,16 @@ pub fn prepare(store: &Store) {
             "ports": [{"name": "https", "port": 443, "protocol": "TCP"}],
         }),
     );
+    let address = json!({"ip": addresses::API_SERVER.to_string()});
+    make(
+        store,
+        ("", "endpoints"),
+        json!({
+            "metadata": {"name": "kubernetes", "namespace": "default",
+                         "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+            "subsets": [{"addresses": [address], "ports": [{"name": "https", "port": 443}]}],
+        }),
+    );
     let dns =
         json!({"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}});
     make(

@@ -91,6 +91,8 @@ pub struct HostPort {
     pub service: String,
     /// The Service's port.
     pub port: u16,
+    /// The port that it should have on the host, unless that is taken.
+    pub wanted: u16,
     /// Where it is reached on the host.
     pub addresses: Vec<SocketAddr>,
 }

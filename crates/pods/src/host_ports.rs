@@ -250,6 +250,7 @@ impl Owner {
             namespace: key.namespace.clone(),
             service: key.service.clone(),
             port: key.port,
+            wanted: crate::host::wished(key.host),
             addresses,
         };
         Some(Bound { listeners, port, used: Use::Lent(0) })

@@ -22,7 +22,8 @@ pub fn apply(object: &mut Value) {
     set(spec, "priority", 0);
     let class = quality(&object["spec"]);
     set(object, "status", json!({"phase": "Pending"}));
-    set(&mut object["status"], "qosClass", class);
+    // Found again after webhooks, which may have added containers.
+    object["status"]["qosClass"] = class.into();
 }
 
 /// Fills in a pod's specification, wherever it stands.
@@ -104,7 +105,10 @@ fn probe(probe: &mut Value) {
 
 /// The quality-of-service class by the containers' resources.
 fn quality(spec: &Value) -> &'static str {
-    let containers = || spec["containers"].as_array().into_iter().flatten();
+    let containers = || {
+        let lists = ["initContainers", "containers"].into_iter();
+        lists.flat_map(|list| spec[list].as_array().into_iter().flatten())
+    };
     let amounts = |container: &Value, kind: &str| container["resources"][kind].clone();
     let empty = |value: &Value| value.as_object().is_none_or(serde_json::Map::is_empty);
     if containers().all(|one| empty(&amounts(one, "limits")) && empty(&amounts(one, "requests"))) {
@@ -117,4 +121,29 @@ fn quality(spec: &Value) -> &'static str {
         })
     };
     if containers().all(guaranteed) { "Guaranteed" } else { "Burstable" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_of_a_pod_follows_all_of_its_containers() {
+        let all = json!({"cpu": "1", "memory": "1Gi"});
+        let full = json!({"resources": {"limits": all, "requests": all}});
+        let some = json!({"resources": {"requests": {"cpu": "100m"}}});
+        let check = |init: &Value, own: &Value, expected: &str| {
+            assert_eq!(quality(&json!({"initContainers": [init], "containers": [own]})), expected);
+        };
+        check(&json!({}), &json!({"resources": {}}), "BestEffort");
+        check(&some, &json!({}), "Burstable");
+        check(&some, &full, "Burstable");
+        check(&full, &full, "Guaranteed");
+        let mut pod = json!({"spec": {"containers": [{}]}});
+        apply(&mut pod);
+        assert_eq!(pod["status"]["qosClass"], "BestEffort");
+        pod["spec"]["initContainers"] = json!([some]);
+        apply(&mut pod);
+        assert_eq!(pod["status"]["qosClass"], "Burstable");
+    }
 }

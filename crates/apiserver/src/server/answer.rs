@@ -94,6 +94,7 @@ pub async fn answer(
         .and_then(|value| value.strip_prefix("Bearer "))
         .map(str::trim);
     let found = access::identify(&server.authority, &server.store, certificate.as_ref(), bearer);
+    let found = found.and_then(|caller| access::impersonate(&server.store, caller, &parts.headers));
     let user = match found {
         Ok(user) => user,
         Err(refused) => return reply::refusal(&refused),

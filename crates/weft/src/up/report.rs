@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weft_pods::host::{HostPort, wished};
+use weft_pods::host::HostPort;
 
 /// For whom it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -87,7 +87,7 @@ impl Report {
     }
 
     fn port_event(&self, event: &str, port: &HostPort) {
-        let HostPort { namespace, service, port: number, addresses } = port;
+        let HostPort { namespace, service, port: number, wanted: usual, addresses } = port;
         if self.output == Output::Json {
             let address = addresses.first().map(ToString::to_string);
             return self.event(&json!({
@@ -96,8 +96,7 @@ impl Report {
         }
         match (event, addresses.first()) {
             ("port", Some(address)) => {
-                let usual = wished(*number);
-                let why = match address.port() == usual {
+                let why = match address.port() == *usual {
                     true => String::new(),
                     false => format!(", since {usual} is taken"),
                 };

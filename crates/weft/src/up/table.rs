@@ -31,7 +31,7 @@ pub async fn render(
         parts.push(cluster.tables(&query.targets(&resources)?, &query, options).await?);
     }
     let mut last = format!("ready after {seconds:.1} s\n");
-    for HostPort { namespace, service, port, addresses } in ports {
+    for HostPort { namespace, service, port, addresses, .. } in ports {
         if let Some(address) = addresses.first() {
             let address = Report::spelled(*address);
             last += &format!("{service}.{namespace} port {port}: http://{address}\n");
