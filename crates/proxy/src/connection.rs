@@ -7,6 +7,7 @@ pub mod direction;
 pub mod closed;
 pub mod proxy_protocol;
 pub mod first_bytes;
+pub mod client_hello;
 pub mod server_first;
 pub mod tcp;
 pub mod relay;
@@ -216,10 +217,19 @@ async fn serve_protocol(arrived: Arrived, detected: DetectedProtocol) {
         (DetectedProtocol::Http1, _) => server::http1(downstream, stream, guard).await,
         (DetectedProtocol::Http2, _) => server::http2(downstream, stream, guard).await,
         (_, Some(tcp)) => tcp::relay(&downstream, stream, &tcp, None).await,
-        (DetectedProtocol::Tls, None) => close(&downstream, Closed::UnexpectedTls, &stream),
+        (DetectedProtocol::Tls, None) => unexpected_tls(&downstream, &stream),
         // The codec says what is wrong with it.
         (_, None) => server::http1(downstream, stream, guard).await,
     }
+}
+
+/// Closes a TLS connection where plaintext is expected, with a line that says which server it
+/// was for, as far as that has arrived.
+fn unexpected_tls(downstream: &Rc<Downstream>, stream: &PeekedStream) {
+    let hello = client_hello::read(stream.seen());
+    tracing::debug!(listener = &*downstream.listener.name, client = %downstream.client, ?hello,
+        "TLS arrived where plaintext is expected");
+    close(downstream, Closed::UnexpectedTls, stream);
 }
 
 fn tcp_of(downstream: &Downstream) -> Option<Tcp> {

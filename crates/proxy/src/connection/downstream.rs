@@ -18,7 +18,7 @@ use crate::{
     },
     io::stream::Stream,
     listen::listener::Listener,
-    upstream::dial::Way,
+    upstream::{dial::Way, pool::Line},
     worker::state::WorkerState,
 };
 
@@ -119,6 +119,12 @@ impl Downstream {
     pub fn take_preconnected(&self, way: Way) -> Option<Stream> {
         let Preconnected { stream, target } = self.preconnected.take()?;
         stream.filter(|_| target.line.way() == way)
+    }
+
+    /// What there is towards `address`, dialled the way that its listener needs.
+    pub fn line_to(&self, address: SocketAddr) -> Rc<Line> {
+        let application = self.listener.leads_to_application();
+        self.worker.lines.to(Way { address, application }, self.worker.dialer)
     }
 
     /// What a relay of it may use up.

@@ -18,7 +18,7 @@ use crate::{
         outcome::{Kind, Outcome},
     },
     upstream::{
-        dial::{self, DialError, Way},
+        dial::{self, DialError},
         forward::peer_labels,
         pool::Line,
         resolve::Name,
@@ -65,7 +65,7 @@ impl Target {
             if self.others.is_empty() {
                 return Err(error);
             }
-            self.line = line(downstream, self.others.remove(0));
+            self.line = downstream.line_to(self.others.remove(0));
         }
     }
 
@@ -102,15 +102,9 @@ pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<Target, Reply>
     if addresses.is_empty() {
         return Err(no_endpoint());
     }
-    let line = line(downstream, addresses.remove(0));
+    let line = downstream.line_to(addresses.remove(0));
     let limit = limit.saturating_sub(began.elapsed());
     Ok(Target { line, backend, member, others: addresses, limit })
-}
-
-fn line(downstream: &Downstream, address: SocketAddr) -> Rc<Line> {
-    let application = downstream.listener.leads_to_application();
-    let worker = &downstream.worker;
-    worker.lines.to(Way { address, application }, worker.dialer)
 }
 
 /// Relays `stream` to where `tcp` leads, on a connection that may be there already.

@@ -1,6 +1,7 @@
 //! Connections in memory, with a clock that the tests move.
 
 use super::*;
+use std::{io, sync::OnceLock};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -15,7 +16,10 @@ use crate::{
     config::subscriptions::{self, Question},
     io::stream::Stream,
     record::access_log,
-    upstream::{dial::Dialer, resolve::Resolver},
+    upstream::{
+        dial::Dialer,
+        resolve::{Lookup, Name, Resolver},
+    },
     worker::state::Parts,
 };
 
@@ -33,6 +37,11 @@ struct World {
 impl World {
     /// A listener with these fields beside the usual ones.
     fn new(fields: Value) -> Self {
+        Self::with(fields, &[], |_| Ok(Vec::new()))
+    }
+
+    /// The same with more resources, and names that `lookup` finds.
+    fn with(fields: Value, more: &[Value], lookup: Lookup) -> Self {
         let log = tempfile::tempdir().unwrap();
         let mut listener = json!({
             "name": "test", "bind": "10.0.0.1:80", "destination": "socket",
@@ -45,21 +54,22 @@ impl World {
         for (name, value) in fields {
             listener[name] = value;
         }
-        let resources = json!([
-            { "listener": listener },
-            { "route": {
+        let mut resources = vec![
+            json!({ "listener": listener }),
+            json!({ "route": {
                 "name": "all", "hosts": ["*"], "origin": { "object": "VirtualService/x/y" },
                 "rules": [{
                     "action": { "respond": { "status": 200, "body": "hi", "details": "direct" } },
                     "origin": { "object": "VirtualService/x/y" },
                 }],
-            } },
-            { "settings": { "accessLog": {
+            } }),
+            json!({ "settings": { "accessLog": {
                 "path": log.path().join("log"),
                 "format": { "text": "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%" },
-            } } },
-        ]);
-        let resources: Vec<Resource> = serde_json::from_value(resources).unwrap();
+            } } }),
+        ];
+        resources.extend_from_slice(more);
+        let resources: Vec<Resource> = serde_json::from_value(Value::Array(resources)).unwrap();
         let changes = resources.into_iter().map(|one| (one.name(), Some(Arc::new(one))));
         let (table, rejected) = Table::new().with(changes);
         assert!(rejected.is_empty(), "{rejected:?}");
@@ -68,7 +78,7 @@ impl World {
         let (asks, _questions) = subscriptions::channel();
         let parts = Parts {
             dialer: Dialer::default(),
-            resolver: Resolver::start(),
+            resolver: Resolver::with(lookup),
             sink: access_log::start().unwrap(),
             asks,
             tables,
@@ -111,6 +121,8 @@ async fn talk(world: &World, says: &[u8]) -> String {
     client.write_all(says).await.unwrap();
     let mut heard = String::new();
     client.read_to_string(&mut heard).await.unwrap();
+    // A relay lasts until both sides have ended.
+    drop(client);
     serving.await.unwrap();
     heard
 }
@@ -212,6 +224,65 @@ fn the_idlest_connection_is_closed_when_there_are_too_many() {
         first.await.unwrap();
         assert_eq!(world.closed(Closed::Shed), 1);
     });
+}
+
+/// Two addresses of one name: nothing listens at the first.
+static ADDRESSES: OnceLock<[SocketAddr; 2]> = OnceLock::new();
+
+fn two_addresses(_: &Name) -> io::Result<Vec<SocketAddr>> {
+    Ok(ADDRESSES.get().unwrap().to_vec())
+}
+
+#[test]
+fn every_address_of_a_name_is_tried() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let test = async {
+        let (dead, server) = (bind("127.0.0.1:0").await, bind("127.0.0.1:0").await);
+        ADDRESSES.set([dead.local_addr().unwrap(), server.local_addr().unwrap()]).unwrap();
+        drop(dead);
+        tokio::task::spawn_local(async move {
+            while let Ok((mut stream, _)) = server.accept().await {
+                let answer =
+                    "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nnamed";
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+                }
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let backend = json!({ "backend": {
+            "name": "named", "service": "", "port": 80,
+            "discovery": { "dns": { "host": "two.example", "port": 80 } },
+            "upstream": "http1", "loadBalancer": "roundRobin", "connectTimeout": "5s",
+            "origin": { "object": "ServiceEntry/a/b" },
+        } });
+        let route = json!({ "route": {
+            "name": "to-named", "hosts": ["*"], "origin": { "object": "VirtualService/x/y" },
+            "rules": [{
+                "action": { "forward": [{ "backend": "named", "weight": 1 }] },
+                "origin": { "object": "VirtualService/x/y" },
+            }],
+        } });
+        for protocol in ["http", "tcp"] {
+            let fields = json!({ "scope": { "servers": [{
+                "name": "any", "protocol": protocol, "routes": ["to-named"],
+                "tcp": { "backends": [["named", 1]], "origin": { "object": "Service/a/b" } },
+                "origin": { "object": "Service/a/b" },
+            }] } });
+            let world = World::with(fields, &[backend.clone(), route.clone()], two_addresses);
+            // Twice, since the second time it is known that the first address does not answer.
+            for _ in 0..2 {
+                let heard = talk(&world, REQUEST).await;
+                assert!(heard.ends_with("named"), "{protocol} {heard:?}");
+            }
+        }
+    };
+    LocalSet::new().block_on(&runtime, test);
+}
+
+async fn bind(address: &str) -> tokio::net::TcpListener {
+    tokio::net::TcpListener::bind(address).await.unwrap()
 }
 
 /// What one connection costs while nothing happens on it, beside its socket.

@@ -28,7 +28,6 @@ use crate::{
         outcome::{LimitOf, Outcome},
     },
     upstream::{
-        dial::Way,
         pool::{Answer, Lease, Line},
         resolve::Name,
     },
@@ -236,7 +235,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
                 if verdict == retry::Verdict::Spent {
                     outcome.flags = outcome.flags.and(weft_decide::Flag::TriesSpent);
                 }
-                outcome.local = lease.local;
+                (outcome.host, outcome.local) = (Some(lease.address()), lease.local);
                 lease.in_flight = in_flight;
                 return Ok((answer, lease));
             }
@@ -304,8 +303,7 @@ async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Picked, Reply> {
         // It would come back to the listener it came through.
         return Err(Reply::no_endpoint());
     }
-    let application = downstream.listener.leads_to_application();
-    Ok((worker.lines.to(Way { address, application }, worker.dialer), member))
+    Ok((downstream.line_to(address), member))
 }
 
 fn peer(

@@ -16,6 +16,8 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 
 pub use cache::{Name, ResolveError};
+#[cfg(test)]
+pub use resolver::Lookup;
 pub use resolver::Resolver;
 
 /// How long an answer is used without asking again.

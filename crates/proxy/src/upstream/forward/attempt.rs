@@ -3,6 +3,8 @@
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use http::{HeaderValue, Request, Uri, Version, header, request::Parts, uri::PathAndQuery};
+use tokio::time::Instant;
+use weft_config::Discovery;
 use weft_decide::{Reply, retry};
 
 use super::Onward;
@@ -15,6 +17,7 @@ use crate::{
     upstream::{
         dial::{self, DialError},
         pool::{Answer, Lease, Line, LineError, Unanswered},
+        resolve::Name,
     },
 };
 
@@ -54,6 +57,11 @@ impl Failed {
     /// The server answered what makes no sense.
     pub fn nonsense(local: Option<SocketAddr>) -> Self {
         Self::at(retry::Outcome::ProtocolError, local)
+    }
+
+    /// Whether there was no connection to the server.
+    fn is_unconnected(&self) -> bool {
+        matches!(self.outcome, retry::Outcome::Refused | retry::Outcome::ConnectTimeout)
     }
 
     fn at(outcome: retry::Outcome, local: Option<SocketAddr>) -> Self {
@@ -120,15 +128,46 @@ pub async fn run(
     }
 }
 
-/// A connection; one that is `fresh` was not used before.
+/// A connection of `line`; for a backend that is a name, of the first of its addresses that
+/// can be connected to, all of them within the time for connecting. One that is `fresh` was not
+/// used before.
 async fn open(
     onward: &Onward,
     line: &Rc<Line>,
     speak: Speak,
     fresh: bool,
 ) -> Result<Lease, Failed> {
-    let limits = &onward.downstream.listener.limits;
-    let within = (onward.forward.backend.data.connect_timeout, limits);
+    let Onward { downstream, forward, .. } = onward;
+    let limit = forward.backend.data.connect_timeout;
+    let Discovery::Dns { host, port } = &forward.backend.data.discovery else {
+        return open_line(onward, line, speak, fresh, limit).await;
+    };
+    let names = &downstream.worker.names;
+    let name = Name { host: host.as_str().into(), port: *port };
+    let addresses = names.addresses(&name, Instant::now()).await.unwrap_or_default();
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut result = open_line(onward, line, speak, fresh, share).await;
+    let mut last = line.address();
+    let is_other = |address: &&SocketAddr| ![line.address(), downstream.local].contains(address);
+    for address in addresses.iter().filter(is_other) {
+        if !result.as_ref().is_err_and(Failed::is_unconnected) {
+            break;
+        }
+        names.failed(last);
+        last = *address;
+        result = open_line(onward, &downstream.line_to(last), speak, fresh, share).await;
+    }
+    result
+}
+
+async fn open_line(
+    onward: &Onward,
+    line: &Rc<Line>,
+    speak: Speak,
+    fresh: bool,
+    limit: Duration,
+) -> Result<Lease, Failed> {
+    let within = (limit, &onward.downstream.listener.limits);
     let preconnected = onward.downstream.take_preconnected(line.way());
     match speak {
         Speak::Http1 if fresh => {

@@ -56,6 +56,11 @@ impl Lease {
         Self { line: Rc::clone(line), sender, local, idle, in_flight: None }
     }
 
+    /// The address of the server.
+    pub fn address(&self) -> SocketAddr {
+        self.line.address()
+    }
+
     /// Sends a request and waits for the head of its answer.
     pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Answer, Box<Unanswered>> {
         match &mut self.sender {
