@@ -5,7 +5,6 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::mpsc::channel,
     thread,
-    time::Duration,
 };
 
 use crate::{
@@ -13,11 +12,10 @@ use crate::{
         DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, Peer, RST_STREAM, SETTINGS,
         WINDOW_UPDATE, block, frame, post,
     },
-    world::{World, brief, get, lines, ok, rule, server},
+    world::{Running, Server, World, brief, get, lines, ok, rule, server},
 };
 use serde_json::{Value, json};
 
-const SHORT: Duration = Duration::from_millis(100);
 const LOG: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%";
 
 /// A world in which these limits are short.
@@ -163,18 +161,31 @@ fn a_server_that_owes_its_answer_or_takes_no_request_is_given_up() {
     assert!(client.hear().starts_with("HTTP/1.1 503"));
 }
 
-/// The rules' answer to an upload that takes longer than their time, but does not pause.
+/// The rules' answer to an upload that takes longer than their time.
 fn slow_upload(rules: Value) -> String {
     let server = server(&[&ok("x")]);
-    let proxy = World::new().backend("one", &[server.address]).route(&["*"], rules).start();
+    let world = World::new().backend("one", &[server.address]).route(&["x"], rules);
+    let (world, _hangs) = with_clock(world, "0.3s");
+    let proxy = world.start();
     let mut client = proxy.client();
-    client.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n");
-    for _ in 0..10 {
-        // Something must take time: nothing happens while the client is slow.
-        thread::sleep(Duration::from_millis(30));
-        client.say("x");
-    }
+    client.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nbegun");
+    tick(&proxy);
+    client.say("ended");
     brief(&client.hear())
+}
+
+/// Adds a host whose requests take this time.
+fn with_clock(world: World, time: &str) -> (World, Server) {
+    let hangs = server(&["hang"]);
+    let mut rule = rule("clock");
+    rule["timeout"] = json!(time);
+    let world = world.backend("clock", &[hangs.address]).route(&["clock"], json!([rule]));
+    (world, hangs)
+}
+
+/// Waits for as long as the clock's requests take.
+fn tick(proxy: &Running) {
+    assert_eq!(brief(&proxy.ask(&get("clock", "/"))), "504 upstream request timeout");
 }
 
 #[test]
@@ -186,6 +197,23 @@ fn a_rules_time_begins_when_the_request_is_complete() {
     rule["retries"] = json!({ "attempts": 1, "on": ["per-try-timeout"], "backoff": "0.001s",
         "perTryTimeout": "0.2s", "avoidTried": false });
     assert_eq!(slow_upload(json!([rule])), "200 x");
+}
+
+#[test]
+fn a_connection_that_its_server_gives_up_as_it_is_used_again_costs_no_request() {
+    let once = |method: &str| {
+        let server = server(&[&ok("one"), "close", &ok("two")]);
+        let world = World::new().backend("one", &[server.address]);
+        let (world, _hangs) = with_clock(world.route(&["x"], json!([rule("one")])), "0.6s");
+        let proxy = world.start();
+        let mut client = proxy.client();
+        assert_eq!(brief(&client.ask(&get("x", "/"))), "200 one");
+        // Servers that close idle connections do so after a while.
+        tick(&proxy);
+        client.ask(&format!("{method} / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"))
+    };
+    assert_eq!(brief(&once("GET")), "200 two");
+    assert!(once("POST").starts_with("HTTP/1.1 503"), "it may have done its work");
 }
 
 #[test]
@@ -205,14 +233,14 @@ fn calls_that_are_silent_for_long_are_left_alone() {
         peer.say(&frame(DATA, END_STREAM, stream, b"late"));
         while peer.next().is_some() {}
     });
-    let proxy = limited(&["stalled"]).spoken("http2", address).start();
+    let (world, _hangs) = with_clock(limited(&["stalled"]), "0.4s");
+    let proxy = world.spoken("http2", address).start();
     let mut peer = Peer::greeted(proxy.at("test"));
     let head = [post(), block(&[("content-type", "application/grpc")])].concat();
     peer.say(&frame(HEADERS, END_HEADERS, 1, &head));
     receiver.recv().unwrap();
     assert!(peer.until(HEADERS).is_some());
-    // Only time can show that nothing happens.
-    thread::sleep(SHORT * 4);
+    tick(&proxy);
     peer.say(&frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()));
     peer.say(&frame(DATA, END_STREAM, 1, b"last"));
     assert_eq!(peer.until(DATA).unwrap().payload, b"late");

@@ -58,6 +58,25 @@ fn an_upgraded_connection_carries_bytes_both_ways() {
     assert_eq!(server.heard()[1], "ping\r\n\r\n");
 }
 
+#[test]
+fn an_upgraded_connection_counts_as_busy_until_it_ends() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: \
+                  websocket\r\n\r\n";
+    let server = server(&[switch, "bye\r\n\r\n then close"]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    let mut client = proxy.client();
+    client.ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    let busy =
+        |count: usize| proxy.get("admin", "/backends").contains(&format!("\"busy\": {count}"));
+    assert!(busy(1), "{}", proxy.get("admin", "/backends"));
+    client.say("quit\r\n\r\n");
+    assert_eq!(client.rest(), "bye\r\n\r\n");
+    drop(client);
+    while !busy(0) {
+        std::thread::yield_now();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_grpc_client_that_says_how_long_it_waits_is_told_when_that_is_over() {
     let silent = server(&["hang"]);
