@@ -121,7 +121,6 @@ mod tests {
         for line in [
             "pilot_total_xds_rejects 1".to_owned(),
             format!("pilot_xds{{version=\"{version}\"}} 3"),
-            "pilot_proxy_convergence_time_bucket{le=\"0.01\"} 0".to_owned(),
             "pilot_proxy_convergence_time_bucket{le=\"0.025\"} 1".to_owned(),
             "pilot_proxy_convergence_time_count 1".to_owned(),
         ] {

@@ -1,25 +1,28 @@
 //! A tiny HTTP server for the ports that people and probes talk to.
 //!
 //! Paths lead to functions; what these say is theirs. Requests have no bodies
-//! worth reading, answers are whole texts.
+//! worth reading. A request that changes something is answered only for callers on
+//! this machine: most of these ports can be reached from everywhere.
 
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
+mod body;
+mod serve;
+mod slots;
+#[cfg(test)]
+mod tests;
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+};
 
-use crate::shutdown::Stopping;
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 
-/// Connections served at once; more wait.
-const MOST_CONNECTIONS: usize = 256;
-/// How long a client may take to say what it wants.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+pub use body::{Body, BrokenOff, Gone, Pieces};
+pub use slots::Limits;
 
-/// What was asked, without a body.
+/// A request, without a body.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The method.
@@ -27,7 +30,9 @@ pub struct Asked {
     /// The target.
     pub uri: Uri,
     /// The header fields.
-    pub headers: http::HeaderMap,
+    pub headers: HeaderMap,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
 }
 
 impl Asked {
@@ -38,18 +43,34 @@ impl Asked {
             (key == name).then_some(value)
         })
     }
+
+    /// Whether the request may change something: it comes from this machine, or pod,
+    /// and not from a page in a browser, which sends `Origin` with each such request.
+    fn may_change(&self) -> bool {
+        is_loopback(self.peer.ip()) && !self.headers.contains_key(header::ORIGIN)
+    }
+}
+
+/// Whether `address` is this machine, and not 127.0.0.6: connections from there are
+/// made by sidecars in the name of others, as a convention of Istio has it.
+fn is_loopback(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() && address != IpAddr::from([127, 0, 0, 6])
 }
 
 /// What is answered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The media type of the body.
     pub content_type: &'static str,
     /// The body.
-    pub body: Bytes,
+    pub body: Body,
 }
+
+/// The media type of Prometheus' text format.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Answer {
     /// A text with status 200.
@@ -57,7 +78,7 @@ impl Answer {
         Self {
             status: StatusCode::OK,
             content_type: "text/plain; charset=UTF-8",
-            body: Bytes::from(body.into()),
+            body: Body::whole(body.into()),
         }
     }
 
@@ -66,20 +87,26 @@ impl Answer {
         match serde_json::to_vec_pretty(value) {
             Ok(mut body) => {
                 body.push(b'\n');
-                Self {
-                    status: StatusCode::OK,
-                    content_type: "application/json",
-                    body: Bytes::from(body),
-                }
+                Self::streamed_json(Body::whole(body))
             }
             Err(error) => Self::text(format!("cannot be written as JSON: {error}\n"))
                 .with_status(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 
+    /// JSON that is made while it is read.
+    pub fn streamed_json(body: Body) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/json", body }
+    }
+
     /// Prometheus' text format.
     pub fn metrics(text: String) -> Self {
-        Self { content_type: "text/plain; version=0.0.4; charset=utf-8", ..Self::text(text) }
+        Self { content_type: METRICS, ..Self::text(text) }
+    }
+
+    /// Prometheus' text format, made while it is read.
+    pub fn streamed_metrics(body: Body) -> Self {
+        Self { status: StatusCode::OK, content_type: METRICS, body }
     }
 
     /// The same with another status.
@@ -93,9 +120,27 @@ pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 type Respond = Arc<dyn Fn(Asked) -> Answering + Send + Sync>;
 
 struct Entry {
-    method: Option<Method>,
+    kind: Kind,
     path: String,
     respond: Respond,
+}
+
+/// What a request at a path does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It reads: GET and HEAD, for everyone.
+    Reads,
+    /// It changes something: POST, for callers on this machine.
+    Changes,
+}
+
+impl Kind {
+    fn method(self) -> Method {
+        match self {
+            Self::Reads => Method::GET,
+            Self::Changes => Method::POST,
+        }
+    }
 }
 
 /// Paths and what answers them.
@@ -105,43 +150,39 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Answers GET and HEAD of `path`; a path that ends in `/*` stands for all below it.
+    /// Answers GET and HEAD of `path`, for everyone; a path that ends in `/*` stands for
+    /// all below it.
     pub fn get<F, A>(self, path: &str, respond: F) -> Self
     where
         F: Fn(Asked) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
-        self.entry(Some(Method::GET), path, respond)
+        self.entry(Kind::Reads, path, respond)
     }
 
-    /// Answers POST of `path`.
+    /// Answers POST of `path`, which changes something, for callers on this machine.
     pub fn post<F, A>(self, path: &str, respond: F) -> Self
     where
         F: Fn(Asked) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
-        self.entry(Some(Method::POST), path, respond)
-    }
-
-    /// Answers every method of `path`.
-    pub fn any<F, A>(self, path: &str, respond: F) -> Self
-    where
-        F: Fn(Asked) -> A + Send + Sync + 'static,
-        A: Future<Output = Answer> + Send + 'static,
-    {
-        self.entry(None, path, respond)
+        self.entry(Kind::Changes, path, respond)
     }
 
     /// Answers one request.
     pub async fn answer(&self, asked: Asked) -> Answer {
-        let path = asked.uri.path().to_owned();
-        let matching = || self.entries.iter().filter(|entry| covers(&entry.path, &path));
         let method = match asked.method {
             Method::HEAD => Method::GET,
             ref other => other.clone(),
         };
-        let allows = |entry: &&Arc<Entry>| entry.method.as_ref().is_none_or(|one| *one == method);
-        match matching().find(allows) {
+        // Whatever a path does with it: nothing but reading is for others.
+        if method != Method::GET && !asked.may_change() {
+            return Answer::text("only for callers on this machine, and not for browsers\n")
+                .with_status(StatusCode::FORBIDDEN);
+        }
+        let path = asked.uri.path().to_owned();
+        let matching = || self.entries.iter().filter(|entry| covers(&entry.path, &path));
+        match matching().find(|entry| entry.kind.method() == method) {
             Some(entry) => (entry.respond)(asked).await,
             None if matching().next().is_some() => {
                 Answer::text(format!("{} is not served here with {method}\n", path))
@@ -151,51 +192,20 @@ impl Paths {
         }
     }
 
-    /// Serves `listener` until the end is asked for.
-    pub async fn serve(self, listener: TcpListener, mut stopping: Stopping) {
-        let paths = Arc::new(self);
-        let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            let Ok(slot) = slots.clone().acquire_owned().await else { return };
-            let stream = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stopping.stopped() => return,
-            };
-            while connections.try_join_next().is_some() {}
-            let Ok((stream, _)) = stream else {
-                // Out of descriptors or memory: others must end before it gets better.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let paths = paths.clone();
-            connections.spawn(async move {
-                let service = service_fn(|request| respond(&paths, request));
-                let _ = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_DEADLINE)
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-                drop(slot);
-            });
-        }
-    }
-
-    fn entry<F, A>(mut self, method: Option<Method>, path: &str, respond: F) -> Self
+    fn entry<F, A>(mut self, kind: Kind, path: &str, respond: F) -> Self
     where
         F: Fn(Asked) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
         let respond: Respond = Arc::new(move |asked| Box::pin(respond(asked)));
-        self.entries.push(Arc::new(Entry { method, path: path.to_owned(), respond }));
+        self.entries.push(Arc::new(Entry { kind, path: path.to_owned(), respond }));
         self
     }
 
     fn index(&self) -> String {
         let mut text = String::from("nothing is served at this path; there is\n");
         for entry in &self.entries {
-            let method = entry.method.as_ref().map_or("*", Method::as_str);
-            text.push_str(&format!("  {method} {}\n", entry.path));
+            text.push_str(&format!("  {} {}\n", entry.kind.method(), entry.path));
         }
         text
     }
@@ -205,77 +215,5 @@ fn covers(pattern: &str, path: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => path.starts_with(prefix),
         None => pattern == path,
-    }
-}
-
-async fn respond(
-    paths: &Paths,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (head, _) = request.into_parts();
-    let asked = Asked { method: head.method, uri: head.uri, headers: head.headers };
-    let answer = paths.answer(asked).await;
-    let mut response = Response::new(Full::new(answer.body));
-    *response.status_mut() = answer.status;
-    let content_type = HeaderValue::from_static(answer.content_type);
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    Ok(response)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shutdown;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
-    };
-
-    fn paths() -> Paths {
-        Paths::default()
-            .get("/ready", |_| async { Answer::text("LIVE\n") })
-            .get("/echo/*", |asked: Asked| async move {
-                Answer::text(asked.query("say").unwrap_or("-").to_owned())
-            })
-            .post("/quit", |_| async { Answer::text("bye\n") })
-    }
-
-    async fn check(method: &str, target: &str, expected: &str) {
-        let asked = Asked {
-            method: method.parse().unwrap(),
-            uri: target.parse().unwrap(),
-            headers: http::HeaderMap::new(),
-        };
-        let answer = paths().answer(asked).await;
-        let first = String::from_utf8(answer.body.to_vec()).unwrap();
-        let first = first.lines().next().unwrap_or_default().to_owned();
-        assert_eq!(format!("{} {first}", answer.status.as_u16()), expected, "{method} {target}");
-    }
-
-    #[tokio::test]
-    async fn a_path_and_method_lead_to_their_function() {
-        check("GET", "/ready", "200 LIVE").await;
-        check("HEAD", "/ready?x=1", "200 LIVE").await;
-        check("GET", "/echo/a?b=c&say=hello", "200 hello").await;
-        check("GET", "/quit", "405 /quit is not served here with GET").await;
-        check("POST", "/quit", "200 bye").await;
-        check("GET", "/ready/", "404 nothing is served at this path; there is").await;
-    }
-
-    #[tokio::test]
-    async fn a_listener_is_served_until_the_end() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopping) = shutdown::channel();
-        let serving = tokio::spawn(paths().serve(listener, stopping));
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET /ready HTTP/1.0\r\n\r\n").await.unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
-        assert!(answer.ends_with("\r\n\r\nLIVE\n"), "{answer}");
-        stop.stop();
-        serving.await.unwrap();
-        assert!(TcpStream::connect(address).await.is_err());
     }
 }

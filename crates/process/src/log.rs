@@ -3,6 +3,8 @@
 //! Knows no one's log lines: only where they go, in which form, and how the
 //! level is changed while the process runs.
 
+mod lines;
+
 use std::sync::Arc;
 
 use tracing_subscriber::{
@@ -29,6 +31,9 @@ pub enum LogError {
     /// The process has a log already.
     #[error("starting the log twice in one process")]
     Twice,
+    /// The system gives no thread.
+    #[error("starting the thread that writes the log")]
+    Thread(#[source] std::io::Error),
 }
 
 /// Changes the level of a running log.
@@ -40,7 +45,8 @@ pub struct Levels {
 /// Starts the log with the levels of `directives` (`warning` and `warn` are the same).
 pub fn init(directives: &str, form: Form) -> Result<Levels, LogError> {
     let (filter, reload) = reload::Layer::new(filter(directives)?);
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    let output = lines::Lines::to(std::io::stderr()).map_err(LogError::Thread)?;
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(output);
     let registry = Registry::default().with(filter);
     let started = match form {
         Form::Text => registry.with(lines).try_init(),

@@ -39,30 +39,37 @@ impl Exposition {
 
     /// One number; `labels` as made by [`labels`].
     pub fn sample(&mut self, name: &str, labels: &str, value: f64) {
-        self.line(name, labels, value);
+        self.begin((name, ""), labels, None);
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    /// One whole number.
+    pub fn count(&mut self, name: &str, labels: &str, value: u64) {
+        self.whole((name, ""), labels, None, value);
     }
 
     /// One histogram: `counts[i]` observations are at most `bounds[i]` and above the
     /// bound before; what is above all bounds follows as the last of `counts`.
+    ///
+    /// Buckets below the smallest observation are left out: to Prometheus, and to a sum
+    /// over many processes, a bucket that is missing there is one that is 0.
     pub fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram<'_>) {
-        let bucket = format!("{name}_bucket");
-        let separator = if labels.is_empty() { "" } else { "," };
         let mut total = 0;
-        let ends = histogram.bounds.iter().map(|bound| bound.to_string());
-        for (end, count) in ends.chain(["+Inf".to_owned()]).zip(histogram.counts) {
+        for (end, count) in histogram.bounds.iter().map(Some).chain([None]).zip(histogram.counts) {
             total += count;
-            self.line(&bucket, &format!("{labels}{separator}le=\"{end}\""), total as f64);
+            if total > 0 || end.is_none() {
+                let end = end.copied().unwrap_or(f64::INFINITY);
+                self.whole((name, "_bucket"), labels, Some(end), total);
+            }
         }
-        self.line(&format!("{name}_sum"), labels, histogram.sum);
-        self.line(&format!("{name}_count"), labels, total as f64);
+        self.begin((name, "_sum"), labels, None);
+        let _ = writeln!(self.text, " {}", histogram.sum);
+        self.whole((name, "_count"), labels, None, total);
     }
 
-    /// Adds text that is in the format already.
-    pub fn append(&mut self, text: &str) {
+    /// Adds text that is in the format already, and ends with a line's end.
+    pub fn raw(&mut self, text: &str) {
         self.text.push_str(text);
-        if !text.is_empty() && !text.ends_with('\n') {
-            self.text.push('\n');
-        }
     }
 
     /// The whole text.
@@ -70,11 +77,47 @@ impl Exposition {
         self.text
     }
 
-    fn line(&mut self, name: &str, labels: &str, value: f64) {
-        let _ = match labels.is_empty() {
-            true => writeln!(self.text, "{name} {value}"),
-            false => writeln!(self.text, "{name}{{{labels}}} {value}"),
-        };
+    /// How long the text is.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Takes out the text so far; the rest follows it.
+    pub fn take(&mut self) -> String {
+        let room = self.text.capacity();
+        std::mem::replace(&mut self.text, String::with_capacity(room))
+    }
+
+    fn whole(&mut self, name: (&str, &str), labels: &str, end: Option<f64>, value: u64) {
+        self.begin(name, labels, end);
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    /// The name of a sample, with the labels and the end of a bucket.
+    fn begin(&mut self, (name, suffix): (&str, &str), labels: &str, end: Option<f64>) {
+        self.text.push_str(name);
+        self.text.push_str(suffix);
+        if labels.is_empty() && end.is_none() {
+            return;
+        }
+        self.text.push('{');
+        self.text.push_str(labels);
+        let comma = if labels.is_empty() { "" } else { "," };
+        match end {
+            Some(end) if end.is_infinite() => {
+                let _ = write!(self.text, "{comma}le=\"+Inf\"");
+            }
+            Some(end) => {
+                let _ = write!(self.text, "{comma}le=\"{end}\"");
+            }
+            None => {}
+        }
+        self.text.push('}');
     }
 }
 
@@ -89,10 +132,11 @@ pub struct Histogram<'a> {
     pub sum: f64,
 }
 
-/// `name="value"` pairs joined by commas, values escaped.
+/// `name="value"` pairs joined by commas, values escaped. A label without a value is
+/// left out, which to Prometheus is the same.
 pub fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::new();
-    for (name, value) in pairs {
+    for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
         if !text.is_empty() {
             text.push(',');
         }
@@ -152,13 +196,17 @@ mod tests {
     #[test]
     fn histograms_accumulate_towards_infinity() {
         let mut text = Exposition::default();
-        let histogram = Histogram { bounds: &[0.5, 1.0], counts: &[1, 0, 2], sum: 9.25 };
+        let histogram = Histogram { bounds: &[0.5, 1.0, 5.0], counts: &[0, 1, 0, 2], sum: 9.25 };
         text.histogram("took", "a=\"b\"", &histogram);
+        let none = Histogram { bounds: &[0.5], counts: &[0, 0], sum: 0.0 };
+        text.histogram("none", "", &none);
         assert_eq!(
-            text.finish(),
-            "took_bucket{a=\"b\",le=\"0.5\"} 1\ntook_bucket{a=\"b\",le=\"1\"} 1\n\
-             took_bucket{a=\"b\",le=\"+Inf\"} 3\ntook_sum{a=\"b\"} 9.25\ntook_count{a=\"b\"} 3\n"
+            text.take(),
+            "took_bucket{a=\"b\",le=\"1\"} 1\ntook_bucket{a=\"b\",le=\"5\"} 1\n\
+             took_bucket{a=\"b\",le=\"+Inf\"} 3\ntook_sum{a=\"b\"} 9.25\ntook_count{a=\"b\"} 3\n\
+             none_bucket{le=\"+Inf\"} 0\nnone_sum 0\nnone_count 0\n"
         );
+        assert!(text.is_empty() && text.len() == 0);
     }
 
     #[test]
