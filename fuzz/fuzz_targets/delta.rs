@@ -30,6 +30,7 @@ fn serve(choices: &mut Unstructured<'_>) -> Result<()> {
                     subscribe: many(choices, name)?,
                     unsubscribe: many(choices, name)?,
                     held: many(choices, |choices| Ok((name(choices)?, version(choices)?)))?,
+                    more: choices.ratio(1, 4)?,
                     nonce: nonce(choices)?,
                     refused: many(choices, refusal)?,
                 };

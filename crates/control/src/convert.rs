@@ -30,6 +30,7 @@ pub(crate) fn request(message: DeltaRequest) -> Result<Request, OtherType> {
         subscribe: message.subscribe.into_iter().map(Into::into).collect(),
         unsubscribe: message.unsubscribe.into_iter().map(Into::into).collect(),
         held: held.collect(),
+        more: message.more,
         nonce: message.nonce,
         refused: refused.map(|(name, why)| Refusal { name, why }).collect(),
     })

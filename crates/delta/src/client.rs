@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::{INTEREST_LIMIT, Name, Refusal, Request, Resource, Response, Violation};
+use crate::{
+    HELD_LIMIT, INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation,
+    message::PIECE,
+};
 
 /// Whether an interest is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub enum Standing {
     Held,
     /// The answer is still to come.
     Asked,
+    /// The name can never be an interest, and is not asked for.
+    Refused,
 }
 
 /// What a response changes. Apply all of it at once, then call
@@ -75,6 +80,9 @@ impl Client {
     /// Wants `name`, or notes that it is used again; beyond the limit, the
     /// least recently used interest is given up.
     pub fn want(&mut self, name: &str) -> Standing {
+        if name.len() > NAME_LIMIT || name.is_empty() {
+            return Standing::Refused;
+        }
         match self.wanted.get(name) {
             Some(None) => return self.standing(name),
             Some(Some(tick)) => {
@@ -100,8 +108,40 @@ impl Client {
         self.forget(name);
     }
 
+    /// Notes that `name` is used, if it is wanted.
+    pub fn used(&mut self, name: &str) {
+        if self.wanted.contains_key(name) {
+            self.want(name);
+        }
+    }
+
+    /// A number that grows with every use, so that what was used before some moment can
+    /// be told by the number that this had then.
+    pub fn uses(&self) -> u64 {
+        self.tick
+    }
+
+    /// No longer wants what was last used when [`Client::uses`] was `uses` or less.
+    pub fn drop_unused(&mut self, uses: u64) {
+        while let Some((_, name)) = self.order.first_key_value().filter(|(tick, _)| **tick <= uses)
+        {
+            let name = Arc::clone(name);
+            self.drop_interest(&name);
+        }
+    }
+
+    /// The server refused the stream's greeting: no longer wants what it has never
+    /// answered, since one of these names may be the reason.
+    pub fn drop_unanswered(&mut self) {
+        let held = &self.held;
+        let unanswered = self.order.values().filter(|name| !held.contains_key(*name));
+        for name in unanswered.cloned().collect::<Vec<_>>() {
+            self.drop_interest(&name);
+        }
+    }
+
     /// All interests, in no order.
-    pub fn interests(&self) -> impl Iterator<Item = &Name> {
+    pub fn interests(&self) -> impl ExactSizeIterator<Item = &Name> {
         self.wanted.keys()
     }
 
@@ -110,16 +150,40 @@ impl Client {
         self.held.iter().map(|(name, version)| (name, *version))
     }
 
-    /// A stream is open: what to say first on it.
-    pub fn connected(&mut self) -> Request {
+    /// A stream is open: what to say first on it, in pieces that are small enough to be
+    /// sent however much is held.
+    pub fn connected(&mut self) -> Vec<Request> {
         self.connected = true;
         self.unconfirmed = None;
         self.subscribe.clear();
         self.unsubscribe.clear();
         let mut subscribe: Vec<Name> = self.wanted.keys().cloned().collect();
         subscribe.sort_unstable();
-        let held = self.held.iter().map(|(name, version)| (Arc::clone(name), *version)).collect();
-        Request { subscribe, held, ..Request::default() }
+        let mut requests = vec![Request::default()];
+        let mut room = PIECE;
+        let mut piece = |length: usize| {
+            // A version and the frames of a message are shorter than this.
+            let length = length + 40;
+            if room < length {
+                room = PIECE;
+                requests.push(Request::default());
+            }
+            room = room.saturating_sub(length);
+            requests.len() - 1
+        };
+        let subscribed: Vec<(usize, Name)> =
+            subscribe.into_iter().map(|name| (piece(name.len()), name)).collect();
+        let held: Vec<(usize, Name, u64)> = self
+            .held
+            .iter()
+            .take(HELD_LIMIT)
+            .map(|(name, version)| (piece(name.len()), Arc::clone(name), *version))
+            .collect();
+        subscribed.into_iter().for_each(|(at, name)| requests[at].subscribe.push(name));
+        held.into_iter().for_each(|(at, name, version)| requests[at].held.push((name, version)));
+        let last = requests.len() - 1;
+        requests[..last].iter_mut().for_each(|request| request.more = true);
+        requests
     }
 
     /// The stream is gone.

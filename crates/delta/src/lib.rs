@@ -14,6 +14,6 @@ mod server;
 
 pub use client::{Client, Standing, Update};
 pub use message::{
-    INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation,
+    HELD_LIMIT, INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation,
 };
 pub use server::{Answer, Event, Server};

@@ -13,6 +13,13 @@ pub const INTEREST_LIMIT: usize = 4096;
 /// How many bytes a name may have.
 pub const NAME_LIMIT: usize = 1024;
 
+/// How many resources a client may say to hold when a stream begins.
+pub const HELD_LIMIT: usize = 250_000;
+
+/// How many bytes of names go into one request, about: far below what one message
+/// may have.
+pub(crate) const PIECE: usize = 1 << 20;
+
 /// A named body. Equal versions of one name mean equal bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -40,8 +47,11 @@ pub struct Request {
     pub subscribe: Vec<Name>,
     /// Interests that are over.
     pub unsubscribe: Vec<Name>,
-    /// Only in a stream's first request: what the client still holds.
+    /// Only in a stream's greeting, which are its first requests: what the client
+    /// still holds.
     pub held: Vec<(Name, u64)>,
+    /// The greeting goes on in the next request.
+    pub more: bool,
     /// The response that this request is about; empty for none.
     pub nonce: String,
     /// What of that response the client could not use; the rest is in force.
@@ -64,11 +74,14 @@ pub struct Response {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
-    /// More interests than allowed.
-    #[error("more than {0} interests on one stream")]
-    TooManyInterests(usize),
-    /// Held resources are told once.
-    #[error("held resources in a later request than the first")]
+    /// Far more names asked for than there may be interests.
+    #[error("more than {0} names that are no interests of this stream")]
+    TooManyRefused(usize),
+    /// More held than allowed.
+    #[error("more than {0} held resources")]
+    TooManyHeld(usize),
+    /// Held resources are listed once.
+    #[error("held resources after the greeting of the stream")]
     HeldTwice,
     /// A response before the last one was accepted or refused.
     #[error("response `{0}` before the one before it was acknowledged")]

@@ -8,7 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use crate::{INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation};
+use crate::{
+    HELD_LIMIT, INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation,
+};
 
 /// The answer to one interest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub enum Event {
 /// two differ.
 #[derive(Debug, Default)]
 pub struct Server {
-    greeted: bool,
+    greeting: Greeting,
     /// The client's interests, and what each of them was last answered.
     answers: BTreeMap<Name, Option<Answer>>,
     latest: HashMap<Name, (Resource, usize)>,
@@ -55,13 +57,23 @@ pub struct Server {
     due: BTreeSet<Name>,
     /// Interests that have no answer, to be told.
     absent: BTreeSet<Name>,
-    /// Interests of the first request that are not answered yet: until then
+    /// Interests of the greeting that are not answered yet: until then
     /// nothing held counts as no longer needed.
     resuming: BTreeSet<Name>,
     flight: Option<Flight>,
     nonce: u64,
     revisions: BTreeSet<u64>,
     refused: HashMap<Name, BTreeSet<u64>>,
+}
+
+/// How far the client has come in saying what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Greeting {
+    #[default]
+    Awaited,
+    /// More of it follows; nothing is sent until it is complete.
+    Begun,
+    Complete,
 }
 
 /// A response that was sent and not yet accepted or refused.
@@ -92,9 +104,16 @@ impl Server {
                 events.push(Event::Dropped(name));
             }
         }
-        let first = !std::mem::replace(&mut self.greeted, true);
-        if !first && !request.held.is_empty() {
+        let greeting = self.greeting != Greeting::Complete;
+        self.greeting = match request.more && greeting {
+            true => Greeting::Begun,
+            false => Greeting::Complete,
+        };
+        if !greeting && !request.held.is_empty() {
             return Err(Violation::HeldTwice);
+        }
+        if greeting && self.sent.len() + request.held.len() > HELD_LIMIT {
+            return Err(Violation::TooManyHeld(HELD_LIMIT));
         }
         self.due.extend(request.held.iter().map(|(name, _)| Arc::clone(name)));
         self.sent.extend(request.held);
@@ -102,16 +121,16 @@ impl Server {
             if self.answers.contains_key(&name) {
                 continue;
             }
-            if self.answers.len() >= INTEREST_LIMIT || self.absent.len() >= INTEREST_LIMIT {
-                return Err(Violation::TooManyInterests(INTEREST_LIMIT));
-            }
-            if name.len() > NAME_LIMIT {
-                // No resource has such a name, which is no reason to end the stream.
+            if name.len() > NAME_LIMIT || self.answers.len() >= INTEREST_LIMIT {
+                // Such a name has no answer, which is no reason to end the stream.
                 self.refuse(name);
+                if self.absent.len() > 2 * INTEREST_LIMIT {
+                    return Err(Violation::TooManyRefused(2 * INTEREST_LIMIT));
+                }
                 continue;
             }
             self.answers.insert(Arc::clone(&name), None);
-            if first {
+            if greeting {
                 self.resuming.insert(Arc::clone(&name));
             }
             events.push(Event::Wanted(name));
@@ -159,7 +178,7 @@ impl Server {
 
     /// The next response, when none is in flight and there is something to say.
     pub fn response(&mut self) -> Option<Response> {
-        if self.flight.is_some() {
+        if self.flight.is_some() || self.greeting == Greeting::Begun {
             return None;
         }
         let mut response = Response::default();
@@ -214,7 +233,8 @@ impl Server {
         let flight =
             self.flight.as_ref().is_some_and(|flight| flight.revisions.contains(&revision));
         let refused = self.refused.values().any(|revisions| revisions.contains(&revision));
-        flight || refused || self.revisions.contains(&revision)
+        let begun = self.greeting == Greeting::Begun;
+        begun || flight || refused || self.revisions.contains(&revision)
     }
 
     fn acknowledge(&mut self, nonce: &str, refused: Vec<Refusal>) -> Option<Event> {

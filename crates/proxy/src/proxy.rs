@@ -25,9 +25,9 @@ use weft_process::{
 };
 
 use crate::{
-    admin::ports::{self, View},
+    admin::ports::{self, Admin, View},
     config::{
-        client::Keeper,
+        client::{Keeper, Publish},
         subscriptions::{self, Asks, Question},
     },
     io::buffers::Buffers,
@@ -38,7 +38,10 @@ use crate::{
         status::{ListenerState, ListenerStatus},
     },
     options::{Options, Source},
-    record::access_log::{self, Sink},
+    record::{
+        access_log::{self, Sink},
+        metrics::{Metrics, Turns},
+    },
     upstream::{dial::Dialer, resolve::Resolver},
     worker::{Handle, state::Parts},
 };
@@ -168,10 +171,13 @@ async fn keep(
     let (sender, tables) = watch::channel(Arc::clone(&first));
     let closed = Arc::default();
     let buffers: Arc<Buffers> = Arc::default();
+    let (counted, interests) = watch::channel(0);
+    let metrics = Arc::<Metrics>::default();
     let parts = Parts {
         dialer,
         resolver: Resolver::start(),
         sink: sink.clone(),
+        metrics: Arc::clone(&metrics),
         asks: asks.clone(),
         tables: tables.clone(),
         closed: Arc::clone(&closed),
@@ -182,6 +188,8 @@ async fn keep(
         tables: tables.clone(),
         workers: Arc::clone(&workers),
         asks: asks.clone(),
+        interests,
+        metrics,
         ready: status.ready.subscribe(),
         closed: Arc::clone(&closed),
         listeners: status.listeners.subscribe(),
@@ -190,15 +198,24 @@ async fn keep(
         levels,
         dialer,
         application: options.application,
+        turns: Turns::default(),
     };
-    let ports = ports::serve(view, options.ports, &stopping).await.map_err(ProxyError::Ports)?;
-    tokio::task::spawn_local(configure(options.source, sender, questions, dialer));
+    let admin = Admin::start(view, options.ports).map_err(ProxyError::Ports)?;
+    let (ended, ending) = shutdown::channel();
+    let publish = Publish { tables: sender, interests: counted };
+    let (config, source) = (thread::Builder::new().name("config".into()), options.source);
+    config
+        .spawn(move || configuration(source, publish, questions, (dialer, ending)))
+        .map_err(ProxyError::Start)?;
     let admission = Admission::new(Arc::clone(&workers), closed);
     let listeners = Listeners::new(admission, options.sockets);
+    let ports = admin.addresses();
     let mut supervisor = Supervisor { listeners, ports, status, tables, first, buffers };
     supervisor.keep(&mut stopping).await;
     supervisor.listeners.close();
     drain(&workers, options.drain).await;
+    ended.stop();
+    admin.end();
     finish(&sink, asks);
     Ok(())
 }
@@ -208,15 +225,34 @@ fn workers(count: usize, parts: &Parts) -> io::Result<Arc<Vec<Handle>>> {
     Ok(Arc::new(workers.collect::<io::Result<_>>()?))
 }
 
+/// The thread of the configuration, which is busy when there is much of it.
+fn configuration(
+    source: Source,
+    publish: Publish,
+    questions: mpsc::Receiver<Question>,
+    (dialer, mut ending): (Dialer, Stopping),
+) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    match builder.enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime.block_on(async {
+            tokio::select! {
+                () = configure(source, publish, questions, dialer) => {}
+                () = ending.stopped() => {}
+            }
+        }),
+        Err(error) => tracing::error!(%error, "the configuration's thread cannot start"),
+    }
+}
+
 /// Keeps the table what the source says.
 async fn configure(
     source: Source,
-    tables: watch::Sender<Arc<Table>>,
+    publish: Publish,
     mut questions: mpsc::Receiver<Question>,
     dialer: Dialer,
 ) {
     let file = match source {
-        Source::Stream(stream) => return Keeper::new(stream, tables, dialer).run(questions).await,
+        Source::Stream(stream) => return Keeper::new(stream, publish, dialer).run(questions).await,
         Source::File(file) => file,
     };
     let known = ports::bodies(&file.resources);
@@ -229,7 +265,7 @@ async fn configure(
             "a piece of the configuration cannot be used"
         );
     }
-    tables.send_replace(Arc::new(table));
+    publish.tables.send_replace(Arc::new(table));
     while let Some(question) = questions.recv().await {
         // A file answers no further interests: their senders are dropped.
         if let Question::Known(answer) = question {

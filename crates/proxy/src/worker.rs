@@ -14,15 +14,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime::LocalOptions,
-    sync::{mpsc, oneshot},
-};
+use tokio::{runtime::LocalOptions, sync::mpsc};
 
 use crate::{
     connection::{self, accepted::Accepted},
     listen::listener::Listener,
-    record::metrics::Registry,
     worker::state::{Parts, WorkerState},
 };
 
@@ -35,8 +31,6 @@ const WAITING: usize = 4096;
 pub enum Command {
     /// Serve this connection, one of the worker's.
     Serve(Incoming, Counted),
-    /// Say what was counted.
-    Count(oneshot::Sender<Registry>),
     /// Close some connections.
     Shed(Shed),
     /// End connections as they become idle, and the thread after the last one.
@@ -106,7 +100,7 @@ impl Handle {
         let sent = self.commands.try_send(Command::Serve(incoming, counted));
         sent.or_else(|error| match error.into_inner() {
             Command::Serve(incoming, _) => Err(incoming),
-            Command::Count(_) | Command::Shed(_) | Command::Drain => Ok(()),
+            Command::Shed(_) | Command::Drain => Ok(()),
         })
     }
 
@@ -123,13 +117,6 @@ impl Handle {
     pub async fn drain(&self) {
         // It fails only when the thread has ended.
         let _ = self.commands.send(Command::Drain).await;
-    }
-
-    /// What it counted.
-    pub async fn count(&self) -> Option<Registry> {
-        let (sender, receiver) = oneshot::channel();
-        self.commands.send(Command::Count(sender)).await.ok()?;
-        receiver.await.ok()
     }
 
     /// Whether the thread has ended.
@@ -170,9 +157,6 @@ impl Worker {
     fn obey(&self, command: Command) {
         match command {
             Command::Serve(incoming, counted) => self.serve(incoming, counted),
-            Command::Count(answer) => {
-                let _ = answer.send(self.state.registry.borrow().clone());
-            }
             Command::Shed(Shed { count, of }) => {
                 self.state.drain.shed(count, of.as_ref());
                 self.asked.store(false, Ordering::Relaxed);
@@ -194,7 +178,7 @@ impl Worker {
                 },
             }
         }
-        self.state.journal.finish();
+        self.state.access_log.finish();
     }
 
     fn serve(&self, incoming: Incoming, counted: Counted) {

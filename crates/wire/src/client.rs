@@ -90,6 +90,9 @@ pub enum StreamError {
     /// The control plane says no.
     #[error("the control plane refuses the stream: {0}")]
     Refused(String),
+    /// The control plane cannot accept what this side sent.
+    #[error("the control plane does not accept a request: {0}")]
+    Violation(String),
     /// The stream broke.
     #[error("the stream from the control plane broke")]
     Broken(#[source] Box<tonic::Status>),
@@ -106,6 +109,22 @@ impl Requests {
     /// Sends one request; waits while the server does not read.
     pub async fn send(&self, request: DeltaRequest) -> Result<(), StreamError> {
         self.0.send(request).await.map_err(|_| StreamError::Ended)
+    }
+
+    /// Waits until a request can be sent at once; safe to cancel.
+    pub async fn room(&self) -> Result<Room<'_>, StreamError> {
+        self.0.reserve().await.map(Room).map_err(|_| StreamError::Ended)
+    }
+}
+
+/// Room for one request.
+#[derive(Debug)]
+pub struct Room<'r>(mpsc::Permit<'r, DeltaRequest>);
+
+impl Room<'_> {
+    /// Sends the request.
+    pub fn send(self, request: DeltaRequest) {
+        self.0.send(request);
     }
 }
 
@@ -202,11 +221,13 @@ async fn open(
 }
 
 fn broken(status: tonic::Status) -> StreamError {
-    use tonic::Code::{InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated};
+    use tonic::Code::{
+        InvalidArgument, OutOfRange, PermissionDenied, ResourceExhausted, Unauthenticated,
+    };
+    let message = || status.message().to_owned();
     match status.code() {
-        Unauthenticated | PermissionDenied | InvalidArgument | ResourceExhausted => {
-            StreamError::Refused(status.message().to_owned())
-        }
+        Unauthenticated | PermissionDenied => StreamError::Refused(message()),
+        InvalidArgument | OutOfRange | ResourceExhausted => StreamError::Violation(message()),
         _ => StreamError::Broken(Box::new(status)),
     }
 }

@@ -58,6 +58,9 @@ pub struct DeltaRequest {
     /// Present when something in that response cannot be used.
     #[prost(message, optional, tag = "7")]
     pub error: Option<RpcStatus>,
+    /// More of what the client holds follows in the next request; Weft's own field.
+    #[prost(bool, tag = "100")]
+    pub more: bool,
 }
 
 /// `google.rpc.Status`

@@ -145,8 +145,9 @@ impl Proxy {
     ) -> Result<(), StreamError> {
         self.client.disconnected();
         self.link = Some(client::connect(target, Some(token)).await?);
-        let request = self.client.connected();
-        self.say(Some(request)).await;
+        for request in self.client.connected() {
+            self.say(Some(request)).await;
+        }
         Ok(())
     }
 
@@ -236,6 +237,7 @@ fn message_of(request: Request) -> DeltaRequest {
         held: held
             .map(|(name, version)| (name.to_string(), message::version_text(*version)))
             .collect(),
+        more: request.more,
         nonce: request.nonce,
         error: (!refusals.is_empty()).then(|| RpcStatus::refusing(&refusals)),
     }

@@ -46,6 +46,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The same greeting in three requests, as if it were too much for one.
+fn in_pieces(mut greeting: Request) -> [Request; 3] {
+    let held = greeting.held.split_off(greeting.held.len() / 2);
+    let subscribe = greeting.subscribe.split_off(greeting.subscribe.len() / 2);
+    let last = Request { more: greeting.more, ..Request::default() };
+    greeting.more = true;
+    [greeting, Request { held, subscribe, more: true, ..Request::default() }, last]
+}
+
 #[derive(Default)]
 struct Mesh {
     needs: BTreeMap<u8, u8>,
@@ -83,7 +92,8 @@ impl Mesh {
         self.server = Server::new();
         self.asked.clear();
         self.down.clear();
-        self.up = VecDeque::from([self.client.connected()]);
+        let pieces = self.client.connected().into_iter().flat_map(in_pieces);
+        self.up = pieces.collect();
     }
 
     fn step(&mut self, step: &Step) {

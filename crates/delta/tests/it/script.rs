@@ -78,8 +78,9 @@ impl Link {
     }
 
     fn connect(&mut self) {
-        let request = self.client.connected();
-        self.server.request(request).unwrap();
+        for request in self.client.connected() {
+            self.server.request(request).unwrap();
+        }
     }
 
     fn tell(&mut self) {
@@ -319,17 +320,93 @@ fn the_least_recently_used_interest_goes_first_and_self_never() {
 }
 
 #[test]
-fn a_server_bounds_interests_and_has_no_answer_for_long_names() {
-    let many = (0..=weft_delta::INTEREST_LIMIT).map(|n| n.to_string().into()).collect();
-    let request = Request { subscribe: many, ..Request::default() };
-    let expected = Violation::TooManyInterests(weft_delta::INTEREST_LIMIT);
-    assert_eq!(Server::new().request(request), Err(expected));
-    let long: Arc<str> = "a".repeat(weft_delta::NAME_LIMIT + 1).into();
-    let request = Request { subscribe: vec![Arc::clone(&long)], ..Request::default() };
+fn a_name_that_cannot_be_an_interest_is_answered_as_removed() {
     let mut server = Server::new();
-    assert_eq!(server.request(request), Ok(Vec::new()));
-    assert_eq!(server.response().unwrap().removed, [long]);
-    assert_eq!(server.interests().count(), 0);
+    let names = (0..=weft_delta::INTEREST_LIMIT).map(|n| Arc::from(n.to_string()));
+    let long: Arc<str> = "a".repeat(weft_delta::NAME_LIMIT + 1).into();
+    let subscribe = [Arc::clone(&long)].into_iter().chain(names).collect();
+    let events = server.request(Request { subscribe, ..Request::default() }).unwrap();
+    assert_eq!(events.len(), weft_delta::INTEREST_LIMIT);
+    let last = Arc::from(weft_delta::INTEREST_LIMIT.to_string());
+    assert_eq!(server.response().unwrap().removed, [last, long]);
+    assert_eq!(server.interests().count(), weft_delta::INTEREST_LIMIT);
+}
+
+#[test]
+fn a_server_refuses_what_has_no_bound() {
+    let many = |count: usize| (0..count).map(|n| Arc::from(n.to_string()));
+    let request = Request { subscribe: many(20_000).collect(), ..Request::default() };
+    let limit = 2 * weft_delta::INTEREST_LIMIT;
+    assert_eq!(Server::new().request(request), Err(Violation::TooManyRefused(limit)));
+    let mut server = Server::new();
+    let limit = weft_delta::HELD_LIMIT;
+    let held = |from: usize| many(limit).map(move |name| (format!("{from}/{name}").into(), 1));
+    let piece = |from| Request { held: held(from).collect(), more: true, ..Request::default() };
+    assert_eq!(server.request(piece(0)), Ok(Vec::new()));
+    assert_eq!(server.request(piece(1)), Err(Violation::TooManyHeld(limit)));
+}
+
+#[test]
+fn a_greeting_in_pieces_is_one_greeting() {
+    let mut client = Client::new();
+    client.want_always("self");
+    for number in 0..35_000 {
+        client.restore(&format!("backend/outbound|80||{number:070}.svc.cluster.local"), 7);
+    }
+    let pieces = client.connected();
+    assert!(pieces.len() > 3, "{}", pieces.len());
+    let mut server = Server::new();
+    for piece in pieces {
+        let bytes = piece.held.iter().map(|(name, _)| name.len() + 40).sum::<usize>();
+        assert!(bytes <= 2 << 20, "a message of {bytes} bytes");
+        assert_eq!(server.response(), None, "before all that is held is known");
+        server.request(piece).unwrap();
+        server.offer([("self".into(), None)], 1);
+    }
+    let response = server.response().unwrap();
+    assert_eq!(response.removed.len(), 35_001);
+    let late = Request { held: vec![("a".into(), 1)], ..Request::default() };
+    assert_eq!(server.request(late), Err(Violation::HeldTwice));
+}
+
+#[test]
+fn whatever_is_wanted_the_next_stream_is_accepted() {
+    let mut client = Client::new();
+    client.want_always("self");
+    for length in [0, 1, 253, 1_024, 1_025, 100_000] {
+        let standing = client.want(&"x".repeat(length));
+        let refused = length == 0 || length > weft_delta::NAME_LIMIT;
+        assert_eq!(standing == weft_delta::Standing::Refused, refused, "{length}");
+    }
+    for number in 0..3 * weft_delta::INTEREST_LIMIT {
+        client.want(&format!("{number:01024}"));
+    }
+    for number in 0..weft_delta::HELD_LIMIT + 10 {
+        client.restore(&number.to_string(), 1);
+    }
+    let mut server = Server::new();
+    for piece in client.connected() {
+        server.request(piece).unwrap();
+    }
+    assert_eq!(server.interests().count(), weft_delta::INTEREST_LIMIT);
+    client.drop_unanswered();
+    assert_eq!(client.interests().collect::<Vec<_>>(), [&Arc::from("self")]);
+}
+
+#[test]
+fn what_was_not_used_for_long_is_no_longer_wanted() {
+    let mut client = Client::new();
+    client.want_always("self");
+    for name in ["a", "b", "c"] {
+        client.want(name);
+    }
+    let uses = client.uses();
+    client.used("b");
+    client.used("never wanted");
+    client.drop_unused(uses);
+    let mut interests: Vec<&str> = client.interests().map(|name| &**name).collect();
+    interests.sort_unstable();
+    assert_eq!(interests, ["b", "self"]);
 }
 
 #[test]

@@ -1,38 +1,41 @@
 //! The configuration as a control plane has it: on demand, and kept up to date.
 //!
 //! One task drives the machine that knows the protocol, turns bodies into
-//! resources, and says to waiting requests that their configuration is there.
+//! resources, and lets waiting requests go on when their configuration is there.
 //! Without a control plane, what is known stays in force.
 
 mod passage;
-mod saved;
+mod state;
+mod waiting;
 mod wired;
 
 use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-    fs, io,
+    collections::{HashMap, VecDeque},
+    fs,
+    future::Future,
+    io,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
 use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
-use weft_config::{Directory, Interest, Part, Resource};
+use weft_config::{Interest, Part, Resource};
 use weft_decide::Table;
 use weft_delta::{Client, Name, Refusal, Request, Standing, Update};
 use weft_wire::{
     Target,
     client::{Requests, Responses, StreamError},
-    connect, tls,
+    connect as connect_to, tls,
 };
 
 use crate::{config::subscriptions::Question, options, upstream::dial::Dialer};
-use saved::Saved;
+use state::{Changes, State};
+use waiting::Waiting;
 
 /// The first pause after a failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -40,10 +43,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What is known is written down this long after a change.
 const WRITE_DELAY: Duration = Duration::from_millis(200);
-/// New interests within one [`WINDOW`]; more wait for the next.
-const MOST_NEW: usize = 256;
-/// The time in which new interests are counted.
-const WINDOW: Duration = Duration::from_millis(100);
 
 /// What is known, and who waits for more.
 pub struct Keeper {
@@ -51,11 +50,20 @@ pub struct Keeper {
     dialer: Dialer,
     client: Client,
     bodies: HashMap<Name, (u64, Kept)>,
-    tables: watch::Sender<Arc<Table>>,
-    waiting: BTreeMap<Interest, Vec<oneshot::Sender<()>>>,
-    saved: Option<Saved>,
+    publish: Publish,
+    waiting: Waiting,
+    state: Option<State>,
+    /// Changes that are not written down yet, and when they are to be.
+    unwritten: Changes,
     write_at: Option<Instant>,
-    window: (Instant, usize),
+}
+
+/// Where it is said what is known.
+pub struct Publish {
+    /// The table in force.
+    pub tables: watch::Sender<Arc<Table>>,
+    /// How many interests there are.
+    pub interests: watch::Sender<usize>,
 }
 
 /// A resource's JSON; none for chunks of the directory, whose size follows the
@@ -79,30 +87,34 @@ enum NoStream {
 }
 
 impl Keeper {
-    /// Begins with what was written down in an earlier life.
-    pub fn new(
-        options: options::Stream,
-        tables: watch::Sender<Arc<Table>>,
-        dialer: Dialer,
-    ) -> Self {
+    /// Begins with what was written down before a restart.
+    pub fn new(options: options::Stream, publish: Publish, dialer: Dialer) -> Self {
         let mut client = Client::new();
         client.want_always(&Interest::Own.to_string());
         for part in Part::ALL {
             client.want_always(&Interest::Directory(part).to_string());
         }
-        let saved = options.state.clone().map(Saved::new);
+        let opened = options.state.as_deref().map(State::open);
+        let (state, written) = match opened {
+            Some(Ok((state, written))) => (Some(state), written),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the configuration cannot be kept for a restart");
+                (None, Vec::new())
+            }
+            None => (None, Vec::new()),
+        };
         let mut keeper = Self {
             options,
             dialer,
             client,
             bodies: HashMap::new(),
-            tables,
-            waiting: BTreeMap::new(),
-            saved,
+            publish,
+            waiting: Waiting::new(Instant::now()),
+            state,
+            unwritten: Changes::new(),
             write_at: None,
-            window: (Instant::now(), 0),
         };
-        keeper.restore();
+        keeper.restore(written);
         keeper
     }
 
@@ -110,45 +122,29 @@ impl Keeper {
     pub async fn run(mut self, mut questions: mpsc::Receiver<Question>) {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.connect().await {
+            let connecting = connect(self.options.clone(), self.dialer);
+            let Some(connected) = self.answering(connecting, &mut questions).await else { return };
+            match connected {
                 Ok((requests, responses)) => {
                     let began = Instant::now();
                     let ended = self.follow((requests, responses), &mut questions).await;
                     self.client.disconnected();
-                    match ended {
-                        None => return,
-                        Some(error) => report(&error),
+                    let Some(error) = ended else { return };
+                    if matches!(error, NoStream::Stream(StreamError::Violation(_))) {
+                        self.client.drop_unanswered();
                     }
+                    report(&error);
                     if began.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
                     }
                 }
                 Err(error) => report(&error),
             }
-            if !self.wait(pause, &mut questions).await {
+            if self.answering(sleep(pause), &mut questions).await.is_none() {
                 return;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-
-    async fn connect(&self) -> Result<(Requests, Responses), NoStream> {
-        let read = |path: &std::path::Path| {
-            fs::read_to_string(path)
-                .map_err(|source| NoStream::File { path: path.display().to_string(), source })
-        };
-        let trusted = self.options.ca_pem.as_deref().map(read).transpose()?;
-        let token = self.options.token.as_deref().map(read).transpose()?;
-        let mut address = self.options.address.clone();
-        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-        let name = self.options.name.clone().unwrap_or_else(|| host.to_owned());
-        if self.dialer.mark.is_some() {
-            let passage = passage::to(&address, self.dialer).await;
-            let failed = |source| NoStream::Passage { address: address.clone(), source };
-            address = passage.map_err(failed)?.to_string();
-        }
-        let tls = trusted.as_deref().map(tls::trusting).transpose()?;
-        Ok(connect(&Target { address, name, tls }, token.as_deref()).await?)
     }
 
     /// Follows one stream; none when nobody asks any more.
@@ -157,49 +153,51 @@ impl Keeper {
         (requests, mut responses): (Requests, Responses),
         questions: &mut mpsc::Receiver<Question>,
     ) -> Option<NoStream> {
-        let first = wired::first(self.client.connected(), &self.options.node);
-        if let Err(error) = requests.send(first).await {
-            return Some(error.into());
-        }
+        // To be sent, in order. Receiving goes on meanwhile: a server that waits for
+        // this side to read does not read itself.
+        let mut outgoing: VecDeque<_> = self.client.connected().into();
+        let mut first = Some(self.options.node.clone());
         loop {
-            let outgoing = tokio::select! {
+            tokio::select! {
+                room = requests.room(), if !outgoing.is_empty() => match room {
+                    Ok(room) => if let Some(request) = outgoing.pop_front() {
+                        room.send(wired::request(request, first.take()));
+                    },
+                    Err(error) => return Some(error.into()),
+                },
                 response = responses.next() => {
                     let response = match response {
                         Ok(response) => response,
                         Err(error) => return Some(error.into()),
                     };
                     match self.client.received(wired::response(response)) {
-                        Ok(update) => self.apply(update),
+                        Ok(update) => outgoing.extend(self.apply(update)),
                         Err(violation) => return Some(violation.into()),
                     }
                 }
-                question = questions.recv() => {
-                    self.take(question?);
-                    self.client.request()
-                }
-                () = until(self.write_at) => {
-                    self.write();
-                    None
-                }
-            };
-            if let Some(request) = outgoing
-                && let Err(error) = requests.send(wired::request(request)).await
-            {
-                return Some(error.into());
+                question = questions.recv() => self.take(question?),
+                () = until(self.waiting.due()) => self.ask_queued(),
+                () = until(self.write_at) => self.write(),
+            }
+            if outgoing.is_empty() {
+                outgoing.extend(self.client.request());
             }
         }
     }
 
-    /// Waits for `pause`, answering what can be answered; false when nobody asks any more.
-    async fn wait(&mut self, pause: Duration, questions: &mut mpsc::Receiver<Question>) -> bool {
-        let end = Instant::now() + pause;
+    /// Waits for `event`, answering what can be answered meanwhile; none when nobody
+    /// asks any more.
+    async fn answering<T>(
+        &mut self,
+        event: impl Future<Output = T>,
+        questions: &mut mpsc::Receiver<Question>,
+    ) -> Option<T> {
+        let mut event = std::pin::pin!(event);
         loop {
             tokio::select! {
-                () = sleep_until(end) => return true,
-                question = questions.recv() => match question {
-                    Some(question) => self.take(question),
-                    None => return false,
-                },
+                happened = &mut event => return Some(happened),
+                question = questions.recv() => self.take(question?),
+                () = until(self.waiting.due()) => self.ask_queued(),
                 () = until(self.write_at) => self.write(),
             }
         }
@@ -219,33 +217,29 @@ impl Keeper {
     }
 
     fn ask(&mut self, interest: Interest, answered: oneshot::Sender<()>) {
-        if self.tables.borrow().knows(&interest) {
+        if self.publish.tables.borrow().knows(&interest) {
             let _ = answered.send(());
-            return;
+        } else if self.waiting.add(&interest, answered) {
+            self.want(&interest);
         }
-        if self.window.0.elapsed() >= WINDOW {
-            self.window = (Instant::now(), 0);
-            // Whoever has given up is not waited for: without a control plane nobody
-            // else would take them off the list.
-            self.waiting.retain(|_, waiting| {
-                waiting.retain(|waiting| !waiting.is_closed());
-                !waiting.is_empty()
-            });
+    }
+
+    fn ask_queued(&mut self) {
+        for interest in self.waiting.next_window(Instant::now()) {
+            self.want(&interest);
         }
-        let waiting = self.waiting.get(&interest);
-        if waiting.is_none() && self.window.1 >= MOST_NEW {
-            // Dropped: the request is told at once instead of after its deadline.
-            return;
-        }
+    }
+
+    /// Asks for `interest`, unless it is clear that there will be no answer: it is held
+    /// and yet not in the table, so it was refused; or the server would read it as
+    /// something else, or refuse it.
+    fn want(&mut self, interest: &Interest) {
         let name = interest.to_string();
-        if self.client.want(&name) == Standing::Held {
-            // It is held, and yet the table does not have it: it was refused.
-            return;
+        let same = name.parse().is_ok_and(|read: Interest| read == *interest);
+        if !same || self.client.want(&name) != Standing::Asked {
+            self.waiting.refuse(interest);
         }
-        self.window.1 += 1;
-        let waiting = self.waiting.entry(interest).or_default();
-        waiting.retain(|waiting| !waiting.is_closed());
-        waiting.push(answered);
+        self.publish.interests.send_replace(self.client.interests().len());
     }
 
     /// Puts an update in force as a whole, and says what of it cannot be.
@@ -256,9 +250,11 @@ impl Keeper {
         for resource in update.changed {
             match serde_json::from_slice::<Resource>(&resource.body) {
                 Ok(read) => {
-                    let kept = keep(&read, &resource.body);
+                    // A copy, so that the message that it came in can go.
+                    let body = Arc::from(&*resource.body);
+                    let keep = is_kept(&read);
                     changes.push((resource.name.to_string(), Some(Arc::new(read))));
-                    bodies.push((resource.name, (resource.version, kept)));
+                    bodies.push((resource.name, resource.version, body, keep));
                 }
                 Err(error) => {
                     refused.push(Refusal { name: resource.name, why: error.to_string() });
@@ -268,7 +264,7 @@ impl Keeper {
         for name in &update.removed {
             changes.push((name.to_string(), None));
         }
-        let current = Arc::clone(&self.tables.borrow());
+        let current = Arc::clone(&self.publish.tables.borrow());
         let (table, rejected) = current.with(changes);
         for rejected in rejected {
             tracing::warn!(
@@ -278,15 +274,17 @@ impl Keeper {
             );
             refused.push(Refusal { name: rejected.name.into(), why: rejected.reason });
         }
-        for (name, body) in bodies {
+        for (name, version, body, keep) in bodies {
             if !refused.iter().any(|refusal| refusal.name == name) {
-                self.bodies.insert(name, body);
+                self.unwritten.insert(Arc::clone(&name), Some((version, Arc::clone(&body))));
+                self.bodies.insert(name, (version, keep.then_some(body)));
             }
         }
         for name in &update.removed {
+            self.unwritten.insert(Arc::clone(name), None);
             self.bodies.remove(name);
         }
-        self.tables.send_replace(Arc::new(table));
+        self.publish.tables.send_replace(Arc::new(table));
         self.answer(&update.removed);
         self.write_at.get_or_insert_with(|| Instant::now() + WRITE_DELAY);
         self.client.refused(&update.nonce, refused)
@@ -294,23 +292,14 @@ impl Keeper {
 
     /// Tells those whose configuration is in force, and those who will get none.
     fn answer(&mut self, removed: &[Name]) {
-        let table = self.tables.borrow();
-        self.waiting.retain(|interest, waiting| {
-            if table.knows(interest) {
-                for waiting in waiting.drain(..) {
-                    let _ = waiting.send(());
-                }
-            }
-            let gone = removed.iter().any(|name| **name == *interest.to_string());
-            waiting.retain(|waiting| !waiting.is_closed());
-            !gone && !waiting.is_empty()
-        });
+        let table = self.publish.tables.borrow();
+        let gone: Vec<Interest> = removed.iter().filter_map(|name| name.parse().ok()).collect();
+        self.waiting.answer(|interest| table.knows(interest), |interest| gone.contains(interest));
     }
 
-    fn restore(&mut self) {
-        let Some(saved) = &self.saved else { return };
+    fn restore(&mut self, written: Vec<state::Written>) {
         let mut changes = Vec::new();
-        for (name, version, body) in saved.read() {
+        for (name, version, body) in written {
             let Ok(resource) = serde_json::from_slice::<Resource>(&body) else { continue };
             if let Resource::Answer(answer) = &resource
                 && !matches!(answer.interest, Interest::Own | Interest::Directory(_))
@@ -318,19 +307,20 @@ impl Keeper {
                 self.client.want(&name);
             }
             self.client.restore(&name, version);
-            let kept = keep(&resource, &body);
+            let kept = is_kept(&resource).then(|| Arc::from(&*body));
             self.bodies.insert(Arc::clone(&name), (version, kept));
             changes.push((name.to_string(), Some(Arc::new(resource))));
         }
         if !changes.is_empty() {
-            let (table, _) = self.tables.borrow().with(changes);
-            self.tables.send_replace(Arc::new(table));
+            let (table, _) = self.publish.tables.borrow().with(changes);
+            self.publish.tables.send_replace(Arc::new(table));
         }
+        self.publish.interests.send_replace(self.client.interests().len());
     }
 
     /// The size of the directory, as JSON for people.
     fn directory(&self) -> Vec<u8> {
-        let tables = self.tables.borrow();
+        let tables = self.publish.tables.borrow();
         let directory = tables.directory();
         let size = json!({"directory": {
             "hosts": directory.hosts(),
@@ -342,35 +332,42 @@ impl Keeper {
 
     fn write(&mut self) {
         self.write_at = None;
-        if let Some(saved) = &self.saved {
-            let directory = Arc::clone(self.tables.borrow().directory());
-            let bodies = self.bodies.iter().filter_map(|(name, (version, kept))| {
-                let body = match kept {
-                    Some(body) => Cow::Borrowed(&**body),
-                    None => Cow::Owned(chunk(&directory, name)?),
-                };
-                Some((&**name, *version, body))
-            });
-            if let Err(error) = saved.write(bodies) {
-                tracing::warn!(%error, path = %saved.path().display(),
-                    "what is known cannot be kept for a restart");
-            }
+        match &self.state {
+            Some(state) => state.write(&mut self.unwritten),
+            None => self.unwritten.clear(),
+        }
+        if !self.unwritten.is_empty() {
+            // The writer is busy with what came before.
+            self.write_at = Some(Instant::now() + WRITE_DELAY);
         }
     }
 }
 
-/// What is kept of a resource: a copy, so that the message that it came in can go.
-fn keep(resource: &Resource, body: &Bytes) -> Kept {
-    match resource {
-        Resource::Directory(_) => None,
-        _ => Some(Arc::from(&**body)),
-    }
+fn is_kept(resource: &Resource) -> bool {
+    !matches!(resource, Resource::Directory(_))
 }
 
-/// The JSON of the directory's chunk that is called `name` on the stream.
-fn chunk(directory: &Directory, name: &str) -> Option<Vec<u8>> {
-    let chunk = directory.chunk(name.strip_prefix("directory/")?)?;
-    serde_json::to_vec(&Resource::Directory((**chunk).clone())).ok()
+/// Opens a stream.
+async fn connect(
+    options: options::Stream,
+    dialer: Dialer,
+) -> Result<(Requests, Responses), NoStream> {
+    let read = |path: &Path| {
+        fs::read_to_string(path)
+            .map_err(|source| NoStream::File { path: path.display().to_string(), source })
+    };
+    let trusted = options.ca_pem.as_deref().map(read).transpose()?;
+    let token = options.token.as_deref().map(read).transpose()?;
+    let mut address = options.address;
+    let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+    let name = options.name.unwrap_or_else(|| host.to_owned());
+    if dialer.mark.is_some() {
+        let passage = passage::to(&address, dialer).await;
+        let failed = |source| NoStream::Passage { address: address.clone(), source };
+        address = passage.map_err(failed)?.to_string();
+    }
+    let tls = trusted.as_deref().map(tls::trusting).transpose()?;
+    Ok(connect_to(&Target { address, name, tls }, token.as_deref()).await?)
 }
 
 async fn until(instant: Option<Instant>) {
@@ -388,5 +385,5 @@ fn report(error: &NoStream) {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    tracing::warn!("no configuration stream: {text}; what is known stays in force");
+    tracing::warn!("no configuration stream: {text}; the configuration so far stays in force");
 }

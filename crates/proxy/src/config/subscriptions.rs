@@ -10,6 +10,8 @@ use weft_config::Interest;
 
 /// How long a request waits for the configuration it needs.
 const DEADLINE: Duration = Duration::from_millis(500);
+/// How long people wait for what is known.
+const KNOWN: Duration = Duration::from_secs(5);
 /// Questions that wait at once; more are not asked.
 const WAITING: usize = 4096;
 
@@ -45,13 +47,14 @@ impl Asks {
         matches!(timeout(DEADLINE, answer).await, Ok(Ok(())))
     }
 
-    /// Everything that is known.
+    /// Everything that is known; nothing when that is not said in time.
     pub async fn known(&self) -> Known {
         let (told, known) = oneshot::channel();
-        match self.0.send(Question::Known(told)).await {
-            Ok(()) => known.await.unwrap_or_default(),
-            Err(_) => Known::new(),
-        }
+        let asking = async {
+            self.0.send(Question::Known(told)).await.ok()?;
+            known.await.ok()
+        };
+        timeout(KNOWN, asking).await.ok().flatten().unwrap_or_default()
     }
 }
 

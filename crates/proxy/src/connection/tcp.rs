@@ -128,11 +128,11 @@ pub async fn relay(
         None => target.connect(downstream).await.map(PeekedStream::new),
     };
     outcome.host = Some(target.line.address());
-    outcome.peer = target.peer(downstream);
+    outcome.peer = Some(target.peer(downstream));
     let server = match connected {
         Ok(server) => server,
         Err(error) => {
-            outcome.flags = Flags::of(Flag::TriesSpent).and(Flag::Connect);
+            outcome.flags = Flags::of(Flag::Connect).and(Flag::TriesSpent);
             outcome.transport_failure = match &error {
                 DialError::Refused(error) => Some(dial::reason(error)),
                 DialError::Timeout(_) => None,
@@ -171,9 +171,9 @@ async fn exchange(
     let _in_flight = target.member.as_ref().map(|member| member.begin());
     let reporter = downstream.direction().reporter();
     let registry = &downstream.worker.registry;
-    registry.borrow_mut().opened(outcome.peer, reporter);
+    registry.borrow_mut().opened(outcome.peer.as_ref(), reporter);
     let passed = Passed::default();
-    let ending = Ending { downstream, peer: outcome.peer, passed: &passed };
+    let ending = Ending { downstream, peer: outcome.peer.clone(), passed: &passed };
     let limits = downstream.relay_limits();
     if let Err(error) = relay::relay(&mut client, &mut server, &passed, limits).await {
         tracing::debug!(%error, "a relayed connection broke");
@@ -191,7 +191,7 @@ async fn exchange(
 /// Counts the end of a connection, however it comes.
 struct Ending<'a> {
     downstream: &'a Downstream,
-    peer: PeerId,
+    peer: Option<PeerId>,
     passed: &'a Passed,
 }
 
@@ -199,6 +199,6 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let bytes = (self.passed.received.get(), self.passed.sent.get());
         let reporter = self.downstream.direction().reporter();
-        self.downstream.worker.registry.borrow_mut().closed(self.peer, reporter, bytes);
+        self.downstream.worker.registry.borrow_mut().closed(self.peer.as_ref(), reporter, bytes);
     }
 }

@@ -77,6 +77,7 @@ impl World {
         let (_tables, tables) = watch::channel(Arc::new(table));
         let (asks, _questions) = subscriptions::channel();
         let parts = Parts {
+            metrics: Arc::default(),
             dialer: Dialer::default(),
             resolver: Resolver::with(lookup),
             sink: access_log::start().unwrap(),
@@ -110,7 +111,7 @@ impl World {
 
     /// The access log so far.
     fn log(&self) -> String {
-        self.worker.journal.finish();
+        self.worker.access_log.finish();
         std::fs::read_to_string(self.log.path().join("log")).unwrap_or_default()
     }
 }

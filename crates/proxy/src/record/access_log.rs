@@ -6,7 +6,7 @@
 mod compile;
 mod line;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod writer;
 
 use std::{
@@ -92,9 +92,24 @@ pub struct Upstream<'a> {
     pub local: Option<SocketAddr>,
 }
 
-/// Collects the values of `names` out of `headers`.
+/// Collects the values of `names` out of `headers`; several values of one name are
+/// joined by commas, which means the same (RFC 9110, section 5.3).
 pub fn capture(names: &[HeaderName], headers: &http::HeaderMap) -> Captured {
-    names.iter().map(|name| headers.get(name).cloned()).collect()
+    let joined = |name: &HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next()?;
+        let mut rest = values.peekable();
+        if rest.peek().is_none() {
+            return Some(first.clone());
+        }
+        let mut joined = first.as_bytes().to_vec();
+        for value in rest {
+            joined.push(b',');
+            joined.extend_from_slice(value.as_bytes());
+        }
+        HeaderValue::from_bytes(&joined).ok()
+    };
+    names.iter().map(joined).collect()
 }
 
 /// A piece of a line.
@@ -141,6 +156,7 @@ enum Name {
     Path,
     Authority,
     Scheme,
+    OriginalPath,
 }
 
 /// How much of an address.

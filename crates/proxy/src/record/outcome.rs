@@ -60,7 +60,7 @@ pub struct Outcome {
     /// The rule's name.
     pub route: Option<Arc<str>>,
     /// Who it was exchanged with, for metrics.
-    pub peer: PeerId,
+    pub peer: Option<PeerId>,
     grpc: Grpc,
     messages: grpc::Messages,
 }
@@ -125,7 +125,7 @@ impl Outcome {
     pub fn blank(downstream: &Rc<Downstream>, kind: Kind) -> Box<Self> {
         downstream.idle_timer.begin();
         Box::new(Self {
-            log: downstream.worker.journal.log(),
+            log: downstream.worker.access_log.log(),
             downstream: Rc::clone(downstream),
             began: Instant::now(),
             start: SystemTime::now(),
@@ -147,7 +147,7 @@ impl Outcome {
             local: None,
             backend: None,
             route: None,
-            peer: PeerId::UNKNOWN,
+            peer: None,
             grpc: Grpc::Plain,
             messages: grpc::Messages::default(),
         })
@@ -265,7 +265,7 @@ impl Outcome {
         self.downstream.idle_timer.end(self.began + duration);
         if self.kind == Kind::Request {
             worker.registry.borrow_mut().request(&Request {
-                peer: self.peer,
+                peer: self.peer.clone(),
                 reporter: self.downstream.direction().reporter(),
                 status: self.status,
                 flags: self.flags,
@@ -308,7 +308,7 @@ impl Outcome {
                 Grpc::Plain => None,
             },
         };
-        worker.journal.write(log, &facts);
+        log.write(&facts);
     }
 }
 

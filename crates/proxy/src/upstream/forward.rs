@@ -199,7 +199,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
         };
         outcome.host = Some(line.address());
         outcome.local = None;
-        outcome.peer = peer(onward, &line, member.as_ref());
+        outcome.peer = Some(peer(onward, &line, member.as_ref()));
         if onward.downstream.direction() != Direction::Inbound && !onward.outside {
             onward.parts.headers.insert(head::ATTEMPT_COUNT, head::number((again + 1).into()));
         }

@@ -192,14 +192,18 @@ impl Line {
                 && known.member.as_ref().map(Arc::as_ptr) == member.map(Arc::as_ptr)
         };
         if let Some(known) = peers.iter().find(same) {
-            return known.peer;
+            return known.peer.clone();
         }
         if peers.len() >= 16 {
             // Tables that were replaced leave entries behind.
             peers.clear();
         }
         let peer = make();
-        peers.push(Known { backend: Arc::clone(backend), member: member.cloned(), peer });
+        peers.push(Known {
+            backend: Arc::clone(backend),
+            member: member.cloned(),
+            peer: peer.clone(),
+        });
         peer
     }
 

@@ -15,7 +15,11 @@ use crate::{
     config::subscriptions::Asks,
     connection::closed::ClosedCounts,
     io::buffers::Buffers,
-    record::{access_log::Sink, access_log_buffer::Journal, metrics::Registry},
+    record::{
+        access_log::Sink,
+        access_log_buffer::AccessLogBuffer,
+        metrics::{Metrics, Registry},
+    },
     upstream::{
         dial::Dialer,
         pool::Lines,
@@ -32,7 +36,7 @@ pub struct WorkerState {
     /// What is counted.
     pub registry: RefCell<Registry>,
     /// The access log.
-    pub journal: Rc<Journal>,
+    pub access_log: AccessLogBuffer,
     /// Questions about configuration.
     pub asks: Asks,
     /// Connections, and whether they are to end.
@@ -66,6 +70,8 @@ pub struct Parts {
     pub resolver: Resolver,
     /// Where lines of the access log go.
     pub sink: Sink,
+    /// What all workers count.
+    pub metrics: Arc<Metrics>,
     /// Questions about configuration.
     pub asks: Asks,
     /// The table in force.
@@ -79,16 +85,16 @@ pub struct Parts {
 impl WorkerState {
     /// The state of a worker that has served nothing yet.
     pub fn new(parts: Parts, seed: u64) -> Self {
-        let Parts { dialer, resolver, sink, asks, mut tables, closed, buffers } = parts;
+        let Parts { dialer, resolver, sink, metrics, asks, mut tables, closed, buffers } = parts;
         let table = Arc::clone(&tables.borrow_and_update());
-        let journal = Journal::new(sink);
-        journal.configure(table.settings().access_log.as_ref());
+        let access_log = AccessLogBuffer::new(sink);
+        access_log.configure(table.settings().access_log.as_ref());
         Self {
             dialer,
             asks,
             lines: Lines::default(),
-            registry: RefCell::default(),
-            journal: Rc::new(journal),
+            registry: RefCell::new(Registry::new(metrics)),
+            access_log,
             drain: Rc::default(),
             names: Rc::new(Names::new(resolver)),
             closed,
@@ -105,7 +111,7 @@ impl WorkerState {
         let mut updates = self.updates.borrow_mut();
         if updates.has_changed().unwrap_or(false) {
             let table = Arc::clone(&updates.borrow_and_update());
-            self.journal.configure(table.settings().access_log.as_ref());
+            self.access_log.configure(table.settings().access_log.as_ref());
             *self.table.borrow_mut() = table;
         }
         look(&self.table.borrow(), &mut self.rng.borrow_mut())
@@ -141,9 +147,11 @@ impl WorkerState {
         Some(text)
     }
 
-    /// Closes idle connections to servers, and forgets what is too old.
+    /// Closes idle connections to servers, and forgets what is too old; to be called at
+    /// regular intervals.
     pub fn sweep(&self) {
         self.lines.sweep(Instant::now());
         self.names.sweep();
+        self.registry.borrow_mut().sweep();
     }
 }

@@ -110,7 +110,8 @@ fn the_ports_say_what_runs() {
     assert!(dump.contains("\"backend\"") && dump.contains("\"route\""), "{dump}");
     let backends = proxy.get("admin", "/backends");
     assert!(backends.contains(&server.address.to_string()), "{backends}");
-    assert!(proxy.get("admin", "/logging?level=weft=loud").starts_with("HTTP/1.1 400 "));
+    let loud = "POST /logging?level=weft=loud HTTP/1.1\r\nhost: x\r\n\r\n";
+    assert!(Client::to(proxy.at("admin")).ask(loud).starts_with("HTTP/1.1 400 "));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod application;
 
 mod abuse;
+mod admin;
 mod connections;
 mod bridging;
 mod deadlines;

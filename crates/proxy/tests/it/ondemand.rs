@@ -183,7 +183,7 @@ fn a_proxy_that_restarts_without_its_control_plane_serves_what_it_knew() {
     let control = ControlPlane::start(answers.into());
     let first = proxy(control.address, state.clone());
     assert_eq!(ask(&first, "shop.example"), "200 shop");
-    let file = folder.path().join("known.jsonl");
+    let file = folder.path().join("known.log");
     let written = || std::fs::read_to_string(&file).unwrap_or_default();
     while !written().contains("shop.example:80") {
         std::thread::yield_now();

@@ -71,7 +71,7 @@ fn a_server_that_cannot_be_reached_closes_the_connection() {
         .log(LOG);
     let proxy = world.start();
     assert_eq!(proxy.client().rest(), "");
-    assert_eq!(lines(&log, 1), ["\"- - -\" 0 URX,UF - 0 0 gone"]);
+    assert_eq!(lines(&log, 1), ["\"- - -\" 0 UF,URX - 0 0 gone"]);
 }
 
 #[test]

@@ -292,7 +292,7 @@ pub fn rule(backend: &str) -> Value {
 /// A proxy that runs until it is dropped.
 pub struct Running {
     pub addresses: BTreeMap<String, SocketAddr>,
-    proxy: Option<Proxy>,
+    pub proxy: Option<Proxy>,
 }
 
 impl Running {
@@ -348,6 +348,17 @@ pub struct Client(pub TcpStream);
 impl Client {
     pub fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(HANGS)).unwrap();
+        Self(stream)
+    }
+
+    /// A client with this address of its own.
+    pub fn from(own: [u8; 4], address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.bind(&SocketAddr::from((own, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(HANGS)).unwrap();
         Self(stream)
     }

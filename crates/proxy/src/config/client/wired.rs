@@ -4,19 +4,14 @@ use weft_delta::{Request, Resource, Response};
 use weft_wire::message::{DeltaRequest, DeltaResponse, Node, Refusal, RpcStatus, TYPE_URL};
 use weft_wire::message::{version, version_text};
 
-/// A stream's first request, which says who asks.
-pub fn first(request: Request, node: &str) -> DeltaRequest {
-    let node = Node {
-        id: node.to_owned(),
+/// A request as it is sent; a stream's first one says who asks, which is `node`.
+pub fn request(request: Request, node: Option<String>) -> DeltaRequest {
+    let node = node.map(|id| Node {
+        id,
         user_agent_name: "weft".to_owned(),
         user_agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..Node::default()
-    };
-    DeltaRequest { node: Some(node), ..self::request(request) }
-}
-
-/// A request as it is sent.
-pub fn request(request: Request) -> DeltaRequest {
+    });
     let text = |names: Vec<weft_delta::Name>| names.iter().map(ToString::to_string).collect();
     let refused: Vec<Refusal> = request
         .refused
@@ -24,7 +19,7 @@ pub fn request(request: Request) -> DeltaRequest {
         .map(|refusal| Refusal { name: refusal.name.to_string(), why: refusal.why })
         .collect();
     DeltaRequest {
-        node: None,
+        node,
         type_url: TYPE_URL.to_owned(),
         subscribe: text(request.subscribe),
         unsubscribe: text(request.unsubscribe),
@@ -33,6 +28,7 @@ pub fn request(request: Request) -> DeltaRequest {
             .into_iter()
             .map(|(name, version)| (name.to_string(), version_text(version)))
             .collect(),
+        more: request.more,
         nonce: request.nonce,
         error: (!refused.is_empty()).then(|| RpcStatus::refusing(&refused)),
     }

@@ -203,6 +203,7 @@ fn names(argument: &str, captured: &mut Vec<HeaderName>) -> smallvec::SmallVec<[
             ":path" => Some(Name::Path),
             ":authority" | "host" => Some(Name::Authority),
             ":scheme" => Some(Name::Scheme),
+            "x-envoy-original-path" => Some(Name::OriginalPath),
             other => {
                 let name = HeaderName::try_from(other).ok()?;
                 let at = captured.iter().position(|one| *one == name).unwrap_or_else(|| {

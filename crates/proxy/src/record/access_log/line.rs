@@ -81,7 +81,12 @@ fn text_field(field: &Field, limit: Option<usize>, source: Source<'_, '_>, line:
         Value::Absent => line.push(b'-'),
     }
     if let Some(limit) = limit {
-        line.truncate(from + limit);
+        let mut end = line.len().min(from.saturating_add(limit));
+        // Never within a character.
+        while end > from && end < line.len() && line[end] & 0xc0 == 0x80 {
+            end -= 1;
+        }
+        line.truncate(end);
     }
 }
 
@@ -173,6 +178,9 @@ fn request_value<'a>(name: Name, facts: &'a Facts<'_>) -> Option<Value<'a>> {
         }
         Name::Authority => Value::Bytes(head.authority.as_ref()?.as_bytes()),
         Name::Scheme => Value::Bytes(b"http"),
+        // Set by a proxy that changes the path, which none does so far; a client that
+        // sends it only says what it would like to be logged.
+        Name::OriginalPath => return None,
         Name::Captured(_) => return captured(name, facts.request_headers),
     })
 }
@@ -248,17 +256,20 @@ pub fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// Bytes as they are, but for those that could pass for another line or a
-/// terminal's command.
+/// Bytes as they are, but for those that could pass for the end of a quoted field, for
+/// another line, or for a terminal's command.
 fn text_bytes(bytes: &[u8], line: &mut Vec<u8>) {
-    if bytes.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+    if bytes.iter().all(is_plain) {
         return line.extend_from_slice(bytes);
     }
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            let _ = match character.is_control() {
-                true => write!(line, "\\x{:02x}", u32::from(character)),
-                false => write!(line, "{character}"),
+            let _ = match character {
+                '"' | '\\' => write!(line, "\\x{:02x}", u32::from(character)),
+                other if other.is_control() || is_invisible(other) => {
+                    write!(line, "\\x{:02x}", u32::from(other))
+                }
+                other => write!(line, "{other}"),
             };
         }
         for byte in chunk.invalid() {
@@ -267,10 +278,18 @@ fn text_bytes(bytes: &[u8], line: &mut Vec<u8>) {
     }
 }
 
+fn is_plain(byte: &u8) -> bool {
+    (0x20..0x7f).contains(byte) && !matches!(byte, b'"' | b'\\')
+}
+
+/// Separators of lines, and what changes the direction of the text that follows.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn json_text(bytes: &[u8], line: &mut Vec<u8>) {
     line.push(b'"');
-    let plain = |byte: &u8| (0x20..0x7f).contains(byte) && !matches!(byte, b'"' | b'\\');
-    if bytes.iter().all(plain) {
+    if bytes.iter().all(is_plain) {
         line.extend_from_slice(bytes);
     } else {
         for character in String::from_utf8_lossy(bytes).chars() {
@@ -280,7 +299,9 @@ fn json_text(bytes: &[u8], line: &mut Vec<u8>) {
                 '\n' => write!(line, "\\n"),
                 '\r' => write!(line, "\\r"),
                 '\t' => write!(line, "\\t"),
-                other if other.is_control() => write!(line, "\\u{:04x}", u32::from(other)),
+                other if other.is_control() || is_invisible(other) => {
+                    write!(line, "\\u{:04x}", u32::from(other))
+                }
                 other => write!(line, "{other}"),
             };
         }

@@ -3,7 +3,7 @@
 use super::*;
 use weft_config::LogFormat;
 
-fn facts<'a>(head: Option<&'a Head>, request: &'a Captured, none: &'a Captured) -> Facts<'a> {
+pub fn facts<'a>(head: Option<&'a Head>, request: &'a Captured, none: &'a Captured) -> Facts<'a> {
     Facts {
         start: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         duration: Duration::from_micros(4_900),
@@ -64,7 +64,7 @@ fn the_default_text_is_istios() {
         LogFormat::Text(String::new()),
         &[("x-request-id", "id"), ("user-agent", "a \"b\" c")],
         "[2023-11-14T22:13:20.123Z] \"GET /a?x=1 HTTP/1.1\" 200 - via_upstream - \"-\" 0 17 4 3 \
-         \"-\" \"a \"b\" c\" \"id\" \"dock\" \"10.1.1.1:8080\" \
+         \"-\" \"a \\x22b\\x22 c\" \"id\" \"dock\" \"10.1.1.1:8080\" \
          outbound|80||dock.harbor.svc.cluster.local 10.1.9.1:5000 10.96.1.1:80 127.66.0.1:4000 \
          - default\n",
     );
@@ -138,4 +138,39 @@ fn what_is_not_http_has_dashes_for_http() {
     );
     Format::compile(&format).write(&facts, &mut Clock::default(), &mut line);
     assert_eq!(String::from_utf8_lossy(&line), "\"- - -\" 0 - - -\n");
+}
+
+#[test]
+fn a_value_ends_neither_its_field_nor_its_line() {
+    let text = |text: &str| LogFormat::Text(text.to_owned());
+    let agent = "x\" 200 - \"\\";
+    check(text("\"%REQ(USER-AGENT)%\""), &[("user-agent", agent)], "\"x\\x22 200 - \\x22\\x5c\"\n");
+    let escaped = "{\"a\":\"x\\\" 200 - \\\"\\\\\"}\n";
+    let json = LogFormat::Json(vec![("a".into(), "%REQ(USER-AGENT)%".into())]);
+    check(json, &[("user-agent", agent)], escaped);
+    let right_to_left = HeaderValue::from_bytes("a\u{202e}\u{2028}b".as_bytes()).unwrap();
+    let captured = Captured::from_iter([Some(right_to_left)]);
+    let (head, mut line) = (head("/"), Vec::new());
+    let format = Format::compile(&text("%REQ(X)%"));
+    format.write(&facts(Some(&head), &captured, &captured), &mut Clock::default(), &mut line);
+    assert_eq!(String::from_utf8_lossy(&line), "a\\x202e\\x2028b\n");
+}
+
+#[test]
+fn a_clients_word_for_its_path_is_not_the_path() {
+    let text = |text: &str| LogFormat::Text(text.to_owned());
+    let headers = [("x-envoy-original-path", "/admin\" 200")];
+    check(text("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"), &headers, "/a?x=1\n");
+    check(text("%REQ(X-ENVOY-ORIGINAL-PATH)%"), &headers, "-\n");
+}
+
+#[test]
+fn all_values_of_a_repeated_field_are_logged() {
+    let names = [HeaderName::from_static("x-a")];
+    let mut headers = http::HeaderMap::new();
+    assert_eq!(capture(&names, &headers)[0], None);
+    for value in ["a", "b", ""] {
+        headers.append("x-a", HeaderValue::from_static(value));
+    }
+    assert_eq!(capture(&names, &headers)[0], Some(HeaderValue::from_static("a,b,")));
 }

@@ -1,98 +1,169 @@
-//! Sums what the workers counted, and says it in Prometheus' format.
+//! Sums what the workers counted, and writes it in Prometheus' text format.
+//!
+//! The text is made piece by piece, so that however much there is, little of it is in
+//! memory, and other tasks of the thread have their turn in between.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use tokio::{
+    sync::Mutex,
+    time::{Duration, Instant, sleep},
+};
 use weft_config::Workload;
-use weft_process::metrics::{Exposition, Histogram, Kind, labels};
+use weft_process::{
+    admin::{Gone, Pieces},
+    metrics::{Exposition, Histogram, Kind, labels},
+};
 
-use super::{BOUNDS, Connections, Grpc, Peer, Registry, Reporter, Requests, Series};
+use super::{
+    BOUNDS, Grpc, Metrics, Peer, Reporter,
+    numbers::{ConnectionsTotal, RequestsTotal, SizesTotal},
+    register::{ConnectionSeries, RequestSeries},
+};
 
-/// The text of all `registries` together, told by `own`.
-pub fn exposition(registries: &[Registry], own: &Workload) -> Exposition {
-    let mut requests: BTreeMap<String, Requests> = BTreeMap::new();
-    let mut connections: BTreeMap<String, Connections> = BTreeMap::new();
-    for registry in registries {
-        for (series, numbers) in &registry.requests {
-            let peer = &registry.peers[series.peer.0 as usize];
-            let key = request_labels(series, numbers, peer, own);
-            requests.entry(key).or_default().add(numbers);
-        }
-        for ((peer, reporter), numbers) in &registry.connections {
-            let peer = &registry.peers[peer.0 as usize];
-            let key = labels(shared(*reporter, peer, own, "tcp").iter().copied());
-            connections.entry(key).or_default().add(numbers);
-        }
-    }
-    let mut text = Exposition::default();
-    write_requests(&mut text, &requests);
-    write_messages(&mut text, &requests);
-    write_connections(&mut text, &connections);
-    text
+/// A piece is handed over at this size.
+const PIECE: usize = 32 * 1024;
+/// After so much work there is a pause of the same length, so that scrapes that come
+/// all the time do not take a whole core from the workers.
+const STINT: Duration = Duration::from_millis(1);
+
+/// Makes large texts of one process take turns, piece by piece. Holds the work that was
+/// done since the last pause.
+#[derive(Clone, Debug, Default)]
+pub struct Turns(Arc<Mutex<Duration>>);
+
+/// A text that is handed over in pieces.
+#[derive(Debug)]
+pub struct Output {
+    text: Exposition,
+    pieces: Pieces,
+    turns: Turns,
 }
 
-fn write_requests(text: &mut Exposition, requests: &BTreeMap<String, Requests>) {
-    text.family("istio_requests_total", Kind::Counter, "");
-    for (labels, numbers) in requests {
-        text.sample("istio_requests_total", labels, numbers.count as f64);
+impl Output {
+    /// Output to `pieces`.
+    pub fn new(pieces: Pieces, turns: Turns) -> Self {
+        Self { text: Exposition::default(), pieces, turns }
     }
-    type Choose = fn(&Requests) -> &super::Sizes;
-    let histograms: [(&str, Choose); 3] = [
-        ("istio_request_duration_milliseconds", |numbers| &numbers.durations),
-        ("istio_request_bytes", |numbers| &numbers.received),
-        ("istio_response_bytes", |numbers| &numbers.sent),
-    ];
-    for (name, choose) in histograms {
-        text.family(name, Kind::Histogram, "");
-        for (labels, numbers) in requests {
-            let sizes = choose(numbers);
-            let (counts, sum) = (&sizes.counts[..], sizes.sum);
-            text.histogram(name, labels, &Histogram { bounds: &BOUNDS, counts, sum });
-        }
-    }
-}
 
-fn write_messages(text: &mut Exposition, requests: &BTreeMap<String, Requests>) {
-    type Choose = fn(&Requests) -> u64;
-    let counters: [(&str, Choose); 2] = [
-        ("istio_request_messages_total", |numbers| numbers.messages.0),
-        ("istio_response_messages_total", |numbers| numbers.messages.1),
-    ];
-    for (name, choose) in counters {
-        let spoken = requests.iter().filter(|(_, numbers)| choose(numbers) > 0);
-        for (at, (labels, numbers)) in spoken.enumerate() {
-            if at == 0 {
-                text.family(name, Kind::Counter, "");
+    /// Has `make` add to the text when it is this text's turn; hands over what there is, if
+    /// that is enough.
+    pub async fn write(&mut self, make: impl FnOnce(&mut Exposition)) -> Result<(), Gone> {
+        {
+            let mut worked = self.turns.0.lock().await;
+            let began = Instant::now();
+            make(&mut self.text);
+            *worked += began.elapsed();
+            if *worked >= STINT {
+                sleep(std::mem::take(&mut *worked)).await;
             }
-            text.sample(name, labels, choose(numbers) as f64);
         }
+        match self.text.len() >= PIECE {
+            true => self.pieces.send(self.text.take()).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Says that the text is complete.
+    pub async fn end(mut self) -> Result<(), Gone> {
+        self.pieces.send(self.text.take()).await?;
+        self.pieces.end().await
     }
 }
 
-fn write_connections(text: &mut Exposition, connections: &BTreeMap<String, Connections>) {
-    type Choose = fn(&Connections) -> u64;
-    let counters: [(&str, Choose); 4] = [
-        ("istio_tcp_connections_opened_total", |numbers| numbers.opened),
-        ("istio_tcp_connections_closed_total", |numbers| numbers.closed),
-        ("istio_tcp_received_bytes_total", |numbers| numbers.received),
-        ("istio_tcp_sent_bytes_total", |numbers| numbers.sent),
+/// Writes all of `metrics`, reported by `own`.
+pub async fn expose(metrics: &Metrics, own: &Workload, to: &mut Output) -> Result<(), Gone> {
+    let requests = metrics.requests();
+    to.write(|text| text.family("istio_requests_total", Kind::Counter, "Requests.")).await?;
+    for series in &requests {
+        to.write(|text| {
+            let labels = request_labels(series, own);
+            text.count("istio_requests_total", &labels, series.total().count);
+        })
+        .await?;
+    }
+    // What is summed is a thousandth of a millisecond.
+    type Choose = fn(&RequestsTotal) -> (&SizesTotal, f64);
+    let histograms: [(&str, &str, Choose); 3] = [
+        (
+            "istio_request_duration_milliseconds",
+            "Time from the head of a request to the end of its answer.",
+            |total| (&total.durations, 1000.0),
+        ),
+        ("istio_request_bytes", "Bytes of request bodies.", |total| (&total.received, 1.0)),
+        ("istio_response_bytes", "Bytes of response bodies.", |total| (&total.sent, 1.0)),
     ];
-    for (name, choose) in counters {
-        text.family(name, Kind::Counter, "");
-        for (labels, numbers) in connections {
-            text.sample(name, labels, choose(numbers) as f64);
+    for (name, help, choose) in histograms {
+        to.write(|text| text.family(name, Kind::Histogram, help)).await?;
+        for series in &requests {
+            to.write(|text| {
+                let (labels, total) = (request_labels(series, own), series.total());
+                let (sizes, unit) = choose(&total);
+                let (counts, sum) = (&sizes.counts[..], sizes.sum as f64 / unit);
+                text.histogram(name, &labels, &Histogram { bounds: &BOUNDS, counts, sum });
+            })
+            .await?;
         }
     }
+    messages(&requests, own, to).await?;
+    connections(&metrics.connections(), own, to).await
 }
 
-fn request_labels(series: &Series, numbers: &Requests, peer: &Peer, own: &Workload) -> String {
-    let (protocol, grpc) = match series.grpc {
+async fn messages(requests: &[RequestSeries], own: &Workload, to: &mut Output) -> Result<(), Gone> {
+    let counters = [
+        ("istio_request_messages_total", "gRPC messages in requests."),
+        ("istio_response_messages_total", "gRPC messages in responses."),
+    ];
+    for (at, (name, help)) in counters.into_iter().enumerate() {
+        let counts = requests.iter().map(|series| (series, series.total().messages[at]));
+        let counted = counts.filter(|(_, count)| *count > 0);
+        for (number, (series, count)) in counted.enumerate() {
+            to.write(|text| {
+                if number == 0 {
+                    text.family(name, Kind::Counter, help);
+                }
+                text.count(name, &request_labels(series, own), count);
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn connections(
+    connections: &[ConnectionSeries],
+    own: &Workload,
+    to: &mut Output,
+) -> Result<(), Gone> {
+    type Choose = fn(&ConnectionsTotal) -> u64;
+    let counters: [(&str, &str, Choose); 4] = [
+        ("istio_tcp_connections_opened_total", "TCP connections opened.", |total| total.opened),
+        ("istio_tcp_connections_closed_total", "TCP connections closed.", |total| total.closed),
+        ("istio_tcp_received_bytes_total", "Bytes from TCP clients.", |total| total.received),
+        ("istio_tcp_sent_bytes_total", "Bytes to TCP clients.", |total| total.sent),
+    ];
+    for (name, help, choose) in counters {
+        to.write(|text| text.family(name, Kind::Counter, help)).await?;
+        for series in connections {
+            to.write(|text| {
+                let labels = labels(shared(series.kind, &series.peer, own, "tcp"));
+                text.count(name, &labels, choose(&series.total()));
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+fn request_labels(series: &RequestSeries, own: &Workload) -> String {
+    let (protocol, grpc) = match series.kind.grpc {
         Grpc::Plain => ("http", String::new()),
         Grpc::Status(status) => ("grpc", status.map(|it| it.to_string()).unwrap_or_default()),
     };
-    let (code, flags) = (series.status.to_string(), numbers.flags.to_string());
+    let (code, flags) = (series.kind.status.to_string(), series.flags.to_string());
     let own_labels: [(&str, &str); 3] =
         [("response_code", &code), ("response_flags", &flags), ("grpc_response_status", &grpc)];
-    labels(shared(series.reporter, peer, own, protocol).iter().copied().chain(own_labels))
+    labels(shared(series.kind.reporter, &series.peer, own, protocol).into_iter().chain(own_labels))
 }
 
 /// The labels that requests and connections have.
@@ -114,12 +185,12 @@ fn shared<'a>(
             account: String::new(),
         }
     };
-    let (told_by, security, source, destination) = match reporter {
+    let (reported_by, security, source, destination) = match reporter {
         Reporter::Source => ("source", "unknown", own, &peer.workload),
         Reporter::Destination => ("destination", "none", unknown, own),
     };
     [
-        ("reporter", told_by),
+        ("reporter", reported_by),
         ("source_workload", known(&source.name)),
         ("source_workload_namespace", known(&source.namespace)),
         ("source_canonical_service", known(&source.canonical_name)),
@@ -146,24 +217,4 @@ fn shared<'a>(
 
 fn known(text: &str) -> &str {
     if text.is_empty() { "unknown" } else { text }
-}
-
-impl Requests {
-    fn add(&mut self, other: &Self) {
-        self.count += other.count;
-        self.durations.add(&other.durations);
-        self.received.add(&other.received);
-        self.sent.add(&other.sent);
-        self.messages.0 += other.messages.0;
-        self.messages.1 += other.messages.1;
-    }
-}
-
-impl Connections {
-    fn add(&mut self, other: &Self) {
-        self.opened += other.opened;
-        self.closed += other.closed;
-        self.received += other.received;
-        self.sent += other.sent;
-    }
 }

@@ -1,0 +1,219 @@
+//! What the ports say: metrics, configuration and backends, written while they are
+//! read.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use weft_decide::Table;
+use weft_process::{
+    admin::{Answer, Body, Gone},
+    log::Levels,
+    metrics::{Exposition, Kind, memory},
+    shutdown::Stop,
+};
+
+use crate::{
+    admin::fetch::Metrics as ApplicationMetrics,
+    config::subscriptions::Asks,
+    connection::closed::ClosedCounts,
+    listen::status::ListenerStatus,
+    options,
+    record::{
+        access_log::Sink,
+        metrics::{Metrics, Output, Turns, expose},
+    },
+    upstream::dial::Dialer,
+    worker::Handle,
+};
+
+/// What the ports read, and may ask for.
+#[derive(Clone)]
+pub struct View {
+    /// The table in force.
+    pub tables: watch::Receiver<Arc<Table>>,
+    /// The workers.
+    pub workers: Arc<Vec<Handle>>,
+    /// The configuration client.
+    pub asks: Asks,
+    /// How many interests it has.
+    pub interests: watch::Receiver<usize>,
+    /// What the workers count.
+    pub metrics: Arc<Metrics>,
+    /// Whether connections are served as configured.
+    pub ready: watch::Receiver<bool>,
+    /// Connections that were closed before anything was served on them.
+    pub closed: Arc<ClosedCounts>,
+    /// Every listener, and whether its socket is open.
+    pub listeners: watch::Receiver<Vec<ListenerStatus>>,
+    /// The access log.
+    pub sink: Sink,
+    /// The end of the process.
+    pub stop: Stop,
+    /// Levels of the log.
+    pub levels: Levels,
+    /// How the application is reached.
+    pub dialer: Dialer,
+    /// The application.
+    pub application: options::Application,
+    /// Whose turn it is to write much.
+    pub turns: Turns,
+}
+
+impl View {
+    /// Metrics of this proxy.
+    pub fn scrape(self: &Arc<Self>) -> Answer {
+        let view = Arc::clone(self);
+        let (pieces, body) = Body::streamed();
+        let mut to = Output::new(pieces, self.turns.clone());
+        tokio::spawn(async move {
+            view.expose(&mut to, true).await?;
+            to.end().await
+        });
+        Answer::streamed_metrics(body)
+    }
+
+    /// Metrics of this proxy and of the application, as far as that gives any.
+    pub fn merged_scrape(self: &Arc<Self>) -> Answer {
+        let view = Arc::clone(self);
+        let (pieces, body) = Body::streamed();
+        let mut to = Output::new(pieces, self.turns.clone());
+        tokio::spawn(async move {
+            let application = view.application.metrics.as_deref();
+            view.expose(&mut to, application.is_none()).await?;
+            if let Some(url) = application {
+                let metrics = ApplicationMetrics { url, dialer: view.dialer };
+                if let Err(error) = metrics.copy(&mut to).await {
+                    tracing::debug!(url, %error, "no metrics of the application");
+                }
+            }
+            to.end().await
+        });
+        Answer::streamed_metrics(body)
+    }
+
+    /// `alone` says that no other process gives its numbers on the same page.
+    async fn expose(&self, to: &mut Output, alone: bool) -> Result<(), Gone> {
+        let settings = Arc::clone(self.tables.borrow().settings());
+        expose(&self.metrics, &settings.workload, to).await?;
+        to.write(|text| self.own(text, alone)).await
+    }
+
+    fn own(&self, text: &mut Exposition, alone: bool) {
+        let connections: usize = self.workers.iter().filter_map(Handle::load).sum();
+        text.family("weft_connections", Kind::Gauge, "Connections of clients.");
+        text.count("weft_connections", "", connections as u64);
+        let help = "Connections closed before anything was served on them.";
+        text.family("weft_connections_closed_total", Kind::Counter, help);
+        for (reason, count) in self.closed.all() {
+            let labels = format!("reason=\"{}\"", reason.as_str());
+            text.count("weft_connections_closed_total", &labels, count);
+        }
+        let listeners = self.listeners.borrow().clone();
+        let open = listeners.iter().filter(|listener| listener.is_open()).count();
+        let help = "Listeners by whether their socket could be opened.";
+        text.family("weft_listeners", Kind::Gauge, help);
+        for (state, count) in [("open", open), ("failed", listeners.len() - open)] {
+            text.count("weft_listeners", &format!("state=\"{state}\""), count as u64);
+        }
+        let help = "Access-log lines dropped because the writer was behind.";
+        text.family("weft_access_log_lost_total", Kind::Counter, help);
+        text.count("weft_access_log_lost_total", "", self.sink.lost());
+        text.family("weft_interests", Kind::Gauge, "Subscriptions at the control plane.");
+        text.count("weft_interests", "", *self.interests.borrow() as u64);
+        if let Some(memory) = memory() {
+            if alone {
+                let help = "Resident memory size in bytes.";
+                text.family("process_resident_memory_bytes", Kind::Gauge, help);
+                text.count("process_resident_memory_bytes", "", memory.resident);
+            }
+            let help = "Resident memory that no file backs, in bytes.";
+            text.family("weft_anonymous_memory_bytes", Kind::Gauge, help);
+            text.count("weft_anonymous_memory_bytes", "", memory.anonymous);
+        }
+    }
+
+    /// Each listener as configured, and whether its socket is open.
+    pub fn listeners(&self) -> Answer {
+        let table = Arc::clone(&self.tables.borrow());
+        let known = self.listeners.borrow();
+        let all = table.listeners().map(|listener| {
+            let status = known.iter().find(|status| status.name == listener.name);
+            json!({ "listener": &**listener, "status": status })
+        });
+        Answer::json(&all.collect::<Vec<_>>())
+    }
+
+    /// All resources that are known, as JSON.
+    pub fn dump(self: &Arc<Self>) -> Answer {
+        let view = Arc::clone(self);
+        let (mut list, answer) = List::new("{\n\"resources\": [", &self.turns);
+        tokio::spawn(async move {
+            let mut known = view.asks.known().await;
+            known.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+            for (_, body) in known {
+                list.item(&serde_json::from_slice(&body).unwrap_or(Value::Null)).await?;
+            }
+            list.end("]\n}\n").await
+        });
+        answer
+    }
+
+    /// The backends and their endpoints, as JSON.
+    pub fn backends(self: &Arc<Self>) -> Answer {
+        let view = Arc::clone(self);
+        let (mut list, answer) = List::new("[", &self.turns);
+        tokio::spawn(async move {
+            let mut known = view.asks.known().await;
+            known.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+            let table = Arc::clone(&view.tables.borrow());
+            let names = known.iter().filter_map(|(name, _)| name.strip_prefix("backend/"));
+            for backend in names.filter_map(|name| table.backend(name)) {
+                let endpoints = backend.members().iter().map(
+                    |member| json!({ "address": member.endpoint.address, "busy": member.busy() }),
+                );
+                let endpoints: Vec<Value> = endpoints.collect();
+                list.item(&json!({ "name": &*backend.name, "endpoints": endpoints })).await?;
+            }
+            list.end("]\n").await
+        });
+        answer
+    }
+}
+
+/// A list in JSON, item by item.
+struct List {
+    to: Output,
+    begin: &'static str,
+    begun: bool,
+}
+
+impl List {
+    fn new(begin: &'static str, turns: &Turns) -> (Self, Answer) {
+        let (pieces, body) = Body::streamed();
+        let to = Output::new(pieces, turns.clone());
+        (Self { to, begin, begun: false }, Answer::streamed_json(body))
+    }
+
+    async fn item(&mut self, value: &Value) -> Result<(), Gone> {
+        let before = if std::mem::replace(&mut self.begun, true) { "," } else { self.begin };
+        self.to
+            .write(|text| {
+                text.raw(before);
+                text.raw("\n");
+                text.raw(&serde_json::to_string_pretty(value).unwrap_or_default());
+            })
+            .await
+    }
+
+    async fn end(mut self, end: &str) -> Result<(), Gone> {
+        let begin = if self.begun { "\n" } else { self.begin };
+        self.to
+            .write(|text| {
+                text.raw(begin);
+                text.raw(end);
+            })
+            .await?;
+        self.to.end().await
+    }
+}
