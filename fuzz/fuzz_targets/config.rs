@@ -5,9 +5,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use libfuzzer_sys::fuzz_target;
-use weft_balance::Dice;
 use weft_config::{File, Host, Interest, Resource};
-use weft_decide::{Connection, Note, Request, Table, Unanswered};
+use weft_decide::{
+    Answers, Arrival, Arrived, Connection, Direction, Note, Rng, Scheme, Step, Table, Unanswered,
+};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
@@ -38,24 +39,21 @@ fn ask(resources: &[Resource]) {
     let named = resources.iter().map(|one| (one.name(), Some(Arc::new(one.clone()))));
     let (table, _) = Table::new().when_unanswered(Unanswered::Outside).with(named);
     let mut notes: Vec<Note> = Vec::new();
-    let mut dice = Dice::new(1);
-    let (method, headers) = (http::Method::GET, http::HeaderMap::new());
+    let (mut rng, answers) = (Rng::new(1), Answers::default());
     let listeners: Vec<_> = table.listeners().cloned().collect();
     for listener in listeners {
         for destination in [listener.bind, SocketAddr::from(([10, 96, 0, 7], 80))] {
-            let connection = table.connection(&listener.name, destination, &mut notes);
-            let (Connection::Http(scope) | Connection::Detect(scope)) = connection else {
+            let step = table.connection(&listener.name, destination, &answers, &mut notes);
+            let Step::Done(Connection::Http(scope) | Connection::Detect(scope)) = step else {
                 continue;
             };
             for authority in ["a", "a.example.com:80", "", "[::1]"] {
-                let request = Request {
-                    method: &method,
-                    scheme: "http",
-                    authority,
-                    path_and_query: "/a?b=c",
-                    headers: &headers,
-                };
-                table.route(&scope, &request, &mut dice, &mut notes);
+                let head = http::Request::get("/a?b=c").header("host", authority).body(());
+                let head = head.expect("it is a request").into_parts().0;
+                let direction = Direction::Outbound;
+                let arrival = Arrival { destination, direction, scheme: Scheme::Http };
+                let arrived = Arrived::read(head, arrival);
+                let _ = table.decide(&scope, &arrived, &answers, (&mut rng, &mut notes));
             }
         }
     }

@@ -112,7 +112,7 @@ pub fn proxy_config(settings: &Value, key: &Key, field: &str) -> (Value, Vec<Dia
 }
 
 /// The object's name, if it is of a kind that Weft reads.
-fn key(object: &Value) -> Option<Key> {
+pub fn key(object: &Value) -> Option<Key> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
     let kind = Kind::of(text("/apiVersion"), text("/kind"))?;
     let namespace = match (kind.namespaced(), text("/metadata/namespace")) {

@@ -19,7 +19,7 @@ pub mod schema;
 pub mod span;
 pub mod virtual_service;
 
-pub use check::{Checked, check, mesh_config, proxy_config, usable};
+pub use check::{Checked, check, key, mesh_config, proxy_config, usable};
 pub use diagnostic::{Diagnostic, Severity};
 pub use field::camel_case;
 pub use kind::Kind;

@@ -1,15 +1,19 @@
 //! Which endpoint, and which share: state that outlives tables.
 //!
-//! Everything that has memory is an atomic shared by all workers and carried over
-//! when a table is replaced. Sockets, clocks and tables are unknown here, and
-//! randomness is an argument.
+//! Everything that has memory lives in one [`Register`], as atomics that all
+//! workers share, and is found by the names of backend and endpoint. A table that
+//! is replaced, a rule that moves, an answer that is dropped and asked for again
+//! lose none of it. Sockets, clocks and tables are unknown here: time and
+//! randomness are arguments.
 
 mod rng;
-mod member;
-mod pool;
 mod weights;
+mod endpoint;
+mod pool;
+mod register;
 
-pub use member::{InFlight, Member};
-pub use pool::Pool;
+pub use endpoint::{Endpoint, Picked, Reported};
+pub use pool::{Ask, Pool};
+pub use register::{BackendState, Register};
 pub use rng::Rng;
-pub use weights::Weights;
+pub use weights::{Turn, Weights};

@@ -1,106 +1,146 @@
 //! The endpoints of one backend, and the choice among them.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
-use weft_config::{Endpoint, LoadBalancer};
+use weft_config::{Endpoint as Data, LoadBalancer};
 
-use crate::{Member, Rng};
+use crate::{Endpoint, Picked, Rng, register::BackendState};
 
 /// The endpoints of one backend.
 #[derive(Debug)]
 pub struct Pool {
     algorithm: LoadBalancer,
-    members: Vec<Arc<Member>>,
-    turn: Arc<Turn>,
+    endpoints: Vec<Arc<Endpoint>>,
+    state: Arc<BackendState>,
 }
 
-/// Whose turn it is, from a random start.
-#[derive(Debug, Default)]
-struct Turn {
-    start: OnceLock<usize>,
-    taken: AtomicUsize,
+/// What is known when an endpoint is picked.
+///
+/// Where the proxy runs is not part of it: that is the same for every request, and
+/// decides which endpoints a pool is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The time.
+    pub now: Instant,
+    /// What keeps requests together: those with the same hash go to the same endpoint
+    /// while it is there.
+    pub hash: Option<u64>,
+    /// Endpoints that were tried; they are picked only if there is no other.
+    pub tried: &'a [SocketAddr],
+}
+
+impl Ask<'_> {
+    /// A first try at `now`, wherever it goes.
+    pub fn at(now: Instant) -> Self {
+        Self { now, hash: None, tried: &[] }
+    }
 }
 
 impl Pool {
-    /// A pool of `endpoints`; what `previous` knows of the same addresses is kept.
+    /// A pool of endpoints with these `data`, in that order; what `state` remembers of
+    /// their addresses goes on. Endpoints that are as in `previous` are shared with it.
     pub fn new(
         algorithm: LoadBalancer,
-        endpoints: impl IntoIterator<Item = Endpoint>,
+        data: impl IntoIterator<Item = Data>,
+        state: Arc<BackendState>,
         previous: Option<&Pool>,
     ) -> Self {
-        let known: BTreeMap<SocketAddr, &Arc<Member>> = previous
+        let known: BTreeMap<SocketAddr, &Arc<Endpoint>> = previous
             .iter()
-            .flat_map(|pool| &pool.members)
-            .map(|member| (member.endpoint.address, member))
+            .flat_map(|pool| &pool.endpoints)
+            .map(|endpoint| (endpoint.data.address, endpoint))
             .collect();
-        let members = endpoints
+        let endpoints = data
             .into_iter()
-            .map(|endpoint| match known.get(&endpoint.address) {
-                Some(member) if member.endpoint == endpoint => Arc::clone(member),
-                known => Arc::new(Member::new(endpoint, known.map(|member| &***member))),
+            .map(|data| {
+                let own = state.endpoint(data.address);
+                match known.get(&data.address) {
+                    Some(known) if known.data == data && known.shares(&own) => Arc::clone(known),
+                    _ => Arc::new(Endpoint::new(data, own)),
+                }
             })
             .collect();
-        let turn = previous.map_or_else(Arc::default, |pool| Arc::clone(&pool.turn));
-        Self { algorithm, members, turn }
+        Self { algorithm, endpoints, state }
     }
 
-    /// All members.
-    pub fn members(&self) -> &[Arc<Member>] {
-        &self.members
+    /// All endpoints.
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
     }
 
-    /// The member for one try. Those in `tried` are chosen only if there is no other.
-    pub fn pick(&self, tried: &[SocketAddr], rng: &mut Rng) -> Option<&Arc<Member>> {
-        if tried.is_empty() {
-            return self.choose(self.members.len(), rng, |nth| self.members.get(nth));
+    /// The endpoint for one try.
+    pub fn pick(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<Picked> {
+        self.find(ask, rng).map(|endpoint| endpoint.pick(ask.now))
+    }
+
+    fn find(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<&Arc<Endpoint>> {
+        let fresh = || {
+            let tried = ask.tried;
+            self.endpoints.iter().filter(move |endpoint| !tried.contains(&endpoint.data.address))
+        };
+        let count = match ask.tried {
+            [] => 0,
+            _ => fresh().count(),
+        };
+        if let Some(hash) = ask.hash {
+            return match count {
+                0 => highest(self.endpoints.iter(), hash),
+                _ => highest(fresh(), hash),
+            };
         }
-        let fresh =
-            || self.members.iter().filter(|member| !tried.contains(&member.endpoint.address));
-        match fresh().count() {
-            0 => self.pick(&[], rng),
+        match count {
+            0 => self.choose(self.endpoints.len(), rng, |nth| self.endpoints.get(nth)),
             count => self.choose(count, rng, |nth| fresh().nth(nth)),
         }
     }
 
-    /// Chooses among `count` members that `nth` numbers.
+    /// Chooses among `count` endpoints that `nth` numbers.
     fn choose<'p>(
         &self,
         count: usize,
         rng: &mut Rng,
-        nth: impl Fn(usize) -> Option<&'p Arc<Member>>,
-    ) -> Option<&'p Arc<Member>> {
+        nth: impl Fn(usize) -> Option<&'p Arc<Endpoint>>,
+    ) -> Option<&'p Arc<Endpoint>> {
         if count <= 1 {
             return nth(0);
         }
         match self.algorithm {
             LoadBalancer::Random => nth(rng.below(count)),
-            LoadBalancer::RoundRobin => {
-                let start = *self.turn.start.get_or_init(|| rng.below(1 << 16));
-                nth(start.wrapping_add(self.turn.taken.fetch_add(1, Relaxed)) % count)
-            }
+            LoadBalancer::RoundRobin => nth(self.state.turn.next(rng) % count),
             LoadBalancer::LeastRequest => {
                 let first = rng.below(count);
                 let second = (first + 1 + rng.below(count - 1)) % count;
                 let (first, second) = (nth(first)?, nth(second)?);
-                Some(if second.busy() < first.busy() { second } else { first })
+                Some(if second.in_flight() < first.in_flight() { second } else { first })
             }
         }
     }
 }
 
+/// The endpoint whose address makes the most of `hash` (rendezvous hashing): when an
+/// endpoint comes or goes, only the requests that it has or had move.
+fn highest<'p>(
+    endpoints: impl Iterator<Item = &'p Arc<Endpoint>>,
+    hash: u64,
+) -> Option<&'p Arc<Endpoint>> {
+    endpoints.max_by_key(|endpoint| {
+        let address = endpoint.data.address;
+        let ip = match address.ip() {
+            std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
+            std::net::IpAddr::V6(ip) => u128::from(ip),
+        };
+        let mixed = Rng::new(hash ^ (ip as u64) ^ ((ip >> 64) as u64)).next_u64();
+        Rng::new(mixed ^ u64::from(address.port())).next_u64()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Register, Reported};
 
-    fn endpoint(port: u16) -> Endpoint {
-        Endpoint {
+    fn data(port: u16) -> Data {
+        Data {
             address: ([10, 0, 0, 1], port).into(),
             labels: Vec::new(),
             workload: None,
@@ -108,67 +148,129 @@ mod tests {
         }
     }
 
-    fn pool(algorithm: LoadBalancer, ports: &[u16], previous: Option<&Pool>) -> Pool {
-        Pool::new(algorithm, ports.iter().copied().map(endpoint), previous)
+    fn pool(algorithm: LoadBalancer, ports: &[u16], register: &Register) -> Pool {
+        let data = ports.iter().copied().map(data);
+        Pool::new(algorithm, data, register.backend("b"), None)
+    }
+
+    fn ask(tried: &[SocketAddr]) -> Ask<'_> {
+        Ask { now: Instant::now(), hash: None, tried }
     }
 
     fn picks(pool: &Pool, tried: &[u16], count: usize) -> Vec<u16> {
-        let tried: Vec<_> = tried.iter().map(|port| endpoint(*port).address).collect();
+        let tried: Vec<_> = tried.iter().map(|port| data(*port).address).collect();
         let mut rng = Rng::new(1);
         (0..count)
-            .filter_map(|_| pool.pick(&tried, &mut rng))
-            .map(|member| member.endpoint.address.port())
+            .filter_map(|_| pool.pick(&ask(&tried), &mut rng))
+            .map(|picked| picked.endpoint().data.address.port())
             .collect()
+    }
+
+    fn hold(pool: &Pool, port: u16) -> Picked {
+        let endpoint = pool.endpoints().iter().find(|one| one.data.address.port() == port);
+        endpoint.unwrap().pick(Instant::now())
     }
 
     #[test]
     fn least_request_avoids_the_busier_of_two() {
-        let pool = pool(LoadBalancer::LeastRequest, &[1, 2], None);
-        let _busy = pool.members()[0].begin();
+        let pool = pool(LoadBalancer::LeastRequest, &[1, 2], &Register::default());
+        let _busy = hold(&pool, 1);
         assert_eq!(picks(&pool, &[], 4), [2, 2, 2, 2]);
     }
 
     #[test]
-    fn the_end_of_an_exchange_is_noticed() {
-        let pool = pool(LoadBalancer::LeastRequest, &[1], None);
-        drop(pool.members()[0].begin());
-        assert_eq!(pool.members()[0].busy(), 0);
+    fn an_exchange_counts_until_its_guard_is_dropped() {
+        let pool = pool(LoadBalancer::LeastRequest, &[1], &Register::default());
+        let picked = pool.pick(&ask(&[]), &mut Rng::new(1)).unwrap();
+        assert_eq!(pool.endpoints()[0].in_flight(), 1);
+        drop(picked);
+        assert_eq!(pool.endpoints()[0].in_flight(), 0);
     }
 
     #[test]
-    fn round_robin_takes_everyone_in_turn_and_goes_on_in_the_next_table() {
-        let first = pool(LoadBalancer::RoundRobin, &[1, 2, 3], None);
-        let mut seen = picks(&first, &[], 2);
-        let second = pool(LoadBalancer::RoundRobin, &[1, 2, 3], Some(&first));
-        seen.extend(picks(&second, &[], 1));
+    fn failures_in_a_row_are_counted_until_an_exchange_succeeds() {
+        let pool = pool(LoadBalancer::LeastRequest, &[1], &Register::default());
+        let endpoint = &pool.endpoints()[0];
+        for reported in [Reported::Answered(503), Reported::Unreachable, Reported::TimedOut] {
+            hold(&pool, 1).report(reported);
+        }
+        drop(hold(&pool, 1));
+        assert_eq!(endpoint.failures(), 3, "one without a report says nothing");
+        hold(&pool, 1).report(Reported::Answered(404));
+        assert_eq!(endpoint.failures(), 0);
+    }
+
+    #[test]
+    fn round_robin_takes_all_in_turn_and_goes_on_in_the_next_table() {
+        let register = Register::default();
+        let mut seen = picks(&pool(LoadBalancer::RoundRobin, &[1, 2, 3], &register), &[], 2);
+        seen.extend(picks(&pool(LoadBalancer::RoundRobin, &[1, 2, 3], &register), &[], 1));
         seen.sort_unstable();
         assert_eq!(seen, [1, 2, 3]);
     }
 
     #[test]
     fn endpoints_already_tried_are_avoided_while_there_are_others() {
+        let register = Register::default();
         for algorithm in
             [LoadBalancer::LeastRequest, LoadBalancer::RoundRobin, LoadBalancer::Random]
         {
-            let pool = pool(algorithm, &[1, 2, 3], None);
+            let pool = pool(algorithm, &[1, 2, 3], &register);
             assert_eq!(picks(&pool, &[1, 3], 3), [2, 2, 2], "{algorithm:?}");
             assert_eq!(picks(&pool, &[1, 2, 3], 3).len(), 3, "{algorithm:?}");
         }
     }
 
     #[test]
-    fn an_empty_pool_has_nobody() {
-        assert!(picks(&pool(LoadBalancer::Random, &[], None), &[], 1).is_empty());
+    fn an_empty_pool_has_no_endpoint_to_pick() {
+        let register = Register::default();
+        assert!(picks(&pool(LoadBalancer::Random, &[], &register), &[], 1).is_empty());
     }
 
     #[test]
-    fn load_survives_a_change_of_the_endpoint_and_of_the_pool() {
-        let first = pool(LoadBalancer::LeastRequest, &[1, 2], None);
-        let _busy = first.members()[1].begin();
-        let mut changed = endpoint(2);
+    fn an_endpoint_that_changes_or_is_gone_for_a_table_keeps_its_count() {
+        let register = Register::default();
+        let first = pool(LoadBalancer::LeastRequest, &[1, 2], &register);
+        let _busy = hold(&first, 2);
+        let without = pool(LoadBalancer::LeastRequest, &[1], &register);
+        drop((first, without));
+        let mut changed = data(2);
         changed.locality = "north".to_owned();
-        let second = Pool::new(LoadBalancer::LeastRequest, [changed, endpoint(3)], Some(&first));
-        assert_eq!(second.members()[0].busy(), 1);
-        assert_eq!(second.members()[1].busy(), 0);
+        let state = register.backend("b");
+        let last = Pool::new(LoadBalancer::LeastRequest, [changed, data(3)], state, None);
+        assert_eq!(last.endpoints()[0].in_flight(), 1);
+        assert_eq!(last.endpoints()[1].in_flight(), 0);
+    }
+
+    #[test]
+    fn the_same_address_behind_two_backends_is_counted_for_each() {
+        let register = Register::default();
+        let one = pool(LoadBalancer::LeastRequest, &[1], &register);
+        let state = register.backend("other");
+        let other = Pool::new(LoadBalancer::LeastRequest, [data(1)], state, None);
+        let _busy = hold(&one, 1);
+        assert_eq!(other.endpoints()[0].in_flight(), 0);
+    }
+
+    #[test]
+    fn requests_of_one_hash_stay_together_when_other_endpoints_come_and_go() {
+        let register = Register::default();
+        let pick = |pool: &Pool, hash| {
+            let ask = Ask { hash: Some(hash), ..ask(&[]) };
+            pool.pick(&ask, &mut Rng::new(1)).unwrap().endpoint().data.address.port()
+        };
+        let four = pool(LoadBalancer::Random, &[1, 2, 3, 4], &register);
+        let three = pool(LoadBalancer::Random, &[1, 2, 4], &register);
+        let mut counts = [0; 5];
+        for hash in 0..4_000 {
+            let before = pick(&four, hash);
+            counts[usize::from(before)] += 1;
+            assert!(before == 3 || pick(&three, hash) == before, "{hash}");
+        }
+        assert!(counts[1..].iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        let tried = [data(pick(&four, 7)).address];
+        let other = Ask { hash: Some(7), ..ask(&tried) };
+        let other = four.pick(&other, &mut Rng::new(1)).unwrap();
+        assert_ne!(other.endpoint().data.address, tried[0]);
     }
 }

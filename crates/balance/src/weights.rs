@@ -5,19 +5,35 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use crate::Rng;
+
 /// Up to this sum of weights (after division by what they have in common) the
 /// order of a whole round is kept; 2 bytes each.
 const ROUND: u64 = 1_024;
 
-/// Weights of choices, and whose turn it is.
+/// Weights of choices.
 ///
 /// The order is the one of smooth weighted round robin, written down once, so
-/// that a choice is one step of a counter that all workers share.
+/// that a choice is one step of a [`Turn`] that all workers share.
 #[derive(Debug)]
 pub struct Weights {
     order: Order,
+}
+
+/// Whose turn it is, from a random start.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Turn {
     start: OnceLock<usize>,
     taken: AtomicUsize,
+}
+
+impl Turn {
+    /// The next number, one more than the one before.
+    pub(crate) fn next(&self, rng: &mut Rng) -> usize {
+        let start = *self.start.get_or_init(|| rng.next_u64() as usize);
+        start.wrapping_add(self.taken.fetch_add(1, Relaxed))
+    }
 }
 
 #[derive(Debug)]
@@ -32,24 +48,20 @@ enum Order {
 impl Weights {
     /// Choices by `weights`; a single choice is always taken, whatever its weight.
     pub fn new(weights: &[u32]) -> Self {
-        Self { order: order(weights), start: OnceLock::new(), taken: AtomicUsize::new(0) }
+        Self { order: order(weights) }
     }
 
     /// The number of the next choice; none when there are several and all weigh nothing.
-    pub fn pick(&self, rng: &mut crate::Rng) -> Option<usize> {
+    pub fn pick(&self, turn: &Turn, rng: &mut Rng) -> Option<usize> {
         match &self.order {
             Order::Only(choice) => Some(*choice),
             Order::Nothing => None,
             Order::Round(round) => {
-                let start = *self.start.get_or_init(|| rng.below(round.len()));
-                let turn = start.wrapping_add(self.taken.fetch_add(1, Relaxed));
-                round.get(turn % round.len()).map(|choice| usize::from(*choice))
+                round.get(turn.next(rng) % round.len()).map(|choice| usize::from(*choice))
             }
             Order::Sums(sums) => {
-                let start = *self.start.get_or_init(|| rng.next_u64() as usize) as u64;
-                let turn = self.taken.fetch_add(1, Relaxed) as u64;
                 // Steps of the golden ratio spread evenly over the whole range.
-                let at = start.wrapping_add(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                let at = (turn.next(rng) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 let sum = sums.last().copied().unwrap_or_default();
                 let point = ((u128::from(at) * u128::from(sum)) >> 64) as u64;
                 Some(sums.partition_point(|sum| *sum <= point))
@@ -87,8 +99,8 @@ fn common(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { common(b, a % b) }
 }
 
-/// Smooth weighted round robin: everybody gains its weight, the richest is
-/// taken and pays the sum.
+/// Smooth weighted round robin: each choice gains its weight, the one with the most
+/// is taken and pays the sum.
 fn round(weights: &[u64], sum: u64) -> Box<[u16]> {
     let mut credit = vec![0_i64; weights.len()];
     (0..sum)
@@ -109,15 +121,14 @@ fn round(weights: &[u64], sum: u64) -> Box<[u16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Rng;
 
     /// How often each choice is taken in `count` turns.
     fn shares(weights: &[u32], seed: u64, count: usize) -> Vec<usize> {
         let chosen = Weights::new(weights);
-        let mut rng = Rng::new(seed);
+        let (turn, mut rng) = (Turn::default(), Rng::new(seed));
         let mut shares = vec![0; weights.len()];
         for _ in 0..count {
-            if let Some(choice) = chosen.pick(&mut rng) {
+            if let Some(choice) = chosen.pick(&turn, &mut rng) {
                 shares[choice] += 1;
             }
         }

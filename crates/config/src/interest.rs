@@ -56,11 +56,14 @@ impl fmt::Display for Interest {
         match self {
             Self::Own => f.write_str("self"),
             Self::Directory(part) => write!(f, "directory/{part}"),
-            Self::Host(host, port) => match host.as_str().parse::<std::net::IpAddr>() {
-                // A Host header may spell an address: the brackets keep it apart from `Address`.
-                Ok(_) => write!(f, "host/{host}:{port}"),
-                Err(_) => write!(f, "{host}:{port}"),
-            },
+            Self::Host(host, port) => {
+                let text = format!("{host}:{port}");
+                // A Host header may spell an address; `host/` keeps it apart from `Address`.
+                match text.parse::<SocketAddr>() {
+                    Ok(_) => write!(f, "host/{text}"),
+                    Err(_) => f.write_str(&text),
+                }
+            }
             Self::Address(address) => write!(f, "{address}"),
         }
     }
@@ -115,6 +118,7 @@ mod tests {
             ("world:8080", host("world", 8080)),
             ("*.example.com:443", host("*.example.com", 443)),
             ("host/10.96.0.7:80", host("10.96.0.7", 80)),
+            ("host/[fd00::1]:80", host("[fd00::1]", 80)),
             ("10.96.0.7:80", Interest::Address("10.96.0.7:80".parse().unwrap())),
             ("[fd00::1]:80", Interest::Address("[fd00::1]:80".parse().unwrap())),
         ] {

@@ -31,6 +31,6 @@ pub use listener::{Destination, Layer, Listener, Protocol, Scope, Server, TcpTar
 pub use name::Host;
 pub use origin::Origin;
 pub use resource::{File, Resource};
-pub use route::{Action, Conditions, Retries, RetryOn, Route, Rule, Target};
-pub use settings::{AccessLog, LogFormat, Outside, Settings};
+pub use route::{Action, Conditions, Retries, RetryOn, Route, Rule, SourceMatch, Target};
+pub use settings::{AccessLog, LogFormat, Outside, Settings, Upgrades};
 pub use text_match::TextMatch;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, Origin};
+use crate::{Limits, Origin, SourceMatch};
 
 /// A place where connections arrive, and what is done to them first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,11 +95,17 @@ pub enum Protocol {
 }
 
 /// Where connections go that are relayed as they are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TcpTarget {
+    /// The workload that the proxy works for.
+    #[serde(default, skip_serializing_if = "SourceMatch::is_any")]
+    pub source: SourceMatch,
     /// Weighted backends, by name.
     pub backends: Vec<(String, u32)>,
+    /// Where connections of other workloads go; they are closed when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Box<TcpTarget>>,
     /// Where it comes from.
     pub origin: Origin,
 }

@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 /// A host name in lower case, perhaps with a leading `*`, or `*` alone; parsing
 /// is the only way to get one.
 ///
-/// Invariant: not empty, no `*` but the first character, no upper case, no
-/// white space, no port.
+/// Invariant: not empty, at most [`LONGEST`] bytes, no `*` but the first character, no
+/// upper case, no white space, no port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Host(String);
+
+/// The most bytes of a host name (RFC 1035, section 2.3.4, as text).
+pub const LONGEST: usize = 253;
 
 /// A text that is no host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +29,8 @@ impl Host {
             byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
         };
         let bad_dots = rest.contains("..") || rest == ".";
-        match !text.is_empty() && rest.bytes().all(fits) && !bad_dots {
+        let fits_length = (1..=LONGEST).contains(&text.len());
+        match fits_length && rest.bytes().all(fits) && !bad_dots {
             true => Ok(Self(text.to_ascii_lowercase())),
             false => Err(NotAHost(text.to_owned())),
         }
@@ -95,6 +99,8 @@ mod tests {
         for bad in ["", "a b", "a..b", "a*", "*.*.b", "a/b", "é.example"] {
             assert_eq!(Host::parse(bad), Err(NotAHost(bad.to_owned())));
         }
+        assert!(Host::parse(&"a".repeat(LONGEST)).is_ok());
+        assert!(Host::parse(&"a".repeat(LONGEST + 1)).is_err());
     }
 
     #[test]

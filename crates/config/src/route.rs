@@ -43,7 +43,7 @@ pub struct Rule {
 }
 
 /// What must hold of a request; an empty set always holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Conditions {
     /// The path, without the query.
@@ -70,10 +70,36 @@ pub struct Conditions {
     /// Query parameters, of which the first value must match, undecoded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<(String, TextMatch)>,
+    /// The workload that the proxy works for.
+    #[serde(skip_serializing_if = "SourceMatch::is_any")]
+    pub source: SourceMatch,
+}
+
+/// What must hold of the workload that a proxy works for, which is the client of the
+/// requests that leave it; an empty set always holds.
+///
+/// The proxy decides it by its [`Settings`](crate::Settings), so that workloads that
+/// differ in nothing else can share their rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceMatch {
+    /// Labels that it has, sorted by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<(String, String)>,
+    /// The namespace that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+impl SourceMatch {
+    /// Whether it always holds.
+    pub fn is_any(&self) -> bool {
+        self.labels.is_empty() && self.namespace.is_none()
+    }
 }
 
 /// What a rule does with a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
     /// Sends it to one of these, by weight.
@@ -93,7 +119,7 @@ pub enum Action {
 }
 
 /// One of the destinations of a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// Name of the backend; one that does not exist answers 503 with flag `NC`.

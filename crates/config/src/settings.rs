@@ -10,6 +10,9 @@ use crate::{ProcessLimits, Workload};
 pub struct Settings {
     /// Who the proxy works for, for metrics.
     pub workload: Workload,
+    /// Labels of that workload's pod, as far as some rule names them; sorted by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<(String, String)>,
     /// Where it runs: region, zone and subzone, separated by `/`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub locality: String,
@@ -18,8 +21,29 @@ pub struct Settings {
     /// The access log; none when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
+    /// The protocols to which a request may switch its connection.
+    #[serde(skip_serializing_if = "Upgrades::is_default")]
+    pub upgrades: Upgrades,
     /// What the proxy as a whole may use up.
     pub limits: ProcessLimits,
+}
+
+/// Protocols to which a request may switch its connection, by their names in the
+/// field `Upgrade` and in lower case; only `websocket` when nothing else is said. What
+/// is spoken after the switch is relayed unseen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrades(pub Vec<String>);
+
+impl Default for Upgrades {
+    fn default() -> Self {
+        Self(vec!["websocket".to_owned()])
+    }
+}
+
+impl Upgrades {
+    fn is_default(&self) -> bool {
+        matches!(self.0.as_slice(), [only] if only == "websocket")
+    }
 }
 
 /// What happens to traffic that the directory does not know.

@@ -14,7 +14,7 @@ pub mod garbage;
 pub mod job;
 pub mod namespace;
 pub mod object;
-mod pods;
+pub mod pods;
 pub mod replica_set;
 pub mod schedule;
 pub mod selector;

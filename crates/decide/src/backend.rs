@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use weft_balance::{Member, Pool, Rng};
+use weft_balance::{Ask, Endpoint as Known, Picked, Pool, Register, Rng};
 use weft_config::{Backend, Discovery, Endpoint, Endpoints, LoadBalancer, Origin, Upstream};
 
 use crate::{reply::Reply, shards::Shards};
@@ -14,14 +14,15 @@ pub struct CompiledBackend {
     pub data: Arc<Backend>,
     /// Its name, for access logs and metrics.
     pub name: Arc<str>,
+    origin: Arc<Origin>,
     pool: Pool,
 }
 
 /// Where one try goes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Pick {
-    /// To an endpoint of the mesh; `begin` on it counts the exchange.
-    Member(Arc<Member>),
+    /// To an endpoint of the mesh, where the exchange counts until this is dropped.
+    Endpoint(Picked),
     /// To an address that the mesh knows nothing of.
     Address(SocketAddr),
     /// To one of the addresses of a name, from DNS.
@@ -34,18 +35,22 @@ pub enum Pick {
 }
 
 impl CompiledBackend {
-    /// Compiles a backend with the chunks it names; loads are carried over from `previous`.
+    /// Compiles a backend with the chunks it names; endpoints that are as in `previous`
+    /// are shared with it.
     pub(crate) fn new(
         data: Arc<Backend>,
         chunks: &Shards<Arc<str>, Arc<Endpoints>>,
+        register: &Register,
         previous: Option<&Self>,
     ) -> Self {
         let pool = Pool::new(
             data.load_balancer,
             endpoints(&data, chunks),
+            register.backend(&data.name),
             previous.map(|previous| &previous.pool),
         );
-        Self { name: Arc::from(data.name.as_str()), data, pool }
+        let (name, origin) = (Arc::from(data.name.as_str()), Arc::new(data.origin.clone()));
+        Self { name, data, origin, pool }
     }
 
     /// The backend of traffic that leaves the mesh as it is.
@@ -63,21 +68,14 @@ impl CompiledBackend {
             closed: None,
             origin: Origin::default(),
         };
-        Self::new(Arc::new(data), &Shards::default(), None)
+        Self::new(Arc::new(data), &Shards::default(), &Register::default(), None)
     }
 
-    /// Where one try goes: to an endpoint not in `tried` while there is one. The
-    /// client dialled `destination`. None: there is no endpoint.
-    pub fn pick(
-        &self,
-        destination: SocketAddr,
-        tried: &[SocketAddr],
-        rng: &mut Rng,
-    ) -> Option<Pick> {
+    /// Where one try goes, when the client dialled `destination`; none when there is no
+    /// endpoint.
+    pub fn pick(&self, destination: SocketAddr, ask: &Ask<'_>, rng: &mut Rng) -> Option<Pick> {
         match &self.data.discovery {
-            Discovery::Endpoints(_) => {
-                self.pool.pick(tried, rng).map(|member| Pick::Member(Arc::clone(member)))
-            }
+            Discovery::Endpoints(_) => self.pool.pick(ask, rng).map(Pick::Endpoint),
             Discovery::Original => Some(Pick::Address(destination)),
             Discovery::Fixed(address) => Some(Pick::Address(*address)),
             Discovery::Dns { host, port } => {
@@ -89,12 +87,12 @@ impl CompiledBackend {
     /// The answer of a backend that is closed.
     pub(crate) fn closed_reply(&self) -> Reply {
         let details = self.data.closed.clone().unwrap_or_default();
-        Reply::new(503, details).about(&self.name)
+        Reply::new(503, details).about(&self.name).because_of(&self.origin)
     }
 
     /// All endpoints that the mesh knows of.
-    pub fn members(&self) -> &[Arc<Member>] {
-        self.pool.members()
+    pub fn endpoints(&self) -> &[Arc<Known>] {
+        self.pool.endpoints()
     }
 }
 

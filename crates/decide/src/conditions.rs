@@ -3,57 +3,34 @@
 //! A condition both decides and says why it does not hold, so the two cannot
 //! disagree.
 
-use http::{HeaderMap, HeaderName, Method};
+use http::HeaderName;
 use regex::bytes::Regex;
 use weft_config::{
-    Conditions, TextMatch,
+    Conditions, Settings, SourceMatch, TextMatch,
     text_match::{self, NotAPattern},
 };
 
-use crate::path;
+use crate::arrive::Request;
 
-/// What is known of a request when it is routed.
+/// What conditions are about: a request, and the proxy's own settings.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// `http` or `https`, as the connection has it.
-    pub scheme: &'a str,
-    /// `Host` or `:authority`, as sent.
-    pub authority: &'a str,
-    /// Path and query, from [`crate::path::normalise`].
-    pub path_and_query: &'a str,
-    /// Header fields.
-    pub headers: &'a HeaderMap,
-}
-
-impl<'a> Request<'a> {
-    /// The path without query.
-    pub fn path(&self) -> &'a str {
-        path::without_query(self.path_and_query)
-    }
-
-    /// The scheme that the client used with the first proxy.
-    fn scheme(&self) -> &'a [u8] {
-        match self.headers.get("x-forwarded-proto") {
-            Some(sent) => sent.as_bytes(),
-            None => self.scheme.as_bytes(),
-        }
-    }
-
-    /// The first value of query parameter `name`, as sent.
-    fn parameter(&self, name: &str) -> Option<&'a str> {
-        let (_, query) = self.path_and_query.split_once('?')?;
-        query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (key == name).then_some(value)
-        })
-    }
+pub(crate) struct Facts<'a> {
+    pub(crate) request: Request<'a>,
+    pub(crate) settings: &'a Settings,
 }
 
 /// One compiled condition.
 #[derive(Debug)]
-pub(crate) struct Check {
+pub(crate) enum Check {
+    /// About the request.
+    Request(Comparison),
+    /// About the workload that the proxy works for.
+    Source(SourceMatch),
+}
+
+/// A comparison with something that a request has.
+#[derive(Debug)]
+pub(crate) struct Comparison {
     subject: Subject,
     text: Text,
     wanted: Wanted,
@@ -94,6 +71,9 @@ enum Text {
 /// Compiles `conditions`; the cheapest come first.
 pub(crate) fn compile(conditions: &Conditions) -> Result<Vec<Check>, NotAPattern> {
     let mut checks = Vec::new();
+    if !conditions.source.is_any() {
+        checks.push(Check::Source(conditions.source.clone()));
+    }
     let plain = [
         (Subject::Method, &conditions.method),
         (Subject::Scheme, &conditions.scheme),
@@ -104,11 +84,11 @@ pub(crate) fn compile(conditions: &Conditions) -> Result<Vec<Check>, NotAPattern
             true => Text::any_case(text)?,
             false => Text::compile(text)?,
         };
-        checks.push(Check { subject: Subject::Path, text, wanted: Wanted::Match });
+        checks.push(Check::comparison(Subject::Path, text, Wanted::Match));
     }
     for (subject, text) in plain {
         if let Some(text) = text {
-            checks.push(Check { subject, text: Text::compile(text)?, wanted: Wanted::Match });
+            checks.push(Check::comparison(subject, Text::compile(text)?, Wanted::Match));
         }
     }
     for (name, text) in &conditions.headers {
@@ -119,12 +99,16 @@ pub(crate) fn compile(conditions: &Conditions) -> Result<Vec<Check>, NotAPattern
     }
     for (name, text) in &conditions.query {
         let subject = Subject::Parameter(name.as_str().into());
-        checks.push(Check { subject, text: Text::compile(text)?, wanted: Wanted::Match });
+        checks.push(Check::comparison(subject, Text::compile(text)?, Wanted::Match));
     }
     Ok(checks)
 }
 
 impl Check {
+    fn comparison(subject: Subject, text: Text, wanted: Wanted) -> Self {
+        Self::Request(Comparison { subject, text, wanted })
+    }
+
     fn header(name: &str, text: &TextMatch, wanted: Wanted) -> Result<Self, NotAPattern> {
         let subject = match name {
             ":method" => Subject::Method,
@@ -133,11 +117,28 @@ impl Check {
             ":authority" | "host" => Subject::Authority,
             name => HeaderName::try_from(name).map_or(Subject::Nothing, Subject::Header),
         };
-        Ok(Self { subject, text: Text::compile(text)?, wanted })
+        Ok(Self::comparison(subject, Text::compile(text)?, wanted))
     }
 
-    /// Whether it holds for `request`.
-    pub(crate) fn holds(&self, request: &Request<'_>) -> bool {
+    /// Whether it holds.
+    pub(crate) fn holds(&self, facts: &Facts<'_>) -> bool {
+        match self {
+            Self::Request(comparison) => comparison.holds(&facts.request),
+            Self::Source(source) => is_source(source, facts.settings),
+        }
+    }
+
+    /// The condition and what the request or the proxy has, in words.
+    pub(crate) fn explain(&self, facts: &Facts<'_>) -> String {
+        match self {
+            Self::Request(comparison) => comparison.explain(&facts.request),
+            Self::Source(source) => explain_source(source, facts.settings),
+        }
+    }
+}
+
+impl Comparison {
+    fn holds(&self, request: &Request<'_>) -> bool {
         let matches = match &self.subject {
             Subject::Path => self.text.matches(request.path().as_bytes()),
             Subject::Target => self.text.matches(request.path_and_query.as_bytes()),
@@ -157,8 +158,7 @@ impl Check {
         matches == (self.wanted == Wanted::Match)
     }
 
-    /// The condition and what the request has, in words.
-    pub(crate) fn explain(&self, request: &Request<'_>) -> String {
+    fn explain(&self, request: &Request<'_>) -> String {
         let text = |bytes: &[u8]| format!("`{}`", String::from_utf8_lossy(bytes));
         let (what, has) = match &self.subject {
             Subject::Path => ("path".to_owned(), text(request.path().as_bytes())),
@@ -194,6 +194,27 @@ impl Check {
             Wanted::NoMatch => format!("{what} {has} {relation}, and must not match"),
         }
     }
+}
+
+/// Whether the workload that the proxy works for is one that `source` means.
+pub(crate) fn is_source(source: &SourceMatch, settings: &Settings) -> bool {
+    let in_namespace =
+        source.namespace.as_ref().is_none_or(|wanted| *wanted == settings.workload.namespace);
+    in_namespace && source.labels.iter().all(|label| settings.labels.contains(label))
+}
+
+fn explain_source(source: &SourceMatch, settings: &Settings) -> String {
+    let mut parts = Vec::new();
+    if let Some(wanted) = &source.namespace {
+        let has = &settings.workload.namespace;
+        let is = if wanted == has { "is" } else { "is not" };
+        parts.push(format!("the client's namespace `{has}` {is} `{wanted}`"));
+    }
+    for label in &source.labels {
+        let has = if settings.labels.contains(label) { "has" } else { "does not have" };
+        parts.push(format!("the client {has} the label `{}={}`", label.0, label.1));
+    }
+    parts.join(", ")
 }
 
 impl Text {

@@ -7,9 +7,11 @@ use weft_config::{Decides, Entry, Interest, Origin, Outside, Protocol};
 
 use crate::{
     backend::CompiledBackend,
+    conditions::is_source,
     record::{Record, Verdict, tell},
     reply::{Flag, Flags, Reply},
     server::{CompiledServer, CompiledTcp},
+    stage::{Answers, Question, Step},
     table::{Table, Unanswered},
 };
 
@@ -23,10 +25,6 @@ pub enum Connection {
     Detect(Scope),
     /// Relayed as it is.
     Tcp(Tcp),
-    /// To be decided again when this is answered.
-    Ask(Interest),
-    /// Closed at once.
-    Refuse(Reply),
 }
 
 /// Which hosts are in play on a connection. It holds names only, so that every
@@ -36,8 +34,8 @@ pub struct Scope {
     pub(crate) place: Place,
     /// Where the connection goes if it is not HTTP.
     pub tcp: Option<Tcp>,
-    /// Whether clients come from beyond the mesh, and are not believed what they
-    /// say of themselves.
+    /// Whether clients come from outside the mesh, so that headers they set about
+    /// themselves are not trusted.
     pub edge: bool,
 }
 
@@ -74,43 +72,38 @@ impl Tcp {
     }
 }
 
-/// Where a relayed connection goes.
-#[derive(Clone, Debug)]
-pub enum Relay {
-    /// To an endpoint of this backend.
-    To(Arc<CompiledBackend>),
-    /// Nowhere.
-    Refuse(Reply),
-}
-
 impl Table {
     /// What serves a connection that arrived at `listener` for `destination`.
     pub fn connection<R: Record>(
         &self,
         listener: &str,
         destination: SocketAddr,
+        answers: &Answers,
         record: &mut R,
-    ) -> Connection {
+    ) -> Step<Connection> {
         let Some((name, listener)) = self.named_listener(listener) else {
-            return Connection::Refuse(Reply::closed());
+            return Step::Reply(Reply::closed());
         };
         if !matches!(listener.data.scope, weft_config::Scope::Directory) {
             let port = destination.port();
             return match listener.server(port) {
                 Some(server) => serve(server, Place::Listener(Arc::clone(name), port), record),
-                None => Connection::Tcp(Tcp(Relayed::Onwards)),
+                None => Step::Done(Connection::Tcp(Tcp(Relayed::Onwards))),
             };
         }
         match self.directory().decides(destination) {
             Decides::Outside => self.outside_connection(record),
-            Decides::Host => Connection::Http(Scope {
+            Decides::Host => Step::Done(Connection::Http(Scope {
                 place: Place::Hosts(destination.port()),
                 tcp: self.outside_tcp(),
                 edge: false,
-            }),
+            })),
             Decides::Address => match self.led_by_address(destination) {
                 None if self.unanswered() == Unanswered::Ask => {
-                    Connection::Ask(Interest::Address(destination))
+                    match answers.ask(Question::Interest(Interest::Address(destination))) {
+                        Step::Reply(reply) => Step::Reply(Reply { status: None, ..reply }),
+                        ask => ask,
+                    }
                 }
                 None => self.outside_connection(record),
                 Some(led) => match (&led.answer.entry, &led.server) {
@@ -123,49 +116,70 @@ impl Table {
         }
     }
 
-    /// Where a connection goes that is relayed as it is.
-    pub fn relay<R: Record>(&self, tcp: &Tcp, rng: &mut Rng, record: &mut R) -> Relay {
-        let target = match &tcp.0 {
-            Relayed::Onwards => return Relay::To(Arc::clone(self.passthrough())),
+    /// The backend that a connection goes to which is relayed as it is, or why it is
+    /// closed.
+    pub fn relay<R: Record>(
+        &self,
+        tcp: &Tcp,
+        rng: &mut Rng,
+        record: &mut R,
+    ) -> Result<Arc<CompiledBackend>, Reply> {
+        let mut target = match &tcp.0 {
+            Relayed::Onwards => return Ok(Arc::clone(self.passthrough())),
             Relayed::To(target) => target,
         };
-        let name = target.weights.pick(rng).and_then(|at| target.backends.get(at));
-        let Some(name) = name else { return Relay::Refuse(Reply::closed()) };
-        let origin = &target.data.origin;
+        while !is_source(&target.data.source, self.settings()) {
+            tell(record, &target.origin, Verdict::NotMatched, || {
+                "it is for other clients (sourceLabels, sourceNamespace)".to_owned()
+            });
+            match &target.otherwise {
+                Some(otherwise) => target = otherwise,
+                None => return Err(Reply::closed().because_of(&target.origin)),
+            }
+        }
+        let origin = &target.origin;
+        let Some(name) = target.pick(rng) else { return Err(Reply::closed().because_of(origin)) };
         match self.backend(name) {
             None => {
                 tell(record, origin, Verdict::Refused, || format!("there is no backend {name}"));
                 let flags = Flags::of(Flag::NoBackend);
                 let reply = Reply { status: None, flags, ..Reply::no_backend(name) };
-                Relay::Refuse(reply)
+                Err(reply.because_of(origin))
             }
             Some(backend) if backend.data.closed.is_some() => {
                 tell(record, &backend.data.origin, Verdict::Refused, || "closed".to_owned());
-                Relay::Refuse(Reply { status: None, ..backend.closed_reply() })
+                Err(Reply { status: None, ..backend.closed_reply() })
             }
             Some(backend) => {
-                tell(record, origin, Verdict::Matched, || format!("relayed to {name}"));
-                Relay::To(Arc::clone(backend))
+                tell(record, origin, Verdict::Matched, || {
+                    let data = &backend.data;
+                    match data.service.as_str() {
+                        "" => format!("relayed to port {} of the application", data.port),
+                        service => format!("relayed to {service}:{}", data.port),
+                    }
+                });
+                Ok(Arc::clone(backend))
             }
         }
     }
 
     /// Connections that the mesh knows nothing of.
-    fn outside_connection<R: Record>(&self, record: &mut R) -> Connection {
+    fn outside_connection<R: Record>(&self, record: &mut R) -> Step<Connection> {
+        let origin = &self.passthrough_rule().origin;
         match self.outside_tcp() {
             Some(tcp) => {
-                tell(record, &outside_origin(), Verdict::Matched, || {
+                tell(record, origin, Verdict::Matched, || {
                     "nothing in the mesh has this address; it goes on as it is".to_owned()
                 });
-                Connection::Tcp(tcp)
+                Step::Done(Connection::Tcp(tcp))
             }
             None => {
-                tell(record, &outside_origin(), Verdict::Refused, || {
+                tell(record, origin, Verdict::Refused, || {
                     "nothing in the mesh has this address, and the outside is closed \
                      (outboundTrafficPolicy REGISTRY_ONLY)"
                         .to_owned()
                 });
-                Connection::Refuse(Reply::closed())
+                Step::Reply(Reply::closed().because_of(origin))
             }
         }
     }
@@ -178,18 +192,23 @@ impl Table {
     }
 }
 
-fn serve<R: Record>(server: &Arc<CompiledServer>, place: Place, record: &mut R) -> Connection {
+fn serve<R: Record>(
+    server: &Arc<CompiledServer>,
+    place: Place,
+    record: &mut R,
+) -> Step<Connection> {
     let tcp = server.tcp.as_ref().map(|target| Tcp(Relayed::To(Arc::clone(target))));
-    tell(record, &server.data.origin, Verdict::Matched, || match server.data.port {
-        Some(port) => format!("server {} for port {port}", server.data.name),
-        None => format!("server {}", server.data.name),
+    tell(record, &server.origin, Verdict::Matched, || match (&place, server.data.port) {
+        (Place::Address(address), _) => format!("{address} is its address and port"),
+        (_, Some(port)) => format!("the connection is to its port {port}"),
+        (_, None) => "the connection is to its port".to_owned(),
     });
     let scope = Scope { place, tcp, edge: server.data.edge };
     match (server.data.protocol, scope.tcp.clone()) {
-        (Protocol::Http, _) => Connection::Http(scope),
-        (Protocol::Detect, _) => Connection::Detect(scope),
-        (Protocol::Tcp, Some(tcp)) => Connection::Tcp(tcp),
-        (Protocol::Tcp, None) => Connection::Refuse(Reply::closed()),
+        (Protocol::Http, _) => Step::Done(Connection::Http(scope)),
+        (Protocol::Detect, _) => Step::Done(Connection::Detect(scope)),
+        (Protocol::Tcp, Some(tcp)) => Step::Done(Connection::Tcp(tcp)),
+        (Protocol::Tcp, None) => Step::Reply(Reply::closed().because_of(&server.origin)),
     }
 }
 

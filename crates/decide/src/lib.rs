@@ -1,37 +1,38 @@
-//! Facts about a request become a decision, stage by stage: connection, route, try.
+//! Facts about a request become a decision, stage by stage.
 //!
 //! The engine, the command line and the tests call the same functions. Nothing
 //! here knows sockets, bodies, clocks or randomness: all of them are arguments.
 
-mod backend;
-mod candidates;
-mod conditions;
+pub mod arrive;
+mod stage;
 mod connection;
+mod routing;
+pub mod retry;
 mod failure;
-mod host;
-pub mod path;
-pub mod protocol;
-mod quick;
 mod record;
 mod reply;
-pub mod retry;
-mod route;
-mod routing;
-mod server;
-mod shards;
+pub mod path;
+pub mod protocol;
 mod table;
+mod server;
+mod route;
+mod candidates;
+mod conditions;
+mod backend;
+mod shards;
+mod quick;
 
+pub use arrive::{Arrival, Arrived, Direction, Scheme, of_authority};
 pub use backend::{CompiledBackend, Pick};
-pub use conditions::Request;
 pub use connection::{Connection, Relay, Scope, Tcp};
 pub use failure::{Blame, Failure, NoAnswer, Reset};
-pub use host::of_authority;
 pub use record::{Note, Record, Verdict};
 pub use reply::{Flag, Flags, Reply};
-pub use route::{CompiledRoute, CompiledRule};
-pub use routing::{Forward, Routed};
+pub use route::{CompiledRoute, CompiledRule, NO_CONDITIONS};
+pub use routing::Routed;
+pub use stage::{Admitted, Answer, Answers, Authenticated, Question, Step};
 pub use table::{Rejected, Table, Unanswered};
-pub use weft_balance::{InFlight, Member, Rng};
+pub use weft_balance::{Ask, Endpoint, Picked, Register, Reported, Rng};
 
 #[cfg(test)]
 mod tests;

@@ -6,19 +6,28 @@
 
 use std::borrow::Cow;
 
-/// A path that cannot be read in one way only.
+/// An ambiguous path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the path contains an escaped zero byte, or an escape within an escape")]
+#[error(
+    "the path does not begin with a slash, contains an escaped zero byte, or an escape within an \
+     escape"
+)]
 pub struct BadPath;
 
-/// The normal form of a request target's path and query, without fragment.
-/// Nothing is allocated for a path that is in normal form already.
+/// The normal form of a request target's path and query, without fragment; it begins
+/// with a slash, also where the path is empty (RFC 3986, section 6.2.3). Nothing is
+/// allocated for a path that is in normal form already.
 pub fn normalise(target: &str) -> Result<Cow<'_, str>, BadPath> {
     let whole = target.split('#').next().unwrap_or_default();
     let (path, query) = match whole.find('?') {
         Some(at) => whole.split_at(at),
         None => (whole, ""),
     };
+    match path.as_bytes().first() {
+        None => return Ok(Cow::Owned(format!("/{query}"))),
+        Some(b'/' | b'\\') => {}
+        Some(_) => return Err(BadPath),
+    }
     if !needs_work(path) {
         return Ok(Cow::Borrowed(whole));
     }
@@ -96,7 +105,8 @@ fn without_dots(path: &str) -> String {
         if up {
             kept.pop();
         }
-        match up || segment == "." {
+        // Servers cut off what follows a semicolon before they resolve the segment.
+        match up || segment == "." || segment.starts_with(".;") {
             true if last => kept.push(""),
             true => {}
             false => kept.push(segment),
@@ -137,6 +147,9 @@ mod tests {
              /a/. -> /a/
              /a/.../b -> /a/.../b
              /a/..;/b -> /b
+             /.;/x -> /x
+             /a/.;v=1/b -> /a/b
+             /a/.; -> /a/
              /a;x=1/b -> /a;x=1/b
              /a//../b -> /a/b
              /a\\..\\b -> /b",
@@ -178,7 +191,14 @@ mod tests {
     }
 
     #[test]
+    fn a_path_begins_with_a_slash() {
+        check("?x=1 -> /?x=1\n?a/../b -> /?a/../b\n\\a -> /a\na -> !\n* -> !\n.. -> !");
+        assert_eq!(normalise("").as_deref(), Ok("/"));
+        assert_eq!(normalise("#x").as_deref(), Ok("/"));
+    }
+
+    #[test]
     fn the_fragment_goes_and_the_query_stays() {
-        check("/a#f -> /a\n/a?x#f -> /a?x\n/a?x=/b/../c -> /a?x=/b/../c\n* -> *");
+        check("/a#f -> /a\n/a?x#f -> /a?x\n/a?x=/b/../c -> /a?x=/b/../c");
     }
 }

@@ -4,14 +4,25 @@ use http::{
     HeaderMap, Version,
     header::{self, HeaderName},
 };
-use weft_config::Upstream;
+use weft_config::{Upgrades, Upstream};
 
-/// Whether another protocol than HTTP/2 is asked for: that one is not granted,
-/// since policy must see every request.
+/// Whether another protocol than HTTP/2 is asked for. An upgrade to HTTP/2 is never
+/// granted, since policies must see every request.
 pub fn upgrades(headers: &HeaderMap) -> bool {
     headers.contains_key(header::UPGRADE)
         && has_token(headers, &header::CONNECTION, "upgrade")
         && !has_token(headers, &header::UPGRADE, "h2c")
+}
+
+/// Whether each protocol that is asked for is one of `allowed`.
+pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &Upgrades) -> bool {
+    headers.get_all(header::UPGRADE).iter().all(|value| {
+        value.to_str().is_ok_and(|value| {
+            value
+                .split(',')
+                .all(|one| allowed.0.iter().any(|name| name.eq_ignore_ascii_case(one.trim())))
+        })
+    })
 }
 
 /// The version of HTTP in which a server behind `upstream` is sent what comes as
@@ -52,6 +63,20 @@ mod tests {
         check(&[("upgrade", "websocket")], false);
         check(&[("connection", "upgrade"), ("upgrade", "h2c")], false);
         check(&[("connection", "upgrade"), ("upgrade", "websocket, H2C")], false);
+    }
+
+    #[test]
+    fn every_protocol_that_is_asked_for_must_be_allowed() {
+        let allows = |value: &'static str, allowed: &[&str]| {
+            let headers = [(header::UPGRADE, value.parse().unwrap())].into_iter().collect();
+            let allowed = Upgrades(allowed.iter().map(ToString::to_string).collect());
+            is_allowed(&headers, &allowed)
+        };
+        assert!(allows("WebSocket", &["websocket"]));
+        assert!(allows("a, b", &["b", "a"]));
+        assert!(!allows("websocket, other", &["websocket"]));
+        assert!(!allows("websocket/13", &["websocket"]));
+        assert!(!allows("websocket", &[]));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use weft_config::Origin;
+
 /// An answer that a proxy gives itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -19,6 +21,8 @@ pub struct Reply {
     pub rule: Option<Arc<str>>,
     /// The backend that it would have gone to, for the access log.
     pub backend: Option<Arc<str>>,
+    /// The object and rule that decided; absent where the request itself is the reason.
+    pub origin: Option<Arc<Origin>>,
 }
 
 impl Reply {
@@ -31,6 +35,7 @@ impl Reply {
             details: details.into(),
             rule: None,
             backend: None,
+            origin: None,
         }
     }
 
@@ -80,25 +85,50 @@ impl Reply {
         }
     }
 
-    /// What came is no HTTP, where only HTTP is spoken: 400.
+    /// The connection does not speak HTTP, where only HTTP is spoken: 400.
     pub fn not_http() -> Self {
+        Self::bad_request("http1.codec_error")
+    }
+
+    /// The request breaks the rules of HTTP, as `details` says: 400.
+    pub fn bad_request(details: &'static str) -> Self {
         Self {
             body: Cow::Borrowed("Bad Request"),
             flags: Flags::of(Flag::Protocol),
-            ..Self::new(400, "http1.codec_error")
+            ..Self::new(400, details)
         }
     }
 
     /// The request has several `Host` fields: 400.
     pub fn two_hosts() -> Self {
+        Self::bad_request("several_host_fields")
+    }
+
+    /// The body is encoded in another way than in chunks: 501 (RFC 9112, section 6.1).
+    pub fn unknown_encoding() -> Self {
         Self {
-            body: Cow::Borrowed("Bad Request"),
+            body: Cow::Borrowed("Not Implemented"),
             flags: Flags::of(Flag::Protocol),
-            ..Self::new(400, "several_host_fields")
+            ..Self::new(501, "http1.invalid_transfer_encoding")
         }
     }
 
-    /// The path cannot be read in one way only: 400.
+    /// The target asks for TLS, on a connection without: 403.
+    pub fn not_encrypted() -> Self {
+        Self::new(403, "scheme_mismatch")
+    }
+
+    /// The request asks for a protocol that is not allowed: 403.
+    pub fn upgrade_refused() -> Self {
+        Self::new(403, "upgrade_failed")
+    }
+
+    /// The request is about the proxy, not about anything behind it (`OPTIONS *`): 404.
+    pub fn asterisk() -> Self {
+        Self::new(404, "absolute_path_rejected")
+    }
+
+    /// The path is ambiguous: 400.
     pub fn bad_path() -> Self {
         Self { body: Cow::Borrowed("Bad Request"), ..Self::new(400, "path_normalization_failed") }
     }
@@ -124,6 +154,11 @@ impl Reply {
     /// The same reply, of the rule called `rule`.
     pub fn of_rule(self, rule: Option<&Arc<str>>) -> Self {
         Self { rule: rule.map(Arc::clone), ..self }
+    }
+
+    /// The same reply, because of `origin`.
+    pub fn because_of(self, origin: &Arc<Origin>) -> Self {
+        Self { origin: Some(Arc::clone(origin)), ..self }
     }
 
     /// The same reply, about the backend called `backend`.

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use http::Method;
-use weft_balance::Rng;
+use weft_balance::{Reported, Rng};
 use weft_config::{Retries, RetryOn};
 
 use crate::reply::{Flag, Flags, Reply};
@@ -38,14 +38,29 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The same as the endpoint's record has it.
+    pub fn reported(self) -> Reported {
+        match self {
+            Self::Refused | Self::ConnectTimeout => Reported::Unreachable,
+            Self::ResetBeforeRequest | Self::RefusedStream | Self::Reset | Self::RemoteReset => {
+                Reported::Reset
+            }
+            Self::ProtocolError => Reported::Malformed,
+            Self::PerTryTimeout => Reported::TimedOut,
+            Self::Answered { status, .. } => Reported::Answered(status),
+        }
+    }
+}
+
 /// What happens after a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The outcome is the client's.
+    /// The client gets the outcome of this try.
     Keep,
     /// It is tried again.
     Again,
-    /// It would be tried again, but no try is left: the outcome is the client's, with flag `URX`.
+    /// It would be tried again, but no try is left: the client gets this outcome, with flag `URX`.
     Spent,
 }
 
@@ -69,7 +84,7 @@ pub fn next(retries: Option<&Retries>, method: &Method, outcome: Outcome, again:
 /// an interval that doubles, ten times the first at most (Envoy's back-off).
 pub fn pause(retries: &Retries, again: u32, rng: &mut Rng) -> Duration {
     let doubled = 2_u32.saturating_pow(again.min(16)).saturating_sub(1);
-    let interval = retries.backoff.saturating_mul(doubled).min(retries.backoff * 10);
+    let interval = retries.backoff.saturating_mul(doubled).min(retries.backoff.saturating_mul(10));
     let micros = usize::try_from(interval.as_micros()).unwrap_or(usize::MAX);
     Duration::from_micros(rng.below(micros.max(1)) as u64)
 }

@@ -2,89 +2,138 @@
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
-use http::Method;
 use weft_balance::Rng;
-use weft_config::{Action, Entry, Host, Interest, Origin, Outside};
+use weft_config::{Action, Entry, Host, Interest, Origin, Outside, Target};
 
 use crate::{
+    arrive,
     backend::CompiledBackend,
-    conditions::Request,
-    connection::{Place, Scope, outside_origin},
-    host,
+    conditions::Facts,
+    connection::{Place, Scope},
     record::{Record, Verdict, tell},
     reply::Reply,
     route::{CompiledRoute, CompiledRule},
     server::CompiledServer,
+    stage::{Admitted, Answers, Question, Step},
     table::{Table, Unanswered},
 };
 
-/// Where a request goes.
+/// Where an admitted request goes; only [`Table::route`] makes one.
 #[derive(Clone, Debug)]
-pub enum Routed {
-    /// To a backend.
-    Forward(Forward),
-    /// To the address that the client dialled: nothing in the mesh.
-    Passthrough(Forward),
-    /// The proxy answers itself.
-    Reply(Reply),
-    /// To be decided again when this is answered.
-    Ask(Interest),
+pub struct Routed {
+    rule: Arc<CompiledRule>,
+    target: Option<usize>,
+    backend: Arc<CompiledBackend>,
 }
 
-/// A request on its way to a backend.
-#[derive(Clone, Debug)]
-pub struct Forward {
+impl Routed {
     /// The rule that sends it, with its timeout and retries.
-    pub rule: Arc<CompiledRule>,
+    pub fn rule(&self) -> &Arc<CompiledRule> {
+        &self.rule
+    }
+
+    /// Which of the rule's targets was chosen; none when it goes on to the address that
+    /// the client dialled.
+    pub fn target(&self) -> Option<&Target> {
+        match &self.rule.data.action {
+            Action::Forward(targets) => targets.get(self.target?),
+            Action::Respond { .. } | Action::Passthrough => None,
+        }
+    }
+
     /// Where it is sent.
-    pub backend: Arc<CompiledBackend>,
+    pub fn backend(&self) -> &Arc<CompiledBackend> {
+        &self.backend
+    }
+
+    /// Whether it goes on to the address that the client dialled, and to nothing in the
+    /// mesh.
+    pub fn is_passthrough(&self) -> bool {
+        self.target.is_none()
+    }
 }
 
 /// What a host leads to.
 enum Led<'t> {
     Route(&'t Arc<CompiledRoute>),
     /// To nothing that this server, if it is there, serves.
-    Nowhere(Option<&'t Origin>),
+    Nowhere(Option<&'t Arc<Origin>>),
     Outside,
     Missing,
     Ask(Interest),
 }
 
 impl Table {
-    /// Where `request`, which came over a connection with `scope`, goes.
+    /// Where `admitted`, which came over a connection with `scope`, goes.
     pub fn route<R: Record>(
         &self,
         scope: &Scope,
-        request: &Request<'_>,
-        rng: &mut Rng,
-        record: &mut R,
-    ) -> Routed {
-        let unroutable = *request.method == Method::CONNECT || request.path_and_query == "*";
-        if unroutable {
-            return Routed::Reply(Reply::no_route());
-        }
-        let host = host::of_authority(request.authority);
+        admitted: Admitted<'_>,
+        answers: &Answers,
+        (rng, record): (&mut Rng, &mut R),
+    ) -> Step<Routed> {
+        let request = admitted.arrived().request();
+        let host = arrive::of_authority(request.authority);
         let route = match self.led(&scope.place, &host) {
             Led::Route(route) => route,
             Led::Nowhere(server) => {
-                if let Some(origin) = server {
-                    tell(record, origin, Verdict::Refused, || {
-                        format!("nothing here is for the host `{host}`")
-                    });
-                }
-                return Routed::Reply(Reply::no_route());
+                let Some(origin) = server else { return Step::Reply(Reply::no_route()) };
+                tell(record, origin, Verdict::Refused, || {
+                    format!("nothing here is for the host `{host}`")
+                });
+                return Step::Reply(Reply::no_route().because_of(origin));
             }
-            Led::Missing => return Routed::Reply(Reply::config_unavailable()),
-            Led::Ask(interest) => return Routed::Ask(interest),
+            Led::Missing => return Step::Reply(Reply::config_unavailable()),
+            Led::Ask(interest) => return answers.ask(Question::Interest(interest)),
             Led::Outside => return self.outside(&host, record),
         };
-        let origin = &route.data.origin;
+        let origin = &route.origin;
         tell(record, origin, Verdict::Matched, || format!("the request is for `{host}`"));
-        match route.choose(request, record) {
+        let facts = Facts { request, settings: self.settings() };
+        let chosen = route.choose(&facts, record);
+        if R::LISTENS {
+            self.tell_of_wider(&scope.place, (&host, route), &facts, record);
+        }
+        match chosen {
             Some(rule) => self.act(rule, rng, record),
             None => {
                 tell(record, origin, Verdict::Refused, || "no rule matched".to_owned());
-                Routed::Reply(Reply::no_route())
+                Step::Reply(Reply::no_route().because_of(origin))
+            }
+        }
+    }
+
+    /// Says which rules would take the request, but for a route that names its host more
+    /// exactly than theirs.
+    fn tell_of_wider<R: Record>(
+        &self,
+        place: &Place,
+        (host, chosen): (&str, &CompiledRoute),
+        facts: &Facts<'_>,
+        record: &mut R,
+    ) {
+        let server = match place {
+            Place::Listener(listener, port) => {
+                self.listener(listener).and_then(|listener| listener.server(*port))
+            }
+            Place::Address(address) => {
+                self.led_by_address(*address).and_then(|led| led.server.as_ref())
+            }
+            Place::Hosts(_) => None,
+        };
+        let Some(exact) = chosen.data.hosts.iter().find(|own| own.covers(host)) else { return };
+        let names = server.into_iter().flat_map(|server| &server.data.routes);
+        let others = names.filter(|name| **name != chosen.data.name);
+        for other in others.filter_map(|name| self.compiled_route(name)) {
+            let Some(wide) = other.data.hosts.iter().find(|own| own.covers(host)) else { continue };
+            if let Some(rule) = other.choose(facts, &mut ()) {
+                tell(record, &rule.origin, Verdict::Overridden, || {
+                    let winner = &chosen.origin.object;
+                    format!(
+                        "it would take the request by its host `{wide}`, but {winner} names \
+                         `{exact}`, which is more exact"
+                    )
+                });
             }
         }
     }
@@ -110,6 +159,7 @@ impl Table {
                 None if !self.directory().knows_host(host, *port) => Led::Outside,
                 None => match Host::parse(host) {
                     Ok(host) => Led::Ask(Interest::Host(host, *port)),
+                    // Only the empty host is none: others were refused as they came.
                     Err(_) => Led::Outside,
                 },
             },
@@ -128,7 +178,7 @@ impl Table {
     fn led_by<'t>(&'t self, server: &'t CompiledServer, host: &str) -> Led<'t> {
         match server.route(host) {
             Some(name) => self.led_to(name),
-            None => Led::Nowhere(Some(&server.data.origin)),
+            None => Led::Nowhere(Some(&server.origin)),
         }
     }
 
@@ -137,40 +187,46 @@ impl Table {
     }
 
     /// A request for a host that the mesh knows nothing of.
-    fn outside<R: Record>(&self, host: &str, record: &mut R) -> Routed {
+    fn outside<R: Record>(&self, host: &str, record: &mut R) -> Step<Routed> {
+        let rule = self.passthrough_rule();
+        let origin = &rule.origin;
         match self.settings().outside {
             Outside::Allow => {
-                tell(record, &outside_origin(), Verdict::Matched, || {
+                tell(record, origin, Verdict::Matched, || {
                     format!("nothing in the mesh is called `{host}`; it goes on as it is")
                 });
-                Routed::Passthrough(Forward {
-                    rule: Arc::clone(self.passthrough_rule()),
-                    backend: Arc::clone(self.passthrough()),
-                })
+                Step::Done(self.passed_on(rule))
             }
             Outside::Refuse => {
-                tell(record, &outside_origin(), Verdict::Refused, || {
+                tell(record, origin, Verdict::Refused, || {
                     format!(
                         "nothing in the mesh is called `{host}`, and the outside is closed \
                          (REGISTRY_ONLY)"
                     )
                 });
-                Routed::Reply(Reply::outside())
+                Step::Reply(Reply::outside().because_of(origin))
             }
         }
     }
 
-    fn act<R: Record>(&self, rule: &Arc<CompiledRule>, rng: &mut Rng, record: &mut R) -> Routed {
+    fn passed_on(&self, rule: &Arc<CompiledRule>) -> Routed {
+        let backend = Arc::clone(self.passthrough());
+        Routed { rule: Arc::clone(rule), target: None, backend }
+    }
+
+    fn act<R: Record>(
+        &self,
+        rule: &Arc<CompiledRule>,
+        rng: &mut Rng,
+        record: &mut R,
+    ) -> Step<Routed> {
         match &rule.data.action {
             Action::Respond { status, body, details } => {
                 let body = Cow::Owned(body.clone());
                 let reply = Reply { body, ..Reply::new(*status, details.clone()) };
-                Routed::Reply(reply.of_rule(rule.name.as_ref()))
+                Step::Reply(reply.of_rule(rule.name.as_ref()).because_of(&rule.origin))
             }
-            Action::Passthrough => Routed::Passthrough(Forward {
-                rule: Arc::clone(rule),
-                backend: Arc::clone(self.passthrough()),
-            }),
+            Action::Passthrough => Step::Done(self.passed_on(rule)),
             Action::Forward(_) => self.forward(rule, rng, record),
         }
     }
@@ -180,28 +236,31 @@ impl Table {
         rule: &Arc<CompiledRule>,
         rng: &mut Rng,
         record: &mut R,
-    ) -> Routed {
-        let origin = &rule.data.origin;
-        let name = rule.weights.pick(rng).and_then(|at| rule.backends.get(at));
-        let Some(name) = name else {
+    ) -> Step<Routed> {
+        let origin = &rule.origin;
+        let of_rule =
+            |reply: Reply| Step::Reply(reply.of_rule(rule.name.as_ref()).because_of(origin));
+        let chosen = rule.pick(rng).and_then(|at| Some((at, rule.backends.get(at)?)));
+        let Some((target, name)) = chosen else {
             tell(record, origin, Verdict::Refused, || "no destination has a weight".to_owned());
-            let reply = Reply::new(500, "no_weighted_backend");
-            return Routed::Reply(reply.of_rule(rule.name.as_ref()));
+            return of_rule(Reply::new(500, "no_weighted_backend"));
         };
         match self.backend(name) {
             None => {
                 tell(record, origin, Verdict::Refused, || format!("there is no backend {name}"));
-                Routed::Reply(Reply::no_backend(name).of_rule(rule.name.as_ref()))
+                of_rule(Reply::no_backend(name))
             }
             Some(backend) if backend.data.closed.is_some() => {
                 tell(record, &backend.data.origin, Verdict::Refused, || {
                     backend.data.closed.clone().unwrap_or_default()
                 });
-                Routed::Reply(backend.closed_reply().of_rule(rule.name.as_ref()))
+                Step::Reply(backend.closed_reply().of_rule(rule.name.as_ref()))
             }
-            Some(backend) => {
-                Routed::Forward(Forward { rule: Arc::clone(rule), backend: Arc::clone(backend) })
-            }
+            Some(backend) => Step::Done(Routed {
+                rule: Arc::clone(rule),
+                target: Some(target),
+                backend: Arc::clone(backend),
+            }),
         }
     }
 }

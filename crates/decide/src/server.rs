@@ -1,9 +1,9 @@
 //! Compiled servers and listeners: which route a host leads to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
-use weft_balance::Weights;
-use weft_config::{Listener, Route, Scope, Server, TcpTarget, name::suffixes};
+use weft_balance::{Register, Rng, Turn, Weights};
+use weft_config::{Listener, Origin, Route, Scope, Server, TcpTarget, name::suffixes};
 
 use crate::quick::Quick;
 
@@ -11,6 +11,8 @@ use crate::quick::Quick;
 #[derive(Debug)]
 pub(crate) struct CompiledServer {
     pub(crate) data: Arc<Server>,
+    /// Where it comes from.
+    pub(crate) origin: Arc<Origin>,
     pub(crate) tcp: Option<Arc<CompiledTcp>>,
     hosts: Hosts,
 }
@@ -27,7 +29,10 @@ pub(crate) struct CompiledListener {
 pub(crate) struct CompiledTcp {
     pub(crate) data: TcpTarget,
     pub(crate) backends: Vec<Arc<str>>,
-    pub(crate) weights: Weights,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) otherwise: Option<Arc<CompiledTcp>>,
+    weights: Weights,
+    turn: Arc<Turn>,
 }
 
 /// Names of routes by host.
@@ -45,6 +50,7 @@ impl CompiledServer {
     /// Compiles a server; `route` finds a route by name.
     pub(crate) fn new<'r>(
         data: Arc<Server>,
+        register: &Register,
         route: impl Fn(&str) -> Option<&'r Arc<Route>>,
     ) -> Self {
         let mut hosts = Hosts::default();
@@ -55,8 +61,9 @@ impl CompiledServer {
             }
         }
         hosts.endings.sort_by_key(|(ending, _)| std::cmp::Reverse(ending.len()));
-        let tcp = data.tcp.clone().map(|target| Arc::new(CompiledTcp::new(target)));
-        Self { data, tcp, hosts }
+        let tcp = data.tcp.clone().map(|target| Arc::new(CompiledTcp::new(target, register)));
+        let origin = Arc::new(data.origin.clone());
+        Self { data, origin, tcp, hosts }
     }
 
     /// The name of the route with the most specific host for `host`.
@@ -69,13 +76,16 @@ impl CompiledListener {
     /// Compiles a listener; `route` finds a route by name.
     pub(crate) fn new<'r>(
         data: Arc<Listener>,
+        register: &Register,
         route: impl Fn(&str) -> Option<&'r Arc<Route>>,
     ) -> Self {
         let servers = match &data.scope {
             Scope::Directory => Vec::new(),
             Scope::Servers(servers) => servers
                 .iter()
-                .map(|server| Arc::new(CompiledServer::new(Arc::new(server.clone()), &route)))
+                .map(|server| {
+                    Arc::new(CompiledServer::new(Arc::new(server.clone()), register, &route))
+                })
                 .collect(),
         };
         Self { data, servers }
@@ -95,10 +105,25 @@ impl CompiledListener {
 }
 
 impl CompiledTcp {
-    pub(crate) fn new(data: TcpTarget) -> Self {
+    fn new(mut data: TcpTarget, register: &Register) -> Self {
+        let otherwise = data.otherwise.take().map(|target| Arc::new(Self::new(*target, register)));
         let (backends, weights): (Vec<_>, Vec<_>) =
             data.backends.iter().map(|(name, weight)| (Arc::from(name.as_str()), *weight)).unzip();
-        Self { data, backends, weights: Weights::new(&weights) }
+        let content = Quick::default().hash_one(&data.backends);
+        Self {
+            weights: Weights::new(&weights),
+            turn: register.turn("tcp", content),
+            origin: Arc::new(data.origin.clone()),
+            data,
+            backends,
+            otherwise,
+        }
+    }
+
+    /// The backend of the next connection; none when there are several and all weigh
+    /// nothing.
+    pub(crate) fn pick(&self, rng: &mut Rng) -> Option<&Arc<str>> {
+        self.weights.pick(&self.turn, rng).and_then(|at| self.backends.get(at))
     }
 }
 

@@ -1,13 +1,14 @@
 //! The compiled whole: immutable, stateless, and cheap to change a copy of.
 //!
-//! What did not change is carried over. What has memory (loads, turns) lives in
-//! `balance` and is shared with the table before.
+//! What did not change is carried over. What has memory (counts, turns) lives in the
+//! register of `balance`, where it is found by name.
 
 mod change;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use smallvec::SmallVec;
+use weft_balance::Register;
 use weft_config::{
     Answer, Directory, Endpoints, Interest, Listener, Settings, directory::Known, name::suffixes,
 };
@@ -41,6 +42,7 @@ pub struct Table {
     passthrough: Arc<CompiledBackend>,
     passthrough_rule: Arc<CompiledRule>,
     unanswered: Unanswered,
+    register: Arc<Register>,
 }
 
 /// Answers for one host name, by port.
@@ -86,13 +88,20 @@ impl Table {
             passthrough: Arc::new(CompiledBackend::passthrough()),
             passthrough_rule: Arc::new(CompiledRule::passthrough()),
             unanswered: Unanswered::Ask,
+            register: Arc::default(),
         }
     }
 
-    /// The same table, with another idea of interests that have no answer.
+    /// The same table, for which interests without an answer are `unanswered`.
     #[must_use]
     pub fn when_unanswered(&self, unanswered: Unanswered) -> Self {
         Self { unanswered, ..self.clone() }
+    }
+
+    /// What outlives this table. It is shared by all tables made of this one and to be
+    /// swept from time to time.
+    pub fn register(&self) -> &Arc<Register> {
+        &self.register
     }
 
     /// What holds for the whole proxy.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use weft_config::Retries;
 
-/// The way of a request, proxy by proxy.
+/// What becomes of a request, proxy by proxy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
@@ -15,6 +15,19 @@ pub struct Explanation {
     pub unresolved: Option<Unresolved>,
     /// One for every proxy on the way, in order.
     pub hops: Vec<Hop>,
+    /// Objects of the files that decide nothing here, and would in a mesh of Istio.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<Ignored>,
+}
+
+/// An object of a kind that is not honoured yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ignored {
+    /// The object, as in `AuthorizationPolicy/default/nobody`.
+    pub object: String,
+    /// Where it is written, as in `file.yaml:12:7`.
+    pub source: String,
 }
 
 /// A host for which the mesh's DNS has no address.

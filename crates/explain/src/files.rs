@@ -4,13 +4,15 @@
 //! have addresses and endpoints, and the injector has done its work. The same
 //! files give the same world.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use weft_api::{Diagnostic, Key, Kind};
-use weft_controllers::{addresses, expand, object, selector};
+use weft_controllers::{addresses, expand, object, selector, service};
 use weft_inject::{Decision, Namespace, Owner, Settings};
 use weft_manifest::Document;
+
+use crate::{explanation::Ignored, workloads};
 
 /// Whether pods get a sidecar in namespaces that the files do not describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,17 +26,31 @@ pub enum Unlabelled {
 /// The installed gateway's namespace and name.
 const GATEWAY: (&str, &str) = ("istio-system", "istio-ingressgateway");
 
-/// The objects that a cluster would have, and what is wrong with those that are written.
-pub(crate) fn settle(
-    documents: &[Document],
-    unlabelled: Unlabelled,
-) -> (Vec<Value>, Vec<Diagnostic>) {
+/// What a cluster would make of files.
+pub(crate) struct Settled {
+    /// The objects that it would have.
+    pub(crate) objects: Vec<Value>,
+    /// What is wrong with those that are written.
+    pub(crate) found: Vec<Diagnostic>,
+    /// Those that decide nothing here, and would in a mesh of Istio.
+    pub(crate) ignored: Vec<Ignored>,
+}
+
+/// The objects that a cluster would have, and what is to be told of those that are written.
+pub(crate) fn settle(documents: &[Document], unlabelled: Unlabelled) -> Settled {
     let mut objects: BTreeMap<String, Value> = BTreeMap::new();
-    let mut found = Vec::new();
-    for value in documents.iter().filter_map(|document| document.value.as_ref()) {
+    let (mut found, mut ignored, mut pods) = (Vec::new(), Vec::new(), Vec::new());
+    for document in documents {
+        let Some(value) = &document.value else { continue };
         let checked = weft_api::check(value);
         found.extend(checked.diagnostics);
-        let Some(key) = checked.key else { continue };
+        let Some(key) = checked.key else {
+            match workloads::pods(value) {
+                Some(own) => pods.extend(own),
+                None => ignored.extend(workloads::ignored(value, document)),
+            }
+            continue;
+        };
         let Some(mut object) = whole(value, &key, checked.normalised) else { continue };
         if key.kind.namespaced() {
             object["metadata"]["namespace"] = key.namespace.clone().into();
@@ -43,7 +59,10 @@ pub(crate) fn settle(
             found.push(Diagnostic::warning(&key, "", "written twice; the last one is used"));
         }
     }
-    let mut pods = take(&mut objects, Kind::Pod);
+    pods.extend(take(&mut objects, Kind::Pod));
+    for set in take(&mut objects, Kind::ReplicaSet) {
+        pods.extend(workloads::pods(&set).into_iter().flatten());
+    }
     for deployment in take(&mut objects, Kind::Deployment) {
         pods.extend(expand::pods(&deployment));
     }
@@ -59,9 +78,30 @@ pub(crate) fn settle(
     run(&mut pods);
     expand::address(&mut services);
     let slices = take(&mut objects, Kind::EndpointSlice);
-    let made = expand::slices(&without_slices(&services, &slices), &pods);
+    let made = made_slices(&without_slices(&services, &slices), &pods);
     let all = objects.into_values().chain(namespaces.into_values());
-    (all.chain(pods).chain(services).chain(slices).chain(made).collect(), found)
+    let objects = all.chain(pods).chain(services).chain(slices).chain(made).collect();
+    Settled { objects, found, ignored }
+}
+
+/// The EndpointSlices of Services in front of pods. Candidates are found by one label of
+/// the selector, so that not every Service walks all pods.
+fn made_slices(services: &[Value], pods: &[Value]) -> Vec<Value> {
+    let mut labelled: HashMap<(&str, &str, &str), Vec<&Value>> = HashMap::new();
+    for pod in pods {
+        let labels = pod["metadata"]["labels"].as_object().into_iter().flatten();
+        for (name, value) in labels.filter_map(|(name, value)| Some((name, value.as_str()?))) {
+            labelled.entry((object::namespace(pod), name, value)).or_default().push(pod);
+        }
+    }
+    let candidates = |service: &Value| {
+        let (name, value) = service["spec"]["selector"].as_object()?.iter().next()?;
+        labelled.get(&(object::namespace(service), name.as_str(), value.as_str()?)).cloned()
+    };
+    services
+        .iter()
+        .flat_map(|one| service::slices(one, &candidates(one).unwrap_or_default()))
+        .collect()
 }
 
 /// An object of which pods, addresses and endpoints can be made: what is broken has been
@@ -231,7 +271,7 @@ mod tests {
             let text = format!(
                 "{{{object}}}\n---\n{{apiVersion: v1, kind: Service, metadata: {{name: a}}}}"
             );
-            let (objects, found) =
+            let Settled { objects, found, .. } =
                 settle(&weft_manifest::read("a.yaml", &text), Unlabelled::Inject);
             assert!(objects.iter().any(|one| object::name(one) == "a"), "{object}");
             let told = found.iter().any(|one| one.field == field) || field.is_empty();

@@ -6,6 +6,7 @@
 
 mod explanation;
 mod files;
+mod workloads;
 mod names;
 mod proxy;
 mod question;
@@ -15,7 +16,7 @@ mod walk;
 mod world;
 
 pub use explanation::{
-    Answer, Because, Destination, Explanation, Hop, Outcome, Protocol, Request, Unresolved,
+    Answer, Because, Destination, Explanation, Hop, Ignored, Outcome, Protocol, Request, Unresolved,
 };
 pub use files::Unlabelled;
 pub use question::{BadQuestion, PodName, Question, Start, Url};

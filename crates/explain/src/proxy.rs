@@ -3,11 +3,14 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use weft_config::{Interest, Part, Resource};
-use weft_decide::{Connection, Note, Relay, Request, Rng, Routed, Scope, Table, Tcp};
+use weft_decide::{
+    Answer, Answers, Arrived, CompiledBackend, Connection, Note, Question, Reply, Rng, Routed,
+    Scope, Step, Table, Tcp,
+};
 use weft_translate::{Client, Role, Translator};
 
-/// How often an answer may lead to another question before the proxy gives up.
-const QUESTIONS: usize = 8;
+/// How many targets of a rule are looked at for one that exists.
+const MOST_TARGETS: usize = 16;
 
 /// One proxy of the world.
 pub(crate) struct Proxy<'w> {
@@ -54,15 +57,10 @@ impl<'w> Proxy<'w> {
         listener: &str,
         destination: SocketAddr,
         notes: &mut Vec<Note>,
-    ) -> Connection {
-        for _ in 0..QUESTIONS {
-            notes.clear();
-            match self.table.connection(listener, destination, notes) {
-                Connection::Ask(interest) => self.learn(&interest),
-                connection => return connection,
-            }
-        }
-        Connection::Refuse(weft_decide::Reply::config_unavailable())
+    ) -> Result<Connection, Reply> {
+        self.settle(notes, |table, answers, notes| {
+            table.connection(listener, destination, answers, notes)
+        })
     }
 
     /// Where a request goes, and what was looked at for it.
@@ -71,32 +69,62 @@ impl<'w> Proxy<'w> {
     pub(crate) fn route(
         &mut self,
         scope: &Scope,
-        request: &Request<'_>,
+        arrived: &Arrived,
         notes: &mut Vec<Note>,
-    ) -> Routed {
+    ) -> Result<Routed, Reply> {
         let known = notes.len();
-        let mut last = Routed::Reply(weft_decide::Reply::config_unavailable());
-        let mut questions = 0;
-        let mut seed = 0;
-        while questions < QUESTIONS && seed < 16 {
+        let mut rng = Rng::new(0);
+        let mut tries = 0;
+        loop {
             notes.truncate(known);
-            last = self.table.route(scope, request, &mut Rng::new(seed), notes);
-            match &last {
-                Routed::Ask(interest) => {
-                    questions += 1;
-                    let interest = interest.clone();
-                    self.learn(&interest);
-                }
-                Routed::Reply(reply) if reply.backend.is_some() => seed += 1,
-                _ => return last,
+            let routed = self.settle(notes, |table, answers, notes| {
+                table.decide(scope, arrived, answers, (&mut rng, notes))
+            });
+            tries += 1;
+            match &routed {
+                Err(reply) if reply.backend.is_some() && tries < MOST_TARGETS => {}
+                _ => return routed,
             }
         }
-        last
     }
 
     /// Where a relayed connection goes.
-    pub(crate) fn relay(&self, tcp: &Tcp, notes: &mut Vec<Note>) -> Relay {
+    pub(crate) fn relay(
+        &self,
+        tcp: &Tcp,
+        notes: &mut Vec<Note>,
+    ) -> Result<Arc<CompiledBackend>, Reply> {
         self.table.relay(tcp, &mut Rng::new(0), notes)
+    }
+
+    /// Runs `stages` until their questions are answered.
+    fn settle<T>(
+        &mut self,
+        notes: &mut Vec<Note>,
+        mut stages: impl FnMut(&Table, &Answers, &mut Vec<Note>) -> Step<T>,
+    ) -> Result<T, Reply> {
+        let (known, mut answers) = (notes.len(), Answers::default());
+        loop {
+            notes.truncate(known);
+            match stages(&self.table, &answers, notes) {
+                Step::Done(value) => return Ok(value),
+                Step::Reply(reply) => return Err(reply),
+                Step::Ask(question) => {
+                    let answer = self.answer(&question);
+                    answers.insert(question, answer);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, question: &Question) -> Answer {
+        match question {
+            Question::Interest(interest) => {
+                self.learn(interest);
+                Answer::Configured
+            }
+            _ => Answer::Missing,
+        }
     }
 
     fn learn(&mut self, interest: &Interest) {

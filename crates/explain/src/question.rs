@@ -2,7 +2,10 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{CONTENT_TYPE, TE},
+};
 
 use crate::explanation::Protocol;
 
@@ -37,7 +40,7 @@ pub enum Start {
     At(PodName),
 }
 
-/// A pod, or the Deployment that it is of, as `NAME` or `NAME.NAMESPACE`.
+/// A pod, or the workload that it is of, as `NAME`, `NAME.NAMESPACE` or `KIND/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodName {
     /// The name.
@@ -83,7 +86,7 @@ pub enum BadQuestion {
     #[error("`{0}` is not a header such as `x-user: 1`")]
     Header(String),
     /// Not a method.
-    #[error("`{0}` is not an HTTP method")]
+    #[error("`{0}` is not an HTTP method such as GET or POST")]
     Method(String),
     /// HTTP/2 where no proxy sees HTTP.
     #[error(
@@ -92,24 +95,30 @@ pub enum BadQuestion {
     )]
     NotHttp(String),
     /// Not a pod's name.
-    #[error("`{0}` is not a pod such as POD or POD.NAMESPACE")]
+    #[error("`{0}` is not a pod or a workload such as POD, POD.NAMESPACE or deploy/NAME")]
     Pod(String),
 }
 
 impl Question {
-    /// A request for `url` with `method`, from `start`.
-    pub fn new(method: &str, url: &str, start: Start) -> Result<Self, BadQuestion> {
+    /// A request for `url` with `method`, from `start`. Without a method it is a GET, and
+    /// of a `grpc://` URL the call that a gRPC client makes.
+    pub fn new(method: Option<&str>, url: &str, start: Start) -> Result<Self, BadQuestion> {
+        let is_grpc = url.to_ascii_lowercase().starts_with("grpc://");
+        let method = method.unwrap_or(if is_grpc { "POST" } else { "GET" });
+        let bad = || BadQuestion::Method(method.to_owned());
+        let mut headers = HeaderMap::new();
+        if is_grpc {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
         Ok(Self {
-            method: method.parse().map_err(|_| BadQuestion::Method(method.to_owned()))?,
+            method: method.parse().map_err(|_| bad())?,
             url: url.parse()?,
-            headers: HeaderMap::new(),
+            headers,
             to: None,
             start,
             // gRPC is spoken over nothing else.
-            protocol: match url.to_ascii_lowercase().starts_with("grpc://") {
-                true => Protocol::Http2,
-                false => Protocol::Http1,
-            },
+            protocol: if is_grpc { Protocol::Http2 } else { Protocol::Http1 },
             server_name: None,
         })
     }
@@ -205,11 +214,38 @@ impl fmt::Display for Url {
     }
 }
 
+/// What may stand before a pod's or a workload's name, as kubectl has it.
+const WORKLOADS: &[&str] = &[
+    "po",
+    "pod",
+    "pods",
+    "deploy",
+    "deployment",
+    "deployments",
+    "deployment.apps",
+    "rs",
+    "replicaset",
+    "replicasets",
+    "sts",
+    "statefulset",
+    "statefulsets",
+    "ds",
+    "daemonset",
+    "daemonsets",
+    "job",
+    "jobs",
+];
+
 impl FromStr for PodName {
     type Err = BadQuestion;
 
     fn from_str(text: &str) -> Result<Self, BadQuestion> {
-        let (name, namespace) = text.rsplit_once('.').unwrap_or((text, "default"));
+        let bare = match text.split_once('/') {
+            Some((kind, bare)) if WORKLOADS.contains(&kind.to_ascii_lowercase().as_str()) => bare,
+            Some(_) => return Err(BadQuestion::Pod(text.to_owned())),
+            None => text,
+        };
+        let (name, namespace) = bare.rsplit_once('.').unwrap_or((bare, "default"));
         match name.is_empty() || namespace.is_empty() {
             true => Err(BadQuestion::Pod(text.to_owned())),
             false => Ok(Self { name: name.to_owned(), namespace: namespace.to_owned() }),
@@ -268,11 +304,30 @@ mod tests {
     }
 
     #[test]
+    fn a_grpc_url_is_the_call_that_a_client_makes() {
+        let call = Question::new(None, "grpc://a:1/p.S/M", Start::Ingress).unwrap();
+        assert_eq!((call.method.as_str(), call.protocol), ("POST", Protocol::Http2));
+        assert_eq!(call.headers[CONTENT_TYPE], "application/grpc");
+        let plain = Question::new(None, "http://a", Start::Ingress).unwrap();
+        assert_eq!((plain.method.as_str(), plain.protocol), ("GET", Protocol::Http1));
+        let refused = Question::new(Some("G T"), "http://a", Start::Ingress).unwrap_err();
+        assert_eq!(refused, BadQuestion::Method("G T".to_owned()));
+    }
+
+    #[test]
     fn a_pod_may_name_its_namespace() {
         let pod: PodName = "hello.legacy".parse().unwrap();
         assert_eq!((pod.name.as_str(), pod.namespace.as_str()), ("hello", "legacy"));
         assert_eq!("hello".parse::<PodName>().unwrap().namespace, "default");
         assert!("hello.".parse::<PodName>().is_err());
+        for text in ["deploy/hello.legacy", "pod/hello.legacy", "Deployment/hello.legacy"] {
+            assert_eq!(text.parse::<PodName>(), Ok(pod.clone()), "{text}");
+        }
+        assert!("svc/hello".parse::<PodName>().is_err());
+        assert_eq!(
+            "deploy/hello".parse::<Start>(),
+            Ok(Start::From(PodName { name: "hello".into(), namespace: "default".into() }))
+        );
         assert_eq!("ingress".parse::<Start>(), Ok(Start::Ingress));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use crate::explanation::{Answer, Because, Destination, Explanation, Hop, Outcome, Unresolved};
+use crate::explanation::{
+    Answer, Because, Destination, Explanation, Hop, Ignored, Outcome, Unresolved,
+};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -13,7 +15,24 @@ impl fmt::Display for Explanation {
             let gap = if index == 0 { "" } else { "\n" };
             write!(f, "{gap}{}. {hop}", index + 1)?;
         }
+        for ignored in &self.ignored {
+            write!(f, "\n{ignored}")?;
+        }
+        if !self.ignored.is_empty() {
+            writeln!(f)?;
+        }
         Ok(())
+    }
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: warning: {}: not honoured yet: objects of this kind change nothing about traffic \
+             here, and may in Istio",
+            self.source, self.object
+        )
     }
 }
 

@@ -48,6 +48,15 @@ pub fn translate_for(world: &mut World, start: &Start) -> Result<File, ExplainEr
     Ok(File { resources: resources.into_values().collect() })
 }
 
+/// A host itself, or one that only its wildcard is for: the answer to it stands for all
+/// of them.
+fn example(host: &str) -> String {
+    match host.strip_prefix('*') {
+        Some(suffix) => format!("weft-any{suffix}"),
+        None => host.to_owned(),
+    }
+}
+
 /// Everything that a client could ask for, as far as the objects name it.
 fn interests(world: &World, client: &Pod) -> BTreeSet<Interest> {
     let mut hosts: BTreeSet<String> = BTreeSet::new();
@@ -88,7 +97,7 @@ fn interests(world: &World, client: &Pod) -> BTreeSet<Interest> {
     }
     for (_, object) in world.translator.objects() {
         if let Object::VirtualService(service) = &**object {
-            hosts.extend(service.spec.hosts.iter().map(|host| host.to_ascii_lowercase()));
+            hosts.extend(service.spec.hosts.iter().map(|host| example(&host.to_ascii_lowercase())));
         }
     }
     let named = hosts.iter().filter_map(|host| Host::parse(host).ok()).flat_map(|host| {

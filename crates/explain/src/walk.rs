@@ -2,6 +2,7 @@
 
 mod begin;
 mod hop;
+mod gateways;
 mod remarks;
 
 use std::{
@@ -9,11 +10,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
+use http::request::Parts;
 use weft_api::kubernetes::Pod;
-use weft_decide::{Connection, Note, Relay, Reply, Routed, Scope, Tcp, Verdict};
+use weft_decide::{Connection, NO_CONDITIONS, Note, Reply, Scope, Tcp, Verdict};
+use weft_inject::{Settings, Traffic};
 use weft_translate::Role;
 
-use self::begin::{begin, doors, find, gateway, name_of};
+use self::begin::{begin, find, gateway, listening_ports, name_of};
 use crate::{
     explanation::{Because, Explanation, Hop, Outcome, Protocol},
     proxy::Proxy,
@@ -113,22 +116,41 @@ enum Side {
     Network,
 }
 
-/// What a proxy makes of a connection: the hop, and where it goes on.
-type Step = (Hop, Option<SocketAddr>);
+/// What a proxy makes of a connection.
+struct Taken {
+    hop: Hop,
+    /// Where it goes on, if that is an address of the mesh.
+    onwards: Option<SocketAddr>,
+    /// The request's head as it is sent on, where it was read.
+    head: Option<Parts>,
+}
+
+impl Taken {
+    /// The end of the way.
+    fn end(hop: Hop) -> Self {
+        Self { hop, onwards: None, head: None }
+    }
+}
 
 /// Explains what becomes of a request in `world`.
 pub fn explain(world: &mut World, question: &Question) -> Result<Explanation, ExplainError> {
     prepare(world, &question.start);
     let beginning = begin(world, question)?;
-    let mut explanation =
-        Explanation { unresolved: beginning.unresolved, ..Explanation::default() };
+    let mut explanation = Explanation {
+        unresolved: beginning.unresolved,
+        ignored: world.ignored().to_vec(),
+        ..Explanation::default()
+    };
     let mut known = beginning.because;
     let mut next = Some(beginning.arrival);
-    // What the next proxy's client speaks.
+    // What the next proxy's client speaks and says.
     let mut speaks = question.protocol;
+    let mut head = hop::head(question);
     while let Some(arrival) = next.take() {
-        let asked = Asked { question, speaks };
-        let (mut hop, onwards) = take_hop(world, &asked, &arrival, std::mem::take(&mut known))?;
+        let asked = Asked { question, speaks, head };
+        let taken = take_hop(world, &asked, &arrival, std::mem::take(&mut known))?;
+        let Taken { mut hop, onwards, head: sent } = taken;
+        head = sent.map_or(asked.head, Ok);
         let done = arrival.side == Side::Network && !is_gateway(world, &arrival.pod);
         speaks = hop.request.as_ref().map_or(speaks, |sent| sent.protocol);
         if question.method == http::Method::HEAD {
@@ -147,6 +169,8 @@ struct Asked<'q> {
     question: &'q Question,
     /// What the proxy's client speaks.
     speaks: Protocol,
+    /// The head that the proxy reads, or the answer to one that no proxy can.
+    head: Result<Parts, Reply>,
 }
 
 /// Sees to it that there is a gateway when a request begins there.
@@ -173,12 +197,13 @@ fn take_hop(
     asked: &Asked<'_>,
     arrival: &Arrival,
     known: Vec<Because>,
-) -> Result<Step, ExplainError> {
+) -> Result<Taken, ExplainError> {
     let pod = find(world, &arrival.pod)?.clone();
-    let (mut hop, onwards) = match unseen(world, &pod, arrival) {
-        Some(step) => step,
+    let mut taken = match unseen(world, &pod, arrival) {
+        Some(taken) => taken,
         None => decide(world, &pod, asked, arrival),
     };
+    let hop = &mut taken.hop;
     // Where nothing listens, what listens is told already.
     let is_new =
         |one: &Because| hop.details.as_deref() != Some(hop::NO_LISTENER) || one.verdict != "note";
@@ -188,11 +213,11 @@ fn take_hop(
         let origin = weft_config::Origin::new(because.object.clone(), because.rule.clone());
         because.source = world.place(&origin);
     }
-    Ok((hop, onwards))
+    Ok(taken)
 }
 
 /// What the proxy of `pod` decides.
-fn decide(world: &mut World, pod: &Pod, asked: &Asked<'_>, arrival: &Arrival) -> Step {
+fn decide(world: &mut World, pod: &Pod, asked: &Asked<'_>, arrival: &Arrival) -> Taken {
     let mut proxy = Proxy::new(world.client(pod), &mut world.translator);
     let port = arrival.dialled.port();
     let listener = match (arrival.side, proxy.role()) {
@@ -203,15 +228,22 @@ fn decide(world: &mut World, pod: &Pod, asked: &Asked<'_>, arrival: &Arrival) ->
     let Some(listener) = listener else {
         let listening = proxy.listening();
         let asked = world.port_before(pod, port).map_or(port, |(_, before)| before);
-        return (hop::unheard(&arrival.pod, asked, &doors(world, pod, listening)), None);
+        let other = listening_ports(world, pod, listening);
+        return Taken::end(hop::no_listener(&arrival.pod, asked, &other));
     };
     let mut notes = Vec::new();
-    let connection = proxy.connection(&listener, arrival.dialled.address, &mut notes);
-    let (mut hop, onwards) = serve(&mut proxy, connection, arrival, asked, &mut notes);
-    hop.because.splice(0..0, because(world, &notes));
-    let remarks = remarks::on(&hop.because, &world.translator.diagnostics());
-    hop.because.extend(remarks);
-    (hop, onwards)
+    let mut taken = match proxy.connection(&listener, arrival.dialled.address, &mut notes) {
+        Ok(connection) => serve(&mut proxy, connection, arrival, asked, &mut notes),
+        Err(reply) => Taken::end(hop::reply(arrival.pod.to_string(), &reply)),
+    };
+    let mut because = because(world, &notes);
+    if is_gateway(world, &arrival.pod) {
+        gateways::name(world, pod, port, asked, &mut because);
+    }
+    taken.hop.because.splice(0..0, joined(because));
+    let remarks = remarks::on(&taken.hop.because, &world.findings());
+    taken.hop.because.extend(remarks);
+    taken
 }
 
 fn serve(
@@ -220,8 +252,7 @@ fn serve(
     arrival: &Arrival,
     asked: &Asked<'_>,
     notes: &mut Vec<Note>,
-) -> Step {
-    let at = arrival.pod.to_string();
+) -> Taken {
     if let Connection::Detect(_) = connection {
         detected(asked, notes);
     }
@@ -236,11 +267,9 @@ fn serve(
                 }
                 relay(proxy, &tcp, arrival, notes)
             }
-            None => (hop::reply(at, &Reply::not_http()), None),
+            None => Taken::end(hop::reply(arrival.pod.to_string(), &Reply::not_http())),
         },
         Connection::Tcp(tcp) => relay(proxy, &tcp, arrival, notes),
-        Connection::Refuse(reply) => (hop::reply(at, &reply), None),
-        Connection::Ask(_) => (hop::reply(at, &Reply::config_unavailable()), None),
     }
 }
 
@@ -273,81 +302,91 @@ fn request(
     arrival: &Arrival,
     asked: &Asked<'_>,
     notes: &mut Vec<Note>,
-) -> Step {
+) -> Taken {
     let at = arrival.pod.to_string();
-    let question = asked.question;
-    let mut sent = match hop::sent(question) {
-        Ok(sent) => sent,
-        Err(reply) => return (hop::reply(at, &reply), None),
+    let arrived = match &asked.head {
+        Ok(head) => hop::arrive(head, asked.speaks, arrival, scope),
+        Err(reply) => return Taken::end(hop::reply(at, reply)),
     };
-    let routed = proxy.route(
-        scope,
-        &weft_decide::Request {
-            method: &question.method,
-            scheme: "http",
-            authority: &sent.authority,
-            path_and_query: &sent.path,
-            headers: &question.headers,
-        },
-        notes,
-    );
-    let (forward, outcome) = match routed {
-        Routed::Forward(forward) => {
-            let outcome = hop::outcome(&forward.backend);
-            (forward, outcome)
-        }
-        Routed::Passthrough(forward) => (forward, Outcome::Passthrough),
-        Routed::Reply(reply) => return (hop::reply(at, &reply), None),
-        Routed::Ask(_) => return (hop::reply(at, &Reply::config_unavailable()), None),
+    let routed = match proxy.route(scope, &arrived, notes) {
+        Ok(routed) => routed,
+        Err(reply) => return Taken::end(hop::reply(at, &reply)),
+    };
+    let (rule, backend) = (routed.rule(), routed.backend());
+    let outcome = match routed.is_passthrough() {
+        true => Outcome::Passthrough,
+        false => hop::outcome(backend),
     };
     let mut hop = Hop::new(at.clone(), outcome);
-    hop.destinations = hop::destinations(proxy.table(), &forward, &arrival.dialled);
-    hop.because = hop::backends(proxy.table(), &forward.rule.data.action);
-    let Some(address) = hop::address(&forward.backend, &arrival.dialled) else {
+    hop.destinations = hop::destinations(proxy.table(), &routed, &arrival.dialled);
+    hop.because = hop::backends(proxy.table(), &rule.data.action);
+    let Some(onwards) = hop::address(backend, &arrival.dialled) else {
         let mut refused = hop::reply(at, &Reply::no_endpoint());
         refused.destinations = hop.destinations;
         refused.because = hop.because;
-        return (refused, None);
+        return Taken::end(refused);
     };
-    sent.protocol = hop::spoken(&forward.backend, asked.speaks, &question.headers);
-    hop.because.extend(hop::downgrade(&forward.backend, asked.speaks));
-    hop.request = Some(sent);
-    hop.timeout = forward.rule.data.timeout.map(|limit| format!("{}s", limit.as_secs_f64()));
-    hop.retries = forward.rule.retries().cloned();
-    (hop, address)
+    let protocol = hop::http_version(backend, asked.speaks, &arrived);
+    hop.because.extend(hop::downgrade(backend, asked.speaks));
+    hop.request = Some(hop::sent(asked.question, &arrived, protocol));
+    hop.timeout = rule.data.timeout.map(|limit| format!("{}s", limit.as_secs_f64()));
+    hop.retries = rule.retries().cloned();
+    Taken { hop, onwards, head: Some(arrived.into_head()) }
 }
 
-fn relay(proxy: &Proxy<'_>, tcp: &Tcp, arrival: &Arrival, notes: &mut Vec<Note>) -> Step {
+fn relay(proxy: &Proxy<'_>, tcp: &Tcp, arrival: &Arrival, notes: &mut Vec<Note>) -> Taken {
     let at = arrival.pod.to_string();
     let dialled = &arrival.dialled;
     match proxy.relay(tcp, notes) {
-        Relay::Refuse(reply) => (hop::reply(at, &reply), None),
-        Relay::To(backend) => match hop::address(&backend, dialled) {
-            None => (hop::reply(at, &Reply { status: None, ..Reply::no_endpoint() }), None),
-            Some(address) => {
-                let outcome = hop::outcome(&backend);
-                let mut hop = Hop::new(at, outcome);
+        Err(reply) => Taken::end(hop::reply(at, &reply)),
+        Ok(backend) => match hop::address(&backend, dialled) {
+            None => Taken::end(hop::reply(at, &Reply { status: None, ..Reply::no_endpoint() })),
+            Some(onwards) => {
+                let mut hop = Hop::new(at, hop::outcome(&backend));
                 hop.destinations = hop::relayed(proxy.table(), tcp, &backend, dialled);
-                (hop, address)
+                Taken { hop, onwards, head: None }
             }
         },
     }
 }
 
+/// Why the sidecar of a pod does not see the connection, though there is one.
+fn excluded(world: &World, pod: &Pod, arrival: &Arrival) -> Option<String> {
+    if world.client(pod).role == Role::Gateway {
+        return None;
+    }
+    let (traffic, which) = match arrival.side {
+        Side::Application => {
+            (Traffic::Outbound(arrival.dialled.address), "what it sends to this address")
+        }
+        Side::Network => (Traffic::Inbound(arrival.dialled.port()), "what it is sent on this port"),
+    };
+    let annotations = &pod.metadata.annotations;
+    let annotation = weft_inject::uncaptured(annotations, &Settings::default(), traffic)?;
+    Some(format!(
+        "the pod's annotation {annotation} keeps {which} away from its sidecar, so no rule of the \
+         mesh applies"
+    ))
+}
+
 /// A connection that no proxy sees: the pod has none, or it stays within the pod.
-fn unseen(world: &World, pod: &Pod, arrival: &Arrival) -> Option<Step> {
+fn unseen(world: &World, pod: &Pod, arrival: &Arrival) -> Option<Taken> {
     let leaves = arrival.side == Side::Application;
     let stays = leaves && arrival.dialled.address.ip().is_loopback();
     let why = match (world.has_proxy(pod), leaves) {
-        _ if stays => "the address is the pod itself, and what stays in a pod meets no proxy",
-        (true, _) => return None,
+        _ if stays => {
+            "the address is the pod itself, and what stays in a pod meets no proxy".to_owned()
+        }
+        (true, _) => excluded(world, pod, arrival)?,
         (false, true) => {
             "the pod has no sidecar, so no rule of the mesh applies to what it sends; \
              label its namespace istio-injection=enabled and start it again"
+                .to_owned()
         }
         (false, false) => {
             "the pod has no sidecar, so no rule of the mesh applies to what it is sent; \
              label its namespace istio-injection=enabled and start it again"
+                .to_owned()
         }
     };
     let mut hop = Hop::new(arrival.pod.to_string(), Outcome::Passthrough);
@@ -356,9 +395,30 @@ fn unseen(world: &World, pod: &Pod, arrival: &Arrival) -> Option<Step> {
         rule: String::new(),
         source: None,
         verdict: "not matched".to_owned(),
-        why: why.to_owned(),
+        why,
     });
-    Some((hop, arrival.dialled.known().filter(|_| leaves && !stays)))
+    let onwards = arrival.dialled.known().filter(|_| leaves && !stays);
+    Some(Taken { hop, onwards, head: None })
+}
+
+/// Joins what was found out about one rule or object in a row.
+fn joined(because: Vec<Because>) -> Vec<Because> {
+    let mut joined: Vec<Because> = Vec::with_capacity(because.len());
+    for one in because {
+        match joined.last_mut() {
+            Some(last)
+                if (&last.object, &last.rule, &last.verdict)
+                    == (&one.object, &one.rule, &one.verdict) =>
+            {
+                if one.why != NO_CONDITIONS {
+                    last.why.push_str("; ");
+                    last.why.push_str(&one.why);
+                }
+            }
+            _ => joined.push(one),
+        }
+    }
+    joined
 }
 
 fn because(world: &World, notes: &[Note]) -> Vec<Because> {

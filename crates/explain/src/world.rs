@@ -1,13 +1,15 @@
 //! Every object, from files or from a running mesh, and where each is written.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use serde_json::Value;
 use weft_api::{
     Diagnostic, Key, Kind, Object,
+    gateway::Gateway,
     host_ports::{self, HostPort},
     kubernetes::{EndpointSlice, Pod, PortRef, SERVICE_NAME_LABEL, Service, ServicePort},
 };
@@ -15,7 +17,11 @@ use weft_config::Origin;
 use weft_manifest::{Document, Problem};
 use weft_translate::{Client, Role, Translator};
 
-use crate::{files, files::Unlabelled, question::PodName};
+use crate::{
+    explanation::Ignored,
+    files::{self, Unlabelled},
+    question::PodName,
+};
 
 /// Where the mesh's settings are kept.
 const MESH_CONFIG: &str = "ConfigMap/istio-system/istio";
@@ -29,22 +35,75 @@ const TLS_MODE: &str = "security.istio.io/tlsMode";
 /// Every object, and where each is written.
 pub struct World {
     pub(crate) translator: Translator,
+    index: Index,
     written: BTreeMap<String, Document>,
     found: Vec<Diagnostic>,
     problems: Vec<Problem>,
+    ignored: Vec<Ignored>,
+}
+
+/// The objects by what they are looked up by, so that a look does not walk all of them.
+#[derive(Default)]
+struct Index {
+    /// Of each kind, by key.
+    kinds: BTreeMap<Kind, Vec<Arc<Object>>>,
+    /// EndpointSlices by namespace and Service.
+    slices: HashMap<(String, String), Vec<Arc<Object>>>,
+    /// Pods by address.
+    pods: HashMap<IpAddr, Arc<Object>>,
+    /// Services by address.
+    services: HashMap<IpAddr, Arc<Object>>,
+    /// Services with a selector, by namespace.
+    selecting: HashMap<String, Vec<Arc<Object>>>,
+}
+
+impl Index {
+    fn of(translator: &Translator) -> Self {
+        let mut all: Vec<_> = translator.objects().collect();
+        all.sort_by_key(|(key, _)| *key);
+        let mut index = Self::default();
+        for (key, object) in all {
+            index.kinds.entry(key.kind).or_default().push(Arc::clone(object));
+            match &**object {
+                Object::EndpointSlice(slice) => {
+                    let Some(name) = slice.metadata.labels.get(SERVICE_NAME_LABEL) else {
+                        continue;
+                    };
+                    let service = (key.namespace.clone(), name.clone());
+                    index.slices.entry(service).or_default().push(Arc::clone(object));
+                }
+                Object::Pod(pod) => {
+                    if let Some(ip) = pod.status.pod_ip {
+                        index.pods.entry(ip).or_insert_with(|| Arc::clone(object));
+                    }
+                }
+                Object::Service(service) => {
+                    for ip in service.addresses() {
+                        index.services.entry(ip).or_insert_with(|| Arc::clone(object));
+                    }
+                    if !service.spec.selector.is_empty() {
+                        let of_namespace = index.selecting.entry(key.namespace.clone());
+                        of_namespace.or_default().push(Arc::clone(object));
+                    }
+                }
+                _ => {}
+            }
+        }
+        index
+    }
 }
 
 impl World {
     /// The world that these documents would make in a cluster: pods run, Services
     /// have addresses, and the injector has done its work.
     pub fn of_files(documents: Vec<Document>, unlabelled: Unlabelled) -> Self {
-        let (objects, found) = files::settle(&documents, unlabelled);
+        let files::Settled { objects, found, ignored } = files::settle(&documents, unlabelled);
         let mut world = Self::of_objects(objects);
         world.found = found;
+        world.ignored = ignored;
         for document in documents {
             world.problems.extend(document.problems.iter().cloned());
-            let checked = document.value.as_ref().map(weft_api::check);
-            if let Some(key) = checked.and_then(|checked| checked.key) {
+            if let Some(key) = document.value.as_ref().and_then(weft_api::key) {
                 world.written.insert(key.to_string(), document);
             }
         }
@@ -62,7 +121,14 @@ impl World {
             changes.extend(checked.key.map(|key| (key, checked.object)));
         }
         translator.change(changes);
-        Self { translator, written: BTreeMap::new(), found, problems: Vec::new() }
+        Self {
+            index: Index::of(&translator),
+            translator,
+            written: BTreeMap::new(),
+            found,
+            problems: Vec::new(),
+            ignored: Vec::new(),
+        }
     }
 
     /// Adds the gateway that the mesh installs, to a world of files.
@@ -73,6 +139,23 @@ impl World {
         let checked = files::added_gateway().map(|object| weft_api::check(&object));
         let changes = checked.into_iter().filter_map(|one| Some((one.key?, one.object)));
         self.translator.change(changes);
+        self.index = Index::of(&self.translator);
+    }
+
+    /// Objects that decide nothing here, and would in a mesh of Istio.
+    pub(crate) fn ignored(&self) -> &[Ignored] {
+        &self.ignored
+    }
+
+    /// What cannot be read at all, with its place: a line each.
+    pub fn unreadable(&self) -> Vec<String> {
+        self.problems.iter().map(ToString::to_string).collect()
+    }
+
+    /// What was found in the objects, each on its own and all together.
+    pub(crate) fn findings(&mut self) -> Vec<Diagnostic> {
+        let together = self.translator.diagnostics();
+        self.found.iter().cloned().chain(together).collect()
     }
 
     /// Everything that is wrong with the objects, each by itself and together: a
@@ -89,7 +172,8 @@ impl World {
             let line = weft_manifest::render(diagnostic, place.as_ref());
             lines.insert((place, line));
         }
-        lines.into_iter().map(|(_, line)| line).collect()
+        let lines = lines.into_iter().map(|(_, line)| line);
+        lines.chain(self.ignored.iter().map(ToString::to_string)).collect()
     }
 
     /// Where a rule is written.
@@ -135,41 +219,44 @@ impl World {
     /// Whether some Gateway selects the pod by labels.
     pub(crate) fn is_selected(&self, pod: &Pod) -> bool {
         let labels = &pod.metadata.labels;
-        self.sorted(Kind::Gateway).into_iter().any(|object| match object {
-            Object::Gateway(gateway) => {
-                let selector = &gateway.spec.selector;
-                !selector.is_empty()
-                    && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
-            }
-            _ => false,
+        self.gateways().any(|gateway| {
+            let selector = &gateway.spec.selector;
+            !selector.is_empty()
+                && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
         })
     }
 
     /// The pod with the address, if it runs.
     pub(crate) fn pod_at(&self, address: SocketAddr) -> Option<&Pod> {
-        self.pods().find(|pod| pod.status.pod_ip == Some(address.ip()))
+        as_pod(self.index.pods.get(&address.ip())?)
     }
 
     /// All pods, by name.
     pub(crate) fn pods(&self) -> impl Iterator<Item = &Pod> + Clone {
-        self.sorted(Kind::Pod).into_iter().filter_map(|object| match object {
-            Object::Pod(pod) => Some(pod),
-            _ => None,
-        })
+        self.sorted(Kind::Pod).filter_map(as_pod)
     }
 
     /// All Services, by name.
     pub(crate) fn services(&self) -> impl Iterator<Item = &Service> + Clone {
-        self.sorted(Kind::Service).into_iter().filter_map(|object| match object {
-            Object::Service(service) => Some(service),
+        self.sorted(Kind::Service).filter_map(as_service)
+    }
+
+    /// All Gateways, by name.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &Gateway> {
+        self.sorted(Kind::Gateway).filter_map(|object| match object {
+            Object::Gateway(gateway) => Some(gateway),
             _ => None,
         })
     }
 
+    /// The Service with the address.
+    pub(crate) fn service_at(&self, ip: IpAddr) -> Option<&Service> {
+        as_service(self.index.services.get(&ip)?)
+    }
+
     /// The names of all Namespaces that are written.
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
-        let all = self.translator.objects();
-        all.filter(|(key, _)| key.kind == Kind::Namespace).map(|(key, _)| key.name.as_str())
+        self.sorted(Kind::Namespace).map(|object| object.metadata().name.as_str())
     }
 
     /// The ports of Services that are reached on the machine that runs the mesh.
@@ -193,18 +280,11 @@ impl World {
     }
 
     /// The EndpointSlices of a Service.
-    pub(crate) fn slices<'w>(
-        &'w self,
-        service: &'w Service,
-    ) -> impl Iterator<Item = &'w EndpointSlice> {
+    pub(crate) fn slices(&self, service: &Service) -> impl Iterator<Item = &EndpointSlice> {
         let own = &service.metadata;
-        self.sorted(Kind::EndpointSlice).into_iter().filter_map(move |object| match object {
-            Object::EndpointSlice(slice)
-                if slice.metadata.namespace == own.namespace
-                    && slice.metadata.labels.get(SERVICE_NAME_LABEL) == Some(&own.name) =>
-            {
-                Some(slice)
-            }
+        let slices = self.index.slices.get(&(own.namespace.clone(), own.name.clone()));
+        slices.into_iter().flatten().filter_map(|object| match &**object {
+            Object::EndpointSlice(slice) => Some(slice),
             _ => None,
         })
     }
@@ -212,8 +292,7 @@ impl World {
     /// Where the kernel sends a connection to `address`: an endpoint when it is a
     /// Service's, else the address itself.
     pub(crate) fn behind(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let of_service = |service: &&Service| service.addresses().any(|own| own == address.ip());
-        let Some(service) = self.services().find(of_service) else { return Some(address) };
+        let Some(service) = self.service_at(address.ip()) else { return Some(address) };
         let port = service.spec.ports.iter().find(|port| port.port == address.port())?;
         self.slices(service).find_map(|slice| {
             let target = slice.ports.iter().find(|target| target.name == port.name)?;
@@ -247,14 +326,27 @@ impl World {
 
     /// The Services that select a pod.
     fn selecting(&self, pod: &Pod) -> impl Iterator<Item = &Service> {
-        self.services().filter(|service| selects(service, pod))
+        let services = self.index.selecting.get(&pod.metadata.namespace);
+        let services = services.into_iter().flatten().filter_map(|object| as_service(object));
+        services.filter(|service| selects(service, pod))
     }
 
-    fn sorted(&self, kind: Kind) -> Vec<&Object> {
-        let mut found: Vec<_> =
-            self.translator.objects().filter(|(key, _)| key.kind == kind).collect();
-        found.sort_by_key(|(key, _)| *key);
-        found.into_iter().map(|(_, object)| &**object).collect()
+    fn sorted(&self, kind: Kind) -> impl Iterator<Item = &Object> + Clone {
+        self.index.kinds.get(&kind).into_iter().flatten().map(|object| &**object)
+    }
+}
+
+fn as_pod(object: &Object) -> Option<&Pod> {
+    match object {
+        Object::Pod(pod) => Some(pod),
+        _ => None,
+    }
+}
+
+fn as_service(object: &Object) -> Option<&Service> {
+    match object {
+        Object::Service(service) => Some(service),
+        _ => None,
     }
 }
 

@@ -1,8 +1,12 @@
 //! The container that leads the pod's traffic through the sidecar.
 
+mod uncaptured;
+
 use serde_json::{Value, json};
 
 use crate::{Settings, annotations::Annotations, proxy_config::ProxyConfig, sidecar::resources_of};
+
+pub use uncaptured::{Traffic, uncaptured};
 
 /// Name of the container.
 pub(crate) const NAME: &str = "istio-init";

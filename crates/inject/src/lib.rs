@@ -20,6 +20,7 @@ mod sidecar;
 mod volumes;
 mod warnings;
 
+pub use capture::{Traffic, uncaptured};
 pub use config_maps::Texts;
 pub use decision::{Decision, Namespace, decide};
 pub use document::{Refused, document, pod_of};

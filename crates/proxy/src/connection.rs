@@ -22,11 +22,12 @@ use std::{
 };
 
 use tokio::time::{sleep, timeout};
-use weft_config::{Interest, Layer};
-use weft_decide::{Connection, Flag, Flags, Reply, Scope, Tcp};
+use weft_config::Layer;
+use weft_decide::{Connection, Flag, Flags, Scope, Tcp};
 
 use crate::{
     admin::drain::Guard,
+    config::settle::settle,
     connection::{
         accepted::Accepted,
         closed::Closed,
@@ -42,8 +43,6 @@ use crate::{
     worker::state::WorkerState,
 };
 
-/// How often one connection may ask for more configuration.
-const MOST_QUESTIONS: usize = 2;
 /// How long a client that has sent nothing is waited for when the proxy ends.
 const DRAIN_GRACE: Duration = Duration::from_millis(100);
 
@@ -86,10 +85,17 @@ async fn begin(worker: Rc<WorkerState>, listener: Arc<Listener>, accepted: Accep
     if let Err(reason) = until_drained(&guard, layers).await {
         return close(&downstream(&worker, &listener, ends, (None, &guard)), reason, &stream);
     }
-    let decided = decide(&worker, &listener, ends.destination).await;
+    let decided = settle(&worker, |table, answers, _| {
+        table.connection(&listener.name, ends.destination, answers, &mut ())
+    })
+    .await;
     let arrived = |stream, scope| {
         let downstream = downstream(&worker, &listener, ends, (scope, &guard));
         Arrived { downstream, stream, guard }
+    };
+    let decided = match decided {
+        Ok(decided) => decided,
+        Err(reply) => return tcp::refuse(&arrived(stream, None).downstream, &reply),
     };
     match decided {
         Connection::Http(scope) => declared(arrived(stream, Some(scope))).await,
@@ -98,8 +104,6 @@ async fn begin(worker: Rc<WorkerState>, listener: Arc<Listener>, accepted: Accep
             let arrived = arrived(stream, None);
             tcp::relay(&arrived.downstream, arrived.stream, &target, None).await;
         }
-        Connection::Refuse(reply) => tcp::refuse(&arrived(stream, None).downstream, &reply),
-        Connection::Ask(_) => tcp::refuse(&arrived(stream, None).downstream, &Reply::closed()),
     }
 }
 
@@ -159,21 +163,6 @@ async fn header(stream: &mut PeekedStream) -> Result<Option<(SocketAddr, SocketA
             Err(_) => return Err(Closed::ProxyHeader),
         }
     }
-}
-
-/// What serves the connection, asking for configuration where that is needed.
-async fn decide(worker: &WorkerState, listener: &Listener, destination: SocketAddr) -> Connection {
-    let mut asked: Option<Interest> = None;
-    for _ in 0..=MOST_QUESTIONS {
-        let decided =
-            worker.decide(|table, _| table.connection(&listener.name, destination, &mut ()));
-        let Connection::Ask(interest) = decided else { return decided };
-        if asked.as_ref() == Some(&interest) || !worker.asks.ask(interest.clone()).await {
-            break;
-        }
-        asked = Some(interest);
-    }
-    Connection::Refuse(Reply { status: None, ..Reply::config_unavailable() })
 }
 
 /// A declared port: HTTP by its first bytes, else whatever the scope has for that.

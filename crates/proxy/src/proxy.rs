@@ -46,6 +46,9 @@ use crate::{
     worker::{Handle, state::Parts},
 };
 
+/// How often the state of backends that are gone is looked at.
+const SWEEP: Duration = Duration::from_secs(60);
+
 /// Why a proxy cannot run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -207,6 +210,7 @@ async fn keep(
     config
         .spawn(move || configuration(source, publish, questions, (dialer, ending)))
         .map_err(ProxyError::Start)?;
+    tokio::task::spawn_local(sweep(tables.clone()));
     let admission = Admission::new(Arc::clone(&workers), closed);
     let listeners = Listeners::new(admission, options.sockets);
     let ports = admin.addresses();
@@ -271,6 +275,15 @@ async fn configure(
         if let Question::Known(answer) = question {
             let _ = answer.send(known.clone());
         }
+    }
+}
+
+/// Drops, from time to time, what is remembered of backends that are gone for long.
+async fn sweep(tables: watch::Receiver<Arc<Table>>) {
+    let mut tick = interval(SWEEP);
+    while tables.has_changed().is_ok() {
+        tick.tick().await;
+        tables.borrow().register().sweep(Instant::now().into_std());
     }
 }
 

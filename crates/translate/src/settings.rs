@@ -10,10 +10,10 @@ use crate::{Client, mesh::Mesh};
 pub(crate) fn of_client(client: &Client, mesh: &Mesh) -> Settings {
     Settings {
         workload: client.workload.clone(),
-        locality: String::new(),
         outside: mesh.outside,
         access_log: access_log(&mesh.config),
         limits: ProcessLimits::new(),
+        ..Settings::default()
     }
 }
 

@@ -11,13 +11,16 @@ use crate::{
     world,
 };
 
-/// Tells what becomes of a request, proxy by proxy and rule by rule, from files or
+/// Explains what becomes of a request, proxy by proxy and rule by rule, from files or
 /// from the running mesh.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// The method, GET when left out, and the URL
-    #[arg(required = true, num_args = 1..=2, value_name = "[METHOD] URL")]
+    /// The method, GET when left out, and the URL; a `curl` in front is overlooked
+    #[arg(required = true, num_args = 1..=3, value_name = "[METHOD] URL")]
     request: Vec<String>,
+    /// The method, as curl has it
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    method: Option<String>,
     /// A header of the request, as in `end-user: john`; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
@@ -25,7 +28,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     to: Option<SocketAddr>,
     /// Who sends it: a pod, a Deployment, or `ingress` for a client outside
-    #[arg(long, value_name = "POD[.NAMESPACE]|ingress", required_unless_present = "at")]
+    #[arg(long, value_name = "[KIND/]NAME[.NAMESPACE]|ingress", required_unless_present = "at")]
     from: Option<Start>,
     /// Only what the sidecar of this pod does with it when it arrives
     #[arg(long, value_name = "POD[.NAMESPACE]", conflicts_with = "from")]
@@ -45,12 +48,12 @@ pub struct Arguments {
     /// Decide as that release where it differs from today's, as `weft up` does; for files
     #[arg(long, value_name = "RELEASE", requires = "filename", value_parser = ["istio-1.0"])]
     compatibility: Option<String>,
-    /// How it is told
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     output: Form,
 }
 
-/// How an explanation is told.
+/// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Form {
     /// For people
@@ -72,9 +75,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
             if let Some(release) = &arguments.compatibility {
                 documents::with_compatibility(&mut documents, release);
             }
-            let mut world = World::of_files(documents, unlabelled);
-            world.complaints().iter().for_each(|line| eprintln!("{line}"));
-            world
+            World::of_files(documents, unlabelled)
         }
     };
     let explanation = weft_explain::explain(&mut world, &question)?;
@@ -83,15 +84,29 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
         Form::Json => serde_json::to_string_pretty(&explanation).context("writing JSON")? + "\n",
     };
     print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    // What is wrong with objects that decide about the request stands in the explanation.
+    let unreadable = world.unreadable();
+    unreadable.iter().for_each(|line| eprintln!("{line}"));
+    Ok(if unreadable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn question(arguments: &Arguments) -> Result<Question> {
-    let (method, url) = match arguments.request.as_slice() {
-        [url] => ("GET", url),
-        [method, url] => (method.as_str(), url),
+    let words: Vec<&str> = arguments.request.iter().map(String::as_str).collect();
+    let words = match words.as_slice() {
+        ["curl", words @ ..] => words,
+        words => words,
+    };
+    let (method, url) = match (words, &arguments.method) {
+        ([url], method) => (method.as_deref(), *url),
+        ([method, url], None) => (Some(*method), *url),
         _ => bail!("say one URL, with a method before it if it is not GET"),
     };
+    // Methods are told apart by case, and every known one is in upper case.
+    if let Some(method) =
+        method.filter(|method| method.bytes().any(|byte| byte.is_ascii_lowercase()))
+    {
+        bail!("`{method}` is not an HTTP method such as GET or POST");
+    }
     let start = match (&arguments.from, &arguments.at) {
         (Some(start), _) => start.clone(),
         (None, Some(pod)) => Start::At(pod.clone()),

@@ -44,5 +44,6 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     let file = weft_explain::translate_for(&mut world, &arguments.whom)?;
     let value = serde_json::to_value(&file).context("writing the configuration")?;
     print(&to_yaml(&value))?;
-    Ok(ExitCode::SUCCESS)
+    let readable = world.unreadable().is_empty();
+    Ok(if readable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
+use weft_balance::Register;
 use weft_config::{
     Action, Answer, Backend, DirectoryChunk, Discovery, Entry, Interest, Listener, Resource, Route,
 };
@@ -126,12 +127,15 @@ impl Table {
     fn put_route(&mut self, route: &Route, stale: &mut Stale) -> Result<(), String> {
         let name: Arc<str> = Arc::from(route.name.as_str());
         let previous = self.routes.find(&*name).cloned();
-        let (compiled, outcome) = match CompiledRoute::new(route.clone(), previous.as_deref()) {
-            Ok(compiled) => (compiled, Ok(())),
-            Err(error) if previous.is_some() => return Err(error.to_string()),
-            // Without a previous version the hosts must not fall to a wider route.
-            Err(error) => (CompiledRoute::closed(route), Err(error.to_string())),
-        };
+        let (compiled, outcome) =
+            match CompiledRoute::new(route.clone(), &self.register, previous.as_deref()) {
+                Ok(compiled) => (compiled, Ok(())),
+                Err(error) if previous.is_some() => return Err(error.to_string()),
+                // Without a previous version the hosts must not fall to a wider route.
+                Err(error) => {
+                    (CompiledRoute::closed(route, &self.register), Err(error.to_string()))
+                }
+            };
         if previous.is_none_or(|previous| previous.data.hosts != route.hosts) {
             stale.routes.insert(Arc::clone(&name));
         }
@@ -147,7 +151,8 @@ impl Table {
             self.link_chunks(&name, before, chunks(backend));
         }
         let data = Arc::new(backend.clone());
-        let compiled = CompiledBackend::new(data, &self.chunks, previous.as_deref());
+        let compiled =
+            CompiledBackend::new(data, &self.chunks, &self.register, previous.as_deref());
         self.backends.set(Arc::clone(&name), Some(Arc::new(compiled)));
         // Its chunks may come later in the same change.
         stale.backends.insert(name);
@@ -178,7 +183,7 @@ impl Table {
             let server = match &answer.entry {
                 Entry::Server(server) => {
                     let data = Arc::new((**server).clone());
-                    Some(Arc::new(CompiledServer::new(data, |_| None)))
+                    Some(Arc::new(CompiledServer::new(data, &self.register, |_| None)))
                 }
                 Entry::Own | Entry::Directory | Entry::Route(_) | Entry::Outside => None,
             };
@@ -224,7 +229,8 @@ impl Table {
         for name in &stale.backends {
             if let Some(previous) = self.backends.find(&**name).cloned() {
                 let data = Arc::clone(&previous.data);
-                let compiled = CompiledBackend::new(data, &self.chunks, Some(&previous));
+                let compiled =
+                    CompiledBackend::new(data, &self.chunks, &self.register, Some(&previous));
                 self.backends.set(Arc::clone(name), Some(Arc::new(compiled)));
             }
         }
@@ -239,13 +245,13 @@ impl Table {
         for name in &stale.listeners {
             let Some(listener) = self.listeners.get(name) else { continue };
             let data = Arc::clone(&listener.data);
-            let listener = Arc::new(CompiledListener::new(data, route));
+            let listener = Arc::new(CompiledListener::new(data, &self.register, route));
             Arc::make_mut(&mut self.listeners).insert(Arc::clone(name), listener);
         }
         for address in stale.servers {
             let Some(led) = self.addresses.find(&address).cloned() else { continue };
             let Some(server) = &led.server else { continue };
-            let server = CompiledServer::new(Arc::clone(&server.data), route);
+            let server = CompiledServer::new(Arc::clone(&server.data), &self.register, route);
             let answer = Arc::clone(&led.answer);
             let led = Arc::new(Led { answer, server: Some(Arc::new(server)) });
             self.addresses.set(address, Some(led));
@@ -255,7 +261,7 @@ impl Table {
 
 impl CompiledRoute {
     /// What stands in for a route that cannot be compiled: its hosts answer 500.
-    fn closed(route: &Route) -> Self {
+    fn closed(route: &Route, register: &Register) -> Self {
         let rule = weft_config::Rule {
             name: None,
             conditions: Default::default(),
@@ -269,7 +275,7 @@ impl CompiledRoute {
             origin: route.origin.clone(),
         };
         let closed = Route { rules: vec![rule], ..route.clone() };
-        Self::new(closed, None).expect("a rule without conditions compiles")
+        Self::new(closed, register, None).expect("a rule without conditions compiles")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::header;
 use weft_config::{
     AccessLog, Action, Answer, Backend, Conditions, Covers, Destination, DirectoryChunk, Discovery,
     Endpoint, Endpoints, Entry, Fingerprint, Host, Limits, Listener, LoadBalancer, Origin, Outside,
@@ -10,7 +10,10 @@ use weft_config::{
     Upstream, backend::Subset,
 };
 
-use crate::{Connection, Rejected, Relay, Request, Rng, Routed, Table, record::Record};
+use crate::{
+    Answers, Arrival, Arrived, Connection, Direction, Rejected, Rng, Routed, Scheme, Step, Table,
+    record::Record,
+};
 
 /// A table made from text.
 pub(super) struct World {
@@ -24,7 +27,7 @@ impl World {
     /// listener NAME directory|servers
     ///   server NAME PORT http|detect|tcp ROUTE…
     /// directory HOST:PORT… | http PORT… | ADDRESS:PORT…
-    /// settings closed
+    /// settings closed | LABEL=VALUE… in NAMESPACE
     /// route NAME HOST,…
     ///   CONDITION… -> BACKEND[*WEIGHT] …   or   -> respond STATUS
     /// answer INTEREST ROUTE [covers PATTERN]
@@ -86,6 +89,13 @@ fn resource(words: &[&str]) -> Resource {
             access_log: None::<AccessLog>,
             ..Settings::default()
         }),
+        ["settings", labels @ .., "in", namespace] => {
+            let mut settings = Settings::default();
+            settings.workload.namespace = (*namespace).to_owned();
+            let pairs = labels.iter().map(|word| word.split_once('=').unwrap());
+            settings.labels = pairs.map(|(key, value)| (key.into(), value.into())).collect();
+            Resource::Settings(settings)
+        }
         ["route", name, hosts] => Resource::Route(Route {
             name: (*name).to_owned(),
             hosts: hosts.split(',').map(host).collect(),
@@ -100,8 +110,8 @@ fn resource(words: &[&str]) -> Resource {
             answer(interest, Entry::Route((*route).to_owned()), covers)
         }
         ["server", address, "tcp", backend] => {
-            let tcp =
-                TcpTarget { backends: vec![((*backend).to_owned(), 1)], origin: Origin::default() };
+            let backends = vec![((*backend).to_owned(), 1)];
+            let tcp = TcpTarget { backends, ..TcpTarget::default() };
             let mut server = server(&["server", address, "0", "tcp"]);
             server.tcp = Some(tcp);
             answer(address, Entry::Server(Box::new(server)), None)
@@ -228,6 +238,13 @@ fn target(text: &str) -> Target {
     Target { backend: backend.to_owned(), weight: weight.parse().unwrap() }
 }
 
+fn exact(text: TextMatch) -> String {
+    match text {
+        TextMatch::Exact(text) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// `path=/a`, `path^=/a`, `path~REGEX`, `anycase:path=…`, `method=…`, `header:NAME=…`, …
 fn condition(word: &str, conditions: &mut Conditions) {
     let word = match word.strip_prefix("anycase:") {
@@ -249,10 +266,12 @@ fn condition(word: &str, conditions: &mut Conditions) {
         Some(("header", name)) => conditions.headers.push((name.to_owned(), text)),
         Some(("without", name)) => conditions.without_headers.push((name.to_owned(), text)),
         Some(("query", name)) => conditions.query.push((name.to_owned(), text)),
+        Some(("label", name)) => conditions.source.labels.push((name.to_owned(), exact(text))),
         _ => match subject {
             "path" => conditions.path = Some(text),
             "method" => conditions.method = Some(text),
             "scheme" => conditions.scheme = Some(text),
+            "namespace" => conditions.source.namespace = Some(exact(text)),
             other => panic!("{other}"),
         },
     }
@@ -263,46 +282,64 @@ pub(super) fn outcome(table: &Table, request: &str) -> String {
     decide(table, request, &mut ())
 }
 
-/// The same, for who listens.
+/// The same, for a record that listens.
 pub(super) fn decide<R: Record>(table: &Table, request: &str, record: &mut R) -> String {
-    let mut rng = Rng::new(1);
+    let (mut rng, answers) = (Rng::new(1), Answers::default());
     let words: Vec<&str> = request.trim().split(' ').collect();
     let listener = table.listeners().next().expect("a world has a listener").name.clone();
     if words[0] == "connect" {
-        let connection = table.connection(&listener, words[1].parse().unwrap(), record);
-        return match connection {
-            Connection::Http(_) => "http".to_owned(),
-            Connection::Detect(_) => "detect".to_owned(),
-            Connection::Ask(interest) => format!("ask {interest}"),
-            Connection::Refuse(reply) => format!("refuse {} {}", reply.flags, reply.details),
-            Connection::Tcp(tcp) => match table.relay(&tcp, &mut rng, record) {
-                Relay::To(backend) => format!("tcp {}", backend.name),
-                Relay::Refuse(reply) => format!("refuse {} {}", reply.flags, reply.details),
+        let destination = words[1].parse().unwrap();
+        return match table.connection(&listener, destination, &answers, record) {
+            Step::Done(Connection::Http(_)) => "http".to_owned(),
+            Step::Done(Connection::Detect(_)) => "detect".to_owned(),
+            Step::Done(Connection::Tcp(tcp)) => match table.relay(&tcp, &mut rng, record) {
+                Ok(backend) => format!("tcp {}", backend.name),
+                Err(reply) => format!("refuse {} {}", reply.flags, reply.details),
             },
+            Step::Ask(question) => format!("ask {question}"),
+            Step::Reply(reply) => format!("refuse {} {}", reply.flags, reply.details),
         };
     }
-    let mut headers = HeaderMap::new();
-    for (name, value) in words[3..].iter().filter_map(|word| word.split_once(':')) {
-        let name: HeaderName = name.parse().unwrap();
-        headers.append(name, HeaderValue::from_str(value).unwrap());
-    }
-    let scope = match table.connection(&listener, "10.9.9.9:80".parse().unwrap(), &mut ()) {
-        Connection::Http(scope) | Connection::Detect(scope) => scope,
-        other => panic!("{other:?}"),
-    };
-    let request = Request {
-        method: &words[0].parse::<Method>().unwrap(),
-        scheme: "http",
-        authority: words[1],
-        path_and_query: words[2],
-        headers: &headers,
-    };
-    match table.route(&scope, &request, &mut rng, record) {
-        Routed::Forward(forward) => forward.backend.name.to_string(),
-        Routed::Passthrough(_) => "passthrough".to_owned(),
-        Routed::Ask(interest) => format!("ask {interest}"),
-        Routed::Reply(reply) => {
+    match step(table, request, &mut rng, record) {
+        Step::Done(routed) if routed.is_passthrough() => "passthrough".to_owned(),
+        Step::Done(routed) => routed.backend().name.to_string(),
+        Step::Ask(question) => format!("ask {question}"),
+        Step::Reply(reply) => {
             format!("{} {} {}", reply.status.unwrap(), reply.flags, reply.details)
         }
     }
+}
+
+/// The backend that a request is sent to.
+pub(super) fn route(table: &Table, request: &str, rng: &mut Rng) -> String {
+    match step(table, request, rng, &mut ()) {
+        Step::Done(routed) => routed.backend().name.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What the stages say to a request.
+pub(super) fn step<R: Record>(
+    table: &Table,
+    request: &str,
+    rng: &mut Rng,
+    record: &mut R,
+) -> Step<Routed> {
+    let answers = Answers::default();
+    let words: Vec<&str> = request.trim().split(' ').collect();
+    let listener = table.listeners().next().expect("a world has a listener").name.clone();
+    let destination = "10.9.9.9:80".parse().unwrap();
+    let scope = match table.connection(&listener, destination, &answers, &mut ()) {
+        Step::Done(Connection::Http(scope) | Connection::Detect(scope)) => scope,
+        other => panic!("{other:?}"),
+    };
+    let fields = words[3..].iter().filter_map(|word| word.split_once(':'));
+    let mut head = http::Request::builder().method(words[0]).uri(words[2]);
+    head = head.header(header::HOST, words[1]);
+    for (name, value) in fields {
+        head = head.header(name, value);
+    }
+    let arrival = Arrival { destination, direction: Direction::Outbound, scheme: Scheme::Http };
+    let arrived = Arrived::read(head.body(()).unwrap().into_parts().0, arrival);
+    table.decide(&scope, &arrived, &answers, (rng, record))
 }

@@ -71,8 +71,7 @@ fn from_pod(world: &World, pod: &Pod, question: &Question) -> Beginning {
 
 /// That the address is a Service's and the port is none of it.
 fn without_port(world: &World, address: SocketAddr) -> Option<Because> {
-    let own = |service: &&Service| service.addresses().any(|ip| ip == address.ip());
-    let service = world.services().find(own)?;
+    let service = world.service_at(address.ip())?;
     let ports = &service.spec.ports;
     if ports.iter().any(|port| port.port == address.port()) {
         return None;
@@ -160,8 +159,8 @@ fn through(world: &World, service: &Service, at: &HostPort) -> Result<Beginning,
     Ok(beginning)
 }
 
-/// What listens, for somebody who dialled a port of a gateway on which nothing does.
-pub(super) fn doors(world: &World, pod: &Pod, mut listening: Vec<u16>) -> String {
+/// The ports that a gateway listens on, named when a client dials another one.
+pub(super) fn listening_ports(world: &World, pod: &Pod, mut listening: Vec<u16>) -> String {
     let bound = world.host_ports();
     if !bound.is_empty() {
         return on_this_machine(&bound);

@@ -2,42 +2,81 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use http::{HeaderMap, Version, header::HOST};
+use http::{HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
 use weft_config::{Action, Discovery, Upstream};
-use weft_decide::{CompiledBackend, Forward, Reply, Table, Tcp, Verdict, path, protocol};
+use weft_decide::{
+    Arrival, Arrived, CompiledBackend, Direction, Reply, Routed, Scheme, Scope, Table, Tcp,
+    Verdict, arrive::fields, protocol,
+};
 
-use super::Dialled;
+use super::{Dialled, Side};
 use crate::{
     explanation::{Because, Destination, Hop, Outcome, Protocol, Request},
     question::{PodName, Question},
 };
 
-/// The request as proxies send it on, or the answer to one that cannot be read
-/// in one way only.
-pub(super) fn sent(question: &Question) -> Result<Request, Reply> {
-    let mut hosts = question.headers.get_all(HOST).iter();
-    let authority = match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Err(Reply::two_hosts()),
-        (Some(host), None) => String::from_utf8_lossy(host.as_bytes()).into_owned(),
-        (None, None) => question.url.authority.clone(),
-    };
-    let path = path::normalise(&question.url.target).map_err(|_| Reply::bad_path())?;
-    Ok(Request {
-        method: question.method.to_string(),
-        path: path.into_owned(),
-        authority,
-        protocol: Protocol::default(),
-        headers: listed(&question.headers),
-    })
+/// Stands for the client's address, which nobody knows beforehand.
+const CLIENT: HeaderValue = HeaderValue::from_static("<client>");
+
+/// Stands for the request id that a proxy makes up.
+const ID: [u8; 36] = *b"00000000-0000-4000-8000-000000000000";
+
+/// The head as the client sends it; the codec's answer to one that is not HTTP.
+pub(super) fn head(question: &Question) -> Result<Parts, Reply> {
+    let (mut head, ()) = http::Request::new(()).into_parts();
+    head.method = question.method.clone();
+    head.uri =
+        question.url.target.parse::<Uri>().map_err(|_| Reply::bad_request("http1.codec_error"))?;
+    head.headers = question.headers.clone();
+    if !head.headers.contains_key(HOST) {
+        let host = HeaderValue::try_from(&question.url.authority)
+            .map_err(|_| Reply::bad_request("http.invalid_authority"))?;
+        fields::host_first(&mut head.headers, host);
+    }
+    Ok(head)
 }
 
-fn listed(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
-    let mut listed: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, value) in headers.iter().filter(|(name, _)| **name != HOST) {
+/// The request as a proxy reads it, which is met as `arrival` says.
+pub(super) fn arrive(
+    head: &Parts,
+    speaks: Protocol,
+    arrival: &super::Arrival,
+    scope: &Scope,
+) -> Arrived {
+    let mut head = head.clone();
+    head.version = match speaks {
+        Protocol::Http1 => Version::HTTP_11,
+        Protocol::Http2 => Version::HTTP_2,
+    };
+    let direction = match arrival.side {
+        _ if scope.edge => Direction::Edge,
+        Side::Application => Direction::Outbound,
+        Side::Network => Direction::Inbound,
+    };
+    let destination = arrival.dialled.address;
+    let arrival = Arrival { destination, direction, scheme: Scheme::Http };
+    let mut arrived = Arrived::read(head, arrival);
+    arrived.announce(|| CLIENT, || ID);
+    arrived
+}
+
+/// The request as it is sent on: of its fields those that the client sent.
+pub(super) fn sent(question: &Question, arrived: &Arrived, protocol: Protocol) -> Request {
+    let head = arrived.head();
+    let authority = arrived.authority().map_or(&b""[..], HeaderValue::as_bytes);
+    let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let asked = |name: &HeaderName| *name != HOST && question.headers.contains_key(name);
+    for (name, value) in head.headers.iter().filter(|(name, _)| asked(name)) {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        listed.entry(name.to_string()).or_default().push(value);
+        headers.entry(name.to_string()).or_default().push(value);
     }
-    listed
+    Request {
+        method: head.method.to_string(),
+        path: head.uri.to_string(),
+        authority: String::from_utf8_lossy(authority).into_owned(),
+        protocol,
+        headers,
+    }
 }
 
 /// A hop that ends with `reply`.
@@ -60,11 +99,11 @@ pub(super) fn reply(at: String, reply: &Reply) -> Hop {
     hop
 }
 
-/// The details of a hop where nobody listens.
+/// The details of a hop where nothing listens.
 pub(super) const NO_LISTENER: &str = "no_listener";
 
-/// A hop where nobody listens; `where_else` says what does.
-pub(super) fn unheard(pod: &PodName, port: u16, where_else: &str) -> Hop {
+/// A hop where nothing listens; `where_else` says what does.
+pub(super) fn no_listener(pod: &PodName, port: u16, where_else: &str) -> Hop {
     let mut hop = Hop::new(pod.to_string(), Outcome::Refuse);
     hop.details = Some(NO_LISTENER.to_owned());
     hop.because.push(Because {
@@ -80,12 +119,16 @@ pub(super) fn unheard(pod: &PodName, port: u16, where_else: &str) -> Hop {
 }
 
 /// Which HTTP is spoken to a backend when the client speaks `client`.
-pub(super) fn spoken(backend: &CompiledBackend, client: Protocol, headers: &HeaderMap) -> Protocol {
-    let (version, upgrade) = match client {
-        Protocol::Http1 => (Version::HTTP_11, protocol::upgrades(headers)),
-        Protocol::Http2 => (Version::HTTP_2, false),
+pub(super) fn http_version(
+    backend: &CompiledBackend,
+    client: Protocol,
+    arrived: &Arrived,
+) -> Protocol {
+    let version = match client {
+        Protocol::Http1 => Version::HTTP_11,
+        Protocol::Http2 => Version::HTTP_2,
     };
-    match protocol::onwards(backend.data.upstream, version, upgrade) {
+    match protocol::onwards(backend.data.upstream, version, arrived.asks_for_upgrade()) {
         Version::HTTP_2 => Protocol::Http2,
         _ => Protocol::Http1,
     }
@@ -109,18 +152,14 @@ pub(super) fn downgrade(backend: &CompiledBackend, client: Protocol) -> Option<B
 }
 
 /// Where a rule may send requests, by weight.
-pub(super) fn destinations(
-    table: &Table,
-    forward: &Forward,
-    dialled: &Dialled,
-) -> Vec<Destination> {
-    match &forward.rule.data.action {
+pub(super) fn destinations(table: &Table, routed: &Routed, dialled: &Dialled) -> Vec<Destination> {
+    match &routed.rule().data.action {
         Action::Forward(targets) => {
             let targets = targets.iter().map(|target| (target.backend.as_str(), target.weight));
             shares(table, targets.collect(), dialled)
         }
         Action::Respond { .. } | Action::Passthrough => {
-            vec![destination(&forward.backend, dialled)]
+            vec![destination(routed.backend(), dialled)]
         }
     }
 }
@@ -156,7 +195,7 @@ pub(super) fn destination(backend: &CompiledBackend, dialled: &Dialled) -> Desti
     let data = &backend.data;
     let endpoints = match &data.discovery {
         Discovery::Endpoints(_) => {
-            backend.members().iter().map(|member| member.endpoint.address.to_string()).collect()
+            backend.endpoints().iter().map(|endpoint| endpoint.data.address.to_string()).collect()
         }
         Discovery::Original => vec![dialled.to_string()],
         Discovery::Fixed(address) => vec![address.to_string()],
@@ -193,7 +232,7 @@ pub(super) fn backends(table: &Table, action: &Action) -> Vec<Because> {
         if !matches!(data.discovery, Discovery::Endpoints(_)) || data.origin.object.is_empty() {
             continue;
         }
-        let count = match backend.members().len() {
+        let count = match backend.endpoints().len() {
             1 => "1 endpoint".to_owned(),
             count => format!("{count} endpoints"),
         };
@@ -217,7 +256,7 @@ pub(super) fn backends(table: &Table, action: &Action) -> Vec<Because> {
 pub(super) fn address(backend: &CompiledBackend, dialled: &Dialled) -> Option<Option<SocketAddr>> {
     match &backend.data.discovery {
         Discovery::Endpoints(_) => {
-            backend.members().first().map(|member| Some(member.endpoint.address))
+            backend.endpoints().first().map(|endpoint| Some(endpoint.data.address))
         }
         Discovery::Original => Some(dialled.known()),
         Discovery::Fixed(address) => Some(Some(*address)),

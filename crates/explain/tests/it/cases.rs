@@ -41,7 +41,7 @@ fn question(start: &str, arguments: &[&str]) -> Question {
         Some(pod) => Start::At(pod.parse().unwrap()),
         None => start.parse().unwrap(),
     };
-    let mut question = Question::new("GET", arguments[0], start).unwrap();
+    let mut question = Question::new(None, arguments[0], start).unwrap();
     for header in &arguments[1..] {
         question.add_header(header).unwrap();
     }
@@ -223,7 +223,7 @@ fn a_client_without_sidecar_is_told_so() {
 
 #[test]
 fn a_pod_that_is_not_there_is_answered_with_those_that_are() {
-    let question = Question::new("GET", "http://cart/", "nobody.shop".parse().unwrap()).unwrap();
+    let question = Question::new(None, "http://cart/", "nobody.shop".parse().unwrap()).unwrap();
     let Err(ExplainError::NoPod { known, .. }) = explain(&mut shop(), &question) else {
         panic!("there is no such pod");
     };
@@ -237,7 +237,7 @@ fn a_pod_that_is_not_there_is_answered_with_those_that_are() {
 fn without_a_gateway_the_installed_one_listens_for_nothing() {
     let text = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}";
     let mut world = World::of_files(weft_manifest::read("a.yaml", text), Unlabelled::Inject);
-    let question = Question::new("GET", "http://a/", Start::Ingress).unwrap();
+    let question = Question::new(None, "http://a/", Start::Ingress).unwrap();
     let explanation = explain(&mut world, &question).unwrap();
     assert_eq!(explanation.hops[0].details.as_deref(), Some("no_listener"));
 }

@@ -5,3 +5,4 @@
 mod cases;
 mod recordings;
 mod translated;
+mod trials;

@@ -139,7 +139,8 @@ fn question(world: &Value, request: &Value) -> Option<Question> {
     };
     let path = request["path"].as_str().unwrap_or("/");
     let method = request["method"].as_str().unwrap_or("GET");
-    let mut question = Question::new(method, &format!("{scheme}://{dialled}{path}"), start).ok()?;
+    let mut question =
+        Question::new(Some(method), &format!("{scheme}://{dialled}{path}"), start).ok()?;
     question.to = dialled.parse().ok();
     question.server_name = request["tls"]["sni"].as_str().map(str::to_owned);
     if let Some(authority) = request["authority"].as_str() {

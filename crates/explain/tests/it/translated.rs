@@ -2,43 +2,41 @@
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
-use http::{HeaderMap, Method};
 use weft_config::{Discovery, File, Resource};
-use weft_decide::{Connection, Relay, Request, Rng, Routed, Table, Unanswered};
+use weft_decide::{
+    Answers, Arrival, Arrived, Connection, Direction, Rng, Scheme, Step, Table, Unanswered,
+};
 use weft_explain::{Outcome, Question, Start, Unlabelled, World, explain, translate_for};
 
 /// What the outbound side of a proxy with this table makes of a request.
 fn outcome(table: &Table, destination: SocketAddr, host: &str, path: &str) -> Outcome {
-    let mut rng = Rng::new(0);
-    let scope = match table.connection("outbound", destination, &mut ()) {
-        Connection::Http(scope) | Connection::Detect(scope) => scope,
-        Connection::Tcp(tcp) => {
+    let (mut rng, answers) = (Rng::new(0), Answers::default());
+    let scope = match table.connection("outbound", destination, &answers, &mut ()) {
+        Step::Done(Connection::Http(scope) | Connection::Detect(scope)) => scope,
+        Step::Done(Connection::Tcp(tcp)) => {
             return match table.relay(&tcp, &mut rng, &mut ()) {
-                Relay::To(backend) if backend.data.service.is_empty() => Outcome::Passthrough,
-                Relay::To(_) => Outcome::Forward,
-                Relay::Refuse(_) => Outcome::Refuse,
+                Ok(backend) if backend.data.service.is_empty() => Outcome::Passthrough,
+                Ok(_) => Outcome::Forward,
+                Err(_) => Outcome::Refuse,
             };
         }
         other => panic!("{other:?}"),
     };
-    let request = Request {
-        method: &Method::GET,
-        scheme: "http",
-        authority: host,
-        path_and_query: path,
-        headers: &HeaderMap::new(),
-    };
-    match table.route(&scope, &request, &mut rng, &mut ()) {
-        Routed::Forward(forward) => {
-            let chosen = matches!(forward.backend.data.discovery, Discovery::Endpoints(_));
-            match chosen && forward.backend.members().is_empty() {
+    let head = http::Request::get(path).header("host", host).body(()).unwrap().into_parts().0;
+    let arrival = Arrival { destination, direction: Direction::Outbound, scheme: Scheme::Http };
+    let arrived = Arrived::read(head, arrival);
+    match table.decide(&scope, &arrived, &answers, (&mut rng, &mut ())) {
+        Step::Done(routed) if routed.is_passthrough() => Outcome::Passthrough,
+        Step::Done(routed) => {
+            let backend = routed.backend();
+            let chosen = matches!(backend.data.discovery, Discovery::Endpoints(_));
+            match chosen && backend.endpoints().is_empty() {
                 true => Outcome::Respond,
                 false => Outcome::Forward,
             }
         }
-        Routed::Passthrough(_) => Outcome::Passthrough,
-        Routed::Reply(_) => Outcome::Respond,
-        Routed::Ask(interest) => panic!("{interest} has no answer"),
+        Step::Reply(_) => Outcome::Respond,
+        Step::Ask(question) => panic!("{question} has no answer"),
     }
 }
 
@@ -57,7 +55,7 @@ fn given(world: &mut World, start: &Start) -> Table {
 
 /// What a proxy on demand makes of `url`, and what one with `table` does.
 fn both(world: &mut World, start: &Start, table: &Table, url: &str) -> (Outcome, Outcome) {
-    let mut question = Question::new("GET", url, start.clone()).unwrap();
+    let mut question = Question::new(None, url, start.clone()).unwrap();
     let destination = SocketAddr::from(([10, 96, 200, 1], question.url.port));
     question.to = Some(destination);
     let learnt = explain(world, &question).unwrap().hops[0].outcome;
@@ -126,5 +124,34 @@ fn a_file_for_a_sidecar_answers_everything_it_could_ask() {
     ] {
         let (learnt, given) = both(&mut world, &start, &table, url);
         assert_eq!(given, learnt, "{url}");
+    }
+}
+
+#[test]
+fn a_wildcard_of_a_virtual_service_covers_its_hosts() {
+    let text = "
+apiVersion: v1
+kind: Pod
+metadata: {name: client, labels: {app: client}}
+spec: {containers: [{name: client, image: my/client}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: all}
+spec: {hosts: ['*.com'], http: [{directResponse: {status: 200}, route: [{destination: {host: gone}}]}]}
+";
+    let mut world = World::of_files(weft_manifest::read("a.yaml", text), Unlabelled::Inject);
+    let file = translate_for(&mut world, &"client".parse().unwrap()).unwrap();
+    let named = |resource: Resource| (resource.name(), Some(Arc::new(resource)));
+    let (table, _) = Table::new().with(file.resources.into_iter().map(named));
+    let table = table.when_unanswered(Unanswered::Outside);
+    let destination = "192.0.2.1:80".parse().unwrap();
+    for (host, expected) in [
+        ("a.com", Outcome::Respond),
+        ("a.b.com", Outcome::Respond),
+        (".sea.com", Outcome::Respond),
+        ("a.org", Outcome::Passthrough),
+    ] {
+        assert_eq!(outcome(&table, destination, host, "/"), expected, "{host}");
     }
 }

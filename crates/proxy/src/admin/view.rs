@@ -169,9 +169,10 @@ impl View {
             let table = Arc::clone(&view.tables.borrow());
             let names = known.iter().filter_map(|(name, _)| name.strip_prefix("backend/"));
             for backend in names.filter_map(|name| table.backend(name)) {
-                let endpoints = backend.members().iter().map(
-                    |member| json!({ "address": member.endpoint.address, "busy": member.busy() }),
-                );
+                let endpoints = backend
+                    .endpoints()
+                    .iter()
+                    .map(|one| json!({ "address": one.data.address, "busy": one.in_flight() }));
                 let endpoints: Vec<Value> = endpoints.collect();
                 list.item(&json!({ "name": &*backend.name, "endpoints": endpoints })).await?;
             }

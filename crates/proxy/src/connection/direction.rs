@@ -13,6 +13,16 @@ pub enum Direction {
     Edge,
 }
 
+impl From<Direction> for weft_decide::Direction {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Outbound => Self::Outbound,
+            Direction::Inbound => Self::Inbound,
+            Direction::Edge => Self::Edge,
+        }
+    }
+}
+
 impl Direction {
     /// Which end of the connection this proxy reports metrics as.
     pub fn reporter(self) -> Reporter {

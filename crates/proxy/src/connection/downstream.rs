@@ -14,7 +14,7 @@ use weft_decide::{CompiledBackend, Scope};
 
 use crate::{
     connection::{
-        direction::Direction, relay::RelayLimits, server_first::Preconnected, tcp::Picked,
+        direction::Direction, relay::RelayLimits, server_first::Preconnected, tcp::Selected,
     },
     io::stream::Stream,
     listen::listener::Listener,
@@ -110,8 +110,8 @@ impl Downstream {
     }
 
     /// The endpoint of `backend` that was selected during protocol detection, until it is used.
-    pub fn preconnected_to(&self, backend: &Arc<CompiledBackend>) -> Option<Picked> {
-        self.preconnected.borrow().as_ref()?.target.of(backend)
+    pub fn preconnected_to(&self, backend: &Arc<CompiledBackend>) -> Option<Selected> {
+        self.preconnected.borrow().as_ref()?.target.hand_on(backend)
     }
 
     /// The connection opened during protocol detection if it leads to `way`; it is closed

@@ -1,10 +1,10 @@
 //! Connections that are relayed as they are.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use weft_decide::{CompiledBackend, Flag, Flags, Member, Pick, Relay, Reply, Tcp};
+use weft_decide::{Ask, CompiledBackend, Endpoint, Flag, Flags, Pick, Picked, Reply, Tcp};
 
 use crate::{
     connection::{
@@ -26,14 +26,16 @@ use crate::{
 };
 
 /// A line to an endpoint, and which one it is.
-pub type Picked = (Rc<Line>, Option<Arc<Member>>);
+pub type Selected = (Rc<Line>, Option<Picked>);
 
 /// Where a connection goes.
 pub struct Target {
     /// The line to it.
     pub line: Rc<Line>,
     backend: Arc<CompiledBackend>,
-    member: Option<Arc<Member>>,
+    endpoint: Option<Arc<Endpoint>>,
+    /// The count of this exchange, until it is handed on.
+    picked: RefCell<Option<Picked>>,
     /// Further addresses of the same name.
     others: Vec<SocketAddr>,
     /// How long connecting may take: what looking up a name has left of it.
@@ -41,10 +43,14 @@ pub struct Target {
 }
 
 impl Target {
-    /// The endpoint, if it is one of `backend`.
-    pub fn of(&self, backend: &Arc<CompiledBackend>) -> Option<Picked> {
-        let picked = || (Rc::clone(&self.line), self.member.clone());
-        Arc::ptr_eq(&self.backend, backend).then(picked)
+    /// The endpoint, if it is one of `backend` and no exchange has it yet.
+    pub fn hand_on(&self, backend: &Arc<CompiledBackend>) -> Option<Selected> {
+        if !Arc::ptr_eq(&self.backend, backend) {
+            return None;
+        }
+        let picked = self.picked.take();
+        let is_free = picked.is_some() || self.endpoint.is_none();
+        is_free.then(|| (Rc::clone(&self.line), picked))
     }
 
     /// Connects, to further addresses of the name if it has to.
@@ -59,7 +65,7 @@ impl Target {
                 Err(error) => error,
             };
             let worker = &downstream.worker;
-            if self.member.is_none() {
+            if self.endpoint.is_none() {
                 worker.names.failed(self.line.address());
             }
             if self.others.is_empty() {
@@ -70,8 +76,8 @@ impl Target {
     }
 
     fn peer(&self, downstream: &Downstream) -> PeerId {
-        self.line.peer(&self.backend, self.member.as_ref(), || {
-            let labels = peer_labels(&self.backend, self.member.as_deref());
+        self.line.peer(&self.backend, self.endpoint.as_ref(), || {
+            let labels = peer_labels(&self.backend, self.endpoint.as_deref());
             downstream.worker.registry.borrow_mut().peer(labels)
         })
     }
@@ -80,17 +86,14 @@ impl Target {
 /// Where `tcp` leads for this connection.
 pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<Target, Reply> {
     let worker = &downstream.worker;
-    let relay = worker.decide(|table, rng| table.relay(tcp, rng, &mut ()));
-    let backend = match relay {
-        Relay::To(backend) => backend,
-        Relay::Refuse(reply) => return Err(reply),
-    };
+    let backend = worker.decide(|table, rng| table.relay(tcp, rng, &mut ()))?;
     let no_endpoint = || Reply::no_endpoint().about(&backend.name);
     let (began, limit) = (Instant::now(), backend.data.connect_timeout);
-    let picked = worker.with_rng(|rng| backend.pick(downstream.destination, &[], rng));
-    let (mut addresses, member) = match picked {
+    let ask = Ask::at(began.into_std());
+    let picked = worker.with_rng(|rng| backend.pick(downstream.destination, &ask, rng));
+    let (mut addresses, picked) = match picked {
         None => return Err(no_endpoint()),
-        Some(Pick::Member(member)) => (vec![member.endpoint.address], Some(member)),
+        Some(Pick::Endpoint(picked)) => (vec![picked.endpoint().data.address], Some(picked)),
         Some(Pick::Address(address)) => (vec![address], None),
         Some(Pick::Name { host, port }) => {
             let found = worker.names.addresses(&Name { host, port }, began + limit).await;
@@ -104,7 +107,9 @@ pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<Target, Reply>
     }
     let line = downstream.line_to(addresses.remove(0));
     let limit = limit.saturating_sub(began.elapsed());
-    Ok(Target { line, backend, member, others: addresses, limit })
+    let endpoint = picked.as_ref().map(|picked| Arc::clone(picked.endpoint()));
+    let picked = RefCell::new(picked);
+    Ok(Target { line, backend, endpoint, picked, others: addresses, limit })
 }
 
 /// Relays `stream` to where `tcp` leads, on a connection that may be there already.
@@ -168,7 +173,7 @@ async fn exchange(
     mut server: PeekedStream,
     (mut outcome, target): (Box<Outcome>, &Target),
 ) {
-    let _in_flight = target.member.as_ref().map(|member| member.begin());
+    let _in_flight = target.picked.take();
     let reporter = downstream.direction().reporter();
     let registry = &downstream.worker.registry;
     registry.borrow_mut().opened(outcome.peer.as_ref(), reporter);

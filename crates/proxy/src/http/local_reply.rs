@@ -1,17 +1,11 @@
 //! Answers of our own, in the form that the client understands.
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use weft_decide::{Flag, Flags, Reply};
+use weft_decide::Reply;
 
 use crate::{
     connection::direction::Direction, http::response_body::Payload, record::outcome::Outcome,
 };
-
-/// The request cannot be read in one way only.
-pub fn bad_request(details: &'static str) -> Reply {
-    let reply = Reply::new(400, details);
-    Reply { body: "Bad Request".into(), flags: Flags::of(Flag::Protocol), ..reply }
-}
 
 /// The client owed a part of its request for too long.
 pub fn request_timeout() -> Reply {

@@ -10,10 +10,10 @@ use http::{HeaderValue, Response, Version, header, request::Parts};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 use weft_config::{Retries, RetryOn};
-use weft_decide::{CompiledBackend, Forward, Pick, Reply, protocol, retry};
+use weft_decide::{Ask, CompiledBackend, Endpoint, Pick, Picked, Reply, Routed, protocol, retry};
 
 use crate::{
-    connection::{direction::Direction, downstream::Downstream, tcp::Picked},
+    connection::{direction::Direction, downstream::Downstream, tcp::Selected},
     http::{
         deadline::Deadline,
         error::Cause,
@@ -47,9 +47,7 @@ pub struct Onward {
     /// The client's connection, where another protocol is asked for.
     pub upgrade: Option<Upgrade>,
     /// Where it goes.
-    pub forward: Forward,
-    /// Whether that is nothing of the mesh.
-    pub outside: bool,
+    pub routed: Routed,
 }
 
 /// The last try's answer, or what the client is told instead.
@@ -57,12 +55,12 @@ type Tried = Result<(Answer, Lease), Reply>;
 
 /// Sends it, and makes the answer what the client gets.
 pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Payload> {
-    outcome.backend = Some(Arc::clone(&onward.forward.backend.name));
-    outcome.route = match onward.outside {
+    outcome.backend = Some(Arc::clone(&onward.routed.backend().name));
+    outcome.route = match onward.routed.is_passthrough() {
         true if onward.downstream.direction() == Direction::Outbound => {
             Some(Arc::from("allow_any"))
         }
-        _ => onward.forward.rule.name.clone(),
+        _ => onward.routed.rule().name.clone(),
     };
     let mut deadline = deadline(&onward, &outcome);
     let tried = match &mut deadline {
@@ -97,7 +95,7 @@ fn refuse(reply: Reply, onward: &Onward, outcome: Box<Outcome>) -> Response<Payl
         _ => reply,
     };
     let named = reply.of_rule(outcome.route.clone().as_ref());
-    let reply = named.about(&onward.forward.backend.name);
+    let reply = named.about(&onward.routed.backend().name);
     local_reply::local(&reply, &onward.parts, onward.downstream.direction(), outcome)
 }
 
@@ -111,7 +109,7 @@ fn timed_out(by: LimitOf) -> Reply {
 /// When the exchange must be over, and who says so: its rule, or a gRPC client that
 /// waits less long.
 fn deadline(onward: &Onward, outcome: &Outcome) -> Option<Deadline> {
-    let rule = onward.forward.rule.data.timeout;
+    let rule = onward.routed.rule().data.timeout;
     let client = match outcome.is_grpc() {
         true => grpc::timeout(&onward.parts.headers),
         false => None,
@@ -185,7 +183,7 @@ async fn within<T>(
 }
 
 async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
-    let rule = Arc::clone(&onward.forward.rule);
+    let rule = Arc::clone(onward.routed.rule());
     let retries = rule.retries();
     let method = onward.parts.method.clone();
     let speak = speak(onward);
@@ -193,17 +191,16 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
     let mut again = 0;
     loop {
-        let (line, member) = match pick(onward, &tried).await {
+        let (line, picked) = match pick(onward, &tried).await {
             Ok(picked) => picked,
             Err(reply) => return Err(reply),
         };
         outcome.host = Some(line.address());
         outcome.local = None;
-        outcome.peer = Some(peer(onward, &line, member.as_ref()));
-        if onward.downstream.direction() != Direction::Inbound && !onward.outside {
+        outcome.peer = Some(peer(onward, &line, picked.as_ref().map(Picked::endpoint)));
+        if onward.downstream.direction() != Direction::Inbound && !onward.routed.is_passthrough() {
             onward.parts.headers.insert(head::ATTEMPT_COUNT, head::number((again + 1).into()));
         }
-        let in_flight = member.as_ref().map(|member| member.begin());
         let limit = retries.and_then(|retries| retries.per_try_timeout);
         let source = onward.source.clone();
         let attempt = attempt::run(onward, &line, speak, copy);
@@ -215,6 +212,9 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
             },
             Err(failed) => failed.outcome,
         };
+        if let Some(picked) = &picked {
+            picked.report(ended.reported());
+        }
         let mut verdict = retry::next(retries, &method, ended, again);
         let repeatable = onward.source.as_ref().is_none_or(|source| source.is_repeatable());
         if verdict == retry::Verdict::Again && !(repeatable && onward.upgrade.is_none()) {
@@ -228,7 +228,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
                 }
                 let worker = &onward.downstream.worker;
                 let pause = worker.with_rng(|rng| retry::pause(retries, again, rng));
-                drop(in_flight);
+                drop(picked);
                 tokio::time::sleep(pause).await;
             }
             (Ok((answer, mut lease)), verdict, _) => {
@@ -236,7 +236,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
                     outcome.flags = outcome.flags.and(weft_decide::Flag::TriesSpent);
                 }
                 (outcome.host, outcome.local) = (Some(lease.address()), lease.local);
-                lease.in_flight = in_flight;
+                lease.in_flight = picked;
                 return Ok((answer, lease));
             }
             (Err(failed), verdict, _) => {
@@ -251,7 +251,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
 
 /// Which protocol the server is spoken to.
 fn speak(onward: &Onward) -> Speak {
-    let upstream = onward.forward.backend.data.upstream;
+    let upstream = onward.routed.backend().data.upstream;
     match protocol::onwards(upstream, onward.parts.version, onward.upgrade.is_some()) {
         Version::HTTP_2 => Speak::Http2,
         _ => Speak::Http1,
@@ -276,20 +276,22 @@ fn needs_copy(retries: Option<&Retries>, speak: Speak, grpc: bool) -> bool {
 }
 
 /// Where the next try goes.
-async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Picked, Reply> {
-    let Onward { downstream, forward, .. } = onward;
-    if let Some(picked) = downstream.preconnected_to(&forward.backend) {
-        return Ok(picked);
+async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Selected, Reply> {
+    let Onward { downstream, routed, .. } = onward;
+    let backend = routed.backend();
+    if let Some(selected) = downstream.preconnected_to(backend) {
+        return Ok(selected);
     }
     let worker = &downstream.worker;
     let destination = downstream.destination;
-    let picked = worker.with_rng(|rng| forward.backend.pick(destination, tried, rng));
-    let (address, member) = match picked {
+    let ask = Ask { tried, ..Ask::at(std::time::Instant::now()) };
+    let picked = worker.with_rng(|rng| backend.pick(destination, &ask, rng));
+    let (address, picked) = match picked {
         None => return Err(Reply::no_endpoint()),
-        Some(Pick::Member(member)) => (member.endpoint.address, Some(member)),
+        Some(Pick::Endpoint(picked)) => (picked.endpoint().data.address, Some(picked)),
         Some(Pick::Address(address)) => (address, None),
         Some(Pick::Name { host, port }) => {
-            let deadline = Instant::now() + forward.backend.data.connect_timeout;
+            let deadline = Instant::now() + backend.data.connect_timeout;
             let found = worker.names.addresses(&Name { host, port }, deadline).await;
             let Ok(addresses) = found else { return Err(Reply::no_endpoint()) };
             let fresh = addresses.iter().find(|address| !tried.contains(address));
@@ -303,23 +305,23 @@ async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Picked, Reply> {
         // It would come back to the listener it came through.
         return Err(Reply::no_endpoint());
     }
-    Ok((downstream.line_to(address), member))
+    Ok((downstream.line_to(address), picked))
 }
 
 fn peer(
     onward: &Onward,
     line: &Line,
-    member: Option<&Arc<weft_decide::Member>>,
+    endpoint: Option<&Arc<Endpoint>>,
 ) -> crate::record::metrics::PeerId {
-    let backend = &onward.forward.backend;
-    line.peer(backend, member, || {
-        let labels = peer_labels(backend, member.map(|member| &**member));
+    let backend = onward.routed.backend();
+    line.peer(backend, endpoint, || {
+        let labels = peer_labels(backend, endpoint.map(|endpoint| &**endpoint));
         onward.downstream.worker.registry.borrow_mut().peer(labels)
     })
 }
 
 /// Who an endpoint of `backend` is, in the words of the metrics.
-pub fn peer_labels(backend: &CompiledBackend, member: Option<&weft_decide::Member>) -> Peer {
+pub fn peer_labels(backend: &CompiledBackend, endpoint: Option<&Endpoint>) -> Peer {
     let (service_name, service_namespace) = match &backend.data.service_name {
         Some((name, namespace)) => (name.clone(), namespace.clone()),
         None => (backend.data.name.clone(), String::new()),
@@ -328,6 +330,6 @@ pub fn peer_labels(backend: &CompiledBackend, member: Option<&weft_decide::Membe
         service: backend.data.service.clone(),
         service_name,
         service_namespace,
-        workload: member.and_then(|member| member.endpoint.workload.clone()).unwrap_or_default(),
+        workload: endpoint.and_then(|one| one.data.workload.clone()).unwrap_or_default(),
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use weft_balance::Member;
+use weft_balance::Endpoint;
 use weft_config::Limits;
 use weft_decide::CompiledBackend;
 
@@ -65,7 +65,7 @@ struct Idle {
 /// Who the endpoint is for metrics, when reached through a backend.
 struct Known {
     backend: Arc<CompiledBackend>,
-    member: Option<Arc<Member>>,
+    endpoint: Option<Arc<Endpoint>>,
     peer: PeerId,
 }
 
@@ -183,13 +183,13 @@ impl Line {
     pub fn peer(
         &self,
         backend: &Arc<CompiledBackend>,
-        member: Option<&Arc<Member>>,
+        endpoint: Option<&Arc<Endpoint>>,
         make: impl FnOnce() -> PeerId,
     ) -> PeerId {
         let mut peers = self.peers.borrow_mut();
         let same = |known: &&Known| {
             Arc::ptr_eq(&known.backend, backend)
-                && known.member.as_ref().map(Arc::as_ptr) == member.map(Arc::as_ptr)
+                && known.endpoint.as_ref().map(Arc::as_ptr) == endpoint.map(Arc::as_ptr)
         };
         if let Some(known) = peers.iter().find(same) {
             return known.peer.clone();
@@ -201,7 +201,7 @@ impl Line {
         let peer = make();
         peers.push(Known {
             backend: Arc::clone(backend),
-            member: member.cloned(),
+            endpoint: endpoint.cloned(),
             peer: peer.clone(),
         });
         peer

@@ -1,6 +1,6 @@
 //! What could be read in two ways, or never ends, is refused.
 
-use crate::world::{World, ok, server};
+use crate::world::{World, get, lines, ok, server};
 
 /// The status that a proxy answers `request` with; 0 when it just closes.
 #[track_caller]
@@ -49,13 +49,105 @@ fn a_length_beside_chunks_is_dropped_and_the_connection_ends() {
 }
 
 #[test]
+fn encodings_other_than_chunks_are_not_implemented() {
+    for encoding in ["gzip, chunked", "chunked, chunked", "chunked\r\ntransfer-encoding: chunked"] {
+        let fields = format!("transfer-encoding: {encoding}\r\n");
+        check(&format!("POST / HTTP/1.1\r\nhost: x\r\n{fields}\r\n0\r\n\r\n"), 501);
+    }
+}
+
+#[test]
+fn a_length_that_is_said_twice_is_said_once_to_the_server() {
+    let server = server(&[&ok("")]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    let mut client = proxy.client();
+    client.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\nabc");
+    assert!(client.hear().starts_with("HTTP/1.1 200"));
+    let heard = server.heard();
+    assert_eq!(heard[0].matches("content-length: 3\r\n").count(), 1, "{heard:?}");
+    assert!(heard[0].ends_with("\r\n\r\nabc"), "{heard:?}");
+}
+
+#[test]
 fn ambiguous_hosts_and_targets_are_refused() {
     check("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", 400);
     check("GET / HTTP/1.1\r\n\r\n", 400);
     check("GET ftp://x/ HTTP/1.1\r\nhost: x\r\n\r\n", 400);
     check("GET /%00 HTTP/1.1\r\nhost: x\r\n\r\n", 400);
+    check("GET x:80 HTTP/1.1\r\nhost: other\r\n\r\n", 400);
+    check("GET * HTTP/1.1\r\nhost: x\r\n\r\n", 400);
     check("CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n", 404);
     check("OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", 404);
+}
+
+#[test]
+fn what_is_not_a_host_is_refused_before_routing() {
+    let long = "a".repeat(254);
+    for host in [
+        "a/b",
+        "a b",
+        "user@a",
+        "a:80@b",
+        "a%20b",
+        "a,b.example.com",
+        "a..example.com",
+        "*.a",
+        "a\\b",
+        "[::1",
+        "a:b:80",
+        &long,
+    ] {
+        check(&format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n"), 400);
+    }
+    for host in ["", "a_b.C:80", "[::1]:80", "a.", &long[1..]] {
+        check(&format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n"), 200);
+    }
+    check("GET http://user@x/ HTTP/1.1\r\nhost: x\r\n\r\n", 400);
+}
+
+#[test]
+fn only_websockets_may_take_over_a_connection() {
+    let upgrade = |protocol: &str| {
+        format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n")
+    };
+    check(&upgrade("anything"), 403);
+    check(&upgrade("websocket, anything"), 403);
+    check(&upgrade("WebSocket"), 200);
+    check("GET / HTTP/1.1\r\nhost: x\r\nupgrade: anything\r\n\r\n", 200);
+}
+
+#[test]
+fn a_switch_that_the_client_did_not_ask_for_is_an_error_of_the_server() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+                  \r\nGET /smuggled HTTP/1.1\r\n\r\n";
+    let server = server(&[switch]);
+    let (world, log) = World::new()
+        .backend("one", &[server.address])
+        .all_to("one")
+        .log("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%");
+    let proxy = world.start();
+    let mut client = proxy.client();
+    assert!(client.ask(&get("x", "/")).starts_with("HTTP/1.1 502 "));
+    let expected = "502 UPE upstream_reset_before_response_started{protocol_error}";
+    assert_eq!(lines(&log, 1), [expected]);
+    // The client's connection goes on, and its next request is one.
+    assert!(client.ask(&get("x", "/")).starts_with("HTTP/1.1 502 "));
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn a_target_of_https_is_refused_where_clients_outside_speak_without_tls() {
+    for (edge, status) in [(true, "403"), (false, "200")] {
+        let server = server(&[&ok("")]);
+        let proxy = World::new()
+            .server("edge", serde_json::json!(edge))
+            .backend("one", &[server.address])
+            .all_to("one")
+            .start();
+        let answer = proxy.ask("GET https://x/ HTTP/1.1\r\nhost: x\r\n\r\n");
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    }
 }
 
 #[test]

@@ -82,3 +82,56 @@ fn routing_and_the_server_see_the_same_path() {
     let head = seen(false, "GET /a/../b/./%63 HTTP/1.1\r\nhost: x\r\n\r\n");
     assert_eq!(head[0], "GET /b/c HTTP/1.1");
 }
+
+#[test]
+fn a_target_without_a_path_is_the_root_for_rules_and_server() {
+    let server = server(&[&ok("")]);
+    let root = json!({
+        "conditions": { "path": { "prefix": "/" } },
+        "action": { "forward": [{ "backend": "one", "weight": 1 }] },
+        "origin": { "object": "VirtualService/default/test" },
+    });
+    let proxy =
+        World::new().backend("one", &[server.address]).route(&["svc"], json!([root])).start();
+    for target in ["http://svc?x=1", "http://svc/?x=1", "http://svc#f"] {
+        let answer = proxy.ask(&format!("GET {target} HTTP/1.1\r\nhost: other\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{target}: {answer}");
+    }
+    let heard = server.heard();
+    let lines: Vec<_> = heard.iter().map(|one| one.lines().next().unwrap()).collect();
+    assert_eq!(lines, ["GET /?x=1 HTTP/1.1", "GET /?x=1 HTTP/1.1", "GET / HTTP/1.1"]);
+}
+
+#[test]
+fn servers_always_learn_the_host() {
+    let head = seen(false, "GET / HTTP/1.0\r\n\r\n");
+    assert!(head[1].starts_with("host: 127.0.0.1:"), "{head:?}");
+    let head = seen(false, "GET http://dock/ HTTP/1.1\r\nx-a: 1\r\n\r\n");
+    assert_eq!(head[1..3], ["host: dock", "x-a: 1"]);
+}
+
+#[test]
+fn several_cookie_fields_are_one_for_the_server() {
+    let head = seen(
+        false,
+        "GET / HTTP/1.1\r\nhost: x\r\nCookie: a=1\r\nx-a: 1\r\nCookie: session=3; b=2\r\n\r\n",
+    );
+    assert_eq!(head[2..4], ["Cookie: a=1; session=3; b=2", "x-a: 1"]);
+}
+
+#[test]
+fn an_answer_with_two_lengths_is_passed_on_with_one() {
+    let both = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\ntransfer-encoding: chunked\r\n\r\n\
+                3\r\nabc\r\n0\r\n\r\n";
+    let twice = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\nabc";
+    let server = server(&[both, twice]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    let mut client = proxy.client();
+    let answer = client.ask(&get("x", "/"));
+    assert!(answer.contains("transfer-encoding: chunked"), "{answer}");
+    assert!(!answer.contains("content-length"), "{answer}");
+    assert!(answer.contains("3\r\nabc\r\n"), "{answer}");
+    let answer = client.ask(&get("x", "/"));
+    assert_eq!(answer.matches("content-length: 3").count(), 1, "{answer}");
+    assert!(answer.ends_with("\r\n\r\nabc"), "{answer}");
+}

@@ -14,6 +14,7 @@ mod frames;
 mod goaway;
 mod h2spec;
 mod heads;
+mod hostile;
 mod http;
 mod listeners;
 mod log;

@@ -48,11 +48,12 @@ fn websockets_are_relayed_and_http2_is_not_upgraded_to() {
 
 #[test]
 fn an_upgraded_connection_carries_bytes_both_ways() {
-    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
     let server = server(&[switch, "pong\r\n\r\n then close"]);
     let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
     let mut client = proxy.client();
-    client.ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    client.ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
     client.say("ping\r\n\r\n");
     assert_eq!(client.rest(), "pong\r\n\r\n");
     assert_eq!(server.heard()[1], "ping\r\n\r\n");
@@ -94,11 +95,12 @@ async fn a_grpc_client_that_says_how_long_it_waits_is_told_when_that_is_over() {
 
 #[test]
 fn an_upgraded_connection_is_waited_for_when_the_proxy_ends() {
-    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
     let server = server(&[switch, "pong\r\n\r\n", "bye\r\n\r\n then close"]);
     let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
     let mut client = proxy.client();
-    client.ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    client.ask("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
     assert_eq!(client.ask("ping\r\n\r\n"), "pong\r\n\r\n");
     let ending = std::thread::spawn(|| proxy.end());
     client.say("quit\r\n\r\n");

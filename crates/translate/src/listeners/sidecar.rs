@@ -121,7 +121,11 @@ fn to_backend(
         rules: vec![rule],
         origin: origin.clone(),
     };
-    let tcp = TcpTarget { backends: vec![(name.to_owned(), 1)], origin: origin.clone() };
+    let tcp = TcpTarget {
+        backends: vec![(name.to_owned(), 1)],
+        origin: origin.clone(),
+        ..TcpTarget::default()
+    };
     let server = Server {
         name: name.to_owned(),
         port,

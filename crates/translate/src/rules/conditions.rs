@@ -45,6 +45,7 @@ pub(crate) fn read(one: Option<&HttpMatch>) -> (Conditions, Vec<InvalidRule>) {
         headers: texts("headers", &one.headers, Case::Ignored),
         without_headers: texts("withoutHeaders", &one.without_headers, Case::Ignored),
         query: texts("queryParams", &one.query_params, Case::Kept),
+        ..Conditions::default()
     };
     (conditions, broken)
 }

@@ -74,7 +74,7 @@ pub(super) fn target(
         backends.push((black_hole.name.clone(), 1));
         closure.add(view.pool().piece(Resource::Backend(black_hole)));
     }
-    TcpTarget { backends, origin }
+    TcpTarget { backends, origin, ..TcpTarget::default() }
 }
 
 /// Where the first rule for `site` sends connections; nowhere if it cannot be

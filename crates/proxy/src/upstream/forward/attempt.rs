@@ -137,9 +137,10 @@ async fn open(
     speak: Speak,
     fresh: bool,
 ) -> Result<Lease, Failed> {
-    let Onward { downstream, forward, .. } = onward;
-    let limit = forward.backend.data.connect_timeout;
-    let Discovery::Dns { host, port } = &forward.backend.data.discovery else {
+    let Onward { downstream, routed, .. } = onward;
+    let backend = &routed.backend().data;
+    let limit = backend.connect_timeout;
+    let Discovery::Dns { host, port } = &backend.discovery else {
         return open_line(onward, line, speak, fresh, limit).await;
     };
     let names = &downstream.worker.names;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use http::{Request, Response};
-use weft_balance::InFlight;
+use weft_balance::Picked;
 
 use super::Line;
 use crate::http::{
@@ -22,8 +22,8 @@ pub struct Lease {
     pub local: Option<SocketAddr>,
     /// How long it was idle before, if it was used before: the server may have closed it.
     pub idle: Option<Duration>,
-    /// The count of the endpoint's exchanges.
-    pub in_flight: Option<InFlight>,
+    /// Counts the exchange at its endpoint.
+    pub in_flight: Option<Picked>,
 }
 
 /// What is sent on.

@@ -1,0 +1,153 @@
+//! One endpoint of a backend, how busy it is, and how its exchanges ended.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use weft_config::Endpoint as Data;
+
+/// One endpoint of a backend. Its state is shared by every table and worker.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Where and who it is.
+    pub data: Data,
+    state: Arc<EndpointState>,
+}
+
+/// What is remembered of an endpoint of a backend.
+///
+/// On cache lines of its own (two, since processors fetch them in pairs), so that
+/// endpoints of one backend do not slow each other down.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct EndpointState {
+    /// Exchanges under way.
+    in_flight: AtomicU32,
+    /// Exchanges that failed since the last one that did not.
+    failures: AtomicU32,
+}
+
+/// How an exchange with an endpoint ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reported {
+    /// It answered with this status.
+    Answered(u16),
+    /// No connection could be made.
+    Unreachable,
+    /// The connection or the stream ended before the answer.
+    Reset,
+    /// It took too long.
+    TimedOut,
+    /// What it spoke is not the protocol.
+    Malformed,
+}
+
+impl Endpoint {
+    pub(crate) fn new(data: Data, state: Arc<EndpointState>) -> Self {
+        Self { data, state }
+    }
+
+    /// Exchanges under way.
+    pub fn in_flight(&self) -> u32 {
+        self.state.in_flight.load(Relaxed)
+    }
+
+    /// Exchanges that failed since the last one that did not.
+    pub fn failures(&self) -> u32 {
+        self.state.failures.load(Relaxed)
+    }
+
+    /// Counts an exchange that begins at `now`.
+    pub(crate) fn pick(self: &Arc<Self>, now: Instant) -> Picked {
+        self.state.in_flight.fetch_add(1, Relaxed);
+        Picked { endpoint: Arc::clone(self), began: now }
+    }
+
+    fn report(&self, reported: Reported) {
+        match reported.is_failure() {
+            true => {
+                self.state.failures.fetch_add(1, Relaxed);
+            }
+            // Most exchanges succeed: the line is not written to without need.
+            false if self.failures() == 0 => {}
+            false => self.state.failures.store(0, Relaxed),
+        }
+    }
+
+    pub(crate) fn shares(&self, state: &Arc<EndpointState>) -> bool {
+        Arc::ptr_eq(&self.state, state)
+    }
+}
+
+impl Reported {
+    /// Whether the endpoint is to blame: it gave no answer, or one of 500 or more.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Answered(status) if status < 500)
+    }
+}
+
+/// An endpoint that was picked for one exchange, which counts as under way until
+/// this is dropped.
+pub struct Picked {
+    endpoint: Arc<Endpoint>,
+    began: Instant,
+}
+
+impl Picked {
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// How long the exchange takes so far.
+    pub fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
+
+    /// Reports how the exchange ended, or that its answer began. One that is never
+    /// reported, because its client left, says nothing about the endpoint.
+    pub fn report(&self, reported: Reported) {
+        self.endpoint.report(reported);
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        self.endpoint.state.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for Picked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Picked({})", self.endpoint.data.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_share_no_cache_line() {
+        assert_eq!((align_of::<EndpointState>(), size_of::<EndpointState>()), (128, 128));
+    }
+
+    #[test]
+    fn a_failure_is_no_answer_or_one_of_the_server() {
+        for (reported, failure) in [
+            (Reported::Answered(200), false),
+            (Reported::Answered(404), false),
+            (Reported::Answered(503), true),
+            (Reported::Unreachable, true),
+            (Reported::TimedOut, true),
+        ] {
+            assert_eq!(reported.is_failure(), failure, "{reported:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Which server of which Gateway admits a request.
+//!
+//! Servers of several Gateways on one port are one server for the proxy. People look for
+//! the one that names the host.
+
+use http::header::HOST;
+use weft_api::{gateway::Server, kubernetes::Pod};
+use weft_config::Host;
+use weft_decide::of_authority;
+
+use super::Asked;
+use crate::{explanation::Because, world::World};
+
+/// Puts the servers that admit the host in the place of the one that stands for the port;
+/// where none does, says of each which hosts it admits.
+pub(super) fn name(
+    world: &World,
+    pod: &Pod,
+    port: u16,
+    asked: &Asked<'_>,
+    because: &mut Vec<Because>,
+) {
+    let is_gateway = |one: &Because| one.object.starts_with("Gateway/");
+    let Some(at) = because.iter().position(|one| is_gateway(one) && one.verdict == "matched")
+    else {
+        return;
+    };
+    let host = asked.head.as_ref().ok().and_then(|head| head.headers.get(HOST)?.to_str().ok());
+    let Some(host) = host.map(|host| of_authority(host).into_owned()) else { return };
+    let servers = servers(world, pod, port);
+    let admits = |server: &Server| server.hosts.iter().any(|own| covers(own, &host));
+    let mut named: Vec<Because> = servers
+        .iter()
+        .filter(|(_, server)| admits(server))
+        .map(|(place, server)| told(place, "matched", format!("{} admits `{host}`", on(server))))
+        .collect();
+    if named.is_empty() {
+        named = servers
+            .iter()
+            .map(|(place, server)| {
+                let hosts = server.hosts.join("`, `");
+                told(place, "not matched", format!("{} admits `{hosts}`", on(server)))
+            })
+            .collect();
+    }
+    // Nothing for the host is bound to these.
+    let admitting = named.first().filter(|one| one.verdict == "matched").cloned();
+    if let Some(admitting) = admitting {
+        for one in because.iter_mut().filter(|one| is_gateway(one) && one.verdict == "refused") {
+            (one.object, one.rule) = (admitting.object.clone(), admitting.rule.clone());
+        }
+    }
+    because.splice(at..=at, named);
+}
+
+/// An object and the rule in it.
+type Place = (String, String);
+
+/// The servers that the gateway's pod serves on its port `port`.
+fn servers<'w>(world: &'w World, pod: &Pod, port: u16) -> Vec<(Place, &'w Server)> {
+    let labels = &pod.metadata.labels;
+    let selected = world.gateways().filter(|gateway| {
+        gateway.spec.selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+    });
+    let all = selected.flat_map(|gateway| {
+        let metadata = &gateway.metadata;
+        let object = format!("Gateway/{}/{}", metadata.namespace, metadata.name);
+        gateway
+            .spec
+            .servers
+            .iter()
+            .enumerate()
+            .map(move |(index, server)| ((object.clone(), format!("servers[{index}]")), server))
+    });
+    all.filter(|(_, server)| world.container_port(pod, server.port.number) == port).collect()
+}
+
+fn covers(entry: &str, host: &str) -> bool {
+    let own = entry.split_once('/').map_or(entry, |(_, own)| own);
+    Host::parse(own).is_ok_and(|own| own.covers(host))
+}
+
+fn on(server: &Server) -> String {
+    format!("its server on port {}", server.port.number)
+}
+
+fn told((object, rule): &Place, verdict: &str, why: String) -> Because {
+    Because {
+        object: object.clone(),
+        rule: rule.clone(),
+        source: None,
+        verdict: verdict.to_owned(),
+        why,
+    }
+}

@@ -1,0 +1,37 @@
+//! Decisions that stop at a question, from one place.
+//!
+//! The stages are pure and say what they need to know. Here it is found out, and the
+//! stages run again from the first, all of them by one table.
+
+use weft_balance::Rng;
+use weft_decide::{Answer, Answers, Question, Reply, Step, Table};
+
+use crate::worker::state::WorkerState;
+
+/// Runs `stages` until they come to a result, or to a reply of the proxy's own. How
+/// often they may ask is for the stages to say.
+pub async fn settle<T>(
+    worker: &WorkerState,
+    mut stages: impl FnMut(&Table, &Answers, &mut Rng) -> Step<T>,
+) -> Result<T, Reply> {
+    let mut answers = Answers::default();
+    loop {
+        match worker.decide(|table, rng| stages(table, &answers, rng)) {
+            Step::Done(result) => return Ok(result),
+            Step::Reply(reply) => return Err(reply),
+            Step::Ask(question) => {
+                let answer = answer(worker, &question).await;
+                answers.insert(question, answer);
+            }
+        }
+    }
+}
+
+async fn answer(worker: &WorkerState, question: &Question) -> Answer {
+    match question {
+        Question::Interest(interest) if worker.asks.ask(interest.clone()).await => {
+            Answer::Configured
+        }
+        _ => Answer::Missing,
+    }
+}
