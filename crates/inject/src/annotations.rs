@@ -17,6 +17,11 @@ impl<'a> Annotations<'a> {
         self.0?.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty())
     }
 
+    /// The text of one, if it is there; one that is there and empty says "none".
+    pub(crate) fn given(self, name: &str) -> Option<&'a str> {
+        self.0?.get(name)?.as_str().map(str::trim)
+    }
+
     /// The text of one, or `otherwise`.
     pub(crate) fn text_or(self, name: &str, otherwise: &str) -> String {
         self.text(name).unwrap_or(otherwise).to_owned()

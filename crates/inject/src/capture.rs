@@ -44,8 +44,10 @@ fn arguments(
     settings: &Settings,
 ) -> Vec<String> {
     let captured = &settings.captured;
+    // An annotation that is there and empty means "capture nothing", as in Istio.
     let traffic = |name: &str, usual: &str| {
-        annotations.text_or(&format!("traffic.sidecar.istio.io/{name}"), usual)
+        let given = annotations.given(&format!("traffic.sidecar.istio.io/{name}"));
+        given.unwrap_or(usual).to_owned()
     };
     // Ports of the sidecar itself are never captured.
     let mut excluded = "15090,15021".to_owned();

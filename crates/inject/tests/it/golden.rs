@@ -41,6 +41,11 @@ fn annotations_choose_images_ports_and_resources() {
 }
 
 #[test]
+fn an_empty_annotation_captures_nothing() {
+    check("captures-nothing");
+}
+
+#[test]
 fn probes_are_led_through_the_sidecar() {
     check("probes");
 }
