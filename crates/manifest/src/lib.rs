@@ -5,11 +5,14 @@
 
 pub mod files;
 
+mod foreign;
+mod old_words;
 mod place;
 mod read;
 mod tree;
 mod write;
 
-pub use place::{Place, Problem, render};
+pub use foreign::foreign;
+pub use place::{Place, Problem, Remark, render};
 pub use read::{Document, read};
 pub use write::to_yaml;

@@ -36,6 +36,21 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Something in a text that other programs read otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Remark {
+    /// Where.
+    pub place: Place,
+    /// What, and what to do next.
+    pub message: String,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: warning: {}", self.place, self.message)
+    }
+}
+
 /// The line that tells of `diagnostic`: `file.yaml:12:7: warning: OBJECT FIELD: MESSAGE`.
 pub fn render(diagnostic: &Diagnostic, place: Option<&Place>) -> String {
     let severity = match diagnostic.severity {

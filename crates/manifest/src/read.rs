@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    Place, Problem,
+    Place, Problem, Remark, foreign, old_words,
     tree::{self, At, Content, Mistake, Node},
 };
 
@@ -25,6 +25,8 @@ pub struct Document {
     pub first_line: u64,
     /// Why the document could not be read.
     pub problems: Vec<Problem>,
+    /// What in it other programs read otherwise.
+    pub remarks: Vec<Remark>,
     tree: Option<Node>,
     lines_above: u64,
 }
@@ -48,6 +50,17 @@ impl Document {
         let at = find(self.tree.as_ref()?, field);
         Some(place(&self.source, self.lines_above, at))
     }
+
+    /// Notes what other programs read otherwise; `text` is the document's.
+    fn remark(&mut self, text: &str) {
+        let Some(tree) = &self.tree else { return };
+        let found = old_words::find(tree, text).into_iter();
+        let remarks = found.map(|Mistake { at, message }| Remark {
+            place: place(&self.source, self.lines_above, at),
+            message,
+        });
+        self.remarks = remarks.collect();
+    }
 }
 
 /// Reads `text`; `source` is what it is called in places.
@@ -63,11 +76,18 @@ pub fn read(source: &str, text: &str) -> Vec<Document> {
                 let mut mistakes = Vec::new();
                 tree.twice(&mut mistakes);
                 match mistakes.is_empty() {
-                    true => objects(&source, lines_above, tree, &mut documents),
+                    true => {
+                        let first = documents.len();
+                        objects(&source, lines_above, tree, &mut documents);
+                        documents[first..].iter_mut().for_each(|one| one.remark(text));
+                    }
                     false => documents.push(broken(&source, lines_above, mistakes)),
                 }
             }
-            Err(mistake) => documents.push(broken(&source, lines_above, vec![mistake])),
+            Err(mut mistake) => {
+                mistake.message += foreign::hint(text);
+                documents.push(broken(&source, lines_above, vec![mistake]));
+            }
         }
     }
     documents
@@ -113,6 +133,7 @@ fn objects(source: &Arc<str>, lines_above: u64, tree: Node, documents: &mut Vec<
             source: Arc::clone(source),
             first_line: lines_above + tree.at.line,
             problems: Vec::new(),
+            remarks: Vec::new(),
             tree: Some(tree),
             lines_above,
         }),
@@ -134,6 +155,7 @@ fn broken(source: &Arc<str>, lines_above: u64, mistakes: Vec<Mistake>) -> Docume
         source: Arc::clone(source),
         first_line: problems.first().map_or(lines_above + 1, |problem| problem.place.line),
         problems,
+        remarks: Vec::new(),
         tree: None,
         lines_above,
     }

@@ -4,7 +4,7 @@
 //! and stop at the first mistake; a tree loses nothing, and whoever judges it
 //! can tell all mistakes at once.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -120,16 +120,18 @@ impl Node {
             Content::Scalar(_) => {}
             Content::List(items) => items.iter().for_each(|item| item.twice(found)),
             Content::Map(entries) => {
-                for (position, entry) in entries.iter().enumerate() {
-                    let earlier = entries[..position].iter().find(|other| other.key == entry.key);
-                    if let Some(earlier) = earlier {
+                let mut first: HashMap<&str, At> = HashMap::new();
+                for entry in entries {
+                    if let Some(earlier) = first.get(entry.key.as_str()) {
                         found.push(Mistake {
                             at: entry.at,
                             message: format!(
                                 "`{}` is given twice, first in line {}; keep one of them",
-                                entry.key, earlier.at.line
+                                entry.key, earlier.line
                             ),
                         });
+                    } else {
+                        first.insert(&entry.key, entry.at);
                     }
                     entry.value.twice(found);
                 }

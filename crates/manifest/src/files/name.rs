@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde_json::Value;
 
-use crate::{Document, Problem};
+use crate::{Document, Problem, foreign};
 
 /// Names one object of any kind, in whatever version it is written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,10 @@ pub(super) fn each(documents: Vec<Document>) -> (Vec<(ObjectName, Arc<Document>)
     for document in documents {
         if !document.problems.is_empty() {
             problems.extend(document.problems);
+            continue;
+        }
+        if let Some(problem) = foreign(&document) {
+            problems.push(problem);
             continue;
         }
         match document.value.as_ref().and_then(ObjectName::of) {
