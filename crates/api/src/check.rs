@@ -1,7 +1,7 @@
 //! Everything that is wrong with one object, and what can be used of it.
 //!
 //! Judges one object alone: whether what it names exists is for translation to
-//! say. Never fails: a broken piece is left out of the typed object, is told,
+//! say. Never fails: a broken piece is left out of the typed object, is reported,
 //! and closes the rule it belongs to.
 
 mod cluster;
@@ -11,22 +11,33 @@ mod gateway;
 mod http_route;
 mod names;
 mod near;
+mod overlap;
 mod virtual_service;
 mod walk;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     Diagnostic, Key, Kind, Object,
+    field::clipped,
+    json::Most,
+    kind::Effect,
     mesh_config::MeshConfig,
     schema::{self, Holds},
 };
 
 use self::{
-    findings::Findings,
-    walk::{Spelling, Walk},
+    findings::{Findings, Path, Report},
+    walk::{Spelling, Unusable, Walk},
 };
+
+/// The most that an object may hold that is checked: 6,000 plain rules of a VirtualService.
+pub const MOST: Most = Most { maps: 30_000, values: 200_000 };
+/// What objects do whose kind has no effect yet.
+const NOTHING_YET: &str = "objects of this kind are stored, and change nothing about traffic";
+/// The longest name and the longest namespace that are repeated in messages.
+const LONGEST_NAME: usize = 253;
 
 /// What [`check`] found.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,25 +46,37 @@ pub struct Checked {
     pub key: Option<Key>,
     /// The typed object, for the kinds that decide something about traffic.
     ///
-    /// Broken pieces are replaced by nothing, and a rule of a VirtualService
-    /// that had one has no destination left, so that it serves nothing else.
+    /// Broken pieces are replaced by nothing, and what a broken piece would make
+    /// wider is closed: a rule of a VirtualService has no destination left, a
+    /// subset has no name, a server of a Gateway has no host.
     pub object: Option<Object>,
-    /// The object with its fields in today's spelling, and nothing else changed.
-    pub normalised: Value,
     /// What is wrong.
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// Whether `text` is a label of a DNS name in lower case, as the names of namespaces are.
+pub fn is_dns_label(text: &str) -> bool {
+    names::is_label(text) && !text.contains(|c: char| c.is_ascii_uppercase())
+}
+
 /// Checks one object of any kind. One without a namespace is taken to be in `default`.
+///
+/// Time and memory are bounded by the size of the object, whatever is in it.
 pub fn check(object: &Value) -> Checked {
-    let mut normalised = object.clone();
     let Some(key) = key(object) else {
-        return Checked { key: None, object: None, normalised, diagnostics: Vec::new() };
+        return Checked { key: None, object: None, diagnostics: Vec::new() };
     };
-    let mut findings = Findings::new(key.clone());
-    let mut usable = walk(&key, &mut normalised, &mut findings);
+    let mut findings = Findings::new(key.clone(), Report::Diagnostics);
+    if let Some(message) = too_large(object) {
+        findings.error("", message);
+        return Checked { key: Some(key), object: None, diagnostics: findings.finish() };
+    }
+    if key.kind.effect() == Effect::NotYet {
+        findings.not_honoured("", NOTHING_YET);
+    }
+    let mut usable = object.clone();
+    walk(&key, &mut usable, (&mut findings, Unusable::Removed));
     cluster::metadata(&key, &mut findings);
-    close_broken_rules(&mut usable, &findings.broken);
     cluster::object(key.kind, &usable, &mut findings);
     let typed = typed(&key, usable, &mut findings);
     match &typed {
@@ -62,53 +85,108 @@ pub fn check(object: &Value) -> Checked {
         Some(Object::Gateway(object)) => gateway::check(object, &mut findings),
         _ => {}
     }
-    Checked { key: Some(key), object: typed, normalised, diagnostics: findings.finish() }
+    Checked { key: Some(key), object: typed, diagnostics: findings.finish() }
+}
+
+/// Reads one object of a kind that decides something about traffic, without looking for
+/// what its owner should be told: what [`check`] types, for objects that are stored already.
+pub fn read(object: Value) -> Option<Object> {
+    let key = key(&object)?;
+    let mut findings = Findings::new(key.clone(), Report::Nothing);
+    let mut usable = object;
+    walk(&key, &mut usable, (&mut findings, Unusable::Removed));
+    typed(&key, usable, &mut findings)
+}
+
+/// The object with its fields in today's spelling, and nothing else changed. `None` when the
+/// kind is not one that Weft reads.
+pub fn normalised(object: &Value) -> Option<Value> {
+    rewritten(object, Unusable::Kept)
 }
 
 /// What of an object can be used: its known fields, in today's spelling, without those that
 /// hold what they cannot. `None` when the kind is not one that Weft reads.
 pub fn usable(object: &Value) -> Option<Value> {
-    let key = key(object)?;
-    Some(walk(&key, &mut object.clone(), &mut Findings::new(key.clone())))
+    rewritten(object, Unusable::Removed)
 }
 
-/// Puts the names in `object` right, and returns what of it can be used.
-fn walk(key: &Key, object: &mut Value, findings: &mut Findings) -> Value {
+fn rewritten(object: &Value, unusable: Unusable) -> Option<Value> {
+    let key = key(object)?;
+    let mut object = object.clone();
+    let mut findings = Findings::new(key.clone(), Report::Nothing);
+    walk(&key, &mut object, (&mut findings, unusable));
+    Some(object)
+}
+
+/// Puts the names in `object` right, and keeps or removes what of it cannot be used.
+fn walk(key: &Key, object: &mut Value, (findings, unusable): (&mut Findings, Unusable)) {
     let spelling = match key.kind.group() {
         "networking.istio.io" => Spelling::Both,
         _ => Spelling::Strict,
     };
-    let fields = Holds::Object(schema::fields(key.kind));
-    let usable = Walk { findings, spelling }.value(&fields, object, "");
-    usable.unwrap_or_else(|| Value::Object(serde_json::Map::new()))
+    let Some(fields) = key.kind.fields() else { return };
+    let fields = Holds::Object(fields);
+    Walk { findings, spelling, unusable }.value(&fields, object, &Path::Top(""));
 }
 
 /// Reads the mesh's settings, given as what the YAML under key `mesh` of the ConfigMap `key` says.
 ///
 /// What is wrong keeps its default.
 pub fn mesh_config(settings: &Value, key: &Key) -> (MeshConfig, Vec<Diagnostic>) {
-    let mut findings = Findings::new(key.clone());
-    let mut walk = Walk { findings: &mut findings, spelling: Spelling::Both };
-    let fields = Holds::Object(schema::settings::MESH_CONFIG);
-    let usable = match settings {
-        Value::Null => None,
-        settings => walk.value(&fields, &mut settings.clone(), "data.mesh"),
-    };
-    let config = serde_json::from_value(usable.unwrap_or_default()).unwrap_or_default();
-    (config, findings.finish())
+    let (usable, diagnostics) =
+        read_settings(settings, key, ("data.mesh", schema::settings::MESH_CONFIG));
+    (serde_json::from_value(usable).unwrap_or_default(), diagnostics)
 }
 
 /// Reads a proxy's settings, given as the object `key` has them in `field`: what
 /// can be used of them, in today's spelling, and what is wrong.
 pub fn proxy_config(settings: &Value, key: &Key, field: &str) -> (Value, Vec<Diagnostic>) {
-    let mut findings = Findings::new(key.clone());
-    let mut walk = Walk { findings: &mut findings, spelling: Spelling::Both };
-    let fields = Holds::Object(schema::settings::PROXY_CONFIG);
-    let usable = match settings {
-        Value::Null => None,
-        settings => walk.value(&fields, &mut settings.clone(), field),
+    read_settings(settings, key, (field, schema::settings::PROXY_CONFIG))
+}
+
+fn read_settings(
+    settings: &Value,
+    key: &Key,
+    (field, fields): (&str, &'static [schema::Field]),
+) -> (Value, Vec<Diagnostic>) {
+    let mut findings = Findings::new(key.clone(), Report::Diagnostics);
+    let mut walk =
+        Walk { findings: &mut findings, spelling: Spelling::Both, unusable: Unusable::Removed };
+    let mut usable = settings.clone();
+    let whole = match settings {
+        Value::Null => false,
+        _ => walk.value(&Holds::Object(fields), &mut usable, &Path::Top(field)),
     };
-    (usable.unwrap_or_else(|| Value::Object(serde_json::Map::new())), findings.finish())
+    let usable = if whole { usable } else { Value::Object(Map::new()) };
+    (usable, findings.finish())
+}
+
+/// Why an object is not checked, if it has too many values for that.
+fn too_large(object: &Value) -> Option<String> {
+    let (mut values, mut maps) = (0, 0);
+    count(object, (&mut values, &mut maps));
+    (values > MOST.values || maps > MOST.maps).then(|| {
+        format!(
+            "the object has more than {} maps or {} values; divide it into smaller ones",
+            MOST.maps, MOST.values
+        )
+    })
+}
+
+/// Counts the values of an object, and the maps among them, until there are too many.
+fn count(value: &Value, (values, maps): (&mut usize, &mut usize)) {
+    *values += 1;
+    if *values > MOST.values || *maps > MOST.maps {
+        return;
+    }
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| count(item, (values, maps))),
+        Value::Object(entries) => {
+            *maps += 1;
+            entries.values().for_each(|value| count(value, (values, maps)));
+        }
+        _ => {}
+    }
 }
 
 /// The object's name, if it is of a kind that Weft reads.
@@ -124,37 +202,21 @@ pub fn key(object: &Value) -> Option<Key> {
         "" => text("/metadata/generateName"),
         name => name,
     };
-    Some(Key::new(kind, namespace, name))
-}
-
-/// Takes the destinations of the rules of a VirtualService in which something is broken.
-///
-/// A rule that lost a condition would take requests that it does not mean.
-fn close_broken_rules(object: &mut Value, broken: &[String]) {
-    for protocol in ["http", "tcp"] {
-        let list = format!("spec.{protocol}[");
-        let Some(rules) = object.pointer_mut(&format!("/spec/{protocol}")) else { continue };
-        let broken = broken.iter().filter_map(|path| path.strip_prefix(&list)?.split_once(']'));
-        for (index, _) in broken {
-            let rule = index.parse::<usize>().ok().and_then(|index| rules.get_mut(index));
-            if let Some(Value::Object(rule)) = rule {
-                rule.retain(|name, _| matches!(name.as_str(), "name" | "match"));
-            }
-        }
-    }
+    let cut = |text| clipped(text, LONGEST_NAME).into_owned();
+    Some(Key::new(kind, cut(namespace), cut(name)))
 }
 
 /// The object as translation reads it, with its namespace filled in.
 fn typed(key: &Key, object: Value, findings: &mut Findings) -> Option<Object> {
     let read = match key.kind {
-        Kind::Namespace => read(object, Object::Namespace),
-        Kind::Pod => read(object, Object::Pod),
-        Kind::Service => read(object, Object::Service),
-        Kind::ConfigMap => read(object, Object::ConfigMap),
-        Kind::EndpointSlice => read(object, Object::EndpointSlice),
-        Kind::Gateway => read(object, Object::Gateway),
-        Kind::VirtualService => read(object, Object::VirtualService),
-        Kind::DestinationRule => read(object, Object::DestinationRule),
+        Kind::Namespace => typed_as(object, Object::Namespace),
+        Kind::Pod => typed_as(object, Object::Pod),
+        Kind::Service => typed_as(object, Object::Service),
+        Kind::ConfigMap => typed_as(object, Object::ConfigMap),
+        Kind::EndpointSlice => typed_as(object, Object::EndpointSlice),
+        Kind::Gateway => typed_as(object, Object::Gateway),
+        Kind::VirtualService => typed_as(object, Object::VirtualService),
+        Kind::DestinationRule => typed_as(object, Object::DestinationRule),
         _ => return None,
     };
     match read {
@@ -169,7 +231,7 @@ fn typed(key: &Key, object: Value, findings: &mut Findings) -> Option<Object> {
     }
 }
 
-fn read<T: DeserializeOwned>(
+fn typed_as<T: DeserializeOwned>(
     object: Value,
     variant: fn(T) -> Object,
 ) -> Result<Object, serde_json::Error> {

@@ -53,5 +53,5 @@ pub struct Port {
     /// A name, unique in the gateway.
     pub name: String,
     /// Deprecated and ignored.
-    pub target_port: Option<u16>,
+    pub target_port: Option<u32>,
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Metadata;
 
@@ -234,10 +234,15 @@ pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed`.
     pub phase: String,
     /// Its address.
-    #[serde(rename = "podIP")]
+    #[serde(rename = "podIP", deserialize_with = "address")]
     pub pod_ip: Option<IpAddr>,
     /// `Ready` and others.
     pub conditions: Vec<PodCondition>,
+}
+
+/// An address; none where the text is not one, as before a pod has got any.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 
 /// `v1 Pod` `status.conditions[]`

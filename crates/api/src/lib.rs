@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod field;
 pub mod gateway;
 pub mod host_ports;
+pub mod json;
 pub mod kind;
 pub mod kubernetes;
 pub mod mesh_config;
@@ -19,7 +20,9 @@ pub mod schema;
 pub mod span;
 pub mod virtual_service;
 
-pub use check::{Checked, check, key, mesh_config, proxy_config, usable};
+pub use check::{
+    Checked, MOST, check, is_dns_label, key, mesh_config, normalised, proxy_config, read, usable,
+};
 pub use diagnostic::{Diagnostic, Severity};
 pub use field::camel_case;
 pub use kind::Kind;

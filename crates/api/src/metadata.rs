@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// What Weft reads of an object's `metadata`.
+///
+/// The server's version of the object is not part of it: objects that say the same are
+/// equal, so that a write of a status or a heartbeat changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata {
@@ -22,9 +25,6 @@ pub struct Metadata {
     /// The server's identifier of this object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The server's version of this object.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resource_version: Option<String>,
     /// When it was created, RFC 3339; objects without one are equally old, and
     /// younger than those that have one.
     #[serde(skip_serializing_if = "Option::is_none")]

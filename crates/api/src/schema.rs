@@ -1,18 +1,17 @@
 //! Every field of every kind: its name, its type, and whether Weft honours it.
 //!
 //! The one table from which "unknown field", "wrong type" and "not honoured
-//! yet" are told apart. To honour one more field is to change one line here.
+//! yet" are told apart. What is said here about a field that is not honoured is compared
+//! with what translation does by a test (`translate/tests/it/honoured.rs`).
 //! Refuses to know what fields mean to each other; that is for `check`.
 
-mod cluster;
-mod destination_rule;
-mod gateway;
-mod service;
-pub(crate) mod settings;
-mod virtual_service;
-mod workload;
-
-use crate::Kind;
+pub(crate) mod cluster;
+pub(crate) mod destination_rule;
+pub(crate) mod gateway;
+pub(crate) mod service;
+pub mod settings;
+pub(crate) mod virtual_service;
+pub(crate) mod workload;
 
 /// One field of an object.
 #[derive(Debug)]
@@ -22,7 +21,26 @@ pub struct Field {
     /// What it holds.
     pub holds: Holds,
     /// What happens although it is set, if it is not honoured yet.
-    pub instead: Option<&'static str>,
+    pub instead: Option<Instead>,
+}
+
+/// What happens in place of what a field asks for. A test sets each such field, and compares
+/// what is translated with this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// The same as without the field; in words.
+    Same(&'static str),
+    /// The piece that the field is in is closed; in words.
+    Closed(&'static str),
+}
+
+impl Instead {
+    /// The words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Same(text) | Self::Closed(text) => text,
+        }
+    }
 }
 
 /// What a field holds.
@@ -52,7 +70,12 @@ pub enum Holds {
     Map(&'static Holds),
     /// An object with these fields.
     Object(&'static [Field]),
-    /// Anything: what is in it is nobody's business here.
+    /// An object with these fields, of which only the named ones are left when a value in it
+    /// cannot be used: without the value, the rest would do more than it says.
+    Closing(&'static [Field], &'static [&'static str]),
+    /// An object with these fields among others, which are not looked at.
+    Partly(&'static [Field]),
+    /// Anything: what is in it is not looked at.
     Anything,
 }
 
@@ -78,31 +101,15 @@ const fn field(name: &'static str, holds: Holds) -> Field {
     Field { name, holds, instead: None }
 }
 
-/// A field that is not honoured yet; `instead` is what happens.
-const fn later(name: &'static str, holds: Holds, instead: &'static str) -> Field {
-    Field { name, holds, instead: Some(instead) }
+/// A field that has no effect yet; `same` is what happens, with or without it.
+const fn later(name: &'static str, holds: Holds, same: &'static str) -> Field {
+    Field { name, holds, instead: Some(Instead::Same(same)) }
 }
 
-/// The fields of objects of `kind`, at their top.
-pub fn fields(kind: Kind) -> &'static [Field] {
-    match kind {
-        Kind::Namespace => cluster::NAMESPACE,
-        Kind::Pod => workload::POD,
-        Kind::Service => service::SERVICE,
-        Kind::ServiceAccount => cluster::SERVICE_ACCOUNT,
-        Kind::ConfigMap => cluster::CONFIG_MAP,
-        Kind::Secret => cluster::SECRET,
-        Kind::Deployment => workload::DEPLOYMENT,
-        Kind::ReplicaSet => workload::REPLICA_SET,
-        Kind::EndpointSlice => service::ENDPOINT_SLICE,
-        Kind::CustomResourceDefinition => cluster::CUSTOM_RESOURCE_DEFINITION,
-        Kind::MutatingWebhookConfiguration | Kind::ValidatingWebhookConfiguration => {
-            cluster::WEBHOOK_CONFIGURATION
-        }
-        Kind::Gateway => gateway::GATEWAY,
-        Kind::VirtualService => virtual_service::VIRTUAL_SERVICE,
-        Kind::DestinationRule => destination_rule::DESTINATION_RULE,
-    }
+/// A field that closes the piece that it is in, as long as it is not honoured; `closed` is
+/// what that means.
+const fn closing(name: &'static str, holds: Holds, closed: &'static str) -> Field {
+    Field { name, holds, instead: Some(Instead::Closed(closed)) }
 }
 
 /// `metadata` of every kind.
@@ -144,6 +151,7 @@ const STATUS: Field = field("status", Holds::Anything);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kind;
 
     fn walk(path: &str, fields: &[Field], names: &mut Vec<String>) {
         for (position, field) in fields.iter().enumerate() {
@@ -155,7 +163,8 @@ mod tests {
             while let Holds::List(items) | Holds::Map(items) = holds {
                 holds = items;
             }
-            if let Holds::Object(fields) = holds {
+            if let Holds::Object(fields) | Holds::Closing(fields, _) | Holds::Partly(fields) = holds
+            {
                 walk(&path, fields, names);
             }
             names.push(path);
@@ -164,9 +173,9 @@ mod tests {
 
     #[test]
     fn every_field_stands_once_and_in_camel_case() {
-        for kind in Kind::ALL {
+        for (kind, fields) in Kind::all().filter_map(|kind| Some((kind, kind.fields()?))) {
             let mut names = Vec::new();
-            walk(kind.name(), fields(kind), &mut names);
+            walk(kind.name(), fields, &mut names);
             assert!(names.contains(&format!("{kind}.metadata.name")), "{kind} has no metadata");
         }
     }

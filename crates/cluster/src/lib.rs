@@ -11,7 +11,7 @@ pub mod install;
 
 use serde_json::Value;
 
-/// What to tell of an object of the mesh whose kind is stored but decides nothing yet.
+/// What its owner should know of an object of Istio whose kind is not in the table of kinds.
 pub fn not_honoured(object: &Value) -> Option<String> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let group = text("/apiVersion").split('/').next()?;

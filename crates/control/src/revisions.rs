@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use weft_api::{Key, Kind};
+use weft_api::Key;
 
 /// Generations remembered for one object; more matter only to a proxy that is
 /// that far behind.
@@ -81,7 +81,8 @@ impl Revisions {
     /// The generations in which `key` came to be at `version` or a later one;
     /// `None` when it has not been seen there yet.
     pub(crate) fn generations(&self, key: &Key, version: &str) -> Option<Vec<u64>> {
-        if !decides(key.kind) {
+        // Of the others no proxy ever learns, so there is nothing to wait for.
+        if !key.kind.decides() {
             return Some(Vec::new());
         }
         let entry = self.objects.get(key)?;
@@ -111,22 +112,6 @@ fn reaches(seen: &str, asked: &str) -> bool {
         (Ok(seen), Ok(asked)) => seen >= asked,
         _ => seen == asked,
     }
-}
-
-/// Whether objects of `kind` are ever told to the control plane. Of the others
-/// no proxy hears, so nobody has to be waited for.
-fn decides(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Namespace
-            | Kind::Pod
-            | Kind::Service
-            | Kind::ConfigMap
-            | Kind::EndpointSlice
-            | Kind::Gateway
-            | Kind::VirtualService
-            | Kind::DestinationRule
-    )
 }
 
 #[cfg(test)]

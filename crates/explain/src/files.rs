@@ -51,7 +51,7 @@ pub(crate) fn settle(documents: &[Document], unlabelled: Unlabelled) -> Settled 
             }
             continue;
         };
-        let Some(mut object) = whole(value, &key, checked.normalised) else { continue };
+        let Some(mut object) = whole(value, &key) else { continue };
         if key.kind.namespaced() {
             object["metadata"]["namespace"] = key.namespace.clone().into();
         }
@@ -106,10 +106,10 @@ fn made_slices(services: &[Value], pods: &[Value]) -> Vec<Value> {
 
 /// An object of which pods, addresses and endpoints can be made: what is broken has been
 /// told, and a cluster would not have taken it.
-fn whole(written: &Value, key: &Key, normalised: Value) -> Option<Value> {
+fn whole(written: &Value, key: &Key) -> Option<Value> {
     // The mesh's own objects are judged, and closed where they are broken, by translation.
     let mut object = match key.kind.group() {
-        "networking.istio.io" => normalised,
+        "networking.istio.io" => weft_api::normalised(written)?,
         _ => weft_api::usable(written)?,
     };
     let is_map = |field: &str| matches!(object[field], Value::Null | Value::Object(_));

@@ -14,7 +14,7 @@ use weft_api::{
     kubernetes::{EndpointSlice, Pod, PortRef, SERVICE_NAME_LABEL, Service, ServicePort},
 };
 use weft_config::Origin;
-use weft_manifest::{Document, Problem};
+use weft_manifest::{Document, Problem, Remark};
 use weft_translate::{Client, Role, Translator};
 
 use crate::{
@@ -39,6 +39,7 @@ pub struct World {
     written: BTreeMap<String, Document>,
     found: Vec<Diagnostic>,
     problems: Vec<Problem>,
+    remarks: Vec<Remark>,
     ignored: Vec<Ignored>,
 }
 
@@ -103,6 +104,8 @@ impl World {
         world.ignored = ignored;
         for document in documents {
             world.problems.extend(document.problems.iter().cloned());
+            world.problems.extend(weft_manifest::foreign(&document));
+            world.remarks.extend(document.remarks.iter().cloned());
             if let Some(key) = document.value.as_ref().and_then(weft_api::key) {
                 world.written.insert(key.to_string(), document);
             }
@@ -127,6 +130,7 @@ impl World {
             written: BTreeMap::new(),
             found,
             problems: Vec::new(),
+            remarks: Vec::new(),
             ignored: Vec::new(),
         }
     }
@@ -164,6 +168,9 @@ impl World {
         let mut lines: BTreeSet<(Option<weft_manifest::Place>, String)> = BTreeSet::new();
         for problem in &self.problems {
             lines.insert((Some(problem.place.clone()), problem.to_string()));
+        }
+        for remark in &self.remarks {
+            lines.insert((Some(remark.place.clone()), remark.to_string()));
         }
         let together = self.translator.diagnostics();
         for diagnostic in self.found.iter().chain(&together) {

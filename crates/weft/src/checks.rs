@@ -1,9 +1,9 @@
 //! What is wrong with the documents of a file, told with file, line and column.
 
 use serde_json::Value;
-use weft_api::{Diagnostic, Severity};
-use weft_cluster::client::{Applied, ClientError, Resources};
-use weft_manifest::{Document, render};
+use weft_api::{Diagnostic, Kind, Severity};
+use weft_cluster::client::{Applied, ClientError, Resource, Resources};
+use weft_manifest::{Document, foreign, render};
 
 /// What was found in one document.
 #[derive(Debug, Default)]
@@ -22,6 +22,12 @@ pub fn check(document: &Document) -> Found {
         found.refused = true;
     }
     let Some(value) = &document.value else { return found };
+    if let Some(problem) = foreign(document) {
+        found.lines.push(problem.to_string());
+        found.refused = true;
+        return found;
+    }
+    found.lines.extend(document.remarks.iter().map(ToString::to_string));
     for diagnostic in weft_api::check(value).diagnostics {
         found.refused |= diagnostic.severity == Severity::Error;
         found.lines.push(line(document, &diagnostic));
@@ -76,14 +82,28 @@ pub fn refusal(document: &Document, error: &ClientError, resources: &Resources) 
         );
         return Found { lines: vec![line], refused: true };
     }
-    let other = resources.iter().find(|resource| resource.kind == *kind);
-    let hint = other.map_or_else(String::new, |resource| match resource.group.as_str() {
-        "" => format!("; it is served as {}", resource.version),
-        group => format!("; it is served as {group}/{}", resource.version),
-    });
+    let hint = hint(version, kind, resources);
     let line =
         format!("{place}: warning: {name} is left out: nobody serves {kind} of {version}{hint}");
     Found { lines: vec![line], refused: false }
+}
+
+/// What is known about a kind that nobody serves in this version: the version in which it
+/// is served, if there is one. Kinds of the same name in other groups are other kinds.
+fn hint(version: &str, kind: &str, resources: &Resources) -> String {
+    let known = Kind::of(version, kind);
+    if known.is_some_and(|kind| kind.group() == Kind::HttpRoute.group()) {
+        return "; the Gateway API is not served yet".to_owned();
+    }
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    // Some kinds have moved from one group to another.
+    let moved = known.map_or(group, Kind::group);
+    let is_it = |one: &&Resource| one.kind == kind && (one.group == group || one.group == moved);
+    let other = resources.iter().find(is_it);
+    other.map_or_else(String::new, |resource| match resource.group.as_str() {
+        "" => format!("; it is served as {}", resource.version),
+        group => format!("; it is served as {group}/{}", resource.version),
+    })
 }
 
 /// What the server had to say about an object, without what was said before.

@@ -5,9 +5,9 @@
 //! is ignored, and removed by whoever finds it.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -125,12 +125,17 @@ pub fn claim(folder: &Path, name: &str) -> Result<Claim> {
 }
 
 impl Claim {
-    /// Writes the kubeconfig, readable by its owner only: it holds a key.
+    /// Writes the kubeconfig, which its owner alone can read at any time: it holds a key.
     pub fn write(&self, text: &str) -> Result<()> {
         let path = &self.kubeconfig;
         let write = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
-            file.set_permissions(Permissions::from_mode(0o600))?;
+            // A file that is there already may be open elsewhere, or lead somewhere else.
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let mut file =
+                OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
             file.write_all(text.as_bytes())
         };
         write().with_context(|| format!("writing {}", path.display()))
@@ -211,6 +216,7 @@ pub fn choose(folder: &Path, asked: Option<&str>) -> Result<Mesh> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
@@ -226,6 +232,20 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         drop(claim);
         assert!(choose(folder.path(), None).unwrap_err().to_string().contains("weft up"));
+    }
+
+    #[test]
+    fn a_kubeconfig_is_never_written_into_a_file_that_others_may_have_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let claim = claim(folder.path(), "one").unwrap();
+        let path = folder.path().join("weft-one.yaml");
+        fs::write(&path, "").unwrap();
+        let mut other = File::open(&path).unwrap();
+        claim.write("a key").unwrap();
+        let mut seen = String::new();
+        other.read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a key");
     }
 
     #[test]

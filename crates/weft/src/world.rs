@@ -12,18 +12,6 @@ use weft_translate::Translator;
 
 use crate::{checks, verbs::Whose};
 
-/// The resources that decide something about traffic.
-const RESOURCES: [&str; 8] = [
-    "namespaces",
-    "pods",
-    "services",
-    "endpointslices.discovery.k8s.io",
-    "configmaps",
-    "gateways.networking.istio.io",
-    "virtualservices.networking.istio.io",
-    "destinationrules.networking.istio.io",
-];
-
 /// The world as the API server has it now.
 pub async fn of_cluster(whose: Whose<'_>) -> Result<World> {
     let cluster = whose.connect().await?;
@@ -89,13 +77,12 @@ fn key(object: &Value, namespace: &str) -> Option<Key> {
 }
 
 async fn objects(cluster: &Cluster, resources: &Resources) -> Result<Vec<Value>> {
-    let listing = RESOURCES.iter().map(|word| async {
-        let query = Query {
-            words: vec![(*word).to_owned()],
-            scope: Scope::All,
-            labels: None,
-            fields: None,
+    let listing = Kind::deciding().map(|kind| async move {
+        let word = match kind.group() {
+            "" => kind.plural().to_owned(),
+            group => format!("{}.{group}", kind.plural()),
         };
+        let query = Query { words: vec![word], scope: Scope::All, labels: None, fields: None };
         cluster.objects(&query.targets(resources)?, &query).await
     });
     let objects = try_join_all(listing).await?;

@@ -1,8 +1,10 @@
 //! What holds for every object, and for the cluster's own kinds.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::{Findings, names};
+use super::{findings::Findings, names};
 use crate::{Key, Kind, field::item};
 
 /// Checks the object's name.
@@ -43,12 +45,21 @@ fn service(object: &Value, findings: &mut Findings) {
     if ports.is_empty() && !headless && !external {
         findings.error("spec.ports", "the service has no port; name at least one");
     }
-    let text = |port: &Value, name: &str| port[name].as_str().unwrap_or_default().to_owned();
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for (index, port) in ports.iter().enumerate() {
         let place = item("spec.ports", index);
-        let (name, protocol) = (text(port, "name"), text(port, "protocol"));
-        if port.get("port").is_none() {
-            findings.error(format!("{place}.port"), "the port has no number");
+        let text = |name: &str| port[name].as_str().unwrap_or_default();
+        let name = text("name");
+        let protocol = match text("protocol") {
+            "" => "TCP",
+            protocol => protocol,
+        };
+        match port.get("port").and_then(Value::as_u64) {
+            None => findings.error(format!("{place}.port"), "the port has no number"),
+            Some(number) if !numbers.insert((number, protocol)) => {
+                findings.error(format!("{place}.port"), format!("port {number} is given twice"));
+            }
+            Some(_) => {}
         }
         if ports.len() > 1 && name.is_empty() {
             findings.error(
@@ -56,18 +67,8 @@ fn service(object: &Value, findings: &mut Findings) {
                 "the port has no name; with several ports each needs one",
             );
         }
-        let earlier = &ports[..index];
-        if !name.is_empty() && earlier.iter().any(|other| text(other, "name") == name) {
+        if !name.is_empty() && !names.insert(name) {
             findings.error(format!("{place}.name"), format!("`{name}` names two ports"));
-        }
-        let same = |other: &&Value| {
-            port.get("port").is_some()
-                && other["port"] == port["port"]
-                && text(other, "protocol") == protocol
-        };
-        if earlier.iter().any(|other| same(&other)) {
-            let message = format!("port {} is given twice", port["port"]);
-            findings.error(format!("{place}.port"), message);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What Istio asks of a Gateway.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::{Findings, names};
+use super::{findings::Findings, names};
 use crate::{
     field::item,
     gateway::{Gateway, Server},
@@ -25,12 +27,11 @@ pub(super) fn check(object: &Gateway, findings: &mut Findings) {
             findings.error("spec.selector", message);
         }
     }
+    let mut names = BTreeSet::new();
     for (index, each) in servers.iter().enumerate() {
         let place = item("spec.servers", index);
         server(each, &place, findings);
-        let earlier = &servers[..index];
-        let same = |other: &Server| !each.port.name.is_empty() && other.port.name == each.port.name;
-        if earlier.iter().any(same) {
+        if !each.port.name.is_empty() && !names.insert(&each.port.name) {
             let message = format!("two ports are called `{}`", each.port.name);
             findings.error(format!("{place}.port.name"), message);
         }
@@ -73,6 +74,9 @@ fn protocol(server: &Server, place: &str, findings: &mut Findings) {
             if server.tls.is_some() && !redirects {
                 let message = format!("protocol {served} has no TLS; did you mean HTTPS?");
                 findings.error(format!("{place}.tls"), message);
+            } else if redirects {
+                let field = format!("{place}.tls.httpsRedirect");
+                findings.not_honoured(&field, "requests are served, without TLS");
             }
         }
         "" => findings.error(field, "the port has no protocol, such as HTTP"),

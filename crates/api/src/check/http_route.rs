@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Findings, names, near::nearest, virtual_service::destinations};
+use super::{findings::Findings, names, near::nearest, virtual_service::destinations};
 use crate::{
-    field::{child, item},
+    Severity,
+    field::{child, clipped, item},
     span,
     virtual_service::{HttpMatch, HttpRoute, Retries, StringMatch},
 };
@@ -99,10 +100,12 @@ fn matching(condition: &HttpMatch, place: &str, findings: &mut Findings) {
             string_match(text, &child(place, name), findings);
         }
     }
-    for (name, matches) in
-        [("headers", &condition.headers), ("withoutHeaders", &condition.without_headers)]
-    {
-        headers(matches, &child(place, name), findings);
+    let (with, without) = (&condition.headers, &condition.without_headers);
+    for (name, matches, no_claims) in [
+        ("headers", with, "no token is read, so nothing matches"),
+        ("withoutHeaders", without, "no token is read, so the condition always holds"),
+    ] {
+        headers(matches, (&child(place, name), no_claims), findings);
     }
     for (name, text) in &condition.query_params {
         string_match(text, &child(&format!("{place}.queryParams"), name), findings);
@@ -126,14 +129,19 @@ fn matching(condition: &HttpMatch, place: &str, findings: &mut Findings) {
     }
 }
 
-fn headers(matches: &BTreeMap<String, StringMatch>, place: &str, findings: &mut Findings) {
+/// Checks conditions on headers; `no_claims` is what happens to those on claims of a token.
+fn headers(
+    matches: &BTreeMap<String, StringMatch>,
+    (place, no_claims): (&str, &str),
+    findings: &mut Findings,
+) {
     for (name, text) in matches {
         let field = child(place, name);
         string_match(text, &field, findings);
         if name.starts_with(CLAIMS) {
             match *text == StringMatch::default() {
                 true => findings.error(field, "say which value the claim must have"),
-                false => findings.not_honoured(&field, "no token is read, so nothing matches"),
+                false => findings.not_honoured(&field, no_claims),
             }
         } else if let Some(message) = names::header(name) {
             findings.error(field, message);
@@ -165,11 +173,15 @@ fn retries(policy: &Retries, place: &str, findings: &mut Findings) {
     }
     let conditions = policy.retry_on.as_deref().unwrap_or_default().split(',').map(str::trim);
     for condition in conditions.filter(|condition| !condition.is_empty()) {
+        if findings.is_full(Severity::Error) {
+            return;
+        }
         let status = condition.parse().is_ok_and(known_status);
         if !status && !RETRY_ON.contains(&condition) {
             let guess = nearest(condition, RETRY_ON.iter().copied())
                 .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
-            let message = format!("`{condition}` is not a condition for retries{guess}");
+            let shown = clipped(condition, 40);
+            let message = format!("`{shown}` is not a condition for retries{guess}");
             findings.error(format!("{place}.retryOn"), message);
         }
     }

@@ -1,6 +1,6 @@
 //! Whether names are what they have to be: hosts, labels, namespaces.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// Whether `text` is a label of a DNS name.
 pub(super) fn is_label(text: &str) -> bool {
@@ -60,13 +60,14 @@ pub(super) fn gateway(text: &str) -> Option<String> {
 /// What is wrong with each entry of `exportTo`, by its position.
 pub(super) fn visibility(entries: &[String]) -> Vec<(usize, String)> {
     let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, entry) in entries.iter().enumerate() {
         let known = matches!(entry.as_str(), "." | "*" | "~") || is_label(entry);
         if !known {
             wrong.push((index, format!("`{entry}` is not `.`, `*` or the name of a namespace")));
         } else if entry == "*" && entries.len() > 1 {
             wrong.push((index, "`*` is everybody; leave the others away".to_owned()));
-        } else if entries[..index].contains(entry) {
+        } else if !seen.insert(entry) {
             wrong.push((index, format!("`{entry}` is given twice")));
         }
     }

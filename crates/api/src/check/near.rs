@@ -1,7 +1,13 @@
 //! What a misspelt word was meant to be.
 
+/// The longest word that is compared with others, in letters; no field has a longer name.
+const LONGEST: usize = 64;
+
 /// The one of `known` that `word` is nearest to, if it is near enough to be meant.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    if word.chars().nth(LONGEST).is_some() {
+        return None;
+    }
     let plain = |word: &str| word.replace(['_', '-'], "").to_lowercase();
     let word = plain(word);
     known
@@ -12,25 +18,28 @@ pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters have to be put in, left out, replaced or swapped with their neighbour.
+/// How many letters have to be inserted, removed, replaced or swapped with their neighbour.
+///
+/// Keeps three rows of the matrix, whatever the length of `left`.
 fn distance(left: &str, right: &str) -> usize {
-    let (left, right): (Vec<_>, Vec<_>) = (left.chars().collect(), right.chars().collect());
-    let mut rows = vec![(0..=right.len()).collect::<Vec<_>>()];
-    for i in 1..=left.len() {
-        let mut row = vec![i];
+    let right: Vec<_> = right.chars().collect();
+    let mut above: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=right.len()).collect();
+    let mut before = None;
+    for (i, letter) in left.chars().enumerate() {
+        let mut row = vec![i + 1];
         for j in 1..=right.len() {
-            let same = usize::from(left[i - 1] != right[j - 1]);
-            let mut least = (row[j - 1] + 1).min(rows[i - 1][j] + 1).min(rows[i - 1][j - 1] + same);
-            let swapped =
-                i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
+            let differs = usize::from(letter != right[j - 1]);
+            let mut least = (row[j - 1] + 1).min(last[j] + 1).min(last[j - 1] + differs);
+            let swapped = j > 1 && letter == right[j - 2] && before == Some(right[j - 1]);
             if swapped {
-                least = least.min(rows[i - 2][j - 2] + 1);
+                least = least.min(above[j - 2] + 1);
             }
             row.push(least);
         }
-        rows.push(row);
+        (above, last, before) = (last, row, Some(letter));
     }
-    rows[left.len()][right.len()]
+    last[right.len()]
 }
 
 #[cfg(test)]
@@ -48,6 +57,26 @@ mod tests {
         check("Host", Some("hosts"));
         check("gatewasy", Some("gateways"));
         check("export-to", Some("exportTo"));
+    }
+
+    #[test]
+    fn letters_may_be_swapped_lost_doubled_and_replaced() {
+        for (left, right, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("hotss", "hosts", 1),
+            ("ab", "ba", 1),
+            ("kitten", "sitting", 3),
+            ("abcd", "badc", 2),
+        ] {
+            assert_eq!(distance(left, right), expected, "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn words_longer_than_any_field_are_not_compared() {
+        check(&"hosts".repeat(100_000), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Findings, http_route, names};
+use super::{findings::Findings, http_route, names, overlap::overlaps};
 use crate::{
     field::item,
     virtual_service::{Destination, TcpRoute, VirtualService},
@@ -39,27 +39,21 @@ fn hosts(hosts: &[String], in_mesh: bool, findings: &mut Findings) {
     if hosts.is_empty() {
         findings.warning("spec.hosts", "no host is named, so no request meets this object");
     }
+    let mut valid = Vec::new();
     for (index, host) in hosts.iter().enumerate() {
-        let field = item("spec.hosts", index);
         if let Some(message) = names::wildcard_host(host) {
-            findings.error(field, message);
+            findings.error(item("spec.hosts", index), message);
         } else if host == "*" && in_mesh {
             let message = "`*` is allowed only for gateways; name the services, or a gateway";
-            findings.error(field, message);
-        } else if let Some(other) = hosts[..index].iter().find(|other| overlap(host, other)) {
-            findings.error(field, format!("`{host}` and `{other}` overlap; keep one of them"));
+            findings.error(item("spec.hosts", index), message);
+        } else {
+            valid.push((index, host.as_str()));
         }
     }
-}
-
-/// Whether some name is meant by both hosts.
-fn overlap(left: &str, right: &str) -> bool {
-    let (left, right) = (left.to_lowercase(), right.to_lowercase());
-    match (left.strip_prefix('*'), right.strip_prefix('*')) {
-        (Some(left), Some(right)) => left.ends_with(right) || right.ends_with(left),
-        (Some(suffix), None) => right.ends_with(suffix),
-        (None, Some(suffix)) => left.ends_with(suffix),
-        (None, None) => left == right,
+    for (index, other) in overlaps(&valid) {
+        let (host, other) = (&hosts[index], &hosts[other]);
+        let message = format!("`{host}` and `{other}` overlap; keep one of them");
+        findings.error(item("spec.hosts", index), message);
     }
 }
 

@@ -2,10 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::{Findings, near::nearest};
+use super::{
+    findings::{Findings, Path},
+    near::nearest,
+};
 use crate::{
-    camel_case,
-    field::{child, item},
+    Severity, camel_case,
+    field::clipped,
     schema::{Field, Holds},
     span,
 };
@@ -22,42 +25,75 @@ pub(super) enum Spelling {
     Both,
 }
 
-/// Walks over one object.
+/// What becomes of values that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// They are taken out.
+    Removed,
+    /// They stay.
+    Kept,
+}
+
+/// Walks over one object, and changes it in place.
 pub(super) struct Walk<'a> {
     pub findings: &'a mut Findings,
     pub spelling: Spelling,
+    pub unusable: Unusable,
 }
 
 impl Walk<'_> {
-    /// Puts the names in `value` right, and returns what of it can be used.
-    pub(super) fn value(&mut self, holds: &Holds, value: &mut Value, path: &str) -> Option<Value> {
+    /// Puts the names in `value` right, and returns whether it can be used; what cannot be
+    /// used in it is removed or kept.
+    pub(super) fn value(&mut self, holds: &Holds, value: &mut Value, path: &Path<'_>) -> bool {
         match (holds, &mut *value) {
-            (Holds::Object(fields), Value::Object(entries)) => {
-                self.rename(fields, entries, path);
-                Some(Value::Object(self.object(fields, entries, path)))
+            (Holds::Object(fields), Value::Object(entries)) => self.object(fields, entries, path),
+            (Holds::Closing(fields, kept), Value::Object(entries)) => {
+                let before = self.findings.breaks();
+                self.object(fields, entries, path);
+                if self.unusable == Unusable::Removed && self.findings.breaks() != before {
+                    entries.retain(|name, _| kept.contains(&name.as_str()));
+                    self.findings.closed(path, kept);
+                }
+                true
+            }
+            (Holds::Partly(fields), Value::Object(entries)) => {
+                for field in *fields {
+                    let Some(value) = entries.get_mut(field.name) else { continue };
+                    let usable = !value.is_null()
+                        && self.value(&field.holds, value, &Path::Entry(path, field.name));
+                    if !usable && self.unusable == Unusable::Removed {
+                        entries.remove(field.name);
+                    }
+                }
+                true
             }
             (Holds::Map(each), Value::Object(entries)) => {
-                let usable = entries.iter_mut().filter_map(|(key, value)| {
-                    let usable = match value.is_null() {
-                        true => empty(each),
-                        false => self.value(each, value, &child(path, key))?,
-                    };
-                    Some((key.clone(), usable))
+                let removed = self.unusable == Unusable::Removed;
+                entries.retain(|key, value| match value.is_null() {
+                    true if removed => {
+                        *value = empty(each);
+                        true
+                    }
+                    true => true,
+                    false => self.value(each, value, &Path::Entry(path, key)) || !removed,
                 });
-                Some(Value::Object(usable.collect()))
+                true
             }
             (Holds::List(each), Value::Array(items)) => {
-                let usable = items.iter_mut().enumerate().map(|(index, value)| {
-                    self.value(each, value, &item(path, index)).unwrap_or_else(|| empty(each))
-                });
-                Some(Value::Array(usable.collect()))
+                for (index, value) in items.iter_mut().enumerate() {
+                    let usable = self.value(each, value, &Path::Item(path, index));
+                    if !usable && self.unusable == Unusable::Removed {
+                        *value = empty(each);
+                    }
+                }
+                true
             }
             _ => self.scalar(holds, value, path),
         }
     }
 
     /// Brings the names of an object's fields into camelCase.
-    fn rename(&mut self, fields: &[Field], entries: &mut Map<String, Value>, path: &str) {
+    fn rename(&mut self, fields: &[Field], entries: &mut Map<String, Value>, path: &Path<'_>) {
         if self.spelling == Spelling::Strict {
             return;
         }
@@ -68,8 +104,10 @@ impl Walk<'_> {
                 continue;
             }
             if entries.contains_key(&new) {
-                let message = format!("the same field as `{new}`; keep one of the two");
-                self.findings.error(child(path, &name), message);
+                if !self.findings.is_full(Severity::Error) {
+                    let message = format!("the same field as `{new}`; keep one of the two");
+                    self.findings.error(Path::Entry(path, &name).text(), message);
+                }
             } else if let Some(value) = entries.remove(&name) {
                 entries.insert(new, value);
             }
@@ -80,103 +118,113 @@ impl Walk<'_> {
         &mut self,
         fields: &[Field],
         entries: &mut Map<String, Value>,
-        path: &str,
-    ) -> Map<String, Value> {
-        let mut usable = Map::new();
-        for (name, value) in entries.iter_mut() {
-            let here = child(path, name);
+        path: &Path<'_>,
+    ) -> bool {
+        self.rename(fields, entries, path);
+        let kept = self.unusable == Unusable::Kept;
+        entries.retain(|name, value| {
             let Some(field) = fields.iter().find(|field| field.name == name) else {
                 self.unknown(fields, name, path);
-                continue;
+                return kept;
             };
             if value.is_null() {
-                continue;
+                return kept;
             }
+            let here = Path::Entry(path, name);
             if let Some(instead) = field.instead {
-                self.findings.not_honoured(&here, instead);
+                self.findings.warning_at(&here, || format!("not honoured yet: {}", instead.text()));
             }
-            if let Some(value) = self.value(&field.holds, value, &here) {
-                usable.insert(name.clone(), value);
-            }
-        }
-        usable
+            self.value(&field.holds, value, &here) || kept
+        });
+        true
     }
 
-    fn unknown(&mut self, fields: &[Field], name: &str, path: &str) {
-        if self.spelling == Spelling::Both
-            && fields.iter().any(|field| field.name == camel_case(name))
-        {
-            return; // Told already: the field stands there twice.
+    fn unknown(&mut self, fields: &[Field], name: &str, path: &Path<'_>) {
+        if self.findings.is_full(Severity::Warning) {
+            // Still counted, but no word of the object is compared with any other.
+            self.findings.warning_at(path, String::new);
+            return;
+        }
+        if self.spelling == Spelling::Both && name.contains('_') {
+            let camel = camel_case(name);
+            if fields.iter().any(|field| field.name == camel) {
+                return; // Reported already: the field stands there twice.
+            }
         }
         let guess = match nearest(name, fields.iter().map(|field| field.name)) {
             Some(near) => format!(", did you mean `{near}`?"),
             None => "; it has no effect".to_owned(),
         };
-        self.findings.warning(child(path, name), format!("unknown field `{name}`{guess}"));
+        let shown = clipped(name, SHOWN);
+        self.findings
+            .warning_at(&Path::Entry(path, name), || format!("unknown field `{shown}`{guess}"));
     }
 
-    fn scalar(&mut self, holds: &Holds, value: &Value, path: &str) -> Option<Value> {
-        let wanted = match (holds, value) {
+    fn scalar(&mut self, holds: &Holds, value: &mut Value, path: &Path<'_>) -> bool {
+        match (holds, &*value) {
             (Holds::Anything, _)
             | (Holds::Text, Value::String(_))
             | (Holds::Number | Holds::Quantity, Value::Number(_))
-            | (Holds::Quantity, Value::String(_))
-            | (Holds::Flag, Value::Bool(_)) => return Some(value.clone()),
+            | (Holds::Quantity | Holds::WholeOrText(..), Value::String(_))
+            | (Holds::Flag, Value::Bool(_)) => true,
             (
                 Holds::Whole(least, most) | Holds::WholeOrText(least, most),
                 Value::Number(number),
-            ) => match number.as_i64() {
-                Some(number) if (*least..=*most).contains(&number) => return Some(value.clone()),
-                Some(number) => {
-                    let message = format!("{number} is not between {least} and {most}");
-                    return self.broken(path, message);
-                }
-                None => "a whole number belongs".to_owned(),
-            },
-            (Holds::WholeOrText(..), Value::String(_)) => return Some(value.clone()),
-            (Holds::Span | Holds::ShortSpan, Value::String(text)) => {
-                return self.span(holds, text, path);
+            ) if number.as_i64().is_some_and(|number| (*least..=*most).contains(&number)) => true,
+            (Holds::Span | Holds::ShortSpan, Value::String(text)) => self.span(holds, text, path),
+            (Holds::Word(words), Value::String(text)) if words.contains(&text.as_str()) => true,
+            (holds, value) => {
+                self.findings.broken(path, || unfit(holds, value));
+                false
             }
-            (Holds::Word(words), Value::String(text)) => {
-                if words.contains(&text.as_str()) {
-                    return Some(value.clone());
-                }
-                let guess = nearest(text, words.iter().copied())
-                    .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
-                let message = format!("`{text}` is none of {}{guess}", words.join(", "));
-                return self.broken(path, message);
-            }
-            (Holds::Text | Holds::Word(_), Value::Number(_) | Value::Bool(_)) => {
-                format!("a text belongs; put it in quotes: \"{value}\"")
-            }
-            (Holds::Whole(..) | Holds::Number, Value::String(text))
-                if text.parse::<f64>().is_ok() =>
-            {
-                format!("a number belongs; leave the quotes away: {text}")
-            }
-            (holds, _) => format!("{} belongs", describe(holds)),
-        };
-        self.broken(path, format!("{} stands where {wanted}", show(value)))
-    }
-
-    fn span(&mut self, holds: &Holds, text: &str, path: &str) -> Option<Value> {
-        match span::parse(text) {
-            Ok(span) => {
-                if matches!(holds, Holds::Span) && span.as_nanos() < 1_000_000 {
-                    let message = format!("`{text}` is too short; the least is `1ms`");
-                    self.findings.error(path, message);
-                }
-                Some(text.into())
-            }
-            Err(error) => self.broken(path, error.to_string()),
         }
     }
 
-    fn broken(&mut self, path: &str, message: String) -> Option<Value> {
-        self.findings.error(path, message);
-        self.findings.broken.push(path.to_owned());
-        None
+    fn span(&mut self, holds: &Holds, text: &str, path: &Path<'_>) -> bool {
+        match span::parse(text) {
+            Ok(span) => {
+                if matches!(holds, Holds::Span)
+                    && span.as_nanos() < 1_000_000
+                    && !self.findings.is_full(Severity::Error)
+                {
+                    let message = format!("`{text}` is too short; the least is `1ms`");
+                    self.findings.error(path.text(), message);
+                }
+                true
+            }
+            Err(error) => {
+                self.findings.broken(path, || error.to_string());
+                false
+            }
+        }
     }
+}
+
+/// What is wrong with `value` where `holds` belongs.
+fn unfit(holds: &Holds, value: &Value) -> String {
+    let wanted = match (holds, value) {
+        (Holds::Whole(least, most) | Holds::WholeOrText(least, most), Value::Number(number)) => {
+            match number.as_i64() {
+                Some(number) => return format!("{number} is not between {least} and {most}"),
+                None => "a whole number belongs".to_owned(),
+            }
+        }
+        (Holds::Word(words), Value::String(text)) => {
+            let guess = nearest(text, words.iter().copied())
+                .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
+            return format!("`{}` is none of {}{guess}", clipped(text, SHOWN), words.join(", "));
+        }
+        (Holds::Text | Holds::Word(_), Value::Number(_) | Value::Bool(_)) => {
+            format!("a text belongs; put it in quotes: \"{value}\"")
+        }
+        (Holds::Whole(..) | Holds::Number, Value::String(text))
+            if text.len() <= SHOWN && text.parse::<f64>().is_ok() =>
+        {
+            format!("a number belongs; leave the quotes away: {text}")
+        }
+        (holds, _) => format!("{} belongs", describe(holds)),
+    };
+    format!("{} stands where {wanted}", show(value))
 }
 
 /// What stands for a broken item, so that the ones after it keep their place.
@@ -184,7 +232,9 @@ fn empty(holds: &Holds) -> Value {
     match holds {
         Holds::Text | Holds::Word(_) | Holds::Quantity => "".into(),
         Holds::List(_) => Value::Array(Vec::new()),
-        Holds::Map(_) | Holds::Object(_) => Value::Object(Map::new()),
+        Holds::Map(_) | Holds::Object(_) | Holds::Closing(..) | Holds::Partly(_) => {
+            Value::Object(Map::new())
+        }
         _ => Value::Null,
     }
 }
@@ -199,7 +249,9 @@ fn describe(holds: &Holds) -> &'static str {
         Holds::WholeOrText(..) => "a whole number or a text",
         Holds::Quantity => "an amount such as `100m`",
         Holds::List(_) => "a list (lines that begin with `- `)",
-        Holds::Map(_) | Holds::Object(_) => "a map (lines of `name: value`)",
+        Holds::Map(_) | Holds::Object(_) | Holds::Closing(..) | Holds::Partly(_) => {
+            "a map (lines of `name: value`)"
+        }
         Holds::Anything => "anything",
     }
 }

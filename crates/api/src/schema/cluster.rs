@@ -4,7 +4,7 @@ use super::{
     ANYTHINGS, API_VERSION, Field, Holds, I32, KIND, LABELS, METADATA, STATUS, TEXTS, field,
 };
 
-pub(super) const NAMESPACE: &[Field] = &[
+pub(crate) const NAMESPACE: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),
@@ -12,7 +12,7 @@ pub(super) const NAMESPACE: &[Field] = &[
     STATUS,
 ];
 
-pub(super) const CONFIG_MAP: &[Field] = &[
+pub(crate) const CONFIG_MAP: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),
@@ -21,7 +21,7 @@ pub(super) const CONFIG_MAP: &[Field] = &[
     field("immutable", Holds::Flag),
 ];
 
-pub(super) const SECRET: &[Field] = &[
+pub(crate) const SECRET: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),
@@ -31,7 +31,7 @@ pub(super) const SECRET: &[Field] = &[
     field("immutable", Holds::Flag),
 ];
 
-pub(super) const SERVICE_ACCOUNT: &[Field] = &[
+pub(crate) const SERVICE_ACCOUNT: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),
@@ -40,7 +40,7 @@ pub(super) const SERVICE_ACCOUNT: &[Field] = &[
     field("automountServiceAccountToken", Holds::Flag),
 ];
 
-pub(super) const CUSTOM_RESOURCE_DEFINITION: &[Field] = &[
+pub(crate) const CUSTOM_RESOURCE_DEFINITION: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),
@@ -58,7 +58,7 @@ pub(super) const CUSTOM_RESOURCE_DEFINITION: &[Field] = &[
     STATUS,
 ];
 
-pub(super) const WEBHOOK_CONFIGURATION: &[Field] = &[
+pub(crate) const WEBHOOK_CONFIGURATION: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),

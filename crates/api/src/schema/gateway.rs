@@ -4,11 +4,14 @@ use super::{
     API_VERSION, Field, Holds, KIND, LABELS, METADATA, PORT, STATUS, TEXTS, U32, field, later,
 };
 
-pub(super) const GATEWAY: &[Field] =
+pub(crate) const GATEWAY: &[Field] =
     &[API_VERSION, KIND, field("metadata", METADATA), field("spec", Holds::Object(SPEC)), STATUS];
 
-const SPEC: &[Field] =
-    &[field("selector", LABELS), field("servers", Holds::List(&Holds::Object(SERVER)))];
+const SPEC: &[Field] = &[
+    field("selector", LABELS),
+    // A server that lost a setting serves no host.
+    field("servers", Holds::List(&Holds::Closing(SERVER, &["port", "name"]))),
+];
 
 const SERVER: &[Field] = &[
     field(
@@ -20,9 +23,10 @@ const SERVER: &[Field] = &[
             later("targetPort", U32, "the port of the gateway's Service decides"),
         ]),
     ),
-    later("bind", Holds::Text, "the server listens on every address"),
+    field("bind", Holds::Text),
     field("hosts", TEXTS),
-    later("tls", TLS, "the server is not opened"),
+    // Judged by the protocol: a server with TLS is not opened, one without only redirects.
+    field("tls", TLS),
     field("defaultEndpoint", Holds::Text),
     field("name", Holds::Text),
 ];

@@ -5,7 +5,7 @@ use super::{
     field,
 };
 
-pub(super) const SERVICE: &[Field] =
+pub(crate) const SERVICE: &[Field] =
     &[API_VERSION, KIND, field("metadata", METADATA), field("spec", Holds::Object(SPEC)), STATUS];
 
 const PROTOCOL: Holds = Holds::Word(&["TCP", "UDP", "SCTP"]);
@@ -43,7 +43,13 @@ const SPEC: &[Field] = &[
     field("trafficDistribution", Holds::Text),
 ];
 
-pub(super) const ENDPOINT_SLICE: &[Field] = &[
+const TARGET: Holds = Holds::Partly(&[
+    field("kind", Holds::Text),
+    field("namespace", Holds::Text),
+    field("name", Holds::Text),
+]);
+
+pub(crate) const ENDPOINT_SLICE: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),
@@ -61,7 +67,7 @@ pub(super) const ENDPOINT_SLICE: &[Field] = &[
                 ]),
             ),
             field("hostname", Holds::Text),
-            field("targetRef", Holds::Anything),
+            field("targetRef", TARGET),
             field("deprecatedTopology", LABELS),
             field("nodeName", Holds::Text),
             field("zone", Holds::Text),

@@ -6,7 +6,7 @@ use super::{ANYTHINGS, Field, Holds, LABELS, TEXTS, U32, field, later};
 const DEFAULT: &str = "its default holds";
 
 /// The fields of `data.mesh` in ConfigMap `istio`.
-pub(crate) const MESH_CONFIG: &[Field] = &[
+pub const MESH_CONFIG: &[Field] = &[
     field("trustDomain", Holds::Text),
     field("rootNamespace", Holds::Text),
     field(
@@ -69,7 +69,7 @@ pub(crate) const MESH_CONFIG: &[Field] = &[
 const PROXY_DEFAULT: &str = "the proxy does without";
 
 /// The fields of `defaultConfig` there, and of annotation `proxy.istio.io/config`.
-pub(crate) const PROXY_CONFIG: &[Field] = &[
+pub const PROXY_CONFIG: &[Field] = &[
     field("concurrency", Holds::Whole(0, i32::MAX as i64)),
     field("discoveryAddress", Holds::Text),
     field("holdApplicationUntilProxyStarts", Holds::Flag),

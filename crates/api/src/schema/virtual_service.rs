@@ -1,24 +1,30 @@
 //! Fields of `networking.istio.io VirtualService`.
 
 use super::{
-    API_VERSION, Field, Holds, I32, KIND, LABELS, METADATA, PORT, STATUS, TEXTS, U32, field, later,
+    API_VERSION, Field, Holds, I32, KIND, LABELS, METADATA, PORT, STATUS, TEXTS, U32, closing,
+    field, later,
 };
 
-pub(super) const VIRTUAL_SERVICE: &[Field] =
+pub(crate) const VIRTUAL_SERVICE: &[Field] =
     &[API_VERSION, KIND, field("metadata", METADATA), field("spec", Holds::Object(SPEC)), STATUS];
 
 const SPEC: &[Field] = &[
     field("hosts", TEXTS),
     field("gateways", TEXTS),
-    field("http", Holds::List(&Holds::Object(HTTP))),
-    later(
+    field("http", Holds::List(&Holds::Closing(HTTP, CONDITIONS))),
+    closing(
         "tls",
-        Holds::List(&Holds::Object(TLS)),
-        "TLS connections go where they would go without this object",
+        Holds::List(&Holds::Closing(TLS, CONDITIONS)),
+        "server names are not read, so that connections to the hosts that are not HTTP, and that \
+         no `tcp` rule takes, are closed",
     ),
-    field("tcp", Holds::List(&Holds::Object(TCP))),
+    field("tcp", Holds::List(&Holds::Closing(TCP, CONDITIONS))),
     field("exportTo", TEXTS),
 ];
+
+/// What is left of a rule of which a piece is broken: it takes the requests that it names, and
+/// has no destination for them.
+const CONDITIONS: &[&str] = &["name", "match"];
 
 /// What happens to a rule that cannot do what it says.
 const CLOSED: &str = "requests that this rule matches are answered with status 500";
@@ -27,9 +33,9 @@ const HTTP: &[Field] = &[
     field("name", Holds::Text),
     field("match", Holds::List(&Holds::Object(HTTP_MATCH))),
     field("route", Holds::List(&Holds::Object(HTTP_DESTINATION))),
-    later("redirect", Holds::Object(REDIRECT), CLOSED),
-    later("directResponse", Holds::Object(DIRECT_RESPONSE), CLOSED),
-    later("delegate", Holds::Object(DELEGATE), CLOSED),
+    closing("redirect", Holds::Object(REDIRECT), CLOSED),
+    closing("directResponse", Holds::Object(DIRECT_RESPONSE), CLOSED),
+    closing("delegate", Holds::Object(DELEGATE), CLOSED),
     later("rewrite", Holds::Object(REWRITE), "requests keep their path and host"),
     field("timeout", Holds::Span),
     field("retries", Holds::Object(RETRIES)),
@@ -170,19 +176,19 @@ const TLS: &[Field] = &[
     field("route", Holds::List(&Holds::Object(ROUTE_DESTINATION))),
 ];
 
-/// What happens to a condition on TCP connections that is not honoured.
-const NOT_TAKEN: &str = "the rule takes no connection";
+/// What happens to a rule with a condition on TCP connections that is not honoured.
+const NOT_KNOWN: &str = "connections that the rule may be for are closed";
 
 const TCP: &[Field] = &[
     field(
         "match",
         Holds::List(&Holds::Object(&[
             field("port", PORT),
-            later("destinationSubnets", TEXTS, NOT_TAKEN),
-            later("sourceLabels", LABELS, NOT_TAKEN),
-            later("gateways", TEXTS, NOT_TAKEN),
-            later("sourceNamespace", Holds::Text, NOT_TAKEN),
-            later("sourceSubnet", Holds::Text, NOT_TAKEN),
+            closing("destinationSubnets", TEXTS, NOT_KNOWN),
+            field("sourceLabels", LABELS),
+            field("gateways", TEXTS),
+            field("sourceNamespace", Holds::Text),
+            closing("sourceSubnet", Holds::Text, NOT_KNOWN),
         ])),
     ),
     field("route", Holds::List(&Holds::Object(ROUTE_DESTINATION))),

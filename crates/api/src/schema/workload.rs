@@ -7,15 +7,24 @@ use super::{
     STATUS, TEXTS, U32, field,
 };
 
-pub(super) const POD: &[Field] = &[
+pub(crate) const POD: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),
     field("spec", Holds::Object(POD_SPEC)),
-    STATUS,
+    field("status", POD_STATUS),
 ];
 
-pub(super) const DEPLOYMENT: &[Field] = &[
+const POD_STATUS: Holds = Holds::Partly(&[
+    field("phase", Holds::Text),
+    field("podIP", Holds::Text),
+    field(
+        "conditions",
+        Holds::List(&Holds::Partly(&[field("type", Holds::Text), field("status", Holds::Text)])),
+    ),
+]);
+
+pub(crate) const DEPLOYMENT: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),
@@ -36,7 +45,7 @@ pub(super) const DEPLOYMENT: &[Field] = &[
     STATUS,
 ];
 
-pub(super) const REPLICA_SET: &[Field] = &[
+pub(crate) const REPLICA_SET: &[Field] = &[
     API_VERSION,
     KIND,
     field("metadata", METADATA),

@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, Request};
 use kube::client::Body;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use weft_api::{Key, Kind};
 
 use super::{
     ClientError, Cluster, JSON, Query, Resource, Scope, Target, bytes_of, encode, refused, text,
@@ -73,11 +74,14 @@ impl Cluster {
         object: &Value,
         wait: Duration,
     ) -> Result<Acknowledgement, ClientError> {
-        let (kind, name) = (text(object, "/kind"), text(object, "/metadata/name"));
-        let key = match text(object, "/metadata/namespace") {
-            "" => format!("{kind}/{name}"),
-            namespace => format!("{kind}/{namespace}/{name}"),
-        };
+        let (version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
+        let kind = Kind::of(version, kind).ok_or_else(|| ClientError::UnknownKind {
+            kind: kind.to_owned(),
+            version: version.to_owned(),
+        })?;
+        let (namespace, name) =
+            (text(object, "/metadata/namespace"), text(object, "/metadata/name"));
+        let key = Key::new(kind, namespace, name).to_string();
         let path = format!(
             "{}/acknowledged?object={}&version={}&wait={}ms",
             control_plane.path,

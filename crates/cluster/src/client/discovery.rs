@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ClientError, Cluster};
+use super::{ClientError, Cluster, encode};
 
 /// Asks for everything in one answer per root, as servers since 1.27 give it.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
@@ -41,9 +41,9 @@ impl Resource {
         };
         let space = match (self.namespaced, namespace) {
             (false, _) | (true, "") => String::new(),
-            (true, namespace) => format!("/namespaces/{namespace}"),
+            (true, namespace) => format!("/namespaces/{}", encode(namespace)),
         };
-        let object = if name.is_empty() { String::new() } else { format!("/{name}") };
+        let object = if name.is_empty() { String::new() } else { format!("/{}", encode(name)) };
         format!("{root}{space}/{}{object}", self.plural)
     }
 
@@ -230,6 +230,13 @@ pub(super) mod tests {
         check("ns", "/api/v1/namespaces");
         check("all", "/api/v1/namespaces/ns/pods /apis/apps/v1/namespaces/ns/deployments");
         check("cats", "the server doesn't have a resource type \"cats\"");
+    }
+
+    #[test]
+    fn names_cannot_leave_their_place_in_a_path() {
+        let pods = served().named("pods").map(|found| found[0].clone()).unwrap();
+        let path = pods.path("x/pods?watch=1", "../#a%2f");
+        assert_eq!(path, "/api/v1/namespaces/x%2Fpods%3Fwatch%3D1/pods/..%2F%23a%252f");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The control plane: `istiod`, what it may do, and the mesh's settings.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use weft_api::Kind;
 
 use super::{ISTIOD, Settings, WEBHOOK_PORT, field};
 
@@ -30,7 +33,6 @@ pub(super) fn objects(settings: &Settings) -> Vec<Value> {
         "spec": {
             "selector": {"app": ISTIOD, "istio": "pilot"},
             "ports": [
-                {"name": "grpc-xds", "port": 15010, "protocol": "TCP"},
                 {"name": "https-dns", "port": 15012, "protocol": "TCP"},
                 {
                     "name": "https-webhook",
@@ -80,7 +82,6 @@ fn pod(settings: &Settings) -> Value {
             "image": settings.control_image,
             "args": ["control"],
             "ports": [
-                {"containerPort": 15010, "name": "grpc-xds", "protocol": "TCP"},
                 {"containerPort": 15012, "name": "tls-xds", "protocol": "TCP"},
                 {"containerPort": WEBHOOK_PORT, "name": "https-webhooks", "protocol": "TCP"},
                 {"containerPort": 15014, "name": "http-monitoring", "protocol": "TCP"},
@@ -110,30 +111,37 @@ fn pod(settings: &Settings) -> Value {
     })
 }
 
-/// What the control plane may do, and no more: it reads the mesh, writes status,
-/// its own Secret and ConfigMaps, and the authorities of its webhooks.
+/// Reading and watching what the control plane watches: the kinds that decide about traffic.
+fn read_rules() -> Vec<Value> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for kind in Kind::deciding() {
+        groups.entry(kind.group()).or_default().push(kind.plural());
+    }
+    let rule = |(group, plurals)| json!({"apiGroups": [group], "resources": plurals, "verbs": ["get", "list", "watch"]});
+    groups.into_iter().map(rule).collect()
+}
+
+/// What the control plane may do, and no more: it reads the mesh, and writes its own
+/// Secret and ConfigMaps and the authorities of its webhooks.
 fn permissions(settings: &Settings) -> Vec<Value> {
     let name = format!("{ISTIOD}-clusterrole-{}", settings.namespace);
-    let read = ["get", "watch", "list"];
-    let rules = json!([
-        {
-            "apiGroups": [""],
-            "resources": ["pods", "services", "namespaces", "endpoints", "nodes"],
-            "verbs": read,
-        },
-        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "watch", "list", "create", "update", "patch"]},
-        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read},
-        {
-            "apiGroups": ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"],
-            "resources": ["*"],
-            "verbs": ["get", "watch", "list", "update", "patch"],
-        },
-        {
+    let mut rules: Vec<Value> = read_rules();
+    rules.extend([
+        // The mesh's root is in a ConfigMap of every namespace.
+        json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "patch"]}),
+        json!({
             "apiGroups": ["admissionregistration.k8s.io"],
-            "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-            "verbs": ["get", "list", "watch", "update", "patch"],
-        },
-        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+            "resources": [
+                Kind::MutatingWebhookConfiguration.plural(),
+                Kind::ValidatingWebhookConfiguration.plural(),
+            ],
+            "verbs": ["get", "list", "watch", "patch"],
+        }),
+        json!({
+            "apiGroups": ["authentication.k8s.io"],
+            "resources": ["tokenreviews"],
+            "verbs": ["create"],
+        }),
     ]);
     let subject =
         json!({"kind": "ServiceAccount", "name": ISTIOD, "namespace": settings.namespace});

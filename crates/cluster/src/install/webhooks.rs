@@ -4,7 +4,10 @@
 //! that says anything else is not. The authority is filled in by the control
 //! plane, which makes it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
+use weft_api::{Kind, kind::Effect};
 
 use super::{INJECTOR, ISTIOD, Settings, VALIDATOR};
 
@@ -90,12 +93,7 @@ fn validator(settings: &Settings) -> Value {
             "clientConfig": service(settings, "/validate"),
             "rules": [{
                 "operations": ["CREATE", "UPDATE"],
-                "apiGroups": [
-                    "networking.istio.io",
-                    "security.istio.io",
-                    "telemetry.istio.io",
-                    "extensions.istio.io",
-                ],
+                "apiGroups": groups(),
                 "apiVersions": ["*"],
                 "resources": ["*"],
             }],
@@ -105,6 +103,13 @@ fn validator(settings: &Settings) -> Value {
             "timeoutSeconds": 5,
         }],
     })
+}
+
+/// The groups of the kinds that are checked: those of the mesh, and those that users expect
+/// to have an effect.
+fn groups() -> BTreeSet<&'static str> {
+    let checked = |kind: &Kind| kind.is_defined_by_mesh() || kind.effect() == Effect::NotYet;
+    Kind::all().filter(checked).map(Kind::group).collect()
 }
 
 fn service(settings: &Settings, path: &str) -> Value {

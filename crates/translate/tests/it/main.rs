@@ -2,6 +2,7 @@
 
 mod cases;
 mod classes;
+mod honoured;
 mod properties;
 mod render;
 mod scale;

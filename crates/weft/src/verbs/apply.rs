@@ -9,10 +9,8 @@ use std::{
 use anyhow::Result;
 use futures::{StreamExt, stream};
 use serde_json::Value;
-use weft_cluster::{
-    client::{Applied, ClientError, Cluster, Outcome, Resources},
-    not_honoured,
-};
+use weft_api::{Kind, kind::Effect};
+use weft_cluster::client::{Applied, ClientError, Cluster, Outcome, Resources};
 use weft_manifest::Document;
 
 use super::{Place, Whose, print, runtime};
@@ -27,10 +25,6 @@ const AT_ONCE: usize = 8;
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 /// Kinds that other objects lean on, and that go first.
 const FIRST: [&str; 2] = ["CustomResourceDefinition", "Namespace"];
-/// Kinds that proxies have to take over.
-const TAKEN_OVER: [&str; 5] =
-    ["Gateway", "VirtualService", "DestinationRule", "Service", "ConfigMap"];
-
 /// Makes objects what files say; tells what is wrong with them by file, line and column.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
@@ -134,10 +128,11 @@ fn of_interest(applied: Applied) -> Option<Value> {
 }
 
 fn concerns_traffic(object: &Value) -> bool {
-    let kind = object["kind"].as_str().unwrap_or_default();
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let Some(kind) = Kind::of(text("apiVersion"), text("kind")) else { return false };
     // Of ConfigMaps the control plane looks at those beside it.
-    let is_seen = kind != "ConfigMap" || object["metadata"]["namespace"] == "istio-system";
-    is_seen && TAKEN_OVER.contains(&kind) && not_honoured(object).is_none()
+    let is_seen = kind != Kind::ConfigMap || object["metadata"]["namespace"] == "istio-system";
+    is_seen && kind.effect() == Effect::Configures
 }
 
 /// Objects that the control plane is asked about at once, each on a connection.
@@ -192,10 +187,13 @@ mod tests {
 
     #[test]
     fn only_what_the_control_plane_looks_at_is_waited_for() {
-        let of = |kind: &str, namespace: &str| {
-            concerns_traffic(&json!({"kind": kind, "metadata": {"namespace": namespace}}))
+        let of = |version: &str, kind: &str, namespace: &str| {
+            let metadata = json!({"namespace": namespace});
+            concerns_traffic(&json!({"apiVersion": version, "kind": kind, "metadata": metadata}))
         };
-        assert!(of("Service", "default") && of("ConfigMap", "istio-system"));
-        assert!(!of("ConfigMap", "default") && !of("Deployment", "default"));
+        assert!(of("v1", "Service", "default") && of("v1", "ConfigMap", "istio-system"));
+        assert!(!of("v1", "ConfigMap", "default") && !of("apps/v1", "Deployment", "default"));
+        assert!(of("networking.istio.io/v1beta1", "Gateway", "default"));
+        assert!(!of("gateway.networking.k8s.io/v1", "Gateway", "default"));
     }
 }
