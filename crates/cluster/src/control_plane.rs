@@ -7,8 +7,12 @@
 
 mod admission;
 mod authority;
+mod connections;
+mod injection_inputs;
 mod reviews;
 mod root;
+#[cfg(test)]
+mod scripted;
 mod upkeep;
 mod watches;
 mod webhooks;
@@ -19,6 +23,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use weft_control::{RootError, tls};
 use weft_process::shutdown::Stopping;
 
+use self::{injection_inputs::InjectionInputs, webhooks::Webhooks};
 use crate::{
     client::{ClientError, Cluster},
     install::WEBHOOK_PORT,
@@ -84,6 +89,9 @@ pub enum ControlPlaneError {
         /// What is wrong.
         source: RootError,
     },
+    /// No threads can be started.
+    #[error("starting threads for the webhooks")]
+    Threads(#[source] io::Error),
     /// TLS cannot be served.
     #[error("serving TLS")]
     Tls(#[from] tls::TlsError),
@@ -97,7 +105,9 @@ pub async fn run(
 ) -> Result<(), ControlPlaneError> {
     let xds = listen(options.xds).await?;
     let monitoring = listen(options.monitoring).await?;
-    let webhooks = listen(options.webhooks).await?;
+    let address = options.webhooks;
+    let webhooks = listen(address).await?.into_std();
+    let webhooks = webhooks.map_err(|source| ControlPlaneError::Listen { address, source })?;
     let xds_plain = match options.xds_plain {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -116,13 +126,20 @@ pub async fn run(
 
     let mut tasks = JoinSet::new();
     let ca_pem: Arc<str> = certificate.root().certificate_pem().into();
-    let mesh = (cluster.clone(), options.namespace.clone());
-    tasks.spawn(webhooks::serve(webhooks, tls, mesh, stopping.clone()));
+    let inputs = Arc::new(InjectionInputs::new());
+    let answers = Webhooks::new(cluster.clone(), Arc::clone(&inputs));
+    let threads = webhooks::Threads::start().map_err(ControlPlaneError::Threads)?;
+    let reviewing = threads.spawn(webhooks::serve(webhooks, tls, answers, stopping));
     tasks.spawn(authority::hand_out(cluster.clone(), Arc::clone(&ca_pem)));
     tasks.spawn(authority::vouch(cluster.clone(), ca_pem, options.namespace.clone()));
-    tasks.spawn(watches::run(cluster, options.namespace, changes));
+    tasks.spawn(watches::run(cluster, options.namespace, changes, inputs));
     tasks.spawn(certificate.renew());
     serving.await;
+    match reviewing.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!("the webhooks ended: {error}"),
+        Err(error) => tracing::error!("the webhooks ended: {error}"),
+    }
     tasks.shutdown().await;
     Ok(())
 }

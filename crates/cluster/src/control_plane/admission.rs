@@ -5,28 +5,44 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use weft_api::Severity;
+use weft_api::{Severity, field::clipped};
 use weft_inject::{Decision, Namespace, Owner, Settings};
 
 /// The longest warning that API servers pass on.
 const LONGEST_WARNING: usize = 256;
+/// The longest refusal, in letters.
+const LONGEST_MESSAGE: usize = 16 << 10;
+
+/// What is answered about a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Injected {
+    /// It is left as it is.
+    Skipped(Value),
+    /// It gets a sidecar, or is refused.
+    Answer(Value),
+}
 
 /// The answer about a pod of `namespace`.
-pub(super) fn inject(review: &Value, namespace: &Namespace, settings: &Settings) -> Value {
+pub(super) fn inject(review: &Value, namespace: &Namespace, settings: &Settings) -> Injected {
     let pod = &review["request"]["object"];
     match weft_inject::decide(pod, namespace, settings) {
-        Decision::Inject => {}
+        Decision::Inject => Injected::Answer(sidecar(review, &namespace.name, settings)),
         Decision::Skip(why) => {
             tracing::debug!("a pod of {} is not injected: {why}", namespace.name);
-            return allowed(review);
+            Injected::Skipped(allowed(review))
         }
-        Decision::Refuse(why) => return denied(review, why, &[]),
+        Decision::Refuse(why) => Injected::Answer(denied(review, why, &[])),
     }
+}
+
+/// The answer that adds the sidecar.
+fn sidecar(review: &Value, namespace: &str, settings: &Settings) -> Value {
+    let pod = &review["request"]["object"];
     let warnings: Vec<String> = weft_inject::warnings(pod)
         .iter()
         .map(|warning| shortened(&format!("{}: {}", warning.field, warning.message)))
         .collect();
-    let patch = weft_inject::patch(pod, &Owner::of_pod(pod), &namespace.name, settings);
+    let patch = weft_inject::patch(pod, &Owner::of_pod(pod), namespace, settings);
     let mut answer = allowed(review);
     if !warnings.is_empty() {
         answer["response"]["warnings"] = warnings.into();
@@ -42,15 +58,28 @@ pub(super) fn inject(review: &Value, namespace: &Namespace, settings: &Settings)
 }
 
 /// The answer about an object of the mesh.
+///
+/// An object that is being deleted is let pass: a finalizer of it has to be removable. One
+/// that was invalid before may stay so: only errors that the old object did not have deny.
 pub(super) fn validate(review: &Value) -> Value {
-    let object = &review["request"]["object"];
+    let (object, old) = (&review["request"]["object"], &review["request"]["oldObject"]);
+    if object["metadata"]["deletionTimestamp"].is_string() {
+        return allowed(review);
+    }
     let checked = weft_api::check(object);
+    let has_errors = checked.diagnostics.iter().any(|one| one.severity == Severity::Error);
+    let before = match has_errors && old.is_object() {
+        true => weft_api::check(old).diagnostics,
+        false => Vec::new(),
+    };
     let mut warnings = Vec::new();
     let mut errors = Vec::new();
     for diagnostic in &checked.diagnostics {
         match diagnostic.severity {
-            Severity::Error => errors.push(diagnostic.to_string()),
-            Severity::Warning => warnings.push(shortened(&diagnostic.to_string())),
+            Severity::Error if !before.contains(diagnostic) => errors.push(diagnostic.to_string()),
+            Severity::Error | Severity::Warning => {
+                warnings.push(shortened(&diagnostic.to_string()));
+            }
             Severity::Info => {}
         }
     }
@@ -60,7 +89,11 @@ pub(super) fn validate(review: &Value) -> Value {
         warnings.push(shortened(&warning));
     }
     if !errors.is_empty() {
-        return denied(review, errors.join("; "), &warnings);
+        return denied(
+            review,
+            clipped(&errors.join("; "), LONGEST_MESSAGE).into_owned(),
+            &warnings,
+        );
     }
     let mut answer = allowed(review);
     if !warnings.is_empty() {
@@ -70,9 +103,9 @@ pub(super) fn validate(review: &Value) -> Value {
 }
 
 fn shortened(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_WARNING - 1) {
+    match text.chars().nth(LONGEST_WARNING - 1) {
         None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
+        Some(_) => clipped(text, LONGEST_WARNING - 1).into_owned(),
     }
 }
 
@@ -117,6 +150,7 @@ mod tests {
         let labels = [("istio-injection".to_owned(), "enabled".to_owned())].into();
         let namespace = Namespace { name: "shop".to_owned(), labels };
         let answer = inject(&review(pod.clone()), &namespace, &Settings::default());
+        let Injected::Answer(answer) = answer else { panic!("{answer:?}") };
         assert_eq!(answer["response"]["uid"], "7");
         assert_eq!(answer["response"]["patchType"], "JSONPatch");
         let patch = STANDARD.decode(answer["response"]["patch"].as_str().unwrap()).unwrap();
@@ -127,6 +161,7 @@ mod tests {
 
         let unlabelled = Namespace { name: "shop".to_owned(), ..Namespace::default() };
         let answer = inject(&review(pod), &unlabelled, &Settings::default());
+        let Injected::Skipped(answer) = answer else { panic!("{answer:?}") };
         assert_eq!(answer["response"], json!({"uid": "7", "allowed": true}));
     }
 
@@ -139,7 +174,9 @@ mod tests {
                 "metadata": {"name": "cart", "annotations": {name: value}},
                 "spec": {"containers": [{"name": "cart", "image": "cart"}]},
             });
-            inject(&review(pod), &namespace, &Settings::default())["response"].clone()
+            let answer = inject(&review(pod), &namespace, &Settings::default());
+            let Injected::Answer(answer) = answer else { panic!("{answer:?}") };
+            answer["response"].clone()
         };
         let warned = answer("sidecar.istio.io/bootstrapOverride", "own");
         assert_eq!(warned["allowed"], true);
@@ -168,6 +205,44 @@ mod tests {
             warning.starts_with("AuthorizationPolicy/shop/deny: not honoured yet"),
             "{warning}"
         );
+    }
+
+    fn destination_rule(spec: Value) -> Value {
+        json!({
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": {"name": "cart", "namespace": "shop", "finalizers": ["a.example/b"]},
+            "spec": spec,
+        })
+    }
+
+    #[test]
+    fn an_update_is_denied_for_new_errors_only() {
+        let invalid = || destination_rule(json!({"host": "a..b"}));
+        let update = |object: Value, old: Value| {
+            let mut review = review(object);
+            review["request"]["oldObject"] = old;
+            validate(&review)["response"].clone()
+        };
+        assert_eq!(validate(&review(invalid()))["response"]["allowed"], false);
+        let mut labelled = invalid();
+        labelled["metadata"]["labels"] = json!({"a": "b"});
+        let kept = update(labelled, invalid());
+        assert_eq!(kept["allowed"], true);
+        assert!(kept["warnings"][0].as_str().unwrap().contains("a..b"), "{kept}");
+        let worse = destination_rule(json!({"host": "a..b", "subsets": [{"name": "v1"}, {}]}));
+        let denied = update(worse, invalid());
+        assert_eq!(denied["allowed"], false);
+        let message = denied["status"]["message"].as_str().unwrap();
+        assert!(message.contains("subsets[1]") && !message.contains("a..b"), "{message}");
+    }
+
+    #[test]
+    fn what_is_being_deleted_is_let_pass() {
+        let mut object = destination_rule(json!({"host": ""}));
+        object["metadata"]["finalizers"] = json!([]);
+        object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert_eq!(validate(&review(object))["response"], json!({"uid": "7", "allowed": true}));
     }
 
     #[test]

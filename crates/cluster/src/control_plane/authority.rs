@@ -38,8 +38,8 @@ pub(super) async fn hand_out(cluster: Cluster, ca_pem: Arc<str>) {
     let namespaces = watched(Api::<Namespace>::all(cluster.kube().clone()), None);
     let copies = watched(Api::<ConfigMap>::all(cluster.kube().clone()), Some(CONFIG_MAP));
     let events = stream::select(namespaces.map(Seen::Namespace), copies.map(Seen::Copy));
-    let mut known = BTreeSet::new();
-    let lacking = events.flat_map(|seen| stream::iter(lacking(&mut known, seen, &ca_pem)));
+    let mut copies = Copies::default();
+    let lacking = events.flat_map(|seen| stream::iter(copies.lacking(seen, &ca_pem)));
     keep_up("putting the root into namespace", lacking, |namespace| {
         give(&cluster, namespace, &ca_pem)
     })
@@ -52,40 +52,88 @@ enum Seen {
     Copy(Event<ConfigMap>),
 }
 
-/// The namespaces whose copy is not there, or not right, after what was seen;
-/// `known` are those that exist.
-fn lacking(known: &mut BTreeSet<String>, seen: Seen, ca_pem: &str) -> Vec<String> {
-    match seen {
-        Seen::Namespace(Event::Apply(namespace) | Event::InitApply(namespace)) => {
-            let name = namespace.name_any();
-            if namespace.metadata.deletion_timestamp.is_some() {
-                known.remove(&name);
-                return Vec::new();
-            }
-            // Its labels may change as they like.
-            if known.insert(name.clone()) { vec![name] } else { Vec::new() }
-        }
-        Seen::Namespace(Event::Delete(namespace)) => {
-            known.remove(&namespace.name_any());
-            Vec::new()
-        }
-        Seen::Copy(Event::Apply(copy) | Event::InitApply(copy)) => {
-            let data = copy.data.as_ref();
-            let right = data.and_then(|data| data.get(KEY)).is_some_and(|pem| pem == ca_pem);
-            copy.namespace().filter(|name| !right && known.contains(name)).into_iter().collect()
-        }
-        Seen::Copy(Event::Delete(copy)) => {
-            copy.namespace().filter(|name| known.contains(name)).into_iter().collect()
-        }
-        // What vanished while nobody looked is not told.
-        Seen::Copy(Event::InitDone) => known.iter().cloned().collect(),
-        // What is told from here on is all there is.
-        Seen::Namespace(Event::Init) => {
-            known.clear();
-            Vec::new()
-        }
-        Seen::Copy(Event::Init) | Seen::Namespace(Event::InitDone) => Vec::new(),
+/// Which namespaces there are, and which have their copy of the root.
+#[derive(Debug, Default)]
+struct Copies {
+    /// The namespaces that exist.
+    known: BTreeSet<String>,
+    /// Those whose copy is right.
+    right: BTreeSet<String>,
+    /// Whether all copies have been listed once; until then nothing is known to be missing.
+    listed: bool,
+}
+
+impl Copies {
+    /// The namespaces whose copy is missing, or not right, after what was seen.
+    fn lacking(&mut self, seen: Seen, ca_pem: &str) -> Vec<String> {
+        let concerned = match seen {
+            Seen::Namespace(event) => self.namespace(event),
+            Seen::Copy(event) => self.copy(event, ca_pem),
+        };
+        let lacks = |name: &String| self.known.contains(name) && !self.right.contains(name);
+        concerned.into_iter().filter(|name| self.listed && lacks(name)).collect()
     }
+
+    /// The namespaces that an event about namespaces is about.
+    fn namespace(&mut self, event: Event<Namespace>) -> Vec<String> {
+        match event {
+            Event::Apply(namespace) | Event::InitApply(namespace) => {
+                let name = namespace.name_any();
+                if namespace.metadata.deletion_timestamp.is_some() {
+                    self.known.remove(&name);
+                    return Vec::new();
+                }
+                // Its labels may change as they like.
+                if self.known.insert(name.clone()) { vec![name] } else { Vec::new() }
+            }
+            Event::Delete(namespace) => {
+                self.known.remove(&namespace.name_any());
+                Vec::new()
+            }
+            // What is listed from here on is all there is.
+            Event::Init => {
+                self.known.clear();
+                Vec::new()
+            }
+            Event::InitDone => Vec::new(),
+        }
+    }
+
+    /// The namespaces that an event about copies is about.
+    fn copy(&mut self, event: Event<ConfigMap>, ca_pem: &str) -> Vec<String> {
+        match event {
+            Event::Apply(copy) | Event::InitApply(copy) => {
+                let Some(name) = copy.namespace() else { return Vec::new() };
+                match is_right(&copy, ca_pem) {
+                    true => self.right.insert(name.clone()),
+                    false => self.right.remove(&name),
+                };
+                vec![name]
+            }
+            Event::Delete(copy) => {
+                let name = copy.namespace();
+                name.iter().for_each(|name| {
+                    self.right.remove(name);
+                });
+                name.into_iter().collect()
+            }
+            // What vanished during an interruption has no event of its own.
+            Event::Init => {
+                self.right.clear();
+                self.listed = false;
+                Vec::new()
+            }
+            Event::InitDone => {
+                self.listed = true;
+                self.known.iter().cloned().collect()
+            }
+        }
+    }
+}
+
+fn is_right(copy: &ConfigMap, ca_pem: &str) -> bool {
+    let data = copy.data.as_ref().and_then(|data| data.get(KEY));
+    data.is_some_and(|pem| pem == ca_pem)
 }
 
 async fn give(cluster: &Cluster, namespace: String, ca_pem: &str) -> Result<(), kube::Error> {
@@ -241,13 +289,16 @@ mod tests {
 
     #[test]
     fn a_copy_that_is_changed_or_deleted_comes_back_at_once() {
-        let mut known = BTreeSet::new();
-        let mut after = |seen| lacking(&mut known, seen, "root").join(" ");
-        assert_eq!(after(Seen::Namespace(Event::InitApply(namespace("shop")))), "shop");
+        let mut copies = Copies::default();
+        let mut after = |seen| copies.lacking(seen, "root").join(" ");
+        assert_eq!(after(Seen::Namespace(Event::InitApply(namespace("shop")))), "");
+        assert_eq!(after(Seen::Copy(Event::Init)), "");
+        assert_eq!(after(Seen::Copy(Event::InitDone)), "shop");
         assert_eq!(after(Seen::Copy(Event::Apply(copy("shop", "root")))), "");
         assert_eq!(after(Seen::Copy(Event::Apply(copy("shop", "other")))), "shop");
         assert_eq!(after(Seen::Copy(Event::Delete(copy("shop", "root")))), "shop");
         assert_eq!(after(Seen::Namespace(Event::Apply(namespace("shop")))), "");
+        assert_eq!(after(Seen::Copy(Event::Init)), "");
         assert_eq!(after(Seen::Copy(Event::InitDone)), "shop", "it may have gone unseen");
         let mut ending = namespace("shop");
         ending.metadata.deletion_timestamp =
@@ -255,5 +306,19 @@ mod tests {
         assert_eq!(after(Seen::Namespace(Event::Apply(ending))), "");
         assert_eq!(after(Seen::Copy(Event::Delete(copy("shop", "root")))), "", "it goes with it");
         assert_eq!(after(Seen::Namespace(Event::Apply(namespace("shop")))), "shop", "a new one");
+    }
+
+    #[test]
+    fn copies_that_are_right_are_not_written_again_when_all_is_listed_anew() {
+        let mut copies = Copies::default();
+        let mut after = |seen| copies.lacking(seen, "root").join(" ");
+        for _ in 0..2 {
+            assert_eq!(after(Seen::Copy(Event::Init)), "");
+            assert_eq!(after(Seen::Copy(Event::InitApply(copy("shop", "root")))), "");
+            assert_eq!(after(Seen::Copy(Event::InitDone)), "");
+            assert_eq!(after(Seen::Namespace(Event::Init)), "");
+            assert_eq!(after(Seen::Namespace(Event::InitApply(namespace("shop")))), "");
+            assert_eq!(after(Seen::Namespace(Event::InitDone)), "");
+        }
     }
 }

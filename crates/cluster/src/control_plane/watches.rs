@@ -1,11 +1,14 @@
 //! Objects as they change, in the order in which the translator may see them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use futures::{StreamExt, stream::select_all};
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream, select_all},
+};
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, TypeMeta},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -15,30 +18,24 @@ use tokio::sync::mpsc;
 use weft_api::{Key, Kind};
 use weft_control::Change;
 
+use super::injection_inputs::InjectionInputs;
 use crate::client::Cluster;
 
-/// The kinds that decide something about traffic.
-const KINDS: [Kind; 8] = [
-    Kind::Namespace,
-    Kind::Pod,
-    Kind::Service,
-    Kind::EndpointSlice,
-    Kind::ConfigMap,
-    Kind::Gateway,
-    Kind::VirtualService,
-    Kind::DestinationRule,
-];
-
-/// Tells `changes` everything that happens, until nobody listens.
-pub(super) async fn run(cluster: Cluster, namespace: String, changes: mpsc::Sender<Change>) {
-    let streams = KINDS.into_iter().map(|kind| {
-        let api = api(&cluster, kind, &namespace);
-        let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-        events.map(move |event| (kind, event)).boxed()
+/// Sends everything that happens to `changes`, until its receiver is gone, and what
+/// injection depends on to `inputs`. `namespace` is the mesh's own.
+pub(super) async fn run(
+    cluster: Cluster,
+    namespace: String,
+    changes: mpsc::Sender<Change>,
+    inputs: Arc<InjectionInputs>,
+) {
+    let streams = Kind::deciding().map(|kind| {
+        events(api(&cluster, kind, &namespace)).map(move |event| (kind, event)).boxed()
     });
     let mut all = select_all(streams);
     let mut seen = Seen::default();
     while let Some((kind, event)) = all.next().await {
+        let listed = matches!(event, Ok(Event::InitDone));
         let told = match event {
             Ok(event) => seen.take(kind, event),
             Err(error) => {
@@ -50,24 +47,55 @@ pub(super) async fn run(cluster: Cluster, namespace: String, changes: mpsc::Send
             }
         };
         for change in told {
+            match &change {
+                Change::Apply(object, _) => inputs.applied(object),
+                Change::Delete(key, _) => inputs.deleted(key),
+                Change::Synced => {}
+            }
             if changes.send(change).await.is_err() {
                 return;
             }
         }
+        if listed {
+            inputs.listed(kind);
+        }
+    }
+}
+
+/// The events of one watch. A watch that cannot be continued from where it ended
+/// begins with a new list: some servers say 410 with the answer's status rather
+/// than in an event, and kube would ask for the same version for ever.
+fn events(api: Api<DynamicObject>) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> {
+    let begin = |api: &Api<DynamicObject>| -> BoxStream<'static, _> {
+        watcher::watcher(api.clone(), watcher::Config::default()).boxed()
+    };
+    let first = begin(&api);
+    let restarted = stream::unfold((api, first), move |(api, mut events)| async move {
+        let event = events.next().await?;
+        if event.as_ref().is_err_and(cannot_be_continued) {
+            events = begin(&api);
+        }
+        Some((event, (api, events)))
+    });
+    Box::pin(restarted).default_backoff()
+}
+
+/// Whether the version from which a watch was to go on is not known any more.
+fn cannot_be_continued(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            matches!(status.code, 404 | 410)
+        }
+        _ => false,
     }
 }
 
 /// All objects of a kind; of ConfigMaps only the mesh's own.
 fn api(cluster: &Cluster, kind: Kind, namespace: &str) -> Api<DynamicObject> {
-    let version = kind.versions()[0];
-    let api_version = match kind.group() {
-        "" => version.to_owned(),
-        group => format!("{group}/{version}"),
-    };
     let resource = ApiResource {
         group: kind.group().to_owned(),
-        version: version.to_owned(),
-        api_version,
+        version: kind.versions()[0].to_owned(),
+        api_version: kind.api_version(),
         kind: kind.name().to_owned(),
         plural: kind.plural().to_owned(),
     };
@@ -118,7 +146,10 @@ impl Seen {
         }
     }
 
-    fn apply(&mut self, kind: Kind, object: DynamicObject) -> Vec<Change> {
+    fn apply(&mut self, kind: Kind, mut object: DynamicObject) -> Vec<Change> {
+        // A server leaves the type out of the items of a list of a built-in kind.
+        object.types =
+            Some(TypeMeta { api_version: kind.api_version(), kind: kind.name().to_owned() });
         let (key, version) = (key(kind, &object), version(&object));
         let value = match serde_json::to_value(&object) {
             Ok(value) => value,
@@ -127,15 +158,15 @@ impl Seen {
                 return Vec::new();
             }
         };
-        match weft_api::check(&value).object {
+        // The object is stored, so its owner has been told what is wrong with it.
+        match weft_api::read(value) {
             Some(object) => {
                 self.known.insert(key);
                 vec![Change::Apply(Box::new(object), version)]
             }
-            // What cannot be read at all counts for nothing, as if it were gone.
             None => {
                 self.known.remove(&key);
-                tracing::warn!("{key} cannot be read and is left out");
+                tracing::error!("{key} cannot be read and is left out");
                 vec![Change::Delete(key, version)]
             }
         }
@@ -155,11 +186,12 @@ impl Seen {
             .cloned()
             .collect();
         let mut changes = Vec::new();
+        self.listed.retain(|key| key.kind != kind);
         for key in gone {
             self.known.remove(&key);
             changes.push(Change::Delete(key, String::new()));
         }
-        if self.complete.insert(kind) && self.complete.len() == KINDS.len() {
+        if self.complete.insert(kind) && self.complete.len() == Kind::deciding().count() {
             changes.push(Change::Synced);
         }
         changes
@@ -177,84 +209,4 @@ fn version(object: &DynamicObject) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn service(name: &str) -> DynamicObject {
-        serde_json::from_value(json!({
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name, "namespace": "shop", "resourceVersion": "7"},
-            "spec": {"clusterIP": "10.96.0.7"},
-        }))
-        .unwrap()
-    }
-
-    /// `+KEY` for something applied, `-KEY` for something gone, `synced`.
-    fn told(seen: &mut Seen, event: Event<DynamicObject>) -> String {
-        let word = |change: Change| match change {
-            Change::Apply(object, _) => format!("+{}", object.key()),
-            Change::Delete(key, _) => format!("-{key}"),
-            Change::Synced => "synced".to_owned(),
-        };
-        seen.take(Kind::Service, event).into_iter().map(word).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn what_vanished_while_nobody_looked_is_told_as_gone() {
-        let mut seen = Seen::default();
-        assert_eq!(told(&mut seen, Event::Init), "");
-        assert_eq!(told(&mut seen, Event::InitApply(service("a"))), "+Service/shop/a");
-        assert_eq!(told(&mut seen, Event::InitDone), "");
-        assert_eq!(told(&mut seen, Event::Apply(service("b"))), "+Service/shop/b");
-        told(&mut seen, Event::Init);
-        told(&mut seen, Event::InitApply(service("b")));
-        assert_eq!(told(&mut seen, Event::InitDone), "-Service/shop/a");
-        assert_eq!(told(&mut seen, Event::Delete(service("b"))), "-Service/shop/b");
-    }
-
-    #[test]
-    fn a_kind_that_is_not_defined_holds_nobody_up_and_may_come_later() {
-        let mut seen = Seen::default();
-        for kind in KINDS.into_iter().filter(|kind| *kind != Kind::Service) {
-            seen.take(kind, Event::Init);
-            assert!(seen.take(kind, Event::InitDone).is_empty());
-        }
-        assert_eq!(seen.undefined(Kind::Service), [Change::Synced]);
-        assert!(seen.undefined(Kind::Service).is_empty(), "once is enough");
-        told(&mut seen, Event::Init);
-        assert_eq!(told(&mut seen, Event::InitApply(service("a"))), "+Service/shop/a");
-        assert_eq!(told(&mut seen, Event::InitDone), "");
-        let gone = seen.undefined(Kind::Service);
-        assert!(matches!(gone.as_slice(), [Change::Delete(..)]), "with its kind it goes");
-    }
-
-    #[test]
-    fn only_an_unknown_kind_is_undefined() {
-        let refused = |code: u16| {
-            let mut status = kube::core::Status::failure("no", "Any");
-            status.code = code;
-            watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
-        };
-        assert!(is_undefined(&refused(404)));
-        assert!(!is_undefined(&refused(403)));
-        assert!(!is_undefined(&refused(503)));
-        assert!(!is_undefined(&watcher::Error::NoResourceVersion));
-    }
-
-    #[test]
-    fn the_start_is_complete_when_every_kind_is() {
-        let mut seen = Seen::default();
-        let mut last = String::new();
-        for kind in KINDS {
-            assert_eq!(last, "");
-            seen.take(kind, Event::Init);
-            let changes = seen.take(kind, Event::InitDone);
-            last = if changes == [Change::Synced] { "synced".to_owned() } else { String::new() };
-        }
-        assert_eq!(last, "synced");
-        assert!(seen.take(Kind::Pod, Event::InitDone).is_empty(), "once is enough");
-    }
-}
+mod tests;

@@ -1,0 +1,179 @@
+//! Peers that ask too much, too slowly, or for what is not theirs.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use weft_process::shutdown;
+
+use super::*;
+use crate::control_plane::scripted::{self, Reply};
+
+/// A server whose API server has namespace `late` with a label, and counts what it is asked.
+struct Server {
+    webhooks: Arc<Webhooks>,
+    asked: Arc<AtomicUsize>,
+    stop: shutdown::Stop,
+    stopping: Stopping,
+}
+
+async fn server() -> Server {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let cluster = scripted::serve(move |path, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(path, "/api/v1/namespaces/late");
+        Reply::Json(200, json!({"metadata": {"labels": {"istio-injection": "enabled"}}}))
+    })
+    .await;
+    let inputs = Arc::new(InjectionInputs::new());
+    let namespace = |name: &str, labels: Value| {
+        let metadata = json!({"name": name, "labels": labels});
+        weft_api::read(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
+    };
+    let enabled = json!({"istio-injection": "enabled"});
+    inputs.applied(&namespace("shop", enabled).expect("a namespace"));
+    inputs.applied(&namespace("late", json!({})).expect("a namespace"));
+    inputs.listed(weft_api::Kind::Namespace);
+    inputs.listed(weft_api::Kind::ConfigMap);
+    let (stop, stopping) = shutdown::channel();
+    Server { webhooks: Arc::new(Webhooks::new(cluster, inputs)), asked, stop, stopping }
+}
+
+impl Server {
+    /// The other end of a connection that is being served.
+    fn connect(&self) -> DuplexStream {
+        let (own, other) = duplex(1 << 20);
+        let (webhooks, mut stopping) = (Arc::clone(&self.webhooks), self.stopping.clone());
+        tokio::spawn(async move {
+            let connections = Connections::new(1);
+            let connection = connections.enter(Instant::now).await;
+            converse(other, &connection, &webhooks, &mut stopping).await;
+        });
+        own
+    }
+
+    /// The status and the body that are answered to one request.
+    async fn ask(&self, path: &str, body: &str) -> (u16, String) {
+        let mut stream = self.connect();
+        stream.write_all(request(path, body).as_bytes()).await.expect("it reads");
+        answer_of(&mut stream).await
+    }
+}
+
+fn request(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
+
+async fn answer_of(stream: &mut DuplexStream) -> (u16, String) {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("an answer");
+    let status = text.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
+    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    (status, body.unwrap_or_default())
+}
+
+fn pod_in(namespace: &str) -> String {
+    let pod = json!({
+        "metadata": {"name": "cart"},
+        "spec": {"containers": [{"name": "cart", "image": "cart"}]},
+    });
+    json!({"request": {"uid": "7", "namespace": namespace, "object": pod}}).to_string()
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_no_name_is_refused_and_asked_for_nowhere() {
+    let server = server().await;
+    for odd in ["x/pods?watch=1", "../../nodes", "istio-system/secrets/istio-ca-secret", "", "A"] {
+        let (status, body) = server.ask("/inject", &pod_in(odd)).await;
+        assert_eq!(status, 400, "{odd}: {body}");
+    }
+    assert_eq!(server.asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_pod_costs_no_request_unless_it_would_be_left_out() {
+    let server = server().await;
+    let (status, body) = server.ask("/inject", &pod_in("shop")).await;
+    assert_eq!((status, body.contains("JSONPatch")), (200, true), "{body}");
+    assert_eq!(server.asked.load(Ordering::Relaxed), 0);
+    // The watch has not brought the label yet, for which the API server asks.
+    let (status, body) = server.ask("/inject", &pod_in("late")).await;
+    assert_eq!((status, body.contains("JSONPatch")), (200, true), "{body}");
+    assert_eq!(server.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn reviews_that_are_too_large_are_refused() {
+    let server = server().await;
+    let many = format!("[{}0]", "{},".repeat(MOST.maps + 1));
+    let (status, body) = server.ask("/validate", &many).await;
+    assert_eq!(status, 413, "{body}");
+
+    let mut stream = server.connect();
+    let head = request("/validate", "").replace("length: 0", &format!("length: {}", 64 << 20));
+    stream.write_all(head.as_bytes()).await.expect("it reads");
+    let mut writing = stream;
+    let piece = vec![b' '; 1 << 20];
+    for _ in 0..8 {
+        if writing.write_all(&piece).await.is_err() {
+            break;
+        }
+    }
+    let mut text = Vec::new();
+    let _ = writing.read_to_end(&mut text).await;
+    assert!(String::from_utf8_lossy(&text).starts_with("HTTP/1.1 413"));
+    assert_eq!(server.webhooks.bytes.available_permits(), BYTES, "nothing is held any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_has_a_deadline() {
+    let server = server().await;
+    let mut stream = server.connect();
+    let whole = request("/validate", &pod_in("shop"));
+    stream.write_all(&whole.as_bytes()[..whole.len() - 1]).await.expect("it reads");
+    let begun = tokio::time::Instant::now();
+    let (status, _) = answer_of(&mut stream).await;
+    assert_eq!((status, begun.elapsed()), (504, DEADLINE));
+    assert_eq!(server.webhooks.bytes.available_permits(), BYTES);
+}
+
+#[tokio::test]
+async fn hostile_reviews_at_once_are_judged_few_at_a_time_and_all_answered() {
+    let server = server().await;
+    let hosts: Vec<String> = (0..20_000).map(|one| format!("\"h{one}.example\"")).collect();
+    let object = format!(
+        r#"{{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{{"name":"x"}},"spec":{{"hosts":[{}],"http":[{{"hedaers":1}}]}}}}"#,
+        hosts.join(",")
+    );
+    let review = format!(r#"{{"request":{{"uid":"7","namespace":"shop","object":{object}}}}}"#);
+    let asking = (0..20).map(|_| server.ask("/validate", &review));
+    for (status, body) in futures::future::join_all(asking).await {
+        assert!(status == 200 || status == 504, "{status} {body}");
+    }
+    // A turn ends with the work on it, which may be after the answer.
+    assert!(server.webhooks.reviews.acquire_many(AT_ONCE as u32).await.is_ok());
+    let (status, body) = server.ask("/validate", &pod_in("shop")).await;
+    assert_eq!(status, 200, "{body}");
+}
+
+#[tokio::test]
+async fn at_the_end_what_was_asked_is_answered_and_idle_connections_close() {
+    let server = server().await;
+    let (mut idle, mut asking) = (server.connect(), server.connect());
+    let whole = request("/validate", &pod_in("shop")).replace("connection: close\r\n", "");
+    let (begin, end) = whole.as_bytes().split_at(whole.len() - 5);
+    asking.write_all(begin).await.expect("it reads");
+    idle.write_all(whole.as_bytes()).await.expect("it reads");
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.expect("an answer");
+    assert_eq!(&first, b"HTTP/1.1 200");
+    server.stop.stop();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.expect("the connection is closed");
+    asking.write_all(end).await.expect("it is still read");
+    assert_eq!(answer_of(&mut asking).await.0, 200);
+}
