@@ -6,7 +6,7 @@ use crate::{Host, Interest, Server};
 
 /// The answer to one interest: an entry, and every resource needed to use it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Answer {
     /// What was asked for.
     pub interest: Interest,
@@ -22,7 +22,7 @@ pub struct Answer {
 
 /// What an interest leads to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Entry {
     /// For `self`: all listeners and settings are among the needs.
     Own,
@@ -40,7 +40,7 @@ pub enum Entry {
 /// Names that need no question of their own: all names under a wildcard for
 /// which the directory has nothing more specific.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Covers {
     /// The wildcard.
     pub pattern: Host,

@@ -8,7 +8,7 @@ use crate::Origin;
 
 /// A service or a part of it, on one port, as one class of clients calls it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backend {
     /// Unique among backends, in Istio's form: `outbound|8080|v1|hello.default.svc.cluster.local`.
     pub name: String,
@@ -41,7 +41,7 @@ pub struct Backend {
 
 /// A named part of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Subset {
     /// Its name.
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Subset {
 
 /// Where a backend's endpoints come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Discovery {
     /// The chunks of endpoints with these names.
     Endpoints(Vec<String>),
@@ -70,7 +70,7 @@ pub enum Discovery {
 
 /// How HTTP is spoken to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Upstream {
     /// HTTP/1.1.
     Http1,
@@ -82,7 +82,7 @@ pub enum Upstream {
 
 /// How an endpoint is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum LoadBalancer {
     /// The less busy of two.
     LeastRequest,

@@ -15,7 +15,7 @@ use crate::{Fingerprint, Fingerprints, name::suffixes};
 
 /// A part of the directory: what some services add to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct DirectoryChunk {
     /// Unique among chunks: `shared/3f`.
     pub name: String,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A chunk of the endpoints of a service's port, at most 64.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Endpoints {
     /// Unique among chunks: `hello.default.svc.cluster.local:8080/0`.
     pub name: String,
@@ -16,7 +16,7 @@ pub struct Endpoints {
 
 /// One place to send requests to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Endpoint {
     /// Where.
     pub address: SocketAddr,
@@ -33,7 +33,7 @@ pub struct Endpoint {
 
 /// Who runs somewhere, in the words of Istio's metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Workload {
     /// Name of the workload, such as its Deployment.
     pub name: String,

@@ -13,7 +13,7 @@ pub use rows::{Row, process_rows, rows};
 
 /// What a listener's clients may use up, and how long they may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Limits {
     /// From the first byte of a head until all of it has arrived: a request's head, a PROXY
     /// header, a TLS hello, the preface and first SETTINGS of HTTP/2.
@@ -97,7 +97,7 @@ impl Default for Limits {
 
 /// What a proxy as a whole may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ProcessLimits {
     /// Connections of all listeners together; fewer where descriptors do not suffice.
     pub connections: u32,

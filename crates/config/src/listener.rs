@@ -10,7 +10,7 @@ use crate::{Limits, Origin, SourceMatch};
 
 /// A place where connections arrive, and what is done to them first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Listener {
     /// Unique among listeners.
     pub name: String,
@@ -30,7 +30,7 @@ pub struct Listener {
 
 /// How the address that the client dialled is learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Destination {
     /// It is the address of the socket.
     Socket,
@@ -40,7 +40,7 @@ pub enum Destination {
 
 /// What is around the bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Layer {
     /// A PROXY protocol header (version 1 or 2), which gives source and destination.
     ProxyProtocol,
@@ -48,7 +48,7 @@ pub enum Layer {
 
 /// What serves the connections of a listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Scope {
     /// The directory decides, by address or by Host; entries are asked for on demand.
     Directory,
@@ -59,7 +59,7 @@ pub enum Scope {
 
 /// What serves connections to an address or port.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Server {
     /// Its name, as in `inbound|8080||` or `http.80`.
     pub name: String,
@@ -84,7 +84,7 @@ pub struct Server {
 
 /// How the bytes of a connection are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Protocol {
     /// HTTP/1 or HTTP/2, seen from the first bytes; anything else takes the TCP way.
     Http,
@@ -96,7 +96,7 @@ pub enum Protocol {
 
 /// Where connections go that are relayed as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TcpTarget {
     /// The workload that the proxy works for.
     #[serde(default, skip_serializing_if = "SourceMatch::is_any")]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The object and rule that a piece of configuration comes from; words for
 /// people and logs, never compared on the path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Origin {
     /// The object, as in `VirtualService/default/hello`.
     pub object: String,

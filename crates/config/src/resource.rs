@@ -6,7 +6,7 @@ use crate::{Answer, Backend, DirectoryChunk, Endpoints, Listener, Route, Setting
 
 /// One piece of configuration; the body of a resource on the stream is its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Resource {
     /// A place where connections arrive.
     Listener(Listener),

@@ -8,7 +8,7 @@ use crate::{Host, Origin, TextMatch};
 
 /// The rules for requests of some hosts; the first that matches is used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Route {
     /// Unique among routes.
     pub name: String,
@@ -22,7 +22,7 @@ pub struct Route {
 
 /// Conditions and what to do when they hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
     /// Its name in access logs; `default` for a service's own rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub struct Rule {
 
 /// What must hold of a request; an empty set always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Conditions {
     /// The path, without the query.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,7 +100,7 @@ impl SourceMatch {
 
 /// What a rule does with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Action {
     /// Sends it to one of these, by weight.
     Forward(Vec<Target>),
@@ -120,7 +120,7 @@ pub enum Action {
 
 /// One of the destinations of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Target {
     /// Name of the backend; one that does not exist answers 503 with flag `NC`.
     pub backend: String,
@@ -130,7 +130,7 @@ pub struct Target {
 
 /// When a request is tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retries {
     /// How many further tries.
     pub attempts: u32,

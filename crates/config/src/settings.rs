@@ -6,7 +6,7 @@ use crate::{ProcessLimits, Workload};
 
 /// What holds for a whole proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Settings {
     /// Who the proxy works for, for metrics.
     pub workload: Workload,
@@ -48,7 +48,7 @@ impl Upgrades {
 
 /// What happens to traffic that the directory does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Outside {
     /// It goes where the client meant it to go.
     #[default]
@@ -59,7 +59,7 @@ pub enum Outside {
 
 /// The access log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessLog {
     /// `/dev/stdout`, `/dev/stderr` or a file.
     pub path: String,
@@ -69,7 +69,7 @@ pub struct AccessLog {
 
 /// What a line of the access log looks like.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum LogFormat {
     /// A text with `%OPERATORS%`; Istio's default when empty.
     Text(String),

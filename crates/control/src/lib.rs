@@ -16,6 +16,7 @@ mod convert;
 mod handle;
 mod pages;
 mod metrics;
+mod stand_ins;
 
 pub use handle::{Acknowledgement, Handle};
 pub use inputs::{Authenticate, Authenticating, Caller, Change, Refused};

@@ -9,8 +9,8 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
 };
-use weft_config::Interest;
-use weft_delta::{Event, Name, Refusal, Server};
+use weft_config::{Features, Interest};
+use weft_delta::{Answer, Event, Name, Refusal, Server};
 use weft_wire::{
     Call, DeltaRequest,
     server::{End, Responses},
@@ -21,6 +21,7 @@ use crate::{
     answers::SessionId,
     convert,
     metrics::{Metrics, count},
+    stand_ins,
     world_task::{CloseReason, Interests, Join, Joined, Message, Offer},
 };
 
@@ -65,6 +66,7 @@ impl Service {
             server: Server::new(),
             offered: BTreeSet::new(),
             pod,
+            features: None,
             service: &self,
         };
         let end = stream.run(&mut call, joined).await;
@@ -126,6 +128,8 @@ struct Stream<'a> {
     /// Revisions offered and not known to be in force.
     offered: BTreeSet<u64>,
     pod: String,
+    /// What the proxy can do, as it says in its first request.
+    features: Option<Features>,
     service: &'a Service,
 }
 
@@ -195,12 +199,36 @@ impl Stream<'_> {
         let mut next = Some(offer);
         while let Some(Offer { revision, answers }) = next {
             self.offered.insert(revision);
+            let answers = self.suited(answers);
             self.server.offer(answers, revision);
             next = mailbox.try_recv().ok();
         }
     }
 
+    /// The answers as the proxy can use them; what it is too old for is reported.
+    fn suited(&self, answers: Vec<(Name, Option<Answer>)>) -> Vec<(Name, Option<Answer>)> {
+        let has = self.features.unwrap_or_default();
+        let mut replaced = Vec::new();
+        let suited = answers.into_iter().map(|(interest, answer)| {
+            let answer = answer.map(|answer| stand_ins::suited(answer, has, &mut replaced));
+            (interest, answer)
+        });
+        let suited = suited.collect();
+        for name in replaced.iter().take(LOGGED) {
+            tracing::warn!(
+                pod = self.pod,
+                resource = &**name,
+                "a proxy is too old for a resource; what it lacks is closed in it"
+            );
+        }
+        suited
+    }
+
     async fn receive(&mut self, message: DeltaRequest) -> Result<(), End> {
+        if self.features.is_none() {
+            let names = message.node.iter().flat_map(|node| &node.client_features);
+            self.features = Some(Features::named(names.map(String::as_str)));
+        }
         let request =
             convert::request(message).map_err(|error| End::Violation(error.to_string()))?;
         let resumed = !request.held.is_empty();

@@ -32,6 +32,9 @@ pub struct Node {
     /// The program's version.
     #[prost(string, tag = "7")]
     pub user_agent_version: String,
+    /// What it can do, by name.
+    #[prost(string, repeated, tag = "10")]
+    pub client_features: Vec<String>,
 }
 
 /// `DeltaDiscoveryRequest`

@@ -248,7 +248,7 @@ impl Keeper {
         let mut changes: Vec<(String, Option<Arc<Resource>>)> = Vec::new();
         let mut bodies = Vec::new();
         for resource in update.changed {
-            match serde_json::from_slice::<Resource>(&resource.body) {
+            match weft_config::decode(&resource.body) {
                 Ok(read) => {
                     // A copy, so that the message that it came in can go.
                     let body = Arc::from(&*resource.body);
@@ -300,7 +300,7 @@ impl Keeper {
     fn restore(&mut self, written: Vec<state::Written>) {
         let mut changes = Vec::new();
         for (name, version, body) in written {
-            let Ok(resource) = serde_json::from_slice::<Resource>(&body) else { continue };
+            let Ok(resource) = weft_config::decode(&body) else { continue };
             if let Resource::Answer(answer) = &resource
                 && !matches!(answer.interest, Interest::Own | Interest::Directory(_))
             {

@@ -1,5 +1,6 @@
 //! Between the machine's messages and those on the wire.
 
+use weft_config::Features;
 use weft_delta::{Request, Resource, Response};
 use weft_wire::message::{DeltaRequest, DeltaResponse, Node, Refusal, RpcStatus, TYPE_URL};
 use weft_wire::message::{version, version_text};
@@ -10,6 +11,7 @@ pub fn request(request: Request, node: Option<String>) -> DeltaRequest {
         id,
         user_agent_name: "weft".to_owned(),
         user_agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        client_features: Features::all().iter().map(|one| one.name().to_owned()).collect(),
         ..Node::default()
     });
     let text = |names: Vec<weft_delta::Name>| names.iter().map(ToString::to_string).collect();

@@ -1,0 +1,139 @@
+//! What a resource asks of a proxy that older proxies cannot do.
+//!
+//! A field that is added later belongs to a feature. A proxy names the features that it
+//! has; what it lacks is replaced, for it, by a stand-in that is closed.
+
+use crate::{Action, Backend, Resource, Route, Rule};
+
+/// Response code details of a rule or backend that a proxy is too old for.
+const DETAILS: &str = "unsupported_by_proxy";
+
+/// Something that a resource may need, and that older proxies do not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feature {
+    /// Retries for idempotent methods only; a proxy that ignored it would repeat others.
+    IdempotentRetries,
+}
+
+impl Feature {
+    /// Every feature.
+    pub const ALL: &'static [Self] = &[Self::IdempotentRetries];
+
+    /// Its name on the stream.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IdempotentRetries => "weft.retries.idempotent-only",
+        }
+    }
+}
+
+/// A set of features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Features(u64);
+
+impl Features {
+    /// Every feature: those of a proxy of this version.
+    pub fn all() -> Self {
+        Feature::ALL.iter().copied().collect()
+    }
+
+    /// The features of these names; names of later versions mean nothing here.
+    pub fn named<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let known = |name| Feature::ALL.iter().copied().find(|feature| feature.name() == name);
+        names.into_iter().filter_map(known).collect()
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, feature: Feature) {
+        self.0 |= 1 << feature as u64;
+    }
+
+    /// Whether all of `self` are in `other`.
+    pub fn are_in(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// The features of the set.
+    pub fn iter(self) -> impl Iterator<Item = Feature> {
+        let all = Feature::ALL.iter().copied();
+        all.filter(move |feature| self.0 & (1 << *feature as u64) != 0)
+    }
+
+    /// Those of both sets.
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl FromIterator<Feature> for Features {
+    fn from_iter<I: IntoIterator<Item = Feature>>(features: I) -> Self {
+        let mut set = Self::default();
+        features.into_iter().for_each(|feature| set.insert(feature));
+        set
+    }
+}
+
+/// The features that a proxy needs for `resource`.
+pub fn needs(resource: &Resource) -> Features {
+    match resource {
+        Resource::Route(route) => {
+            route.rules.iter().fold(Features::default(), |all, rule| all.union(of_rule(rule)))
+        }
+        Resource::Backend(backend) => of_backend(backend),
+        Resource::Listener(_)
+        | Resource::Endpoints(_)
+        | Resource::Directory(_)
+        | Resource::Settings(_)
+        | Resource::Answer(_) => Features::default(),
+    }
+}
+
+/// What a proxy with only the features `has` is given in place of `resource`: each piece
+/// that it cannot do is closed, and the rest is as it was.
+pub fn stand_in(resource: &Resource, has: Features) -> Resource {
+    match resource {
+        Resource::Route(route) => {
+            let rules = route.rules.iter().map(|rule| match of_rule(rule).are_in(has) {
+                true => rule.clone(),
+                false => closed_rule(rule),
+            });
+            Resource::Route(Route { rules: rules.collect(), ..route.clone() })
+        }
+        Resource::Backend(backend) if !of_backend(backend).are_in(has) => {
+            Resource::Backend(Backend { closed: Some(DETAILS.to_owned()), ..backend.clone() })
+        }
+        other => other.clone(),
+    }
+}
+
+fn of_rule(rule: &Rule) -> Features {
+    let mut features = Features::default();
+    if rule.retries.as_ref().is_some_and(|retries| retries.idempotent_only) {
+        features.insert(Feature::IdempotentRetries);
+    }
+    features
+}
+
+fn of_backend(_: &Backend) -> Features {
+    Features::default()
+}
+
+/// The rule with its conditions, and an answer in place of what it would have done.
+fn closed_rule(rule: &Rule) -> Rule {
+    let action = Action::Respond { status: 500, body: String::new(), details: DETAILS.to_owned() };
+    Rule { action, timeout: None, retries: None, ..rule.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_again_and_unknown_ones_are_ignored() {
+        let names = Feature::ALL.iter().map(|feature| feature.name());
+        assert_eq!(Features::named(names.chain(["weft.of-next-year"])), Features::all());
+        let none = Features::default();
+        assert!(none.are_in(Features::all()) && !Features::all().are_in(none));
+        assert_eq!(Features::all().iter().collect::<Vec<_>>(), Feature::ALL);
+    }
+}

@@ -1,0 +1,4 @@
+//! Resources as they travel.
+
+mod fields;
+mod samples;
