@@ -18,6 +18,7 @@ mod graph;
 mod hosts;
 mod listeners;
 mod mesh;
+mod patterns;
 mod protocol;
 mod registry;
 mod rules;
@@ -33,4 +34,5 @@ mod world;
 
 pub use client::{Class, Client, Group, Labelled, Role, Selector};
 pub use closure::{Piece, Resolved};
+pub use patterns::unreadable_patterns;
 pub use translator::{Changed, Examined, Translator};

@@ -5,7 +5,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use weft_api::{Severity, field::clipped};
+use weft_api::{Diagnostic, Key, Severity, field::clipped};
 use weft_inject::{Decision, Namespace, Owner, Settings};
 
 /// The longest warning that API servers pass on.
@@ -66,15 +66,15 @@ pub(super) fn validate(review: &Value) -> Value {
     if object["metadata"]["deletionTimestamp"].is_string() {
         return allowed(review);
     }
-    let checked = weft_api::check(object);
-    let has_errors = checked.diagnostics.iter().any(|one| one.severity == Severity::Error);
+    let (key, diagnostics) = judged(object);
+    let has_errors = diagnostics.iter().any(|one| one.severity == Severity::Error);
     let before = match has_errors && old.is_object() {
-        true => weft_api::check(old).diagnostics,
+        true => judged(old).1,
         false => Vec::new(),
     };
     let mut warnings = Vec::new();
     let mut errors = Vec::new();
-    for diagnostic in &checked.diagnostics {
+    for diagnostic in &diagnostics {
         match diagnostic.severity {
             Severity::Error if !before.contains(diagnostic) => errors.push(diagnostic.to_string()),
             Severity::Error | Severity::Warning => {
@@ -83,7 +83,7 @@ pub(super) fn validate(review: &Value) -> Value {
             Severity::Info => {}
         }
     }
-    if checked.key.is_none()
+    if key.is_none()
         && let Some(warning) = crate::not_honoured(object)
     {
         warnings.push(shortened(&warning));
@@ -100,6 +100,15 @@ pub(super) fn validate(review: &Value) -> Value {
         answer["response"]["warnings"] = warnings.into();
     }
     answer
+}
+
+/// The object's name, and everything that is wrong with the object by itself.
+fn judged(object: &Value) -> (Option<Key>, Vec<Diagnostic>) {
+    let mut checked = weft_api::check(object);
+    if let Some(object) = &checked.object {
+        checked.diagnostics.extend(weft_control::unreadable_patterns(object));
+    }
+    (checked.key, checked.diagnostics)
 }
 
 fn shortened(text: &str) -> String {
@@ -235,6 +244,23 @@ mod tests {
         assert_eq!(denied["allowed"], false);
         let message = denied["status"]["message"].as_str().unwrap();
         assert!(message.contains("subsets[1]") && !message.contains("a..b"), "{message}");
+    }
+
+    #[test]
+    fn a_pattern_that_no_proxy_can_compile_is_refused() {
+        let object = json!({
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": {"name": "rx"},
+            "spec": {"hosts": ["web"], "http": [{
+                "match": [{"uri": {"regex": "/api/(?!internal).*"}}],
+                "route": [{"destination": {"host": "web"}}],
+            }]},
+        });
+        let answer = validate(&review(object));
+        assert_eq!(answer["response"]["allowed"], false);
+        let message = answer["response"]["status"]["message"].as_str().unwrap();
+        assert!(message.contains("http[0].match[0].uri.regex"), "{message}");
     }
 
     #[test]
