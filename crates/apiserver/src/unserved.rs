@@ -1,4 +1,4 @@
-//! Fields that are stored as on a cluster and have no effect here, as warnings.
+//! Fields and kinds that are stored as on a cluster and have no effect here, as warnings.
 
 use serde_json::Value;
 
@@ -21,10 +21,25 @@ const OF_SERVICES: &[(&str, &str)] = &[
     ("/loadBalancerSourceRanges", "has no effect here: ports are bound on loopback addresses"),
 ];
 
-/// Warnings about fields of an object that have no effect.
+/// Kinds of which nothing is read, and what happens although there is an object.
+const KINDS: &[(&str, &str, &str)] = &[
+    ("networking.k8s.io", "NetworkPolicy", "no connection is denied"),
+    ("networking.k8s.io", "Ingress", "nothing listens for it; a Gateway is served"),
+    ("networking.k8s.io", "IngressClass", "no Ingress is served"),
+    ("policy", "PodDisruptionBudget", "no eviction is refused"),
+    ("", "PersistentVolume", "volumes are not provided"),
+    ("", "PersistentVolumeClaim", "it is never bound, and pods that use it do not start"),
+];
+
+/// Warnings about an object, or fields of it, that have no effect.
 pub fn warnings(resource: &Resource, object: &Value) -> Vec<String> {
     let spec = &object["spec"];
-    match (resource.group.as_str(), resource.kind.as_str()) {
+    let kind = (resource.group.as_str(), resource.kind.as_str());
+    let stored = KINDS.iter().find(|(group, name, _)| kind == (*group, *name));
+    if let Some((_, name, instead)) = stored {
+        return vec![format!("{name} objects are stored and have no effect here: {instead}")];
+    }
+    match kind {
         ("", "Pod") => set(spec, "spec", OF_PODS),
         ("apps" | "batch" | "extensions", "CronJob") => {
             let path = "spec.jobTemplate.spec.template.spec";
@@ -67,6 +82,19 @@ mod tests {
 
     use super::*;
     use crate::registry::Registry;
+
+    #[test]
+    fn kinds_that_are_only_stored_say_so() {
+        let registry = Registry::built_in();
+        for (group, kind, instead) in KINDS {
+            let resource = registry.all().find(|one| one.group == *group && one.kind == *kind);
+            let found = warnings(resource.unwrap(), &json!({"spec": {}}));
+            assert_eq!(found.len(), 1, "{kind}");
+            assert!(found[0].contains(instead) && found[0].starts_with(kind), "{found:?}");
+        }
+        let roles = registry.find("rbac.authorization.k8s.io", "roles").unwrap();
+        assert!(warnings(&roles, &json!({})).is_empty());
+    }
 
     #[test]
     fn what_has_no_effect_is_named_where_it_stands() {
