@@ -60,7 +60,7 @@ const SAMPLES: &[&str] = &[
     }}"#,
     r#"{"answer": {
         "interest": "a.example:80", "entry": {"route": "r"}, "needs": ["route/r"],
-        "covers": {"pattern": "*.example", "except": ["b.example"]}
+        "covers": {"pattern": "*.example"}
     }}"#,
 ];
 
@@ -68,6 +68,9 @@ const SAMPLES: &[&str] = &[
 pub fn all() -> Vec<Resource> {
     let read = |text: &&str| weft_config::decode(text.as_bytes()).expect("a sample is valid");
     let mut all: Vec<Resource> = SAMPLES.iter().map(read).collect();
-    all.push(Resource::Directory(weft_config::Directory::default()));
+    all.push(Resource::Directory(weft_config::DirectoryChunk {
+        name: "c".to_owned(),
+        ..Default::default()
+    }));
     all
 }
