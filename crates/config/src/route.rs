@@ -81,7 +81,7 @@ pub struct Conditions {
 /// The proxy decides it by its [`Settings`](crate::Settings), so that workloads that
 /// differ in nothing else can share their rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct SourceMatch {
     /// Labels that it has, sorted by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
