@@ -24,7 +24,7 @@ mod quick;
 
 pub use arrive::{Arrival, Arrived, Direction, Scheme, of_authority};
 pub use backend::{CompiledBackend, Pick};
-pub use connection::{Connection, Relay, Scope, Tcp};
+pub use connection::{Connection, Scope, Tcp};
 pub use failure::{Blame, Failure, NoAnswer, Reset};
 pub use record::{Note, Record, Verdict};
 pub use reply::{Flag, Flags, Reply};

@@ -97,7 +97,7 @@ fn hint(version: &str, kind: &str, resources: &Resources) -> String {
     }
     let group = version.split_once('/').map_or("", |(group, _)| group);
     // Some kinds have moved from one group to another.
-    let moved = known.map_or(group, Kind::group);
+    let moved: &str = known.map_or(group, |kind| kind.group());
     let is_it = |one: &&Resource| one.kind == kind && (one.group == group || one.group == moved);
     let other = resources.iter().find(is_it);
     other.map_or_else(String::new, |resource| match resource.group.as_str() {
