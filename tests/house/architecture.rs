@@ -3,11 +3,15 @@
 //! A new crate or edge fails here until someone decides where it belongs, and
 //! writes the same into ARCHITECTURE.md.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde_json::Value;
 
-use crate::workspace;
+use crate::{root, workspace};
 
 /// A crate, then every workspace crate that it may name.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -43,7 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cluster", &["api", "control", "inject", "process"]),
     ("apiserver", &["api", "controllers", "process"]),
     ("pods", &["api", "apiserver", "nft", "process"]),
-    ("echo", &[]),
+    ("echo", &["process"]),
 ];
 
 /// The program may use everything.
@@ -161,4 +165,82 @@ fn only_one_crate_names_kube() {
         .map(|(name, _)| name)
         .collect();
     assert_eq!(naming, MAY_NAME_KUBE);
+}
+
+/// What would let a pure crate read a clock, a file, an environment or a die.
+const IMPURE: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "fastrand::",
+    "getrandom::",
+    "std::env",
+    "std::fs",
+    "std::process",
+    "std::thread",
+    "TcpListener",
+    "TcpStream",
+    "UdpSocket",
+    "println!",
+];
+
+#[test]
+fn pure_crates_read_no_clock_no_file_and_no_die() {
+    let mut wrong = Vec::new();
+    for (name, text) in PURE.iter().flat_map(|name| code(name)) {
+        let found = IMPURE.iter().filter(|word| text.contains(**word));
+        wrong.extend(found.map(|word| format!("{name}: {word}")));
+    }
+    assert!(wrong.is_empty(), "take these as arguments:\n{}", wrong.join("\n"));
+}
+
+/// A crate, and the words that it may not know.
+const MAY_NOT_KNOW: &[(&str, &[&str])] = &[
+    ("balance", &["sidecar", "gateway", "kubernetes", "pod"]),
+    ("config", &["kubernetes", "gateway", "pod"]),
+    ("decide", &["kubernetes", "sidecar", "gateway", "pod"]),
+    ("delta", &["grpc", "route", "listener", "endpoint", "kubernetes", "sidecar", "gateway"]),
+    ("nft", &["mesh", "pod", "sidecar", "gateway"]),
+    ("proxy", &["kubernetes", "gateway", "deployment", "virtualservice"]),
+    ("process", &["mesh", "sidecar", "gateway"]),
+];
+
+#[test]
+fn crates_do_not_know_what_is_not_theirs() {
+    let mut wrong = Vec::new();
+    for (name, words) in MAY_NOT_KNOW {
+        for (path, text) in code(name) {
+            let text = text.to_ascii_lowercase();
+            let known: BTreeSet<&str> =
+                text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+            let found = words.iter().filter(|word| known.contains(**word));
+            wrong.extend(found.map(|word| format!("{path} knows `{word}`")));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The code of a crate, file by file: without comments, and without tests.
+fn code(name: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut folders = vec![root::root().join("crates").join(name).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a crate has sources") {
+            let path = entry.expect("a folder can be read").path();
+            let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+            match path.is_dir() {
+                _ if is_test => {}
+                true => folders.push(path),
+                false => files.push((path.display().to_string(), bare(&path))),
+            }
+        }
+    }
+    assert!(!files.is_empty(), "crate {name} has no sources");
+    files
+}
+
+fn bare(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a source file can be read");
+    let code = text.lines().take_while(|line| !line.starts_with("mod tests {"));
+    code.filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }

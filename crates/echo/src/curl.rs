@@ -68,7 +68,7 @@ pub async fn run(arguments: &[String], surroundings: Surroundings<'_>) -> u8 {
     }
 }
 
-/// One URL, and what is told of it; the code of its failure.
+/// Transfers one URL and reports on it; the exit code of its failure.
 async fn transfer(
     options: &Options,
     index: usize,

@@ -8,3 +8,4 @@ pub mod netfilter;
 pub mod probe;
 pub mod shutdown;
 pub mod sockets;
+pub mod unchecked;

@@ -109,8 +109,8 @@ async fn dial(
     Err(last)
 }
 
-/// Marks the socket. Whoever may not is not root of its network namespace, and
-/// then capture knows it by its user instead.
+/// Marks the socket. A process without that right is not root of its network
+/// namespace, and capture then recognises it by its user.
 fn set_mark(socket: &TcpSocket, mark: u32) -> io::Result<()> {
     match SockRef::from(socket).set_mark(mark) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),

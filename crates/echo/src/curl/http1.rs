@@ -118,7 +118,7 @@ pub(super) fn field(header: &str) -> Option<(&str, &str)> {
     (!value.is_empty()).then_some((name.trim(), value))
 }
 
-/// What the server is told that asks.
+/// The user agent.
 pub(super) const AGENT: &str = "curl/8.0.0";
 
 /// A response's head.
