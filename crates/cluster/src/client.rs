@@ -28,7 +28,7 @@ use kube::{
 use serde_json::Value;
 
 pub use acknowledged::{Acknowledgement, ControlPlane};
-pub use apply::{Applied, Outcome};
+pub use apply::{Applied, Outcome, with_last_applied};
 pub use change::Labelled;
 pub use delete::Deletion;
 pub use discovery::{Resource, Resources};

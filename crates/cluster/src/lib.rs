@@ -8,6 +8,7 @@
 pub mod client;
 pub mod control_plane;
 pub mod install;
+pub mod readiness;
 
 use serde_json::Value;
 

@@ -11,6 +11,7 @@ mod names;
 mod proxy;
 mod question;
 mod text;
+mod together;
 mod translated;
 mod walk;
 mod world;
@@ -20,6 +21,7 @@ pub use explanation::{
 };
 pub use files::Unlabelled;
 pub use question::{BadQuestion, PodName, Question, Start, Url};
+pub use together::{Problems, Workloads, problems};
 pub use translated::translate_for;
 pub use walk::{ExplainError, explain};
 pub use world::World;

@@ -64,8 +64,10 @@ impl std::fmt::Display for Conflict {
 }
 
 /// All files and what they own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Files {
+    /// The namespace of objects that name none.
+    namespace: String,
     /// What each file says, ordered by argument, then path; the last one to have an object wins.
     files: BTreeMap<Source, Vec<(ObjectName, Arc<Document>)>>,
     /// Files that are empty or gone, and since when.
@@ -81,9 +83,17 @@ pub struct Files {
 }
 
 impl Files {
-    /// No files.
-    pub fn new() -> Self {
-        Self::default()
+    /// No files; objects that name no namespace are those of `namespace`.
+    pub fn new(namespace: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            files: BTreeMap::new(),
+            fading: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            told: Vec::new(),
+            broken: BTreeMap::new(),
+        }
     }
 
     /// Says what `source` holds at `now`; `text` is absent when the file is gone.
@@ -97,7 +107,7 @@ impl Files {
             return Changes::default();
         }
         self.fading.remove(source);
-        let (mut named, mut problems) = name::each(documents);
+        let (mut named, mut problems) = name::each(documents, &self.namespace);
         for (name, _) in &named {
             if self.deleted.remove(name) {
                 self.applied.remove(name);

@@ -1,4 +1,4 @@
-//! What is wrong with the documents of a file, told with file, line and column.
+//! Problems of the documents of a file, with file, line and column.
 
 use serde_json::Value;
 use weft_api::{Diagnostic, Kind, Severity};
@@ -14,7 +14,7 @@ pub struct Found {
     pub refused: bool,
 }
 
-/// Checks one document by itself.
+/// Checks one document, without the others.
 pub fn check(document: &Document) -> Found {
     let mut found = Found::default();
     for problem in &document.problems {
@@ -39,7 +39,7 @@ pub fn check(document: &Document) -> Found {
     found
 }
 
-/// What the document's pod asks of its sidecar in vain.
+/// Settings of the document's pod that have no effect on its sidecar.
 pub fn sidecar(document: &Document) -> Vec<String> {
     let Some(value) = &document.value else { return Vec::new() };
     let Some(pod) = weft_inject::pod_of(value) else { return Vec::new() };

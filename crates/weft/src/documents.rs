@@ -39,6 +39,19 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
     Ok(documents)
 }
 
+/// Puts objects that name no namespace into `namespace`.
+pub fn into_namespace(documents: &mut [Document], namespace: &str) {
+    for value in documents.iter_mut().filter_map(|document| document.value.as_mut()) {
+        let is_namespaced = weft_api::check(value).key.is_some_and(|key| key.kind.namespaced());
+        let names_none = value["metadata"]["namespace"].as_str().is_none_or(str::is_empty);
+        if let (true, true, Some(metadata)) =
+            (is_namespaced, names_none, value["metadata"].as_object_mut())
+        {
+            metadata.insert("namespace".to_owned(), namespace.into());
+        }
+    }
+}
+
 /// Settings of the mesh, for files that do not have them.
 ///
 /// `weft up` runs with `compatibility: istio-1.0`; what files alone mean is today's

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
-use weft_explain::{PodName, Question, Start, Unlabelled, World};
+use weft_explain::{BadQuestion, Question, Start, Unlabelled, World};
 
 use crate::{
     documents,
@@ -11,7 +11,7 @@ use crate::{
     world,
 };
 
-/// Explains what becomes of a request, proxy by proxy and rule by rule, from files or
+/// Explains what happens to a request, proxy by proxy and rule by rule, from files or
 /// from the running mesh.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
@@ -27,12 +27,12 @@ pub struct Arguments {
     /// The address that the client dials [default: what the URL's host resolves to in the mesh]
     #[arg(long, value_name = "ADDRESS:PORT")]
     to: Option<SocketAddr>,
-    /// Who sends it: a pod, a Deployment, or `ingress` for a client outside
+    /// The sender: a pod, a Deployment, or `ingress` for a client outside
     #[arg(long, value_name = "[KIND/]NAME[.NAMESPACE]|ingress", required_unless_present = "at")]
-    from: Option<Start>,
+    from: Option<String>,
     /// Only what the sidecar of this pod does with it when it arrives
     #[arg(long, value_name = "POD[.NAMESPACE]", conflicts_with = "from")]
-    at: Option<PodName>,
+    at: Option<String>,
     /// The client speaks HTTP/2 without TLS, as gRPC does
     #[arg(long)]
     http2: bool,
@@ -42,10 +42,13 @@ pub struct Arguments {
     /// Explain these files or folders instead of the running mesh
     #[arg(short, long, value_name = "PATH")]
     filename: Vec<PathBuf>,
+    /// The namespace of pods and objects that name none
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
     /// Pods of the files have sidecars only where a namespace asks for it
     #[arg(long, requires = "filename")]
     no_inject: bool,
-    /// Decide as that release where it differs from today's, as `weft up` does; for files
+    /// Follow that release where it differs from today's, as `weft up` does; for files
     #[arg(long, value_name = "RELEASE", requires = "filename", value_parser = ["istio-1.0"])]
     compatibility: Option<String>,
     /// Output format
@@ -53,12 +56,12 @@ pub struct Arguments {
     output: Form,
 }
 
-/// An output format.
+/// How an explanation is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Form {
-    /// For people
+    /// Text
     Text,
-    /// For programs; its fields are documented and stay
+    /// JSON with documented fields
     Json,
 }
 
@@ -72,6 +75,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
             let unlabelled =
                 if arguments.no_inject { Unlabelled::Skip } else { Unlabelled::Inject };
             let mut documents = documents::read(&arguments.filename)?;
+            documents::into_namespace(&mut documents, &arguments.namespace);
             if let Some(release) = &arguments.compatibility {
                 documents::with_compatibility(&mut documents, release);
             }
@@ -84,10 +88,25 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
         Form::Json => serde_json::to_string_pretty(&explanation).context("writing JSON")? + "\n",
     };
     print(&text)?;
-    // What is wrong with objects that decide about the request stands in the explanation.
+    // Problems of objects that decide about the request stand in the explanation.
     let unreadable = world.unreadable();
     unreadable.iter().for_each(|line| eprintln!("{line}"));
     Ok(if unreadable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where a request begins; a pod that names no namespace is in `namespace`.
+pub fn start(text: &str, namespace: &str) -> Result<Start, BadQuestion> {
+    match text {
+        "ingress" => text.parse(),
+        pod => qualified(pod, namespace).parse(),
+    }
+}
+
+fn qualified(pod: &str, namespace: &str) -> String {
+    match pod.contains('.') {
+        true => pod.to_owned(),
+        false => format!("{pod}.{namespace}"),
+    }
 }
 
 fn question(arguments: &Arguments) -> Result<Question> {
@@ -99,7 +118,7 @@ fn question(arguments: &Arguments) -> Result<Question> {
     let (method, url) = match (words, &arguments.method) {
         ([url], method) => (method.as_deref(), *url),
         ([method, url], None) => (Some(*method), *url),
-        _ => bail!("say one URL, with a method before it if it is not GET"),
+        _ => bail!("give one URL, with a method before it if it is not GET"),
     };
     // Methods are told apart by case, and every known one is in upper case.
     if let Some(method) =
@@ -108,9 +127,9 @@ fn question(arguments: &Arguments) -> Result<Question> {
         bail!("`{method}` is not an HTTP method such as GET or POST");
     }
     let start = match (&arguments.from, &arguments.at) {
-        (Some(start), _) => start.clone(),
-        (None, Some(pod)) => Start::At(pod.clone()),
-        (None, None) => bail!("say who sends it with --from POD or --from ingress"),
+        (Some(from), _) => start(from, &arguments.namespace)?,
+        (None, Some(pod)) => Start::At(qualified(pod, &arguments.namespace).parse()?),
+        (None, None) => bail!("give the sender with --from POD or --from ingress"),
     };
     let mut question = Question::new(method, url, start)?;
     for header in &arguments.headers {

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Files or folders with manifests, `-` for standard input
     #[arg(short, long, required = true, value_name = "PATH")]
     filename: Vec<PathBuf>,
+    /// The namespace of objects that name none
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
     /// MeshConfig, as key `mesh` of ConfigMap `istio` has it
     #[arg(long, alias = "meshConfigFile", value_name = "FILE")]
     mesh_config_file: Option<PathBuf>,
@@ -42,7 +45,10 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     for Warning { field, message } in warnings {
         eprintln!("warning: {field}: {message}");
     }
-    let documents = documents::read(&arguments.filename)?;
+    let mut documents = documents::read(&arguments.filename)?;
+    if arguments.namespace != "default" {
+        documents::into_namespace(&mut documents, &arguments.namespace);
+    }
     let mut problems: Vec<String> =
         documents.iter().flat_map(|one| &one.problems).map(ToString::to_string).collect();
     let mut texts = Vec::new();
@@ -61,7 +67,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells what the document's pod asks of its sidecar in vain.
+/// Reports settings of the document's pod that have no effect.
 fn warn(document: &Document) {
     crate::checks::sidecar(document).iter().for_each(|line| eprintln!("{line}"));
 }

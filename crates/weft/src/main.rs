@@ -8,6 +8,7 @@ mod down;
 mod explain;
 mod http_echo;
 mod inject;
+mod installation;
 mod istio_iptables;
 mod meshes;
 mod pilot_agent;
@@ -38,8 +39,8 @@ struct Program {
     command: Command,
 }
 
-// A command for some cluster. A comment for rustdoc would stand in its help; what
-// is flattened last says what the command does.
+// A command that takes a cluster. A doc comment would become its help text; the help
+// comes from what is flattened last.
 #[derive(clap::Args, Debug)]
 struct On<A: clap::Args> {
     #[command(flatten)]
@@ -77,6 +78,8 @@ enum Command {
     Supervise,
     #[command(hide = true)]
     IstioIptables(istio_iptables::Arguments),
+    #[command(hide = true)]
+    Installation,
 }
 
 fn main() -> ExitCode {
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         Command::PilotAgent(arguments) => pilot_agent::run(arguments),
         Command::Supervise => supervise::run(),
         Command::IstioIptables(arguments) => istio_iptables::run(arguments),
+        Command::Installation => installation::run(),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -2,7 +2,7 @@
 //!
 //! A mesh is its kubeconfig, `weft-NAME.yaml`, plus the lock that its process
 //! holds on `weft-NAME.lock`. A kubeconfig whose lock nobody holds is stale: it
-//! is ignored, and removed by whoever finds it.
+//! is ignored, and removed by the next command that finds it.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -99,7 +99,7 @@ pub fn claim(folder: &Path, name: &str) -> Result<Claim> {
             .with_context(|| format!("opening {}", lock.display()))?;
         match file.try_lock() {
             Ok(()) if is_at(&file, &lock) => break file,
-            // Whoever looks at stale files has just removed it.
+            // A command that removes stale files has just removed it.
             Ok(()) => {}
             // Or is about to.
             Err(TryLockError::WouldBlock) if tries < LOOKS => {

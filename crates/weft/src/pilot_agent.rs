@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, sleep};
 use weft_echo::curl::{self, Surroundings};
 
-/// Asks the proxy of this pod, or waits for it.
+/// Sends requests to the proxy of this pod, or waits for it.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -28,13 +28,13 @@ enum Task {
     },
     /// Waits until the proxy is ready
     Wait {
-        /// Seconds to wait at most
+        /// Longest time to wait
         #[arg(long = "timeoutSeconds", default_value_t = 60)]
         timeout: u64,
-        /// Milliseconds between two looks
+        /// Milliseconds between two requests
         #[arg(long = "periodMillis", default_value_t = 500)]
         period: u64,
-        /// Where it says so
+        /// The page to ask
         #[arg(long, default_value = "http://127.0.0.1:15021/healthz/ready")]
         url: String,
     },

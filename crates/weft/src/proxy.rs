@@ -19,15 +19,15 @@ use crate::istio_iptables::MARK;
 
 /// Where the node hands out listening sockets.
 const NODE_SOCKETS: &str = "/run/weft/sockets";
-/// The root of the mesh, and what this proxy is known by.
+/// The root certificate of the mesh, and the token of this proxy.
 const ROOT: &str = "/var/run/secrets/istio/root-cert.pem";
 const TOKEN: &str = "/var/run/secrets/tokens/istio-token";
-/// Memory that outlives the container.
+/// A folder in memory that outlives the container.
 const STATE: &str = "/var/lib/istio/data";
-/// Where the control plane is unless told otherwise.
+/// The default address of the control plane.
 const DISCOVERY: &str = "istiod.istio-system.svc:15012";
 
-/// Runs a proxy: the one of this pod, or one from a file.
+/// Runs a proxy: for this pod, or from a file.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// `sidecar` or `router`, as in Istio's pods
@@ -35,7 +35,7 @@ pub struct Arguments {
     /// Run from this file, as `weft translate` prints it, without a control plane
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Threads that serve connections [default: 1, a router's: one per core]
+    /// Threads that serve connections [default: 1; for a router, one per core]
     #[arg(long, value_name = "COUNT")]
     workers: Option<usize>,
     /// Port of the admin page, on loopback; with --config only
@@ -158,7 +158,7 @@ fn log_levels(arguments: &Arguments) -> &str {
     arguments.log.as_deref().or(istios).unwrap_or("info")
 }
 
-/// What the injector has written down of ProxyConfig, as far as it is the proxy's.
+/// The part of ProxyConfig that the proxy uses, as the injector writes it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Config {
     discovery: Option<String>,

@@ -19,7 +19,7 @@ use crate::withdrawn;
 /// The subcommand's name, for `weft up`.
 pub const COMMAND: &str = "supervise";
 
-/// What `weft up` hands over.
+/// The settings that `weft up` passes.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Handed {
     /// The mesh's name.
@@ -30,14 +30,14 @@ pub struct Handed {
     pub path: String,
 }
 
-/// What the supervisor says once its API can be used.
+/// The message of the supervisor once its API can be used.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ready {
     /// The administrator's kubeconfig.
     pub kubeconfig: String,
 }
 
-/// How this ends where it may not make namespaces, and has said why.
+/// The exit code where namespaces are not permitted, after a message.
 pub const FORBIDDEN: u8 = 77;
 
 /// Runs the command; must be called before any thread is started.

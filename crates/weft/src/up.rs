@@ -3,7 +3,6 @@
 mod images;
 mod report;
 mod sources;
-mod standing;
 mod table;
 mod waiting;
 mod work;
@@ -29,6 +28,7 @@ use weft_pods::{
 use self::{
     report::{Output, Report},
     sources::Sources,
+    waiting::Missing,
     work::Work,
 };
 use crate::{
@@ -46,7 +46,7 @@ pub struct Arguments {
     /// The mesh's name: letters, digits, `-`, `_`, `.` [default: the folder of the first path]
     #[arg(long, value_parser = meshes::name)]
     name: Option<String>,
-    /// Whether pods reach what is beyond the mesh
+    /// Whether pods can reach addresses outside the mesh
     #[arg(long, value_enum, default_value_t = UplinkChoice::Host)]
     uplink: UplinkChoice,
     /// Address of the host on which ports are bound; may be repeated [default: 127.0.0.1 and ::1]
@@ -55,21 +55,24 @@ pub struct Arguments {
     /// The command of this machine that an image stands for; may be repeated
     #[arg(long = "image", value_name = "NAME=COMMAND", value_parser = images::parse)]
     images: Vec<Image>,
-    /// Leaves namespace `default` without the label istio-injection=enabled
+    /// The namespace of objects that name none; made if the files do not define it
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Leave that namespace without the label istio-injection=enabled
     #[arg(long)]
     no_inject: bool,
-    /// How it tells what happens
+    /// Output format
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// Seconds that the start may take
+    /// How long to wait until every pod is ready
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
 }
 
-/// What lies beyond the mesh.
+/// What pods can reach outside the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum UplinkChoice {
-    /// What this machine reaches
+    /// Everything that this machine can reach
     Host,
     /// Nothing
     None,
@@ -164,23 +167,29 @@ impl Mesh<'_> {
         let ready: Ready =
             serde_json::from_value(ready).context("reading what the supervisor says")?;
         self.claim.write(&ready.kubeconfig)?;
+        report.kubeconfig(&self.claim.kubeconfig);
         let work = Work {
             cluster: Cluster::from_kubeconfig(&ready.kubeconfig).await?,
             sources,
+            namespace: self.arguments.namespace.clone(),
             no_inject: self.arguments.no_inject,
             timeout: Duration::from_secs(self.arguments.timeout),
             report: Arc::clone(report),
         };
-        let mut files = Files::new();
-        let told = beside(work.start(&mut files), host, report, &mut ports).await?;
-        let kubeconfig = &self.claim.kubeconfig;
-        let table = table::render(&work.cluster, &ports, kubeconfig, report.seconds()).await?;
-        report.ready(ready_event(&self.name, kubeconfig, report.seconds()), &table);
-        beside(work.follow(files, told), host, report, &mut ports).await
+        let mut files = Files::new(&self.arguments.namespace);
+        let started = beside(work.start(&mut files), host, report, &mut ports).await?;
+        let end = End {
+            kubeconfig: &self.claim.kubeconfig,
+            seconds: report.seconds(),
+            missing: &started.missing,
+        };
+        let table = table::render(&work.cluster, &ports, &end).await?;
+        report.ready(end.event(&self.name), &table);
+        beside(work.follow(files, started.reported), host, report, &mut ports).await
     }
 }
 
-/// Does `work`, and meanwhile tells what the supervisor tells.
+/// Does `work`, and meanwhile reports the supervisor's events.
 async fn beside<T>(
     work: impl Future<Output = Result<T>>,
     host: &mut Host,
@@ -196,8 +205,24 @@ async fn beside<T>(
     }
 }
 
-fn ready_event(name: &str, kubeconfig: &Path, seconds: f64) -> serde_json::Value {
-    json!({"event": "ready", "name": name, "kubeconfig": kubeconfig, "seconds": seconds})
+/// How the start has ended.
+struct End<'a> {
+    /// How to reach the API.
+    kubeconfig: &'a Path,
+    /// How long it took.
+    seconds: f64,
+    /// Pods that are not ready.
+    missing: &'a Missing,
+}
+
+impl End<'_> {
+    fn event(&self, name: &str) -> serde_json::Value {
+        let Self { kubeconfig, seconds, missing } = self;
+        json!({
+            "event": "ready", "name": name, "kubeconfig": kubeconfig, "seconds": seconds,
+            "missing": missing,
+        })
+    }
 }
 
 fn tell(report: &Report, ports: &mut Vec<HostPort>, event: Option<HostEvent>) -> Result<()> {
@@ -223,7 +248,7 @@ fn tell(report: &Report, ports: &mut Vec<HostPort>, event: Option<HostEvent>) ->
     Ok(())
 }
 
-/// The user's wish to end.
+/// The signals that end the mesh.
 struct Stop {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,

@@ -1,5 +1,5 @@
-//! What the verbs of the API have in common: which cluster, which namespace,
-//! which objects, and where their output goes.
+//! Options and output that the verbs of the API have in common: cluster, namespace,
+//! objects.
 
 pub mod apply;
 pub mod delete;
@@ -24,10 +24,10 @@ use weft_cluster::client::{Cluster, Container, Query, Scope};
 
 use crate::meshes;
 
-/// Which cluster a command is for, as an option of the program or of the command.
+/// The cluster of a command, as options of the program or of the command.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Target {
-    /// The mesh that the command is for [default: the only one that runs]
+    /// A mesh that runs on this machine [default: the only one]
     #[arg(long, value_name = "NAME", help_heading = "Which cluster")]
     mesh: Option<String>,
     /// Any cluster, instead of a mesh on this machine
@@ -36,7 +36,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// What is said here, else what `outer` says.
+    /// The cluster given here, else the one given by `outer`.
     pub fn or<'a>(&'a self, outer: &'a Self) -> Whose<'a> {
         let said = |target: &Self| target.mesh.is_some() || target.kubeconfig.is_some();
         let target = if said(self) { self } else { outer };

@@ -1,7 +1,7 @@
 //! Server-side apply of one object, told as kubectl tells it.
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{ClientError, Cluster, JSON, MANAGER, Resources, get, text};
 
@@ -38,6 +38,37 @@ impl Outcome {
             Self::Unchanged => "unchanged",
         }
     }
+}
+
+/// Where `kubectl apply` looks for what was applied before.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// The most that all annotations of an object may have, in bytes.
+const ANNOTATIONS: usize = 256 * 1024;
+
+/// `object` with the annotation that `kubectl apply` expects on objects that it did not
+/// create itself. One that is too large for an annotation goes without.
+pub fn with_last_applied(object: &Value) -> Value {
+    let mut last = object.clone();
+    let annotations = last.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    if let Some(annotations) = annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    let text = format!("{last}\n");
+    let mut object = object.clone();
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return object;
+    };
+    let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+    let Some(annotations) = annotations.as_object_mut() else { return object };
+    let others: usize = annotations.iter().map(|(key, value)| key.len() + text_len(value)).sum();
+    if others + LAST_APPLIED.len() + text.len() <= ANNOTATIONS {
+        annotations.insert(LAST_APPLIED.to_owned(), text.into());
+    }
+    object
+}
+
+fn text_len(value: &Value) -> usize {
+    value.as_str().map_or(0, str::len)
 }
 
 impl Cluster {
@@ -91,5 +122,29 @@ impl Cluster {
             object: reply.body,
             warnings: reply.warnings,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kubectl_finds_what_was_applied() {
+        let object = json!({"kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"b": "c"}});
+        let applied = with_last_applied(&object);
+        let text = applied["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), object);
+        // Applying what was read from a server does not nest annotations.
+        let again = with_last_applied(&applied);
+        let text = again["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap();
+        assert!(!text.contains(LAST_APPLIED), "{text}");
+    }
+
+    #[test]
+    fn an_object_that_is_too_large_goes_without() {
+        let object = json!({"metadata": {"name": "a"}, "data": {"b": "c".repeat(ANNOTATIONS)}});
+        assert_eq!(with_last_applied(&object)["metadata"]["annotations"], json!({}));
+        assert_eq!(with_last_applied(&json!({"metadata": "x"})), json!({"metadata": "x"}));
     }
 }

@@ -13,15 +13,16 @@ pub struct ObjectName {
     pub group: String,
     /// Kind.
     pub kind: String,
-    /// Namespace; empty when none is written, or `default`, which means the same.
+    /// Namespace; empty when none is written, or the one that this means.
     pub namespace: String,
     /// Name.
     pub name: String,
 }
 
 impl ObjectName {
-    /// The name of `object`, if it has an `apiVersion`, a `kind` and a name.
-    pub fn of(object: &Value) -> Option<Self> {
+    /// The name of `object`, if it has an `apiVersion`, a `kind` and a name; objects that
+    /// name no namespace are those of `namespace`.
+    pub fn of(object: &Value, namespace: &str) -> Option<Self> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
         let present = |pointer: &str| text(pointer).filter(|text| !text.is_empty());
         let group = match present("/apiVersion")?.split_once('/') {
@@ -34,7 +35,7 @@ impl ObjectName {
             group: group.to_owned(),
             kind: present("/kind")?.to_owned(),
             namespace: present("/metadata/namespace")
-                .filter(|namespace| *namespace != "default")
+                .filter(|own| *own != namespace)
                 .unwrap_or_default()
                 .to_owned(),
             name: present("/metadata/name")?.to_owned(),
@@ -52,7 +53,10 @@ impl fmt::Display for ObjectName {
 }
 
 /// The documents with their names, and why others have none.
-pub(super) fn each(documents: Vec<Document>) -> (Vec<(ObjectName, Arc<Document>)>, Vec<Problem>) {
+pub(super) fn each(
+    documents: Vec<Document>,
+    namespace: &str,
+) -> (Vec<(ObjectName, Arc<Document>)>, Vec<Problem>) {
     let (mut named, mut problems) = (Vec::new(), Vec::new());
     for document in documents {
         if !document.problems.is_empty() {
@@ -63,7 +67,8 @@ pub(super) fn each(documents: Vec<Document>) -> (Vec<(ObjectName, Arc<Document>)
             problems.push(problem);
             continue;
         }
-        match document.value.as_ref().and_then(ObjectName::of) {
+        let name = document.value.as_ref().and_then(|value| ObjectName::of(value, namespace));
+        match name {
             Some(name) => named.push((name, Arc::new(document))),
             None => problems.push(nameless(&document)),
         }
@@ -102,8 +107,21 @@ mod tests {
             "apiVersion": version, "kind": "Deployment",
             "metadata": {"name": "cart", "namespace": namespace},
         });
-        let name = ObjectName::of(&object).unwrap();
+        let name = ObjectName::of(&object, "default").unwrap();
         assert_eq!(format!("{} {name}", name.group), expected);
+    }
+
+    #[test]
+    fn an_object_without_a_namespace_is_in_the_one_of_its_files() {
+        let object = |namespace: &str| {
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "cart", "namespace": namespace},
+            })
+        };
+        let name = |namespace| ObjectName::of(&object(namespace), "shop").unwrap();
+        assert_eq!(name(""), name("shop"));
+        assert_ne!(name(""), name("default"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { files: Files::new(), now: Instant::now() }
+        Self { files: Files::new("default"), now: Instant::now() }
     }
 
     /// Saves a file of objects written `NAME=VALUE NAME=VALUE`; the text as it is otherwise.

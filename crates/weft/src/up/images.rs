@@ -1,5 +1,5 @@
-//! The images that the laptop can run: which command of this machine stands
-//! for which image.
+//! The images that the laptop can run: the command of this machine that stands for
+//! each.
 
 use weft_pods::{Image, Images, OwnCommand, PROGRAM};
 
@@ -8,11 +8,36 @@ pub fn parse(text: &str) -> Result<Image, String> {
     let (name, command) = text
         .split_once('=')
         .ok_or_else(|| format!("{text:?} is not NAME=COMMAND, as in my/app=./target/debug/app"))?;
-    let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    let command = words(command).map_err(|why| format!("{text:?}: {why}"))?;
     match name.is_empty() || command.is_empty() {
         true => Err(format!("{text:?} lacks a name or a command")),
         false => Ok(image(name, command, OwnCommand::ReplacesIfFound)),
     }
+}
+
+/// The words of a command line: quotes and backslashes mean what they mean to a shell,
+/// and nothing else does.
+fn words(text: &str) -> Result<Vec<String>, &'static str> {
+    let (mut words, mut quote) = (Vec::new(), None);
+    let mut word: Option<String> = None;
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if quote.is_none() && letter.is_whitespace() {
+            words.extend(word.take());
+            continue;
+        }
+        let word = word.get_or_insert_default();
+        match (letter, quote) {
+            (letter, Some(open)) if letter == open => quote = None,
+            ('\'' | '"', None) => quote = Some(letter),
+            ('\\', None | Some('"')) => {
+                word.push(letters.next().ok_or("a backslash has nothing to stand before")?);
+            }
+            (letter, _) => word.push(letter),
+        }
+    }
+    words.extend(word);
+    if quote.is_some() { Err("a quote is not closed") } else { Ok(words) }
 }
 
 /// The user's images first, then the built-in ones.
@@ -50,6 +75,23 @@ mod tests {
         assert_eq!((image.pattern.as_str(), image.command.len()), ("my/app", 2));
         for wrong in ["my/app", "=sleep", "my/app="] {
             assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_split_as_a_shell_splits_it() {
+        for (text, expected) in [
+            ("sh -c 'echo one; exit 3'", Ok(vec!["sh", "-c", "echo one; exit 3"])),
+            ("python3  -c \"print('a b')\"", Ok(vec!["python3", "-c", "print('a b')"])),
+            (r"./my\ app $HOME", Ok(vec!["./my app", "$HOME"])),
+            (r#"a"b c"d \"e"#, Ok(vec!["ab cd", "\"e"])),
+            ("sh -c 'echo", Err("a quote is not closed")),
+            ("true ''", Ok(vec!["true", ""])),
+            (r"sh \", Err("a backslash has nothing to stand before")),
+        ] {
+            let expected =
+                expected.map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(words(text), expected, "{text}");
         }
     }
 

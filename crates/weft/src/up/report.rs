@@ -1,7 +1,8 @@
-//! What `weft up` says while it runs, to a person or to a program.
+//! The output of `weft up`: text, or JSON for programs.
 
 use std::{
     io::{self, IsTerminal, Write},
+    path::Path,
     sync::{Mutex, PoisonError},
     time::Instant,
 };
@@ -9,16 +10,16 @@ use std::{
 use serde_json::{Value, json};
 use weft_pods::host::HostPort;
 
-/// For whom it is.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// A person.
+    /// Text
     Text,
-    /// A program: one JSON object per line.
+    /// One JSON object per line
     Json,
 }
 
-/// Says what happens. Progress goes to standard error, results to standard output.
+/// Writes progress to standard error and results to standard output.
 #[derive(Debug)]
 pub struct Report {
     output: Output,
@@ -28,17 +29,17 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report of something that begins now.
+    /// A report of a start that begins now.
     pub fn new(output: Output) -> Self {
         Self { output, begun: Instant::now(), pending: Mutex::new(false) }
     }
 
-    /// Seconds since the begin.
+    /// Seconds since the start began.
     pub fn seconds(&self) -> f64 {
         self.begun.elapsed().as_secs_f64()
     }
 
-    /// How far the start has come: what, how much of it, since when.
+    /// How far the start has come.
     pub fn progress(&self, text: &str, done: usize, total: usize) {
         if self.output == Output::Json {
             return self.event(&json!({
@@ -66,7 +67,7 @@ impl Report {
         }
     }
 
-    /// A line for the person: a warning, an error, what was applied.
+    /// A warning, an error, or an object that was applied.
     pub fn line(&self, text: &str) {
         if self.output == Output::Json {
             return self.event(&json!({"event": "log", "text": text}));
@@ -76,12 +77,12 @@ impl Report {
         let _ = writeln!(io::stderr().lock(), "{clear}{text}");
     }
 
-    /// A port of a Service is reached on the host now.
+    /// A port of a Service can be reached on the host now.
     pub fn port(&self, port: &HostPort) {
         self.port_event("port", port);
     }
 
-    /// It no longer is.
+    /// A port of a Service can no longer be reached on the host.
     pub fn port_closed(&self, port: &HostPort) {
         self.port_event("portClosed", port);
     }
@@ -115,7 +116,15 @@ impl Report {
         }
     }
 
-    /// Everything is up.
+    /// The API can be used, with this kubeconfig.
+    pub fn kubeconfig(&self, path: &Path) {
+        match self.output {
+            Output::Json => self.event(&json!({"event": "kubeconfig", "path": path})),
+            Output::Text => self.line(&format!("kubeconfig: {}", path.display())),
+        }
+    }
+
+    /// The start has ended.
     pub fn ready(&self, ready: Value, table: &str) {
         match self.output {
             Output::Json => self.event(&ready),

@@ -1,23 +1,16 @@
-//! The table that `weft up` prints when everything is up.
-
-use std::path::Path;
+//! The table that `weft up` prints when the start has ended.
 
 use anyhow::Result;
 use weft_cluster::client::{Cluster, Query, Scope, TableOptions};
 use weft_pods::host::HostPort;
 
-use super::report::Report;
+use super::{End, report::Report, waiting};
 
 /// Namespaces of the mesh and the cluster themselves, which the table leaves out.
 const OWN: &str = "metadata.namespace!=istio-system,metadata.namespace!=kube-system";
 
 /// Pods, services, addresses on the host, and the kubeconfig.
-pub async fn render(
-    cluster: &Cluster,
-    ports: &[HostPort],
-    kubeconfig: &Path,
-    seconds: f64,
-) -> Result<String> {
+pub async fn render(cluster: &Cluster, ports: &[HostPort], end: &End<'_>) -> Result<String> {
     let resources = cluster.resources().await?;
     let mut parts = Vec::new();
     for word in ["pods", "services"] {
@@ -30,14 +23,20 @@ pub async fn render(
         let options = TableOptions { namespaces: true, ..TableOptions::default() };
         parts.push(cluster.tables(&query.targets(&resources)?, &query, options).await?);
     }
-    let mut last = format!("ready after {seconds:.1} s\n");
+    let seconds = end.seconds;
+    let mut last = match end.missing.is_empty() {
+        true => format!("ready after {seconds:.1} s\n"),
+        false => {
+            format!("not ready after {seconds:.1} s: {}\n", waiting::named(end.missing))
+        }
+    };
     for HostPort { namespace, service, port, addresses, .. } in ports {
         if let Some(address) = addresses.first() {
             let address = Report::spelled(*address);
             last += &format!("{service}.{namespace} port {port}: http://{address}\n");
         }
     }
-    last += &format!("kubeconfig: {}\n", kubeconfig.display());
+    last += &format!("kubeconfig: {}\n", end.kubeconfig.display());
     last += "Ctrl-C ends everything.";
     parts.push(last);
     Ok(parts.join("\n"))

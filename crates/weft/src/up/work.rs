@@ -11,9 +11,10 @@ use futures::{StreamExt, future::try_join_all, stream};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use weft_cluster::{
-    client::{Cluster, Deletion, Outcome, Resource, Resources},
+    client::{Cluster, Deletion, Outcome, Query, Resource, Resources, Scope, with_last_applied},
     install,
 };
+use weft_explain::{Workloads, problems};
 use weft_manifest::{
     Document,
     files::{Changes, Files, ObjectName, Source},
@@ -22,18 +23,16 @@ use weft_manifest::{
 use super::{
     report::Report,
     sources::{QUIET, Sources},
+    waiting::Missing,
 };
-use crate::{
-    checks,
-    world::{self, Workloads},
-};
+use crate::{checks, world};
 
 /// Objects that are applied at once; each has a connection, and a user may have
 /// only a thousand open files.
 const AT_ONCE: usize = 64;
 
-/// The namespace of objects that name none.
-const NAMESPACE: &str = "default";
+/// The label of namespaces whose pods get sidecars.
+const INJECTION: &str = "istio-injection";
 
 /// The mesh's own settings: Istio's, with the access log on, and the behaviour of
 /// the release that the courses were written for.
@@ -46,24 +45,34 @@ rootNamespace: istio-system
 trustDomain: cluster.local
 ";
 
+/// What a start has come to.
+pub struct Started {
+    /// Problems of the objects together that have been reported.
+    pub reported: Vec<String>,
+    /// Pods that are not ready.
+    pub missing: Missing,
+}
+
 /// What the work needs.
 pub struct Work {
     /// The API.
     pub cluster: Cluster,
     /// The user's files.
     pub sources: Sources,
-    /// Whether namespace `default` is left unlabelled.
+    /// The namespace of objects that name none.
+    pub namespace: String,
+    /// Whether that namespace is left without the label for injection.
     pub no_inject: bool,
     /// How long the start may take.
     pub timeout: Duration,
-    /// Where it is told.
+    /// Where progress and problems are reported.
     pub report: Arc<Report>,
 }
 
 impl Work {
-    /// Installs the mesh and applies the files; resolves when every pod is up, with
-    /// what was told to be wrong with the objects together.
-    pub async fn start(&self, files: &mut Files) -> Result<Vec<String>> {
+    /// Installs the mesh and applies the files; resolves when every pod is ready or the
+    /// others are not waited for any longer.
+    pub async fn start(&self, files: &mut Files) -> Result<Started> {
         let begun = Instant::now();
         let resources = self.install().await?;
         // Its Deployment, and its pods.
@@ -73,17 +82,59 @@ impl Work {
         };
         self.wait_for(&resources, (begun, "control plane"), is_control_plane).await?;
         let changes = self.read(files);
-        if !self.no_inject && !owns_default(&changes) {
-            let labels = json!({"istio-injection": "enabled"});
-            let namespace = json!({
-                "apiVersion": "v1", "kind": "Namespace",
-                "metadata": {"name": NAMESPACE, "labels": labels},
-            });
-            self.cluster.apply(&resources, &namespace, "").await?;
+        if !self.is_defined(&changes) {
+            self.define(&resources).await?;
         }
-        let told = self.carry_out(changes, files, Vec::new()).await;
-        self.wait_for(&resources, (begun, "workloads"), |_| true).await?;
-        Ok(self.complain(&resources, files, Workloads::Settled, told).await)
+        let reported = self.carry_out(changes, files, Vec::new()).await;
+        self.report_namespaces(&resources, files).await?;
+        let missing = self.wait_for(&resources, (begun, "workloads"), |_| true).await?;
+        let reported = self.complain(&resources, files, Workloads::Settled, reported).await;
+        Ok(Started { reported, missing })
+    }
+
+    /// Whether the files define the namespace of objects that name none.
+    fn is_defined(&self, changes: &Changes) -> bool {
+        let is_own = |name: &ObjectName| name.kind == "Namespace" && name.name == self.namespace;
+        changes.apply.iter().any(|(name, _)| is_own(name))
+    }
+
+    /// Makes the namespace of objects that name none, with sidecars for its pods.
+    async fn define(&self, resources: &Resources) -> Result<()> {
+        let labels = match self.no_inject {
+            true => json!({}),
+            false => json!({INJECTION: "enabled"}),
+        };
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": self.namespace, "labels": labels},
+        });
+        self.cluster.apply(resources, &namespace, "").await?;
+        Ok(())
+    }
+
+    /// Reports namespaces of the files whose pods get no sidecar because nothing asks
+    /// for one.
+    async fn report_namespaces(&self, resources: &Resources, files: &Files) -> Result<()> {
+        if self.no_inject {
+            return Ok(());
+        }
+        let query = Query {
+            words: vec!["namespaces".to_owned()],
+            scope: Scope::All,
+            labels: None,
+            fields: None,
+        };
+        let found = self.cluster.objects(&query.targets(resources)?, &query).await?;
+        let namespaces: Vec<Value> = found.into_iter().map(|(_, object)| object).collect();
+        let objects = files.documents().filter_map(|document| document.value.as_ref());
+        for name in weft_inject::outside(objects, &namespaces, &self.namespace) {
+            self.report.line(&format!(
+                "namespace {name}: its pods get no sidecars, since it has no label {INJECTION}; \
+                 `weft label namespace {name} {INJECTION}=enabled` changes that for pods made \
+                 afterwards"
+            ));
+        }
+        Ok(())
     }
 
     /// Follows the files until the process ends; `told` is what is known to be wrong.
@@ -129,7 +180,7 @@ impl Work {
             let applying = objects
                 .iter()
                 .filter(early)
-                .map(|object| self.cluster.apply(&resources, object, NAMESPACE));
+                .map(|object| self.cluster.apply(&resources, object, ""));
             try_join_all(applying).await.context("installing the mesh")?;
         }
         self.report.progress("installing the mesh", total, total);
@@ -173,7 +224,12 @@ impl Work {
         for kinds in in_order(changes.apply) {
             let applying =
                 kinds.iter().map(|(name, document)| self.apply(&resources, name, document));
-            stream::iter(applying).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+            // Reported in the order of the files, not of the answers.
+            let mut applied = stream::iter(applying).buffered(AT_ONCE);
+            while let Some(lines) = applied.next().await {
+                lines.iter().for_each(|line| self.report.line(line));
+            }
+            drop(applied);
             // What a definition adds is served from the next step on.
             if kinds.iter().any(|(name, _)| name.kind == "CustomResourceDefinition") {
                 resources = self.served().await.unwrap_or(resources);
@@ -196,8 +252,8 @@ impl Work {
         }
     }
 
-    /// Tells what is wrong with the objects of all files together, whichever of
-    /// them has changed, without what was told before; all of it.
+    /// Reports the problems that the objects of all files have together, but those in
+    /// `told`; returns all of them.
     async fn complain(
         &self,
         resources: &Resources,
@@ -205,44 +261,45 @@ impl Work {
         workloads: Workloads,
         told: Vec<String>,
     ) -> Vec<String> {
-        let whole = (NAMESPACE, workloads);
-        let cluster = (&self.cluster, resources);
-        let lines = match world::complaints(cluster, files.documents(), whole).await {
-            Ok(lines) => lines,
-            Err(error) => vec![format!("error: looking at the objects together: {error:#}")],
+        let whole = (self.namespace.as_str(), workloads);
+        let lines = match world::objects(&self.cluster, resources).await {
+            Ok(objects) => problems(objects, files.documents(), whole).lines,
+            Err(error) => vec![format!("error: checking the objects together: {error:#}")],
         };
         lines.iter().filter(|line| !told.contains(line)).for_each(|line| self.report.line(line));
         lines
     }
 
-    async fn apply(&self, resources: &Resources, name: &ObjectName, document: &Document) {
-        let found = checks::check(document);
-        found.lines.iter().for_each(|line| self.report.line(line));
+    /// Applies one object; what there is to report about it.
+    async fn apply(
+        &self,
+        resources: &Resources,
+        name: &ObjectName,
+        document: &Document,
+    ) -> Vec<String> {
+        let mut found = checks::check(document);
         let Some(value) = document.value.as_ref().filter(|_| !found.refused) else {
-            return self
-                .report
-                .line(&format!("{}: error: {name} is not applied", document.place()));
+            found.lines.push(format!("{}: error: {name} is not applied", document.place()));
+            return found.lines;
         };
-        match self.cluster.apply(resources, value, NAMESPACE).await {
+        let value = with_last_applied(value);
+        match self.cluster.apply(resources, &value, &self.namespace).await {
             Ok(applied) => {
-                let remarks = checks::remarks(document, &applied, &found.lines);
-                remarks.iter().for_each(|line| self.report.line(line));
+                found.lines.extend(checks::remarks(document, &applied, &found.lines));
                 if applied.outcome != Outcome::Unchanged {
-                    self.report.line(&format!("{} {}", applied.name, applied.outcome.word()));
+                    found.lines.push(format!("{} {}", applied.name, applied.outcome.word()));
                 }
             }
-            Err(error) => {
-                let found = checks::refusal(document, &error, resources);
-                found.lines.iter().for_each(|line| self.report.line(line));
-            }
+            Err(error) => found.lines.extend(checks::refusal(document, &error, resources).lines),
         }
+        found.lines
     }
 
     async fn prune(&self, resources: &Resources, name: &ObjectName) {
         let served = |one: &&Resource| one.group == name.group && one.kind == name.kind;
         let Some(resource) = resources.iter().find(served) else { return };
         let namespace = match name.namespace.is_empty() {
-            true => NAMESPACE,
+            true => &self.namespace,
             false => &name.namespace,
         };
         let deleting = self.cluster.delete(resource, (namespace, &name.name), Deletion::default());
@@ -271,8 +328,4 @@ fn in_order(mut all: Vec<(ObjectName, Arc<Document>)>) -> Vec<Vec<(ObjectName, A
         steps[rank(&name.kind)].push((name, document));
     }
     steps
-}
-
-fn owns_default(changes: &Changes) -> bool {
-    changes.apply.iter().any(|(name, _)| name.kind == "Namespace" && name.name == NAMESPACE)
 }

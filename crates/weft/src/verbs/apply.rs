@@ -1,4 +1,5 @@
-//! `weft apply`: makes objects what files say, and waits until it holds.
+//! `weft apply`: creates and updates objects from files, and waits until proxies have
+//! taken the changes over.
 
 use std::{
     path::PathBuf,
@@ -10,14 +11,15 @@ use anyhow::Result;
 use futures::{StreamExt, stream};
 use serde_json::Value;
 use weft_api::{Kind, kind::Effect};
-use weft_cluster::client::{Applied, ClientError, Cluster, Outcome, Resources};
+use weft_cluster::{
+    client::{Applied, ClientError, Cluster, Outcome, Resources, with_last_applied},
+    not_honoured,
+};
+use weft_explain::{Workloads, problems};
 use weft_manifest::Document;
 
 use super::{Place, Whose, print, runtime};
-use crate::{
-    checks, documents,
-    world::{self, Workloads},
-};
+use crate::{checks, documents, world};
 
 /// How many objects are sent at once.
 const AT_ONCE: usize = 8;
@@ -25,7 +27,7 @@ const AT_ONCE: usize = 8;
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 /// Kinds that other objects lean on, and that go first.
 const FIRST: [&str; 2] = ["CustomResourceDefinition", "Namespace"];
-/// Makes objects what files say; tells what is wrong with them by file, line and column.
+/// Creates and updates objects from files; reports problems by file, line and column.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Files or folders with manifests, `-` for standard input
@@ -33,7 +35,7 @@ pub struct Arguments {
     filename: Vec<PathBuf>,
     #[command(flatten)]
     place: Place,
-    /// Do not wait until the proxies have taken it over
+    /// Do not wait until the proxies have taken the changes over
     #[arg(long)]
     no_wait: bool,
 }
@@ -44,7 +46,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     runtime()?.block_on(apply(arguments, &documents, whose))
 }
 
-// Outcomes are told in the order of the files, whoever is answered first.
+// Outcomes are printed in the order of the files, not of the answers.
 async fn apply(
     arguments: &Arguments,
     documents: &[Document],
@@ -96,9 +98,17 @@ async fn apply(
     if taken {
         let workloads = Workloads::after(documents.iter());
         let whole = (namespace.as_str(), workloads);
-        let resources = cluster.resources().await?;
-        let lines = world::complaints((&cluster, &resources), documents.iter(), whole).await?;
-        lines.iter().for_each(|line| eprintln!("{line}"));
+        match together(&cluster).await {
+            Ok(objects) => {
+                let found = problems(objects, documents.iter(), whole);
+                found.lines.iter().for_each(|line| eprintln!("{line}"));
+                refused |= found.has_errors;
+            }
+            // Who may write in one namespace need not be allowed to read all others.
+            Err(error) => {
+                eprintln!("warning: the objects are not checked together with others: {error:#}");
+            }
+        }
     }
     if !arguments.no_wait && !changed.is_empty() {
         wait(&cluster, &changed).await?;
@@ -106,11 +116,17 @@ async fn apply(
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// An object of a file, and what has been told of it.
+/// An object of a file, and what has been reported about it.
 struct One<'a> {
     document: &'a Document,
     value: &'a Value,
     told: Vec<String>,
+}
+
+/// All objects that decide something about traffic.
+async fn together(cluster: &Cluster) -> Result<Vec<Value>> {
+    let resources = cluster.resources().await?;
+    world::objects(cluster, &resources).await
 }
 
 async fn send<'a>(
@@ -118,7 +134,7 @@ async fn send<'a>(
     resources: &Resources,
     (one, namespace): (&'a One<'a>, &str),
 ) -> (&'a One<'a>, Result<Applied, ClientError>) {
-    (one, cluster.apply(resources, one.value, namespace).await)
+    (one, cluster.apply(resources, &with_last_applied(one.value), namespace).await)
 }
 
 /// The object, when it has changed and proxies have to take it over.
@@ -138,11 +154,18 @@ fn concerns_traffic(object: &Value) -> bool {
 /// Objects that the control plane is asked about at once, each on a connection.
 const ASKED_AT_ONCE: usize = 256;
 
-/// Waits until the proxies concerned have taken the changes over, and tells.
+/// Waits until the proxies concerned have taken the changes over, and reports it.
 async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
     let begun = Instant::now();
     // A mesh whose control plane is down takes the change over later.
-    let Ok(Some(control_plane)) = cluster.control_plane().await else { return Ok(()) };
+    let control_plane = match cluster.control_plane().await {
+        Ok(Some(control_plane)) => control_plane,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            eprintln!("warning: whether proxies have taken it over is not known: {error}");
+            return Ok(());
+        }
+    };
     let asking = changed
         .iter()
         .map(|object| cluster.acknowledged(&control_plane, object, ACKNOWLEDGED_WITHIN));

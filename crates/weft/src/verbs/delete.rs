@@ -16,10 +16,10 @@ const AT_ONCE: usize = 64;
 /// Deletes objects, and waits until they are gone.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// What to delete: `pod hello-1`, `gateway/helloworld`
+    /// Objects to delete: `pod hello-1`, `gateway/helloworld`
     #[arg(value_name = "TYPE NAME…")]
     words: Vec<String>,
-    /// Delete what these files or folders name, `-` for standard input
+    /// Delete the objects in these files or folders, `-` for standard input
     #[arg(short, long, value_name = "PATH")]
     filename: Vec<PathBuf>,
     #[command(flatten)]
@@ -37,13 +37,13 @@ pub struct Arguments {
         default_missing_value = "true"
     )]
     wait: bool,
-    /// Seconds that pods may take to end [default: their own]
+    /// Seconds that pods get to end [default: the pod's own]
     #[arg(long, value_name = "SECONDS")]
     grace_period: Option<u64>,
-    /// Nothing to delete is no failure
+    /// Succeed when there is nothing to delete
     #[arg(long)]
     ignore_not_found: bool,
-    /// Seconds to wait at most
+    /// Longest time to wait
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
 }

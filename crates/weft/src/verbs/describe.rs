@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 
 use super::{Selection, Whose, print, runtime};
 
-/// Tells everything about objects, with their events.
+/// Shows the details of objects and their events.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// What to tell about: `pod hello-1`, `virtualservice/helloworld`
+    /// Objects to describe: `pod hello-1`, `virtualservice/helloworld`
     #[arg(required = true, value_name = "TYPE [NAME]…")]
     words: Vec<String>,
     #[command(flatten)]

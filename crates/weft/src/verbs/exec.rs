@@ -10,15 +10,15 @@ use weft_cluster::client::{Command, Size, Streams};
 
 use super::{InPod, Whose, runtime, stream};
 
-/// Runs a command in a container; ends with its exit code.
+/// Runs a command in a container and exits with its exit code.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     #[command(flatten)]
     within: InPod,
-    /// Pass standard input on
+    /// Pass standard input to the command
     #[arg(short = 'i', long)]
     stdin: bool,
-    /// Give it a terminal
+    /// Run the command in a terminal
     #[arg(short = 't', long)]
     tty: bool,
     /// The command, after `--`

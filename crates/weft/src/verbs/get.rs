@@ -9,26 +9,26 @@ use weft_manifest::to_yaml;
 
 use super::{Selection, Whose, print, runtime};
 
-/// Shows objects.
+/// Lists objects.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// What to show: `pods`, `deployment hello`, `pod/hello-1`, `gateway,virtualservice`
+    /// Objects to list: `pods`, `deployment hello`, `pod/hello-1`, `gateway,virtualservice`
     #[arg(required = true, value_name = "TYPE [NAME]…")]
     words: Vec<String>,
     #[command(flatten)]
     selection: Selection,
-    /// How to show it
+    /// Output format [default: a table]
     #[arg(short, long, value_enum)]
     output: Option<Form>,
-    /// With a column of labels
+    /// Add a column with labels
     #[arg(long)]
     show_labels: bool,
-    /// With who set which field, in JSON and YAML
+    /// Include managedFields in JSON and YAML
     #[arg(long)]
     show_managed_fields: bool,
 }
 
-/// How objects are shown.
+/// Output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Form {
     /// As JSON

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use super::Whose;
 
-/// Runs the installed kubectl for this mesh.
+/// Runs the installed kubectl against this mesh.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// kubectl's own arguments

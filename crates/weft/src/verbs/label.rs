@@ -10,7 +10,7 @@ use super::{Selection, Whose, print, runtime};
 /// Sets labels (`KEY=VALUE`), and removes them (`KEY-`).
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// What to label, and with what: `namespace default istio-injection=enabled`
+    /// Objects and labels: `namespace default istio-injection=enabled`
     #[arg(required = true, value_name = "TYPE NAME… KEY=VALUE|KEY-")]
     words: Vec<String>,
     #[command(flatten)]

@@ -7,12 +7,12 @@ use weft_cluster::client::LogQuery;
 
 use super::{InPod, Whose, runtime, stream};
 
-/// Shows what a container wrote.
+/// Prints the log of a container.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     #[command(flatten)]
     within: InPod,
-    /// Stay, and show what is written from now on
+    /// Keep printing new lines
     #[arg(short, long)]
     follow: bool,
     /// The log of the run before the last restart
@@ -21,10 +21,10 @@ pub struct Arguments {
     /// Only the last lines
     #[arg(long, value_name = "LINES")]
     tail: Option<i64>,
-    /// Only what was written in the last seconds
+    /// Only lines of the last seconds
     #[arg(long, value_name = "SECONDS")]
     since_seconds: Option<u64>,
-    /// With the time of each line
+    /// Print the time of each line
     #[arg(long)]
     timestamps: bool,
 }

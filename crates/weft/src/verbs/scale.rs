@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use super::{Selection, Whose, print, runtime};
 
-/// Sets how many pods a workload has.
+/// Sets the number of pods of a workload.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// What to scale: `deployment hello`, `deployment/hello`
+    /// The workload: `deployment hello`, `deployment/hello`
     #[arg(required = true, value_name = "TYPE NAME")]
     words: Vec<String>,
-    /// How many pods
+    /// Number of pods
     #[arg(long, value_name = "NUMBER")]
     replicas: u32,
     #[command(flatten)]

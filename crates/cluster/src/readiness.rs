@@ -1,21 +1,113 @@
-//! Whether pods stand, and why those that do not do not.
+//! Whether pods are ready, and why those that are not are not.
 //!
-//! Pure: pods come in as the API has them, the time is an argument.
+//! Pure: objects come in as the API has them, the time is an argument.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// A container that has crashed counts as up again after a run that is this much
+/// A container that has crashed counts as running again after a run that is this much
 /// longer than the one before, or the next crash could be a moment away.
 const MARGIN: Duration = Duration::from_secs(2);
-/// After so many crashes in a row nobody waits for the next run any more.
+/// After so many crashes in a row the next run is not waited for.
 const HOPELESS: u64 = 3;
-/// What keeps a container from being started for good.
+/// Reasons for which a container will never be started.
 const FINAL: [&str; 2] = ["ErrImagePull", "FailedCreatePodSandBox"];
 
-/// Why a container is not up, or not for good.
+/// The Deployments and pods of a mesh at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// How many pods of Deployments are available.
+    pub available: usize,
+    /// How many pods the Deployments ask for.
+    pub wanted: usize,
+    /// The pods that are not ready.
+    pub unready: Vec<Unready>,
+    /// A message for each Deployment that has too few pods.
+    pub short: Vec<String>,
+}
+
+/// A pod that is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    /// Why; never empty.
+    pub troubles: Vec<Trouble>,
+    /// Whether a Deployment counts it.
+    pub is_owned: bool,
+}
+
+impl Unready {
+    /// The first container that is not ready.
+    pub fn first(&self) -> Option<&Trouble> {
+        self.troubles.first()
+    }
+}
+
+impl Readiness {
+    /// What `deployments` and `pods` are at `now`.
+    pub fn of(deployments: &[Value], pods: &[Value], now: Timestamp) -> Self {
+        let (available, wanted) = available(deployments);
+        let unready = pods.iter().filter(|pod| is_wanted(pod)).map(|pod| Unready {
+            troubles: troubles(pod, now),
+            is_owned: !pod["metadata"]["ownerReferences"].is_null(),
+        });
+        Self {
+            available,
+            wanted,
+            unready: unready.filter(|pod| !pod.troubles.is_empty()).collect(),
+            short: deployments.iter().filter_map(short).collect(),
+        }
+    }
+
+    /// Whether everything is ready, and no container is between two crashes.
+    pub fn is_complete(&self) -> bool {
+        self.available >= self.wanted && self.wanted > 0 && self.unready.is_empty()
+    }
+
+    /// Whether everything that is not ready never will be.
+    pub fn is_hopeless(&self) -> bool {
+        let missing = self.wanted.saturating_sub(self.available);
+        self.wanted > 0
+            && !self.unready.is_empty()
+            && self.unready.iter().all(|pod| pod.troubles.iter().any(Trouble::is_hopeless))
+            && self.unready.iter().filter(|pod| pod.is_owned).count() >= missing
+    }
+}
+
+/// How many pods of `deployments` are available, and how many they ask for.
+pub fn available(deployments: &[Value]) -> (usize, usize) {
+    let counts = deployments.iter().map(count);
+    counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+/// The message about a Deployment with too few pods.
+fn short(deployment: &Value) -> Option<String> {
+    let (available, wanted) = count(deployment);
+    let text = |field: &str| deployment["metadata"][field].as_str().unwrap_or_default();
+    let (name, namespace) = (text("name"), text("namespace"));
+    (available < wanted).then(|| {
+        format!(
+            "deployment {name} has {available} of {wanted} pods; `weft get events -n {namespace}` says why"
+        )
+    })
+}
+
+/// How many pods of one Deployment are available, and how many it asks for.
+fn count(deployment: &Value) -> (usize, usize) {
+    let number = |value: &Value, unset: u64| {
+        usize::try_from(value.as_u64().unwrap_or(unset)).unwrap_or(usize::MAX)
+    };
+    let wanted = number(&deployment["spec"]["replicas"], 1);
+    let seen = deployment["status"]["observedGeneration"] == deployment["metadata"]["generation"];
+    let available = number(&deployment["status"]["availableReplicas"], 0);
+    (if seen { available.min(wanted) } else { 0 }, wanted)
+}
+
+/// Why a container is not ready, or is not expected to stay so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// The pod's namespace.
@@ -24,35 +116,35 @@ pub struct Trouble {
     pub pod: String,
     /// The container.
     pub container: String,
-    /// What is wrong.
+    /// The cause.
     pub kind: Kind,
 }
 
-/// What is wrong with a container.
+/// Why a container is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It cannot be started, for this reason and in these words.
+    /// It cannot be started yet: reason and message of its status.
     Held(String, String),
     /// It ends soon after each start.
     Crashing {
-        /// How it ended last.
+        /// How the last run ended.
         how: String,
-        /// How often it has been started again.
+        /// How often it was started again.
         restarts: u64,
     },
-    /// It has ended, and is not started again.
+    /// It has ended and is not started again.
     Over {
-        /// How it ended.
+        /// How the run ended.
         how: String,
     },
-    /// It runs, and its probe does not succeed.
+    /// It runs, and its readiness probe does not succeed.
     Unready,
-    /// It waits for what is before it.
+    /// It waits for the containers before it.
     Waiting,
 }
 
 impl Trouble {
-    /// Whether it will not get better by waiting; what lacks an object may.
+    /// Whether waiting will not help. A container that lacks an object may still start.
     pub fn is_hopeless(&self) -> bool {
         match &self.kind {
             Kind::Held(reason, _) => FINAL.contains(&reason.as_str()),
@@ -62,19 +154,18 @@ impl Trouble {
         }
     }
 
-    /// Whether it is worth a word before everything else has been waited for.
+    /// Whether it is reported at once, while other pods are still waited for.
     pub fn is_news(&self) -> bool {
         self.is_hopeless() || matches!(self.kind, Kind::Crashing { .. })
     }
 
-    /// Whether the container's log says more.
+    /// Whether the container's log may show the cause.
     pub fn has_log(&self) -> bool {
         matches!(self.kind, Kind::Crashing { .. } | Kind::Over { .. })
     }
 
-    /// For people, with the next step; `log` is the end of what a crashed container
-    /// wrote.
-    pub fn told(&self, log: &str) -> String {
+    /// The message, with the next step; `log` is the end of a crashed container's log.
+    pub fn message(&self, log: &str) -> String {
         let Self { namespace, pod, container, kind } = self;
         let place = match namespace.as_str() {
             "default" => String::new(),
@@ -102,14 +193,14 @@ impl Trouble {
     }
 }
 
-/// Whether the pod is one that somebody wants to run and that nobody ended.
-pub fn is_wanted(pod: &Value) -> bool {
+/// Whether the pod is meant to run: neither being deleted nor completed.
+fn is_wanted(pod: &Value) -> bool {
     let phase = pod["status"]["phase"].as_str().unwrap_or_default();
     pod["metadata"]["deletionTimestamp"].is_null() && phase != "Succeeded"
 }
 
-/// Why `pod` is not up, or not for good, container by container.
-pub fn troubles(pod: &Value, now: Timestamp) -> Vec<Trouble> {
+/// Why `pod` is not ready, container by container.
+fn troubles(pod: &Value, now: Timestamp) -> Vec<Trouble> {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
     let statuses = |field: &str| pod["status"][field].as_array().into_iter().flatten();
     if statuses("containerStatuses").next().is_none() {
@@ -148,7 +239,7 @@ fn trouble(status: &Value, now: Timestamp) -> Option<Kind> {
     (status["ready"] != true).then_some(Kind::Unready)
 }
 
-/// Whether this run has lasted long enough after the one that ended.
+/// Whether the current run is longer than the last one by the margin.
 fn has_settled(running: &Value, last: &Value, now: Timestamp) -> bool {
     let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let lasted = |from: &Value, until: Option<Timestamp>| {
@@ -160,7 +251,7 @@ fn has_settled(running: &Value, last: &Value, now: Timestamp) -> bool {
     lasted(&running["startedAt"], Some(now)).is_some_and(|run| run >= wanted)
 }
 
-/// How a run ended, for people.
+/// How a run ended.
 fn how(ended: &Value) -> String {
     let message = ended["message"].as_str().filter(|text| !text.is_empty());
     let why = message.map(|text| format!(" ({text})")).unwrap_or_default();
@@ -171,7 +262,7 @@ fn how(ended: &Value) -> String {
     }
 }
 
-/// What the signals are called that end programs.
+/// The name of a signal.
 fn name(signal: i64) -> String {
     let name = match signal {
         1 => "SIGHUP",
@@ -189,112 +280,4 @@ fn name(signal: i64) -> String {
         other => return format!("signal {other}"),
     };
     name.to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const RUN: &str = "2026-01-01T00:00:10Z";
-
-    /// What is told of a container at ten seconds past the minute; `!` marks what
-    /// is not waited for.
-    #[track_caller]
-    fn check(status: Value, expected: &str) {
-        let mut status = status;
-        status["name"] = "app".into();
-        let pod = json!({
-            "metadata": {"name": "web", "namespace": "shop"},
-            "status": {"containerStatuses": [status]},
-        });
-        let told: Vec<String> = troubles(&pod, RUN.parse().unwrap())
-            .iter()
-            .map(|trouble| {
-                let mark = if trouble.is_hopeless() { "! " } else { "" };
-                mark.to_owned() + &trouble.told("no config\nbye")
-            })
-            .collect();
-        assert_eq!(told.join("\n"), expected);
-    }
-
-    fn ended(code: i32, signal: Option<i32>) -> Value {
-        json!({"terminated": {
-            "exitCode": code, "signal": signal,
-            "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:03Z",
-        }})
-    }
-
-    fn running_since(second: u32) -> Value {
-        json!({"running": {"startedAt": format!("2026-01-01T00:00:{second:02}Z")}})
-    }
-
-    #[test]
-    fn who_runs_and_is_ready_stands() {
-        check(json!({"ready": true, "state": running_since(9), "lastState": {}}), "");
-    }
-
-    #[test]
-    fn a_crash_is_told_with_how_it_ended_and_where_its_log_is() {
-        let back_off = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}});
-        check(
-            json!({"state": back_off, "lastState": ended(3, None), "restartCount": 1}),
-            "pod web, container app: exited with code 3, started again once; see weft logs web -c \
-             app -p -n shop\n  | no config\n  | bye",
-        );
-        check(
-            json!({"state": back_off, "lastState": ended(139, Some(11)), "restartCount": 3}),
-            "! pod web, container app: killed by SIGSEGV, started again 3 times; see weft logs web \
-             -c app -p -n shop\n  | no config\n  | bye",
-        );
-    }
-
-    #[test]
-    fn the_moment_between_two_crashes_is_not_standing() {
-        let status = |since| {
-            json!({
-                "ready": true, "restartCount": 1,
-                "state": running_since(since), "lastState": ended(1, None),
-            })
-        };
-        // The last run took three seconds.
-        check(
-            status(6),
-            "pod web, container app: exited with code 1, started again once; see weft logs web -c \
-             app -p -n shop\n  | no config\n  | bye",
-        );
-        check(status(5), "");
-    }
-
-    #[test]
-    fn what_holds_a_container_is_told_in_its_own_words() {
-        let waiting = |reason: &str, message: &str| json!({"state": {"waiting": {"reason": reason, "message": message}}, "lastState": {}});
-        check(
-            waiting("ErrImagePull", "no command is known"),
-            "! pod web, container app: ErrImagePull: no command is known",
-        );
-        check(
-            waiting("ContainerCreating", "configmap \"late\" not found"),
-            "pod web, container app: ContainerCreating: configmap \"late\" not found",
-        );
-        check(
-            waiting("CreateContainerConfigError", "secret \"late\" not found"),
-            "pod web, container app: CreateContainerConfigError: secret \"late\" not found",
-        );
-        check(
-            waiting("PodInitializing", ""),
-            "pod web, container app: has not been started; see weft describe pod web -n shop",
-        );
-        check(
-            json!({"ready": false, "state": running_since(1), "lastState": {}}),
-            "pod web, container app: runs, but is not ready; see weft describe pod web -n shop",
-        );
-        check(json!({"state": ended(0, None), "lastState": {}}), "");
-        check(
-            json!({"state": ended(2, None), "lastState": {}}),
-            "! pod web, container app: exited with code 2; see weft logs web -c app -n shop\n  | no \
-             config\n  | bye",
-        );
-    }
 }

@@ -1,0 +1,16 @@
+//! `weft installation` (hidden): the objects of the mesh itself, as JSON, for
+//! `tests/with-kubernetes`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use weft_cluster::install::{Settings, objects};
+
+use crate::verbs::print;
+
+/// Runs the command.
+pub fn run() -> Result<ExitCode> {
+    let text = serde_json::to_string(&objects(&Settings::default())).context("writing JSON")?;
+    print(&(text + "\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
