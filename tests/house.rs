@@ -13,3 +13,5 @@ mod architecture;
 mod dependencies;
 #[path = "house/tidy.rs"]
 mod tidy;
+#[path = "house/words.rs"]
+mod words;

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Serves whoever connects; over TLS when there are protocols to be negotiated.
+/// Serves every connection; over TLS when there are protocols to be negotiated.
 pub async fn serve(listener: TcpListener, tls: Option<&[&str]>) {
     let acceptor = tls.map(|protocols| TlsAcceptor::from(Arc::new(self_signed(protocols))));
     while let Ok((stream, _)) = listener.accept().await {

@@ -206,7 +206,7 @@ fn the_url_that_works_with_curl_is_explained() {
     let nobody = explained(&mesh, "http://localhost:1/hello");
     assert!(nobody.contains(&format!("localhost:{} (port 80", address.port())), "{nobody}");
 
-    // Whoever makes the Service anew is shown where it is reached as well.
+    // A Service made anew is shown where it is reached as well.
     let service = mesh.list("service/istio-ingressgateway", "istio-system").remove(0);
     mesh.run(&["delete", "service", "istio-ingressgateway", "-n", "istio-system"]);
     let mut again = service;

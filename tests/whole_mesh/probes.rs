@@ -14,7 +14,7 @@ const PLAIN: u16 = 8080;
 const SECURE: u16 = 8443;
 
 #[test]
-#[ignore = "what the pods of the other test run; nothing by itself"]
+#[ignore = "what the pods of the other test run; not a test of its own"]
 fn the_application() {
     if env::var_os(IN_A_POD).is_none() {
         return;

@@ -1,4 +1,4 @@
-//! What the control plane keeps as it has to be, whoever changes it.
+//! Objects that the control plane restores when they are changed.
 
 use serde_json::Value;
 
