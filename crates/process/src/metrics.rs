@@ -206,7 +206,7 @@ mod tests {
              took_bucket{a=\"b\",le=\"+Inf\"} 3\ntook_sum{a=\"b\"} 9.25\ntook_count{a=\"b\"} 3\n\
              none_bucket{le=\"+Inf\"} 0\nnone_sum 0\nnone_count 0\n"
         );
-        assert!(text.is_empty() && text.len() == 0);
+        assert!(text.is_empty());
     }
 
     #[test]

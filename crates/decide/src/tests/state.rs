@@ -21,7 +21,7 @@ fn counts_survive_an_endpoint_that_flaps_and_a_backend_that_goes_and_comes() {
     let mut world = World::parse(DOCK);
     let busy = pick(&world.table, "v1");
     world.apply("chunk one");
-    assert_eq!(in_flight(&world.table, "v1"), []);
+    assert_eq!(in_flight(&world.table, "v1"), [0_u32; 0]);
     world.apply("chunk one 10.0.0.1:1");
     assert_eq!(in_flight(&world.table, "v1"), [1]);
     let gone = ["backend/v1", "endpoints/one"].map(|name| (name.to_owned(), None));

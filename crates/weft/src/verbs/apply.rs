@@ -11,10 +11,7 @@ use anyhow::Result;
 use futures::{StreamExt, stream};
 use serde_json::Value;
 use weft_api::{Kind, kind::Effect};
-use weft_cluster::{
-    client::{Applied, ClientError, Cluster, Outcome, Resources, with_last_applied},
-    not_honoured,
-};
+use weft_cluster::client::{Applied, ClientError, Cluster, Outcome, Resources, with_last_applied};
 use weft_explain::{Workloads, problems};
 use weft_manifest::Document;
 
