@@ -48,9 +48,12 @@ pub struct Directory {
 struct Index(Vec<u32>);
 
 impl Index {
-    fn of<'c>(sets: impl Iterator<Item = &'c Fingerprints>) -> Self {
-        let mut halves: Vec<u32> = sets.flat_map(Fingerprints::upper_halves).collect();
-        halves.sort();
+    fn of<'c>(sets: impl Iterator<Item = &'c Fingerprints> + Clone) -> Self {
+        // As large as needed and sorted in place: a proxy makes one for each change,
+        // and what is only needed meanwhile stays with its allocator.
+        let mut halves = Vec::with_capacity(sets.clone().map(Fingerprints::len).sum());
+        halves.extend(sets.flat_map(Fingerprints::upper_halves));
+        halves.sort_unstable();
         halves.dedup();
         halves.shrink_to_fit();
         Self(halves)
