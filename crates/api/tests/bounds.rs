@@ -54,16 +54,11 @@ fn listing(kind: &str, list: &str, piece: &str) -> String {
 
 /// Objects that are as bad as their size allows, each in a way of its own.
 fn cases() -> Vec<(&'static str, String)> {
+    [words_and_hosts(), rules(), other_lists()].concat()
+}
+
+fn words_and_hosts() -> Vec<(&'static str, String)> {
     let long = "a".repeat(SIZE);
-    let half = "a".repeat(SIZE / 2);
-    let rule = r#"{"route":[{"destination":{"host":"a#"}}],"match":[{"uri":{"prefix":"/#"}}]}"#;
-    let mirrored =
-        format!(r#"{{"hosts":["a"],"http":[{{"match":[{{"headers":{{"{half}":{{@}}}}}}]}}]}}"#);
-    let named = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
-        "metadata": {"name": half}, "spec": {}});
-    let mut named = named;
-    named["spec"] = serde_json::from_str(&format!("{{{}}}", repeated_in(SIZE / 2, r#""f#":1"#)))
-        .expect("an object");
     vec![
         ("one unknown field of all", object("VirtualService", &format!(r#"{{"{long}":1}}"#))),
         ("unknown fields", listing("VirtualService", "{@}", r#""hosst#":1"#)),
@@ -83,6 +78,20 @@ fn cases() -> Vec<(&'static str, String)> {
         ("empty hosts", listing("VirtualService", r#"{"hosts":[@]}"#, r#""""#)),
         ("visibility", listing("VirtualService", r#"{"hosts":["a"],"exportTo":[@]}"#, r#""n#""#)),
         ("gateways", listing("VirtualService", r#"{"hosts":["a"],"gateways":[@]}"#, r#""/#""#)),
+    ]
+}
+
+fn rules() -> Vec<(&'static str, String)> {
+    let half = "a".repeat(SIZE / 2);
+    let rule = r#"{"route":[{"destination":{"host":"a#"}}],"match":[{"uri":{"prefix":"/#"}}]}"#;
+    let mirrored =
+        format!(r#"{{"hosts":["a"],"http":[{{"match":[{{"headers":{{"{half}":{{@}}}}}}]}}]}}"#);
+    let named = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": half}, "spec": {}});
+    let mut named = named;
+    named["spec"] = serde_json::from_str(&format!("{{{}}}", repeated_in(SIZE / 2, r#""f#":1"#)))
+        .expect("an object");
+    vec![
         ("rules", listing("VirtualService", r#"{"hosts":["a"],"http":[@]}"#, rule)),
         (
             "as many rules as are read",
@@ -132,6 +141,11 @@ fn cases() -> Vec<(&'static str, String)> {
                 ),
             ),
         ),
+    ]
+}
+
+fn other_lists() -> Vec<(&'static str, String)> {
+    vec![
         (
             "subsets",
             listing("DestinationRule", r#"{"host":"a","subsets":[@]}"#, r#"{"name":"v#"}"#),
