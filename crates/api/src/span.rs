@@ -13,8 +13,8 @@ pub enum SpanError {
     /// It is something else.
     #[error("`{0}` is not a time span such as `1.5s`, `250ms` or `1h`")]
     NotASpan(String),
-    /// It is less than nothing.
-    #[error("`{0}` is less than nothing")]
+    /// It is negative.
+    #[error("`{0}` is negative")]
     Negative(String),
 }
 

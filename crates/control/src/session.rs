@@ -117,7 +117,7 @@ impl Service {
 
 /// Nobody is let in while tokens cannot be checked.
 fn uncheckable(why: String) -> End {
-    tracing::warn!(why, "a proxy cannot be let in");
+    tracing::warn!(why, "stream refused: tokens cannot be checked");
     End::Unavailable(why)
 }
 
@@ -218,7 +218,7 @@ impl Stream<'_> {
             tracing::warn!(
                 pod = self.pod,
                 resource = &**name,
-                "a proxy is too old for a resource; what it lacks is closed in it"
+                "the proxy lacks a feature; it gets a closed stand-in"
             );
         }
         suited

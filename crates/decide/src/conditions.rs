@@ -184,14 +184,14 @@ impl Comparison {
         if has.is_empty() {
             return match self.wanted {
                 Wanted::Match => format!("{what} is absent"),
-                Wanted::NoMatch => format!("{what} is absent, as it must"),
+                Wanted::NoMatch => format!("{what} is absent, as required"),
             };
         }
         let matches = self.holds(request) == (self.wanted == Wanted::Match);
         let relation = self.text.words(if matches { Words::Is } else { Words::IsNot });
         match self.wanted {
             Wanted::Match => format!("{what} {has} {relation}"),
-            Wanted::NoMatch => format!("{what} {has} {relation}, and must not match"),
+            Wanted::NoMatch => format!("{what} {has} {relation}, which the rule excludes"),
         }
     }
 }

@@ -57,7 +57,7 @@ const RULES: &[Rule] = &[
     later("sidecar.istio.io/statsHistogramBuckets", "Istio's buckets hold"),
     later("sidecar.istio.io/statsHistogramBins", "Istio's buckets hold"),
     later("sidecar.istio.io/statsFlushInterval", "metrics are not pushed"),
-    later("sidecar.istio.io/statsEvictionInterval", "a series stays"),
+    later("sidecar.istio.io/statsEvictionInterval", "a series idle for an hour is dropped"),
     later("sidecar.istio.io/statsCompression", "metrics are not compressed"),
     later("sidecar.istio.io/extraStatTags", "metrics have Istio's labels"),
     later(

@@ -30,7 +30,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .build()
         .context("starting the runtime")?;
     runtime.block_on(async {
-        let cluster = Cluster::in_cluster().context("this runs in a pod of a cluster only")?;
+        let cluster = Cluster::in_cluster().context("`weft control` runs only in a pod")?;
         let (stop, stopping) = shutdown::channel();
         tokio::spawn(stop.on_signals());
         let options = control_plane::Options {

@@ -15,7 +15,7 @@ use crate::{
 /// from the running mesh.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// The method, GET when left out, and the URL; a `curl` in front is overlooked
+    /// The method, GET when left out, and the URL; a leading `curl` is ignored
     #[arg(required = true, num_args = 1..=3, value_name = "[METHOD] URL")]
     request: Vec<String>,
     /// The method, as curl has it

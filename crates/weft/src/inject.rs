@@ -61,7 +61,10 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
         }
     }
     if !problems.is_empty() {
-        bail!("nothing is printed, since not everything can be done:\n{}", problems.join("\n"));
+        bail!(
+            "nothing is printed, because some documents cannot be injected:\n{}",
+            problems.join("\n")
+        );
     }
     print(&texts.join("---\n"))?;
     Ok(ExitCode::SUCCESS)

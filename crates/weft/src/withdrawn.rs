@@ -24,7 +24,7 @@ pub fn hook(store: Store, kubeconfig: String) -> Withdrawn {
         Box::pin(async move {
             if timeout(LONGEST, withdraw(&store, &kubeconfig, &pod)).await.is_err() {
                 tracing::warn!(
-                    "{}/{} ends although some proxies may still send to it",
+                    "{}/{} is stopped while some proxies may still send to it",
                     pod.namespace,
                     pod.name
                 );

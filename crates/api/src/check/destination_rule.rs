@@ -57,7 +57,7 @@ fn subset(subset: &Subset, place: &str, findings: &mut Findings) {
 
 fn traffic_policy(policy: &TrafficPolicy, place: &str, findings: &mut Findings) {
     if *policy == TrafficPolicy::default() {
-        findings.error(place, "the policy says nothing; leave it away or fill it");
+        findings.error(place, "the policy is empty; remove it or set a field");
     }
     if let Some(balancer) = &policy.load_balancer {
         load_balancer(balancer, &format!("{place}.loadBalancer"), findings);

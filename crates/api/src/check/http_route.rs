@@ -168,7 +168,7 @@ fn retries(policy: &Retries, place: &str, findings: &mut Findings) {
     }
     let others = Retries { attempts: 0, ..policy.clone() } != Retries::default();
     if policy.attempts == 0 && others {
-        let message = "attempts is 0, which turns retries off; leave the other fields away";
+        let message = "attempts is 0, which turns retries off; remove the other fields";
         findings.error(place, message);
     }
     let conditions = policy.retry_on.as_deref().unwrap_or_default().split(',').map(str::trim);

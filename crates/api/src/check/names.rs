@@ -66,7 +66,7 @@ pub(super) fn visibility(entries: &[String]) -> Vec<(usize, String)> {
         if !known {
             wrong.push((index, format!("`{entry}` is not `.`, `*` or the name of a namespace")));
         } else if entry == "*" && entries.len() > 1 {
-            wrong.push((index, "`*` is everybody; leave the others away".to_owned()));
+            wrong.push((index, "`*` is all namespaces; remove the other entries".to_owned()));
         } else if !seen.insert(entry) {
             wrong.push((index, format!("`{entry}` is given twice")));
         }

@@ -174,7 +174,7 @@ fn rules_that_exclude_each_other_or_do_nothing_are_errors() {
         ),
         (
             json!({"retries": {"attempts": 0, "perTryTimeout": "1s"}}),
-            ".retries: attempts is 0, which turns retries off; leave the other fields away",
+            ".retries: attempts is 0, which turns retries off; remove the other fields",
         ),
         (
             json!({"retries": {"attempts": 1, "retryOn": "5xx,gatway-error"}}),

@@ -159,7 +159,7 @@ async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
         Ok(Some(control_plane)) => control_plane,
         Ok(None) => return Ok(()),
         Err(error) => {
-            eprintln!("warning: whether proxies have taken it over is not known: {error}");
+            eprintln!("warning: cannot tell whether proxies use the change: {error}");
             return Ok(());
         }
     };
@@ -185,14 +185,14 @@ async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
             }
             Err(error) => {
                 all = false;
-                eprintln!("warning: {name}: whether it was taken over is not known: {error}");
+                eprintln!("warning: {name}: cannot tell whether proxies use the change: {error}");
             }
         }
     }
     let took = begun.elapsed().as_millis();
     match (all, proxies) {
         (false, _) => {}
-        (true, 0) => eprintln!("no proxy uses it yet; those that will are given it then"),
+        (true, 0) => eprintln!("no proxy uses it yet; a proxy receives it on first use"),
         (true, 1) => eprintln!("acknowledged by 1 proxy in {took} ms"),
         (true, proxies) => eprintln!("acknowledged by {proxies} proxies in {took} ms"),
     }
