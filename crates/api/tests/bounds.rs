@@ -3,7 +3,13 @@
 //! Each case runs in a process of its own, which measures its memory at its highest and the
 //! time that it was on a processor, so that neither other tests nor a busy machine count.
 
-use std::{fmt::Write, fs, hint::black_box, process::Command};
+use std::{
+    fmt::Write,
+    fs,
+    hint::black_box,
+    io::{self, Write as _},
+    process::{Command, Output, Stdio},
+};
 
 use serde_json::json;
 use weft_api::json::parse;
@@ -204,10 +210,11 @@ fn time() -> u64 {
     text.split(' ').next().and_then(|first| first.parse().ok()).expect("a number")
 }
 
-/// Reads and checks one, and prints what that took: bytes, milliseconds, diagnostics.
-fn measure(name: &str) {
-    let (_, text) = cases().into_iter().find(|(one, _)| *one == name).expect("a known case");
-    // The highest memory so far was that of making the case.
+/// Reads and checks the object on standard input, and prints what that took: bytes,
+/// milliseconds, diagnostics.
+fn measure() {
+    let text = io::read_to_string(io::stdin()).expect("a text");
+    // The highest memory so far was that of taking the case.
     fs::write("/proc/self/clear_refs", "5").expect("a process may reset its own mark");
     let (before, begun) = (memory("VmRSS"), time());
     let diagnostics = match parse(text.as_bytes(), weft_api::MOST) {
@@ -223,21 +230,28 @@ fn measure(name: &str) {
     println!("{} {took} {diagnostics}", memory("VmHWM").saturating_sub(before));
 }
 
+/// What a process says that measures one case.
+fn measured(case: &str) -> Output {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.arg("--measure").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    // It reads all before it writes anything; one that ends early says why.
+    let _ = child.stdin.take().expect("a pipe").write_all(case.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, flag, name] = arguments.as_slice()
-        && flag == "--case"
-    {
-        return measure(name);
+    if arguments.get(1).is_some_and(|flag| flag == "--measure") {
+        return measure();
     }
     // Asked for the names of its tests, or for some of another name.
     if arguments.iter().skip(1).any(|one| one == "--list" || !one.starts_with('-')) {
         return;
     }
     let mut failed = false;
-    for (name, _) in cases() {
-        let program = std::env::current_exe().expect("this program");
-        let output = Command::new(program).args(["--case", name]).output().expect("it starts");
+    for (name, case) in cases() {
+        let output = measured(&case);
         let text = String::from_utf8_lossy(&output.stdout);
         let numbers: Vec<u64> =
             text.split_whitespace().filter_map(|word| word.parse().ok()).collect();

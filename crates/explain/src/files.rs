@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
-use weft_api::{Diagnostic, Key, Kind};
+use weft_api::{Diagnostic, Key, Kind, kind::Effect};
 use weft_controllers::{addresses, expand, object, selector, service};
 use weft_inject::{Decision, Namespace, Owner, Settings};
 use weft_manifest::Document;
@@ -51,6 +51,11 @@ pub(crate) fn settle(documents: &[Document], unlabelled: Unlabelled) -> Settled 
             }
             continue;
         };
+        if key.kind.effect() == Effect::NotYet {
+            let named = |one| Ignored { object: key.to_string(), ..one };
+            ignored.extend(workloads::ignored(value, document).map(named));
+            continue;
+        }
         let Some(mut object) = whole(value, &key) else { continue };
         if key.kind.namespaced() {
             object["metadata"]["namespace"] = key.namespace.clone().into();

@@ -123,6 +123,7 @@ fn downstream(
         scope,
         text: OnceCell::new(),
         idle_timer: guard.idle_timer(),
+        counts: guard.counts(),
         preconnected: RefCell::default(),
     })
 }

@@ -184,10 +184,10 @@ impl Worker {
     fn serve(&self, incoming: Incoming, counted: Counted) {
         let Incoming { socket, client, listener, counted: of_listener } = incoming;
         let state = Rc::clone(&self.state);
-        let guard = state.drain.enter(Some(&of_listener.0));
+        let counts = Rc::new(Counts { listener: of_listener, _worker: counted });
+        let guard = state.drain.enter(Some(&counts.listener.0)).counted(counts);
         let limits = state.decide(|table, _| table.settings().limits);
         tokio::task::spawn_local(async move {
-            let _counted = (counted, of_listener);
             match Accepted::tcp(socket, client, &listener, &limits) {
                 Ok(accepted) => connection::serve(state, listener, accepted, guard).await,
                 Err(reason) => state.closed.count(reason),
@@ -196,8 +196,18 @@ impl Worker {
     }
 }
 
+/// The counts that a connection is part of, until the last of its parts has ended: the HTTP
+/// connection, or what became of it by an upgrade.
+#[derive(Debug)]
+pub struct Counts {
+    /// The connections of its listener.
+    pub listener: Counted,
+    _worker: Counted,
+}
+
 /// One of a count, until it is dropped.
-pub struct Counted(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub struct Counted(pub Arc<AtomicUsize>);
 
 impl Counted {
     /// One more of `count`.

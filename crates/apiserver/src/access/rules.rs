@@ -109,7 +109,11 @@ pub fn check_grant(store: &Store, user: &User, object: &Value) -> Result<(), Sta
     let (verb, plural, name, granted) = match kind {
         "Role" | "ClusterRole" => {
             let plural = if kind == "Role" { "roles" } else { "clusterroles" };
-            let rules = items(&object["rules"]).cloned().collect();
+            // What is aggregated later is not known now, and may be anything.
+            let rules = match object["aggregationRule"].is_null() {
+                true => items(&object["rules"]).cloned().collect(),
+                false => vec![json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})],
+            };
             ("escalate", plural, object::name(object), rules)
         }
         "RoleBinding" | "ClusterRoleBinding" => {

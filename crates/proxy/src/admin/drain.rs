@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::connection::downstream::IdleTimer;
+use crate::{connection::downstream::IdleTimer, worker::Counts};
 
 /// How long no idle connections are looked for after too few were found.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,6 +45,7 @@ pub struct Guard {
     drain: Rc<Drain>,
     entry: Rc<Entry>,
     number: u64,
+    counts: Option<Rc<Counts>>,
 }
 
 impl Drain {
@@ -71,7 +72,7 @@ impl Drain {
             of: of.map(Arc::clone),
         });
         self.open.borrow_mut().insert(number, Rc::clone(&entry));
-        Guard { drain: Rc::clone(self), entry, number }
+        Guard { drain: Rc::clone(self), entry, number, counts: None }
     }
 
     /// Closes the `count` connections that have had no exchange for the longest time, of the
@@ -141,6 +142,17 @@ impl Guard {
     pub fn shed(&self) -> impl Future<Output = ()> + use<> {
         let entry = Rc::clone(&self.entry);
         poll_fn(move |context| ready_if(entry.poll(&entry.shed, context)))
+    }
+
+    /// The same, as a part of `counts`.
+    pub fn counted(mut self, counts: Rc<Counts>) -> Self {
+        self.counts = Some(counts);
+        self
+    }
+
+    /// What the connection is counted in, for what outlives it.
+    pub fn counts(&self) -> Option<Rc<Counts>> {
+        self.counts.clone()
     }
 
     /// Since when the connection has had no exchange.

@@ -19,7 +19,7 @@ use crate::{
     io::stream::Stream,
     listen::listener::Listener,
     upstream::{dial::Way, pool::Line},
-    worker::state::WorkerState,
+    worker::{Counts, state::WorkerState},
 };
 
 /// The client's end.
@@ -40,6 +40,8 @@ pub struct Downstream {
     pub text: OnceCell<HeaderValue>,
     /// Since when no exchange is under way.
     pub idle_timer: Rc<IdleTimer>,
+    /// What the connection is counted in; what it becomes by an upgrade is as well.
+    pub counts: Option<Rc<Counts>>,
     /// A connection opened during protocol detection and not used yet.
     pub preconnected: RefCell<Option<Preconnected>>,
 }

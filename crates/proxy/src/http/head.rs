@@ -79,11 +79,6 @@ pub fn without_http1(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes out the fields called `name`.
-pub fn without(headers: &mut HeaderMap, name: &HeaderName) {
-    rebuild(headers, |other| other != name);
-}
-
 /// A number; the few that almost all requests have are not made each time.
 pub fn number(number: u64) -> HeaderValue {
     match number {

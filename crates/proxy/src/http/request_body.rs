@@ -178,6 +178,10 @@ impl Source {
                 Some(data) => {
                     self.keep(data, next);
                     self.advance(id);
+                    // Nobody polls again for the end of a body that is known to have ended.
+                    if self.incoming.borrow().is_end_stream() {
+                        self.end();
+                    }
                 }
                 None => {
                     self.forget();

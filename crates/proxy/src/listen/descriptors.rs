@@ -1,6 +1,6 @@
 //! How many descriptors the process may have, and how many connections that allows.
 
-use std::io;
+use std::{io, os::fd::RawFd};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use weft_config::ProcessLimits;
@@ -21,6 +21,20 @@ pub fn most_connections(limits: &ProcessLimits) -> usize {
     allowed(limits, descriptors)
 }
 
+/// Whether a socket with this number takes from the descriptors in reserve, so that listeners
+/// and the proxy's own ports keep what they need. The kernel gives the lowest free number.
+pub fn is_reserved(descriptor: RawFd) -> bool {
+    let Some(descriptors) = getrlimit(Resource::Nofile).current else { return false };
+    let reserve = u64::from(ProcessLimits::new().reserved_descriptors);
+    is_above(descriptor, descriptors, reserve)
+}
+
+fn is_above(descriptor: RawFd, descriptors: u64, reserve: u64) -> bool {
+    // Half of what there is may be used where there is less than the reserve.
+    let usable = descriptors.saturating_sub(reserve).max(descriptors / 2);
+    u64::try_from(descriptor).is_ok_and(|number| number >= usable)
+}
+
 fn allowed(limits: &ProcessLimits, descriptors: u64) -> usize {
     let free = descriptors.saturating_sub(limits.reserved_descriptors.into());
     let allowed = (free / PER_CONNECTION).min(limits.connections.into());
@@ -38,5 +52,12 @@ mod tests {
         assert_eq!(allowed(&limits, 1024), (1024 - 256) / 2);
         assert_eq!(allowed(&limits, 1 << 30), 50_000);
         assert_eq!(allowed(&limits, 10), 1);
+    }
+
+    #[test]
+    fn sockets_towards_servers_leave_descriptors_in_reserve() {
+        assert!(!is_above(767, 1024, 256) && is_above(768, 1024, 256));
+        assert!(!is_above(49, 100, 256) && is_above(50, 100, 256));
+        assert!(!is_above(100_000, 1 << 20, 256));
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::AsRawFd,
     time::Duration,
 };
 
@@ -14,7 +15,10 @@ use tokio::{
 };
 use weft_config::ProcessLimits;
 
-use crate::io::{socket_options, stream::Stream};
+use crate::{
+    io::{socket_options, stream::Stream},
+    listen::descriptors,
+};
 
 /// Connections to the application come from here, so that capture leaves them alone.
 pub const TO_APPLICATION: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
@@ -67,6 +71,9 @@ impl Dialer {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
+        if descriptors::is_reserved(socket.as_raw_fd()) {
+            return Err(io::Error::other("too few file descriptors are left"));
+        }
         if let Some(mark) = self.mark {
             SockRef::from(&socket).set_mark(mark)?;
         }

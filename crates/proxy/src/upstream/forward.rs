@@ -6,7 +6,7 @@ use std::{
     future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
 };
 
-use http::{HeaderValue, Response, Version, header, request::Parts};
+use http::{HeaderValue, Response, Version, request::Parts};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 use weft_config::{Retries, RetryOn};
@@ -127,11 +127,6 @@ fn finish(
     let switching = response.status() == SWITCHING;
     let took = outcome.elapsed();
     let headers = response.headers_mut();
-    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    if chunked && headers.contains_key(header::CONTENT_LENGTH) {
-        // The body was read by its chunks (RFC 9112, section 6.3).
-        head::without(headers, &header::CONTENT_LENGTH);
-    }
     head::finish_response(headers, direction, switching);
     outcome.service_time = Some(took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -146,7 +141,8 @@ fn finish(
     };
     outcome.answered(response.status().as_u16(), response.headers());
     if let (true, Some(client)) = (switching, onward.upgrade) {
-        let guard = onward.downstream.worker.drain.enter(None);
+        let of = onward.downstream.counts.as_ref().map(|counts| &counts.listener.0);
+        let guard = onward.downstream.worker.drain.enter(of);
         guard.idle_timer().begin();
         let client = (client, guard);
         let parts = upgrade::relay(response, client, lease, outcome, onward.downstream);

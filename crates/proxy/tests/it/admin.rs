@@ -43,7 +43,7 @@ fn a_scrape_is_valid_and_counts_hostile_answers_by_their_class() {
     let proxy = world.start();
     let mut client = proxy.client();
     for _ in answers {
-        client.ask(&get("x\"y.example", "/"));
+        client.ask(&get("x.example", "/"));
     }
     assert_eq!(lines(&log, 4), ["299", "599", "999", "200"]);
     let samples = scrape(&proxy);

@@ -189,6 +189,19 @@ fn tick(proxy: &Running) {
 }
 
 #[test]
+fn a_rules_time_is_over_also_for_an_upload_that_ends_with_its_last_bytes() {
+    let hangs = server(&["hang"]);
+    let mut rule = rule("one");
+    rule["timeout"] = json!("0.2s");
+    let world = World::new().spoken("http1", hangs.address).route(&["x"], json!([rule]));
+    let proxy = world.start();
+    let mut peer = Peer::greeted(proxy.at("test"));
+    peer.say(&frame(HEADERS, END_HEADERS, 1, &post()));
+    peer.say(&frame(DATA, END_STREAM, 1, b"all"));
+    assert_eq!(peer.until(DATA).unwrap().payload, b"upstream request timeout");
+}
+
+#[test]
 fn a_rules_time_begins_when_the_request_is_complete() {
     let mut rule = rule("one");
     rule["timeout"] = json!("0.2s");

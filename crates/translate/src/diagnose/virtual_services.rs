@@ -20,6 +20,9 @@ use crate::{
     virtual_services::{self, MESH},
 };
 
+/// How many hosts a message names.
+const MOST_NAMED: usize = 3;
+
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(service) = view.virtual_service(key) else { return Vec::new() };
     let mesh = view.mesh();
@@ -28,6 +31,10 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     if virtual_services::in_mesh(service) {
         in_mesh(key, service, &mesh, view, &mut found);
     }
+    let dialled = match virtual_services::in_mesh(service) {
+        true => virtual_services::ports_without_service(service, view),
+        false => BTreeSet::new(),
+    };
     let mut taken: Option<usize> = None;
     for (at, rule) in service.spec.http.iter().enumerate() {
         if let Some(by) = taken {
@@ -36,7 +43,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         } else if takes_all(rule) {
             taken = Some(at);
         }
-        found.extend(self::rule(key, service, at, view));
+        found.extend(self::rule(key, service, at, &dialled, view));
     }
     for (at, rule) in service.spec.tcp.iter().enumerate() {
         for (nth, route) in rule.route.iter().enumerate() {
@@ -72,10 +79,19 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
         if !serves {
             let message = format!(
                 "{own} serves none of the hosts {}; add one to its servers",
-                service.spec.hosts.join(", ")
+                named(&service.spec.hosts)
             );
             found.push(Diagnostic::warning(key, field, message));
         }
+    }
+}
+
+/// The first of `hosts`, and how many more there are.
+fn named(hosts: &[String]) -> String {
+    let first = hosts[..hosts.len().min(MOST_NAMED)].join(", ");
+    match hosts.len().saturating_sub(MOST_NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 
@@ -146,7 +162,13 @@ fn nothing(written: &str, host: &str, service: &VirtualService, view: &View<'_>)
 }
 
 /// What is wrong with rule `at`.
-fn rule(key: &Key, service: &VirtualService, at: usize, view: &View<'_>) -> Vec<Diagnostic> {
+fn rule(
+    key: &Key,
+    service: &VirtualService,
+    at: usize,
+    dialled: &BTreeSet<u16>,
+    view: &View<'_>,
+) -> Vec<Diagnostic> {
     let mesh = view.mesh();
     let mut found = Vec::new();
     let rule = &service.spec.http[at];
@@ -180,13 +202,9 @@ fn rule(key: &Key, service: &VirtualService, at: usize, view: &View<'_>) -> Vec<
             found.push(Diagnostic::info(key, place, message));
         }
     }
-    let dialled = match virtual_services::in_mesh(service) {
-        true => virtual_services::ports_without_service(service, view),
-        false => BTreeSet::new(),
-    };
     for (nth, route) in rule.route.iter().enumerate() {
         let field = format!("{field}.route[{nth}].destination");
-        found.extend(destinations::check(key, &field, &route.destination, &dialled, view));
+        found.extend(destinations::check(key, &field, &route.destination, dialled, view));
     }
     found
 }

@@ -232,7 +232,11 @@ impl Stream {
         let sent = self.respond.send_response(Response::from_parts(parts, ()), end);
         match sent {
             Ok(_) if end => {}
-            Ok(stream) => send(stream, payload, self.limit).await,
+            Ok(stream) => {
+                if send(stream, payload, self.limit).await == Sent::Reset {
+                    self.open.was_reset(self.began);
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, "an answer cannot be sent on HTTP/2");
                 self.respond.send_reset(Reason::INTERNAL_ERROR);
@@ -241,10 +245,24 @@ impl Stream {
     }
 }
 
-async fn send(stream: h2::SendStream<Bytes>, payload: Payload, limit: Duration) {
+/// How sending a body has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// The client reset the stream.
+    Reset,
+    /// In any other way.
+    Ended,
+}
+
+async fn send(stream: h2::SendStream<Bytes>, payload: Payload, limit: Duration) -> Sent {
     let mut sending = Sending::new(stream, payload, limit);
     match poll_fn(|context| sending.poll(context)).await {
-        Ok(()) | Err(Unsent::Peer(crate::http::error::Error::Http2(_))) => {}
+        Ok(()) => {}
+        Err(Unsent::Peer(crate::http::error::Error::Http2(error))) => {
+            if error.is_reset() && error.is_remote() {
+                return Sent::Reset;
+            }
+        }
         Err(Unsent::Peer(error)) => {
             tracing::debug!(%error, "an HTTP/2 client takes no answer");
             sending.reset(Reason::CANCEL);
@@ -252,6 +270,7 @@ async fn send(stream: h2::SendStream<Bytes>, payload: Payload, limit: Duration) 
         // The answer broke off: the client must not take it for whole.
         Err(Unsent::Body(_) | Unsent::Expired) => sending.reset(Reason::INTERNAL_ERROR),
     }
+    Sent::Ended
 }
 
 /// A body that waits for leave (RFC 9110, section 10.1.1).
