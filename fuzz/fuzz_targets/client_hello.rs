@@ -16,7 +16,9 @@ fuzz_target!(|data: (u16, &[u8])| {
 
     let whole = client_hello::read(bytes);
     match client_hello::read(begun) {
-        Err(NoHello::Incomplete) => assert!(begun.len() < client_hello::ENOUGH, "it waits for ever"),
+        Err(NoHello::Incomplete) => {
+            assert!(begun.len() < client_hello::ENOUGH, "it waits for ever")
+        }
         early => assert_eq!(early, whole),
     }
     if let Ok(hello) = whole {

@@ -36,7 +36,9 @@ fuzz_target!(|data: (u16, &[u8])| {
     }
 
     match detect(begun) {
-        DetectedProtocol::Unclear => assert!(begun.len() < first_bytes::ENOUGH, "it waits for ever"),
+        DetectedProtocol::Unclear => {
+            assert!(begun.len() < first_bytes::ENOUGH, "it waits for ever")
+        }
         // Sixteen bytes of the preface are enough, whatever follows.
         DetectedProtocol::Http2 => {}
         early => assert_eq!(early, detect(bytes)),

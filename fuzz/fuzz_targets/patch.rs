@@ -11,9 +11,10 @@ mod apiserver {
     pub mod resource;
     pub mod selector;
     pub mod status;
+    pub mod structs;
 }
 
-use apiserver::{media, patch, resource, selector, status};
+use apiserver::{media, patch, resource, selector, status, structs};
 use libfuzzer_sys::{
     arbitrary::{Result, Unstructured},
     fuzz_target,

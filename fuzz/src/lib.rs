@@ -9,7 +9,7 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use serde_json::{Map, Number, Value};
 use weft_api::{
     Kind,
-    schema::{self, Field, Holds},
+    schema::{Field, Holds},
 };
 
 /// How deep lists and maps nest.
@@ -95,10 +95,16 @@ pub fn any(u: &mut Unstructured<'_>, depth: u32) -> Result<Value> {
     })
 }
 
+/// A kind whose fields are known.
+fn kind(u: &mut Unstructured<'_>) -> Result<Kind> {
+    let known: Vec<Kind> = Kind::all().filter(|kind| kind.fields().is_some()).collect();
+    Ok(*u.choose(&known)?)
+}
+
 /// An object of some kind, mostly as it should be.
 pub fn object(u: &mut Unstructured<'_>) -> Result<Value> {
-    let kind = *u.choose(&Kind::ALL)?;
-    let mut object = fields(u, schema::fields(kind), 0)?;
+    let kind = kind(u)?;
+    let mut object = fields(u, kind.fields().unwrap_or_default(), 0)?;
     let version = *u.choose(kind.versions())?;
     let api_version = match kind.group() {
         "" => version.to_owned(),
@@ -159,7 +165,9 @@ fn holds(u: &mut Unstructured<'_>, what: &Holds, depth: u32) -> Result<Value> {
         Holds::List(_) | Holds::Map(_) if depth >= DEEPEST => Value::Null,
         Holds::List(item) => list(u, |u| holds(u, item, depth + 1))?,
         Holds::Map(item) => map(u, |u| holds(u, item, depth + 1))?,
-        Holds::Object(known) => fields(u, known, depth)?.into(),
+        Holds::Object(known) | Holds::Closing(known, _) | Holds::Partly(known) => {
+            fields(u, known, depth)?.into()
+        }
         Holds::Anything => any(u, depth + 1)?,
     })
 }
@@ -179,10 +187,10 @@ fn map(
     let count = u.int_in_range(0..=3)?;
     let entries: Result<Map<String, Value>> = (0..count)
         .map(|_| {
-            let kind = *u.choose(&Kind::ALL)?;
+            let kind = kind(u)?;
             let name = match u.ratio(1, 2)? {
                 true => text(u)?,
-                false => u.choose(schema::fields(kind))?.name.to_owned(),
+                false => u.choose(kind.fields().unwrap_or_default())?.name.to_owned(),
             };
             Ok((name, item(u)?))
         })
