@@ -94,7 +94,11 @@ fn event(about: &Value, namespace: &str, happening: Happening<'_>) -> Value {
 /// The Events beyond those that are kept, longest ago first.
 fn oldest(known: &[std::sync::Arc<Value>]) -> Vec<&Value> {
     let mut by_age: Vec<&Value> = known.iter().map(AsRef::as_ref).collect();
-    by_age.sort_by_key(|event| event["lastTimestamp"].as_str());
+    // Timestamps are whole seconds; among Events of one second the versions tell.
+    let version = |event: &Value| -> Option<u64> {
+        event["metadata"]["resourceVersion"].as_str()?.parse().ok()
+    };
+    by_age.sort_by_key(|event| (event["lastTimestamp"].as_str(), version(event)));
     by_age.truncate(known.len().saturating_sub(KEPT));
     by_age
 }
