@@ -1,6 +1,6 @@
 //! The HTTPS server that the API server asks.
 //!
-//! Whoever reaches the port may ask, and nobody proves who they are. So reviews have
+//! Every caller that reaches the port may ask, and none is authenticated. So reviews have
 //! a runtime of their own, and everything about them is bounded: connections, bytes
 //! held, reviews at a time, values in a review, and the time that an answer may take.
 

@@ -144,7 +144,7 @@ impl Guard {
         poll_fn(move |context| ready_if(entry.poll(&entry.shed, context)))
     }
 
-    /// The same, as a part of `counts`.
+    /// Adds the counts that the connection is part of, and that this keeps.
     pub fn counted(mut self, counts: Rc<Counts>) -> Self {
         self.counts = Some(counts);
         self

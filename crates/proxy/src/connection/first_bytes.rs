@@ -6,7 +6,7 @@
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A request line longer than this is not waited for.
 pub const ENOUGH: usize = 8 * 1024;
-/// The longest method anybody uses, with room to preconnected.
+/// The longest method in use, with room to spare.
 const LONGEST_METHOD: usize = 32;
 
 /// A protocol as the first bytes of a connection show it.

@@ -37,7 +37,7 @@ use crate::{
     io::peeked::PeekedStream,
 };
 
-/// A stream that the client resets within this time, before its answer, is reset early.
+/// A stream that the client resets within this time, before its answer is complete, is reset early.
 const EARLY: Duration = Duration::from_secs(1);
 /// Bytes that come before a client's first frame (RFC 9113, section 3.4).
 const PREFACE: u64 = 24;
