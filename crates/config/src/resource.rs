@@ -38,6 +38,21 @@ impl Resource {
             Self::Answer(answer) => answer.interest.to_string(),
         }
     }
+
+    /// The place of the resource called `name` where many come one after the other:
+    /// what a resource refers to has a lower place than it, so that each is of use as
+    /// soon as it is there.
+    pub fn place(name: &str) -> u8 {
+        match name.split_once('/').map(|(kind, _)| kind) {
+            Some("endpoints") => 0,
+            Some("backend") => 1,
+            Some("route") => 2,
+            Some("listener" | "directory") => 4,
+            None if name == "settings" => 3,
+            // An answer.
+            _ => 5,
+        }
+    }
 }
 
 /// A proxy's whole configuration in a file, for `weft proxy --config`.

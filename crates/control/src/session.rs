@@ -9,8 +9,8 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
 };
-use weft_config::{Features, Interest};
-use weft_delta::{Answer, Event, Name, Refusal, Server};
+use weft_config::{Features, Interest, Resource};
+use weft_delta::{Answer, Event, Name, Refusal, Server, Splitting};
 use weft_wire::{
     Call, DeltaRequest,
     server::{End, Responses},
@@ -35,6 +35,10 @@ const AGE: Duration = Duration::from_secs(30 * 60);
 const PACE: u32 = 1000;
 /// Interests that it may have at once.
 const BURST: u32 = 4096;
+
+/// A proxy needs a response's memory several times over while it reads it, so that a
+/// large directory comes in parts.
+const SPLITTING: Splitting = Splitting { bytes: 64 << 10, place: Resource::place };
 
 /// Refusals of one response that are logged.
 const LOGGED: usize = 8;
@@ -63,7 +67,7 @@ impl Service {
         let session = joined.session;
         let stream = Stream {
             session,
-            server: Server::new(),
+            server: Server::new(SPLITTING),
             offered: BTreeSet::new(),
             pod,
             features: None,

@@ -59,7 +59,8 @@ pub struct Request {
 }
 
 /// From server to client; in force as a whole, or at least all but what the
-/// client refuses by name.
+/// client refuses by name. A large change comes in several, each of use with those
+/// before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
     /// Names this response on its stream.

@@ -41,20 +41,42 @@ pub enum Event {
     Refused(Vec<Refusal>),
 }
 
+/// How what there is to say is split into responses.
+#[derive(Clone, Copy, Debug)]
+pub struct Splitting {
+    /// Bytes of bodies after which a response ends. A body is never split: one that is
+    /// larger has a response of its own.
+    pub bytes: usize,
+    /// The place of a resource by its name: what others refer to has a lower one than
+    /// they, so that each response is of use with those before it.
+    pub place: fn(&str) -> u8,
+}
+
+impl Default for Splitting {
+    /// One response for everything.
+    fn default() -> Self {
+        Self { bytes: usize::MAX, place: |_| 0 }
+    }
+}
+
 /// The control plane's end of one stream; a new stream gets a new one.
 ///
 /// Invariants: `sent` is what the client holds once everything sent has arrived
 /// (what it refused counts as held). `latest` has the names that some of `answers`
-/// needs, with the number of those answers. `due` has every name for which the
-/// two differ.
+/// needs, with the number of those answers. `due` and `gone` have every name for
+/// which the two differ.
 #[derive(Debug, Default)]
 pub struct Server {
+    splitting: Splitting,
     greeting: Greeting,
     /// The client's interests, and what each of them was last answered.
     answers: BTreeMap<Name, Option<Answer>>,
     latest: HashMap<Name, (Resource, usize)>,
     sent: HashMap<Name, u64>,
-    due: BTreeSet<Name>,
+    /// With their places.
+    due: BTreeSet<(u8, Name)>,
+    /// Perhaps to be forgotten by the client, once nothing is due any more.
+    gone: BTreeSet<Name>,
     /// Interests that have no answer, to be told.
     absent: BTreeSet<Name>,
     /// Interests of the greeting that are not answered yet: until then
@@ -86,8 +108,8 @@ struct Flight {
 
 impl Server {
     /// The end of a stream that has just been opened.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(splitting: Splitting) -> Self {
+        Self { splitting, ..Self::default() }
     }
 
     /// Takes one request.
@@ -115,7 +137,7 @@ impl Server {
         if greeting && self.sent.len() + request.held.len() > HELD_LIMIT {
             return Err(Violation::TooManyHeld(HELD_LIMIT));
         }
-        self.due.extend(request.held.iter().map(|(name, _)| Arc::clone(name)));
+        request.held.iter().for_each(|(name, _)| self.is_due(name));
         self.sent.extend(request.held);
         for name in request.subscribe {
             if self.answers.contains_key(&name) {
@@ -176,7 +198,8 @@ impl Server {
         }
     }
 
-    /// The next response, when none is in flight and there is something to say.
+    /// The next response, when none is in flight and there is something to say. What
+    /// does not fit comes after it; what the client is to forget comes last.
     pub fn response(&mut self) -> Option<Response> {
         if self.flight.is_some() || self.greeting == Greeting::Begun {
             return None;
@@ -184,28 +207,24 @@ impl Server {
         let mut response = Response::default();
         for name in std::mem::take(&mut self.absent) {
             self.sent.remove(&name);
-            self.due.remove(&name);
             response.removed.push(name);
         }
-        let mut later = BTreeSet::new();
-        for name in std::mem::take(&mut self.due) {
-            match self.latest.get(&name) {
-                Some((resource, _)) => {
-                    let before = self.sent.insert(name, resource.version);
-                    if before != Some(resource.version) {
-                        response.resources.push(resource.clone());
-                    }
+        response.resources = self.next_resources();
+        if self.due.is_empty() && self.resuming.is_empty() {
+            for name in std::mem::take(&mut self.gone) {
+                if !self.latest.contains_key(&name) && self.sent.remove(&name).is_some() {
+                    response.removed.push(name);
                 }
-                None if !self.resuming.is_empty() => drop(later.insert(name)),
-                None if self.sent.remove(&name).is_some() => response.removed.push(name),
-                None => {}
             }
         }
-        self.due = later;
         for name in &response.removed {
             self.refused.remove(name);
         }
-        let revisions = std::mem::take(&mut self.revisions);
+        // What is still due may be of any of them.
+        let revisions = match self.due.is_empty() {
+            true => std::mem::take(&mut self.revisions),
+            false => self.revisions.clone(),
+        };
         if response.resources.is_empty() && response.removed.is_empty() {
             return None;
         }
@@ -215,6 +234,33 @@ impl Server {
         let nonce = response.nonce.clone();
         self.flight = Some(Flight { nonce, names, revisions });
         Some(response)
+    }
+
+    /// Those of the due resources that fit into one response.
+    fn next_resources(&mut self) -> Vec<Resource> {
+        let mut resources = Vec::new();
+        let mut room = self.splitting.bytes;
+        while let Some((place, name)) = self.due.pop_first() {
+            let Some((resource, _)) = self.latest.get(&name) else {
+                self.gone.insert(name);
+                continue;
+            };
+            if self.sent.get(&name) == Some(&resource.version) {
+                continue;
+            }
+            if !resources.is_empty() && resource.body.len() > room {
+                self.due.insert((place, name));
+                break;
+            }
+            room = room.saturating_sub(resource.body.len());
+            self.sent.insert(name, resource.version);
+            resources.push(resource.clone());
+        }
+        resources
+    }
+
+    fn is_due(&mut self, name: &Name) {
+        self.due.insert(((self.splitting.place)(name), Arc::clone(name)));
     }
 
     /// The client's interests.
@@ -275,7 +321,7 @@ impl Server {
     fn hold(&mut self, resource: Resource) {
         let name = Arc::clone(&resource.name);
         if self.sent.get(&name) != Some(&resource.version) {
-            self.due.insert(Arc::clone(&name));
+            self.is_due(&name);
         }
         match self.latest.entry(Arc::clone(&name)) {
             Entry::Occupied(mut entry) => {
@@ -292,7 +338,7 @@ impl Server {
         if *users == 0
             && let Some((name, _)) = self.latest.remove_entry(&resource.name)
         {
-            self.due.insert(name);
+            self.is_due(&name);
         }
     }
 }

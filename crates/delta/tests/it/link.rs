@@ -8,10 +8,16 @@ use proptest::{
     prelude::{Just, ProptestConfig, Strategy},
     prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
-use weft_delta::{Answer, Client, Event, Name, Refusal, Request, Resource, Response, Server};
+use weft_delta::{
+    Answer, Client, Event, Name, Refusal, Request, Resource, Response, Server, Splitting,
+};
 
 const INTERESTS: u8 = 4;
 const PIECES: u8 = 6;
+
+/// Two pieces fill a response; answers come after pieces.
+const SPLITTING: Splitting =
+    Splitting { bytes: 16, place: |name| if name.starts_with("piece") { 0 } else { 1 } };
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -89,7 +95,7 @@ impl Mesh {
 
     fn connect(&mut self) {
         self.client.disconnected();
-        self.server = Server::new();
+        self.server = Server::new(SPLITTING);
         self.asked.clear();
         self.down.clear();
         let pieces = self.client.connected().into_iter().flat_map(in_pieces);

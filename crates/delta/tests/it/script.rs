@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use weft_delta::{Answer, Client, Event, Refusal, Request, Resource, Response, Server, Violation};
+use weft_delta::{
+    Answer, Client, Event, Refusal, Request, Resource, Response, Server, Splitting, Violation,
+};
 
 struct Link {
     client: Client,
@@ -20,7 +22,7 @@ struct Link {
 fn check(script: &str) {
     let mut link = Link {
         client: Client::new(),
-        server: Server::new(),
+        server: Server::new(Splitting::default()),
         revision: 0,
         refuse: Vec::new(),
         said: Vec::new(),
@@ -57,7 +59,7 @@ impl Link {
             "refuse" => self.refuse.push(rest.to_owned()),
             "reconnect" => {
                 self.client.disconnected();
-                self.server = Server::new();
+                self.server = Server::new(Splitting::default());
                 self.connect();
             }
             "offer" => {
@@ -140,6 +142,41 @@ fn an_answer_brings_its_pieces_and_then_only_what_changes() {
          > +a@2 -p
          held a@2 q@1",
     );
+}
+
+#[test]
+fn what_does_not_fit_comes_in_parts_and_what_goes_comes_last() {
+    let place = |name: &str| if name.starts_with('a') { 1 } else { 0 };
+    let body = |length: usize| vec![0; length].into();
+    let resource =
+        |name: &str, version, length| Resource { name: name.into(), version, body: body(length) };
+    let mut server = Server::new(Splitting { bytes: 10, place });
+    let subscribe = vec!["a".into()];
+    server.request(Request { subscribe, ..Request::default() }).unwrap();
+    let offer = |server: &mut Server, pieces: &[Resource], revision| {
+        let answer = Answer { resource: resource("a", revision, 1), pieces: pieces.into() };
+        server.offer([("a".into(), Some(answer))], revision);
+    };
+    let next = |server: &mut Server| {
+        let response = server.response()?;
+        let nonce = response.nonce.clone();
+        server.request(Request { nonce, ..Request::default() }).unwrap();
+        Some(text(&response))
+    };
+    offer(&mut server, &[resource("b", 1, 4), resource("c", 1, 4), resource("d", 1, 40)], 1);
+    for expected in ["+b@1 +c@1", "+d@1"] {
+        assert_eq!(next(&mut server).as_deref(), Some(expected));
+        assert!(server.lacks(1), "{expected}");
+    }
+    assert_eq!(next(&mut server).as_deref(), Some("+a@1"));
+    assert!(!server.lacks(1));
+    offer(&mut server, &[resource("e", 2, 40), resource("f", 2, 40)], 2);
+    assert_eq!(next(&mut server).as_deref(), Some("+e@2"));
+    // What was about to be sent is not needed any more.
+    offer(&mut server, &[resource("b", 1, 4), resource("e", 2, 40)], 3);
+    assert_eq!(next(&mut server).as_deref(), Some("+a@3 -c -d"));
+    assert_eq!(next(&mut server), None);
+    assert!(!server.lacks(2) && !server.lacks(3));
 }
 
 #[test]
@@ -281,7 +318,7 @@ fn a_revision_is_lacking_until_it_is_in_force() {
 
 #[test]
 fn a_response_waits_until_the_last_one_is_acknowledged() {
-    let mut server = Server::new();
+    let mut server = Server::new(Splitting::default());
     let subscribe = Request { subscribe: vec!["a".into()], ..Request::default() };
     server.request(subscribe).unwrap();
     let offer = |server: &mut Server, text: &str, revision| {
@@ -321,7 +358,7 @@ fn the_least_recently_used_interest_goes_first_and_self_never() {
 
 #[test]
 fn a_name_that_cannot_be_an_interest_is_answered_as_removed() {
-    let mut server = Server::new();
+    let mut server = Server::new(Splitting::default());
     let names = (0..=weft_delta::INTEREST_LIMIT).map(|n| Arc::from(n.to_string()));
     let long: Arc<str> = "a".repeat(weft_delta::NAME_LIMIT + 1).into();
     let subscribe = [Arc::clone(&long)].into_iter().chain(names).collect();
@@ -337,8 +374,11 @@ fn a_server_refuses_what_has_no_bound() {
     let many = |count: usize| (0..count).map(|n| Arc::from(n.to_string()));
     let request = Request { subscribe: many(20_000).collect(), ..Request::default() };
     let limit = 2 * weft_delta::INTEREST_LIMIT;
-    assert_eq!(Server::new().request(request), Err(Violation::TooManyRefused(limit)));
-    let mut server = Server::new();
+    assert_eq!(
+        Server::new(Splitting::default()).request(request),
+        Err(Violation::TooManyRefused(limit))
+    );
+    let mut server = Server::new(Splitting::default());
     let limit = weft_delta::HELD_LIMIT;
     let held = |from: usize| many(limit).map(move |name| (format!("{from}/{name}").into(), 1));
     let piece = |from| Request { held: held(from).collect(), more: true, ..Request::default() };
@@ -355,7 +395,7 @@ fn a_greeting_in_pieces_is_one_greeting() {
     }
     let pieces = client.connected();
     assert!(pieces.len() > 3, "{}", pieces.len());
-    let mut server = Server::new();
+    let mut server = Server::new(Splitting::default());
     for piece in pieces {
         let bytes = piece.held.iter().map(|(name, _)| name.len() + 40).sum::<usize>();
         assert!(bytes <= 2 << 20, "a message of {bytes} bytes");
@@ -384,7 +424,7 @@ fn whatever_is_wanted_the_next_stream_is_accepted() {
     for number in 0..weft_delta::HELD_LIMIT + 10 {
         client.restore(&number.to_string(), 1);
     }
-    let mut server = Server::new();
+    let mut server = Server::new(Splitting::default());
     for piece in client.connected() {
         server.request(piece).unwrap();
     }

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -101,25 +101,34 @@ impl Log {
     }
 
     fn append(&mut self, changes: &Changes) -> io::Result<()> {
-        let mut text = Vec::new();
-        let mut lengths = Vec::new();
-        for (name, change) in changes {
-            let before = text.len();
-            Record::write(name, change.as_ref(), &mut text);
-            lengths.push((name, (text.len() - before) as u64, change.is_some()));
-        }
-        if let Err(error) = self.file.write_all(&text) {
-            // Half a record would hide those that follow.
-            self.file.set_len(self.all)?;
-            return Err(error);
-        }
-        for (name, length, live) in lengths {
+        let written = match self.write(changes) {
+            Ok(written) => written,
+            Err(error) => {
+                // Half a record would hide those that follow.
+                self.file.set_len(self.all)?;
+                return Err(error);
+            }
+        };
+        for (name, length, live) in written {
             self.note(name, length, live);
         }
         match self.all > 2 * self.used + SLACK {
             true => self.compact(),
             false => Ok(()),
         }
+    }
+
+    /// Writes records; says how long each is, and whether something counts in it. Not as
+    /// one text: its memory would stay with this thread's allocator.
+    fn write<'c>(&self, changes: &'c Changes) -> io::Result<Vec<(&'c Name, u64, bool)>> {
+        let mut writer = BufWriter::new(&self.file);
+        let mut written = Vec::with_capacity(changes.len());
+        for (name, change) in changes {
+            let length = Record::write(name, change.as_ref(), &mut writer)?;
+            written.push((name, length, change.is_some()));
+        }
+        writer.flush()?;
+        Ok(written)
     }
 
     /// A record of `name` is at the end of the file.
@@ -162,18 +171,25 @@ struct Record {
 }
 
 impl Record {
-    fn write(name: &str, change: Option<&(u64, Arc<[u8]>)>, text: &mut Vec<u8>) {
+    /// Writes a record; returns its length in bytes.
+    fn write(
+        name: &str,
+        change: Option<&(u64, Arc<[u8]>)>,
+        to: &mut impl Write,
+    ) -> io::Result<u64> {
         // A name with a line's end in it could not be read back.
         if name.contains('\n') {
-            return;
+            return Ok(0);
         }
         let head = match change {
             Some((version, body)) => format!("{version:x} {} {name}\n", body.len()),
             None => format!("- 0 {name}\n"),
         };
-        text.extend_from_slice(head.as_bytes());
-        text.extend_from_slice(change.map_or(&[], |(_, body)| body));
-        text.push(b'\n');
+        let body = change.map_or(&[][..], |(_, body)| body);
+        to.write_all(head.as_bytes())?;
+        to.write_all(body)?;
+        to.write_all(b"\n")?;
+        Ok((head.len() + body.len() + 1) as u64)
     }
 
     /// The record that `bytes` begin with, if it is complete.
