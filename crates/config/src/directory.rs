@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fingerprint, Fingerprints, name::suffixes};
+use crate::{Fingerprint, Fingerprints, fingerprint::ANY_PORT, name::suffixes};
 
 /// A part of the directory: what some services add to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,8 @@ use crate::{Fingerprint, Fingerprints, name::suffixes};
 pub struct DirectoryChunk {
     /// Unique among chunks: `shared/3f`.
     pub name: String,
-    /// Every spelling of every host with each of its ports; wildcards as `*.suffix`.
+    /// Every spelling of every host with each of its ports, or with [`ANY_PORT`];
+    /// wildcards as `*.suffix`.
     #[serde(skip_serializing_if = "Fingerprints::is_empty")]
     pub hosts: Fingerprints,
     /// Addresses and ports on which the address decides.
@@ -140,11 +141,15 @@ impl Directory {
     /// What `host`, in lower case and without a port, is known as on `port`: its
     /// own name if the directory has it, else the longest wildcard.
     pub fn most_specific<'h>(&self, host: &'h str, port: u16) -> Option<Known<'h>> {
-        if self.has_host(Fingerprint::of_host(host, port)) {
+        let mut ports = [port, ANY_PORT].into_iter();
+        if ports.any(|port| self.has_host(Fingerprint::of_host(host, port))) {
             return Some(Known::Exactly);
         }
         let mut under = suffixes(host);
-        let suffix = under.find(|suffix| self.has_host(Fingerprint::of_wildcard(suffix, port)))?;
+        let suffix = under.find(|suffix| {
+            let mut ports = [port, ANY_PORT].into_iter();
+            ports.any(|port| self.has_host(Fingerprint::of_wildcard(suffix, port)))
+        })?;
         Some(Known::Under(suffix))
     }
 
@@ -216,6 +221,26 @@ mod tests {
             ("other", 80, None),
         ] {
             assert_eq!(directory().most_specific(host, port), expected, "{host}:{port}");
+        }
+    }
+
+    #[test]
+    fn a_host_on_any_port_is_known_on_each() {
+        let chunk = DirectoryChunk {
+            hosts: [
+                Fingerprint::of_host("world", ANY_PORT),
+                Fingerprint::of_wildcard(".example.com", ANY_PORT),
+            ]
+            .into_iter()
+            .collect(),
+            ..DirectoryChunk::default()
+        };
+        let directory = Directory::default().with([("one".to_owned(), Some(Arc::new(chunk)))]);
+        for port in [1, 80, u16::MAX] {
+            assert!(directory.knows_host("world", port), "{port}");
+            let known = directory.most_specific("a.example.com", port);
+            assert_eq!(known, Some(Known::Under(".example.com")), "{port}");
+            assert!(!directory.knows_host("other", port), "{port}");
         }
     }
 

@@ -13,6 +13,10 @@ use twox_hash::XxHash64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(u64);
 
+/// No port that anybody dials: the host is known on every port, or on so many that the
+/// control plane decides for each that is asked for.
+pub const ANY_PORT: u16 = 0;
+
 impl Fingerprint {
     /// Its upper 32 bits.
     pub(crate) fn upper_half(self) -> u32 {

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, hash::Hasher, net::SocketAddr, sync::Arc};
 
 use twox_hash::XxHash64;
 use weft_api::{Key, Kind, virtual_service::VirtualService};
-use weft_config::{DirectoryChunk, Fingerprint, Interest, Resource};
+use weft_config::{DirectoryChunk, Fingerprint, Interest, Resource, fingerprint::ANY_PORT};
 
 use crate::{
     Resolved,
@@ -28,6 +28,8 @@ use crate::{
 const SHARED: u8 = u8::MAX;
 /// Chunks of what one namespace sees besides; a power of two, less one.
 const OWN: u8 = 63;
+/// Hosts times ports of one object beyond which proxies ask for its hosts on any port.
+const PAIRS: usize = 4096;
 /// Addresses in one chunk, on average.
 const ADDRESSES: usize = 128;
 
@@ -47,7 +49,10 @@ pub(crate) struct DirectoryEntry {
     everyone: Vec<Fingerprint>,
     neighbours: Vec<Fingerprint>,
     addresses: Vec<Fingerprint>,
-    http_ports: BTreeSet<u16>,
+    /// Ports on which it serves HTTP.
+    pub(crate) http_ports: BTreeSet<u16>,
+    /// The hosts of a virtual service that the mesh knows only from it.
+    pub(crate) without_service: Vec<String>,
     /// Whether the addresses of its endpoints decide, too.
     headless: bool,
 }
@@ -89,20 +94,18 @@ pub(crate) fn entry(key: &Key, view: &View<'_>) -> DirectoryEntry {
 fn of_definition(definition: &Definition, mesh: &Mesh) -> DirectoryEntry {
     let (http, other): (Vec<&Port>, Vec<&Port>) =
         definition.ports.iter().partition(|port| port.spoken.is_http());
-    let on_ports = |names: &[String]| -> Vec<Fingerprint> {
-        let pairs = names.iter().flat_map(|name| http.iter().map(move |port| (name, port.number)));
-        pairs.map(|(name, port)| Fingerprint::of_host(name, port)).collect()
-    };
+    let http_ports: BTreeSet<u16> = http.iter().map(|port| port.number).collect();
     let addresses = definition.addresses.iter().flat_map(|ip| {
         other.iter().map(|port| Fingerprint::of_address(SocketAddr::new(*ip, port.number)))
     });
     DirectoryEntry {
         export_to: definition.export_to(mesh).to_vec(),
-        everyone: on_ports(&definition.everyone),
-        neighbours: on_ports(&definition.neighbours),
+        everyone: on_ports(&definition.everyone, &http_ports),
+        neighbours: on_ports(&definition.neighbours, &http_ports),
         addresses: addresses.collect(),
-        http_ports: http.iter().map(|port| port.number).collect(),
+        http_ports,
         headless: definition.is_headless() && !other.is_empty(),
+        without_service: Vec::new(),
     }
 }
 
@@ -110,7 +113,6 @@ fn of_definition(definition: &Definition, mesh: &Mesh) -> DirectoryEntry {
 fn of_virtual_service(service: &VirtualService, mesh: &Mesh, view: &View<'_>) -> DirectoryEntry {
     let hosts = virtual_services::hosts_without_service(service, view);
     let ports = virtual_services::ports_without_service(service, view);
-    let pairs = hosts.iter().flat_map(|host| ports.iter().map(move |port| (host, *port)));
     let spec = &service.spec;
     let exported = match spec.export_to.is_empty() {
         true => &mesh.config.default_virtual_service_export_to,
@@ -118,10 +120,20 @@ fn of_virtual_service(service: &VirtualService, mesh: &Mesh, view: &View<'_>) ->
     };
     DirectoryEntry {
         export_to: exported.clone(),
-        everyone: pairs.map(|(host, port)| Fingerprint::of_host(host, port)).collect(),
-        http_ports: if hosts.is_empty() { BTreeSet::new() } else { ports.clone() },
+        everyone: on_ports(&hosts, &ports),
+        http_ports: if hosts.is_empty() { BTreeSet::new() } else { ports },
+        without_service: hosts,
         ..DirectoryEntry::default()
     }
+}
+
+/// Each of `hosts` on each of `ports`; on any port when these would be too many pairs.
+fn on_ports(hosts: &[String], ports: &BTreeSet<u16>) -> Vec<Fingerprint> {
+    let any = BTreeSet::from([ANY_PORT]);
+    let many = hosts.len().saturating_mul(ports.len()) > PAIRS;
+    let ports = if many { &any } else { ports };
+    let pairs = hosts.iter().flat_map(|host| ports.iter().map(move |port| (host, *port)));
+    pairs.map(|(host, port)| Fingerprint::of_host(host, port)).collect()
 }
 
 impl DirectoryEntry {

@@ -5,7 +5,7 @@ mod gateway;
 mod sidecar;
 
 pub(crate) use gateway::{
-    Bound, Conflict, anywhere, bound, common_hosts, gateway, pod_port, redirects,
+    Conflict, Served, anywhere, bound, common_hosts, gateway, pod_port, redirects,
 };
 pub(crate) use sidecar::sidecar;
 

@@ -4,6 +4,7 @@ mod tcp;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use weft_api::{Key, Kind};
 use weft_config::{
     Conditions, Covers, Entry, Host, Interest, Origin, Protocol, Resource, Route, Rule, Server,
 };
@@ -75,7 +76,8 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
     closure.answer(&interest, Entry::Server(Box::new(server)), None)
 }
 
-/// The route of a host that a virtual service names and that no object defines.
+/// The route of a host that a virtual service names and that no object defines; all such
+/// hosts of the virtual service share it.
 fn without_service(
     host: &str,
     site: &Site<'_>,
@@ -87,7 +89,10 @@ fn without_service(
     }
     let mesh = view.mesh();
     for service in virtual_services::of_exact_host(host, site.group, &mesh, view) {
-        if !virtual_services::ports_without_service(service, view).contains(&site.port) {
+        let metadata = &service.metadata;
+        let key = Key::new(Kind::VirtualService, &metadata.namespace, &metadata.name);
+        let entry = view.directory_entry(&key);
+        if !entry.http_ports.contains(&site.port) {
             continue;
         }
         let rules = rules::http(service, site, &mesh, view);
@@ -96,8 +101,8 @@ fn without_service(
         }
         rules.add_backends(site, view, closure);
         return Some(Route {
-            name: format!("{}/{host}", site.port),
-            hosts: vec![Host::parse(host).ok()?],
+            name: format!("{}/{}/{}", site.port, metadata.namespace, metadata.name),
+            hosts: entry.without_service.iter().filter_map(|own| Host::parse(own).ok()).collect(),
             rules: rules.rules,
             origin: Origin::new(rules::object(service), ""),
         });
@@ -180,7 +185,9 @@ fn service_route(
 fn is_taken(name: &str, site: &Site<'_>, mesh: &Mesh, view: &View<'_>) -> bool {
     virtual_services::is_without_service(name, view)
         && virtual_services::of_exact_host(name, site.group, mesh, view).iter().any(|service| {
-            virtual_services::ports_without_service(service, view).contains(&site.port)
+            let metadata = &service.metadata;
+            let key = Key::new(Kind::VirtualService, &metadata.namespace, &metadata.name);
+            view.directory_entry(&key).http_ports.contains(&site.port)
         })
 }
 

@@ -13,7 +13,7 @@ use crate::{
     age::Age,
     diagnose::unselected,
     duration, hosts,
-    listeners::{self, Bound},
+    listeners::{self, Served},
     mesh::Mesh,
     rules::{self, conditions, retries, targets, targets::Ports},
     view::View,
@@ -70,11 +70,9 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
             found.push(Diagnostic::warning(key, field, message));
             continue;
         };
-        let mut servers = gateway.spec.servers.iter().enumerate();
-        let serves = servers.any(|(index, server)| {
-            let at = listeners::anywhere(server.port.number);
-            let bound = Bound { gateway, index, server, at };
-            !listeners::common_hosts(&bound, service).is_empty()
+        let mut servers = gateway.spec.servers.iter();
+        let serves = servers.any(|server| {
+            !listeners::common_hosts(&Served::new(gateway, server), service).is_empty()
         });
         if !serves {
             let message = format!(

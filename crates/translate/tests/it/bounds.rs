@@ -1,0 +1,191 @@
+//! What objects that name much of two kinds may cost: the sum of both, not the product.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use weft_api::{Key, Object};
+use weft_config::{Action, Directory, Interest, Part, Resource, Route, directory::Known};
+use weft_translate::{Client, Resolved, Translator};
+
+fn object(value: Value) -> (Key, Option<Object>) {
+    let object = weft_api::check(&value).object.expect("an object");
+    (object.key(), Some(object))
+}
+
+fn pod(name: &str, labels: Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "spec": {"containers": [{"name": if name == "edge" { "istio-proxy" } else { "app" }}]},
+        "status": {"podIP": "10.1.0.1"},
+    })
+}
+
+fn client(value: Value) -> Client {
+    match object(value).1 {
+        Some(Object::Pod(pod)) => Client::of_pod(&pod),
+        _ => unreachable!("a pod was made"),
+    }
+}
+
+fn service(ports: usize) -> Value {
+    let port = |number| json!({"name": format!("http-{number}"), "port": 1000 + number});
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "many", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.1", "ports": (0..ports).map(port).collect::<Vec<_>>()},
+    })
+}
+
+fn virtual_service(name: &str, made: usize, hosts: &[String], rules: usize) -> Value {
+    let rule = |number| {
+        json!({
+            "match": [{"uri": {"exact": format!("/{name}/{number}")}}],
+            "route": [{"destination": {"host": "many", "port": {"number": 1000}}}],
+        })
+    };
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {
+            "name": name, "namespace": "shop",
+            "creationTimestamp": format!("2026-01-01T00:{:02}:{:02}Z", made / 60, made % 60),
+        },
+        "spec": {
+            "hosts": hosts, "gateways": ["edge", "mesh"],
+            "http": (0..rules).map(rule).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn gateway(hosts: &[&str]) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+        "metadata": {"name": "edge", "namespace": "shop"},
+        "spec": {
+            "selector": {"app": "edge"},
+            "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": hosts}],
+        },
+    })
+}
+
+fn hosts(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("h{number}.example.com")).collect()
+}
+
+fn size(resolved: &Resolved) -> usize {
+    resolved.resources.iter().map(|piece| piece.json.len()).sum()
+}
+
+fn routes(resolved: &Resolved) -> BTreeMap<String, Route> {
+    let routes = resolved.resources.iter().filter_map(|piece| match &*piece.resource {
+        Resource::Route(route) => Some((route.name.clone(), route.clone())),
+        _ => None,
+    });
+    routes.collect()
+}
+
+fn directory(translator: &mut Translator, client: &Client) -> (Directory, usize) {
+    let (mut chunks, mut bytes) = (Vec::new(), 0);
+    for part in Part::ALL {
+        let resolved = translator.resolve(client, &Interest::Directory(part));
+        bytes += size(&resolved);
+        for piece in &resolved.resources {
+            let Resource::Directory(chunk) = &*piece.resource else { panic!("{}", piece.name) };
+            chunks.push((chunk.name.clone(), Some(chunk.clone().into())));
+        }
+    }
+    (Directory::default().with(chunks), bytes)
+}
+
+#[test]
+fn hosts_times_ports_are_not_in_the_directory() {
+    let all: Vec<String> = hosts(6_600).into_iter().chain(["many".to_owned()]).collect();
+    let mut translator = Translator::new();
+    translator.change([object(service(1_000)), object(virtual_service("wide", 0, &all, 1))]);
+    let pod = client(pod("web", json!({"app": "web"})));
+    let (directory, bytes) = directory(&mut translator, &pod);
+    assert!(bytes < 200_000, "{bytes} bytes");
+    for port in [1000, 1999] {
+        let known = directory.most_specific("h6599.example.com", port);
+        assert_eq!(known, Some(Known::Exactly), "{port}");
+    }
+    // Of the other ports the control plane says that they are outside.
+    let mut entry = |port: u16| {
+        let interest = format!("h6599.example.com:{port}").parse().expect("an interest");
+        translator.resolve(&pod, &interest).answer.entry.clone()
+    };
+    assert!(matches!(entry(1999), weft_config::Entry::Route(_)), "{:?}", entry(1999));
+    assert_eq!(entry(2000), weft_config::Entry::Outside);
+}
+
+#[test]
+fn hosts_of_one_virtual_service_share_its_rules() {
+    let mut translator = Translator::new();
+    let all = hosts(3_000);
+    translator.change([
+        object(service(1)),
+        object(virtual_service("wide", 0, &all, 1_000)),
+        object(gateway(&["*.example.com"])),
+    ]);
+    let edge = client(pod("edge", json!({"app": "edge"})));
+    let own = translator.resolve(&edge, &Interest::Own);
+    assert!(size(&own) < 1_000_000, "{} bytes", size(&own));
+    let sizes: Vec<_> =
+        routes(&own).values().map(|one| (one.hosts.len(), one.rules.len())).collect();
+    assert_eq!(sizes, [(3_000, 1_000)]);
+
+    let sidecar = client(pod("web", json!({"app": "web"})));
+    let mut route = |host: &str| {
+        let interest = format!("{host}:80").parse().expect("an interest");
+        routes(&translator.resolve(&sidecar, &interest))
+    };
+    assert_eq!(route("h0.example.com").len(), 1);
+    assert_eq!(route("h0.example.com"), route("h2999.example.com"));
+}
+
+#[test]
+fn rules_that_many_hosts_repeat_have_a_bound_and_the_youngest_close() {
+    let mut translator = Translator::new();
+    let all = hosts(400);
+    let wide = virtual_service("wide", 0, &all, 1_000);
+    let own = all.iter().enumerate().map(|(at, host)| {
+        virtual_service(&format!("own-{at}"), at + 1, std::slice::from_ref(host), 1)
+    });
+    let objects = own.chain([wide, service(1), gateway(&["*"])]);
+    translator.change(objects.map(object));
+    let edge = client(pod("edge", json!({"app": "edge"})));
+    let resolved = translator.resolve(&edge, &Interest::Own);
+    assert!(size(&resolved) < 18 << 20, "{} bytes", size(&resolved));
+    let routes = routes(&resolved);
+    assert_eq!(routes.len(), 400);
+    let is_closed = |host: &str| {
+        let rules = &routes[&format!("http.80/{host}")].rules;
+        matches!(&rules[..], [rule] if matches!(&rule.action,
+            Action::Respond { status: 500, details, .. } if details == "too_many_rules"))
+    };
+    assert!(!is_closed("h0.example.com"));
+    assert!(is_closed("h399.example.com"));
+    let closed = all.iter().map(|host| is_closed(host)).collect::<Vec<_>>();
+    assert!(closed.is_sorted(), "the older are served: {closed:?}");
+}
+
+#[test]
+fn many_hosts_of_a_gateway_and_of_a_virtual_service_are_matched_in_one_pass() {
+    let mut translator = Translator::new();
+    let all = hosts(20_000);
+    let wild: Vec<String> = (0..20_000).map(|number| format!("*.w{number}.example.com")).collect();
+    let served: Vec<&str> = all.iter().chain(&wild).map(String::as_str).collect();
+    let named: Vec<String> = (0..20_000).map(|number| format!("a.w{number}.example.com")).collect();
+    translator.change([
+        object(service(1)),
+        object(virtual_service("wide", 0, &named, 1)),
+        object(gateway(&served)),
+    ]);
+    let edge = client(pod("edge", json!({"app": "edge"})));
+    let before = std::time::Instant::now();
+    let resolved = translator.resolve(&edge, &Interest::Own);
+    let hosts: usize = routes(&resolved).values().map(|route| route.hosts.len()).sum();
+    assert_eq!(hosts, 20_000);
+    // Comparing each with each takes minutes.
+    assert!(before.elapsed().as_secs() < 5, "{:?}", before.elapsed());
+}
