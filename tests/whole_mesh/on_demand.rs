@@ -161,7 +161,6 @@ fn memory_follows_what_a_workload_uses_not_what_exists() {
         used.fold(f64::INFINITY, f64::min)
     };
     let (few, many) = (used("on-demand-few", 10), used("on-demand-many", 5_000));
-    // It was 0.75 MB, and is to be under 1 MB again: the threads for configuration and for
-    // the snapshot keep pages of what they have decoded and written once.
-    assert!((many - few).abs() < 2e6, "{few} bytes with 10 services, {many} with 5,000");
+    eprintln!("{few} {many}");
+    assert!((many - few).abs() < 1e6, "{few} bytes with 10 services, {many} with 5,000");
 }

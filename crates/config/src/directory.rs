@@ -34,34 +34,62 @@ pub struct DirectoryChunk {
 /// Everything that a client may use: the union of its chunks, small enough to
 /// hold all of it. A host or address that is not in it is outside of the mesh.
 ///
-/// Invariant: the indexes and `http_ports` are those of `chunks`.
+/// Invariants: `chunks` is sorted by name. The filters and `http_ports` are those of
+/// `chunks`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
-    chunks: BTreeMap<String, Arc<DirectoryChunk>>,
-    hosts: Index,
-    addresses: Index,
+    chunks: Vec<Arc<DirectoryChunk>>,
+    hosts: Filter,
+    addresses: Filter,
     http_ports: BTreeSet<u16>,
 }
 
-/// The upper halves of the fingerprints of all chunks, sorted: most lookups of
-/// absent names end here, at half of the memory that a second copy would take.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Index(Vec<u32>);
+/// A Bloom filter over the fingerprints of all chunks, 8 to 16 bits for each: all but a
+/// few of the lookups of absent names end here, at a fraction of the memory that a second
+/// copy would take. One is made for each change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Filter {
+    /// Of them there is a power of two.
+    words: Box<[u64]>,
+}
 
-impl Index {
+impl Default for Filter {
+    fn default() -> Self {
+        Self { words: [0].into() }
+    }
+}
+
+impl Filter {
+    /// Bits that each fingerprint sets: with 8 bits for each, 2.4 % of those that are
+    /// absent look as if they were there.
+    const SET: u64 = 4;
+
     fn of<'c>(sets: impl Iterator<Item = &'c Fingerprints> + Clone) -> Self {
-        // As large as needed and sorted in place: a proxy makes one for each change,
-        // and what is only needed meanwhile stays with its allocator.
-        let mut halves = Vec::with_capacity(sets.clone().map(Fingerprints::len).sum());
-        halves.extend(sets.flat_map(Fingerprints::upper_halves));
-        halves.sort_unstable();
-        halves.dedup();
-        halves.shrink_to_fit();
-        Self(halves)
+        let count: usize = sets.clone().map(Fingerprints::len).sum();
+        let words = (count * 8).next_power_of_two().div_ceil(64);
+        let mut filter = Self { words: vec![0; words].into() };
+        for number in sets.flat_map(Fingerprints::numbers) {
+            for bit in 0..Self::SET {
+                let (word, mask) = filter.place(number, bit);
+                filter.words[word] |= mask;
+            }
+        }
+        filter
     }
 
     fn may_contain(&self, fingerprint: Fingerprint) -> bool {
-        self.0.binary_search(&fingerprint.upper_half()).is_ok()
+        (0..Self::SET).all(|bit| {
+            let (word, mask) = self.place(fingerprint.number(), bit);
+            self.words[word] & mask != 0
+        })
+    }
+
+    /// Where the bit is that says `bit` of `number`: a fingerprint is two hashes.
+    fn place(&self, number: u64, bit: u64) -> (usize, u64) {
+        let (first, second) = (number & 0xffff_ffff, number >> 32 | 1);
+        let at = first.wrapping_add(second.wrapping_mul(bit));
+        let word = (at >> 6) as usize & (self.words.len() - 1);
+        (word, 1 << (at & 63))
     }
 }
 
@@ -83,34 +111,38 @@ impl Directory {
         &self,
         changes: impl IntoIterator<Item = (String, Option<Arc<DirectoryChunk>>)>,
     ) -> Self {
-        let mut chunks = self.chunks.clone();
-        for (name, chunk) in changes {
-            match chunk {
-                Some(chunk) => chunks.insert(name, chunk),
-                None => chunks.remove(&name),
-            };
-        }
+        // What is said last of a chunk counts.
+        let mut changes: BTreeMap<String, Option<Arc<DirectoryChunk>>> =
+            changes.into_iter().collect();
+        let mut chunks = Vec::with_capacity(self.chunks.len() + changes.len());
+        chunks.extend(self.chunks.iter().filter_map(|chunk| match changes.remove(&chunk.name) {
+            Some(changed) => changed,
+            None => Some(Arc::clone(chunk)),
+        }));
+        chunks.extend(changes.into_values().flatten());
+        chunks.sort_by(|one, other| one.name.cmp(&other.name));
         Self {
-            hosts: Index::of(chunks.values().map(|chunk| &chunk.hosts)),
-            addresses: Index::of(chunks.values().map(|chunk| &chunk.addresses)),
-            http_ports: chunks.values().flat_map(|chunk| &chunk.http_ports).copied().collect(),
+            hosts: Filter::of(chunks.iter().map(|chunk| &chunk.hosts)),
+            addresses: Filter::of(chunks.iter().map(|chunk| &chunk.addresses)),
+            http_ports: chunks.iter().flat_map(|chunk| &chunk.http_ports).copied().collect(),
             chunks,
         }
     }
 
     /// The chunk called `name`.
     pub fn chunk(&self, name: &str) -> Option<&Arc<DirectoryChunk>> {
-        self.chunks.get(name)
+        let found = self.chunks.binary_search_by(|chunk| chunk.name.as_str().cmp(name));
+        found.ok().map(|at| &self.chunks[at])
     }
 
-    /// How many different hosts with a port there are.
+    /// How many hosts with a port there are, those that two objects name twice.
     pub fn hosts(&self) -> usize {
-        self.hosts.0.len()
+        self.chunks.iter().map(|chunk| chunk.hosts.len()).sum()
     }
 
-    /// How many different addresses with a port there are.
+    /// How many addresses with a port there are, those that two objects name twice.
     pub fn addresses(&self) -> usize {
-        self.addresses.0.len()
+        self.chunks.iter().map(|chunk| chunk.addresses.len()).sum()
     }
 
     /// Ports on which the Host of an HTTP request decides, whatever the address.
@@ -122,7 +154,7 @@ impl Directory {
     pub fn decides(&self, address: SocketAddr) -> Decides {
         let fingerprint = Fingerprint::of_address(address);
         if self.addresses.may_contain(fingerprint)
-            && self.chunks.values().any(|chunk| chunk.addresses.contains(fingerprint))
+            && self.chunks.iter().any(|chunk| chunk.addresses.contains(fingerprint))
         {
             return Decides::Address;
         }
@@ -155,7 +187,7 @@ impl Directory {
 
     fn has_host(&self, fingerprint: Fingerprint) -> bool {
         self.hosts.may_contain(fingerprint)
-            && self.chunks.values().any(|chunk| chunk.hosts.contains(fingerprint))
+            && self.chunks.iter().any(|chunk| chunk.hosts.contains(fingerprint))
     }
 }
 
@@ -241,6 +273,52 @@ mod tests {
             let known = directory.most_specific("a.example.com", port);
             assert_eq!(known, Some(Known::Under(".example.com")), "{port}");
             assert!(!directory.knows_host("other", port), "{port}");
+        }
+    }
+
+    #[test]
+    fn many_small_changes_end_where_one_large_one_does() {
+        let chunk = |number: u16, hosts: u16| {
+            let name = format!("chunk-{}", number % 7);
+            // Neighbours share some hosts.
+            let hosts =
+                (0..hosts).map(|at| Fingerprint::of_host("world", number % 7 * 10 + at + 1));
+            let chunk = DirectoryChunk {
+                name: name.clone(),
+                hosts: hosts.collect(),
+                addresses: [Fingerprint::of_address(([10, 0, 0, 1], number % 3).into())]
+                    .into_iter()
+                    .collect(),
+                http_ports: [number % 5].into(),
+            };
+            (name, (number % 4 > 0).then(|| Arc::new(chunk)))
+        };
+        let changes: Vec<_> = (0..200).map(|number| chunk(number, number * 31 % 23)).collect();
+        let mut small = Directory::default();
+        for change in changes.chunks(3) {
+            small = small.with(change.iter().cloned());
+            let all = small.chunks.iter().map(|chunk| (chunk.name.clone(), Some(chunk.clone())));
+            assert_eq!(small, Directory::default().with(all));
+        }
+        assert_eq!(small, Directory::default().with(changes));
+        for port in 1..200 {
+            let fingerprint = Fingerprint::of_host("world", port);
+            let is_there = small.chunks.iter().any(|chunk| chunk.hosts.contains(fingerprint));
+            assert_eq!(small.knows_host("world", port), is_there, "{port}");
+        }
+    }
+
+    #[test]
+    fn the_filter_lets_few_absent_names_pass() {
+        for count in [1, 100, 5_000, 70_000] {
+            let hosts = (0..count).map(|number| Fingerprint::of_host(&format!("h{number}"), 80));
+            let set: Fingerprints = hosts.collect();
+            let filter = Filter::of([&set].into_iter());
+            assert!(filter.words.len() * 64 <= (16 * count).max(64), "{count}");
+            let passes = |name: &str| filter.may_contain(Fingerprint::of_host(name, 80));
+            assert!((0..count).all(|number| passes(&format!("h{number}"))), "{count}");
+            let false_ones = (0..10_000).filter(|number| passes(&format!("x{number}"))).count();
+            assert!(false_ones < 400, "{false_ones} of 10,000 with {count}");
         }
     }
 

@@ -18,9 +18,9 @@ pub struct Fingerprint(u64);
 pub const ANY_PORT: u16 = 0;
 
 impl Fingerprint {
-    /// Its upper 32 bits.
-    pub(crate) fn upper_half(self) -> u32 {
-        (self.0 >> 32) as u32
+    /// All of it.
+    pub(crate) fn number(self) -> u64 {
+        self.0
     }
 
     /// Of `host`, in lower case and without a port, on `port`.
@@ -79,9 +79,9 @@ impl Fingerprints {
         self.0.len()
     }
 
-    /// The upper 32 bits of each, sorted.
-    pub(crate) fn upper_halves(&self) -> impl Iterator<Item = u32> {
-        self.0.iter().map(|number| (number >> 32) as u32)
+    /// All of them, sorted.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
     }
 
     /// Whether there are none.

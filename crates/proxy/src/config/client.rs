@@ -34,7 +34,7 @@ use weft_wire::{
 };
 
 use crate::{config::subscriptions::Question, options, upstream::dial::Dialer};
-use state::{Changes, State};
+use state::{Body, Changes, State};
 use waiting::Waiting;
 
 /// The first pause after a failure; it doubles.
@@ -250,11 +250,14 @@ impl Keeper {
         for resource in update.changed {
             match weft_config::decode(&resource.body) {
                 Ok(read) => {
-                    // A copy, so that the message that it came in can go.
-                    let body = Arc::from(&*resource.body);
-                    let keep = is_kept(&read);
-                    changes.push((resource.name.to_string(), Some(Arc::new(read))));
-                    bodies.push((resource.name, resource.version, body, keep));
+                    let read = Arc::new(read);
+                    let body = match is_kept(&read) {
+                        // A copy, so that the message that it came in can go.
+                        true => Body::Text(Arc::from(&*resource.body)),
+                        false => Body::Resource(Arc::clone(&read)),
+                    };
+                    changes.push((resource.name.to_string(), Some(read)));
+                    bodies.push((resource.name, resource.version, body));
                 }
                 Err(error) => {
                     refused.push(Refusal { name: resource.name, why: error.to_string() });
@@ -274,10 +277,14 @@ impl Keeper {
             );
             refused.push(Refusal { name: rejected.name.into(), why: rejected.reason });
         }
-        for (name, version, body, keep) in bodies {
+        for (name, version, body) in bodies {
             if !refused.iter().any(|refusal| refusal.name == name) {
-                self.unwritten.insert(Arc::clone(&name), Some((version, Arc::clone(&body))));
-                self.bodies.insert(name, (version, keep.then_some(body)));
+                self.unwritten.insert(Arc::clone(&name), Some((version, body.clone())));
+                let kept = match body {
+                    Body::Text(text) => Some(text),
+                    Body::Resource(_) => None,
+                };
+                self.bodies.insert(name, (version, kept));
             }
         }
         for name in &update.removed {

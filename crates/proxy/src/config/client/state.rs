@@ -16,13 +16,24 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use weft_config::{Resource, encode};
 use weft_delta::Name;
 
 /// What may be out of date in any case before the file is compacted, in bytes.
 const SLACK: u64 = 256 * 1024;
 
 /// Changes by name: a version and a body, or that the resource is gone.
-pub type Changes = HashMap<Name, Option<(u64, Arc<[u8]>)>>;
+pub type Changes = HashMap<Name, Option<(u64, Body)>>;
+
+/// The JSON of a resource.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// As it came.
+    Text(Arc<[u8]>),
+    /// As it will be once it is written: most bytes of a large directory need not be in
+    /// memory twice.
+    Resource(Arc<Resource>),
+}
 
 /// The writer of the file, which takes one batch of changes at a time.
 #[derive(Debug)]
@@ -172,20 +183,25 @@ struct Record {
 
 impl Record {
     /// Writes a record; returns its length in bytes.
-    fn write(
-        name: &str,
-        change: Option<&(u64, Arc<[u8]>)>,
-        to: &mut impl Write,
-    ) -> io::Result<u64> {
+    fn write(name: &str, change: Option<&(u64, Body)>, to: &mut impl Write) -> io::Result<u64> {
         // A name with a line's end in it could not be read back.
         if name.contains('\n') {
             return Ok(0);
         }
-        let head = match change {
-            Some((version, body)) => format!("{version:x} {} {name}\n", body.len()),
-            None => format!("- 0 {name}\n"),
+        let encoded;
+        let (head, body) = match change {
+            Some((version, body)) => {
+                let body = match body {
+                    Body::Text(text) => &**text,
+                    Body::Resource(resource) => {
+                        encoded = encode(resource).body;
+                        &encoded
+                    }
+                };
+                (format!("{version:x} {} {name}\n", body.len()), body)
+            }
+            None => (format!("- 0 {name}\n"), &[][..]),
         };
-        let body = change.map_or(&[][..], |(_, body)| body);
         to.write_all(head.as_bytes())?;
         to.write_all(body)?;
         to.write_all(b"\n")?;
@@ -221,7 +237,9 @@ mod tests {
     fn changes(all: &[(&str, Option<(u64, &str)>)]) -> Changes {
         all.iter()
             .map(|(name, change)| {
-                let body = |(version, body): (u64, &str)| (version, Arc::from(body.as_bytes()));
+                let body = |(version, body): (u64, &str)| {
+                    (version, Body::Text(Arc::from(body.as_bytes())))
+                };
                 (Name::from(*name), change.map(body))
             })
             .collect()
