@@ -1,4 +1,4 @@
-//! A small source of randomness, seeded by whoever owns it.
+//! A small source of randomness, seeded by its owner.
 //!
 //! Good enough to spread load, of no use for secrets.
 

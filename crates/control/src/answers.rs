@@ -1,4 +1,4 @@
-//! The answers that somebody is interested in, and who.
+//! The answers that sessions are interested in, and which sessions.
 //!
 //! Equal answers are made once and their bodies shared. This knows sessions by
 //! number only, and neither streams nor time.
@@ -27,7 +27,7 @@ pub(crate) struct Offered {
     pub(crate) answer: Answer,
 }
 
-/// The answers that somebody is interested in.
+/// The answers that sessions are interested in.
 #[derive(Default)]
 pub(crate) struct Answers {
     translator: Translator,

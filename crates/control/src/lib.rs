@@ -2,7 +2,7 @@
 //!
 //! One task owns the translator; every proxy has a task with its end of the
 //! stream. Where objects come from, and how tokens are checked, is decided by
-//! whoever starts it: nothing here knows Kubernetes or files.
+//! the program that starts it: nothing here knows Kubernetes or files.
 
 mod options;
 mod inputs;

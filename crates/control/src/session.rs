@@ -138,7 +138,7 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// Runs until the client leaves (`None`) or is told to.
+    /// Runs until the client leaves (`None`), or until it has to end.
     async fn run(mut self, call: &mut Call, joined: Joined) -> Option<End> {
         let Joined { session, mut mailbox, mut closed } = joined;
         let born = Instant::now();

@@ -31,7 +31,7 @@ use crate::{
 use pending_acks::PendingAcks;
 use sessions::Sessions;
 
-/// The revision of what a proxy is told that may run on something old: until
+/// The revision of what a proxy gets that may run on something old: until
 /// it is in force, the proxy counts as behind every change.
 pub(crate) const RESUMED: u64 = 0;
 
@@ -72,9 +72,9 @@ pub(crate) enum Message {
     InForce(SessionId, Vec<u64>),
     /// A session has ended.
     Leave(SessionId),
-    /// Somebody asks who has taken note of a change.
+    /// A client asks which proxies have taken note of a change.
     Acknowledged(Question),
-    /// Somebody asks who is connected.
+    /// A client asks which proxies are connected.
     Sessions(oneshot::Sender<Vec<SessionFacts>>),
 }
 
@@ -102,7 +102,7 @@ pub(crate) enum CloseReason {
     Replaced,
     /// Its mailbox is full.
     TooSlow,
-    /// It has ended by itself.
+    /// It has ended on its own.
     Left,
 }
 

@@ -1,4 +1,4 @@
-//! The hash by which a pod template is told from another.
+//! The hash that tells one pod template from another.
 
 use std::hash::Hasher as _;
 

@@ -1,7 +1,7 @@
 //! The proxy's end of the stream.
 //!
 //! It knows which names are wanted and which versions are held, not what is in
-//! them; whoever drives it keeps the bodies.
+//! them; its owner keeps the bodies.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},

@@ -28,7 +28,7 @@ impl Answer {
     }
 }
 
-/// What a request means to whoever makes the answers.
+/// What a request means to the maker of answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The client has a new interest; offer an answer.
@@ -167,7 +167,7 @@ impl Server {
         self.absent.insert(interest);
     }
 
-    /// Takes answers, `None` where there is none. `revision` names the state of
+    /// Takes answers, `None` where an interest has no answer. `revision` names the state of
     /// the world that they are made from. Interests that the client does not
     /// have are ignored.
     pub fn offer(

@@ -27,7 +27,7 @@ impl<'a> Annotations<'a> {
         self.text(name).unwrap_or(otherwise).to_owned()
     }
 
-    /// A number, or `otherwise` when there is none or it cannot be read.
+    /// A number, or `otherwise` when it is missing or cannot be read.
     pub(crate) fn number_or(self, name: &str, otherwise: u64) -> u64 {
         self.text(name).and_then(|text| text.parse().ok()).unwrap_or(otherwise)
     }

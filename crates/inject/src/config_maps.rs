@@ -2,7 +2,7 @@
 //! them in: `istio` (MeshConfig) and `istio-sidecar-injector` (Helm's values, and
 //! the injector's own configuration).
 //!
-//! What is wrong or not served costs only itself, and is told.
+//! What is wrong or not served costs only itself, and is reported.
 
 use serde_json::{Map, Value};
 use weft_api::{Key, Kind};

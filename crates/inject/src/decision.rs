@@ -50,7 +50,7 @@ pub fn decide(pod: &Value, namespace: &Namespace, settings: &Settings) -> Decisi
     }
 }
 
-/// Decides about a pod that somebody wants to have injected, whatever its namespace is labelled.
+/// Decides about a pod that a user wants to have injected, whatever its namespace is labelled.
 pub(crate) fn require(pod: &Value, namespace: &str, settings: &Settings) -> Decision {
     if pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true) {
         return skip("the pod uses the node's network");

@@ -28,7 +28,7 @@ pub fn pod_of(object: &Value) -> Option<&Value> {
 
 /// `object` with sidecars in its pods, and in today's API version; other objects unchanged.
 ///
-/// The labels of the object's namespace do not matter, since somebody asked for it.
+/// The labels of the object's namespace do not matter, since a user asked for it.
 pub fn document(object: &Value, settings: &Settings) -> Result<Value, Refused> {
     let mut object = object.clone();
     if object["kind"] == "List" {

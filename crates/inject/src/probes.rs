@@ -15,7 +15,7 @@ const PROBES: &[(&str, &str)] =
 const ACTIONS: &[&str] = &["httpGet", "tcpSocket", "grpc"];
 
 /// Leads the probes of `pod` to the sidecar's `port`; returns the originals by path, as the
-/// sidecar is told them.
+/// sidecar gets them.
 pub(crate) fn rewrite(pod: &Value, port: u16, edits: &mut Edits<'_>) -> Map<String, Value> {
     let mut originals = Map::new();
     for list in ["initContainers", "containers"] {

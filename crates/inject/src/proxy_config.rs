@@ -42,7 +42,7 @@ impl ProxyConfig {
         Self(merged)
     }
 
-    /// As the proxy is told it; what is Istio's default anyway is left out.
+    /// As the proxy gets it; what is Istio's default anyway is left out.
     pub(crate) fn to_text(&self, settings: &Settings) -> String {
         let mut told = self.0.clone();
         let usual = [

@@ -36,7 +36,7 @@ impl Default for Resources {
     }
 }
 
-/// Which traffic is led through the sidecar, as `istio-iptables` is told it.
+/// Which traffic is led through the sidecar, as `istio-iptables` gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captured {
     /// Outbound ranges, or `*`.

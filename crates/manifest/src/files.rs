@@ -1,10 +1,10 @@
 //! Which file owns which object.
 //!
-//! A machine that is told what files say, and what time it is; it says which
+//! A machine that gets what files say, and what time it is; it says which
 //! objects to apply and which to prune. It reads no file, watches none and
 //! knows no cluster.
 //!
-//! What somebody else does to an object in between stays until the object
+//! What another client does to an object in between stays until the object
 //! changes in its file; one that was deleted stays so until its file is saved.
 
 mod name;
@@ -150,7 +150,7 @@ impl Files {
         self.settle()
     }
 
-    /// Says that somebody else has deleted an object.
+    /// Says that another client has deleted an object.
     pub fn deleted(&mut self, name: &ObjectName) {
         if self.applied.contains_key(name) {
             self.deleted.insert(name.clone());

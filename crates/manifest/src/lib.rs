@@ -1,7 +1,7 @@
 //! Text → located objects; which file owns which object.
 //!
 //! Knows YAML and files' texts, but no file system, no cluster and no mesh:
-//! whoever calls reads the files and applies what is said here.
+//! the caller reads the files and applies what is said here.
 
 pub mod files;
 

@@ -1,4 +1,4 @@
-//! Where in which text something stands, and how that is told.
+//! Where in which text something stands, and how messages say it.
 
 use std::{fmt, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! A YAML document as a tree in which every node and key knows its place.
 //!
 //! Types that derive their decoding lose places in flattened and tagged parts,
-//! and stop at the first mistake; a tree loses nothing, and whoever judges it
+//! and stop at the first mistake; a tree loses nothing, and its reader
 //! can tell all mistakes at once.
 
 use std::{collections::HashMap, fmt};
@@ -74,7 +74,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, Mistake> {
     })
 }
 
-/// The parser's message without the place, which is told in front.
+/// The parser's message without the place, which messages have in front.
 fn sentence(message: &str) -> String {
     let line = message.lines().next().unwrap_or("");
     let line = line.strip_prefix("error: ").unwrap_or(line);

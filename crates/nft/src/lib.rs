@@ -4,7 +4,7 @@
 //! `nft` program reads it, [`to_batch`] spells it the way the kernel reads it,
 //! and [`Capture`] makes the rules that lead a pod's traffic through its proxy.
 //!
-//! Refuses to know: sockets (whoever sends the bytes), pods, and what a mesh is.
+//! Refuses to know: sockets (the caller sends the bytes), pods, and what a mesh is.
 
 pub mod capture;
 pub mod ruleset;

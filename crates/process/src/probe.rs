@@ -1,4 +1,4 @@
-//! One question to an application, over a connection that somebody made: is it well?
+//! One question to an application, over a connection that the caller made: is it well?
 //!
 //! How the connection was made, how long an answer may take and what comes of
 //! it are not known here.
@@ -29,19 +29,19 @@ pub struct Get {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// The connection is none any more.
+    /// The connection broke.
     #[error("{0}")]
     Connection(io::Error),
     /// There is no TLS with the application.
     #[error("TLS handshake: {0}")]
     Tls(io::Error),
-    /// A path or field is none.
+    /// A path or field is invalid.
     #[error("the request cannot be made: {0}")]
     Request(hyper::http::Error),
     /// There is no answer over HTTP.
     #[error("{0}")]
     Http(hyper::Error),
-    /// The health service was asked in vain.
+    /// The health service gave no answer of use.
     #[error("health rpc failed: {0}")]
     Health(String),
     /// There is no health service.
@@ -76,7 +76,7 @@ fn peer(stream: &TcpStream) -> Result<SocketAddr, ProbeError> {
     stream.peer_addr().map_err(ProbeError::Connection)
 }
 
-/// What `exchange` comes to, over `connection`, which needs somebody to drive it
+/// What `exchange` comes to, over `connection`, which has to be driven meanwhile
 /// and goes with the answer.
 async fn driven<T>(connection: impl Future, exchange: impl Future<Output = T>) -> T {
     let (mut connection, mut exchange) = (pin!(connection), pin!(exchange));

@@ -28,7 +28,7 @@ impl Stop {
         self.0.send_replace(true);
     }
 
-    /// Somebody else who learns of the end.
+    /// Another task that learns of the end.
     pub fn watch(&self) -> Stopping {
         Stopping(self.0.subscribe())
     }

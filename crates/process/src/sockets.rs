@@ -28,7 +28,7 @@ const MOST_DESCRIPTORS: usize = 8;
 /// A question or an answer is one short line.
 const LONGEST_LINE: usize = 4096;
 
-/// Listening sockets made by somebody else, for as long as this value lives.
+/// Listening sockets made by another process, for as long as this value lives.
 #[derive(Debug)]
 pub struct Lease {
     /// One for each address.

@@ -193,7 +193,7 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(|source| StreamError::Http { address: address.to_owned(), source })?;
-    // Ends by itself when the sender and the stream are dropped.
+    // Ends when the sender and the stream are dropped.
     tokio::spawn(connection);
     Ok(sender)
 }

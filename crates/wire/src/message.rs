@@ -143,7 +143,7 @@ impl Resource {
         Self { version: version_text(version), resource, name: name.to_owned() }
     }
 
-    /// The body; empty when there is none.
+    /// The body, perhaps empty.
     pub fn body(&self) -> Bytes {
         self.resource.as_ref().map(|any| any.value.clone()).unwrap_or_default()
     }

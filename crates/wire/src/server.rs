@@ -1,7 +1,7 @@
 //! The control plane's end: accepts connections and hands out their streams.
 //!
 //! A connection carries one stream and is closed after it. Who may have one,
-//! and what is said on it, is decided by whoever takes the [`Call`]s.
+//! and what is said on it, is decided by the code that takes the [`Call`]s.
 
 use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 

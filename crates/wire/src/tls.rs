@@ -27,7 +27,7 @@ pub enum TlsError {
         /// Why it cannot be.
         source: rustls::pki_types::pem::Error,
     },
-    /// There is none.
+    /// It has no certificate.
     #[error("no certificate in {what}")]
     Empty {
         /// Where one was expected.

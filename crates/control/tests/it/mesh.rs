@@ -130,7 +130,7 @@ impl Mesh {
     }
 }
 
-/// A proxy that says nothing by itself.
+/// A proxy that says nothing on its own.
 pub(crate) struct Proxy {
     client: Client,
     pub(crate) running: BTreeMap<String, Value>,

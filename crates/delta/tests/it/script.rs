@@ -2,7 +2,7 @@
 //!
 //! `NAME@VERSION` is a resource. `offer` names the answer, then its pieces. A
 //! line that begins with `>` is the next response, once everything on the way
-//! has arrived; `quiet` says that there is none.
+//! has arrived; `quiet` says that nothing is to come.
 
 use std::sync::Arc;
 

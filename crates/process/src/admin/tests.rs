@@ -103,7 +103,7 @@ impl Port {
         client
     }
 
-    /// The whole answer to a GET; none when there is none in time.
+    /// The whole answer to a GET; `None` when it does not come in time.
     async fn get(&self, source: u8, path: &str) -> Option<String> {
         let mut client = self.client(source, &format!("GET {path} HTTP/1.0\r\n\r\n")).await;
         let mut answer = String::new();

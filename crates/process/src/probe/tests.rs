@@ -18,7 +18,7 @@ fn over<T>(tls: Option<&'static [&'static str]>, ask: impl AsyncFnOnce(TcpStream
     })
 }
 
-/// The status, or why there is none.
+/// The status, or why it is missing.
 #[track_caller]
 fn check_get(tls: Option<&'static [&'static str]>, question: &Get, expected: &str) {
     let found = over(tls, async |stream| get(stream, question).await);
