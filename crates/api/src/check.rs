@@ -48,7 +48,8 @@ pub struct Checked {
     ///
     /// Broken pieces are replaced by nothing, and what a broken piece would make
     /// wider is closed: a rule of a VirtualService has no destination left, a
-    /// subset has no name, a server of a Gateway has no host.
+    /// subset has no name, a server of a Gateway has no host. Where it says for whom the object
+    /// is, a stand-in is for nobody.
     pub object: Option<Object>,
     /// What is wrong.
     pub diagnostics: Vec<Diagnostic>,
@@ -131,7 +132,7 @@ fn walk(key: &Key, object: &mut Value, (findings, unusable): (&mut Findings, Unu
 
 /// Reads the mesh's settings, given as what the YAML under key `mesh` of the ConfigMap `key` says.
 ///
-/// What is wrong keeps its default.
+/// What is wrong keeps its default; what would open the mesh by that is closed.
 pub fn mesh_config(settings: &Value, key: &Key) -> (MeshConfig, Vec<Diagnostic>) {
     let (usable, diagnostics) =
         read_settings(settings, key, ("data.mesh", schema::settings::MESH_CONFIG));

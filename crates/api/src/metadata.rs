@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The annotation by which a Service says which namespaces see it.
+pub const EXPORT_TO: &str = "networking.istio.io/exportTo";
+
 /// What Weft reads of an object's `metadata`.
 ///
 /// The server's version of the object is not part of it: objects that say the same are

@@ -10,8 +10,11 @@ pub(crate) mod destination_rule;
 pub(crate) mod gateway;
 pub(crate) mod service;
 pub mod settings;
+mod stand_in;
 pub(crate) mod virtual_service;
 pub(crate) mod workload;
+
+pub use stand_in::StandIn;
 
 /// One field of an object.
 #[derive(Debug)]
@@ -22,6 +25,9 @@ pub struct Field {
     pub holds: Holds,
     /// What happens although it is set, if it is not honoured yet.
     pub instead: Option<Instead>,
+    /// What is read in its place when its value cannot be used, where the object would do
+    /// more without the field.
+    pub stand_in: Option<StandIn>,
 }
 
 /// What happens in place of what a field asks for. A test sets each such field, and compares
@@ -98,18 +104,23 @@ const ANYTHINGS: Holds = Holds::List(&Holds::Anything);
 
 /// A field that is honoured.
 const fn field(name: &'static str, holds: Holds) -> Field {
-    Field { name, holds, instead: None }
+    Field { name, holds, instead: None, stand_in: None }
+}
+
+/// A field that is honoured, and has a stand-in where its value cannot be used.
+const fn guarded(name: &'static str, holds: Holds, stand_in: StandIn) -> Field {
+    Field { stand_in: Some(stand_in), ..field(name, holds) }
 }
 
 /// A field that has no effect yet; `same` is what happens, with or without it.
 const fn later(name: &'static str, holds: Holds, same: &'static str) -> Field {
-    Field { name, holds, instead: Some(Instead::Same(same)) }
+    Field { instead: Some(Instead::Same(same)), ..field(name, holds) }
 }
 
 /// A field that closes the piece that it is in, as long as it is not honoured; `closed` is
 /// what that means.
 const fn closing(name: &'static str, holds: Holds, closed: &'static str) -> Field {
-    Field { name, holds, instead: Some(Instead::Closed(closed)) }
+    Field { instead: Some(Instead::Closed(closed)), ..field(name, holds) }
 }
 
 /// `metadata` of every kind.
@@ -118,7 +129,7 @@ const METADATA: Holds = Holds::Object(&[
     field("generateName", Holds::Text),
     field("namespace", Holds::Text),
     field("labels", LABELS),
-    field("annotations", LABELS),
+    guarded("annotations", LABELS, StandIn::Annotations),
     field("uid", Holds::Text),
     field("resourceVersion", Holds::Text),
     field("generation", I64),

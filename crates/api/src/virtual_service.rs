@@ -33,6 +33,10 @@ pub struct VirtualServiceSpec {
     pub tcp: Vec<TcpRoute>,
     /// Who sees the object: `.`, `*`, or namespaces; all when empty.
     pub export_to: Vec<String>,
+    /// Fields that cannot be read, and without which it is not known where the rules are
+    /// for, so that all of them are closed. Users cannot write this field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<String>,
 }
 
 /// `VirtualService` `spec.http[]`; what Weft does not honour yet stays JSON.

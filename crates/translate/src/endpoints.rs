@@ -92,7 +92,7 @@ pub(crate) fn addresses(owner: &Key, view: &View<'_>) -> Addresses {
 /// The port that `slice` gives to `port` of its host.
 fn target(slice: &EndpointSlice, port: &Port) -> Option<u16> {
     let same = |written: &str| matches!(written, "" | "TCP");
-    let mut ports = slice.ports.iter();
+    let mut ports = slice.ports.iter().filter(|known| known.port != 0);
     ports.find(|known| known.name == port.name && same(&known.protocol)).map(|known| known.port)
 }
 

@@ -41,10 +41,11 @@ pub(crate) fn read(view: &View<'_>) -> Mesh {
         .filter(|timeout| !timeout.is_zero())
         .unwrap_or(CONNECT_TIMEOUT);
     let written = config.default_http_retry_policy.clone();
-    let written =
-        written.and_then(|value| serde_json::from_value::<virtual_service::Retries>(value).ok());
+    let written = written.map(serde_json::from_value::<virtual_service::Retries>);
     let retries = match written {
-        Some(written) => retries::of_rule(&written, retries::Timeouts::EndTheRequest).0,
+        Some(Ok(written)) => retries::of_rule(&written, retries::Timeouts::EndTheRequest).0,
+        // Perhaps nothing is to be sent twice.
+        Some(Err(_)) => None,
         None => Some(istio_default()),
     };
     let as_istio_1_0 = config.compatibility == "istio-1.0";

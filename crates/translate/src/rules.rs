@@ -34,6 +34,9 @@ pub(crate) struct Site<'a> {
     pub(crate) port: u16,
 }
 
+/// The details of rules of an object that is closed as a whole.
+const UNREADABLE: &str = "unreadable_object";
+
 /// Why a rule is closed: the field in the rule, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidRule {
@@ -45,6 +48,12 @@ pub(crate) struct InvalidRule {
 impl InvalidRule {
     fn new(field: impl Into<String>, details: &'static str, message: impl Into<String>) -> Self {
         Self { field: field.into(), details, message: message.into() }
+    }
+
+    /// The whole object is closed, since its `field` cannot be read.
+    fn object(field: &str) -> Self {
+        let message = "cannot be read, and with it where the rules are for; they answer 500";
+        Self::new(field, UNREADABLE, message)
     }
 
     /// The stand-in for what the rule would have done.
@@ -98,7 +107,10 @@ pub(crate) fn http(
             continue;
         }
         let ports = Ports::of_site(site);
-        let destinations = targets::destinations(written, namespace, ports, view);
+        let destinations = match service.spec.closed.first() {
+            Some(field) => Err(InvalidRule::object(field)),
+            None => targets::destinations(written, namespace, ports, view),
+        };
         for (field, alternative) in alternatives {
             let (conditions, unreadable) = conditions::read(alternative);
             let (action, forwards) = match (&destinations, unreadable.first()) {

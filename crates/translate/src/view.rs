@@ -171,9 +171,10 @@ impl<'g> View<'g> {
         keys.iter().filter_map(|key| self.virtual_service(key)).collect()
     }
 
-    /// The virtual services that name gateway `name` of `namespace`.
+    /// The virtual services that name gateway `name` of `namespace`, or that may do so.
     pub(crate) fn bound_to(&self, namespace: &str, name: &str) -> Vec<&'g VirtualService> {
-        let keys = self.keys(Bucket::Gateway(namespace.to_owned(), name.to_owned()));
+        let mut keys = self.keys(Bucket::Gateway(namespace.to_owned(), name.to_owned()));
+        keys.extend(self.keys(Bucket::AnyGateway));
         keys.iter().filter_map(|key| self.virtual_service(key)).collect()
     }
 

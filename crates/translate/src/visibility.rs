@@ -1,5 +1,7 @@
 //! Who may see an object: `exportTo`.
 
+use weft_api::metadata::EXPORT_TO;
+
 /// Whether an object of namespace `own` with the list `export_to` is there for
 /// clients of namespace `client`; `default` stands for an empty list.
 pub(crate) fn visible(export_to: &[String], default: &[String], own: &str, client: &str) -> bool {
@@ -35,9 +37,6 @@ pub(crate) fn reach(
         false => (client != "~" && has(client)).then_some(Reach::Exported),
     }
 }
-
-/// The annotation by which a Service says who sees it.
-const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
 /// The list in a Service's annotation; empty without one.
 pub(crate) fn of_service(service: &weft_api::kubernetes::Service) -> Vec<String> {

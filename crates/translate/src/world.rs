@@ -31,6 +31,8 @@ pub(crate) enum Bucket {
     SourceLabels(Option<(String, String)>),
     /// VirtualServices bound to a gateway, by namespace and name.
     Gateway(String, String),
+    /// VirtualServices that may be bound to any gateway: what they say of it cannot be read.
+    AnyGateway,
     /// Objects that define a host, by its full name.
     Defines(String),
     /// Services with an address.
@@ -177,6 +179,9 @@ fn buckets(key: &Key, object: &Object) -> HashSet<Bucket> {
             for gateway in &service.spec.gateways {
                 let (namespace, name) = hosts::gateway(gateway, &key.namespace);
                 found.insert(Bucket::Gateway(namespace, name));
+            }
+            if service.spec.closed.iter().any(|field| field == "gateways") {
+                found.insert(Bucket::AnyGateway);
             }
             let sources = rules::source_labels(service).into_iter();
             found.extend(sources.map(|labels| Bucket::SourceLabels(labels.into_iter().next())));

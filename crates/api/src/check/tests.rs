@@ -319,18 +319,21 @@ fn objects_without_a_namespace_are_in_default() {
 }
 
 #[test]
-fn mesh_settings_keep_their_default_where_they_are_wrong() {
+fn mesh_settings_that_are_wrong_keep_their_default_or_close() {
     let key = Key::new(Kind::ConfigMap, "istio-system", "istio");
     let settings = json!({
         "accessLogFile": "/dev/stdout",
+        "connectTimeout": 5,
         "outboundTrafficPolicy": {"mode": "REGISTRY"},
         "enableAutoMtls": true,
     });
     let (config, diagnostics) = mesh_config(&settings, &key);
     assert_eq!(config.access_log_file, "/dev/stdout");
-    assert_eq!(config.outbound_traffic_policy.mode, "ALLOW_ANY");
+    assert_eq!(config.outbound_traffic_policy.mode, "REGISTRY_ONLY");
     let fields: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.field.as_str()).collect();
-    assert_eq!(fields, ["data.mesh.enableAutoMtls", "data.mesh.outboundTrafficPolicy.mode"]);
+    assert_eq!(config.connect_timeout, "10s");
+    let expected = ["connectTimeout", "enableAutoMtls", "outboundTrafficPolicy.mode"];
+    assert_eq!(fields, expected.map(|name| format!("data.mesh.{name}")));
 }
 
 #[test]
@@ -381,4 +384,44 @@ fn what_would_be_wider_without_a_broken_piece_is_closed() {
         panic!("not typed")
     };
     assert_eq!(service.spec.tls[0].get("route"), None);
+}
+
+#[test]
+fn what_says_for_whom_an_object_is_is_for_nobody_when_it_cannot_be_read() {
+    let rule = |spec: Value| match read(mesh("DestinationRule", spec)) {
+        Some(Object::DestinationRule(rule)) => rule.spec,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rule(json!({"exportTo": "."})).export_to, ["~"]);
+    assert_eq!(rule(json!({"exportTo": [".", 5]})).export_to, ["~"]);
+    assert!(rule(json!({"exportTo": null})).export_to.is_empty());
+    for selector in [json!("app"), json!({"matchLabels": {"app": 5}})] {
+        let selector = rule(json!({"workloadSelector": selector})).workload_selector.unwrap();
+        assert_eq!(selector.match_labels["~"], "~");
+    }
+
+    let service = |spec: Value| match read(mesh("VirtualService", spec)) {
+        Some(Object::VirtualService(service)) => service.spec,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(service(json!({"gateways": "mesh"})).closed, ["gateways"]);
+    let mut both = service(json!({"gateways": [5], "export_to": 5, "closed": ["http"]}));
+    both.closed.sort();
+    assert_eq!(both.closed, ["exportTo", "gateways"]);
+    assert_eq!(both.export_to, ["."]);
+    assert!(service(json!({"closed": ["http"]})).closed.is_empty(), "users cannot write it");
+    let rules = service(json!({"http": {"route": []}, "tcp": "x"}));
+    assert_eq!((rules.http.len(), rules.tcp.len(), rules.tls.len()), (1, 1, 0));
+
+    let Some(Object::Gateway(gateway)) = read(mesh("Gateway", json!({"selector": "app"}))) else {
+        panic!("not typed")
+    };
+    assert_eq!(gateway.spec.selector["~"], "~");
+
+    for annotations in [json!("x"), json!({"networking.istio.io/exportTo": true})] {
+        let metadata = json!({"name": "a", "annotations": annotations});
+        let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata});
+        let annotations = read(object).unwrap().metadata().annotations.clone();
+        assert_eq!(annotations[crate::metadata::EXPORT_TO], "~");
+    }
 }

@@ -9,12 +9,17 @@ use super::{
 use crate::{
     Severity, camel_case,
     field::clipped,
-    schema::{Field, Holds},
+    metadata::EXPORT_TO,
+    schema::{Field, Holds, StandIn},
     span,
 };
 
 /// Longest text that is repeated in a message.
 const SHOWN: usize = 40;
+
+/// The field that names what closed an object as a whole. No kind has a field of that name
+/// that users write.
+const CLOSED: &str = "closed";
 
 /// Whether names may be written in snake_case, as the mesh's older manifests do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +127,7 @@ impl Walk<'_> {
     ) -> bool {
         self.rename(fields, entries, path);
         let kept = self.unusable == Unusable::Kept;
+        let mut closed = Vec::new();
         entries.retain(|name, value| {
             let Some(field) = fields.iter().find(|field| field.name == name) else {
                 self.unknown(fields, name, path);
@@ -134,8 +140,44 @@ impl Walk<'_> {
             if let Some(instead) = field.instead {
                 self.findings.warning_at(&here, || format!("not honoured yet: {}", instead.text()));
             }
-            self.value(&field.holds, value, &here) || kept
+            match field.stand_in {
+                Some(stand_in) if !kept => {
+                    self.guarded(field, stand_in, (value, &here), &mut closed)
+                }
+                _ => self.value(&field.holds, value, &here) || kept,
+            }
         });
+        if !closed.is_empty() {
+            entries.insert(CLOSED.to_owned(), closed.into());
+        }
+        true
+    }
+
+    /// Puts the stand-in of `field` in its place when the value there cannot be used, and
+    /// returns whether there is a value left.
+    fn guarded(
+        &mut self,
+        field: &Field,
+        stand_in: StandIn,
+        (value, here): (&mut Value, &Path<'_>),
+        closed: &mut Vec<&'static str>,
+    ) -> bool {
+        let (before, hidden) = (self.findings.breaks(), is_unreadable(value, EXPORT_TO));
+        let usable = self.value(&field.holds, value, here);
+        let broken = self.findings.breaks() != before;
+        if usable && !(broken && stand_in.is_for_parts()) {
+            if hidden && stand_in == StandIn::Annotations {
+                value[EXPORT_TO] = stand_in.value().unwrap_or_default()[EXPORT_TO].take();
+            }
+            return true;
+        }
+        if stand_in.closes_object() {
+            closed.push(field.name);
+        }
+        match stand_in.value() {
+            Some(found) => *value = found,
+            None => return false,
+        }
         true
     }
 
@@ -198,6 +240,11 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// Whether the entry `name` of a map holds what is not a text.
+fn is_unreadable(value: &Value, name: &str) -> bool {
+    value.get(name).is_some_and(|value| !value.is_string() && !value.is_null())
 }
 
 /// What is wrong with `value` where `holds` belongs.

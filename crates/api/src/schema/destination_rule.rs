@@ -1,8 +1,8 @@
 //! Fields of `networking.istio.io DestinationRule`.
 
 use super::{
-    API_VERSION, Field, Holds, I32, I64, KIND, LABELS, METADATA, PORT, STATUS, TEXTS, U32, field,
-    later,
+    API_VERSION, Field, Holds, I32, I64, KIND, LABELS, METADATA, PORT, STATUS, StandIn, TEXTS, U32,
+    field, guarded, later,
 };
 
 pub(crate) const DESTINATION_RULE: &[Field] =
@@ -14,8 +14,12 @@ const SPEC: &[Field] = &[
     // A subset that lost a label would have more endpoints than it names: it loses its name, and
     // requests for it have no endpoint.
     field("subsets", Holds::List(&Holds::Closing(SUBSET, &[]))),
-    field("exportTo", TEXTS),
-    field("workloadSelector", Holds::Object(&[field("matchLabels", LABELS)])),
+    guarded("exportTo", TEXTS, StandIn::Nobody),
+    guarded(
+        "workloadSelector",
+        Holds::Object(&[field("matchLabels", LABELS)]),
+        StandIn::NoSelectedWorkload,
+    ),
 ];
 
 const SUBSET: &[Field] = &[

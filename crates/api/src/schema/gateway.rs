@@ -1,14 +1,15 @@
 //! Fields of `networking.istio.io Gateway`.
 
 use super::{
-    API_VERSION, Field, Holds, KIND, LABELS, METADATA, PORT, STATUS, TEXTS, U32, field, later,
+    API_VERSION, Field, Holds, KIND, LABELS, METADATA, PORT, STATUS, StandIn, TEXTS, U32, field,
+    guarded, later,
 };
 
 pub(crate) const GATEWAY: &[Field] =
     &[API_VERSION, KIND, field("metadata", METADATA), field("spec", Holds::Object(SPEC)), STATUS];
 
 const SPEC: &[Field] = &[
-    field("selector", LABELS),
+    guarded("selector", LABELS, StandIn::NoWorkload),
     // A server that lost a setting serves no host.
     field("servers", Holds::List(&Holds::Closing(SERVER, &["port", "name"]))),
 ];

@@ -1,8 +1,8 @@
 //! Fields of Services and EndpointSlices.
 
 use super::{
-    API_VERSION, Field, Holds, KIND, LABELS, METADATA, PORT, PORT_OR_NAME, STATUS, TEXTS, U32,
-    field,
+    API_VERSION, Field, Holds, KIND, LABELS, METADATA, PORT, PORT_OR_NAME, STATUS, StandIn, TEXTS,
+    U32, field, guarded,
 };
 
 pub(crate) const SERVICE: &[Field] =
@@ -12,17 +12,21 @@ const PROTOCOL: Holds = Holds::Word(&["TCP", "UDP", "SCTP"]);
 
 const SPEC: &[Field] = &[
     field("type", Holds::Word(&["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"])),
-    field("selector", LABELS),
+    guarded("selector", LABELS, StandIn::NoWorkload),
     field(
         "ports",
-        Holds::List(&Holds::Object(&[
-            field("name", Holds::Text),
-            field("port", PORT),
-            field("protocol", PROTOCOL),
-            field("targetPort", PORT_OR_NAME),
-            field("nodePort", U32),
-            field("appProtocol", Holds::Text),
-        ])),
+        // A port that lost its protocol or its name would be another one: it loses its number.
+        Holds::List(&Holds::Closing(
+            &[
+                field("name", Holds::Text),
+                field("port", PORT),
+                field("protocol", PROTOCOL),
+                field("targetPort", PORT_OR_NAME),
+                field("nodePort", U32),
+                field("appProtocol", Holds::Text),
+            ],
+            &[],
+        )),
     ),
     field("clusterIP", Holds::Text),
     field("clusterIPs", TEXTS),
@@ -56,31 +60,38 @@ pub(crate) const ENDPOINT_SLICE: &[Field] = &[
     field("addressType", Holds::Word(&["IPv4", "IPv6", "FQDN"])),
     field(
         "endpoints",
-        Holds::List(&Holds::Object(&[
-            field("addresses", TEXTS),
-            field(
-                "conditions",
-                Holds::Object(&[
-                    field("ready", Holds::Flag),
-                    field("serving", Holds::Flag),
-                    field("terminating", Holds::Flag),
-                ]),
-            ),
-            field("hostname", Holds::Text),
-            field("targetRef", TARGET),
-            field("deprecatedTopology", LABELS),
-            field("nodeName", Holds::Text),
-            field("zone", Holds::Text),
-            field("hints", Holds::Anything),
-        ])),
+        // An endpoint that lost its state would be a ready one: it loses its address.
+        Holds::List(&Holds::Closing(
+            &[
+                field("addresses", TEXTS),
+                field(
+                    "conditions",
+                    Holds::Object(&[
+                        field("ready", Holds::Flag),
+                        field("serving", Holds::Flag),
+                        field("terminating", Holds::Flag),
+                    ]),
+                ),
+                field("hostname", Holds::Text),
+                field("targetRef", TARGET),
+                field("deprecatedTopology", LABELS),
+                field("nodeName", Holds::Text),
+                field("zone", Holds::Text),
+                field("hints", Holds::Anything),
+            ],
+            &[],
+        )),
     ),
     field(
         "ports",
-        Holds::List(&Holds::Object(&[
-            field("name", Holds::Text),
-            field("port", PORT),
-            field("protocol", PROTOCOL),
-            field("appProtocol", Holds::Text),
-        ])),
+        Holds::List(&Holds::Closing(
+            &[
+                field("name", Holds::Text),
+                field("port", PORT),
+                field("protocol", PROTOCOL),
+                field("appProtocol", Holds::Text),
+            ],
+            &[],
+        )),
     ),
 ];

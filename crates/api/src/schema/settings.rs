@@ -1,6 +1,6 @@
 //! Fields of MeshConfig and of ProxyConfig.
 
-use super::{ANYTHINGS, Field, Holds, LABELS, TEXTS, U32, field, later};
+use super::{ANYTHINGS, Field, Holds, LABELS, StandIn, TEXTS, U32, field, guarded, later};
 
 /// What holds where a setting is not honoured.
 const DEFAULT: &str = "its default holds";
@@ -9,18 +9,19 @@ const DEFAULT: &str = "its default holds";
 pub const MESH_CONFIG: &[Field] = &[
     field("trustDomain", Holds::Text),
     field("rootNamespace", Holds::Text),
-    field(
+    guarded(
         "outboundTrafficPolicy",
         Holds::Object(&[field("mode", Holds::Word(&["ALLOW_ANY", "REGISTRY_ONLY"]))]),
+        StandIn::NothingOutside,
     ),
     field("accessLogFile", Holds::Text),
     field("accessLogFormat", Holds::Text),
     field("accessLogEncoding", Holds::Word(&["TEXT", "JSON"])),
     field("connectTimeout", Holds::Span),
     field("defaultHttpRetryPolicy", Holds::Anything),
-    field("defaultServiceExportTo", TEXTS),
-    field("defaultVirtualServiceExportTo", TEXTS),
-    field("defaultDestinationRuleExportTo", TEXTS),
+    guarded("defaultServiceExportTo", TEXTS, StandIn::OwnNamespace),
+    guarded("defaultVirtualServiceExportTo", TEXTS, StandIn::OwnNamespace),
+    guarded("defaultDestinationRuleExportTo", TEXTS, StandIn::OwnNamespace),
     field("compatibility", Holds::Word(&["", "istio-1.0"])),
     // Set by every installation; that they are there says nothing about what its owner wants.
     field("defaultConfig", Holds::Object(PROXY_CONFIG)),

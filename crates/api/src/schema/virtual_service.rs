@@ -1,8 +1,8 @@
 //! Fields of `networking.istio.io VirtualService`.
 
 use super::{
-    API_VERSION, Field, Holds, I32, KIND, LABELS, METADATA, PORT, STATUS, TEXTS, U32, closing,
-    field, later,
+    API_VERSION, Field, Holds, I32, KIND, LABELS, METADATA, PORT, STATUS, StandIn, TEXTS, U32,
+    closing, field, guarded, later,
 };
 
 pub(crate) const VIRTUAL_SERVICE: &[Field] =
@@ -10,16 +10,22 @@ pub(crate) const VIRTUAL_SERVICE: &[Field] =
 
 const SPEC: &[Field] = &[
     field("hosts", TEXTS),
-    field("gateways", TEXTS),
-    field("http", Holds::List(&Holds::Closing(HTTP, CONDITIONS))),
-    closing(
-        "tls",
-        Holds::List(&Holds::Closing(TLS, CONDITIONS)),
-        "server names are not read, so that connections to the hosts that are not HTTP, and that \
-         no `tcp` rule takes, are closed",
-    ),
-    field("tcp", Holds::List(&Holds::Closing(TCP, CONDITIONS))),
-    field("exportTo", TEXTS),
+    // Where the rules are for is not known: their requests are refused wherever they may be.
+    guarded("gateways", TEXTS, StandIn::Closed),
+    guarded("http", Holds::List(&Holds::Closing(HTTP, CONDITIONS)), StandIn::ClosedRule),
+    Field {
+        stand_in: Some(StandIn::ClosedRule),
+        ..closing(
+            "tls",
+            Holds::List(&Holds::Closing(TLS, CONDITIONS)),
+            "server names are not read, so that connections to the hosts that are not HTTP, and \
+             that no `tcp` rule takes, are closed",
+        )
+    },
+    guarded("tcp", Holds::List(&Holds::Closing(TCP, CONDITIONS)), StandIn::ClosedRule),
+    // For whom the rules are is not known: other namespaces do not see them, and the own one
+    // must not be served as if there were none.
+    guarded("exportTo", TEXTS, StandIn::ClosedInOwnNamespace),
 ];
 
 /// What is left of a rule of which a piece is broken: it takes the requests that it names, and

@@ -26,7 +26,12 @@ const MOST_NAMED: usize = 3;
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(service) = view.virtual_service(key) else { return Vec::new() };
     let mesh = view.mesh();
-    let mut found = Vec::new();
+    let closed = service.spec.closed.iter().map(|field| {
+        let message = "is not a list of texts, so where the rules are for is not known: they \
+                       answer 500; write one";
+        Diagnostic::error(key, format!("spec.{field}"), message)
+    });
+    let mut found: Vec<_> = closed.collect();
     gateways(key, service, view, &mut found);
     if virtual_services::in_mesh(service) {
         in_mesh(key, service, &mesh, view, &mut found);

@@ -121,7 +121,8 @@ pub(crate) fn inbound(client: &Client, view: &View<'_>) -> Vec<Inbound> {
         let metadata = &service.metadata;
         let key = Key::new(Kind::Service, metadata.namespace.as_str(), metadata.name.as_str());
         let Some(definition) = view.definition(&key) else { continue };
-        for written in &service.spec.ports {
+        // A port without a number could not be read; that it is there still counts elsewhere.
+        for written in service.spec.ports.iter().filter(|written| written.port != 0) {
             let (Some(port), Some(target)) = (port(written), target_port(written, pod)) else {
                 continue;
             };

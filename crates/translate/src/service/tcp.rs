@@ -88,10 +88,11 @@ fn of_rules(
     for (at, rule) in service.spec.tcp.iter().enumerate() {
         let matches: Vec<Matched> =
             rule.matches.iter().map(|one| matched(one, namespace, site)).collect();
-        let closed = matches.contains(&Matched::Unknown);
-        if !matches.is_empty() && !closed && !matches.contains(&Matched::Holds) {
+        let unknown = matches.contains(&Matched::Unknown);
+        if !matches.is_empty() && !unknown && !matches.contains(&Matched::Holds) {
             continue;
         }
+        let closed = unknown || !service.spec.closed.is_empty();
         let written: Vec<_> = rule.route.iter().map(|one| (&one.destination, one.weight)).collect();
         let shares = targets::shares(&written).ok().filter(|_| !closed).unwrap_or_default();
         let ports = Ports::of_site(site);

@@ -7,4 +7,5 @@ mod honoured;
 mod properties;
 mod render;
 mod scale;
+mod unreadable;
 mod worlds;
