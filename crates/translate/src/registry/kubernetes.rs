@@ -93,14 +93,17 @@ pub(crate) fn slices_of<'g>(owner: &Key, view: &View<'g>) -> Vec<&'g EndpointSli
     view.slices(Bucket::Slices(owner.namespace.clone(), owner.name.clone()))
 }
 
-/// The hosts that have an endpoint with `address`.
+/// The hosts that have an endpoint with `address`, those of older objects first: a newer
+/// one cannot take an older one's addresses.
 pub(crate) fn with_endpoint(address: IpAddr, view: &View<'_>) -> Vec<Arc<Definition>> {
     let slices = view.slices(Bucket::EndpointAddress(address)).into_iter();
     let owners = slices.filter_map(|slice| {
         let name = slice.metadata.labels.get(SERVICE_NAME_LABEL)?;
         Some(Key::new(Kind::Service, slice.metadata.namespace.as_str(), name.as_str()))
     });
-    owners.filter_map(|owner| view.definition(&owner)).collect()
+    let mut found: Vec<_> = owners.filter_map(|owner| view.definition(&owner)).collect();
+    found.sort_by(|one, other| one.age.cmp(&other.age));
+    found
 }
 
 /// A port of a workload that a host leads to.

@@ -1,5 +1,6 @@
 //! Translation from the outside: worlds of YAML in, answers as text out.
 
+mod addresses;
 mod bounds;
 mod cases;
 mod classes;
