@@ -10,7 +10,7 @@ use crate::{ProcessLimits, Workload};
 pub struct Settings {
     /// Who the proxy works for, for metrics.
     pub workload: Workload,
-    /// Labels of that workload's pod, as far as some rule names them; sorted by name.
+    /// Labels of that workload's pod, sorted by name: rules may ask for any of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<(String, String)>,
     /// Where it runs: region, zone and subzone, separated by `/`.

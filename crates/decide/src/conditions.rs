@@ -203,7 +203,8 @@ pub(crate) fn is_source(source: &SourceMatch, settings: &Settings) -> bool {
     in_namespace && source.labels.iter().all(|label| settings.labels.contains(label))
 }
 
-fn explain_source(source: &SourceMatch, settings: &Settings) -> String {
+/// What `source` means, and what the workload that the proxy works for has of it, in words.
+pub(crate) fn explain_source(source: &SourceMatch, settings: &Settings) -> String {
     let mut parts = Vec::new();
     if let Some(wanted) = &source.namespace {
         let has = &settings.workload.namespace;

@@ -3,11 +3,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use weft_balance::Rng;
-use weft_config::{Decides, Entry, Interest, Origin, Outside, Protocol};
+use weft_config::{Decides, Entry, Interest, Origin, Outside, Protocol, Settings};
 
 use crate::{
     backend::CompiledBackend,
-    conditions::is_source,
+    conditions::{explain_source, is_source},
     record::{Record, Verdict, tell},
     reply::{Flag, Flags, Reply},
     server::{CompiledServer, CompiledTcp},
@@ -62,13 +62,20 @@ enum Relayed {
 }
 
 impl Tcp {
-    /// The backends by weight; none for a connection that goes on to where the
-    /// client dialled.
-    pub fn backends(&self) -> &[(String, u32)] {
-        match &self.0 {
-            Relayed::Onwards => &[],
-            Relayed::To(target) => &target.data.backends,
+    /// The backends of the proxy with these settings, by weight; none for a connection that
+    /// goes on to where the client dialled, or that is closed.
+    pub fn backends(&self, settings: &Settings) -> &[(String, u32)] {
+        let mut next = match &self.0 {
+            Relayed::Onwards => None,
+            Relayed::To(target) => Some(target),
+        };
+        while let Some(target) = next {
+            if is_source(&target.data.source, settings) {
+                return &target.data.backends;
+            }
+            next = target.otherwise.as_ref();
         }
+        &[]
     }
 }
 
@@ -130,7 +137,7 @@ impl Table {
         };
         while !is_source(&target.data.source, self.settings()) {
             tell(record, &target.origin, Verdict::NotMatched, || {
-                "it is for other clients (sourceLabels, sourceNamespace)".to_owned()
+                explain_source(&target.data.source, self.settings())
             });
             match &target.otherwise {
                 Some(otherwise) => target = otherwise,
@@ -153,9 +160,13 @@ impl Table {
             Some(backend) => {
                 tell(record, origin, Verdict::Matched, || {
                     let data = &backend.data;
-                    match data.service.as_str() {
+                    let to = match data.service.as_str() {
                         "" => format!("relayed to port {} of the application", data.port),
                         service => format!("relayed to {service}:{}", data.port),
+                    };
+                    match &target.data.source {
+                        source if source.is_any() => to,
+                        source => format!("{}; {to}", explain_source(source, self.settings())),
                     }
                 });
                 Ok(Arc::clone(backend))

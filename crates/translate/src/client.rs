@@ -9,10 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use weft_api::{Kind, kubernetes::Pod};
+use weft_api::kubernetes::Pod;
 use weft_config::Workload;
 
-use crate::{rules, view::View, workload, world::Bucket};
+use crate::{view::View, workload, world::Bucket};
 
 /// Facts of one proxy, from its authenticated pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,18 +119,12 @@ pub(crate) fn group(of: &Labelled, view: &View<'_>) -> Group {
     let labels = of.labels.iter().map(|(name, value)| Some((name.clone(), value.clone())));
     let labels: Vec<Option<(String, String)>> = labels.chain([None]).collect();
     // Each selector is found by its first label, or by having none.
-    let keys = labels.into_iter().flat_map(|label| {
-        let own = view.keys(Bucket::Selectors(of.namespace.clone(), label.clone()));
-        own.into_iter().chain(view.keys(Bucket::SourceLabels(label)))
-    });
-    let wanted = keys.flat_map(|key| match key.kind {
-        Kind::DestinationRule => view
-            .destination_rule(&key)
-            .and_then(|rule| rule.spec.workload_selector.as_ref())
-            .map(|selector| selector.match_labels.clone())
-            .into_iter()
-            .collect(),
-        _ => view.virtual_service(&key).map(rules::source_labels).unwrap_or_default(),
+    let keys = labels
+        .into_iter()
+        .flat_map(|label| view.keys(Bucket::Selectors(of.namespace.clone(), label)));
+    let wanted = keys.filter_map(|key| {
+        let selector = view.destination_rule(&key)?.spec.workload_selector.as_ref()?;
+        Some(selector.match_labels.clone())
     });
     let matches = |wanted: &BTreeMap<String, String>| {
         wanted.iter().all(|(name, value)| of.labels.get(name) == Some(value))

@@ -1,15 +1,16 @@
 //! The rules of virtual services, as a class at a site gets them.
 //!
-//! What depends on the dialled port, the gateway and the client's labels is
-//! decided here. A rule that cannot be honoured stays, closed: it answers 500.
+//! What depends on the dialled port, the gateway and the client's namespace is decided
+//! here; what depends on its labels is a condition that the proxy decides, so that clients
+//! with other labels share their rules. A rule that cannot be honoured stays, closed: it
+//! answers 500.
 
 pub(crate) mod conditions;
 pub(crate) mod retries;
 pub(crate) mod targets;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use serde_json::Value;
 use weft_api::virtual_service::{HttpMatch, HttpRoute, VirtualService};
 use weft_config::{Action, Conditions, Origin, Retries, Rule};
 
@@ -81,6 +82,36 @@ impl Rules {
     }
 }
 
+/// Whether some of `rules` is for clients with whatever labels.
+pub(crate) fn serve_everyone(rules: &[Rule]) -> bool {
+    rules.iter().any(|rule| rule.conditions.source.is_any())
+}
+
+/// Adds the rules `next` for the clients that none of `rules` is for: those that have the
+/// labels of one of them get 404 where none of theirs holds, as if `next` were not there.
+pub(crate) fn otherwise(rules: &mut Vec<Rule>, next: Vec<Rule>) {
+    for at in 0..rules.len() {
+        let source = rules[at].conditions.source.clone();
+        let conditions = Conditions { source, ..Conditions::default() };
+        if !rules.iter().any(|rule| rule.conditions == conditions) {
+            let origin = Origin::new(rules[at].origin.object.clone(), "");
+            rules.push(Rule {
+                name: None,
+                conditions,
+                action: Action::Respond {
+                    status: 404,
+                    body: String::new(),
+                    details: "route_not_found".to_owned(),
+                },
+                timeout: None,
+                retries: None,
+                origin,
+            });
+        }
+    }
+    rules.extend(next);
+}
+
 /// The rules that `service` gives at `site`, in order, up to the first that takes
 /// every request; none when nothing in it is for there.
 pub(crate) fn http(
@@ -147,23 +178,10 @@ pub(crate) fn object(service: &VirtualService) -> String {
 
 /// Whether the conditions that the control plane decides hold at `site`.
 pub(crate) fn applies(one: &HttpMatch, namespace: &str, site: &Site<'_>) -> bool {
-    let group = site.group;
-    let labelled = |labels| group.selectors.contains::<BTreeMap<String, String>>(labels);
+    let namespace_of_client = &site.group.namespace;
     one.port.is_none_or(|port| port == site.port)
-        && (one.source_labels.is_empty() || labelled(&one.source_labels))
-        && one.source_namespace.as_ref().is_none_or(|wanted| *wanted == group.namespace)
+        && one.source_namespace.as_ref().is_none_or(|wanted| wanted == namespace_of_client)
         && for_gateway(&one.gateways, namespace, site)
-}
-
-/// The labels of clients that rules of `service` tell apart.
-pub(crate) fn source_labels(service: &VirtualService) -> BTreeSet<BTreeMap<String, String>> {
-    let http = service.spec.http.iter().flat_map(|rule| &rule.matches);
-    let http = http.map(|one| one.source_labels.clone());
-    let tcp = service.spec.tcp.iter().flat_map(|rule| &rule.matches);
-    let tls = service.spec.tls.iter().filter_map(|rule| rule.get("match")?.as_array()).flatten();
-    let read = |one: &Value| serde_json::from_value::<HttpMatch>(one.clone()).ok();
-    let other = tcp.chain(tls).filter_map(read).map(|one| one.source_labels);
-    http.chain(other).filter(|labels| !labels.is_empty()).collect()
 }
 
 /// Whether `names`, written in an object of `namespace`, are for the gateway of

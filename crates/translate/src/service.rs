@@ -6,7 +6,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use weft_api::{Key, Kind};
 use weft_config::{
-    Conditions, Covers, Entry, Host, Interest, Origin, Protocol, Resource, Route, Rule, Server,
+    Action, Conditions, Covers, Entry, Host, Interest, Origin, Outside, Protocol, Resource, Route,
+    Rule, Server,
 };
 
 use crate::{
@@ -27,14 +28,7 @@ pub(crate) fn host(group: &Group, host: &Host, port: u16, view: &View<'_>) -> Re
     let interest = Interest::Host(host.clone(), port);
     let mut closure = Closure::default();
     let site = Site { group, gateway: None, port };
-    let by_name = match host.is_wildcard() {
-        true => None,
-        false => without_service(host.as_str(), &site, view, &mut closure)
-            .or_else(|| of_service(host.as_str(), &site, view, &mut closure))
-            .map(|route| (route, None)),
-    };
-    let found = by_name.or_else(|| matching_wildcard(host, &site, view, &mut closure));
-    match found {
+    match gathered(host, &site, view, &mut closure) {
         Some((route, covers)) => {
             let entry = Entry::Route(route.name.clone());
             closure.add(view.pool().piece(Resource::Route(route)));
@@ -42,6 +36,67 @@ pub(crate) fn host(group: &Group, host: &Host, port: u16, view: &View<'_>) -> Re
         }
         None => Closure::default().answer(&interest, Entry::Outside, None),
     }
+}
+
+/// The route of `host`: the first there is. Where that is for clients with certain labels
+/// only, the others are served as if it were not there.
+fn gathered(
+    host: &Host,
+    site: &Site<'_>,
+    view: &View<'_>,
+    closure: &mut Closure,
+) -> Option<(Route, Option<Covers>)> {
+    let name = host.as_str();
+    let mut found: Option<(Route, Option<Covers>)> = None;
+    // A wildcard covers itself.
+    for pattern in std::iter::once(name.to_owned()).chain(hosts::patterns(name)) {
+        let is_pattern = pattern.starts_with('*');
+        for source in [Source::VirtualServices, Source::Service] {
+            let route = match (source, is_pattern) {
+                (Source::VirtualServices, _) => without_service(&pattern, site, view, closure),
+                (Source::Service, false) => of_service(&pattern, site, view, closure),
+                (Source::Service, true) => below_headless(&pattern, site, view, closure),
+            };
+            let Some(route) = route else { continue };
+            match &mut found {
+                Some((first, _)) => rules::otherwise(&mut first.rules, route.rules),
+                None if is_pattern => {
+                    let covers = Covers { pattern: Host::parse(&pattern).ok()? };
+                    found = Some((route, Some(covers)));
+                }
+                None => found = Some((route, None)),
+            }
+            if found.iter().any(|(route, _)| rules::serve_everyone(&route.rules)) {
+                return found;
+            }
+        }
+    }
+    let (route, _) = found.as_mut()?;
+    let action = match view.mesh().outside {
+        Outside::Allow => Action::Passthrough,
+        Outside::Refuse => Action::Respond {
+            status: 502,
+            body: String::new(),
+            details: "direct_response".to_owned(),
+        },
+    };
+    let outside = Rule {
+        name: None,
+        conditions: Conditions::default(),
+        action,
+        timeout: None,
+        retries: None,
+        origin: route.origin.clone(),
+    };
+    rules::otherwise(&mut route.rules, vec![outside]);
+    found
+}
+
+/// What a route may come from.
+#[derive(Clone, Copy)]
+enum Source {
+    VirtualServices,
+    Service,
 }
 
 /// The answer for connections to `address`.
@@ -76,8 +131,9 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
     closure.answer(&interest, Entry::Server(Box::new(server)), None)
 }
 
-/// The route of a host that a virtual service names and that no object defines; all such
-/// hosts of the virtual service share it.
+/// The route of a host that virtual services name and that no object defines. All such
+/// hosts of a virtual service share it, unless it is for clients with certain labels only:
+/// what the others get depends on the host.
 fn without_service(
     host: &str,
     site: &Site<'_>,
@@ -88,6 +144,7 @@ fn without_service(
         return None;
     }
     let mesh = view.mesh();
+    let mut found: Option<Route> = None;
     for service in virtual_services::of_exact_host(host, site.group, &mesh, view) {
         let metadata = &service.metadata;
         let key = Key::new(Kind::VirtualService, &metadata.namespace, &metadata.name);
@@ -100,14 +157,33 @@ fn without_service(
             continue;
         }
         rules.add_backends(site, view, closure);
-        return Some(Route {
-            name: format!("{}/{}/{}", site.port, metadata.namespace, metadata.name),
-            hosts: entry.without_service.iter().filter_map(|own| Host::parse(own).ok()).collect(),
-            rules: rules.rules,
-            origin: Origin::new(rules::object(service), ""),
-        });
+        let origin = Origin::new(rules::object(service), "");
+        let for_everyone = rules::serve_everyone(&rules.rules);
+        match &mut found {
+            Some(route) => rules::otherwise(&mut route.rules, rules.rules),
+            None if for_everyone => {
+                let hosts = entry.without_service.iter().filter_map(|own| Host::parse(own).ok());
+                return Some(Route {
+                    name: format!("{}/{}/{}", site.port, metadata.namespace, metadata.name),
+                    hosts: hosts.collect(),
+                    rules: rules.rules,
+                    origin,
+                });
+            }
+            None => {
+                found = Some(Route {
+                    name: format!("{}/{host}", site.port),
+                    hosts: vec![Host::parse(host).ok()?],
+                    rules: rules.rules,
+                    origin,
+                });
+            }
+        }
+        if for_everyone {
+            break;
+        }
     }
-    None
+    found
 }
 
 /// The route of the host that `host` is a name of.
@@ -137,27 +213,18 @@ fn named(host: &str, site: &Site<'_>, view: &View<'_>) -> Option<Arc<Definition>
     })
 }
 
-/// The route of what covers `host`: a wildcard of a virtual service, or the names
-/// below a headless host; the longer wildcard wins. A wildcard covers itself.
-fn matching_wildcard(
-    host: &Host,
+/// The route of the headless host whose names `pattern` covers.
+fn below_headless(
+    pattern: &str,
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
-) -> Option<(Route, Option<Covers>)> {
-    let own = Some(host.as_str().to_owned()).filter(|_| host.is_wildcard());
-    for pattern in own.into_iter().chain(hosts::patterns(host.as_str())) {
-        let route = without_service(&pattern, site, view, closure).or_else(|| {
-            let suffix = pattern.strip_prefix("*.")?;
-            // Addresses have no names below them.
-            let is_name = suffix.parse::<std::net::IpAddr>().is_err();
-            let below = named(suffix, site, view).filter(|below| is_name && below.is_headless())?;
-            Some(service_route(&below, site, view, closure))
-        });
-        let Some(route) = route else { continue };
-        return Some((route, Some(Covers { pattern: Host::parse(&pattern).ok()? })));
-    }
-    None
+) -> Option<Route> {
+    let suffix = pattern.strip_prefix("*.")?;
+    // Addresses have no names below them.
+    let is_name = suffix.parse::<std::net::IpAddr>().is_err();
+    let below = named(suffix, site, view).filter(|below| is_name && below.is_headless())?;
+    Some(service_route(&below, site, view, closure))
 }
 
 fn service_route(
@@ -191,7 +258,8 @@ fn is_taken(name: &str, site: &Site<'_>, mesh: &Mesh, view: &View<'_>) -> bool {
         })
 }
 
-/// The rules of a host: its virtual service's, else its own.
+/// The rules of a host: its virtual service's, else its own; where the virtual service's
+/// are for clients with certain labels only, its own are for the others.
 fn own_rules(
     definition: &Definition,
     site: &Site<'_>,
@@ -200,16 +268,29 @@ fn own_rules(
 ) -> (Rules, Origin) {
     // An alias has the rules of what it stands for.
     let concrete = backends::aliased(&definition.host, view);
-    for service in virtual_services::of_host(&definition.host, site.group, mesh, view)
-        .into_iter()
-        .chain(virtual_services::of_host(&concrete, site.group, mesh, view))
-    {
+    let mut services = virtual_services::of_host(&definition.host, site.group, mesh, view);
+    if concrete != definition.host {
+        services.extend(virtual_services::of_host(&concrete, site.group, mesh, view));
+    }
+    let mut found: Option<(Rules, Origin)> = None;
+    for service in services {
         let rules = rules::http(service, site, mesh, view);
-        if !rules.is_empty() {
-            return (rules, Origin::new(rules::object(service), ""));
+        if rules.is_empty() {
+            continue;
+        }
+        let origin = Origin::new(rules::object(service), "");
+        let (all, _) = found.get_or_insert((Rules::default(), origin));
+        rules::otherwise(&mut all.rules, rules.rules);
+        all.backends.extend(rules.backends);
+        if rules::serve_everyone(&all.rules) {
+            break;
         }
     }
     let origin = Origin::new(definition.owner.to_string(), "");
+    let (mut all, first) = found.unwrap_or((Rules::default(), origin.clone()));
+    if rules::serve_everyone(&all.rules) {
+        return (all, first);
+    }
     let backend = BackendRef { host: concrete, port: site.port, subset: None };
     let destinations = [(backend, 1)];
     let rule = Rule {
@@ -218,8 +299,9 @@ fn own_rules(
         action: targets::forward(&destinations),
         timeout: None,
         retries: mesh.retries.clone(),
-        origin: origin.clone(),
+        origin,
     };
-    let backends = destinations.map(|(backend, _)| backend).into();
-    (Rules { rules: vec![rule], backends }, origin)
+    rules::otherwise(&mut all.rules, vec![rule]);
+    all.backends.extend(destinations.map(|(backend, _)| backend));
+    (all, first)
 }

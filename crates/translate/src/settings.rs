@@ -10,6 +10,8 @@ use crate::{Client, mesh::Mesh};
 pub(crate) fn of_client(client: &Client, mesh: &Mesh) -> Settings {
     Settings {
         workload: client.workload.clone(),
+        // All of them: a rule that names another one must not reach the proxy before it.
+        labels: client.labels.clone().into_iter().collect(),
         outside: mesh.outside,
         access_log: access_log(&mesh.config),
         limits: ProcessLimits::new(),

@@ -12,7 +12,7 @@ use std::{
 
 use weft_api::{Key, Kind, Object, kubernetes::SERVICE_NAME_LABEL};
 
-use crate::{directory, hosts, registry, rules, visibility};
+use crate::{directory, hosts, registry, visibility};
 
 /// Objects that something can be looked up by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +27,6 @@ pub(crate) enum Bucket {
     Host(Kind, String),
     /// DestinationRules of a namespace with a workload selector, by its first label.
     Selectors(String, Option<(String, String)>),
-    /// VirtualServices with rules for the clients with certain labels, by the first.
-    SourceLabels(Option<(String, String)>),
     /// VirtualServices bound to a gateway, by namespace and name.
     Gateway(String, String),
     /// VirtualServices that may be bound to any gateway: what they say of it cannot be read.
@@ -183,8 +181,6 @@ fn buckets(key: &Key, object: &Object) -> HashSet<Bucket> {
             if service.spec.closed.iter().any(|field| field == "gateways") {
                 found.insert(Bucket::AnyGateway);
             }
-            let sources = rules::source_labels(service).into_iter();
-            found.extend(sources.map(|labels| Bucket::SourceLabels(labels.into_iter().next())));
             found.extend(in_directories(key, &service.spec.export_to));
         }
         Object::DestinationRule(rule) => {

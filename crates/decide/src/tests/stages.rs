@@ -49,6 +49,26 @@ fn conditions_about_the_client_are_the_proxys_to_decide() {
 }
 
 #[test]
+fn rules_for_other_clients_are_no_fallback_for_those_that_have_their_own() {
+    let world = |settings: &str| {
+        format!(
+            "listener in servers
+               server web 80 http r
+             {settings}
+             route r *
+               label:app=a path=/a -> a
+               label:app=a -> respond 404
+               -> other
+             backend a
+             backend other"
+        )
+    };
+    check(&world("settings app=a in shop"), "GET x /a -> a");
+    check(&world("settings app=a in shop"), "GET x /b -> 404 - direct_response");
+    check(&world("settings app=b in shop"), "GET x /a -> other");
+}
+
+#[test]
 fn connections_of_other_clients_go_where_the_next_target_says() {
     let target = |app: &str, backend: &str, otherwise| TcpTarget {
         source: SourceMatch { labels: vec![("app".into(), app.into())], namespace: None },

@@ -171,7 +171,7 @@ pub(super) fn relayed(
     backend: &CompiledBackend,
     dialled: &Dialled,
 ) -> Vec<Destination> {
-    match tcp.backends() {
+    match tcp.backends(table.settings()) {
         [] => vec![destination(backend, dialled)],
         backends => {
             let targets = backends.iter().map(|(name, weight)| (name.as_str(), *weight));

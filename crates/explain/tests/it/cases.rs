@@ -202,6 +202,19 @@ fn bytes_that_are_no_http_are_relayed() {
 }
 
 #[test]
+fn which_labels_of_the_client_decided_is_told() {
+    for (case, client, url) in [
+        ("labels-own", "web.shop", "http://board/own"),
+        ("labels-own-no-rule", "web.shop", "http://board/"),
+        ("labels-other", "cart-v1.shop", "http://board/own"),
+        ("labels-tcp-own", "web.shop", "tcp://store:3307"),
+        ("labels-tcp-other", "cart-v1.shop", "tcp://store:3307"),
+    ] {
+        check_in(world(&["shop.yaml", "labels.yaml"]), case, &question(client, &[url]));
+    }
+}
+
+#[test]
 fn a_servers_sidecar_can_be_asked_alone() {
     check("at-server", "at cart-v1.shop", &["http://cart/"]);
 }

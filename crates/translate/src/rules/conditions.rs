@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use weft_api::virtual_service::{HttpMatch, StringMatch};
-use weft_config::{Conditions, TextMatch, text_match};
+use weft_config::{Conditions, SourceMatch, TextMatch, text_match};
 
 use crate::rules::InvalidRule;
 
@@ -45,9 +45,15 @@ pub(crate) fn read(one: Option<&HttpMatch>) -> (Conditions, Vec<InvalidRule>) {
         headers: texts("headers", &one.headers, Case::Ignored),
         without_headers: texts("withoutHeaders", &one.without_headers, Case::Ignored),
         query: texts("queryParams", &one.query_params, Case::Kept),
-        ..Conditions::default()
+        source: source(&one.source_labels),
     };
     (conditions, broken)
+}
+
+/// The clients with `labels`; which those are the proxy decides, by its own.
+pub(crate) fn source(labels: &BTreeMap<String, String>) -> SourceMatch {
+    let labels = labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    SourceMatch { labels, namespace: None }
 }
 
 /// Whether names are told apart by case.

@@ -4,14 +4,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use serde_json::Value;
 use weft_api::virtual_service::{HttpMatch, VirtualService};
-use weft_config::{Origin, Resource, TcpTarget};
+use weft_config::{Origin, Resource, SourceMatch, TcpTarget};
 
 use crate::{
     Group,
     backends::{self, BackendRef},
     closure::Closure,
     registry::{self, Definition, Port},
-    rules::{self, Site, targets, targets::Ports},
+    rules::{self, Site, conditions, targets, targets::Ports},
     view::View,
     virtual_services,
 };
@@ -56,85 +56,125 @@ pub(super) fn target(
     closure: &mut Closure,
 ) -> TcpTarget {
     let mesh = view.mesh();
-    let services = virtual_services::of_host(&definition.host, site.group, &mesh, view);
-    let (wanted, origin) = services
-        .into_iter()
-        .find_map(|service| of_rules(service, site, view))
-        .unwrap_or_else(|| {
-            let own = BackendRef { host: definition.host.clone(), port: site.port, subset: None };
-            (vec![(own, 1)], Origin::new(definition.owner.to_string(), ""))
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let is_complete =
+        |wanted: &[Wanted]| wanted.last().is_some_and(|last: &Wanted| last.source.is_any());
+    for service in virtual_services::of_host(&definition.host, site.group, &mesh, view) {
+        wanted.extend(of_rules(service, site, view));
+        if is_complete(&wanted) {
+            break;
+        }
+    }
+    if !is_complete(&wanted) {
+        let own = BackendRef { host: definition.host.clone(), port: site.port, subset: None };
+        wanted.push(Wanted {
+            source: SourceMatch::default(),
+            backends: vec![(own, 1)],
+            origin: Origin::new(definition.owner.to_string(), ""),
         });
-    for (wanted, _) in &wanted {
-        backends::add(wanted, site, view, closure);
     }
-    let mut backends: Vec<_> =
-        wanted.into_iter().map(|(wanted, weight)| (wanted.name(), weight)).collect();
-    if backends.is_empty() {
-        let black_hole = backends::black_hole(&mesh);
-        backends.push((black_hole.name.clone(), 1));
-        closure.add(view.pool().piece(Resource::Backend(black_hole)));
+    let mut target = TcpTarget::default();
+    for (at, wanted) in wanted.into_iter().rev().enumerate() {
+        let otherwise = (at > 0).then(|| Box::new(target));
+        let Wanted { source, backends, origin } = wanted;
+        let backends = relayed_to(&backends, site, view, closure);
+        target = TcpTarget { source, backends, otherwise, origin };
     }
-    TcpTarget { backends, origin, ..TcpTarget::default() }
+    target
 }
 
-/// Where the first rule for `site` sends connections; nowhere if it cannot be
-/// honoured.
-fn of_rules(
-    service: &VirtualService,
+/// Where a rule sends the connections of some clients; nowhere if it cannot be honoured.
+struct Wanted {
+    source: SourceMatch,
+    backends: Vec<(BackendRef, u32)>,
+    origin: Origin,
+}
+
+/// The names of backends, with their weights; the backends are added.
+fn relayed_to(
+    wanted: &[(BackendRef, u32)],
     site: &Site<'_>,
     view: &View<'_>,
-) -> Option<(Vec<(BackendRef, u32)>, Origin)> {
+    closure: &mut Closure,
+) -> Vec<(String, u32)> {
+    for (backend, _) in wanted {
+        backends::add(backend, site, view, closure);
+    }
+    if wanted.is_empty() {
+        let black_hole = backends::black_hole(&view.mesh());
+        let name = black_hole.name.clone();
+        closure.add(view.pool().piece(Resource::Backend(black_hole)));
+        return vec![(name, 1)];
+    }
+    wanted.iter().map(|(backend, weight)| (backend.name(), *weight)).collect()
+}
+
+/// Where the rules for `site` send connections, up to the first that is for clients with
+/// whatever labels.
+fn of_rules(service: &VirtualService, site: &Site<'_>, view: &View<'_>) -> Vec<Wanted> {
     let namespace = service.metadata.namespace.as_str();
+    let object = rules::object(service);
+    let mut found = Vec::new();
     for (at, rule) in service.spec.tcp.iter().enumerate() {
-        let matches: Vec<Matched> =
-            rule.matches.iter().map(|one| matched(one, namespace, site)).collect();
-        let unknown = matches.contains(&Matched::Unknown);
-        if !matches.is_empty() && !unknown && !matches.contains(&Matched::Holds) {
-            continue;
-        }
-        let closed = unknown || !service.spec.closed.is_empty();
         let written: Vec<_> = rule.route.iter().map(|one| (&one.destination, one.weight)).collect();
-        let shares = targets::shares(&written).ok().filter(|_| !closed).unwrap_or_default();
-        let ports = Ports::of_site(site);
-        let wanted = shares.into_iter().map(|(destination, weight)| {
-            (targets::backend(destination, namespace, ports, view), weight)
-        });
-        let origin = Origin::new(rules::object(service), format!("tcp[{at}]"));
-        return Some((wanted.collect(), origin));
+        for Alternative { source, known } in alternatives(&rule.matches, namespace, site) {
+            let open = known && service.spec.closed.is_empty();
+            let shares = targets::shares(&written).ok().filter(|_| open).unwrap_or_default();
+            let ports = Ports::of_site(site);
+            let backends = shares.into_iter().map(|(destination, weight)| {
+                (targets::backend(destination, namespace, ports, view), weight)
+            });
+            let origin = Origin::new(object.clone(), format!("tcp[{at}]"));
+            let last = source.is_any();
+            found.push(Wanted { source, backends: backends.collect(), origin });
+            if last {
+                return found;
+            }
+        }
     }
     // Server names are not looked at yet, so no rule for one can be said not to hold.
-    let first = service.spec.tls.iter().position(|rule| tls_may_apply(rule, namespace, site))?;
-    Some((Vec::new(), Origin::new(rules::object(service), format!("tls[{first}]"))))
+    for (at, rule) in service.spec.tls.iter().enumerate() {
+        let matches = rule.get("match").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for Alternative { source, .. } in alternatives(matches, namespace, site) {
+            let origin = Origin::new(object.clone(), format!("tls[{at}]"));
+            let last = source.is_any();
+            found.push(Wanted { source, backends: Vec::new(), origin });
+            if last {
+                return found;
+            }
+        }
+    }
+    found
 }
 
-/// What is known of one alternative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Matched {
-    Holds,
-    Fails,
-    /// It has a condition that is not honoured yet.
-    Unknown,
+/// One of the alternatives of a rule that may hold.
+struct Alternative {
+    /// For which clients.
+    source: SourceMatch,
+    /// Whether it holds for them for sure: it has no condition that is not honoured yet.
+    known: bool,
 }
 
-/// Conditions that are decided here; they are spelled as those of HTTP rules.
+/// Conditions that are decided here and by the proxy; they are spelled as those of HTTP rules.
 const DECIDED: &[&str] = &["port", "sourceLabels", "sourceNamespace", "gateways"];
 
-fn matched(one: &Value, namespace: &str, site: &Site<'_>) -> Matched {
-    let decided = serde_json::from_value::<HttpMatch>(one.clone());
-    match decided {
-        Ok(decided) if !rules::applies(&decided, namespace, site) => Matched::Fails,
-        Ok(_) if has_only(one, DECIDED) => Matched::Holds,
-        Ok(_) | Err(_) => Matched::Unknown,
+/// The alternatives that may hold at `site`; those of which it is not known come first.
+fn alternatives(matches: &[Value], namespace: &str, site: &Site<'_>) -> Vec<Alternative> {
+    if matches.is_empty() {
+        return vec![Alternative { source: SourceMatch::default(), known: true }];
     }
+    let read = |one: &Value| match serde_json::from_value::<HttpMatch>(one.clone()) {
+        Ok(decided) => rules::applies(&decided, namespace, site).then(|| Alternative {
+            source: conditions::source(&decided.source_labels),
+            known: has_only(one, DECIDED),
+        }),
+        Err(_) => Some(Alternative { source: SourceMatch::default(), known: false }),
+    };
+    let mut found: Vec<_> = matches.iter().filter_map(read).collect();
+    found.sort_by_key(|one| one.known);
+    found
 }
 
 fn has_only(one: &Value, known: &[&str]) -> bool {
     one.as_object().is_some_and(|fields| fields.keys().all(|name| known.contains(&name.as_str())))
-}
-
-fn tls_may_apply(rule: &Value, namespace: &str, site: &Site<'_>) -> bool {
-    let matches = rule.get("match").and_then(Value::as_array);
-    matches.is_none_or(|all| {
-        all.is_empty() || all.iter().any(|one| matched(one, namespace, site) != Matched::Fails)
-    })
 }

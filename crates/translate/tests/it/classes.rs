@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weft_api::{Key, Object};
-use weft_config::Interest;
+use weft_config::{Interest, Resource};
 use weft_translate::{Changed, Client, Translator};
 
 fn change(value: Value) -> (Key, Option<Object>) {
@@ -65,6 +65,21 @@ fn two_replica_sets_of_one_deployment_share_every_answer() {
     let before = json!({"app": "web", "pod-template-hash": "5d4c"});
     let after = json!({"app": "web", "pod-template-hash": "77f9"});
     assert!(share(&mut world(), before, after), "a rollout makes no new answers");
+}
+
+#[test]
+fn two_deployments_of_which_rules_name_one_share_every_answer() {
+    let named = json!({"app": "web", "version": "v2", "pod-template-hash": "5d4c"});
+    let other = json!({"app": "till", "pod-template-hash": "77f9"});
+    let mut world = world();
+    assert!(share(&mut world, named.clone(), other), "the proxy decides by its own labels");
+    let own = world.resolve(&client(named), &Interest::Own);
+    let settings = own.resources.iter().find_map(|piece| match &*piece.resource {
+        Resource::Settings(settings) => Some(settings),
+        _ => None,
+    });
+    let labels = &settings.expect("a proxy has settings").labels;
+    assert!(labels.contains(&("version".to_owned(), "v2".to_owned())), "{labels:?}");
 }
 
 #[test]

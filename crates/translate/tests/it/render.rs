@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use weft_config::{
     Action, Backend, Conditions, Discovery, Endpoints, Entry, Limits, Listener, Resource, Route,
-    Rule, Scope, Server, Settings, TextMatch,
+    Rule, Scope, Server, Settings, SourceMatch, TextMatch,
 };
 use weft_translate::Resolved;
 
@@ -90,10 +90,14 @@ fn server(out: &mut String, lead: &str, server: &Server) -> fmt::Result {
     if !server.routes.is_empty() {
         write!(out, " routes {}", server.routes.join(" "))?;
     }
-    if let Some(tcp) = &server.tcp {
+    let mut next = server.tcp.as_ref();
+    while let Some(tcp) = next {
         let backends: Vec<_> =
             tcp.backends.iter().map(|(name, weight)| format!("{name}*{weight}")).collect();
-        write!(out, " tcp {} by {}", backends.join(" "), origin(&tcp.origin))?;
+        write!(out, " tcp")?;
+        source(out, &tcp.source)?;
+        write!(out, " {} by {}", backends.join(" "), origin(&tcp.origin))?;
+        next = tcp.otherwise.as_deref();
     }
     writeln!(out)
 }
@@ -160,7 +164,11 @@ fn conditions(out: &mut String, conditions: &Conditions) -> fmt::Result {
     if conditions.ignore_path_case {
         write!(out, " ignoring case")?;
     }
-    Ok(())
+    source(out, &conditions.source)
+}
+
+fn source(out: &mut String, source: &SourceMatch) -> fmt::Result {
+    source.labels.iter().try_for_each(|(name, value)| write!(out, " from {name}={value}"))
 }
 
 fn backend(out: &mut String, backend: &Backend) -> fmt::Result {
