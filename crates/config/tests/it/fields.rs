@@ -1,4 +1,4 @@
-//! Every field belongs to the first version or to a feature, and no other is read.
+//! Every field and variant belongs to the first version or to a feature, and no other is read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,30 +9,31 @@ use std::{
 use serde_json::Value;
 use weft_config::{Feature, Features, Resource, decode, encode, stand_in};
 
-use crate::samples;
+use crate::{forms, samples};
 
-/// Which field came when: `PATH` for those of the first version, `PATH FEATURE` for others.
+/// Which field or variant came when: `PATH` for those of the first version, `PATH FEATURE` for others.
 const FIELDS: &str = "tests/it/fields.txt";
 
-/// The paths of all maps' entries in `value`, with the pointers of the maps.
-fn walk(value: &Value, path: &str, found: &mut Vec<String>) {
-    match value {
-        Value::Object(entries) => {
-            for (name, value) in entries {
-                let path = format!("{path}/{name}");
-                found.push(path.clone());
-                walk(value, &path, found);
-            }
+/// The paths of all fields and variants in `resource`.
+fn paths(resource: &Resource) -> BTreeSet<String> {
+    let resource = json(resource);
+    let (mut pointers, mut found) = (Vec::new(), BTreeSet::new());
+    forms::pointers(&resource, "", &mut pointers);
+    for pointer in pointers {
+        let path = forms::path(&pointer);
+        let variant = resource.pointer(&pointer).and_then(Value::as_str);
+        if let (Some(name), Some(_)) = (variant, forms::of(&resource, &pointer)) {
+            found.insert(format!("{path}/{name}"));
         }
-        Value::Array(items) => items.iter().for_each(|item| walk(item, path, found)),
-        _ => {}
+        found.insert(path);
     }
+    found.remove("");
+    found
 }
 
 /// Lists the fields that there are, with the features that they had.
 fn update(listed: &str) {
-    let mut paths = Vec::new();
-    samples::all().iter().for_each(|sample| walk(&json(sample), "", &mut paths));
+    let paths: BTreeSet<String> = samples::all().iter().flat_map(paths).collect();
     let feature = |path: &str| {
         let line = listed.lines().find_map(|line| line.strip_prefix(path)?.strip_prefix(' '));
         line.map_or_else(String::new, |name| format!(" {name}"))
@@ -48,6 +49,13 @@ fn json(resource: &Resource) -> Value {
 }
 
 #[test]
+fn the_samples_have_every_field_and_every_variant() {
+    let samples: Vec<Value> = samples::all().iter().map(json).collect();
+    let missing = forms::missing(&samples);
+    assert!(missing.is_empty(), "in no sample: {missing:#?}");
+}
+
+#[test]
 fn a_field_that_is_new_belongs_to_a_feature() {
     let listed = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FIELDS))
         .expect("the list of fields");
@@ -59,9 +67,7 @@ fn a_field_that_is_new_belongs_to_a_feature() {
         .map(|line| line.split_once(' ').map_or((line, None), |(path, name)| (path, Some(name))))
         .collect();
     for sample in samples::all() {
-        let mut paths = Vec::new();
-        walk(&json(&sample), "", &mut paths);
-        for path in paths {
+        for path in paths(&sample) {
             let feature = known.get(path.as_str()).unwrap_or_else(|| {
                 panic!(
                     "{path} is new: make a Feature, compute it in `needs`, and add it to {FIELDS}"
@@ -83,7 +89,7 @@ fn spoil(value: &mut Value, nth: &mut usize) -> bool {
     match value {
         Value::Object(entries) => {
             if *nth == 0 {
-                entries.insert("ofNextYear".to_owned(), Value::Bool(true));
+                entries.insert(forms::UNKNOWN.to_owned(), Value::Bool(true));
                 return true;
             }
             *nth -= 1;

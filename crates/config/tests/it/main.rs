@@ -1,4 +1,5 @@
 //! Resources as they travel.
 
 mod fields;
+mod forms;
 mod samples;

@@ -1,17 +1,26 @@
-//! One resource of each kind, and of each form, with every field set.
+//! Resources of each kind, and of each form, that have every field and every variant.
 
-use weft_config::Resource;
+use weft_config::{DirectoryChunk, Fingerprint, Resource};
 
 /// The samples, as JSON.
 const SAMPLES: &[&str] = &[
     r#"{"listener": {
         "name": "l", "bind": "0.0.0.0:80", "destination": "socket",
         "layers": ["proxyProtocol"],
-        "scope": {"servers": [{
-            "name": "s", "port": 80, "protocol": "http", "routes": ["r"], "edge": true,
-            "tcp": {"backends": [["b", 1]], "origin": {"object": "o", "rule": "r"}},
-            "origin": {"object": "o", "rule": "r"}
-        }]}
+        "scope": {"servers": [
+            {
+                "name": "s", "port": 80, "protocol": "http", "routes": ["r"], "edge": true,
+                "tcp": {
+                    "source": {"labels": [["app", "a"]], "namespace": "n"},
+                    "backends": [["b", 1]],
+                    "otherwise": {"backends": [["c", 1]], "origin": {"object": "o", "rule": "r"}},
+                    "origin": {"object": "o", "rule": "r"}
+                },
+                "origin": {"object": "o", "rule": "r"}
+            },
+            {"name": "t", "protocol": "tcp", "origin": {"object": "o", "rule": "r"}},
+            {"name": "d", "protocol": "detect", "origin": {"object": "o", "rule": "r"}}
+        ]}
     }}"#,
     r#"{"route": {
         "name": "r", "hosts": ["a.example"],
@@ -21,13 +30,22 @@ const SAMPLES: &[&str] = &[
                 "conditions": {
                     "path": {"exact": "/"}, "ignorePathCase": true, "method": {"regex": "a"},
                     "scheme": {"prefix": "h"}, "authority": "present",
-                    "headers": [["a", "present"]], "withoutHeaders": [["b", "present"]],
-                    "query": [["c", "present"]]
+                    "headers": [["a", "present"], ["b", {"exact": "b"}]],
+                    "withoutHeaders": [["b", "present"], ["c", {"prefix": "c"}]],
+                    "query": [["c", "present"], ["d", {"regex": "d"}]],
+                    "source": {"labels": [["app", "a"]], "namespace": "n"}
                 },
                 "action": {"forward": [{"backend": "b", "weight": 1}]},
                 "timeout": "1s",
                 "retries": {
-                    "attempts": 1, "perTryTimeout": "1s", "on": ["reset"], "statuses": [503],
+                    "attempts": 1, "perTryTimeout": "1s",
+                    "on": [
+                        "connect-failure", "refused-stream", "reset", "reset-before-request",
+                        "gateway-error", "5xx", "retriable4xx", "retriable-status-codes",
+                        "cancelled", "deadline-exceeded", "internal", "resource-exhausted",
+                        "unavailable", "per-try-timeout"
+                    ],
+                    "statuses": [503],
                     "backoff": "1s", "avoidTried": true, "idempotentOnly": true
                 },
                 "origin": {"object": "o", "rule": "r"}
@@ -36,9 +54,13 @@ const SAMPLES: &[&str] = &[
                 "conditions": {},
                 "action": {"respond": {"status": 200, "body": "b", "details": "d"}},
                 "origin": {"object": "o", "rule": "r"}
-            }
+            },
+            {"conditions": {}, "action": "passthrough", "origin": {"object": "o", "rule": "r"}}
         ],
         "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"listener": {
+        "name": "k", "bind": "0.0.0.0:15001", "destination": "kernel", "scope": "directory"
     }}"#,
     r#"{"backend": {
         "name": "b", "service": "s", "serviceName": ["n", "m"], "port": 80,
@@ -46,6 +68,20 @@ const SAMPLES: &[&str] = &[
         "discovery": {"dns": {"host": "h", "port": 80}}, "upstream": "http1",
         "loadBalancer": "random", "connectTimeout": "1s", "closed": "c",
         "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
+        "name": "e", "port": 80, "discovery": {"endpoints": ["e"]}, "upstream": "http2",
+        "loadBalancer": "roundRobin", "connectTimeout": "1s",
+        "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
+        "name": "f", "port": 80, "discovery": {"fixed": "10.0.0.1:80"},
+        "upstream": "sameAsClient", "loadBalancer": "leastRequest", "connectTimeout": "1s",
+        "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
+        "name": "o", "port": 80, "discovery": "original", "upstream": "http1",
+        "loadBalancer": "random", "connectTimeout": "1s", "origin": {"object": "o", "rule": "r"}
     }}"#,
     r#"{"endpoints": {"name": "e", "endpoints": [{
         "address": "10.0.0.1:80", "labels": [["a", "b"]], "locality": "l",
@@ -55,22 +91,49 @@ const SAMPLES: &[&str] = &[
         }
     }]}}"#,
     r#"{"settings": {
-        "workload": {"name": "w", "namespace": "n"}, "locality": "l", "outside": "refuse",
+        "workload": {"name": "w", "namespace": "n"}, "labels": [["app", "a"]],
+        "locality": "l", "outside": "refuse", "upgrades": ["websocket", "other"],
         "accessLog": {"path": "/dev/stdout", "format": {"text": "t"}}
+    }}"#,
+    r#"{"settings": {
+        "workload": {"name": "w", "namespace": "n"}, "outside": "allow",
+        "accessLog": {"path": "/dev/stdout", "format": {"json": [["a", "b"]]}}
     }}"#,
     r#"{"answer": {
         "interest": "a.example:80", "entry": {"route": "r"}, "needs": ["route/r"],
         "covers": {"pattern": "*.example"}
     }}"#,
+    r#"{"answer": {
+        "interest": "10.0.0.1:80",
+        "entry": {"server": {
+            "name": "s", "port": 80, "protocol": "tcp", "routes": ["r"], "edge": true,
+            "tcp": {
+                "source": {"labels": [["app", "a"]], "namespace": "n"},
+                "backends": [["b", 1]],
+                "otherwise": {"backends": [["c", 1]], "origin": {"object": "o", "rule": "r"}},
+                "origin": {"object": "o", "rule": "r"}
+            },
+            "origin": {"object": "o", "rule": "r"}
+        }}
+    }}"#,
+    r#"{"answer": {"interest": "self", "entry": "own"}}"#,
+    r#"{"answer": {"interest": "directory/own", "entry": "directory"}}"#,
+    r#"{"answer": {"interest": "b.example:80", "entry": "outside"}}"#,
 ];
 
 /// The samples.
 pub fn all() -> Vec<Resource> {
-    let read = |text: &&str| weft_config::decode(text.as_bytes()).expect("a sample is valid");
+    let read = |text: &&str| match weft_config::decode(text.as_bytes()) {
+        Ok(resource) => resource,
+        Err(error) => panic!("{error}: {text}"),
+    };
     let mut all: Vec<Resource> = SAMPLES.iter().map(read).collect();
-    all.push(Resource::Directory(weft_config::DirectoryChunk {
+    let address = "10.0.0.1:80".parse().expect("an address");
+    all.push(Resource::Directory(DirectoryChunk {
         name: "c".to_owned(),
-        ..Default::default()
+        hosts: [Fingerprint::of_host("a.example", 80)].into_iter().collect(),
+        addresses: [Fingerprint::of_address(address)].into_iter().collect(),
+        http_ports: [80].into(),
     }));
     all
 }
