@@ -168,3 +168,8 @@ fn names_for_the_outside_are_no_hosts_where_the_outside_is_closed() {
 fn what_is_meant_for_fewer_clients_comes_first() {
     check("order");
 }
+
+#[test]
+fn clients_with_other_labels_get_what_they_would_get_alone() {
+    check("sources");
+}
