@@ -3,8 +3,16 @@
 use std::time::Duration;
 
 /// Nanoseconds of each unit, longer names before the names that they begin with.
-const UNITS: &[(&str, f64)] =
-    &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10), ("h", 3.6e12)];
+const UNITS: &[(&str, f64)] = &[
+    ("ns", 1.0),
+    ("us", 1e3),
+    ("µs", 1e3),
+    ("μs", 1e3),
+    ("ms", 1e6),
+    ("s", 1e9),
+    ("m", 6e10),
+    ("h", 3.6e12),
+];
 
 /// Why a text is not a time span.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,16 +69,23 @@ mod tests {
 
     #[test]
     fn numbers_with_units_are_spans() {
-        for (text, milliseconds) in
-            [("2s", 2000), ("1.5s", 1500), ("250ms", 250), ("1h1m", 3_660_000), ("0", 0), ("0s", 0)]
-        {
+        for (text, milliseconds) in [
+            ("2s", 2000),
+            ("1.5s", 1500),
+            ("250ms", 250),
+            ("1h1m", 3_660_000),
+            ("0", 0),
+            ("0s", 0),
+            ("5000µs", 5),
+            ("5000μs", 5),
+        ] {
             check(text, Some(milliseconds));
         }
     }
 
     #[test]
     fn anything_else_is_not() {
-        for text in ["", "5", "s", "1x", "1..5s", "-1s", "five", "9e9h", "1s2"] {
+        for text in ["", "5", "s", "1x", "1..5s", "-1s", "five", "9e9h", "9e99s", "1s2"] {
             check(text, None);
         }
     }

@@ -12,6 +12,7 @@ use weft_api::{
     gateway::Gateway,
     host_ports::{self, HostPort},
     kubernetes::{EndpointSlice, Pod, PortRef, SERVICE_NAME_LABEL, Service, ServicePort},
+    metadata,
 };
 use weft_config::Origin;
 use weft_manifest::{Document, Problem, Remark};
@@ -228,8 +229,7 @@ impl World {
         let labels = &pod.metadata.labels;
         self.gateways().any(|gateway| {
             let selector = &gateway.spec.selector;
-            !selector.is_empty()
-                && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+            !selector.is_empty() && metadata::selects(selector, labels)
         })
     }
 
@@ -362,7 +362,7 @@ pub(crate) fn selects(service: &Service, pod: &Pod) -> bool {
     let selector = &service.spec.selector;
     service.metadata.namespace == pod.metadata.namespace
         && !selector.is_empty()
-        && selector.iter().all(|(key, value)| pod.metadata.labels.get(key) == Some(value))
+        && metadata::selects(selector, &pod.metadata.labels)
 }
 
 /// The pod's port that a Service's port leads to.

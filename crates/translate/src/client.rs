@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use weft_api::kubernetes::Pod;
+use weft_api::{kubernetes::Pod, metadata::selects};
 use weft_config::Workload;
 
 use crate::{view::View, workload, world::Bucket};
@@ -126,10 +126,7 @@ pub(crate) fn group(of: &Labelled, view: &View<'_>) -> Group {
         let selector = view.destination_rule(&key)?.spec.workload_selector.as_ref()?;
         Some(selector.match_labels.clone())
     });
-    let matches = |wanted: &BTreeMap<String, String>| {
-        wanted.iter().all(|(name, value)| of.labels.get(name) == Some(value))
-    };
-    let selectors = wanted.filter(matches).map(Selector);
+    let selectors = wanted.filter(|wanted| selects(wanted, &of.labels)).map(Selector);
     Group { namespace: of.namespace.clone(), selectors: selectors.collect() }
 }
 

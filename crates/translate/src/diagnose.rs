@@ -9,7 +9,7 @@ mod virtual_services;
 
 use std::collections::BTreeSet;
 
-use weft_api::{Diagnostic, Key, Kind};
+use weft_api::{Diagnostic, Key, Kind, kind::Effect};
 
 use crate::{Group, mesh, view::View};
 
@@ -17,8 +17,8 @@ use crate::{Group, mesh, view::View};
 /// together with the others.
 pub(crate) fn concerns(key: &Key) -> bool {
     match key.kind {
-        Kind::Service | Kind::Gateway | Kind::VirtualService | Kind::DestinationRule => true,
-        _ => *key == mesh::key(),
+        Kind::ConfigMap => *key == mesh::key(),
+        kind => kind.effect() == Effect::Configures,
     }
 }
 

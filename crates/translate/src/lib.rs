@@ -12,7 +12,6 @@ mod closure;
 mod destination_rules;
 mod diagnose;
 mod directory;
-mod duration;
 mod endpoints;
 mod graph;
 mod hosts;

@@ -9,7 +9,10 @@ pub(crate) use gateway::{
 };
 pub(crate) use sidecar::sidecar;
 
-use weft_api::kubernetes::{Pod, PortRef, ServicePort};
+use weft_api::{
+    kubernetes::{Pod, PortRef, ServicePort},
+    metadata::selects,
+};
 
 /// Ports of a proxy itself: admin, capture, tunnels, merged metrics, readiness, DNS and
 /// metrics, on whatever address. A listener on one of them could never be opened.
@@ -18,14 +21,6 @@ const RESERVED: [u16; 8] = [15000, 15001, 15006, 15008, 15020, 15021, 15053, 150
 /// Whether proxies use `port` of their pods themselves.
 pub(crate) fn is_reserved(port: u16) -> bool {
     RESERVED.contains(&port)
-}
-
-/// Whether the service's selector picks a pod with these labels.
-pub(crate) fn selects(
-    selector: &std::collections::BTreeMap<String, String>,
-    labels: &std::collections::BTreeMap<String, String>,
-) -> bool {
-    selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
 
 /// The port of `pod` that connections to `port` of a service arrive at.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use weft_api::{Diagnostic, Key, Kind, mesh_config::MeshConfig, virtual_service};
+use weft_api::{Diagnostic, Key, Kind, mesh_config::MeshConfig, span, virtual_service};
 use weft_config::{Outside, Retries};
 
-use crate::{duration, rules::retries, view::View};
+use crate::{rules::retries, view::View};
 
 /// How long a connection may take to be made when nobody says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,7 +37,8 @@ pub(crate) fn read(view: &View<'_>) -> Mesh {
         .and_then(|map| map.data.get("mesh"))
         .map(|text| parse(text).0)
         .unwrap_or_default();
-    let connect_timeout = duration::parse(&config.connect_timeout)
+    let connect_timeout = span::parse(&config.connect_timeout)
+        .ok()
         .filter(|timeout| !timeout.is_zero())
         .unwrap_or(CONNECT_TIMEOUT);
     let written = config.default_http_retry_policy.clone();

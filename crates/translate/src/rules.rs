@@ -11,14 +11,17 @@ pub(crate) mod targets;
 
 use std::collections::BTreeSet;
 
-use weft_api::virtual_service::{HttpMatch, HttpRoute, VirtualService};
+use weft_api::{
+    span,
+    virtual_service::{HttpMatch, HttpRoute, VirtualService},
+};
 use weft_config::{Action, Conditions, Origin, Retries, Rule};
 
 use crate::{
     Group,
     backends::{self, BackendRef},
     closure::Closure,
-    duration, hosts,
+    hosts,
     mesh::Mesh,
     rules::targets::Ports,
     view::View,
@@ -222,7 +225,7 @@ fn name(written: &HttpRoute, alternative: Option<&HttpMatch>) -> Option<String> 
 }
 
 fn timeout(written: &HttpRoute) -> Option<std::time::Duration> {
-    duration::parse(written.timeout.as_deref()?).filter(|timeout| !timeout.is_zero())
+    span::parse(written.timeout.as_deref()?).ok().filter(|timeout| !timeout.is_zero())
 }
 
 fn retries(written: &HttpRoute, mesh: &Mesh) -> Option<Retries> {

@@ -7,6 +7,7 @@ use weft_api::{
     destination_rule::DestinationRule,
     gateway::Gateway,
     kubernetes::{ConfigMap, EndpointSlice, Pod, Service},
+    metadata::selects,
     virtual_service::VirtualService,
 };
 
@@ -16,7 +17,6 @@ use crate::{
     directory::{DirectoryEntry, Reach, Slot},
     endpoints::{Addresses, Chunks},
     graph::{Graph, Source, SourceId},
-    listeners::selects,
     mesh::Mesh,
     registry::Definition,
     unit::{Unit, Value},

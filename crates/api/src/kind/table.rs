@@ -89,7 +89,7 @@ kinds! {
     Deployment: Row { name: "Deployment", plural: "deployments", short: &["deploy"], older: &["extensions/v1beta1", "apps/v1beta1", "apps/v1beta2"], fields: Some(workload::DEPLOYMENT), ..APPS },
     ReplicaSet: Row { name: "ReplicaSet", plural: "replicasets", short: &["rs"], older: &["extensions/v1beta1", "apps/v1beta1", "apps/v1beta2"], fields: Some(workload::REPLICA_SET), ..APPS },
     EndpointSlice: Row { name: "EndpointSlice", plural: "endpointslices", effect: Decides, group: "discovery.k8s.io", fields: Some(service::ENDPOINT_SLICE), ..CORE },
-    CustomResourceDefinition: Row { name: "CustomResourceDefinition", plural: "customresourcedefinitions", short: &["crd"], scope: Scope::Cluster, group: "apiextensions.k8s.io", fields: Some(cluster::CUSTOM_RESOURCE_DEFINITION), ..CORE },
+    CustomResourceDefinition: Row { name: "CustomResourceDefinition", plural: "customresourcedefinitions", short: &["crd", "crds"], scope: Scope::Cluster, group: "apiextensions.k8s.io", fields: Some(cluster::CUSTOM_RESOURCE_DEFINITION), ..CORE },
     MutatingWebhookConfiguration: Row { name: "MutatingWebhookConfiguration", plural: "mutatingwebhookconfigurations", ..ADMISSION },
     ValidatingWebhookConfiguration: Row { name: "ValidatingWebhookConfiguration", plural: "validatingwebhookconfigurations", ..ADMISSION },
     Gateway: Row { name: "Gateway", plural: "gateways", short: &["gw"], effect: Configures, fields: Some(gateway::GATEWAY), ..NETWORKING },

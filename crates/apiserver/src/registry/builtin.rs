@@ -3,6 +3,8 @@
 //! Kinds that the laptop only stores (roles, leases, events) stand beside those
 //! that its controllers and its node act on; a row does not say which is which.
 
+use weft_api::Kind;
+
 use crate::resource::{Origin, Resource};
 
 /// Group, version, plural, kind, scope, short names, subresources.
@@ -18,53 +20,35 @@ use Scope::{Cluster, Namespaced};
 
 const POD: &str = "status log exec attach portforward proxy eviction";
 
+/// Kinds that the mesh's table of kinds describes, and their subresources.
+const KINDS: &[(Kind, &str)] = &[
+    (Kind::ConfigMap, ""),
+    (Kind::Namespace, "status finalize"),
+    (Kind::Pod, POD),
+    (Kind::Secret, ""),
+    (Kind::ServiceAccount, "token"),
+    (Kind::Service, "status proxy"),
+    (Kind::Deployment, "status scale"),
+    (Kind::ReplicaSet, "status scale"),
+    (Kind::MutatingWebhookConfiguration, ""),
+    (Kind::ValidatingWebhookConfiguration, ""),
+    (Kind::CustomResourceDefinition, "status"),
+    (Kind::EndpointSlice, ""),
+];
+
+/// The others.
 const ROWS: &[Row] = &[
-    ("", "v1", "configmaps", "ConfigMap", Namespaced, "cm", ""),
     ("", "v1", "endpoints", "Endpoints", Namespaced, "ep", ""),
     ("", "v1", "events", "Event", Namespaced, "ev", ""),
-    ("", "v1", "namespaces", "Namespace", Cluster, "ns", "status finalize"),
     ("", "v1", "nodes", "Node", Cluster, "no", "status"),
     ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", Namespaced, "pvc", "status"),
     ("", "v1", "persistentvolumes", "PersistentVolume", Cluster, "pv", "status"),
-    ("", "v1", "pods", "Pod", Namespaced, "po", POD),
-    ("", "v1", "secrets", "Secret", Namespaced, "", ""),
-    ("", "v1", "serviceaccounts", "ServiceAccount", Namespaced, "sa", "token"),
-    ("", "v1", "services", "Service", Namespaced, "svc", "status proxy"),
     ("apps", "v1", "daemonsets", "DaemonSet", Namespaced, "ds", "status"),
-    ("apps", "v1", "deployments", "Deployment", Namespaced, "deploy", "status scale"),
-    ("apps", "v1", "replicasets", "ReplicaSet", Namespaced, "rs", "status scale"),
     ("apps", "v1", "statefulsets", "StatefulSet", Namespaced, "sts", "status scale"),
     ("batch", "v1", "cronjobs", "CronJob", Namespaced, "cj", "status"),
     ("batch", "v1", "jobs", "Job", Namespaced, "", "status"),
     ("extensions", "v1beta1", "deployments", "Deployment", Namespaced, "", ""),
     ("events.k8s.io", "v1", "events", "Event", Namespaced, "ev", ""),
-    (
-        ADMISSION,
-        "v1",
-        "mutatingwebhookconfigurations",
-        "MutatingWebhookConfiguration",
-        Cluster,
-        "",
-        "",
-    ),
-    (
-        ADMISSION,
-        "v1",
-        "validatingwebhookconfigurations",
-        "ValidatingWebhookConfiguration",
-        Cluster,
-        "",
-        "",
-    ),
-    (
-        "apiextensions.k8s.io",
-        "v1",
-        "customresourcedefinitions",
-        "CustomResourceDefinition",
-        Cluster,
-        "crd crds",
-        "status",
-    ),
     ("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", Cluster, "", ""),
     ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", Cluster, "", ""),
     ("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", Cluster, "", ""),
@@ -96,7 +80,6 @@ const ROWS: &[Row] = &[
         "",
     ),
     ("coordination.k8s.io", "v1", "leases", "Lease", Namespaced, "", ""),
-    ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", Namespaced, "", ""),
     ("networking.k8s.io", "v1", "ingresses", "Ingress", Namespaced, "ing", "status"),
     ("networking.k8s.io", "v1", "ingressclasses", "IngressClass", Cluster, "", ""),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", Namespaced, "netpol", ""),
@@ -107,7 +90,6 @@ const ROWS: &[Row] = &[
     (RBAC, "v1", "roles", "Role", Namespaced, "", ""),
 ];
 
-const ADMISSION: &str = "admissionregistration.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// What `kubectl get all` shows.
@@ -124,11 +106,29 @@ const ALL: &[&str] = &[
 
 /// Every built-in resource.
 pub fn all() -> Vec<Resource> {
-    ROWS.iter().map(resource).collect()
+    let mut all: Vec<Resource> = ROWS.iter().map(of_row).chain(KINDS.iter().map(of_kind)).collect();
+    let place = |one: &Resource| (one.group.clone(), one.plural.clone());
+    all.sort_by_key(place);
+    all
 }
 
-fn resource(&(group, version, plural, kind, scope, short, sub): &Row) -> Resource {
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+fn of_row(&(group, version, plural, kind, scope, short, sub): &Row) -> Resource {
+    let short = short.split_whitespace().map(str::to_owned).collect();
+    resource((group, version), (plural, kind), scope == Namespaced, (short, sub))
+}
+
+fn of_kind(&(kind, sub): &(Kind, &'static str)) -> Resource {
+    let short = kind.short_names().iter().map(ToString::to_string).collect();
+    let version = (kind.group(), kind.versions()[0]);
+    resource(version, (kind.plural(), kind.name()), kind.namespaced(), (short, sub))
+}
+
+fn resource(
+    (group, version): (&str, &str),
+    (plural, kind): (&str, &str),
+    namespaced: bool,
+    (short_names, sub): (Vec<String>, &str),
+) -> Resource {
     let categories = match plural {
         plural if ALL.contains(&plural) && group != "extensions" => vec!["all".to_owned()],
         _ if group.starts_with("admissionregistration") || group.starts_with("apiextensions") => {
@@ -142,10 +142,10 @@ fn resource(&(group, version, plural, kind, scope, short, sub): &Row) -> Resourc
         plural: plural.to_owned(),
         singular: kind.to_ascii_lowercase(),
         kind: kind.to_owned(),
-        namespaced: scope == Namespaced,
-        short_names: words(short),
+        namespaced,
+        short_names,
         categories,
-        subresources: words(sub),
+        subresources: sub.split_whitespace().map(str::to_owned).collect(),
         origin: Origin::BuiltIn,
     }
 }

@@ -4,7 +4,7 @@
 //! the one that names the host.
 
 use http::header::HOST;
-use weft_api::{gateway::Server, kubernetes::Pod};
+use weft_api::{gateway::Server, kubernetes::Pod, metadata::selects};
 use weft_config::Host;
 use weft_decide::of_authority;
 
@@ -59,9 +59,7 @@ type Place = (String, String);
 /// The servers that the gateway's pod serves on its port `port`.
 fn servers<'w>(world: &'w World, pod: &Pod, port: u16) -> Vec<(Place, &'w Server)> {
     let labels = &pod.metadata.labels;
-    let selected = world.gateways().filter(|gateway| {
-        gateway.spec.selector.iter().all(|(name, value)| labels.get(name) == Some(value))
-    });
+    let selected = world.gateways().filter(|gateway| selects(&gateway.spec.selector, labels));
     let all = selected.flat_map(|gateway| {
         let metadata = &gateway.metadata;
         let object = format!("Gateway/{}/{}", metadata.namespace, metadata.name);

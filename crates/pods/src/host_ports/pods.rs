@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use weft_api::metadata::selects;
 
 use crate::spec::{Container, Pod, port_number};
 
@@ -62,8 +63,7 @@ impl Balanced {
     /// Whether the Service selects a pod.
     pub(crate) fn selects(&self, pod: &Pod) -> bool {
         let labels = &pod.metadata.labels;
-        !self.selector.is_empty()
-            && self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+        !self.selector.is_empty() && selects(&self.selector, labels)
     }
 
     /// The Service's port that leads to this port of the pod.

@@ -5,14 +5,14 @@ mod destinations;
 use std::collections::BTreeSet;
 
 use weft_api::{
-    Diagnostic, Key, Kind,
+    Diagnostic, Key, Kind, span,
     virtual_service::{HttpRoute, VirtualService},
 };
 
 use crate::{
     age::Age,
     diagnose::unselected,
-    duration, hosts,
+    hosts,
     listeners::{self, Served},
     mesh::Mesh,
     rules::{self, conditions, retries, targets, targets::Ports},
@@ -189,7 +189,7 @@ fn rule(
         found.push(Diagnostic::error(key, format!("{field}.{}", closed.field), closed.message));
     }
     if let Some(text) = &rule.timeout
-        && duration::parse(text).is_none()
+        && span::parse(text).is_err()
     {
         let message = format!("`{text}` is not a duration such as 1.5s; there is no limit");
         found.push(Diagnostic::error(key, format!("{field}.timeout"), message));

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use weft_api::virtual_service;
+use weft_api::{span, virtual_service};
 use weft_config::{Retries, RetryOn};
-
-use crate::duration;
 
 /// The conditions of rules that name none.
 pub(crate) const DEFAULT: &[RetryOn] = &[
@@ -49,7 +47,7 @@ pub(crate) fn of_rule(
     });
     let mut read = |field, text: &Option<String>| {
         let text = text.as_deref()?;
-        let value = duration::parse(text);
+        let value = span::parse(text).ok();
         if value.is_none() {
             problems.push((field, format!("`{text}` is not a duration such as 2s; it is ignored")));
         }
