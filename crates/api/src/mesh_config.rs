@@ -1,4 +1,4 @@
-//! MeshConfig: ConfigMap `istio` in the root namespace, key `mesh`, as YAML.
+//! MeshConfig: ConfigMap `istio` in the control plane's namespace, key `mesh`, as YAML.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct MeshConfig {
     /// Name of the mesh's trust domain.
     pub trust_domain: String,
-    /// Namespace of mesh-wide defaults.
+    /// Namespace of mesh-wide defaults; the control plane's own when empty.
     pub root_namespace: String,
     /// What happens to traffic to unknown destinations.
     pub outbound_traffic_policy: OutboundTrafficPolicy,
@@ -38,7 +38,7 @@ impl Default for MeshConfig {
         let everybody = || vec!["*".to_owned()];
         Self {
             trust_domain: "cluster.local".to_owned(),
-            root_namespace: "istio-system".to_owned(),
+            root_namespace: String::new(),
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             access_log_file: String::new(),
             access_log_format: String::new(),

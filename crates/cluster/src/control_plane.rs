@@ -20,7 +20,7 @@ mod webhooks;
 use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
-use weft_control::{RootError, tls};
+use weft_control::{Installation, RootError, tls};
 use weft_process::shutdown::Stopping;
 
 use self::{injection_inputs::InjectionInputs, webhooks::Webhooks};
@@ -37,6 +37,8 @@ const CHANGES: usize = 1024;
 pub struct Options {
     /// The namespace of the mesh's own objects.
     pub namespace: String,
+    /// The name of the cluster, in metrics.
+    pub cluster_name: String,
     /// Where proxies connect.
     pub xds: SocketAddr,
     /// Where proxies connect in plain text; none unless asked for.
@@ -53,6 +55,7 @@ impl Options {
         let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
         Self {
             namespace: namespace.into(),
+            cluster_name: Installation::default().cluster,
             xds: any(15012),
             xds_plain: None,
             monitoring: any(15014),
@@ -119,7 +122,10 @@ pub async fn run(
     let (changes, receiver) = mpsc::channel(CHANGES);
     let control = weft_control::Options {
         xds_plain,
-        root_namespace: options.namespace.clone(),
+        installation: Installation {
+            namespace: options.namespace.clone(),
+            cluster: options.cluster_name,
+        },
         ..weft_control::Options::new(xds, Arc::clone(&tls), monitoring, reviews)
     };
     let (_handle, serving) = weft_control::run(control, receiver, stopping.clone());

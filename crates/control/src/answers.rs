@@ -14,7 +14,9 @@ use twox_hash::XxHash64;
 use weft_api::{Key, Kind, Object};
 use weft_config::{Interest, Resource};
 use weft_delta::{Answer, Name};
-use weft_translate::{Changed, Class, Client, Examined, Labelled, Resolved, Translator};
+use weft_translate::{
+    Changed, Class, Client, Examined, Installation, Labelled, Resolved, Translator,
+};
 
 /// Names a session.
 pub(crate) type SessionId = u64;
@@ -54,6 +56,11 @@ struct SharedAnswer {
 }
 
 impl Answers {
+    /// No answers yet, of a mesh that is installed so.
+    pub(crate) fn with(installation: Installation) -> Self {
+        Self { translator: Translator::with(installation), ..Self::default() }
+    }
+
     /// Applies changes; returns what is to be offered to whom.
     pub(crate) fn change(
         &mut self,
@@ -145,7 +152,7 @@ impl Answers {
             .objects()
             .map(|(key, object)| (key.clone(), Some(Object::clone(object))))
             .collect();
-        self.translator = Translator::new();
+        self.translator = Translator::with(self.translator.installation().clone());
         self.translator.change(objects);
         let answers = self.shared.keys().cloned();
         let answers = answers.map(|(class, interest)| Changed::Answer(class, interest));

@@ -23,5 +23,5 @@ pub use inputs::{Authenticate, Authenticating, Caller, Change, Refused};
 pub use options::Options;
 pub use run::run;
 pub use weft_identity::{Account, Root, RootError, Served, secret_key};
-pub use weft_translate::unreadable_patterns;
+pub use weft_translate::{Installation, unreadable_patterns};
 pub use weft_wire::{server::Limits, tls};

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use weft_translate::Installation;
 use weft_wire::server::Limits;
 
 use crate::Authenticate;
@@ -20,8 +21,8 @@ pub struct Options {
     pub monitoring: TcpListener,
     /// Checks tokens.
     pub authenticate: Arc<dyn Authenticate>,
-    /// The namespace whose accounts may see debug pages.
-    pub root_namespace: String,
+    /// How the mesh is installed. Accounts of its namespace may see debug pages.
+    pub installation: Installation,
     /// What clients may cost.
     pub limits: Limits,
     /// How often some of the remembered values are computed again and compared.
@@ -44,7 +45,7 @@ impl Options {
             xds_plain: None,
             monitoring,
             authenticate,
-            root_namespace: "istio-system".to_owned(),
+            installation: Installation::default(),
             limits: Limits::default(),
             check_every: Duration::from_secs(1),
             pod_patience: Duration::from_secs(10),

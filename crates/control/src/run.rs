@@ -35,6 +35,7 @@ pub fn run(
     let metrics = Arc::new(Metrics::default());
     let handle = Handle { world: world.clone(), findings, ready };
     let task = WorldTask::new(Arc::clone(&metrics), options.pod_patience, publish, tell_ready)
+        .installed(options.installation.clone())
         .run(Inputs { changes, messages, stopping: stopping.clone() }, options.check_every);
     let authenticating = Arc::new(Semaphore::new(AUTHENTICATIONS));
     let service = Service {
@@ -48,7 +49,7 @@ pub fn run(
         metrics,
         authenticate: Arc::clone(&options.authenticate),
         authenticating,
-        root_namespace: options.root_namespace.clone(),
+        root_namespace: options.installation.namespace.clone(),
     };
     (handle, serve(options, service, pages, (Box::pin(task), stopping)))
 }

@@ -188,6 +188,11 @@ impl WorldTask {
         }
     }
 
+    /// The same, of a mesh that is installed so.
+    pub(crate) fn installed(self, installation: weft_translate::Installation) -> Self {
+        Self { answers: Answers::with(installation), ..self }
+    }
+
     /// Works until told to stop, or until objects or questions have no source.
     pub(crate) async fn run(mut self, mut inputs: Inputs, check_every: Duration) {
         let mut changes = Vec::with_capacity(BATCH);

@@ -27,7 +27,7 @@ pub struct Client {
     pub account: String,
     /// The pod's addresses.
     pub addresses: Vec<IpAddr>,
-    /// The workload that the pod belongs to.
+    /// The workload that the pod belongs to, without its cluster.
     pub workload: Workload,
     /// What the proxy is for.
     pub role: Role,

@@ -14,10 +14,10 @@ use weft_api::{Diagnostic, Key, Kind, kind::Effect};
 use crate::{Group, mesh, view::View};
 
 /// Whether something can be wrong with the object called `key` that only shows
-/// together with the others.
-pub(crate) fn concerns(key: &Key) -> bool {
+/// together with the others; `settings` are the mesh's.
+pub(crate) fn concerns(key: &Key, settings: &Key) -> bool {
     match key.kind {
-        Kind::ConfigMap => *key == mesh::key(),
+        Kind::ConfigMap => key == settings,
         kind => kind.effect() == Effect::Configures,
     }
 }
@@ -25,7 +25,7 @@ pub(crate) fn concerns(key: &Key) -> bool {
 /// What is wrong with the object called `key`.
 pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let mut found = match key.kind {
-        Kind::ConfigMap if *key == mesh::key() => mesh::findings(view),
+        Kind::ConfigMap if *key == view.installation().settings() => mesh::findings(view),
         Kind::Service => services::findings(key, view),
         Kind::Gateway => gateways::findings(key, view),
         Kind::VirtualService => virtual_services::findings(key, view),

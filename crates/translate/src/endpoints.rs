@@ -128,7 +128,7 @@ fn collect(
         endpoints.entry(address).or_insert_with(|| Endpoint {
             address,
             labels: pod.map(|pod| restricted(pod, labels)).unwrap_or_default(),
-            workload: pod.map(workload::of_pod),
+            workload: pod.map(|pod| workload::of_pod_in(view.installation(), pod)),
             locality: endpoint.zone.as_ref().map(|zone| format!("/{zone}")).unwrap_or_default(),
         });
     }

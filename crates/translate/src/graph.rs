@@ -11,6 +11,7 @@ use std::{cell::RefCell, collections::BTreeSet};
 use weft_api::{Key, Object};
 
 use crate::{
+    Installation,
     closure::Pool,
     unit::{Unit, Value},
     view::View,
@@ -44,6 +45,11 @@ pub(crate) struct Effect {
 }
 
 impl Graph {
+    /// Nothing in a mesh that is installed so.
+    pub(crate) fn with(installation: Installation) -> Self {
+        Self { world: World::with(installation), ..Self::default() }
+    }
+
     /// Every object.
     pub(crate) fn world(&self) -> &World {
         &self.world

@@ -15,6 +15,7 @@ mod directory;
 mod endpoints;
 mod graph;
 mod hosts;
+mod installation;
 mod listeners;
 mod mesh;
 mod patterns;
@@ -33,5 +34,6 @@ mod world;
 
 pub use client::{Class, Client, Group, Labelled, Role, Selector};
 pub use closure::{Piece, Resolved};
+pub use installation::Installation;
 pub use patterns::unreadable_patterns;
 pub use translator::{Changed, Examined, Translator};

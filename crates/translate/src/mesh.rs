@@ -1,8 +1,8 @@
-//! The mesh's settings: ConfigMap `istio` in `istio-system`, key `mesh`.
+//! The mesh's settings: ConfigMap `istio` in the control plane's namespace, key `mesh`.
 
 use std::time::Duration;
 
-use weft_api::{Diagnostic, Key, Kind, mesh_config::MeshConfig, span, virtual_service};
+use weft_api::{Diagnostic, Key, mesh_config::MeshConfig, span, virtual_service};
 use weft_config::{Outside, Retries};
 
 use crate::{rules::retries, view::View};
@@ -15,6 +15,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Mesh {
     /// As written.
     pub(crate) config: MeshConfig,
+    /// The name of the cluster, in metrics.
+    pub(crate) cluster: String,
     /// How long a connection may take to be made.
     pub(crate) connect_timeout: Duration,
     /// Retries of rules that say nothing of them.
@@ -25,18 +27,14 @@ pub(crate) struct Mesh {
     pub(crate) as_istio_1_0: bool,
 }
 
-/// The ConfigMap with the settings.
-pub(crate) fn key() -> Key {
-    Key::new(Kind::ConfigMap, "istio-system", "istio")
-}
-
 /// Reads the settings.
 pub(crate) fn read(view: &View<'_>) -> Mesh {
-    let config = view
-        .config_map(&key())
-        .and_then(|map| map.data.get("mesh"))
-        .map(|text| parse(text).0)
-        .unwrap_or_default();
+    let key = view.installation().settings();
+    let text = view.config_map(&key).and_then(|map| map.data.get("mesh"));
+    let mut config = text.map(|text| parse(text, &key).0).unwrap_or_default();
+    if config.root_namespace.is_empty() {
+        config.root_namespace.clone_from(&key.namespace);
+    }
     let connect_timeout = span::parse(&config.connect_timeout)
         .ok()
         .filter(|timeout| !timeout.is_zero())
@@ -54,24 +52,26 @@ pub(crate) fn read(view: &View<'_>) -> Mesh {
         "REGISTRY_ONLY" => Outside::Refuse,
         _ => Outside::Allow,
     };
-    Mesh { config, connect_timeout, retries, outside, as_istio_1_0 }
+    let cluster = view.installation().cluster.clone();
+    Mesh { config, cluster, connect_timeout, retries, outside, as_istio_1_0 }
 }
 
 /// What is wrong with the settings.
 pub(crate) fn findings(view: &View<'_>) -> Vec<Diagnostic> {
-    let text = view.config_map(&key()).and_then(|map| map.data.get("mesh"));
-    text.map(|text| parse(text).1).unwrap_or_default()
+    let key = view.installation().settings();
+    let text = view.config_map(&key).and_then(|map| map.data.get("mesh"));
+    text.map(|text| parse(text, &key).1).unwrap_or_default()
 }
 
 /// Reads MeshConfig; what is wrong in it costs only itself.
-fn parse(text: &str) -> (MeshConfig, Vec<Diagnostic>) {
+fn parse(text: &str, key: &Key) -> (MeshConfig, Vec<Diagnostic>) {
     match serde_saphyr::from_str(text) {
-        Ok(settings) => weft_api::mesh_config(&settings, &key()),
+        Ok(settings) => weft_api::mesh_config(&settings, key),
         Err(error) => {
             let reason = error.to_string();
             let reason = reason.lines().next().unwrap_or_default();
             let message = format!("is not YAML: {reason}; the defaults apply");
-            (MeshConfig::default(), vec![Diagnostic::error(&key(), "data.mesh", message)])
+            (MeshConfig::default(), vec![Diagnostic::error(key, "data.mesh", message)])
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 use weft_api::mesh_config::MeshConfig;
-use weft_config::{AccessLog, LogFormat, ProcessLimits, Settings};
+use weft_config::{AccessLog, LogFormat, ProcessLimits, Settings, Workload};
 
 use crate::{Client, mesh::Mesh};
 
 /// The settings of `client`'s proxy.
 pub(crate) fn of_client(client: &Client, mesh: &Mesh) -> Settings {
     Settings {
-        workload: client.workload.clone(),
+        workload: Workload { cluster: mesh.cluster.clone(), ..client.workload.clone() },
         // All of them: a rule that names another one must not reach the proxy before it.
         labels: client.labels.clone().into_iter().collect(),
         outside: mesh.outside,

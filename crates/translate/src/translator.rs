@@ -9,7 +9,7 @@ use weft_api::{Diagnostic, Key, Kind, Object};
 use weft_config::{Entry, Interest, Part};
 
 use crate::{
-    Class, Client, Labelled, Resolved, Role,
+    Class, Client, Installation, Labelled, Resolved, Role,
     closure::Closure,
     diagnose,
     directory::{self, Reach},
@@ -56,6 +56,16 @@ impl Translator {
         Self::default()
     }
 
+    /// A translator of an empty world, of a mesh that is installed so.
+    pub fn with(installation: Installation) -> Self {
+        Self { graph: Graph::with(installation), ..Self::default() }
+    }
+
+    /// How the mesh is installed.
+    pub fn installation(&self) -> &Installation {
+        &self.graph.world().installation
+    }
+
     /// Applies changes: objects by key, none for those that are gone. Returns which of
     /// the remembered answers and groups are no longer the same.
     pub fn change(
@@ -63,8 +73,9 @@ impl Translator {
         changes: impl IntoIterator<Item = (Key, Option<Object>)>,
     ) -> Vec<Changed> {
         let mut concerned = Vec::new();
+        let settings = self.installation().settings();
         let effect = self.graph.change(changes.into_iter().inspect(|(key, _)| {
-            concerned.extend(Some(key).filter(|key| diagnose::concerns(key)).cloned());
+            concerned.extend(Some(key).filter(|key| diagnose::concerns(key, &settings)).cloned());
         }));
         self.unexamined.extend(concerned);
         self.unexamined.extend(effect.stale.into_iter().filter_map(|unit| match unit {

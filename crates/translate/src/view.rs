@@ -12,6 +12,7 @@ use weft_api::{
 };
 
 use crate::{
+    Installation,
     age::Age,
     closure::{Piece, Pool},
     directory::{DirectoryEntry, Reach, Slot},
@@ -42,6 +43,11 @@ impl<'g> View<'g> {
     /// Pieces shared among answers; holds nothing that a unit could depend on.
     pub(crate) fn pool(&self) -> &'g Pool {
         self.graph.pool()
+    }
+
+    /// How the mesh is installed, which never changes.
+    pub(crate) fn installation(&self) -> &'g Installation {
+        &self.graph.world().installation
     }
 
     /// The keys in `bucket`, sorted.

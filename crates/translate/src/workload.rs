@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use weft_api::kubernetes::Pod;
 use weft_config::Workload;
 
-/// The name under which Istio's metrics know a cluster that was given none.
-const CLUSTER: &str = "Kubernetes";
+use crate::Installation;
 
-/// The workload that `pod` belongs to, in the words of Istio's metrics.
+/// The workload that `pod` belongs to, in the words of Istio's metrics; without its cluster,
+/// which the installation knows.
 pub(crate) fn of_pod(pod: &Pod) -> Workload {
     let labels = &pod.metadata.labels;
     let name = owner(pod);
@@ -30,10 +30,15 @@ pub(crate) fn of_pod(pod: &Pod) -> Workload {
         version: version.unwrap_or_default(),
         canonical_name: canonical_name.unwrap_or_else(|| name.clone()),
         canonical_revision: canonical_revision.unwrap_or_else(|| "latest".to_owned()),
-        cluster: CLUSTER.to_owned(),
+        cluster: String::new(),
         account: account.to_owned(),
         name,
     }
+}
+
+/// The workload that `pod` belongs to, in `installation`.
+pub(crate) fn of_pod_in(installation: &Installation, pod: &Pod) -> Workload {
+    Workload { cluster: installation.cluster.clone(), ..of_pod(pod) }
 }
 
 /// The name of the workload: a Deployment's for a pod of one of its ReplicaSets.

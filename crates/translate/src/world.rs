@@ -12,7 +12,7 @@ use std::{
 
 use weft_api::{Key, Kind, Object, kubernetes::SERVICE_NAME_LABEL};
 
-use crate::{directory, hosts, registry, visibility};
+use crate::{Installation, directory, hosts, registry, visibility};
 
 /// Objects that something can be looked up by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,8 @@ pub(crate) enum Read {
 /// Every object.
 #[derive(Default)]
 pub(crate) struct World {
+    /// How the mesh is installed.
+    pub(crate) installation: Installation,
     objects: HashMap<Arc<Key>, Arc<Object>>,
     buckets: HashMap<Bucket, BTreeSet<Arc<Key>>>,
     /// Pods by label, for labels that something has asked about: selectors name few
@@ -68,6 +70,11 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// No objects, of a mesh that is installed so.
+    pub(crate) fn with(installation: Installation) -> Self {
+        Self { installation, ..Self::default() }
+    }
+
     /// Stores or removes the object called `key`, and says what that touched;
     /// nothing when it is as it was.
     pub(crate) fn apply(&mut self, key: Key, object: Option<Object>) -> Vec<Read> {

@@ -24,6 +24,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     log::init(&arguments.log, Form::Text)?;
     let namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| "istio-system".to_owned());
+    let cluster_name = std::env::var("CLUSTER_ID").unwrap_or_else(|_| "Kubernetes".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -35,6 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         tokio::spawn(stop.on_signals());
         let options = control_plane::Options {
             xds_plain: arguments.plain,
+            cluster_name,
             ..control_plane::Options::new(namespace)
         };
         control_plane::run(cluster, options, stopping).await?;

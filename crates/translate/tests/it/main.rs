@@ -5,6 +5,7 @@ mod bounds;
 mod cases;
 mod classes;
 mod honoured;
+mod installation;
 mod properties;
 mod render;
 mod scale;
