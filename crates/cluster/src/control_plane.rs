@@ -39,6 +39,8 @@ pub struct Options {
     pub namespace: String,
     /// The name of the cluster, in metrics.
     pub cluster_name: String,
+    /// The domain of the cluster's names.
+    pub domain: String,
     /// Where proxies connect.
     pub xds: SocketAddr,
     /// Where proxies connect in plain text; none unless asked for.
@@ -56,6 +58,7 @@ impl Options {
         Self {
             namespace: namespace.into(),
             cluster_name: Installation::default().cluster,
+            domain: Installation::default().domain,
             xds: any(15012),
             xds_plain: None,
             monitoring: any(15014),
@@ -125,6 +128,7 @@ pub async fn run(
         installation: Installation {
             namespace: options.namespace.clone(),
             cluster: options.cluster_name,
+            domain: options.domain,
         },
         ..weft_control::Options::new(xds, Arc::clone(&tls), monitoring, reviews)
     };

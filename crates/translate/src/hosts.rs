@@ -6,36 +6,43 @@ use std::net::IpAddr;
 
 use weft_api::Key;
 
+use crate::Installation;
+
 pub(crate) use index::HostIndex;
 
-/// The domain of services.
-pub(crate) const SERVICES: &str = "svc.cluster.local";
+impl Installation {
+    /// The domain of services, as in `svc.cluster.local`.
+    pub(crate) fn services(&self) -> String {
+        format!("svc.{}", self.domain)
+    }
 
-/// The full name of a service.
-pub(crate) fn service(namespace: &str, name: &str) -> String {
-    format!("{name}.{namespace}.{SERVICES}")
-}
+    /// The full name of a service.
+    pub(crate) fn service(&self, namespace: &str, name: &str) -> String {
+        format!("{name}.{namespace}.svc.{}", self.domain)
+    }
 
-/// The service whose full name is `host`.
-pub(crate) fn service_key(host: &str) -> Option<Key> {
-    let rest = host.strip_suffix(SERVICES)?.strip_suffix('.')?;
-    let (name, namespace) = rest.split_once('.')?;
-    let fits = !name.is_empty()
-        && !host.contains('*')
-        && !namespace.is_empty()
-        && !namespace.contains('.');
-    fits.then(|| Key::new(weft_api::Kind::Service, namespace, name))
-}
+    /// The service whose full name is `host`.
+    pub(crate) fn service_key(&self, host: &str) -> Option<Key> {
+        let rest = host.strip_suffix(self.domain.as_str())?.strip_suffix(".svc.")?;
+        let (name, namespace) = rest.split_once('.')?;
+        let fits = !name.is_empty()
+            && !host.contains('*')
+            && !namespace.is_empty()
+            && !namespace.contains('.');
+        fits.then(|| Key::new(weft_api::Kind::Service, namespace, name))
+    }
 
-/// What `host`, written in an object of `namespace`, names: a name without dots
-/// is a service beside the object, everything else is meant as it is.
-pub(crate) fn resolve(host: &str, namespace: &str) -> String {
-    let host = host.to_ascii_lowercase();
-    let short =
-        !host.is_empty() && !host.contains(['.', '*', ':', '[']) && host.parse::<IpAddr>().is_err();
-    match short {
-        true => service(namespace, &host),
-        false => host,
+    /// What `host`, written in an object of `namespace`, names: a name without dots is a
+    /// service beside the object, everything else is meant as it is.
+    pub(crate) fn resolve(&self, host: &str, namespace: &str) -> String {
+        let host = host.to_ascii_lowercase();
+        let short = !host.is_empty()
+            && !host.contains(['.', '*', ':', '['])
+            && host.parse::<IpAddr>().is_err();
+        match short {
+            true => self.service(namespace, &host),
+            false => host,
+        }
     }
 }
 
@@ -68,6 +75,8 @@ mod tests {
 
     #[test]
     fn only_names_without_dots_are_completed() {
+        let resolve =
+            |host: &str, namespace: &str| Installation::default().resolve(host, namespace);
         assert_eq!(resolve("hello", "shop"), "hello.shop.svc.cluster.local");
         assert_eq!(resolve("hello.bank", "shop"), "hello.bank");
         assert_eq!(resolve("Example.COM", "shop"), "example.com");

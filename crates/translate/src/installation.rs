@@ -11,11 +11,17 @@ pub struct Installation {
     pub namespace: String,
     /// The name of the cluster, in metrics.
     pub cluster: String,
+    /// The domain of the cluster's names.
+    pub domain: String,
 }
 
 impl Default for Installation {
     fn default() -> Self {
-        Self { namespace: "istio-system".to_owned(), cluster: "Kubernetes".to_owned() }
+        Self {
+            namespace: "istio-system".to_owned(),
+            cluster: "Kubernetes".to_owned(),
+            domain: "cluster.local".to_owned(),
+        }
     }
 }
 

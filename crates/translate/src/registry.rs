@@ -106,7 +106,9 @@ impl Port {
 /// may be reached.
 pub(crate) fn definition(key: &Key, view: &View<'_>) -> Option<Definition> {
     let found = match key.kind {
-        Kind::Service => view.service(key).map(|service| kubernetes::definition(key, service)),
+        Kind::Service => {
+            view.service(key).map(|service| kubernetes::definition(key, service, view))
+        }
         _ => None,
     }?;
     match &found.resolution {

@@ -203,7 +203,7 @@ fn named(host: &str, site: &Site<'_>, view: &View<'_>) -> Option<Arc<Definition>
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let candidates = match bare.parse() {
         Ok(address) => view.definitions_at(address),
-        Err(_) => registry::spelled(host, &site.group.namespace)
+        Err(_) => registry::spelled(host, &site.group.namespace, view.installation())
             .map(|full| view.definitions(&full))
             .unwrap_or_default(),
     };

@@ -78,12 +78,15 @@ pub(crate) fn hosts_without_service(service: &VirtualService, view: &View<'_>) -
     if !in_mesh(service) || service.spec.http.is_empty() {
         return Vec::new();
     }
-    resolved(service).filter(|host| is_without_service(host, view)).collect()
+    resolved(service, view).filter(|host| is_without_service(host, view)).collect()
 }
 
-fn resolved(service: &VirtualService) -> impl Iterator<Item = String> {
+fn resolved<'v>(
+    service: &'v VirtualService,
+    view: &'v View<'_>,
+) -> impl Iterator<Item = String> + 'v {
     let namespace = &service.metadata.namespace;
-    service.spec.hosts.iter().map(|host| hosts::resolve(host, namespace))
+    service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace))
 }
 
 /// Whether no object defines `host`. Patterns over the services' domain always stand
@@ -91,7 +94,7 @@ fn resolved(service: &VirtualService) -> impl Iterator<Item = String> {
 pub(crate) fn is_without_service(host: &str, view: &View<'_>) -> bool {
     match host.strip_prefix('*') {
         Some(suffix) => {
-            let domain = format!(".{}", hosts::SERVICES);
+            let domain = format!(".{}", view.installation().services());
             // Proxies look for patterns that begin with whole labels.
             suffix.starts_with('.') && !domain.ends_with(suffix) && !suffix.ends_with(&domain)
         }
@@ -102,7 +105,8 @@ pub(crate) fn is_without_service(host: &str, view: &View<'_>) -> bool {
 /// The ports on which the hosts of `service` that no object defines are served: the
 /// HTTP ports of the others that it names, 80 when there are none.
 pub(crate) fn ports_without_service(service: &VirtualService, view: &View<'_>) -> BTreeSet<u16> {
-    let defined = resolved(service).filter_map(|host| view.definitions(&host).into_iter().next());
+    let defined =
+        resolved(service, view).filter_map(|host| view.definitions(&host).into_iter().next());
     let ports: BTreeSet<u16> = defined
         .flat_map(|definition| definition.ports.clone())
         .filter(|port| port.spoken.may_be_http())

@@ -82,8 +82,9 @@ impl World {
         if old.map(|old| &**old) == object.as_ref() {
             return Vec::new();
         }
-        let before = old.map(|old| buckets(&key, old)).unwrap_or_default();
-        let after = object.as_ref().map(|new| buckets(&key, new)).unwrap_or_default();
+        let before = old.map(|old| buckets(&key, old, &self.installation)).unwrap_or_default();
+        let after =
+            object.as_ref().map(|new| buckets(&key, new, &self.installation)).unwrap_or_default();
         let labels = [labels(old.map(|old| &**old)), labels(object.as_ref())];
         let mut touched = vec![Read::Object(key.clone())];
         let key = Arc::new(key);
@@ -153,13 +154,13 @@ impl World {
 }
 
 /// The buckets that an object belongs to.
-fn buckets(key: &Key, object: &Object) -> HashSet<Bucket> {
+fn buckets(key: &Key, object: &Object, installation: &Installation) -> HashSet<Bucket> {
     let mut found = HashSet::new();
     found.insert(Bucket::Kind(key.kind));
     found.insert(Bucket::Namespace(key.kind, key.namespace.clone()));
     match object {
         Object::Service(service) => {
-            found.insert(Bucket::Defines(registry::host_of(&service.metadata)));
+            found.insert(Bucket::Defines(registry::host_of(&service.metadata, installation)));
             for address in service.addresses() {
                 found.insert(Bucket::ServiceAddress(address));
             }
@@ -179,7 +180,7 @@ fn buckets(key: &Key, object: &Object) -> HashSet<Bucket> {
         }
         Object::VirtualService(service) => {
             for host in &service.spec.hosts {
-                found.insert(Bucket::Host(key.kind, hosts::resolve(host, &key.namespace)));
+                found.insert(Bucket::Host(key.kind, installation.resolve(host, &key.namespace)));
             }
             for gateway in &service.spec.gateways {
                 let (namespace, name) = hosts::gateway(gateway, &key.namespace);
@@ -191,7 +192,7 @@ fn buckets(key: &Key, object: &Object) -> HashSet<Bucket> {
             found.extend(in_directories(key, &service.spec.export_to));
         }
         Object::DestinationRule(rule) => {
-            let host = hosts::resolve(&rule.spec.host, &key.namespace);
+            let host = installation.resolve(&rule.spec.host, &key.namespace);
             found.insert(Bucket::Host(key.kind, host));
             found.extend(rule.spec.workload_selector.as_ref().map(|selector| {
                 let first = selector.match_labels.first_key_value();

@@ -18,6 +18,9 @@ pub struct Arguments {
     /// Also serve proxies in plain text, on this address
     #[arg(long, value_name = "ADDRESS:PORT")]
     plain: Option<std::net::SocketAddr>,
+    /// The domain of the cluster's names
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    domain: String,
 }
 
 /// Runs the command.
@@ -37,6 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let options = control_plane::Options {
             xds_plain: arguments.plain,
             cluster_name,
+            domain: arguments.domain.clone(),
             ..control_plane::Options::new(namespace)
         };
         control_plane::run(cluster, options, stopping).await?;

@@ -3,16 +3,17 @@
 use weft_api::{Diagnostic, Key, destination_rule::DestinationRule};
 use weft_config::Endpoint;
 
-use crate::{destination_rules, diagnose::unselected, hosts, view::View};
+use crate::{Installation, destination_rules, diagnose::unselected, view::View};
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(rule) = view.destination_rule(key) else { return Vec::new() };
-    let host = hosts::resolve(&rule.spec.host, &key.namespace);
+    let host = view.installation().resolve(&rule.spec.host, &key.namespace);
     if host.starts_with('*') {
         return Vec::new();
     }
     let Some(definition) = view.definitions(&host).into_iter().next() else {
-        return vec![Diagnostic::warning(key, "spec.host", unknown(&rule.spec.host, &host))];
+        let message = unknown(&rule.spec.host, &host, view.installation());
+        return vec![Diagnostic::warning(key, "spec.host", message)];
     };
     let mesh = view.mesh();
     let mut all = Vec::new();
@@ -57,8 +58,8 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     all
 }
 
-fn unknown(written: &str, host: &str) -> String {
-    match hosts::service_key(host) {
+fn unknown(written: &str, host: &str, installation: &Installation) -> String {
+    match installation.service_key(host) {
         Some(service) => format!(
             "there is no Service {} in namespace {}, so the rule has no effect",
             service.name, service.namespace
@@ -66,7 +67,7 @@ fn unknown(written: &str, host: &str) -> String {
         None => format!(
             "`{written}` names no service, so the rule has no effect; write a service's name or \
              NAME.NAMESPACE.{}",
-            hosts::SERVICES
+            installation.services()
         ),
     }
 }

@@ -77,7 +77,8 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
         };
         let mut servers = gateway.spec.servers.iter();
         let serves = servers.any(|server| {
-            !listeners::common_hosts(&Served::new(gateway, server), service).is_empty()
+            let served = Served::new(gateway, server, view.installation());
+            !listeners::common_hosts(&served, service).is_empty()
         });
         if !serves {
             let message = format!(
@@ -108,7 +109,7 @@ fn in_mesh(
 ) {
     for (at, written) in service.spec.hosts.iter().enumerate() {
         let field = format!("spec.hosts[{at}]");
-        let host = hosts::resolve(written, &key.namespace);
+        let host = view.installation().resolve(written, &key.namespace);
         if let Some(message) = nothing(written, &host, service, view) {
             found.push(Diagnostic::warning(key, field.clone(), message));
         }
@@ -142,7 +143,7 @@ fn nothing(written: &str, host: &str, service: &VirtualService, view: &View<'_>)
         let message = "sidecars support wildcards of whole labels only; write *. and a domain";
         return Some(message.to_owned());
     }
-    if let Some(named) = hosts::service_key(host) {
+    if let Some(named) = view.installation().service_key(host) {
         return view.definitions(host).is_empty().then(|| {
             let (name, namespace) = (&named.name, &named.namespace);
             format!(
@@ -159,7 +160,7 @@ fn nothing(written: &str, host: &str, service: &VirtualService, view: &View<'_>)
     (meant && !gateways_only).then(|| {
         format!(
             "`{written}` is taken as it is and names no service; for {named} write {}",
-            hosts::service(namespace, name)
+            view.installation().service(namespace, name)
         )
     })
 }

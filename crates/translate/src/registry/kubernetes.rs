@@ -9,13 +9,13 @@ use weft_api::{
 
 use super::{Definition, Port, Resolution};
 use crate::{
-    Client, age::Age, hosts, listeners::target_port, protocol::Spoken, view::View, visibility,
-    world::Bucket,
+    Client, Installation, age::Age, listeners::target_port, protocol::Spoken, view::View,
+    visibility, world::Bucket,
 };
 
 /// The host that `service` defines.
-pub(super) fn definition(key: &Key, service: &Service) -> Definition {
-    let host = host_of(&service.metadata);
+pub(super) fn definition(key: &Key, service: &Service, view: &View<'_>) -> Definition {
+    let host = host_of(&service.metadata, view.installation());
     let (name, namespace) = (&key.name, &key.namespace);
     let mut everyone = vec![
         host.clone(),
@@ -56,8 +56,8 @@ pub(super) fn definition(key: &Key, service: &Service) -> Definition {
 }
 
 /// The full name of the host that the service with this metadata defines.
-pub(crate) fn host_of(metadata: &Metadata) -> String {
-    hosts::service(&metadata.namespace, &metadata.name)
+pub(crate) fn host_of(metadata: &Metadata, installation: &Installation) -> String {
+    installation.service(&metadata.namespace, &metadata.name)
 }
 
 fn port(written: &ServicePort) -> Option<Port> {
@@ -71,9 +71,9 @@ fn port(written: &ServicePort) -> Option<Port> {
 
 /// The full names of the hosts that `host` may spell for a client in `namespace`,
 /// addresses and names below a headless service aside.
-pub(crate) fn spelled(host: &str, namespace: &str) -> Option<String> {
+pub(crate) fn spelled(host: &str, namespace: &str, installation: &Installation) -> Option<String> {
     let whole = host.strip_suffix('.').unwrap_or(host);
-    if hosts::service_key(whole).is_some() {
+    if installation.service_key(whole).is_some() {
         return Some(whole.to_owned());
     }
     let mut labels = host.split('.');
@@ -85,7 +85,7 @@ pub(crate) fn spelled(host: &str, namespace: &str) -> Option<String> {
     {
         return None;
     }
-    Some(hosts::service(own.unwrap_or(namespace), name))
+    Some(installation.service(own.unwrap_or(namespace), name))
 }
 
 /// The EndpointSlices of the host that `owner` defines.
@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn a_host_names_the_service_that_it_spells() {
         let check = |host: &str, expected: &str| {
-            assert_eq!(spelled(host, "shop").unwrap_or_default(), expected, "{host}");
+            let found = spelled(host, "shop", &Installation::default());
+            assert_eq!(found.unwrap_or_default(), expected, "{host}");
         };
         check("cart", "cart.shop.svc.cluster.local");
         check("cart.bank", "cart.bank.svc.cluster.local");

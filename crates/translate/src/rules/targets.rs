@@ -5,7 +5,6 @@ use weft_config::{Action, Target};
 
 use crate::{
     backends::{self, BackendRef},
-    hosts,
     rules::{InvalidRule, Site},
     view::View,
 };
@@ -107,7 +106,7 @@ pub(crate) fn backend(
     ports: Ports,
     view: &View<'_>,
 ) -> BackendRef {
-    let host = backends::aliased(&hosts::resolve(&destination.host, namespace), view);
+    let host = backends::aliased(&view.installation().resolve(&destination.host, namespace), view);
     let port = match (&destination.port, ports) {
         (Some(port), _) if port.number != 0 => port.number,
         (_, Ports::Dialled(port)) => port,

@@ -1,7 +1,7 @@
 //! What the installation decides: where the mesh's settings are, which namespace is the
-//! root, and what the cluster is called.
+//! root, what the cluster is called, and in which domain its services are.
 
-use weft_config::{Interest, Outside, Resource};
+use weft_config::{Entry, Interest, Outside, Resource};
 use weft_translate::{Installation, Resolved, Translator};
 
 use crate::worlds;
@@ -75,9 +75,41 @@ fn the_namespace_and_the_cluster_are_those_of_the_installation() {
     assert_eq!(rule, "Service/bank/cart");
     assert_eq!(clusters, ["Kubernetes", "Kubernetes"]);
 
-    let east = Installation { namespace: "mesh".to_owned(), cluster: "east".to_owned() };
+    let east = Installation {
+        namespace: "mesh".to_owned(),
+        cluster: "east".to_owned(),
+        ..Installation::default()
+    };
     let (outside, rule, clusters) = told(east);
     assert_eq!(outside, Outside::Refuse);
     assert_eq!(rule, "DestinationRule/mesh/all");
     assert_eq!(clusters, ["east", "east"]);
+}
+
+#[test]
+fn services_have_names_in_the_clusters_own_domain() {
+    let domain = "corp.example".to_owned();
+    let mut translator = Translator::with(Installation { domain, ..Installation::default() });
+    let text = format!(
+        "{WORLD}---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: cart, namespace: bank}}
+spec: {{hosts: [cart], http: [{{route: [{{destination: {{host: cart}}}}]}}]}}
+"
+    );
+    let objects = worlds::objects(&text).into_iter();
+    translator.change(objects.map(|object| (object.key(), Some(object))));
+    for host in ["cart.bank:80", "cart.bank.svc.corp.example:80"] {
+        let route = resolved(&mut translator, host);
+        assert_eq!(route.answer.entry, Entry::Route("80/cart.bank.svc.corp.example".to_owned()));
+        let of_rule = |piece: &weft_translate::Piece| match &*piece.resource {
+            Resource::Route(route) => Some(route.rules[0].origin.object.clone()),
+            _ => None,
+        };
+        let rules: Vec<_> = route.resources.iter().filter_map(of_rule).collect();
+        assert_eq!(rules, ["VirtualService/bank/cart"], "short names are completed");
+    }
+    let elsewhere = resolved(&mut translator, "cart.bank.svc.cluster.local:80");
+    assert_eq!(elsewhere.answer.entry, Entry::Outside);
 }

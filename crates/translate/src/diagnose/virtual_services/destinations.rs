@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use weft_api::{Diagnostic, Key, virtual_service::Destination};
 
-use crate::{backends, destination_rules, diagnose::unselected, hosts, view::View};
+use crate::{backends, destination_rules, diagnose::unselected, view::View};
 
 /// What is wrong with `destination`, which stands at `field` of `key`; `dialled`
 /// are the ports that one without a port may stand for, if they are known.
@@ -15,7 +15,8 @@ pub(super) fn check(
     dialled: &BTreeSet<u16>,
     view: &View<'_>,
 ) -> Option<Diagnostic> {
-    let host = backends::aliased(&hosts::resolve(&destination.host, &key.namespace), view);
+    let host =
+        backends::aliased(&view.installation().resolve(&destination.host, &key.namespace), view);
     let group = unselected(&key.namespace);
     let mesh = view.mesh();
     let Some(definition) = backends::seen(&host, &group, &mesh, view) else {
@@ -67,13 +68,13 @@ fn missing(destination: &Destination, host: &str, view: &View<'_>) -> String {
             definition.owner
         );
     }
-    match hosts::service_key(host) {
+    match view.installation().service_key(host) {
         Some(named) => format!("there is no {named}, so requests sent there get 503"),
         None => format!(
             "`{}` names no service, so requests sent there get 503; write a service's name or \
              NAME.NAMESPACE.{}",
             destination.host,
-            hosts::SERVICES
+            view.installation().services()
         ),
     }
 }

@@ -11,10 +11,10 @@ use weft_config::{Action, Conditions, Host, Origin, Route, Rule};
 
 use super::{Bound, Served, common_hosts, redirects};
 use crate::{
-    Group,
+    Group, Installation,
     age::Age,
     backends::BackendRef,
-    hosts::{self, HostIndex},
+    hosts::HostIndex,
     mesh::Mesh,
     rules::{self, Rules, Site},
     view::View,
@@ -54,7 +54,7 @@ pub(super) fn of_place(
     for one in bound {
         let gateway = one.key();
         let site = Site { group, gateway: Some(gateway), port: one.server.port.number };
-        let served = Served::new(one.gateway, one.server);
+        let served = Served::new(one.gateway, one.server, view.installation());
         for service in view.bound_to(gateway.0, gateway.1) {
             if !virtual_services::seen(service, group, mesh) {
                 continue;
@@ -81,7 +81,7 @@ pub(super) fn of_place(
             }
         }
     }
-    let redirected = redirected(bound, by_host.keys());
+    let redirected = redirected(bound, by_host.keys(), view.installation());
     by_host.retain(|host, _| !redirected.contains_key(host));
     let closed = redirected.into_iter().filter_map(|(host, origin)| {
         let hosts = vec![Host::parse(&host).ok()?];
@@ -151,13 +151,14 @@ fn within_bound(at: SocketAddr, shared: Vec<Shared<'_>>) -> Vec<Joined> {
 fn redirected<'h>(
     bound: &[Bound<'_>],
     known: impl Iterator<Item = &'h String>,
+    installation: &Installation,
 ) -> BTreeMap<String, Origin> {
     let mut own = BTreeMap::new();
     let mut index: HostIndex<Option<Origin>> = HostIndex::default();
     for one in bound.iter().filter(|one| redirects(one.server)) {
         for entry in &one.server.hosts {
             let host = entry.split_once('/').map_or(entry.as_str(), |(_, host)| host);
-            let host = hosts::resolve(host, &one.gateway.metadata.namespace);
+            let host = installation.resolve(host, &one.gateway.metadata.namespace);
             index.entry(&host).get_or_insert_with(|| one.origin());
             own.entry(host).or_insert_with(|| one.origin());
         }

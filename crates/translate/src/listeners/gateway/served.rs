@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use weft_api::{gateway, gateway::Gateway, virtual_service::VirtualService};
 
-use crate::hosts::{self, HostIndex};
+use crate::{Installation, hosts::HostIndex};
 
 /// The hosts of a server, by name.
 pub(crate) struct Served<'g> {
     /// Of the Gateway.
     namespace: &'g str,
+    installation: &'g Installation,
     /// The namespaces of virtual services that may serve the host, as they are written.
     hosts: HostIndex<BTreeSet<&'g str>>,
     /// Hosts with one such namespace.
@@ -17,12 +18,17 @@ pub(crate) struct Served<'g> {
 }
 
 impl<'g> Served<'g> {
-    pub(crate) fn new(gateway: &'g Gateway, server: &'g gateway::Server) -> Self {
+    pub(crate) fn new(
+        gateway: &'g Gateway,
+        server: &'g gateway::Server,
+        installation: &'g Installation,
+    ) -> Self {
         let namespace = gateway.metadata.namespace.as_str();
-        let mut served = Self { namespace, hosts: HostIndex::default(), all: Vec::new() };
+        let mut served =
+            Self { namespace, installation, hosts: HostIndex::default(), all: Vec::new() };
         for entry in &server.hosts {
             let (whose, host) = entry.split_once('/').unwrap_or(("*", entry));
-            let host = hosts::resolve(host, namespace);
+            let host = installation.resolve(host, namespace);
             served.hosts.entry(&host).insert(whose);
             served.all.push((host, whose));
         }
@@ -47,7 +53,7 @@ pub(crate) fn common_hosts(served: &Served<'_>, service: &VirtualService) -> BTr
     let mut common = BTreeSet::new();
     let mut named: HostIndex<()> = HostIndex::default();
     for host in &service.spec.hosts {
-        let host = hosts::resolve(host, own);
+        let host = served.installation.resolve(host, own);
         let mut whose = served.hosts.covering(&host).flatten();
         if whose.any(|whose| admitted(whose)) {
             common.insert(host.clone());
