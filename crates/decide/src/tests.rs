@@ -186,7 +186,7 @@ fn the_most_specific_host_of_a_server_is_used() {
          GET xy.a.example / -> odd
          GET b.example / -> wide
          GET example / -> any
-         GET  / -> any",
+         GET  / -> 400 DPE http.invalid_authority",
     );
 }
 

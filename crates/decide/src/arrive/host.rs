@@ -48,15 +48,16 @@ pub(super) fn write(head: &mut Parts, authority: &HeaderValue) {
 }
 
 /// Whether a request may be for this host: a name of letters, digits, `.`, `-` and `_`,
-/// or an IPv6 address in brackets, perhaps with a port. An empty one is a host that
-/// nothing is called.
+/// or an IPv6 address in brackets, perhaps with a port. An empty one is refused, as RFC
+/// 9110, section 4.2.1, requires of a URI without a host; HTTP/2 has no form for it.
 ///
 /// User information (`user@host`) is refused, since servers may take what follows it
 /// for the host (RFC 9110, section 4.2.4).
 fn is_valid(authority: &[u8]) -> bool {
     let Ok(authority) = std::str::from_utf8(authority) else { return false };
     let (host, port) = split(authority);
-    if !port.bytes().all(|byte| byte.is_ascii_alphanumeric()) || host.len() > LONGEST {
+    let fits = (1..=LONGEST).contains(&host.len());
+    if !fits || !port.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return false;
     }
     if let Some(address) = host.strip_prefix('[') {
@@ -121,12 +122,15 @@ mod tests {
     #[test]
     fn only_names_and_addresses_are_hosts() {
         let longest = "a".repeat(LONGEST);
-        for good in ["", "dock", "Dock.:80", "a_b-c.d", ".sea.com", "[::1]:80", "1.2.3.4", &longest]
+        for good in
+            ["dock", "dock:", "Dock.:80", "a_b-c.d", ".sea.com", "[::1]:80", "1.2.3.4", &longest]
         {
             assert!(is_valid(good.as_bytes()), "{good}");
         }
         let long = format!("{longest}a");
         for bad in [
+            "",
+            ":80",
             "dock/path",
             "a b",
             "user@dock",

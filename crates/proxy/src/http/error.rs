@@ -1,6 +1,9 @@
 //! Why a message of HTTP ended early, whichever version carried it.
 
-use std::error::Error as _;
+use std::{
+    error::Error as _,
+    io::{self, ErrorKind},
+};
 
 /// Why a message ended early.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +58,13 @@ impl Error {
 }
 
 fn of_http1(error: &hyper::Error) -> Cause {
-    let broken = error.source().is_some_and(|cause| cause.is::<std::io::Error>());
-    match (error.is_parse() || error.is_parse_status()) && !broken {
-        true => Cause::Protocol,
-        false => Cause::Ended,
+    let io = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    match io.map(io::Error::kind) {
+        // In these words the codec says that a body breaks the rules.
+        Some(ErrorKind::InvalidData | ErrorKind::InvalidInput) => Cause::Protocol,
+        Some(_) => Cause::Ended,
+        None if error.is_parse() || error.is_parse_status() => Cause::Protocol,
+        None => Cause::Ended,
     }
 }
 

@@ -51,7 +51,8 @@ pub async fn exchange(
     {
         parts.headers.insert(head::DECORATOR, decorator);
     }
-    let onward = Onward { downstream, parts, source, authority, upgrade, routed };
+    let absolute = None;
+    let onward = Onward { downstream, parts, source, authority, upgrade, routed, absolute };
     Ok(forward::send(onward, outcome).await)
 }
 

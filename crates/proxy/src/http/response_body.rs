@@ -133,12 +133,16 @@ impl Relayed {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                if let Some(mut outcome) = self.outcome.take() {
-                    outcome.broke_off(match &error {
-                        // Envoy reads on after the end, and finds the message broken.
-                        Error::Http1(_) => Cause::Protocol,
-                        other => other.cause(),
-                    });
+                let request = self.source.as_ref().and_then(|source| source.failure());
+                match (self.outcome.take(), request, &error) {
+                    (None, ..) => {}
+                    // Without the rest of its request the exchange could not go on.
+                    (Some(mut outcome), Some(cause), _) => outcome.request_broke_off(cause),
+                    // Envoy reads on after the end, and finds the message broken.
+                    (Some(mut outcome), None, Error::Http1(_)) => {
+                        outcome.broke_off(Cause::Protocol);
+                    }
+                    (Some(mut outcome), None, other) => outcome.broke_off(other.cause()),
                 }
                 Poll::Ready(Some(Err(PayloadError::Server(error))))
             }

@@ -11,12 +11,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, request::Parts};
+use http::{HeaderMap, HeaderValue, Version, request::Parts};
 use weft_decide::{Flag, Flags, Reply};
 
 use crate::{
     connection::{direction::Direction, downstream::Downstream},
-    http::{error::Cause, grpc, head::FORWARDED_FOR, request_body::Source},
+    http::{error::Cause, grpc, head::FORWARDED_FOR, local_reply, request_body::Source},
     record::{
         access_log::{Captured, Facts, Head, Upstream, capture},
         access_log_buffer::Log,
@@ -180,7 +180,8 @@ impl Outcome {
         if reply.backend.is_some() {
             self.backend.clone_from(&reply.backend);
         }
-        if self.is_grpc() {
+        // Nothing is told to a client that left.
+        if self.is_grpc() && self.status != 0 {
             self.status = 200;
             self.grpc = Grpc::Status(Some(reply.grpc_status().into()));
         }
@@ -234,6 +235,15 @@ impl Outcome {
         };
         self.flags = self.flags.and(flag);
         self.details = Cow::Borrowed(details);
+        self.complete();
+    }
+
+    /// The client's request broke off for `cause` after the answer had begun.
+    pub fn request_broke_off(&mut self, cause: Cause) {
+        let version = self.head.as_ref().map_or(Version::HTTP_11, |head| head.version);
+        let reply = local_reply::broken_request(cause, version);
+        self.flags = reply.flags.iter().fold(self.flags, Flags::and);
+        self.details = reply.details;
         self.complete();
     }
 

@@ -6,7 +6,7 @@ use std::{
     future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
 };
 
-use http::{HeaderValue, Response, Version, request::Parts};
+use http::{HeaderValue, Response, Uri, Version, request::Parts};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 use weft_config::{Retries, RetryOn};
@@ -48,6 +48,15 @@ pub struct Onward {
     pub upgrade: Option<Upgrade>,
     /// Where it goes.
     pub routed: Routed,
+    /// The target with the host, which HTTP/2 needs.
+    pub absolute: Option<Uri>,
+}
+
+impl Onward {
+    /// Why the client's body broke off, if it did.
+    fn request_failure(&self) -> Option<Cause> {
+        self.source.as_ref().and_then(|source| source.failure())
+    }
 }
 
 /// The last try's answer, or what the client is told instead.
@@ -88,11 +97,10 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
 }
 
 fn refuse(reply: Reply, onward: &Onward, outcome: Box<Outcome>) -> Response<Payload> {
-    let failure = onward.source.as_ref().and_then(|source| source.failure());
-    let reply = match failure {
+    let reply = match onward.request_failure() {
         // Whatever happened then, the client is to blame.
-        Some(Cause::Stalled) => local_reply::request_timeout(),
-        _ => reply,
+        Some(cause) => local_reply::broken_request(cause, onward.parts.version),
+        None => reply,
     };
     let named = reply.of_rule(outcome.route.clone().as_ref());
     let reply = named.about(&onward.routed.backend().name);
@@ -183,6 +191,13 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
     let retries = rule.retries();
     let method = onward.parts.method.clone();
     let speak = speak(onward);
+    if speak == Speak::Http2 {
+        let absolute = attempt::absolute(&onward.parts.uri, onward.authority.as_ref());
+        let Ok(absolute) = absolute else {
+            return Err(Reply::bad_request("http.invalid_authority"));
+        };
+        onward.absolute = Some(absolute);
+    }
     let copy = needs_copy(retries, speak, outcome.is_grpc());
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
     let mut again = 0;
@@ -201,6 +216,10 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
         let source = onward.source.clone();
         let attempt = attempt::run(onward, &line, speak, copy);
         let result = within(limit, source.as_ref(), attempt).await;
+        if let (Err(_), Some(cause)) = (&result, onward.request_failure()) {
+            // That says nothing about the endpoint.
+            return Err(local_reply::broken_request(cause, onward.parts.version));
+        }
         let ended = match &result {
             Ok(((response, _), _)) => retry::Outcome::Answered {
                 status: response.status().as_u16(),

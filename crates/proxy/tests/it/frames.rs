@@ -113,9 +113,14 @@ impl Peer {
 
     /// The next frame of this type.
     pub fn until(&mut self, kind: u8) -> Option<Frame> {
+        self.next_of(&[kind])
+    }
+
+    /// The next frame of one of these types.
+    pub fn next_of(&mut self, kinds: &[u8]) -> Option<Frame> {
         loop {
             let frame = self.next()?;
-            if frame.kind == kind {
+            if kinds.contains(&frame.kind) {
                 return Some(frame);
             }
         }

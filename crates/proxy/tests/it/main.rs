@@ -10,6 +10,7 @@ mod admin;
 mod connections;
 mod bridging;
 mod deadlines;
+mod faults;
 mod frames;
 mod goaway;
 mod h2spec;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame};
 
-use crate::http::{error::Error, stall::Stall};
+use crate::http::{error::Error, head, stall::Stall};
 
 /// A body that may have a deadline of its own.
 pub trait Outgoing: Body<Data = Bytes> + Unpin {
@@ -132,7 +132,11 @@ impl<B: Outgoing> Sending<B> {
 
     fn send_trailers(&mut self, frame: Frame<Bytes>) -> Result<bool, h2::Error> {
         match frame.into_trailers() {
-            Ok(trailers) => self.stream.send_trailers(trailers).map(|()| true),
+            Ok(mut trailers) => {
+                // The codec refuses them, and the stream would never end.
+                head::without_http1(&mut trailers);
+                self.stream.send_trailers(trailers).map(|()| true)
+            }
             Err(_) => Ok(false),
         }
     }

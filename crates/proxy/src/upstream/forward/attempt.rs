@@ -203,7 +203,6 @@ fn request_head(onward: &mut Onward, speak: Speak, copy: bool) -> Parts {
         // What else HTTP/1 knows of a head, such as the case of its names, is not needed.
         (true, Speak::Http2) => {
             let mut head = bare(&onward.parts);
-            head.uri = onward.parts.uri.clone();
             head.headers = onward.parts.headers.clone();
             head
         }
@@ -221,7 +220,7 @@ fn request_head(onward: &mut Onward, speak: Speak, copy: bool) -> Parts {
         Speak::Http2 => {
             head.version = Version::HTTP_2;
             head::without_http1(&mut head.headers);
-            head.uri = absolute(&head.uri, onward.authority.as_ref());
+            head.uri = onward.absolute.clone().unwrap_or_default();
         }
     }
     head
@@ -269,7 +268,7 @@ fn restore(onward: &mut Onward, unsent: Request<RequestBody>) {
 }
 
 /// HTTP/2 has the host in the target (RFC 9113, section 8.3.1).
-fn absolute(uri: &Uri, authority: Option<&HeaderValue>) -> Uri {
+pub fn absolute(uri: &Uri, authority: Option<&HeaderValue>) -> Result<Uri, http::Error> {
     let target = uri.path_and_query().cloned();
     let authority = authority.map_or(&b""[..], HeaderValue::as_bytes);
     Uri::builder()
@@ -277,7 +276,6 @@ fn absolute(uri: &Uri, authority: Option<&HeaderValue>) -> Uri {
         .authority(authority)
         .path_and_query(target.unwrap_or_else(|| PathAndQuery::from_static("/")))
         .build()
-        .unwrap_or_else(|_| uri.clone())
 }
 
 fn classify(error: &Error) -> retry::Outcome {
