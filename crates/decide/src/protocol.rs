@@ -1,7 +1,7 @@
 //! Which HTTP is spoken to a server, and whether a request asks for another protocol.
 
 use http::{
-    HeaderMap, Version,
+    HeaderMap, HeaderValue, Version,
     header::{self, HeaderName},
 };
 use weft_config::{Upgrades, Upstream};
@@ -25,6 +25,21 @@ pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &Upgrades) -> bool {
     })
 }
 
+/// Whether an answer of 101 with the fields `answer` switches to protocols that were `asked`
+/// for, and to no others (RFC 9110, section 15.2.2). What follows its head is that protocol,
+/// so the answer has no body (RFC 9110, section 8.6).
+pub fn grants(answer: &HeaderMap, asked: &[HeaderValue]) -> bool {
+    let is_empty = |length: &HeaderValue| length.as_bytes() == b"0";
+    if answer.contains_key(header::TRANSFER_ENCODING)
+        || !answer.get_all(header::CONTENT_LENGTH).iter().all(is_empty)
+    {
+        return false;
+    }
+    let mut granted = tokens(answer.get_all(header::UPGRADE)).peekable();
+    granted.peek().is_some()
+        && granted.all(|one| tokens(asked).any(|asked| one.eq_ignore_ascii_case(asked)))
+}
+
 /// The version of HTTP in which a server behind `upstream` is sent what comes as
 /// `client`; `upgrade` when the request asks for another protocol.
 pub fn onwards(upstream: Upstream, client: Version, upgrade: bool) -> Version {
@@ -40,8 +55,13 @@ pub fn onwards(upstream: Upstream, client: Version, upgrade: bool) -> Version {
 
 /// Whether one of the fields called `name` has the token `wanted` in its list.
 pub fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(wanted))
+    tokens(headers.get_all(name)).any(|one| one.eq_ignore_ascii_case(wanted))
+}
+
+/// The elements of a list that stands in fields with these `values`.
+fn tokens<'a>(values: impl IntoIterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a str> {
+    let values = values.into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 #[cfg(test)]
@@ -63,6 +83,25 @@ mod tests {
         check(&[("upgrade", "websocket")], false);
         check(&[("connection", "upgrade"), ("upgrade", "h2c")], false);
         check(&[("connection", "upgrade"), ("upgrade", "websocket, H2C")], false);
+    }
+
+    #[test]
+    fn a_switch_is_to_what_was_asked_for_and_has_no_body() {
+        let grants = |lines: &[(&'static str, &'static str)]| {
+            let field = |(name, value): &(&'static str, &'static str)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            let asked = [HeaderValue::from_static("websocket, a"), HeaderValue::from_static("b")];
+            grants(&lines.iter().map(field).collect(), &asked)
+        };
+        assert!(grants(&[("upgrade", "WebSocket")]));
+        assert!(grants(&[("upgrade", "a, b"), ("content-length", "0")]));
+        assert!(!grants(&[("upgrade", "c")]));
+        assert!(!grants(&[("upgrade", "websocket, c")]));
+        assert!(!grants(&[("upgrade", "")]));
+        assert!(!grants(&[("connection", "upgrade")]));
+        assert!(!grants(&[("upgrade", "a"), ("content-length", "3")]));
+        assert!(!grants(&[("upgrade", "a"), ("transfer-encoding", "chunked")]));
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-s
 /// Makes a response's head what the client gets.
 pub fn finish_response(headers: &mut HeaderMap, direction: Direction, upgraded: bool) {
     frame_once(headers);
+    if upgraded && headers.contains_key(header::CONTENT_LENGTH) {
+        rebuild(headers, |name| *name != header::CONTENT_LENGTH);
+    }
     let unwanted = headers.keys().any(|name| is_hop_by_hop(name) || *name == DECORATOR);
     if unwanted {
         let protocol = upgraded.then(|| headers.get(header::UPGRADE).cloned()).flatten();

@@ -6,7 +6,7 @@ use std::{
     future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
 };
 
-use http::{HeaderValue, Response, Uri, Version, request::Parts};
+use http::{HeaderValue, Response, Uri, Version, header, request::Parts};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 use weft_config::{Retries, RetryOn};
@@ -72,6 +72,7 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
         _ => onward.routed.rule().name.clone(),
     };
     let mut deadline = deadline(&onward, &outcome);
+    let asked = asked_for(&onward);
     let tried = match &mut deadline {
         None => tries(&mut onward, &mut outcome).await,
         Some(deadline) => {
@@ -84,8 +85,8 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
         }
     };
     let tried = tried.and_then(|((response, upload), lease)| {
-        // Another protocol that nobody asked for would end policy on this connection.
-        match response.status() == SWITCHING && onward.upgrade.is_none() {
+        // A protocol that the client did not ask for would end policy on this connection.
+        match response.status() == SWITCHING && !protocol::grants(response.headers(), &asked) {
             true => Err(attempt::Failed::nonsense(lease.local).reply(retry::Verdict::Keep)),
             false => Ok(((response, upload), lease)),
         }
@@ -94,6 +95,12 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
         Ok(answer) => finish(answer, onward, deadline, outcome),
         Err(reply) => refuse(reply, &onward, outcome),
     }
+}
+
+/// The protocols that the request asks for, if any.
+fn asked_for(onward: &Onward) -> Vec<HeaderValue> {
+    let fields = onward.parts.headers.get_all(header::UPGRADE);
+    onward.upgrade.iter().flat_map(|_| &fields).cloned().collect()
 }
 
 fn refuse(reply: Reply, onward: &Onward, outcome: Box<Outcome>) -> Response<Payload> {
@@ -148,6 +155,9 @@ fn finish(
         _ => Version::HTTP_11,
     };
     outcome.answered(response.status().as_u16(), response.headers());
+    if onward.upgrade.is_some() && !switching {
+        outcome.details = "websocket_handshake_unsuccessful".into();
+    }
     if let (true, Some(client)) = (switching, onward.upgrade) {
         let of = onward.downstream.counts.as_ref().map(|counts| &counts.listener.0);
         let guard = onward.downstream.worker.drain.enter(of);

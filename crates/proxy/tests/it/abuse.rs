@@ -139,6 +139,43 @@ fn a_switch_that_the_client_did_not_ask_for_is_an_error_of_the_server() {
 }
 
 #[test]
+fn a_switch_to_another_protocol_than_was_asked_for_is_an_error_of_the_server() {
+    let switch = |fields: &str| {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\n";
+        format!("{head}{fields}\r\nGET /smuggled HTTP/1.1\r\n\r\n")
+    };
+    for (fields, status) in [
+        ("upgrade: other\r\n", 502),
+        ("upgrade: websocket, other\r\n", 502),
+        ("", 502),
+        ("upgrade: websocket\r\ncontent-length: 3\r\n", 502),
+        ("upgrade: WebSocket\r\ncontent-length: 0\r\n", 101),
+    ] {
+        let server = server(&[&switch(fields)]);
+        let world = World::new().backend("one", &[server.address]).all_to("one");
+        let proxy = world.start();
+        let answer = proxy.ask(WEBSOCKET);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields:?} {answer}");
+        assert!(!answer.contains("content-length: 0"), "{answer}");
+    }
+}
+
+const WEBSOCKET: &str =
+    "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+
+#[test]
+fn a_handshake_that_fails_is_passed_on_and_logged_as_such() {
+    let server = server(&[&ok("no")]);
+    let (world, log) = World::new()
+        .backend("one", &[server.address])
+        .all_to("one")
+        .log("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%");
+    let proxy = world.start();
+    assert!(proxy.ask(WEBSOCKET).ends_with("\r\n\r\nno"));
+    assert_eq!(lines(&log, 1), ["200 - websocket_handshake_unsuccessful"]);
+}
+
+#[test]
 fn a_target_of_https_is_refused_where_clients_outside_speak_without_tls() {
     for (edge, status) in [(true, "403"), (false, "200")] {
         let server = server(&[&ok("")]);
