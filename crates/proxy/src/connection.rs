@@ -32,11 +32,11 @@ use crate::{
         accepted::Accepted,
         closed::Closed,
         downstream::Downstream,
-        first_bytes::{DetectedProtocol, Detector},
+        first_bytes::{DetectedProtocol, Detector, begins_http1},
         proxy_protocol::NoHeader,
         server_first::First,
     },
-    http::server,
+    http::{late_head, server},
     io::peeked::PeekedStream,
     listen::listener::Listener,
     record::outcome::{Kind, Outcome},
@@ -179,6 +179,9 @@ async fn declared(mut arrived: Arrived) {
     });
     match detected.await {
         Ok(detected) => serve_protocol(arrived, detected).await,
+        Err(Closed::Silent) if tcp_of(downstream).is_none() && begins_http1(stream.seen()) => {
+            late_head::answer(downstream, stream).await;
+        }
         Err(reason) => close(downstream, reason, stream),
     }
 }

@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod stall;
 pub mod local_reply;
 pub mod codec_answers;
+pub mod late_head;
 pub mod error;
 pub mod http1;
 pub mod http2;

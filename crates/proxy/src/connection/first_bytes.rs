@@ -24,6 +24,14 @@ pub enum DetectedProtocol {
     Unclear,
 }
 
+/// Whether `bytes`, too few to tell, are more likely the beginning of HTTP/1 than of
+/// HTTP/2 or TLS.
+pub fn begins_http1(bytes: &[u8]) -> bool {
+    // Most methods do not begin with `PR`; `PROPFIND` and `PRI` part after it.
+    let preface = bytes.len() > 2 && PREFACE.starts_with(bytes);
+    !matches!(bytes, [] | [0x16, ..]) && !preface
+}
+
 /// Looks at the beginning of a connection while it grows, at each byte of a line once.
 #[derive(Debug, Default)]
 pub struct Detector {
@@ -123,6 +131,16 @@ mod tests {
             for length in 0..whole.len() {
                 check(&whole[..length], DetectedProtocol::Unclear);
             }
+        }
+    }
+
+    #[test]
+    fn an_unfinished_beginning_is_taken_for_http_1_unless_it_is_another() {
+        for bytes in [&b"G"[..], b"P", b"PR", b"PROPFI", b"GET / HT", b"\r\n"] {
+            assert!(begins_http1(bytes), "{bytes:?}");
+        }
+        for bytes in [&b""[..], b"PRI", &PREFACE[..15], &[0x16], &[0x16, 0x03]] {
+            assert!(!begins_http1(bytes), "{bytes:?}");
         }
     }
 

@@ -181,11 +181,23 @@ fn check_kept(fields: Value, says: &str, expected: Duration, reason: Closed, log
 }
 
 #[test]
+fn half_a_request_line_is_waited_for_and_answered() {
+    local(async {
+        let world = World::new(json!({ "limits": { "head": "10s" } }));
+        let began = tokio::time::Instant::now();
+        let heard = talk(&world, b"GET / HT").await;
+        assert_eq!(began.elapsed().as_secs(), 10);
+        assert!(heard.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{heard}");
+        assert_eq!(world.log(), "408 - request_header_timeout\n");
+    });
+}
+
+#[test]
 fn clients_that_say_nothing_or_half_of_it_are_closed_counted_and_logged() {
     let limits = json!({ "limits": { "head": "10s", "idle": "900s" } });
     check_kept(limits.clone(), "", 900 * SECOND, Closed::Silent, "");
     let silent = "0 - silent\n";
-    check_kept(limits, "GET / HT", 10 * SECOND, Closed::Silent, silent);
+    check_kept(limits, "PRI * HT", 10 * SECOND, Closed::Silent, silent);
     let layer = json!({ "limits": { "head": "10s" }, "layers": ["proxyProtocol"] });
     check_kept(layer.clone(), "PROXY TCP4 1.2", 10 * SECOND, Closed::Silent, silent);
     check_kept(

@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
@@ -21,6 +21,7 @@ use crate::{
         codec_answers::CodecAnswers,
         exchange::exchange,
         http2::meter::{Meter, Metered},
+        late_head,
         stall::Stall,
     },
     io::peeked::PeekedStream,
@@ -39,7 +40,7 @@ pub async fn http1(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guar
         exchange(Rc::clone(&requests), request)
     });
     let (stream, meter) = Metered::new(CodecAnswers::new(stream));
-    let connection = codec1::Builder::new()
+    let mut connection = codec1::Builder::new()
         .preserve_header_case(true)
         .half_close(false)
         .auto_date_header(false)
@@ -48,18 +49,37 @@ pub async fn http1(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guar
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let served = until_drained(guard, connection.as_mut(), |it| it.graceful_shutdown());
+    let served = until_drained(guard, Pin::new(&mut connection), |it| it.graceful_shutdown());
     let mut patience = Patience::new(limits, &downstream.idle_timer, &meter);
-    tokio::select! {
+    let overdue = tokio::select! {
         biased;
-        ended = served => if let Err(error) = ended {
-            note(&downstream, &error);
-        },
-        () = poll_fn(|context| patience.poll(context)) => {
-            tracing::debug!(client = %downstream.client, "a client was silent for too long");
+        ended = served => {
+            if let Err(error) = ended {
+                note(&downstream, &error);
+            }
+            return;
         }
+        overdue = poll_fn(|context| patience.poll(context)) => overdue,
+    };
+    tracing::debug!(client = %downstream.client, ?overdue, "a client was silent for too long");
+    // Bytes of an earlier answer that the client has not taken would come first.
+    if overdue == Overdue::Head
+        && !meter.is_blocked()
+        && let Some(parts) = connection.into_parts()
+    {
+        late_head::answer(&downstream, &mut parts.io.into_inner()).await;
     }
+}
+
+/// What a client did not do in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overdue {
+    /// Finish a head that it has begun.
+    Head,
+    /// Take an answer.
+    Taking,
+    /// Ask for anything.
+    Idle,
 }
 
 /// How long the client is waited for. No timer is set up for a request: one that goes off
@@ -88,7 +108,7 @@ impl<'a> Patience<'a> {
     }
 
     /// Ready once the client has had its time. It is to be polled after the connection.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Overdue> {
         if self.idle_timer.ended() != self.ended {
             (self.ended, self.read) = (self.idle_timer.ended(), self.meter.read());
         }
@@ -96,7 +116,7 @@ impl<'a> Patience<'a> {
             None => self.read = self.meter.read(),
             Some(_) if self.meter.read() > self.read => {
                 if self.head.poll(context, self.limits.head).is_ready() {
-                    return Poll::Ready(());
+                    return Poll::Ready(Overdue::Head);
                 }
             }
             Some(_) => self.head.moved(),
@@ -109,7 +129,7 @@ impl<'a> Patience<'a> {
             let deadline = self.idle_timer.deadline().map(Instant::from_std);
             let overdue = deadline.is_some_and(|at| at <= Instant::now());
             if overdue || self.taking.poll(context, self.limits.stalled).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(Overdue::Taking);
             }
             if let Some(at) = deadline {
                 self.idle.as_mut().reset(at);
@@ -117,7 +137,7 @@ impl<'a> Patience<'a> {
         } else {
             self.taking.moved();
         }
-        self.poll_idle(context)
+        self.poll_idle(context).map(|()| Overdue::Idle)
     }
 
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {

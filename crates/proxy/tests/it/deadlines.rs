@@ -41,20 +41,32 @@ fn endless() -> SocketAddr {
 }
 
 #[test]
-fn a_client_that_does_not_finish_its_head_is_closed() {
+fn a_client_that_does_not_finish_its_head_is_told_and_closed() {
     let server = server(&[&ok("x")]);
     let world = limited(&["head"]);
-    let proxy = world.spoken("http1", server.address).start();
-    let preface = std::str::from_utf8(PREFACE).unwrap();
-    for begun in ["GET / HTTP/1.1\r\nhost: x\r\n", &preface[..20], preface] {
+    let (world, log) = world.spoken("http1", server.address).log(LOG);
+    let proxy = world.start();
+    let late = "408 request header timeout";
+    for begun in ["G", "GET / HT", "GET / HTTP/1.1\r\nhost: x\r\n"] {
         let mut client = proxy.client();
         client.say(begun);
-        assert!(!client.rest().contains("HTTP/1"), "{begun:?}");
+        let answer = client.rest();
+        assert_eq!(brief(&answer), late, "{begun:?}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     }
     let mut client = proxy.client();
     assert_eq!(brief(&client.ask(&get("x", "/"))), "200 x");
     client.say("GET / HT");
-    assert_eq!(client.rest(), "", "also after another request");
+    assert_eq!(brief(&client.rest()), late, "also after another request");
+    let lines = lines(&log, 5);
+    let told = lines.iter().filter(|line| *line == "408 - request_header_timeout").count();
+    assert_eq!((told, lines.len()), (4, 5), "{lines:?}");
+    let preface = std::str::from_utf8(PREFACE).unwrap();
+    for begun in [&preface[..3], &preface[..20], preface, "\u{16}"] {
+        let mut client = proxy.client();
+        client.say(begun);
+        assert!(!client.rest().contains("HTTP/1"), "{begun:?}");
+    }
 }
 
 #[test]
