@@ -169,7 +169,7 @@ async fn keep(
 ) -> Result<(), ProxyError> {
     let sink = access_log::start().map_err(ProxyError::Start)?;
     let (asks, questions) = subscriptions::channel();
-    let dialer = Dialer { mark: options.mark };
+    let dialer = Dialer::new(options.mark);
     let first = Arc::new(Table::new());
     let (sender, tables) = watch::channel(Arc::clone(&first));
     let closed = Arc::default();
@@ -177,7 +177,7 @@ async fn keep(
     let (counted, interests) = watch::channel(0);
     let metrics = Arc::<Metrics>::default();
     let parts = Parts {
-        dialer,
+        dialer: dialer.clone(),
         resolver: Resolver::start(),
         sink: sink.clone(),
         metrics: Arc::clone(&metrics),
@@ -199,7 +199,7 @@ async fn keep(
         sink: sink.clone(),
         stop,
         levels,
-        dialer,
+        dialer: dialer.clone(),
         application: options.application,
         turns: Turns::default(),
     };
@@ -207,14 +207,15 @@ async fn keep(
     let (ended, ending) = shutdown::channel();
     let publish = Publish { tables: sender, interests: counted };
     let (config, source) = (thread::Builder::new().name("config".into()), options.source);
+    let of_config = dialer.clone();
     config
-        .spawn(move || configuration(source, publish, questions, (dialer, ending)))
+        .spawn(move || configuration(source, publish, questions, (of_config, ending)))
         .map_err(ProxyError::Start)?;
     tokio::task::spawn_local(sweep(tables.clone()));
     let admission = Admission::new(Arc::clone(&workers), closed);
     let listeners = Listeners::new(admission, options.sockets);
     let ports = admin.addresses();
-    let mut supervisor = Supervisor { listeners, ports, status, tables, first, buffers };
+    let mut supervisor = Supervisor { listeners, ports, status, tables, first, buffers, dialer };
     supervisor.keep(&mut stopping).await;
     supervisor.listeners.close();
     drain(&workers, options.drain).await;
@@ -296,6 +297,7 @@ struct Supervisor {
     /// The table that knows nothing.
     first: Arc<Table>,
     buffers: Arc<Buffers>,
+    dialer: Dialer,
 }
 
 impl Supervisor {
@@ -304,6 +306,7 @@ impl Supervisor {
             let table = Arc::clone(&self.tables.borrow_and_update());
             let limits = table.settings().limits;
             self.buffers.limit(&limits);
+            self.dialer.limit(&limits);
             self.listeners.reconcile(table.listeners(), &limits, Instant::now());
             // A listener that cannot be opened must not keep the others from being used.
             let every_listener_was_tried = !Arc::ptr_eq(&table, &self.first);

@@ -26,7 +26,7 @@ const MOST: usize = 8 * 1024 * 1024;
 const LONGEST_LINE: usize = 64 * 1024;
 
 /// Where the application's metrics are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Metrics<'u> {
     /// As in `http://127.0.0.1:9090/metrics`.
     pub url: &'u str,
@@ -98,7 +98,7 @@ impl Metrics<'_> {
         let host = host.parse().unwrap_or([127, 0, 0, 1].into());
         let address = SocketAddr::new(host, url.port_u16().unwrap_or(80));
         let path = url.path_and_query().map_or("/metrics", |target| target.as_str());
-        let stream = dial(address, self.dialer, PATIENCE).await?;
+        let stream = dial(address, &self.dialer, PATIENCE).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Ends when the answer is read or dropped.
         tokio::spawn(connection);
@@ -114,7 +114,7 @@ impl Metrics<'_> {
 /// Connects to the application, past capture.
 pub async fn dial(
     address: SocketAddr,
-    dialer: Dialer,
+    dialer: &Dialer,
     limit: Duration,
 ) -> Result<TcpStream, DialError> {
     dialer.dial_tcp(Way { address, application: true }, limit).await

@@ -123,7 +123,7 @@ fn metrics(view: &Arc<View>, paths: Paths) -> Paths {
 }
 
 fn merged(view: &Arc<View>, probes: Probes) -> Paths {
-    let (scraped, quit, dialer) = (Arc::clone(view), view.stop.clone(), view.dialer);
+    let (scraped, quit, dialer) = (Arc::clone(view), view.stop.clone(), view.dialer.clone());
     let probes = Arc::new(probes);
     let paths = Paths::default()
         .get("/stats/prometheus", move |_| {
@@ -131,9 +131,9 @@ fn merged(view: &Arc<View>, probes: Probes) -> Paths {
             async move { view.merged_scrape() }
         })
         .get("/app-health/*", move |asked: Asked| {
-            let probes = Arc::clone(&probes);
+            let (probes, dialer) = (Arc::clone(&probes), dialer.clone());
             async move {
-                let (status, text) = probes.probe(asked.uri.path(), dialer).await;
+                let (status, text) = probes.probe(asked.uri.path(), &dialer).await;
                 Answer::text(text).with_status(status)
             }
         })

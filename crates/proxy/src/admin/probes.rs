@@ -78,7 +78,7 @@ impl Probes {
 
     /// Makes the probe that is known by `path`: the application's own status, or
     /// 200 when it has none, and 500 with the reason when there is no answer.
-    pub async fn probe(&self, path: &str, dialer: Dialer) -> (StatusCode, String) {
+    pub async fn probe(&self, path: &str, dialer: &Dialer) -> (StatusCode, String) {
         let Some(probe) = self.by_path.get(path) else {
             let text = format!("no probe is known by {path}\n");
             return (StatusCode::NOT_FOUND, text);
@@ -100,7 +100,7 @@ impl Probe {
         Duration::from_secs(self.timeout_seconds.clamp(1, 3600))
     }
 
-    async fn make(&self, host: IpAddr, dialer: Dialer) -> Result<StatusCode, String> {
+    async fn make(&self, host: IpAddr, dialer: &Dialer) -> Result<StatusCode, String> {
         let connect = |port| connect(SocketAddr::new(host, port), dialer, self.limit());
         if let Some(get) = &self.http_get {
             let stream = connect(get.port).await?;
@@ -133,7 +133,7 @@ impl HttpGet {
 
 async fn connect(
     address: SocketAddr,
-    dialer: Dialer,
+    dialer: &Dialer,
     limit: Duration,
 ) -> Result<TcpStream, String> {
     fetch::dial(address, dialer, limit).await.map_err(|error| match error {

@@ -82,7 +82,7 @@ impl View {
             let application = view.application.metrics.as_deref();
             view.expose(&mut to, application.is_none()).await?;
             if let Some(url) = application {
-                let metrics = ApplicationMetrics { url, dialer: view.dialer };
+                let metrics = ApplicationMetrics { url, dialer: view.dialer.clone() };
                 if let Err(error) = metrics.copy(&mut to).await {
                     tracing::debug!(url, %error, "no metrics of the application");
                 }

@@ -122,7 +122,7 @@ impl Keeper {
     pub async fn run(mut self, mut questions: mpsc::Receiver<Question>) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let connecting = connect(self.options.clone(), self.dialer);
+            let connecting = connect(self.options.clone(), self.dialer.clone());
             let Some(connected) = self.answering(connecting, &mut questions).await else { return };
             match connected {
                 Ok((requests, responses)) => {
@@ -368,8 +368,8 @@ async fn connect(
     let mut address = options.address;
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
     let name = options.name.unwrap_or_else(|| host.to_owned());
-    if dialer.mark.is_some() {
-        let passage = passage::to(&address, dialer).await;
+    if dialer.mark().is_some() {
+        let passage = passage::to(&address, &dialer).await;
         let failed = |source| NoStream::Passage { address: address.clone(), source };
         address = passage.map_err(failed)?.to_string();
     }

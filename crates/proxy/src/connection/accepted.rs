@@ -38,7 +38,8 @@ impl Accepted {
         // Both fail only for connections that are gone already.
         let local = socket.local_addr().map_err(|_| Closed::Broken)?;
         let stream = TcpStream::from_std(socket).map_err(|_| Closed::Broken)?;
-        let _ = socket_options::set(SockRef::from(&stream), limits);
+        let (keep_alive, user_timeout) = (limits.tcp_keep_alive, limits.tcp_user_timeout);
+        let _ = socket_options::set(SockRef::from(&stream), keep_alive, user_timeout);
         let destination = match listener.destination {
             Destination::Socket => {
                 SocketAddr::new(local.ip(), listener.port.unwrap_or(local.port()))

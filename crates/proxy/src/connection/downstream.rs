@@ -126,7 +126,7 @@ impl Downstream {
     /// What there is towards `address`, dialled the way that its listener needs.
     pub fn line_to(&self, address: SocketAddr) -> Rc<Line> {
         let application = self.listener.leads_to_application();
-        self.worker.lines.to(Way { address, application }, self.worker.dialer)
+        self.worker.lines.to(Way { address, application }, &self.worker.dialer)
     }
 
     /// What a relay of it may use up.

@@ -1,6 +1,6 @@
 //! How many descriptors the process may have, and how many connections that allows.
 
-use std::{io, os::fd::RawFd};
+use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use weft_config::ProcessLimits;
@@ -21,18 +21,16 @@ pub fn most_connections(limits: &ProcessLimits) -> usize {
     allowed(limits, descriptors)
 }
 
-/// Whether a socket with this number takes from the descriptors in reserve, so that listeners
-/// and the proxy's own ports keep what they need. The kernel gives the lowest free number.
-pub fn is_reserved(descriptor: RawFd) -> bool {
-    let Some(descriptors) = getrlimit(Resource::Nofile).current else { return false };
-    let reserve = u64::from(ProcessLimits::new().reserved_descriptors);
-    is_above(descriptor, descriptors, reserve)
+/// The first descriptor that no connection to a server may have, so that listeners and the
+/// proxy's own ports keep what they need.
+pub fn first_reserved(limits: &ProcessLimits) -> u64 {
+    let descriptors = getrlimit(Resource::Nofile).current;
+    descriptors.map_or(u64::MAX, |descriptors| usable(limits, descriptors))
 }
 
-fn is_above(descriptor: RawFd, descriptors: u64, reserve: u64) -> bool {
+fn usable(limits: &ProcessLimits, descriptors: u64) -> u64 {
     // Half of what there is may be used where there is less than the reserve.
-    let usable = descriptors.saturating_sub(reserve).max(descriptors / 2);
-    u64::try_from(descriptor).is_ok_and(|number| number >= usable)
+    descriptors.saturating_sub(limits.reserved_descriptors.into()).max(descriptors / 2)
 }
 
 fn allowed(limits: &ProcessLimits, descriptors: u64) -> usize {
@@ -56,8 +54,10 @@ mod tests {
 
     #[test]
     fn sockets_towards_servers_leave_descriptors_in_reserve() {
-        assert!(!is_above(767, 1024, 256) && is_above(768, 1024, 256));
-        assert!(!is_above(49, 100, 256) && is_above(50, 100, 256));
-        assert!(!is_above(100_000, 1 << 20, 256));
+        let limits = ProcessLimits::new();
+        assert_eq!(usable(&limits, 1024), 768);
+        assert_eq!(usable(&limits, 100), 50);
+        let limits = ProcessLimits { reserved_descriptors: 24, ..limits };
+        assert_eq!(usable(&limits, 1024), 1000);
     }
 }

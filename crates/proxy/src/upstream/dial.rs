@@ -4,6 +4,10 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -23,11 +27,41 @@ use crate::{
 /// Connections to the application come from here, so that capture leaves them alone.
 pub const TO_APPLICATION: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
 
-/// How connections are made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// How connections are made; copies of one go by the same limits.
+#[derive(Clone, Debug, Default)]
 pub struct Dialer {
-    /// The mark of every outgoing socket, for packet filters to know it by.
-    pub mark: Option<u32>,
+    mark: Option<u32>,
+    limits: Arc<DialLimits>,
+}
+
+/// What the proxy's limits mean for every socket that is made.
+#[derive(Debug)]
+struct DialLimits {
+    keep_alive: AtomicU64,
+    user_timeout: AtomicU64,
+    /// Descriptors from this number on are in reserve.
+    reserve: AtomicU64,
+}
+
+impl Default for DialLimits {
+    fn default() -> Self {
+        let this = Self {
+            keep_alive: AtomicU64::default(),
+            user_timeout: AtomicU64::default(),
+            reserve: AtomicU64::default(),
+        };
+        this.set(&ProcessLimits::new());
+        this
+    }
+}
+
+impl DialLimits {
+    fn set(&self, limits: &ProcessLimits) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.keep_alive.store(millis(limits.tcp_keep_alive), Relaxed);
+        self.user_timeout.store(millis(limits.tcp_user_timeout), Relaxed);
+        self.reserve.store(descriptors::first_reserved(limits), Relaxed);
+    }
 }
 
 /// Where to and how.
@@ -52,6 +86,21 @@ pub enum DialError {
 }
 
 impl Dialer {
+    /// A dialer whose sockets have `mark`, for packet filters to know them by.
+    pub fn new(mark: Option<u32>) -> Self {
+        Self { mark, limits: Arc::default() }
+    }
+
+    /// The mark of every outgoing socket.
+    pub fn mark(&self) -> Option<u32> {
+        self.mark
+    }
+
+    /// Goes by these limits from now on, and so do all copies.
+    pub fn limit(&self, limits: &ProcessLimits) {
+        self.limits.set(limits);
+    }
+
     /// Connects within `limit`.
     pub async fn dial(&self, way: Way, limit: Duration) -> Result<Stream, DialError> {
         self.dial_tcp(way, limit).await.map(Stream::from)
@@ -71,7 +120,9 @@ impl Dialer {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        if descriptors::is_reserved(socket.as_raw_fd()) {
+        // The kernel gives the lowest free number.
+        let number = u64::try_from(socket.as_raw_fd()).unwrap_or_default();
+        if number >= self.limits.reserve.load(Relaxed) {
             return Err(io::Error::other("too few file descriptors are left"));
         }
         if let Some(mark) = self.mark {
@@ -83,7 +134,10 @@ impl Dialer {
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(SocketAddr::new(IpAddr::V4(TO_APPLICATION), 0))?;
         }
-        socket_options::set(SockRef::from(&socket), &ProcessLimits::new())?;
+        let time = |millis: &AtomicU64| Duration::from_millis(millis.load(Relaxed));
+        let keep_alive = time(&self.limits.keep_alive);
+        let user_timeout = time(&self.limits.user_timeout);
+        socket_options::set(SockRef::from(&socket), keep_alive, user_timeout)?;
         socket.connect(way.address).await
     }
 }
@@ -124,12 +178,34 @@ mod tests {
     async fn every_connection_is_probed_and_ends_when_nothing_is_acknowledged() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let way = Way { address: listener.local_addr().unwrap(), application: true };
-        let stream = Dialer::default().dial_tcp(way, Duration::from_secs(5)).await.unwrap();
-        let socket = SockRef::from(&stream);
-        let limits = ProcessLimits::new();
-        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), limits.tcp_keep_alive);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits.tcp_user_timeout));
+        let dialer = Dialer::default();
+        let other = ProcessLimits {
+            tcp_keep_alive: Duration::from_secs(7),
+            tcp_user_timeout: Duration::from_secs(9),
+            ..ProcessLimits::new()
+        };
+        for limits in [ProcessLimits::new(), other] {
+            let copy = dialer.clone();
+            dialer.limit(&limits);
+            let stream = copy.dial_tcp(way, Duration::from_secs(5)).await.unwrap();
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), limits.tcp_keep_alive);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits.tcp_user_timeout));
+        }
+    }
+
+    #[tokio::test]
+    async fn descriptors_in_reserve_are_not_used() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let way = Way { address: listener.local_addr().unwrap(), application: false };
+        let dialer = Dialer::default();
+        dialer.limits.reserve.store(0, Relaxed);
+        let refused = dialer.dial(way, Duration::from_secs(5)).await.unwrap_err();
+        let DialError::Refused(error) = refused else { panic!("{refused}") };
+        assert_eq!(error.to_string(), "too few file descriptors are left");
+        dialer.limit(&ProcessLimits::new());
+        assert!(dialer.dial(way, Duration::from_secs(5)).await.is_ok());
     }
 
     /// More than the 28,232 ports that there are by default. Each connection waits for

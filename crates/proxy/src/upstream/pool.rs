@@ -86,13 +86,13 @@ pub enum LineError {
 
 impl Lines {
     /// The line towards `way`.
-    pub fn to(&self, way: Way, dialer: Dialer) -> Rc<Line> {
+    pub fn to(&self, way: Way, dialer: &Dialer) -> Rc<Line> {
         if let Some(line) = self.lines.borrow().get(&way) {
             return Rc::clone(line);
         }
         let line = Rc::new(Line {
             way,
-            dialer,
+            dialer: dialer.clone(),
             idle: RefCell::default(),
             idle_total: Rc::clone(&self.idle),
             shared: Shared::default(),

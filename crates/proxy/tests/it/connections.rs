@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 use std::time::Duration;
 
-use crate::world::{World, get, server};
+use crate::world::{World, get, ok, server};
 
 fn to(backend: &str) -> Value {
     json!({ "backends": [[backend, 1]], "origin": { "object": "Service/default/tcp" } })
@@ -74,6 +74,30 @@ fn a_relay_on_which_nothing_passes_ends() {
         .limits(json!({ "relayIdle": "0.2s" }))
         .start();
     assert_eq!(proxy.client().rest(), "");
+}
+
+/// How many hundredths of a second the kernel waits before it probes a connection to `server`.
+fn until_probed(server: SocketAddr) -> u64 {
+    let [a, b, c, d] = [127, 0, 0, 1_u8].map(u32::from);
+    let remote = format!("{:08X}:{:04X}", d << 24 | c << 16 | b << 8 | a, server.port());
+    let all = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let fields = all.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut timers = fields.filter(|fields| fields[2] == remote).map(|fields| fields[5]);
+    let timer = timers.next().unwrap().strip_prefix("02:").expect("a keep-alive timer");
+    u64::from_str_radix(timer, 16).unwrap()
+}
+
+#[test]
+fn connections_to_servers_have_the_configured_keep_alive() {
+    let server = server(&[&ok("x")]);
+    let settings = json!({ "settings": {
+        "workload": { "name": "tester", "namespace": "default" },
+        "limits": { "tcpKeepAlive": "7200s" },
+    } });
+    let proxy = World::new().spoken("http1", server.address).resource(settings).start();
+    proxy.ask(&get("x", "/"));
+    let after = until_probed(server.address);
+    assert!(after > 710_000, "{after}");
 }
 
 #[test]

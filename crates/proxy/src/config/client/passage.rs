@@ -22,7 +22,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where to dial instead of `address`; good for one connection.
-pub async fn to(address: &str, dialer: Dialer) -> io::Result<SocketAddr> {
+pub async fn to(address: &str, dialer: &Dialer) -> io::Result<SocketAddr> {
     let found = timeout(PATIENCE, lookup_host(address)).await.map_err(io::Error::from)??.next();
     let address = found.ok_or_else(|| io::Error::from(io::ErrorKind::HostUnreachable))?;
     let way = Way { address, application: false };
@@ -58,7 +58,7 @@ mod tests {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap().to_string();
         let talking = async {
-            let near = to(&address, Dialer::default()).await.unwrap();
+            let near = to(&address, &Dialer::default()).await.unwrap();
             let mut client = TcpStream::connect(near).await.unwrap();
             let (mut far, _) = server.accept().await.unwrap();
             client.write_all(b"hello").await.unwrap();

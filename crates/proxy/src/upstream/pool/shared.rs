@@ -155,7 +155,7 @@ mod tests {
     const LIMITS: Limits = Limits::sidecar();
 
     fn line_to(address: SocketAddr) -> Rc<Line> {
-        Lines::default().to(Way { address, application: false }, Dialer::default())
+        Lines::default().to(Way { address, application: false }, &Dialer::default())
     }
 
     fn local<F: Future>(future: F) -> F::Output {
