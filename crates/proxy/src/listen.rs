@@ -5,6 +5,7 @@ pub mod listeners;
 pub mod status;
 pub mod accept;
 pub mod admission;
+pub mod shedding;
 pub mod descriptors;
 pub mod socket;
 pub mod borrowed;

@@ -8,15 +8,19 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use tokio::{runtime::LocalOptions, sync::mpsc};
+use tokio::{
+    runtime::LocalOptions,
+    sync::{mpsc, oneshot},
+};
 
 use crate::{
+    admin::drain::Idle,
     connection::{self, accepted::Accepted},
     listen::listener::Listener,
     worker::state::{Parts, WorkerState},
@@ -31,8 +35,10 @@ const WAITING: usize = 4096;
 pub enum Command {
     /// Serve this connection, one of the worker's.
     Serve(Incoming, Counted),
-    /// Close some connections.
-    Shed(Shed),
+    /// Say which connections are idle.
+    Idlest(Idlest),
+    /// Close these connections, where they are still idle.
+    Shed(Vec<Idle>),
     /// End connections as they become idle, and the thread after the last one.
     Drain,
 }
@@ -49,19 +55,19 @@ pub struct Incoming {
     pub counted: Counted,
 }
 
-/// Connections that are to be closed, because there are too many.
-pub struct Shed {
-    /// How many; the idlest are.
-    pub count: usize,
+/// A question for the idlest connections.
+pub struct Idlest {
+    /// How many.
+    count: usize,
     /// Of the listener that counts its connections in this; of any when absent.
-    pub of: Option<Arc<AtomicUsize>>,
+    of: Option<Arc<AtomicUsize>>,
+    answer: oneshot::Sender<Vec<Idle>>,
 }
 
 /// The others' end of a worker.
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     connections: Arc<AtomicUsize>,
-    shedding: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -70,8 +76,6 @@ impl Handle {
     pub fn start(number: usize, parts: Parts) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel(WAITING);
         let connections = Arc::new(AtomicUsize::new(0));
-        let shedding = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&shedding);
         let name = format!("worker-{number}");
         let (told, started) = std::sync::mpsc::channel();
         let thread = thread::Builder::new().name(name).spawn(move || {
@@ -83,10 +87,10 @@ impl Handle {
             };
             let _ = told.send(Ok(()));
             let state = Rc::new(WorkerState::new(parts, fastrand::u64(..)));
-            runtime.block_on(Worker { state, asked }.run(receiver));
+            runtime.block_on(Worker { state }.run(receiver));
         })?;
         started.recv().map_err(io::Error::other)??;
-        Ok(Self { commands, connections, shedding, thread })
+        Ok(Self { commands, connections, thread })
     }
 
     /// How many connections it has; none can be had of one whose thread has ended.
@@ -100,16 +104,28 @@ impl Handle {
         let sent = self.commands.try_send(Command::Serve(incoming, counted));
         sent.or_else(|error| match error.into_inner() {
             Command::Serve(incoming, _) => Err(incoming),
-            Command::Shed(_) | Command::Drain => Ok(()),
+            Command::Idlest(_) | Command::Shed(_) | Command::Drain => Ok(()),
         })
     }
 
-    /// Has it close some of its connections, unless it is about to do so already.
-    pub fn shed(&self, shed: Shed) {
-        if !self.shedding.swap(true, Ordering::Relaxed) {
-            let sent = self.commands.try_send(Command::Shed(shed));
-            // One that is too far behind to hear of it has no time for more connections either.
-            self.shedding.store(sent.is_ok(), Ordering::Relaxed);
+    /// Asks for its `count` idlest connections, of the listener that counts its connections
+    /// in `of` where that is given. One that is far behind does not answer.
+    pub fn idlest(
+        &self,
+        count: usize,
+        of: Option<&Arc<AtomicUsize>>,
+    ) -> oneshot::Receiver<Vec<Idle>> {
+        let (answer, answered) = oneshot::channel();
+        let question = Idlest { count, of: of.cloned(), answer };
+        let _ = self.commands.try_send(Command::Idlest(question));
+        answered
+    }
+
+    /// Has it close these connections, where they are still idle.
+    pub fn shed(&self, idle: Vec<Idle>) {
+        if !idle.is_empty() {
+            // One that is too far behind to hear of it is asked again with the next connection.
+            let _ = self.commands.try_send(Command::Shed(idle));
         }
     }
 
@@ -128,8 +144,6 @@ impl Handle {
 /// The loop of a worker.
 struct Worker {
     state: Rc<WorkerState>,
-    /// Whether it was asked to close connections and has not done so yet.
-    asked: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -157,10 +171,10 @@ impl Worker {
     fn obey(&self, command: Command) {
         match command {
             Command::Serve(incoming, counted) => self.serve(incoming, counted),
-            Command::Shed(Shed { count, of }) => {
-                self.state.drain.shed(count, of.as_ref());
-                self.asked.store(false, Ordering::Relaxed);
+            Command::Idlest(Idlest { count, of, answer }) => {
+                let _ = answer.send(self.state.drain.idlest(count, of.as_ref()));
             }
+            Command::Shed(idle) => self.state.drain.shed(&idle),
             Command::Drain => {}
         }
     }

@@ -10,13 +10,10 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::AtomicUsize},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{connection::downstream::IdleTimer, worker::Counts};
-
-/// How long no idle connections are looked for after too few were found.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The open connections of one worker.
 #[derive(Debug, Default)]
@@ -24,8 +21,15 @@ pub struct Drain {
     draining: Rc<Cell<bool>>,
     next: Cell<u64>,
     open: RefCell<HashMap<u64, Rc<Entry>>>,
-    /// When too few idle connections were found.
-    fruitless: Cell<Option<Instant>>,
+}
+
+/// A connection that has no exchange under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idle {
+    /// Its number among those of its worker.
+    pub number: u64,
+    /// The end of its last exchange.
+    pub since: Instant,
 }
 
 /// One connection.
@@ -75,13 +79,9 @@ impl Drain {
         Guard { drain: Rc::clone(self), entry, number, counts: None }
     }
 
-    /// Closes the `count` connections that have had no exchange for the longest time, of the
-    /// listener `of` where that is given; how many there were. After too few were found, none
-    /// is looked for during a short pause.
-    pub fn shed(&self, count: usize, of: Option<&Arc<AtomicUsize>>) -> usize {
-        if self.fruitless.get().is_some_and(|when| when.elapsed() < PAUSE) {
-            return 0;
-        }
+    /// The `count` connections that have had no exchange for the longest time, in no order, of
+    /// the listener `of` where that is given.
+    pub fn idlest(&self, count: usize, of: Option<&Arc<AtomicUsize>>) -> Vec<Idle> {
         let is_of = |entry: &Entry| match (of, &entry.of) {
             (Some(wanted), Some(of)) => Arc::ptr_eq(wanted, of),
             (Some(_), None) => false,
@@ -89,20 +89,30 @@ impl Drain {
         };
         let open = self.open.borrow();
         let mut idle: Vec<_> = open
-            .values()
-            .filter(|entry| !entry.shed.get() && is_of(entry))
-            .filter_map(|entry| Some((entry.idle_timer.silent_since()?, entry)))
+            .iter()
+            .filter(|(_, entry)| !entry.shed.get() && is_of(entry))
+            .filter_map(|(number, entry)| {
+                Some(Idle { number: *number, since: entry.idle_timer.silent_since()? })
+            })
             .collect();
         if idle.len() > count && count > 0 {
-            idle.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
+            idle.select_nth_unstable_by_key(count - 1, |one| one.since);
         }
         idle.truncate(count);
-        for (_, entry) in &idle {
-            entry.shed.set(true);
-            entry.wake();
+        idle
+    }
+
+    /// Closes these connections, but for those that have been used since.
+    pub fn shed(&self, idle: &[Idle]) {
+        let open = self.open.borrow();
+        for one in idle {
+            let entry = open.get(&one.number);
+            if let Some(entry) = entry.filter(|it| it.idle_timer.silent_since() == Some(one.since))
+            {
+                entry.shed.set(true);
+                entry.wake();
+            }
         }
-        self.fruitless.set((idle.len() < count).then(Instant::now));
-        idle.len()
     }
 }
 
@@ -174,6 +184,7 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn every_connection_is_woken_once_draining_begins() {
@@ -202,17 +213,16 @@ mod tests {
                 timer.end(now.checked_sub(ago).unwrap());
             }
         }
-        assert_eq!(drain.shed(2, Some(&other)), 0, "another listener has none");
-        drain.fruitless.set(None);
-        assert_eq!(drain.shed(2, Some(&one)), 2);
+        assert_eq!(drain.idlest(2, Some(&other)), [], "another listener has none");
+        let idle = drain.idlest(2, Some(&one));
+        // One of the two is used before it is closed.
+        let used = guards[4].idle_timer();
+        used.begin();
+        used.end(now);
+        drain.shed(&idle);
         let shed: Vec<bool> = guards.iter().map(|guard| guard.entry.shed.get()).collect();
-        assert_eq!(shed, [false, false, false, true, true, false]);
+        assert_eq!(shed, [false, false, false, true, false, false]);
         guards[3].shed().await;
-        assert_eq!(drain.shed(10, None), 3, "nothing is left but the busy one");
-        drop(guards);
-        let _idle = drain.enter(None);
-        assert_eq!(drain.shed(1, None), 0, "it has looked just now");
-        drain.fruitless.set(None);
-        assert_eq!(drain.shed(1, None), 1);
+        assert_eq!(drain.idlest(10, None).len(), 4, "not the busy one, nor one that is closed");
     }
 }

@@ -232,7 +232,8 @@ fn the_idlest_connection_is_closed_when_there_are_too_many() {
         let world = World::new(json!({}));
         let (mut one, first) = world.connect();
         tokio::task::yield_now().await;
-        assert_eq!(world.worker.drain.shed(1, None), 1);
+        let drain = &world.worker.drain;
+        drain.shed(&drain.idlest(1, None));
         assert_eq!(one.read(&mut [0]).await.unwrap(), 0);
         first.await.unwrap();
         assert_eq!(world.closed(Closed::Shed), 1);

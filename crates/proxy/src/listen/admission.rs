@@ -18,13 +18,13 @@ use weft_config::ProcessLimits;
 
 use crate::{
     connection::closed::{Closed, ClosedCounts},
-    listen::{descriptors, listener::Listener},
-    worker::{Counted, Handle, Incoming, Shed},
+    listen::{descriptors, listener::Listener, shedding::Shedding},
+    worker::{Counted, Handle, Incoming},
 };
 
 /// Room is made when no more than one in so many of a limit's connections is left.
 const MARGIN_SHARE: usize = 16;
-/// Of a worker's connections, one in so many is closed at once.
+/// Of the connections of a listener, or of all, one in so many is closed at once.
 const SHED_SHARE: usize = 64;
 /// How often a line is logged about connections that are not let in.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
@@ -32,6 +32,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 /// Lets connections in; belongs to the thread that accepts.
 pub struct Admission {
     workers: Arc<Vec<Handle>>,
+    shedding: Shedding,
     closed: Arc<ClosedCounts>,
     /// The most connections of all listeners together.
     most: Cell<usize>,
@@ -42,7 +43,8 @@ impl Admission {
     /// Lets connections in to `workers`, and counts in `closed` those that it does not.
     pub fn new(workers: Arc<Vec<Handle>>, closed: Arc<ClosedCounts>) -> Self {
         let most = Cell::new(descriptors::most_connections(&ProcessLimits::new()));
-        Self { workers, closed, most, logged: Cell::new(None) }
+        let shedding = Shedding::new(Arc::clone(&workers));
+        Self { workers, shedding, closed, most, logged: Cell::new(None) }
     }
 
     /// Goes by these limits from now on.
@@ -82,11 +84,7 @@ impl Admission {
     fn has_room(&self, count: usize, limit: usize, of: Option<&Arc<AtomicUsize>>) -> bool {
         let margin = (limit / MARGIN_SHARE).max(1);
         if count + margin >= limit {
-            let busiest = self.workers.iter().max_by_key(|worker| worker.load());
-            if let Some(worker) = busiest {
-                let count = (worker.load().unwrap_or(0) / SHED_SHARE).max(1);
-                worker.shed(Shed { count, of: of.map(Arc::clone) });
-            }
+            self.shedding.shed((count / SHED_SHARE).max(1), of);
         }
         count < limit
     }

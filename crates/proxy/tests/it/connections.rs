@@ -101,6 +101,25 @@ fn connections_to_servers_have_the_configured_keep_alive() {
 }
 
 #[test]
+fn at_a_listeners_limit_room_is_made_on_whichever_worker_has_idle_connections() {
+    let busy = server(&["hang"]);
+    let mut world = World::new().spoken("http1", busy.address).limits(json!({ "connections": 8 }));
+    world.options.workers = 2;
+    let proxy = world.start();
+    // Connections go to the workers in turns: all of the first one's are busy.
+    let mut clients: Vec<_> = (0..7).map(|_| proxy.client()).collect();
+    for (at, client) in clients.iter_mut().step_by(2).enumerate() {
+        client.say(&get("busy", "/"));
+        busy.until_heard(at + 1);
+    }
+    let mut more = proxy.client();
+    assert_eq!(clients[1].0.read(&mut [0]).unwrap(), 0, "it was idle for longest");
+    more.say(&get("busy", "/"));
+    busy.until_heard(5);
+    assert!(clients.iter_mut().enumerate().all(|(at, client)| at == 1 || client.is_open()));
+}
+
+#[test]
 fn at_the_limit_idle_connections_make_room_and_busy_ones_do_not() {
     let busy = server(&["hang"]);
     let proxy = World::new()
