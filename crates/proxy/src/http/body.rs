@@ -71,6 +71,13 @@ impl Incoming {
         }
     }
 
+    /// The answer to the request with this body has begun.
+    pub fn answer_begins(&mut self) {
+        if let Kind::Http2(body) = &mut self.0 {
+            body.answer_begins();
+        }
+    }
+
     /// A body that comes on an HTTP/2 stream.
     pub fn http2(body: ReceivedBody) -> Self {
         Self(Kind::Http2(body))

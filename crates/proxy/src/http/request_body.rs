@@ -94,9 +94,15 @@ impl Source {
     }
 
     /// The request will not be sent again: nothing is kept for that.
-    pub fn let_go(&self) {
+    fn let_go(&self) {
         self.keeping.set(false);
         self.trim();
+    }
+
+    /// The client is about to get an answer: the request will not be sent again.
+    pub fn answer_begins(&self) {
+        self.incoming.borrow_mut().answer_begins();
+        self.let_go();
     }
 
     /// Whether all of it was read.

@@ -168,7 +168,7 @@ fn finish(
     }
     let source = onward.source;
     if let Some(source) = &source {
-        source.let_go();
+        source.answer_begins();
     }
     if let Some(at) = deadline.as_ref().and_then(Deadline::at) {
         onward.downstream.idle_timer.set_deadline(at);

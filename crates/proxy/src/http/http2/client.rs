@@ -28,7 +28,7 @@ use super::{
     FRAME_BUDGET, REMEMBERED_RESETS, UPSTREAM_STREAMS, connection_window,
     keep_alive::KeepAlive,
     meter::{Greeting, Meter, Metered},
-    received::{Bodies, ReceivedBody},
+    received::{Bodies, Owed, ReceivedBody},
     sending::{Outgoing, Sending, Unsent},
     server::announced,
 };
@@ -199,8 +199,8 @@ impl StreamSlot {
         let body = match stream {
             None => Incoming::empty(),
             Some(stream) => {
-                let length = announced(&parts.headers);
-                let body = ReceivedBody::new(stream, length, &state.bodies, limits.stalled);
+                let owed = Owed::Nothing.or_bytes(announced(&parts.headers));
+                let body = ReceivedBody::new(stream, owed, &state.bodies, limits.stalled);
                 Incoming::http2(body)
             }
         };

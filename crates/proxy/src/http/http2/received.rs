@@ -73,20 +73,39 @@ struct Received {
     reader: Option<Waker>,
 }
 
+/// What the peer owes of a body, and may not be late with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owed {
+    /// As many bytes, which the head announces.
+    Bytes(u64),
+    /// A request's end, until its answer begins: it may be what the server waits for.
+    End,
+    /// Nothing. Answers may be silent for hours, as streams of events are, and so may calls
+    /// of gRPC, whichever side is to speak next.
+    Nothing,
+}
+
+impl Owed {
+    /// The same for a body of which the head announces `length` bytes, if it does.
+    pub fn or_bytes(self, length: Option<u64>) -> Self {
+        length.map_or(self, Self::Bytes)
+    }
+}
+
 /// The body of a message that comes on an HTTP/2 stream.
 #[derive(Debug)]
 pub struct ReceivedBody {
     received: Rc<RefCell<Received>>,
-    /// Bytes that the head announces and that have not been read yet.
-    announced: Option<u64>,
+    owed: Owed,
     stall: Stall,
     /// How long the peer may send nothing while it owes bytes.
     limit: Duration,
 }
 
 impl ReceivedBody {
-    /// The body on `stream`, one of `bodies`, of which the head announces `length` bytes.
-    pub fn new(stream: RecvStream, length: Option<u64>, bodies: &Bodies, limit: Duration) -> Self {
+    /// The body on `stream`, one of `bodies`. The peer may send nothing of what is `owed` for
+    /// `limit`.
+    pub fn new(stream: RecvStream, owed: Owed, bodies: &Bodies, limit: Duration) -> Self {
         let received = Rc::new(RefCell::new(Received {
             stream,
             front: None,
@@ -98,7 +117,14 @@ impl ReceivedBody {
             reader: None,
         }));
         bodies.watch(Rc::downgrade(&received));
-        Self { received, announced: length, stall: Stall::default(), limit }
+        Self { received, owed, stall: Stall::default(), limit }
+    }
+
+    /// The answer to the request with this body has begun.
+    pub fn answer_begins(&mut self) {
+        if self.owed == Owed::End {
+            self.owed = Owed::Nothing;
+        }
     }
 }
 
@@ -196,8 +222,8 @@ impl Body for ReceivedBody {
         received.absorb(context);
         if let Some(data) = received.pop() {
             this.stall.moved();
-            if let Some(announced) = &mut this.announced {
-                *announced = announced.saturating_sub(data.len() as u64);
+            if let Owed::Bytes(owed) = &mut this.owed {
+                *owed = owed.saturating_sub(data.len() as u64);
             }
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
@@ -213,9 +239,7 @@ impl Body for ReceivedBody {
             received.reader = Some(waker.clone());
         }
         drop(received);
-        // Without a length, nothing says that the peer owes anything: calls of gRPC may
-        // be silent for hours.
-        if this.announced.is_some() && this.stall.poll(context, this.limit).is_ready() {
+        if this.owed != Owed::Nothing && this.stall.poll(context, this.limit).is_ready() {
             return Poll::Ready(Some(Err(Error::Stalled)));
         }
         Poll::Pending
@@ -226,10 +250,10 @@ impl Body for ReceivedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (self.announced, self.is_end_stream()) {
+        match (self.owed, self.is_end_stream()) {
             (_, true) => SizeHint::with_exact(0),
-            (Some(announced), false) => SizeHint::with_exact(announced),
-            (None, false) => SizeHint::new(),
+            (Owed::Bytes(announced), false) => SizeHint::with_exact(announced),
+            (Owed::End | Owed::Nothing, false) => SizeHint::new(),
         }
     }
 }

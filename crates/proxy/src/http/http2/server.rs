@@ -27,13 +27,13 @@ use super::{
     FRAME_BUDGET, REMEMBERED_RESETS, connection_window,
     keep_alive::{KeepAlive, Verdict},
     meter::{Greeting, Meter, Metered},
-    received::{Bodies, ReceivedBody},
+    received::{Bodies, Owed, ReceivedBody},
     sending::{Sending, Unsent},
 };
 use crate::{
     admin::drain::Guard,
     connection::downstream::Downstream,
-    http::{body::Incoming, exchange::exchange, response_body::Payload},
+    http::{body::Incoming, exchange::exchange, grpc, response_body::Payload},
     io::peeked::PeekedStream,
 };
 
@@ -187,8 +187,12 @@ impl Serving {
         let body = match stream.is_end_stream() {
             true => Incoming::empty(),
             false => {
-                let length = announced(&parts.headers);
-                Incoming::http2(ReceivedBody::new(stream, length, &self.bodies, limit))
+                let owed = match grpc::is_grpc(&parts.headers) {
+                    true => Owed::Nothing,
+                    false => Owed::End,
+                };
+                let owed = owed.or_bytes(announced(&parts.headers));
+                Incoming::http2(ReceivedBody::new(stream, owed, &self.bodies, limit))
             }
         };
         let open = Open::new(&self.resets);

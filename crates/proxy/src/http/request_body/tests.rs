@@ -6,7 +6,7 @@ use h2::SendStream;
 use tokio::io::duplex;
 
 use super::*;
-use crate::http::http2::received::{Bodies, ReceivedBody};
+use crate::http::http2::received::{Bodies, Owed, ReceivedBody};
 
 /// A body, and the stream that it comes from.
 async fn body() -> (Rc<Source>, SendStream<Bytes>) {
@@ -25,7 +25,7 @@ async fn body() -> (Rc<Source>, SendStream<Bytes>) {
     });
     let bodies = Bodies::default();
     let limit = std::time::Duration::from_secs(5);
-    let body = ReceivedBody::new(request.into_body(), None, &bodies, limit);
+    let body = ReceivedBody::new(request.into_body(), Owed::Nothing, &bodies, limit);
     (Source::of(Incoming::http2(body)).unwrap(), begun)
 }
 
