@@ -159,7 +159,7 @@ impl Table {
                 None if !self.directory().knows_host(host, *port) => Led::Outside,
                 None => match Host::parse(host) {
                     Ok(host) => Led::Ask(Interest::Host(host, *port)),
-                    // Only the empty host is none: others were refused as they came.
+                    // What is no host was refused as it came.
                     Err(_) => Led::Outside,
                 },
             },

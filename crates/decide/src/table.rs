@@ -5,7 +5,14 @@
 
 mod change;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use smallvec::SmallVec;
 use weft_balance::Register;
@@ -53,6 +60,25 @@ type ByPort = SmallVec<[(u16, Arc<Led>); 1]>;
 pub(crate) struct Led {
     pub(crate) answer: Arc<Answer>,
     pub(crate) server: Option<Arc<CompiledServer>>,
+    used: Used,
+}
+
+/// Whether an answer was looked up; all versions of it share this.
+#[derive(Clone, Debug, Default)]
+struct Used(Arc<AtomicBool>);
+
+impl Used {
+    /// Most calls only read, so that workers do not slow each other down.
+    fn mark(&self) {
+        if !self.0.load(Relaxed) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    /// Whether it was marked since this was last asked.
+    fn take(&self) -> bool {
+        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
+    }
 }
 
 /// What becomes of an interest that has no answer.
@@ -158,13 +184,24 @@ impl Table {
         self.routes.find(name)
     }
 
+    /// Interests whose answers were looked up since this was last asked.
+    pub fn take_used(&self) -> Vec<Interest> {
+        let by_host = self.hosts.values().flat_map(|ports| ports.iter().map(|(_, led)| led));
+        let all = by_host.chain(self.addresses.values());
+        all.filter(|led| led.used.take()).map(|led| led.answer.interest.clone()).collect()
+    }
+
     pub(crate) fn led_by_address(&self, address: SocketAddr) -> Option<&Arc<Led>> {
-        self.addresses.find(&address)
+        self.addresses.find(&address).inspect(|led| led.used.mark())
     }
 
     /// The answer for `host` on `port`: its own, else the longest wildcard's, unless
     /// the directory has something more specific, which is to be asked for.
     pub(crate) fn led_by_host(&self, host: &str, port: u16) -> Option<&Arc<Led>> {
+        self.find_host(host, port).inspect(|led| led.used.mark())
+    }
+
+    fn find_host(&self, host: &str, port: u16) -> Option<&Arc<Led>> {
         if let Some(led) = self.hosts.find(host).and_then(|ports| on(ports, port)) {
             return Some(led);
         }

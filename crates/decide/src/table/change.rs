@@ -179,6 +179,7 @@ impl Table {
     }
 
     fn set_answer(&mut self, interest: &Interest, answer: Option<&Answer>, stale: &mut Stale) {
+        let used = self.answered(interest).map(|led| led.used.clone()).unwrap_or_default();
         let led = answer.map(|answer| {
             let server = match &answer.entry {
                 Entry::Server(server) => {
@@ -187,7 +188,7 @@ impl Table {
                 }
                 Entry::Own | Entry::Directory | Entry::Route(_) | Entry::Outside => None,
             };
-            Arc::new(Led { answer: Arc::new(answer.clone()), server })
+            Arc::new(Led { answer: Arc::new(answer.clone()), server, used })
         });
         match interest {
             Interest::Own | Interest::Directory(_) => {}
@@ -205,6 +206,15 @@ impl Table {
                     set_port(&mut self.covers, pattern, *port, led.clone());
                 }
             }
+        }
+    }
+
+    /// What the answer to `interest` itself leads to.
+    fn answered(&self, interest: &Interest) -> Option<&Arc<Led>> {
+        match interest {
+            Interest::Own | Interest::Directory(_) => None,
+            Interest::Address(address) => self.addresses.find(address),
+            Interest::Host(host, port) => super::on(self.hosts.find(host.as_str())?, *port),
         }
     }
 
@@ -253,7 +263,8 @@ impl Table {
             let Some(server) = &led.server else { continue };
             let server = CompiledServer::new(Arc::clone(&server.data), &self.register, route);
             let answer = Arc::clone(&led.answer);
-            let led = Arc::new(Led { answer, server: Some(Arc::new(server)) });
+            let used = led.used.clone();
+            let led = Arc::new(Led { answer, server: Some(Arc::new(server)), used });
             self.addresses.set(address, Some(led));
         }
     }

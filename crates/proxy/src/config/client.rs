@@ -6,6 +6,7 @@
 
 mod passage;
 mod state;
+mod unused;
 mod waiting;
 mod wired;
 
@@ -35,6 +36,7 @@ use weft_wire::{
 
 use crate::{config::subscriptions::Question, options, upstream::dial::Dialer};
 use state::{Body, Changes, State};
+use unused::Unused;
 use waiting::Waiting;
 
 /// The first pause after a failure; it doubles.
@@ -52,6 +54,7 @@ pub struct Keeper {
     bodies: HashMap<Name, (u64, Kept)>,
     publish: Publish,
     waiting: Waiting,
+    unused: Unused,
     state: Option<State>,
     /// Changes that are not written down yet, and when they are to be.
     unwritten: Changes,
@@ -110,6 +113,7 @@ impl Keeper {
             bodies: HashMap::new(),
             publish,
             waiting: Waiting::new(Instant::now()),
+            unused: Unused::new(Instant::now()),
             state,
             unwritten: Changes::new(),
             write_at: None,
@@ -178,6 +182,8 @@ impl Keeper {
                 question = questions.recv() => self.take(question?),
                 () = until(self.waiting.due()) => self.ask_queued(),
                 () = until(self.write_at) => self.write(),
+                // Without a stream nothing is given up: it could not be had again.
+                () = sleep_until(self.unused.due()) => self.give_up_unused(),
             }
             if outgoing.is_empty() {
                 outgoing.extend(self.client.request());
@@ -228,6 +234,12 @@ impl Keeper {
         for interest in self.waiting.next_window(Instant::now()) {
             self.want(&interest);
         }
+    }
+
+    fn give_up_unused(&mut self) {
+        let table = Arc::clone(&self.publish.tables.borrow());
+        self.unused.look(Instant::now(), &table, &mut self.client);
+        self.publish.interests.send_replace(self.client.interests().len());
     }
 
     /// Asks for `interest`, unless it is clear that there will be no answer: it is held
@@ -394,3 +406,6 @@ fn report(error: &NoStream) {
     }
     tracing::warn!("no configuration stream: {text}; the configuration so far stays in force");
 }
+
+#[cfg(test)]
+mod tests;
