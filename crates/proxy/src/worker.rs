@@ -1,5 +1,6 @@
 //! One worker: a thread that serves connections, and the others' end of it.
 
+mod by_pair;
 pub mod state;
 
 use std::{

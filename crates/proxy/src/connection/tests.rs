@@ -166,6 +166,18 @@ fn a_request_that_came_in_one_piece_with_a_header_of_a_layer_is_detected_at_once
     });
 }
 
+#[test]
+fn a_worker_without_requests_does_not_keep_an_old_table() {
+    local(async {
+        let world = World::new(json!({}));
+        let old = Arc::downgrade(&world._tables.borrow());
+        world._tables.send_replace(Arc::new(Table::new()));
+        assert!(old.upgrade().is_some());
+        world.worker.sweep();
+        assert!(old.upgrade().is_none());
+    });
+}
+
 /// How long a client that says `says`, and then nothing, is kept.
 #[track_caller]
 fn check_kept(fields: Value, says: &str, expected: Duration, reason: Closed, log: &str) {

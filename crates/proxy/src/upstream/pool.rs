@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -35,6 +35,8 @@ use shared::Shared;
 const MOST_IDLE: usize = 256;
 /// Idle connections of a worker, to all addresses.
 const MOST_IDLE_TOTAL: usize = 1024;
+/// Endpoints of backends that one address is remembered as.
+const MOST_PEERS: usize = 16;
 /// Idle connections are closed after this.
 const IDLE_LIMIT: Duration = Duration::from_secs(5 * 60);
 
@@ -62,11 +64,19 @@ struct Idle {
     since: Instant,
 }
 
-/// Who the endpoint is for metrics, when reached through a backend.
+/// Who the endpoint is for metrics, when reached through a backend. Neither is kept alive:
+/// tables that were replaced go.
 struct Known {
-    backend: Arc<CompiledBackend>,
-    endpoint: Option<Arc<Endpoint>>,
+    backend: Weak<CompiledBackend>,
+    endpoint: Option<Weak<Endpoint>>,
     peer: PeerId,
+}
+
+impl Known {
+    fn is_there(&self) -> bool {
+        self.backend.strong_count() > 0
+            && self.endpoint.as_ref().is_none_or(|endpoint| endpoint.strong_count() > 0)
+    }
 }
 
 /// Why there is no connection to send on.
@@ -188,20 +198,20 @@ impl Line {
     ) -> PeerId {
         let mut peers = self.peers.borrow_mut();
         let same = |known: &&Known| {
-            Arc::ptr_eq(&known.backend, backend)
-                && known.endpoint.as_ref().map(Arc::as_ptr) == endpoint.map(Arc::as_ptr)
+            known.backend.as_ptr() == Arc::as_ptr(backend)
+                && known.endpoint.as_ref().map(Weak::as_ptr) == endpoint.map(Arc::as_ptr)
         };
         if let Some(known) = peers.iter().find(same) {
             return known.peer.clone();
         }
-        if peers.len() >= 16 {
-            // Tables that were replaced leave entries behind.
-            peers.clear();
+        peers.retain(Known::is_there);
+        if peers.len() >= MOST_PEERS {
+            peers.remove(0);
         }
         let peer = make();
         peers.push(Known {
-            backend: Arc::clone(backend),
-            endpoint: endpoint.cloned(),
+            backend: Arc::downgrade(backend),
+            endpoint: endpoint.map(Arc::downgrade),
             peer: peer.clone(),
         });
         peer
@@ -240,6 +250,7 @@ impl Line {
 
     /// Closes what was idle for too long; whether any is left.
     fn look(&self, now: Instant) -> bool {
+        self.peers.borrow_mut().retain(Known::is_there);
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
         let fresh = |since: Instant| now.duration_since(since) < IDLE_LIMIT;
@@ -257,5 +268,41 @@ impl Drop for Line {
     fn drop(&mut self) {
         let idle = self.idle.get_mut().len();
         self.count_idle(idle, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::metrics::{Peer, Registry};
+    use weft_decide::Table;
+
+    fn line(lines: &Lines) -> Rc<Line> {
+        let way = Way { address: ([127, 0, 0, 1], 1).into(), application: false };
+        lines.to(way, &Dialer::default())
+    }
+
+    #[test]
+    fn who_an_endpoint_is_is_remembered_within_bounds_and_keeps_no_table_alive() {
+        let lines = Lines::default();
+        let line = line(&lines);
+        let mut registry = Registry::new(Arc::default());
+        let backends: Vec<_> = (0..100).map(|_| Arc::clone(Table::new().passthrough())).collect();
+        for backend in &backends {
+            let mut made = 0;
+            for _ in 0..2 {
+                line.peer(backend, None, || {
+                    made += 1;
+                    registry.peer(Peer::default())
+                });
+            }
+            assert_eq!(made, 1);
+            assert!(line.peers.borrow().len() <= MOST_PEERS);
+        }
+        let last = Arc::downgrade(&backends[99]);
+        drop(backends);
+        assert!(last.upgrade().is_none());
+        lines.sweep(Instant::now());
+        assert!(line.peers.borrow().is_empty());
     }
 }

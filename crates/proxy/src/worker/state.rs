@@ -3,7 +3,7 @@
 //! Nothing here is shared with other workers but what `balance` shares. It serves no
 //! connection itself, and does not know how that is done.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use http::HeaderValue;
 use tokio::{sync::watch, time::Instant};
@@ -21,11 +21,16 @@ use crate::{
         metrics::{Metrics, Registry},
     },
     upstream::{
+        decorator::operation,
         dial::Dialer,
         pool::Lines,
         resolve::{Names, Resolver},
     },
+    worker::by_pair::ByPair,
 };
+
+/// Names of operations that a worker remembers.
+const MOST_DECORATORS: usize = 1024;
 
 /// What one worker's connections share.
 pub struct WorkerState {
@@ -47,18 +52,11 @@ pub struct WorkerState {
     pub closed: Arc<ClosedCounts>,
     /// Bytes that wait in all connections of the process.
     pub buffers: Arc<Buffers>,
-    decorators: RefCell<HashMap<(usize, usize), Decorator>>,
+    /// Names of operations.
+    decorators: RefCell<ByPair<CompiledRule, CompiledBackend, HeaderValue>>,
     updates: RefCell<watch::Receiver<Arc<Table>>>,
     table: RefCell<Arc<Table>>,
     rng: RefCell<Rng>,
-}
-
-/// The name of an operation, with what it was made for, so that the addresses it
-/// is found by stay theirs.
-struct Decorator {
-    _rule: Arc<CompiledRule>,
-    _backend: Arc<CompiledBackend>,
-    text: HeaderValue,
 }
 
 /// What a worker is made of.
@@ -99,7 +97,7 @@ impl WorkerState {
             names: Rc::new(Names::new(resolver)),
             closed,
             buffers,
-            decorators: RefCell::default(),
+            decorators: RefCell::new(ByPair::new(MOST_DECORATORS)),
             updates: RefCell::new(tables),
             table: RefCell::new(table),
             rng: RefCell::new(Rng::new(seed)),
@@ -108,13 +106,18 @@ impl WorkerState {
 
     /// Looks something up in the table in force.
     pub fn decide<T>(&self, look: impl FnOnce(&Table, &mut Rng) -> T) -> T {
+        self.refresh();
+        look(&self.table.borrow(), &mut self.rng.borrow_mut())
+    }
+
+    /// Goes by the table in force from now on.
+    fn refresh(&self) {
         let mut updates = self.updates.borrow_mut();
         if updates.has_changed().unwrap_or(false) {
             let table = Arc::clone(&updates.borrow_and_update());
             self.access_log.configure(table.settings().access_log.as_ref());
             *self.table.borrow_mut() = table;
         }
-        look(&self.table.borrow(), &mut self.rng.borrow_mut())
     }
 
     /// Randomness of this thread.
@@ -133,23 +136,16 @@ impl WorkerState {
         rule: &Arc<CompiledRule>,
         backend: &Arc<CompiledBackend>,
     ) -> Option<HeaderValue> {
-        let key = (Arc::as_ptr(rule).addr(), Arc::as_ptr(backend).addr());
-        let mut decorators = self.decorators.borrow_mut();
-        if let Some(known) = decorators.get(&key) {
-            return Some(known.text.clone());
-        }
-        let text = crate::upstream::decorator::operation(&rule.data, &backend.data)?;
-        if decorators.len() >= 1024 {
-            decorators.clear();
-        }
-        let (_rule, _backend) = (Arc::clone(rule), Arc::clone(backend));
-        decorators.insert(key, Decorator { _rule, _backend, text: text.clone() });
-        Some(text)
+        let make = || operation(&rule.data, &backend.data);
+        self.decorators.borrow_mut().get(rule, backend, make)
     }
 
     /// Closes idle connections to servers, and forgets what is too old; to be called at
     /// regular intervals.
     pub fn sweep(&self) {
+        // A worker without requests does not keep the table of its last one.
+        self.refresh();
+        self.decorators.borrow_mut().sweep();
         self.lines.sweep(Instant::now());
         self.names.sweep();
         self.registry.borrow_mut().sweep();

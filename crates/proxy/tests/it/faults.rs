@@ -113,6 +113,26 @@ fn a_client_that_leaves_within_its_request_is_not_its_servers_fault() {
 }
 
 #[test]
+fn a_body_of_http_2_that_is_shorter_than_announced_is_not_its_servers_fault() {
+    let server = server(&[&ok("")]);
+    let (address2, _heard) = server2();
+    for (upstream, address) in [("http1", server.address), ("http2", address2)] {
+        let (world, log) = retrying(World::new().spoken(upstream, address)).log(LOG);
+        let proxy = world.start();
+        let mut peer = Peer::greeted(proxy.at("test"));
+        let head = [post(), block(&[("content-length", "10")])].concat();
+        peer.say(&frame(HEADERS, END_HEADERS, 1, &head));
+        peer.say(&frame(DATA, END_STREAM, 1, b"abc"));
+        assert_eq!(crate::frames::code(&peer.until(RST_STREAM).unwrap()), 1);
+        let line = &lines(&log, 1)[0];
+        // Whichever of the two hears of it first.
+        let expected =
+            ["400 DPE http2.violation.of.messaging.rule", "0 DC downstream_remote_disconnect"];
+        assert!(expected.contains(&&**line), "{upstream} {line}");
+    }
+}
+
+#[test]
 fn a_request_that_breaks_after_its_answer_has_begun_is_still_its_clients_fault() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
