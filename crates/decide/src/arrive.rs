@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderValue, Method, Version, header, request::Parts, uri::PathAndQuery};
 
-use crate::{protocol, reply::Reply};
+use crate::{failure::Failure, protocol, reply::Reply};
 
 pub use host::of_authority;
 
@@ -202,7 +202,7 @@ impl<'a> Request<'a> {
 
 fn read(head: &mut Parts, found: &fields::Findings, arrival: &Arrival) -> Result<Read, Reply> {
     if head.method == Method::CONNECT {
-        return Err(Reply::no_route());
+        return Err(Failure::NoRoute.reply());
     }
     framing(found)?;
     let named = target::scheme(head, arrival)?;
@@ -216,8 +216,10 @@ fn read(head: &mut Parts, found: &fields::Findings, arrival: &Arrival) -> Result
 fn framing(found: &fields::Findings) -> Result<(), Reply> {
     use fields::Encoding;
     match (found.encoding, found.lengths) {
-        (Encoding::Other, _) => Err(Reply::unknown_encoding()),
-        (Encoding::Chunked, 1..) | (_, 2..) => Err(Reply::bad_request("http1.codec_error")),
+        (Encoding::Other, _) => Err(Failure::UnknownEncoding.reply()),
+        (Encoding::Chunked, 1..) | (_, 2..) => {
+            Err(Failure::BadRequest("http1.codec_error").reply())
+        }
         (Encoding::None | Encoding::Chunked, _) => Ok(()),
     }
 }

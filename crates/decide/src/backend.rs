@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use weft_balance::{Ask, Endpoint as Known, Picked, Pool, Register, Rng};
 use weft_config::{Backend, Discovery, Endpoint, Endpoints, LoadBalancer, Origin, Upstream};
 
-use crate::{reply::Reply, shards::Shards};
+use crate::{failure::Failure, reply::Reply, shards::Shards};
 
 /// A backend with its endpoints, ready to be asked for one.
 #[derive(Debug)]
@@ -87,7 +87,8 @@ impl CompiledBackend {
     /// The answer of a backend that is closed.
     pub(crate) fn closed_reply(&self) -> Reply {
         let details = self.data.closed.clone().unwrap_or_default();
-        Reply::new(503, details).about(&self.name).because_of(&self.origin)
+        let reply = Failure::BackendClosed(details).reply();
+        reply.about(&self.name).because_of(&self.origin)
     }
 
     /// All endpoints that the mesh knows of.

@@ -8,8 +8,9 @@ use weft_config::{Decides, Entry, Interest, Origin, Outside, Protocol, Settings}
 use crate::{
     backend::CompiledBackend,
     conditions::{explain_source, is_source},
+    failure::Failure,
     record::{Record, Verdict, tell},
-    reply::{Flag, Flags, Reply},
+    reply::Reply,
     server::{CompiledServer, CompiledTcp},
     stage::{Answers, Question, Step},
     table::{Table, Unanswered},
@@ -89,7 +90,7 @@ impl Table {
         record: &mut R,
     ) -> Step<Connection> {
         let Some((name, listener)) = self.named_listener(listener) else {
-            return Step::Reply(Reply::closed());
+            return Step::Reply(Failure::NoDestination.reply());
         };
         if !matches!(listener.data.scope, weft_config::Scope::Directory) {
             let port = destination.port();
@@ -141,16 +142,17 @@ impl Table {
             });
             match &target.otherwise {
                 Some(otherwise) => target = otherwise,
-                None => return Err(Reply::closed().because_of(&target.origin)),
+                None => return Err(Failure::NoDestination.reply().because_of(&target.origin)),
             }
         }
         let origin = &target.origin;
-        let Some(name) = target.pick(rng) else { return Err(Reply::closed().because_of(origin)) };
+        let Some(name) = target.pick(rng) else {
+            return Err(Failure::NoDestination.reply().because_of(origin));
+        };
         match self.backend(name) {
             None => {
                 tell(record, origin, Verdict::Refused, || format!("there is no backend {name}"));
-                let flags = Flags::of(Flag::NoBackend);
-                let reply = Reply { status: None, flags, ..Reply::no_backend(name) };
+                let reply = Reply { status: None, ..Failure::NoBackend.reply().about(name) };
                 Err(reply.because_of(origin))
             }
             Some(backend) if backend.data.closed.is_some() => {
@@ -190,7 +192,7 @@ impl Table {
                      (outboundTrafficPolicy REGISTRY_ONLY)"
                         .to_owned()
                 });
-                Step::Reply(Reply::closed().because_of(origin))
+                Step::Reply(Failure::NoDestination.reply().because_of(origin))
             }
         }
     }
@@ -219,7 +221,9 @@ fn serve<R: Record>(
         (Protocol::Http, _) => Step::Done(Connection::Http(scope)),
         (Protocol::Detect, _) => Step::Done(Connection::Detect(scope)),
         (Protocol::Tcp, Some(tcp)) => Step::Done(Connection::Tcp(tcp)),
-        (Protocol::Tcp, None) => Step::Reply(Reply::closed().because_of(&server.origin)),
+        (Protocol::Tcp, None) => {
+            Step::Reply(Failure::NoDestination.reply().because_of(&server.origin))
+        }
     }
 }
 

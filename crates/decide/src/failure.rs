@@ -1,7 +1,7 @@
 //! Why a proxy answered a request itself, gave it up, or cut it: one variant for each
 //! cause. Status, flag, details, body and blame follow from it, here and nowhere else.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::reply::{Flag, Flags, Reply};
 
@@ -27,6 +27,14 @@ pub enum Failure {
     NoDestination,
     /// The request breaks the rules of HTTP, as the details say.
     BadRequest(&'static str),
+    /// The request names no host.
+    MissingHost,
+    /// The request's head has more bytes or fields than may be.
+    HeadTooLarge,
+    /// The client did not finish its request's head in time.
+    LateHead,
+    /// The client owed a part of its request for too long.
+    RequestStalled,
     /// The path is ambiguous.
     BadPath,
     /// The body is encoded in another way than in chunks (RFC 9112, section 6.1).
@@ -46,7 +54,9 @@ pub enum Failure {
     /// The exchange took longer than the client waits, by its `grpc-timeout`.
     ClientDeadline,
     /// The answer ended early.
-    AnswerBroke,
+    AnswerBroke(Broke),
+    /// No connection could be made for one that is relayed as it is.
+    Unconnected,
     /// The rule's time was over while the answer was under way.
     AnswerTimeout,
     /// The client's time was over while the answer was under way.
@@ -82,6 +92,20 @@ pub enum Reset {
     Malformed,
     /// The try took longer than its rule allows for one.
     Timeout,
+}
+
+/// How an answer that had begun ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Broke {
+    /// The connection ended.
+    Ended,
+    /// The server reset the stream.
+    Remote,
+    /// The rest of the answer was not HTTP.
+    Malformed,
+    /// The server sent nothing of what it owed.
+    Stalled,
 }
 
 /// Who is to look into it.
@@ -123,7 +147,20 @@ impl Failure {
     pub fn reply(&self) -> Reply {
         let facts = self.facts();
         let reply = Reply::new(facts.status, facts.details);
-        Reply { body: facts.body, flags: self.flags(), ..reply }
+        let reply = Reply { body: facts.body, flags: self.flags(), ..reply };
+        match self {
+            // There is nothing to answer on; the names are those of access logs.
+            Self::NoDestination => {
+                Reply { status: None, backend: Some(Arc::from("BlackHoleCluster")), ..reply }
+            }
+            Self::Outside => Reply { rule: Some(Arc::from("block_all")), ..reply },
+            _ => reply,
+        }
+    }
+
+    /// The status of the answer, also where the connection is closed instead.
+    pub fn status(&self) -> u16 {
+        self.facts().status
     }
 
     /// The flags of access logs.
@@ -132,6 +169,7 @@ impl Failure {
         match self {
             Self::NoAnswer(NoAnswer { spent: true, .. }) => flag
                 .map_or(Flags::of(Flag::TriesSpent), |flag| Flags::of(Flag::TriesSpent).and(flag)),
+            Self::Unconnected => Flags::of(Flag::Connect).and(Flag::TriesSpent),
             _ => flag.map(Flags::of).unwrap_or_default(),
         }
     }
@@ -171,6 +209,15 @@ impl Failure {
                 Facts::new(Configuration, 503, Some(Flag::NoEndpoint), "no_healthy_upstream")
             }
             Self::BadRequest(details) => bad_request(details),
+            Self::MissingHost => Facts::new(Client, 400, None, "missing_host_header"),
+            Self::HeadTooLarge => {
+                Facts::new(Client, 431, Some(Flag::Protocol), "http1.headers_too_large")
+            }
+            Self::LateHead => Facts::new(Client, 408, None, "request_header_timeout")
+                .saying("request header timeout"),
+            Self::RequestStalled => {
+                Facts::new(Client, 408, None, "stream_idle_timeout").saying("stream timeout")
+            }
             Self::BadPath => {
                 Facts::new(Client, 400, None, "path_normalization_failed").saying("Bad Request")
             }
@@ -189,12 +236,8 @@ impl Failure {
                 Facts::new(Server, 504, Some(Flag::Duration), "max_duration_timeout")
                     .saying("downstream duration timeout")
             }
-            Self::AnswerBroke => Facts::new(
-                Server,
-                502,
-                Some(Flag::UpstreamProtocol),
-                "upstream_reset_after_response_started{protocol_error}",
-            ),
+            Self::AnswerBroke(broke) => broke.facts(),
+            Self::Unconnected => Facts::new(Server, 503, Some(Flag::Connect), ""),
             Self::AnswerTimeout => {
                 Facts::new(Server, 504, Some(Flag::Timeout), "upstream_response_timeout")
             }
@@ -205,6 +248,22 @@ impl Failure {
                 Facts::new(Client, 0, Some(Flag::ClientLeft), "downstream_remote_disconnect")
             }
         }
+    }
+}
+
+impl Broke {
+    fn facts(self) -> Facts {
+        let (flag, details) = match self {
+            Self::Ended => {
+                (Flag::Ended, "upstream_reset_after_response_started{connection_termination}")
+            }
+            Self::Remote => (Flag::Reset, "upstream_reset_after_response_started{remote_reset}"),
+            Self::Malformed => {
+                (Flag::UpstreamProtocol, "upstream_reset_after_response_started{protocol_error}")
+            }
+            Self::Stalled => (Flag::Ended, "upstream_stalled"),
+        };
+        Facts::new(Blame::Server, 502, Some(flag), details)
     }
 }
 
@@ -265,7 +324,10 @@ mod tests {
         let encoding = "501 DPE http1.invalid_transfer_encoding \"Not Implemented\"";
         check(&Failure::UnknownEncoding, encoding);
         check(&Failure::Timeout, "504 UT response_timeout \"upstream request timeout\"");
+        check(&Failure::NoDestination, "0 UH no_healthy_upstream \"\"");
+        check(&Failure::RequestStalled, "408 - stream_idle_timeout \"stream timeout\"");
         assert_eq!(Failure::ClientLeft.flags().to_string(), "DC");
+        assert_eq!(Failure::Unconnected.flags().to_string(), "UF,URX");
         assert_eq!(Failure::ConfigUnavailable.blame(), Blame::ControlPlane);
     }
 

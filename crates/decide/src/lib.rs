@@ -25,7 +25,7 @@ mod quick;
 pub use arrive::{Arrival, Arrived, Direction, Scheme, of_authority};
 pub use backend::{CompiledBackend, Pick};
 pub use connection::{Connection, Scope, Tcp};
-pub use failure::{Blame, Failure, NoAnswer, Reset};
+pub use failure::{Blame, Broke, Failure, NoAnswer, Reset};
 pub use record::{Note, Record, Verdict};
 pub use reply::{Flag, Flags, Reply};
 pub use route::{CompiledRoute, CompiledRule, NO_CONDITIONS};

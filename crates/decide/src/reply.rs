@@ -39,118 +39,6 @@ impl Reply {
         }
     }
 
-    /// No host or rule fits: 404.
-    pub fn no_route() -> Self {
-        Self { flags: Flags::of(Flag::NoRoute), ..Self::new(404, "route_not_found") }
-    }
-
-    /// The rule names a backend that does not exist: 503.
-    pub fn no_backend(backend: &Arc<str>) -> Self {
-        Self {
-            flags: Flags::of(Flag::NoBackend),
-            backend: Some(Arc::clone(backend)),
-            ..Self::new(503, "cluster_not_found")
-        }
-    }
-
-    /// The backend has no endpoint: 503.
-    pub fn no_endpoint() -> Self {
-        Self {
-            body: Cow::Borrowed("no healthy upstream"),
-            flags: Flags::of(Flag::NoEndpoint),
-            ..Self::new(503, "no_healthy_upstream")
-        }
-    }
-
-    /// The control plane did not say in time where a name of the mesh leads: 503.
-    pub fn config_unavailable() -> Self {
-        Self {
-            body: Cow::Borrowed("the mesh's configuration for this destination has not arrived"),
-            ..Self::new(503, "config_unavailable")
-        }
-    }
-
-    /// Traffic that leaves the mesh, where that is not wanted: 502.
-    pub fn outside() -> Self {
-        Self { rule: Some(Arc::from("block_all")), ..Self::new(502, "direct_response") }
-    }
-
-    /// A connection that leads nowhere is closed.
-    pub fn closed() -> Self {
-        Self {
-            status: None,
-            flags: Flags::of(Flag::NoEndpoint),
-            backend: Some(Arc::from("BlackHoleCluster")),
-            ..Self::new(503, "no_healthy_upstream")
-        }
-    }
-
-    /// The connection does not speak HTTP, where only HTTP is spoken: 400.
-    pub fn not_http() -> Self {
-        Self::bad_request("http1.codec_error")
-    }
-
-    /// The request breaks the rules of HTTP, as `details` says: 400.
-    pub fn bad_request(details: &'static str) -> Self {
-        Self {
-            body: Cow::Borrowed("Bad Request"),
-            flags: Flags::of(Flag::Protocol),
-            ..Self::new(400, details)
-        }
-    }
-
-    /// The request has several `Host` fields: 400.
-    pub fn two_hosts() -> Self {
-        Self::bad_request("several_host_fields")
-    }
-
-    /// The body is encoded in another way than in chunks: 501 (RFC 9112, section 6.1).
-    pub fn unknown_encoding() -> Self {
-        Self {
-            body: Cow::Borrowed("Not Implemented"),
-            flags: Flags::of(Flag::Protocol),
-            ..Self::new(501, "http1.invalid_transfer_encoding")
-        }
-    }
-
-    /// The target asks for TLS, on a connection without: 403.
-    pub fn not_encrypted() -> Self {
-        Self::new(403, "scheme_mismatch")
-    }
-
-    /// The request asks for a protocol that is not allowed: 403.
-    pub fn upgrade_refused() -> Self {
-        Self::new(403, "upgrade_failed")
-    }
-
-    /// The request is about the proxy, not about anything behind it (`OPTIONS *`): 404.
-    pub fn asterisk() -> Self {
-        Self::new(404, "absolute_path_rejected")
-    }
-
-    /// The path is ambiguous: 400.
-    pub fn bad_path() -> Self {
-        Self { body: Cow::Borrowed("Bad Request"), ..Self::new(400, "path_normalization_failed") }
-    }
-
-    /// The whole exchange took longer than its rule allows: 504.
-    pub fn timeout() -> Self {
-        Self {
-            body: Cow::Borrowed("upstream request timeout"),
-            flags: Flags::of(Flag::Timeout),
-            ..Self::new(504, "response_timeout")
-        }
-    }
-
-    /// The exchange took longer than a gRPC client waits, by its `grpc-timeout`: 504.
-    pub fn duration_timeout() -> Self {
-        Self {
-            body: Cow::Borrowed("downstream duration timeout"),
-            flags: Flags::of(Flag::Duration),
-            ..Self::new(504, "max_duration_timeout")
-        }
-    }
-
     /// The same reply, of the rule called `rule`.
     pub fn of_rule(self, rule: Option<&Arc<str>>) -> Self {
         Self { rule: rule.map(Arc::clone), ..self }
@@ -282,6 +170,7 @@ impl fmt::Display for Flags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Failure;
 
     #[test]
     fn flags_print_in_the_order_in_which_they_were_raised() {
@@ -291,10 +180,10 @@ mod tests {
 
     #[test]
     fn grpc_clients_are_told_in_their_own_numbers() {
-        assert_eq!(Reply::no_route().grpc_status(), 12);
-        assert_eq!(Reply::no_endpoint().grpc_status(), 14);
-        assert_eq!(Reply::timeout().grpc_status(), 14);
-        assert_eq!(Reply::duration_timeout().grpc_status(), 4);
+        assert_eq!(Failure::NoRoute.reply().grpc_status(), 12);
+        assert_eq!(Failure::NoEndpoint.reply().grpc_status(), 14);
+        assert_eq!(Failure::Timeout.reply().grpc_status(), 14);
+        assert_eq!(Failure::ClientDeadline.reply().grpc_status(), 4);
         assert_eq!(Reply::new(418, "x").grpc_status(), 2);
     }
 }

@@ -1,13 +1,13 @@
 //! The attempt stage: whether a request is tried again, and what the client is
 //! told when it is not.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use http::Method;
 use weft_balance::{Reported, Rng};
 use weft_config::{Retries, RetryOn};
 
-use crate::reply::{Flag, Flags, Reply};
+use crate::failure::{Failure, NoAnswer, Reset};
 
 /// How one try ended, as far as retries are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,44 +128,22 @@ fn covers(on: RetryOn, outcome: Outcome, statuses: &[u16]) -> bool {
     }
 }
 
-/// What the client is told about the last try; none if that was an answer.
-pub fn reply(outcome: Outcome, verdict: Verdict) -> Option<Reply> {
-    let spent = match verdict {
-        Verdict::Spent => Flags::of(Flag::TriesSpent),
-        Verdict::Keep | Verdict::Again => Flags::default(),
-    };
-    let (status, reason, flag, details) = match outcome {
+/// Why the client gets no server's answer after the last try; none if that was an answer.
+/// `reason` says why a connection was refused, in the words of access logs.
+pub fn failure(outcome: Outcome, verdict: Verdict, reason: Option<&str>) -> Option<Failure> {
+    let reset = match outcome {
         Outcome::Answered { .. } => return None,
-        Outcome::PerTryTimeout => {
-            let reply = Reply::new(504, "upstream_per_try_timeout");
-            let body = Cow::Borrowed("upstream request timeout");
-            return Some(Reply { body, flags: spent.and(Flag::Timeout), ..reply });
+        Outcome::PerTryTimeout => Reset::Timeout,
+        Outcome::Refused => {
+            Reset::Refused(reason.unwrap_or("delayed_connect_error:_Connection_refused").to_owned())
         }
-        Outcome::Refused => (
-            503,
-            "remote connection failure",
-            Flag::Connect,
-            "remote_connection_failure|delayed_connect_error:_Connection_refused",
-        ),
-        Outcome::ConnectTimeout => (503, "connection timeout", Flag::Connect, "connection_timeout"),
-        Outcome::ResetBeforeRequest | Outcome::Reset => {
-            (503, "connection termination", Flag::Ended, "connection_termination")
-        }
-        Outcome::RefusedStream => {
-            (503, "remote refused stream reset", Flag::Reset, "remote_refused_stream_reset")
-        }
-        Outcome::RemoteReset => (503, "remote reset", Flag::Reset, "remote_reset"),
-        Outcome::ProtocolError => (502, "protocol error", Flag::UpstreamProtocol, "protocol_error"),
+        Outcome::ConnectTimeout => Reset::ConnectTimeout,
+        Outcome::ResetBeforeRequest | Outcome::Reset => Reset::Ended,
+        Outcome::RefusedStream => Reset::RefusedStream,
+        Outcome::RemoteReset => Reset::Remote,
+        Outcome::ProtocolError => Reset::Malformed,
     };
-    let retried = match verdict {
-        Verdict::Spent => "retried and the latest reset reason",
-        Verdict::Keep | Verdict::Again => "reset reason",
-    };
-    let body =
-        format!("upstream connect error or disconnect/reset before headers. {retried}: {reason}");
-    let details = format!("upstream_reset_before_response_started{{{details}}}");
-    let reply = Reply::new(status, details);
-    Some(Reply { body: Cow::Owned(body), flags: spent.and(flag), ..reply })
+    Some(Failure::NoAnswer(NoAnswer { reset, spent: verdict == Verdict::Spent }))
 }
 
 #[cfg(test)]
@@ -221,7 +199,8 @@ mod tests {
     #[test]
     fn the_last_try_says_that_none_is_left() {
         check(&[RetryOn::ConnectFailure], Outcome::Refused, 2, Verdict::Spent);
-        let reply = reply(Outcome::Refused, Verdict::Spent).expect("no answer came");
+        let failure = failure(Outcome::Refused, Verdict::Spent, None);
+        let reply = failure.expect("no answer came").reply();
         assert_eq!(reply.flags.to_string(), "URX,UF");
         assert_eq!(
             reply.body,
@@ -233,7 +212,7 @@ mod tests {
     #[test]
     fn without_retries_nothing_is_tried_again() {
         assert_eq!(next(None, &Method::GET, Outcome::Refused, 0), Verdict::Keep);
-        assert_eq!(reply(answered(500, None), Verdict::Keep), None);
+        assert_eq!(failure(answered(500, None), Verdict::Keep, None), None);
     }
 
     #[test]

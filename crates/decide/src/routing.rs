@@ -10,6 +10,7 @@ use crate::{
     backend::CompiledBackend,
     conditions::Facts,
     connection::{Place, Scope},
+    failure::Failure,
     record::{Record, Verdict, tell},
     reply::Reply,
     route::{CompiledRoute, CompiledRule},
@@ -77,13 +78,13 @@ impl Table {
         let route = match self.led(&scope.place, &host) {
             Led::Route(route) => route,
             Led::Nowhere(server) => {
-                let Some(origin) = server else { return Step::Reply(Reply::no_route()) };
+                let Some(origin) = server else { return Step::Reply(Failure::NoRoute.reply()) };
                 tell(record, origin, Verdict::Refused, || {
                     format!("nothing here is for the host `{host}`")
                 });
-                return Step::Reply(Reply::no_route().because_of(origin));
+                return Step::Reply(Failure::NoRoute.reply().because_of(origin));
             }
-            Led::Missing => return Step::Reply(Reply::config_unavailable()),
+            Led::Missing => return Step::Reply(Failure::ConfigUnavailable.reply()),
             Led::Ask(interest) => return answers.ask(Question::Interest(interest)),
             Led::Outside => return self.outside(&host, record),
         };
@@ -98,7 +99,7 @@ impl Table {
             Some(rule) => self.act(rule, rng, record),
             None => {
                 tell(record, origin, Verdict::Refused, || "no rule matched".to_owned());
-                Step::Reply(Reply::no_route().because_of(origin))
+                Step::Reply(Failure::NoRoute.reply().because_of(origin))
             }
         }
     }
@@ -204,7 +205,7 @@ impl Table {
                          (REGISTRY_ONLY)"
                     )
                 });
-                Step::Reply(Reply::outside().because_of(origin))
+                Step::Reply(Failure::Outside.reply().because_of(origin))
             }
         }
     }
@@ -243,12 +244,12 @@ impl Table {
         let chosen = rule.pick(rng).and_then(|at| Some((at, rule.backends.get(at)?)));
         let Some((target, name)) = chosen else {
             tell(record, origin, Verdict::Refused, || "no destination has a weight".to_owned());
-            return of_rule(Reply::new(500, "no_weighted_backend"));
+            return of_rule(Failure::NoWeight.reply());
         };
         match self.backend(name) {
             None => {
                 tell(record, origin, Verdict::Refused, || format!("there is no backend {name}"));
-                of_rule(Reply::no_backend(name))
+                of_rule(Failure::NoBackend.reply().about(name))
             }
             Some(backend) if backend.data.closed.is_some() => {
                 tell(record, &backend.data.origin, Verdict::Refused, || {

@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 use weft_config::Interest;
 
 use crate::{
-    arrive::Arrived, connection::Scope, protocol, record::Record, reply::Reply, routing::Routed,
-    table::Table,
+    arrive::Arrived, connection::Scope, failure::Failure, protocol, record::Record, reply::Reply,
+    routing::Routed, table::Table,
 };
 
 /// How many questions one decision may ask.
@@ -86,7 +86,7 @@ impl Answers {
     pub(crate) fn ask<T>(&self, question: Question) -> Step<T> {
         let was_asked = self.0.iter().any(|(asked, _)| *asked == question);
         match was_asked || self.0.len() >= MOST_QUESTIONS {
-            true => Step::Reply(Reply::config_unavailable()),
+            true => Step::Reply(Failure::ConfigUnavailable.reply()),
             false => Step::Ask(question),
         }
     }
@@ -136,7 +136,7 @@ impl Table {
             || protocol::is_allowed(&arrived.head().headers, &self.settings().upgrades);
         match is_allowed {
             true => Step::Done(Admitted(arrived)),
-            false => Step::Reply(Reply::upgrade_refused()),
+            false => Step::Reply(Failure::UpgradeRefused.reply()),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use http::request::Parts;
 use weft_api::kubernetes::Pod;
-use weft_decide::{Connection, NO_CONDITIONS, Note, Reply, Scope, Tcp, Verdict};
+use weft_decide::{Connection, Failure, NO_CONDITIONS, Note, Reply, Scope, Tcp, Verdict};
 use weft_inject::{Settings, Traffic};
 use weft_translate::Role;
 
@@ -267,7 +267,10 @@ fn serve(
                 }
                 relay(proxy, &tcp, arrival, notes)
             }
-            None => Taken::end(hop::reply(arrival.pod.to_string(), &Reply::not_http())),
+            None => Taken::end(hop::reply(
+                arrival.pod.to_string(),
+                &Failure::BadRequest("http1.codec_error").reply(),
+            )),
         },
         Connection::Tcp(tcp) => relay(proxy, &tcp, arrival, notes),
     }
@@ -321,7 +324,7 @@ fn request(
     hop.destinations = hop::destinations(proxy.table(), &routed, &arrival.dialled);
     hop.because = hop::backends(proxy.table(), &rule.data.action);
     let Some(onwards) = hop::address(backend, &arrival.dialled) else {
-        let mut refused = hop::reply(at, &Reply::no_endpoint());
+        let mut refused = hop::reply(at, &Failure::NoEndpoint.reply());
         refused.destinations = hop.destinations;
         refused.because = hop.because;
         return Taken::end(refused);
@@ -340,7 +343,9 @@ fn relay(proxy: &Proxy<'_>, tcp: &Tcp, arrival: &Arrival, notes: &mut Vec<Note>)
     match proxy.relay(tcp, notes) {
         Err(reply) => Taken::end(hop::reply(at, &reply)),
         Ok(backend) => match hop::address(&backend, dialled) {
-            None => Taken::end(hop::reply(at, &Reply { status: None, ..Reply::no_endpoint() })),
+            None => {
+                Taken::end(hop::reply(at, &Reply { status: None, ..Failure::NoEndpoint.reply() }))
+            }
             Some(onwards) => {
                 let mut hop = Hop::new(at, hop::outcome(&backend));
                 hop.destinations = hop::relayed(proxy.table(), tcp, &backend, dialled);

@@ -6,7 +6,7 @@ use http::{HeaderValue, Version, header, request::Parts};
 use weft_config::name::LONGEST;
 
 use super::{Arrival, fields};
-use crate::reply::Reply;
+use crate::{failure::Failure, reply::Reply};
 
 /// The one host that a request is for, with its port: the target's, else the field's,
 /// else, in HTTP/1.0, the address that the client dialled.
@@ -16,9 +16,9 @@ pub(super) fn authority(
     arrival: &Arrival,
 ) -> Result<HeaderValue, Reply> {
     if hosts > 1 {
-        return Err(Reply::two_hosts());
+        return Err(Failure::BadRequest("several_host_fields").reply());
     }
-    let invalid = || Reply::bad_request("http.invalid_authority");
+    let invalid = || Failure::BadRequest("http.invalid_authority").reply();
     let said = match head.uri.authority() {
         Some(authority) => Some(HeaderValue::try_from(authority.as_str()).map_err(|_| invalid())?),
         None => head.headers.get(header::HOST).cloned(),
@@ -30,7 +30,7 @@ pub(super) fn authority(
             let dialled = HeaderValue::try_from(arrival.destination.to_string());
             dialled.map_err(|_| invalid())
         }
-        None => Err(Reply::new(400, "missing_host_header")),
+        None => Err(Failure::MissingHost.reply()),
     }
 }
 

@@ -8,7 +8,7 @@ use http::{
 };
 
 use super::{Arrival, Direction, Scheme};
-use crate::{path, reply::Reply};
+use crate::{failure::Failure, path, reply::Reply};
 
 /// The scheme that the target names, if it names one.
 pub(super) fn scheme(head: &Parts, arrival: &Arrival) -> Result<Option<Scheme>, Reply> {
@@ -16,11 +16,11 @@ pub(super) fn scheme(head: &Parts, arrival: &Arrival) -> Result<Option<Scheme>, 
     let named = match named {
         _ if named.eq_ignore_ascii_case("http") => Scheme::Http,
         _ if named.eq_ignore_ascii_case("https") => Scheme::Https,
-        _ => return Err(Reply::bad_request("http1.invalid_scheme")),
+        _ => return Err(Failure::BadRequest("http1.invalid_scheme").reply()),
     };
     // A client outside the mesh that asks for TLS without using it is mistaken, or lies.
     match (named, arrival.scheme, arrival.direction) {
-        (Scheme::Https, Scheme::Http, Direction::Edge) => Err(Reply::not_encrypted()),
+        (Scheme::Https, Scheme::Http, Direction::Edge) => Err(Failure::NotEncrypted.reply()),
         _ => Ok(Some(named)),
     }
 }
@@ -32,23 +32,23 @@ pub(super) fn normalise(head: &mut Parts) -> Result<(), Reply> {
     let target = match head.uri.path_and_query() {
         Some(target) => target.as_str(),
         // `GET dock:80`: only CONNECT has a target like that.
-        None if head.uri.scheme().is_none() => return Err(Reply::bad_request(INVALID_URL)),
+        None if head.uri.scheme().is_none() => return Err(Failure::BadRequest(INVALID_URL).reply()),
         None => "/",
     };
     if target == "*" {
         return Err(match head.method == Method::OPTIONS {
-            true => Reply::asterisk(),
-            false => Reply::bad_request(INVALID_URL),
+            true => Failure::Asterisk.reply(),
+            false => Failure::BadRequest(INVALID_URL).reply(),
         });
     }
     if head.version == Version::HTTP_2 && !target.starts_with('/') {
-        return Err(Reply::bad_request(INVALID_URL));
+        return Err(Failure::BadRequest(INVALID_URL).reply());
     }
-    let normal = path::normalise(target).map_err(|_| Reply::bad_path())?;
+    let normal = path::normalise(target).map_err(|_| Failure::BadPath.reply())?;
     if is_origin && *normal == *target {
         return Ok(());
     }
-    let normal = PathAndQuery::try_from(&*normal).map_err(|_| Reply::bad_path())?;
+    let normal = PathAndQuery::try_from(&*normal).map_err(|_| Failure::BadPath.reply())?;
     head.uri = Uri::from(normal);
     Ok(())
 }

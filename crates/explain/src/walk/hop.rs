@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use http::{HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
 use weft_config::{Action, Discovery, Upstream};
 use weft_decide::{
-    Arrival, Arrived, CompiledBackend, Direction, Reply, Routed, Scheme, Scope, Table, Tcp,
-    Verdict, arrive::fields, protocol,
+    Arrival, Arrived, CompiledBackend, Direction, Failure, Reply, Routed, Scheme, Scope, Table,
+    Tcp, Verdict, arrive::fields, protocol,
 };
 
 use super::{Dialled, Side};
@@ -25,12 +25,15 @@ const ID: [u8; 36] = *b"00000000-0000-4000-8000-000000000000";
 pub(super) fn head(question: &Question) -> Result<Parts, Reply> {
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = question.method.clone();
-    head.uri =
-        question.url.target.parse::<Uri>().map_err(|_| Reply::bad_request("http1.codec_error"))?;
+    head.uri = question
+        .url
+        .target
+        .parse::<Uri>()
+        .map_err(|_| Failure::BadRequest("http1.codec_error").reply())?;
     head.headers = question.headers.clone();
     if !head.headers.contains_key(HOST) {
         let host = HeaderValue::try_from(&question.url.authority)
-            .map_err(|_| Reply::bad_request("http.invalid_authority"))?;
+            .map_err(|_| Failure::BadRequest("http.invalid_authority").reply())?;
         fields::host_first(&mut head.headers, host);
     }
     Ok(head)

@@ -4,7 +4,7 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use weft_decide::{Ask, CompiledBackend, Endpoint, Flag, Flags, Pick, Picked, Reply, Tcp};
+use weft_decide::{Ask, CompiledBackend, Endpoint, Failure, Pick, Picked, Reply, Tcp};
 
 use crate::{
     connection::{
@@ -87,7 +87,7 @@ impl Target {
 pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<Target, Reply> {
     let worker = &downstream.worker;
     let backend = worker.decide(|table, rng| table.relay(tcp, rng, &mut ()))?;
-    let no_endpoint = || Reply::no_endpoint().about(&backend.name);
+    let no_endpoint = || Failure::NoEndpoint.reply().about(&backend.name);
     let (began, limit) = (Instant::now(), backend.data.connect_timeout);
     let ask = Ask::at(began.into_std());
     let picked = worker.with_rng(|rng| backend.pick(downstream.destination, &ask, rng));
@@ -137,7 +137,7 @@ pub async fn relay(
     let server = match connected {
         Ok(server) => server,
         Err(error) => {
-            outcome.flags = Flags::of(Flag::Connect).and(Flag::TriesSpent);
+            outcome.failed(&Failure::Unconnected);
             outcome.transport_failure = match &error {
                 DialError::Refused(error) => Some(dial::reason(error)),
                 DialError::Timeout(_) => None,

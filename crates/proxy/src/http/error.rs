@@ -5,6 +5,9 @@ use std::{
     io::{self, ErrorKind},
 };
 
+use http::Version;
+use weft_decide::{Broke, Failure};
+
 /// Why a message ended early.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +39,30 @@ pub enum Cause {
     Protocol,
     /// The peer stalled.
     Stalled,
+}
+
+impl Cause {
+    /// What it means of an answer that had begun.
+    pub fn of_answer(self) -> Failure {
+        Failure::AnswerBroke(match self {
+            Self::Refused | Self::Reset => Broke::Remote,
+            Self::Ended => Broke::Ended,
+            Self::Protocol => Broke::Malformed,
+            Self::Stalled => Broke::Stalled,
+        })
+    }
+
+    /// What it means of a request of HTTP/`version`.
+    pub fn of_request(self, version: Version) -> Failure {
+        match self {
+            Self::Stalled => Failure::RequestStalled,
+            Self::Protocol if version == Version::HTTP_2 => {
+                Failure::BadRequest("http2.violation.of.messaging.rule")
+            }
+            Self::Protocol => Failure::BadRequest("http1.codec_error"),
+            Self::Refused | Self::Reset | Self::Ended => Failure::ClientLeft,
+        }
+    }
 }
 
 impl Error {

@@ -7,7 +7,7 @@ use std::{convert::Infallible, rc::Rc};
 
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
-use weft_decide::{Arrival, Arrived, Reply, Routed, Scheme};
+use weft_decide::{Arrival, Arrived, Failure, Reply, Routed, Scheme};
 
 use crate::{
     config::settle::settle,
@@ -57,7 +57,7 @@ pub async fn exchange(
 }
 
 async fn decide(downstream: &Downstream, arrived: &Arrived) -> Result<Routed, Reply> {
-    let Some(scope) = &downstream.scope else { return Err(Reply::no_route()) };
+    let Some(scope) = &downstream.scope else { return Err(Failure::NoRoute.reply()) };
     settle(&downstream.worker, |table, answers, rng| {
         table.decide(scope, arrived, answers, (rng, &mut ()))
     })

@@ -7,27 +7,29 @@ use tokio::{
     time::timeout,
 };
 
+use weft_decide::Failure;
+
 use crate::{
     connection::downstream::Downstream,
     record::outcome::{Kind, Outcome},
 };
 
-const BODY: &str = "request header timeout";
 /// How long the client may take to accept the answer, which needs one packet.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Answers 408 on `stream`, ends it, and leaves a line in the access log.
 pub async fn answer(downstream: &Rc<Downstream>, stream: &mut (impl AsyncWrite + Unpin)) {
     let server = downstream.direction().server();
-    let length = BODY.len();
+    let failure = Failure::LateHead;
+    let body = failure.reply().body;
+    let length = body.len();
     let text = format!(
         "HTTP/1.1 408 Request Timeout\r\ncontent-length: {length}\r\ncontent-type: text/plain\r\n\
-         server: {server}\r\nconnection: close\r\n\r\n{BODY}"
+         server: {server}\r\nconnection: close\r\n\r\n{body}"
     );
     let mut outcome = Outcome::blank(downstream, Kind::Request);
-    (outcome.status, outcome.details) = (408, "request_header_timeout".into());
-    outcome.sent = length as u64;
-    outcome.complete();
+    (outcome.status, outcome.sent) = (failure.status(), length as u64);
+    outcome.failed(&failure);
     let answering = async {
         stream.write_all(text.as_bytes()).await?;
         stream.shutdown().await

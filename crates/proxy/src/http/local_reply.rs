@@ -1,30 +1,11 @@
 //! Answers of our own, in the form that the client understands.
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
-use weft_decide::{Failure, Reply};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use weft_decide::Reply;
 
 use crate::{
-    connection::direction::Direction,
-    http::{error::Cause, response_body::Payload},
-    record::outcome::Outcome,
+    connection::direction::Direction, http::response_body::Payload, record::outcome::Outcome,
 };
-
-/// The client owed a part of its request for too long.
-fn request_timeout() -> Reply {
-    Reply { body: "stream timeout".into(), ..Reply::new(408, "stream_idle_timeout") }
-}
-
-/// The answer to a request of HTTP/`version` whose body broke off for `cause`.
-pub fn broken_request(cause: Cause, version: Version) -> Reply {
-    match cause {
-        Cause::Stalled => request_timeout(),
-        Cause::Protocol if version == Version::HTTP_2 => {
-            Reply::bad_request("http2.violation.of.messaging.rule")
-        }
-        Cause::Protocol => Reply::bad_request("http1.codec_error"),
-        Cause::Refused | Cause::Reset | Cause::Ended => Failure::ClientLeft.reply(),
-    }
-}
 
 /// Answers the request with these parts by `reply`.
 pub fn local(

@@ -103,7 +103,7 @@ impl Relayed {
         let Some(deadline) = &mut self.deadline else { return Poll::Pending };
         let limit = ready!(deadline.poll(context));
         if let Some(mut outcome) = self.outcome.take() {
-            outcome.timed_out(limit);
+            outcome.failed(&limit.within_answer());
         }
         Poll::Ready(())
     }
@@ -140,9 +140,9 @@ impl Relayed {
                     (Some(mut outcome), Some(cause), _) => outcome.request_broke_off(cause),
                     // Envoy reads on after the end, and finds the message broken.
                     (Some(mut outcome), None, Error::Http1(_)) => {
-                        outcome.broke_off(Cause::Protocol);
+                        outcome.failed(&Cause::Protocol.of_answer());
                     }
-                    (Some(mut outcome), None, other) => outcome.broke_off(other.cause()),
+                    (Some(mut outcome), None, other) => outcome.failed(&other.cause().of_answer()),
                 }
                 Poll::Ready(Some(Err(PayloadError::Server(error))))
             }
@@ -161,7 +161,7 @@ impl Drop for Relayed {
         } else if let Some(limit) = self.deadline.as_ref().and_then(Deadline::passed)
             && let Some(mut outcome) = self.outcome.take()
         {
-            outcome.timed_out(limit);
+            outcome.failed(&limit.within_answer());
         }
     }
 }

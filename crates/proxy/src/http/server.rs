@@ -11,7 +11,7 @@ use hyper::{server::conn::http1 as codec1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep_until};
 use weft_config::Limits;
-use weft_decide::{Flag, Flags};
+use weft_decide::Failure;
 
 use crate::{
     admin::drain::Guard,
@@ -177,12 +177,12 @@ fn note(downstream: &Rc<Downstream>, error: &hyper::Error) {
         return;
     }
     let mut outcome = Outcome::blank(downstream, Kind::Request);
-    outcome.flags = Flags::of(Flag::Protocol);
-    (outcome.status, outcome.details) = match error.is_parse_too_large() {
-        true => (431, "http1.headers_too_large".into()),
-        false => (400, "http1.codec_error".into()),
+    let failure = match error.is_parse_too_large() {
+        true => Failure::HeadTooLarge,
+        false => Failure::BadRequest("http1.codec_error"),
     };
-    outcome.complete();
+    outcome.status = failure.status();
+    outcome.failed(&failure);
 }
 
 #[cfg(test)]

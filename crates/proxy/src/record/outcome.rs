@@ -12,11 +12,11 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Version, request::Parts};
-use weft_decide::{Flag, Flags, Reply};
+use weft_decide::{Failure, Flags, Reply};
 
 use crate::{
     connection::{direction::Direction, downstream::Downstream},
-    http::{error::Cause, grpc, head::FORWARDED_FOR, local_reply, request_body::Source},
+    http::{error::Cause, grpc, head::FORWARDED_FOR, request_body::Source},
     record::{
         access_log::{Captured, Facts, Head, Upstream, capture},
         access_log_buffer::Log,
@@ -81,6 +81,24 @@ pub enum LimitOf {
     Rule,
     /// The client, by `grpc-timeout`.
     Client,
+}
+
+impl LimitOf {
+    /// The time was over before an answer began.
+    pub fn before_answer(self) -> Failure {
+        match self {
+            Self::Rule => Failure::Timeout,
+            Self::Client => Failure::ClientDeadline,
+        }
+    }
+
+    /// The time was over while the answer was under way.
+    pub fn within_answer(self) -> Failure {
+        match self {
+            Self::Rule => Failure::AnswerTimeout,
+            Self::Client => Failure::AnswerClientDeadline,
+        }
+    }
 }
 
 /// How far it came.
@@ -219,41 +237,17 @@ impl Outcome {
         self.end = End::Complete;
     }
 
-    /// The server's answer ended early.
-    pub fn broke_off(&mut self, cause: Cause) {
-        let (flag, details) = match cause {
-            Cause::Refused | Cause::Reset => {
-                (Flag::Reset, "upstream_reset_after_response_started{remote_reset}")
-            }
-            Cause::Stalled => (Flag::Ended, "upstream_stalled"),
-            Cause::Ended => {
-                (Flag::Ended, "upstream_reset_after_response_started{connection_termination}")
-            }
-            Cause::Protocol => {
-                (Flag::UpstreamProtocol, "upstream_reset_after_response_started{protocol_error}")
-            }
-        };
-        self.flags = self.flags.and(flag);
-        self.details = Cow::Borrowed(details);
+    /// The exchange ended by `failure` after its answer had begun, or without one.
+    pub fn failed(&mut self, failure: &Failure) {
+        self.flags = failure.flags().iter().fold(self.flags, Flags::and);
+        self.details = failure.details();
         self.complete();
     }
 
     /// The client's request broke off for `cause` after the answer had begun.
     pub fn request_broke_off(&mut self, cause: Cause) {
         let version = self.head.as_ref().map_or(Version::HTTP_11, |head| head.version);
-        let reply = local_reply::broken_request(cause, version);
-        self.flags = reply.flags.iter().fold(self.flags, Flags::and);
-        self.details = reply.details;
-        self.complete();
-    }
-
-    /// The time was over after the answer had begun.
-    pub fn timed_out(&mut self, limit: LimitOf) {
-        (self.flags, self.details) = match limit {
-            LimitOf::Rule => (self.flags.and(Flag::Timeout), "upstream_response_timeout".into()),
-            LimitOf::Client => (self.flags.and(Flag::Duration), "max_duration_timeout".into()),
-        };
-        self.complete();
+        self.failed(&cause.of_request(version));
     }
 
     /// An upgraded or relayed connection ended after so many bytes.
@@ -264,8 +258,7 @@ impl Outcome {
 
     fn write(&mut self) {
         if self.end == End::Open && self.kind == Kind::Request {
-            self.flags = self.flags.and(Flag::ClientLeft);
-            self.details = Cow::Borrowed("downstream_remote_disconnect");
+            self.failed(&Failure::ClientLeft);
         }
         if let Some(source) = &self.source {
             self.received += source.received();

@@ -10,7 +10,9 @@ use http::{HeaderValue, Response, Uri, Version, header, request::Parts};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 use weft_config::{Retries, RetryOn};
-use weft_decide::{Ask, CompiledBackend, Endpoint, Pick, Picked, Reply, Routed, protocol, retry};
+use weft_decide::{
+    Ask, CompiledBackend, Endpoint, Failure, Pick, Picked, Reply, Routed, protocol, retry,
+};
 
 use crate::{
     connection::{direction::Direction, downstream::Downstream, tcp::Selected},
@@ -23,10 +25,7 @@ use crate::{
         response_body::{Payload, Relayed},
         upgrade,
     },
-    record::{
-        metrics::Peer,
-        outcome::{LimitOf, Outcome},
-    },
+    record::{metrics::Peer, outcome::Outcome},
     upstream::{
         pool::{Answer, Lease, Line},
         resolve::Name,
@@ -79,7 +78,7 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
             let mut tries = pin!(tries(&mut onward, &mut outcome));
             let either = poll_fn(|context| match tries.as_mut().poll(context) {
                 Poll::Ready(tried) => Poll::Ready(tried),
-                Poll::Pending => deadline.poll(context).map(|by| Err(timed_out(by))),
+                Poll::Pending => deadline.poll(context).map(|by| Err(by.before_answer().reply())),
             });
             either.await
         }
@@ -87,7 +86,7 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
     let tried = tried.and_then(|((response, upload), lease)| {
         // A protocol that the client did not ask for would end policy on this connection.
         match response.status() == SWITCHING && !protocol::grants(response.headers(), &asked) {
-            true => Err(attempt::Failed::nonsense(lease.local).reply(retry::Verdict::Keep)),
+            true => Err(Failure::UnaskedUpgrade.reply()),
             false => Ok(((response, upload), lease)),
         }
     });
@@ -106,19 +105,12 @@ fn asked_for(onward: &Onward) -> Vec<HeaderValue> {
 fn refuse(reply: Reply, onward: &Onward, outcome: Box<Outcome>) -> Response<Payload> {
     let reply = match onward.request_failure() {
         // Whatever happened then, the client is to blame.
-        Some(cause) => local_reply::broken_request(cause, onward.parts.version),
+        Some(cause) => cause.of_request(onward.parts.version).reply(),
         None => reply,
     };
     let named = reply.of_rule(outcome.route.clone().as_ref());
     let reply = named.about(&onward.routed.backend().name);
     local_reply::local(&reply, &onward.parts, onward.downstream.direction(), outcome)
-}
-
-fn timed_out(by: LimitOf) -> Reply {
-    match by {
-        LimitOf::Client => Reply::duration_timeout(),
-        LimitOf::Rule => Reply::timeout(),
-    }
 }
 
 /// When the exchange must be over, and who says so: its rule, or a gRPC client that
@@ -204,7 +196,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
     if speak == Speak::Http2 {
         let absolute = attempt::absolute(&onward.parts.uri, onward.authority.as_ref());
         let Ok(absolute) = absolute else {
-            return Err(Reply::bad_request("http.invalid_authority"));
+            return Err(Failure::BadRequest("http.invalid_authority").reply());
         };
         onward.absolute = Some(absolute);
     }
@@ -228,7 +220,7 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
         let result = within(limit, source.as_ref(), attempt).await;
         if let (Err(_), Some(cause)) = (&result, onward.request_failure()) {
             // That says nothing about the endpoint.
-            return Err(local_reply::broken_request(cause, onward.parts.version));
+            return Err(cause.of_request(onward.parts.version).reply());
         }
         let ended = match &result {
             Ok(((response, _), _)) => retry::Outcome::Answered {
@@ -312,23 +304,23 @@ async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Selected, Reply> 
     let ask = Ask { tried, ..Ask::at(std::time::Instant::now()) };
     let picked = worker.with_rng(|rng| backend.pick(destination, &ask, rng));
     let (address, picked) = match picked {
-        None => return Err(Reply::no_endpoint()),
+        None => return Err(Failure::NoEndpoint.reply()),
         Some(Pick::Endpoint(picked)) => (picked.endpoint().data.address, Some(picked)),
         Some(Pick::Address(address)) => (address, None),
         Some(Pick::Name { host, port }) => {
             let deadline = Instant::now() + backend.data.connect_timeout;
             let found = worker.names.addresses(&Name { host, port }, deadline).await;
-            let Ok(addresses) = found else { return Err(Reply::no_endpoint()) };
+            let Ok(addresses) = found else { return Err(Failure::NoEndpoint.reply()) };
             let fresh = addresses.iter().find(|address| !tried.contains(address));
             match fresh.or(addresses.first()) {
                 Some(address) => (*address, None),
-                None => return Err(Reply::no_endpoint()),
+                None => return Err(Failure::NoEndpoint.reply()),
             }
         }
     };
     if address == downstream.local {
         // It would come back to the listener it came through.
-        return Err(Reply::no_endpoint());
+        return Err(Failure::NoEndpoint.reply());
     }
     Ok((downstream.line_to(address), picked))
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, rc::Rc, time::Duration};
 use http::{HeaderValue, Request, Uri, Version, header, request::Parts, uri::PathAndQuery};
 use tokio::time::Instant;
 use weft_config::Discovery;
-use weft_decide::{Reply, retry};
+use weft_decide::{Failure, NoAnswer, Reply, Reset, retry};
 
 use super::Onward;
 use crate::{
@@ -54,11 +54,6 @@ impl Failed {
         Self::at(retry::Outcome::PerTryTimeout, None)
     }
 
-    /// The server answered what makes no sense.
-    pub fn nonsense(local: Option<SocketAddr>) -> Self {
-        Self::at(retry::Outcome::ProtocolError, local)
-    }
-
     /// Whether there was no connection to the server.
     fn is_unconnected(&self) -> bool {
         matches!(self.outcome, retry::Outcome::Refused | retry::Outcome::ConnectTimeout)
@@ -70,15 +65,9 @@ impl Failed {
 
     /// What the client is told about it.
     pub fn reply(&self, verdict: retry::Verdict) -> Reply {
-        let mut reply =
-            retry::reply(self.outcome, verdict).unwrap_or_else(|| Reply::new(503, "no_answer"));
-        if let (retry::Outcome::Refused, Some(reason)) = (self.outcome, &self.reason) {
-            let details = format!(
-                "upstream_reset_before_response_started{{remote_connection_failure|{reason}}}"
-            );
-            reply.details = details.into();
-        }
-        reply
+        let failure = retry::failure(self.outcome, verdict, self.reason.as_deref());
+        let ended = || Failure::NoAnswer(NoAnswer { reset: Reset::Ended, spent: false });
+        failure.unwrap_or_else(ended).reply()
     }
 }
 
