@@ -10,7 +10,13 @@ use super::{
     page::Page,
     reply::{self, Body},
 };
-use crate::{media, resource::Resource, status::Status, table, target::Objects};
+use crate::{
+    media,
+    resource::{Origin, Resource},
+    status::Status,
+    table,
+    target::Objects,
+};
 
 /// The form in which a client wants objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +106,20 @@ pub fn list(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Respons
     Ok(reply::object(200, &value, &[]))
 }
 
-/// A list object of some kind.
+/// A list object of some kind. As on a cluster, the items of a built-in kind do not
+/// repeat the type that the list has already named; those of a custom one do.
 pub fn listed(resource: &Resource, items: &[Arc<Value>], version: Value) -> Value {
-    let items: Vec<&Value> = items.iter().map(AsRef::as_ref).collect();
+    let items: Vec<Value> = items
+        .iter()
+        .map(|object| {
+            let mut item = Value::clone(object);
+            if let (Origin::BuiltIn, Some(fields)) = (&resource.origin, item.as_object_mut()) {
+                fields.remove("kind");
+                fields.remove("apiVersion");
+            }
+            item
+        })
+        .collect();
     json!({
         "kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(),
         "metadata": {"resourceVersion": version}, "items": items,

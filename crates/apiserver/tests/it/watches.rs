@@ -103,6 +103,46 @@ async fn a_watcher_that_comes_too_late_is_told_to_list_again_and_can_go_on() {
     assert_eq!(resumed.next().await.unwrap().0, "MODIFIED");
 }
 
+/// As a cluster does it; what is watched always says its type.
+#[tokio::test]
+async fn items_of_a_list_say_their_type_only_when_it_is_a_custom_one() {
+    let world = World::start().await;
+    world.post(MAPS, &map("a", "x")).await;
+    let definition = json!({
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {
+                "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let made = world.post(definitions, &definition).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let widgets = "/apis/example.com/v1/namespaces/default/widgets";
+    let widget =
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}});
+    assert_eq!(world.post(widgets, &widget).await.code, 201);
+
+    let types = |value: &Value| (value["apiVersion"].clone(), value["kind"].clone());
+    for (path, kind) in [(MAPS, "ConfigMapList"), (definitions, "CustomResourceDefinitionList")] {
+        let list = world.get(path).await.json();
+        assert_eq!(list["kind"], kind);
+        for item in list["items"].as_array().unwrap() {
+            assert_eq!(types(item), (Value::Null, Value::Null), "{path}");
+        }
+    }
+    let list = world.get(widgets).await.json();
+    assert_eq!(types(&list["items"][0]), (json!("example.com/v1"), json!("Widget")));
+    assert_eq!(
+        types(&world.get(&format!("{MAPS}/a")).await.json()),
+        (json!("v1"), json!("ConfigMap"))
+    );
+    let mut lines = Lines::open(&world, &format!("{MAPS}?watch=1")).await;
+    assert_eq!(types(&lines.next().await.unwrap().2["object"]), (json!("v1"), json!("ConfigMap")));
+}
+
 #[tokio::test]
 async fn a_version_from_the_future_is_refused() {
     let world = World::start().await;
