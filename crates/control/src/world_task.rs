@@ -3,6 +3,7 @@
 //! It knows sessions as mailboxes and never waits for one.
 
 mod sessions;
+mod absent;
 mod pending_acks;
 
 use std::{
@@ -302,7 +303,9 @@ impl WorldTask {
                 }
             }
             Message::Interests(interests) => {
-                self.sessions.interests(interests, &mut self.answers);
+                if self.sessions.interests(interests, &mut self.answers) {
+                    self.answer();
+                }
             }
             Message::InForce(session, revisions) => {
                 let now = Instant::now().into_std();

@@ -16,7 +16,10 @@ use weft_api::{Key, Kind, Object};
 use weft_config::Interest;
 use weft_translate::{Class, Client, Labelled};
 
-use super::{CloseReason, FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts};
+use super::{
+    CloseReason, FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts,
+    absent::{self, Absent},
+};
 use crate::answers::{Answers, Offered, SessionId};
 
 /// Sessions that one pod may have; a further one replaces its oldest.
@@ -30,7 +33,9 @@ pub(super) struct Sessions {
     waiting_for_pod: Vec<(Instant, Join)>,
     /// CloseReason here, with interests still to be forgotten.
     dead: Vec<Dead>,
-    /// Revisions that some session does not have in force, and how many sessions.
+    /// Pods whose proxies' streams ended before everything was in force.
+    absent: Absent,
+    /// Revisions that some session or absent pod does not have in force, and how many.
     outstanding: BTreeMap<u64, usize>,
     patience: Duration,
     next: SessionId,
@@ -48,6 +53,10 @@ struct Session {
     interests: BTreeMap<Interest, Class>,
     /// Revisions that were offered and are not in force.
     outstanding: BTreeSet<u64>,
+    /// Whether the proxy has said what it is interested in and what it holds.
+    introduced: bool,
+    /// Whether the pod will have no other session after this one.
+    ending: bool,
 }
 
 /// A session that is closed, and what it was interested in.
@@ -65,6 +74,7 @@ impl Sessions {
             by_pod: BTreeMap::new(),
             waiting_for_pod: Vec::new(),
             dead: Vec::new(),
+            absent: Absent::default(),
             outstanding: BTreeMap::new(),
             patience,
             next: 1,
@@ -99,8 +109,8 @@ impl Sessions {
                 Some(Object::Pod(pod))
                     if pod.metadata.uid.as_deref() == Some(join.caller.pod_uid.as_str()) =>
                 {
-                    let client = Client::of_pod(pod);
-                    self.open((key, client), join, answers);
+                    let facts = (Client::of_pod(pod), absent::is_ending(pod));
+                    self.open(key, facts, join, answers);
                 }
                 _ if join.reply.is_closed() => {}
                 _ => self.waiting_for_pod.push((deadline, join)),
@@ -130,6 +140,15 @@ impl Sessions {
         regrouped: &BTreeSet<Labelled>,
         answers: &mut Answers,
     ) -> Vec<Offered> {
+        for pod in pods {
+            let found = match answers.object(pod).map(|object| &**object) {
+                Some(Object::Pod(found)) => Some(found),
+                _ => None,
+            };
+            for revision in self.absent.settle_gone(pod, found) {
+                settle(&mut self.outstanding, revision);
+            }
+        }
         let mut offered = Vec::new();
         let ids: BTreeSet<SessionId> = pods
             .iter()
@@ -142,6 +161,7 @@ impl Sessions {
             let Some(session) = self.by_id.get_mut(&id) else { continue };
             let client = match answers.object(&session.pod).map(|object| &**object) {
                 Some(Object::Pod(pod)) if pod.metadata.uid.as_ref() == Some(&session.uid) => {
+                    session.ending = absent::is_ending(pod);
                     Client::of_pod(pod)
                 }
                 _ => {
@@ -177,10 +197,17 @@ impl Sessions {
         same.map(|session| session.id)
     }
 
-    /// Takes note of what a session is interested in, and offers answers.
-    pub(super) fn interests(&mut self, interests: Interests, answers: &mut Answers) {
+    /// Takes note of what a session is interested in, and offers answers; whether a
+    /// revision is now in force everywhere because its proxy is back.
+    pub(super) fn interests(&mut self, interests: Interests, answers: &mut Answers) -> bool {
         let Interests { session: id, wanted, dropped, resumed } = interests;
-        let Some(session) = self.by_id.get_mut(&id) else { return };
+        let Some(session) = self.by_id.get_mut(&id) else { return false };
+        // From here on the session says what its proxy lacks: everything, when it has
+        // something old, and otherwise nothing.
+        let lacked = match std::mem::replace(&mut session.introduced, true) {
+            true => BTreeSet::new(),
+            false => self.absent.settle(&session.pod),
+        };
         for interest in dropped {
             if let Some(class) = session.interests.remove(&interest) {
                 answers.unsubscribe(id, &class, &interest);
@@ -197,6 +224,11 @@ impl Sessions {
             let revision = if resumed { RESUMED } else { FRESH };
             self.send(id, Offer { revision, answers: offered });
         }
+        let mut everywhere = false;
+        for revision in lacked {
+            everywhere |= settle(&mut self.outstanding, revision);
+        }
+        everywhere
     }
 
     /// A session's proxy has these revisions in force; whether one of them is now in
@@ -236,11 +268,13 @@ impl Sessions {
 
     /// The pods that do not have all of `revisions` in force; sorted.
     pub(super) fn behind(&self, revisions: &[u64]) -> Vec<String> {
-        let behind = self.by_id.values().filter(|session| {
-            let lacks = |revision: &u64| session.outstanding.contains(revision);
+        let lacks = |outstanding: &BTreeSet<u64>| {
+            let lacks = |revision: &u64| outstanding.contains(revision);
             lacks(&RESUMED) || revisions.iter().any(lacks)
-        });
-        let mut pods: Vec<String> = behind.map(Session::pod_text).collect();
+        };
+        let behind = self.by_id.values().filter(|session| lacks(&session.outstanding));
+        let mut pods: Vec<String> = behind.map(|session| text(&session.pod)).collect();
+        pods.extend(self.absent.lacking(lacks).into_iter().map(text));
         pods.sort();
         pods.dedup();
         pods
@@ -249,14 +283,20 @@ impl Sessions {
     /// Everyone who is connected.
     pub(super) fn facts(&self) -> Vec<SessionFacts> {
         let facts = |session: &Session| SessionFacts {
-            pod: session.pod_text(),
+            pod: text(&session.pod),
             interests: session.interests.len(),
             behind: session.outstanding.len(),
         };
         self.by_id.values().map(facts).collect()
     }
 
-    fn open(&mut self, (pod, client): (Key, Client), join: Join, answers: &mut Answers) {
+    fn open(
+        &mut self,
+        pod: Key,
+        (client, ending): (Client, bool),
+        join: Join,
+        answers: &mut Answers,
+    ) {
         let same = self.by_pod.get(&pod).map_or(0, BTreeSet::len);
         let oldest = self.by_pod.get(&pod).and_then(BTreeSet::first).copied();
         if let Some(oldest) = oldest.filter(|_| same >= PER_POD) {
@@ -278,6 +318,8 @@ impl Sessions {
             closed: close,
             interests: BTreeMap::new(),
             outstanding: BTreeSet::new(),
+            introduced: false,
+            ending,
         };
         answers.enter(&session.client);
         self.by_pod.entry(session.pod.clone()).or_default().insert(id);
@@ -290,22 +332,29 @@ impl Sessions {
             *self.outstanding.entry(offer.revision).or_default() += 1;
         }
         if session.mailbox.try_send(offer).is_err() {
-            tracing::warn!(pod = session.pod_text(), "a stream takes no more changes: closing it");
+            tracing::warn!(pod = text(&session.pod), "a stream takes no more changes: closing it");
             self.close(id, CloseReason::TooSlow);
         }
     }
 
     fn close(&mut self, id: SessionId, why: CloseReason) {
         let Some(session) = self.by_id.remove(&id) else { return };
-        let Session { id, pod, client, interests, closed, outstanding, .. } = session;
-        for revision in outstanding {
-            settle(&mut self.outstanding, revision);
-        }
+        let Session { id, pod, uid, client, interests, closed, outstanding, ending, .. } = session;
+        let mut succeeded = false;
         if let Some(same) = self.by_pod.get_mut(&pod) {
             same.remove(&id);
+            let later = same.range(id..).filter_map(|later| self.by_id.get(later));
+            succeeded = later.into_iter().any(|later| later.introduced);
             if same.is_empty() {
                 self.by_pod.remove(&pod);
             }
+        }
+        let settled = match ending || succeeded || why == CloseReason::PodGone {
+            true => outstanding.into_iter().collect(),
+            false => self.absent.left(pod, uid, outstanding),
+        };
+        for revision in settled {
+            settle(&mut self.outstanding, revision);
         }
         // A session that has ended does not listen.
         let _ = closed.send(why);
@@ -324,8 +373,6 @@ fn settle(outstanding: &mut BTreeMap<u64, usize>, revision: u64) -> bool {
     last
 }
 
-impl Session {
-    fn pod_text(&self) -> String {
-        format!("{}/{}", self.pod.namespace, self.pod.name)
-    }
+fn text(pod: &Key) -> String {
+    format!("{}/{}", pod.namespace, pod.name)
 }

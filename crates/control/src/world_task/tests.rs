@@ -59,3 +59,199 @@ async fn what_is_wrong_is_told_a_little_after_the_change() {
     let mut all = found.values().flat_map(|found| found.iter());
     assert!(all.any(|one| one.message.contains("nowhere")), "{found:?}");
 }
+
+/// A task that is driven by hand, with a service `cart` and a pod `client` that uses it.
+struct Driven {
+    task: WorldTask,
+    version: u64,
+}
+
+const CART: &str = "cart.a.svc.cluster.local:80";
+
+impl Driven {
+    fn new() -> Self {
+        let mut driven = Self { task: world_task().0, version: 0 };
+        driven.apply(serde_json::json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart", "namespace": "a"},
+            "spec": {"clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}]},
+        }));
+        driven.apply(pod("Running"));
+        driven.task.take([Change::Synced].into_iter());
+        driven
+    }
+
+    fn apply(&mut self, object: serde_json::Value) {
+        self.version += 1;
+        let object = weft_api::check(&object).object.unwrap();
+        let change = Change::Apply(Box::new(object), self.version.to_string());
+        self.task.take([change].into_iter());
+        self.task.work();
+    }
+
+    fn connect(&mut self) -> Joined {
+        let (reply, mut joined) = oneshot::channel();
+        let caller = Caller {
+            namespace: "a".to_owned(),
+            pod: "client".to_owned(),
+            pod_uid: "uid".to_owned(),
+            account: "default".to_owned(),
+        };
+        self.task.receive(Message::Join(Join { caller, reply }));
+        joined.try_recv().unwrap()
+    }
+
+    fn introduce(&mut self, joined: &Joined, resumed: bool) {
+        let (session, wanted) = (joined.session, vec![CART.parse().unwrap()]);
+        let interests = Interests { session, wanted, dropped: Vec::new(), resumed };
+        self.task.receive(Message::Interests(interests));
+    }
+
+    /// Changes an answer that the client uses; its version.
+    fn change(&mut self, seconds: u32) -> String {
+        self.apply(serde_json::json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": "cart", "namespace": "a"},
+            "spec": {"hosts": ["cart"], "http": [
+                {"timeout": format!("{seconds}s"), "route": [{"destination": {"host": "cart"}}]}]},
+        }));
+        self.version.to_string()
+    }
+
+    /// Asks who lacks that version; the answer comes later when nothing is complete.
+    fn ask(&mut self, version: &str) -> oneshot::Receiver<Acknowledgement> {
+        let (reply, answer) = oneshot::channel();
+        self.task.receive(Message::Acknowledged(Question {
+            key: "VirtualService/a/cart".parse().unwrap(),
+            version: version.to_owned(),
+            caller: "test".to_owned(),
+            deadline: Instant::now() + Duration::from_secs(5),
+            reply,
+        }));
+        answer
+    }
+}
+
+fn pod(phase: &str) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "client", "namespace": "a", "uid": "uid"},
+        "spec": {"containers": [{"name": "app"}]},
+        "status": {"phase": phase, "podIP": "10.1.0.1"},
+    })
+}
+
+/// The revision of the last offer in a mailbox.
+fn offered(joined: &mut Joined) -> u64 {
+    let mut last = None;
+    while let Ok(offer) = joined.mailbox.try_recv() {
+        last = Some(offer.revision);
+    }
+    last.unwrap()
+}
+
+fn is_open(answer: &mut oneshot::Receiver<Acknowledgement>) -> bool {
+    answer.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_whose_stream_ends_is_waited_for_until_it_is_back_with_the_change() {
+    let mut driven = Driven::new();
+    let joined = driven.connect();
+    driven.introduce(&joined, false);
+    let version = driven.change(3);
+    let mut answer = driven.ask(&version);
+    driven.task.receive(Message::Leave(joined.session));
+    assert!(is_open(&mut answer), "a stream that ends takes nothing over");
+
+    let mut joined = driven.connect();
+    assert!(is_open(&mut answer), "nor does one that begins");
+    driven.introduce(&joined, true);
+    assert!(is_open(&mut answer), "nor what it says it wants");
+    assert_eq!(offered(&mut joined), RESUMED);
+    driven.task.receive(Message::InForce(joined.session, vec![RESUMED]));
+    let found = answer.try_recv().unwrap();
+    assert_eq!((found.complete, found.proxies), (true, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_does_not_come_back_is_named_as_behind() {
+    let mut driven = Driven::new();
+    let joined = driven.connect();
+    driven.introduce(&joined, false);
+    let version = driven.change(3);
+    driven.task.receive(Message::Leave(joined.session));
+    let mut answer = driven.ask(&version);
+    tokio::time::advance(Duration::from_secs(6)).await;
+    driven.task.expire();
+    let found = answer.try_recv().unwrap();
+    assert_eq!(
+        (found.complete, found.seen, found.behind),
+        (false, true, vec!["a/client".to_owned()])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_begins_again_has_nothing_old() {
+    let mut driven = Driven::new();
+    let joined = driven.connect();
+    driven.introduce(&joined, false);
+    let version = driven.change(3);
+    let mut answer = driven.ask(&version);
+    driven.task.receive(Message::Leave(joined.session));
+    let joined = driven.connect();
+    driven.introduce(&joined, false);
+    assert!(answer.try_recv().unwrap().complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_pod_that_is_gone_or_at_its_end() {
+    let mut going = pod("Running");
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    let mut another = pod("Running");
+    another["metadata"]["uid"] = "other".into();
+    for last in [None, Some(pod("Succeeded")), Some(pod("Failed")), Some(going), Some(another)] {
+        for leaves_first in [true, false] {
+            let mut driven = Driven::new();
+            let joined = driven.connect();
+            driven.introduce(&joined, false);
+            let version = driven.change(3);
+            let mut answer = driven.ask(&version);
+            let leave = |driven: &mut Driven| {
+                driven.task.receive(Message::Leave(joined.session));
+            };
+            if leaves_first {
+                leave(&mut driven);
+                assert!(is_open(&mut answer));
+            }
+            match &last {
+                Some(last) => driven.apply(last.clone()),
+                None => {
+                    let key = "Pod/a/client".parse().unwrap();
+                    driven.task.take([Change::Delete(key, "99".to_owned())].into_iter());
+                    driven.task.work();
+                }
+            }
+            if !leaves_first {
+                leave(&mut driven);
+            }
+            assert!(answer.try_recv().unwrap().complete, "{last:?}, {leaves_first}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_stream_of_the_same_pod_speaks_for_an_earlier_one_that_ends() {
+    let mut driven = Driven::new();
+    let earlier = driven.connect();
+    driven.introduce(&earlier, false);
+    let mut later = driven.connect();
+    driven.introduce(&later, true);
+    driven.task.receive(Message::InForce(later.session, vec![RESUMED]));
+    let version = driven.change(3);
+    let mut answer = driven.ask(&version);
+    let revision = offered(&mut later);
+    driven.task.receive(Message::InForce(later.session, vec![revision]));
+    assert!(is_open(&mut answer));
+    driven.task.receive(Message::Leave(earlier.session));
+    assert!(answer.try_recv().unwrap().complete);
+}
