@@ -3,6 +3,8 @@
 //! Every caller that reaches the port may ask, and none is authenticated. So reviews have
 //! a runtime of their own, and everything about them is bounded: connections, bytes
 //! held, reviews at a time, values in a review, and the time that an answer may take.
+//! Connections and bytes are bounded for each peer as well, so that one that sends slowly
+//! does not hold off the others.
 
 use std::{
     convert::Infallible,
@@ -14,7 +16,11 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use serde_json::Value;
@@ -33,14 +39,14 @@ use weft_process::shutdown::Stopping;
 
 use super::{
     admission::{self, Injected},
-    connections::{Connection, Connections},
+    connections::{Connection, Connections, Limits},
     injection_inputs::InjectionInputs,
 };
 use crate::client::{Cluster, Resource};
 
 /// The longest review: etcd takes objects of 1.5 MB, and an update has the old one as well.
 const LONGEST_REVIEW: usize = 4 << 20;
-/// The most bytes of reviews that are held at a time.
+/// The most bytes of reviews that are held at a time; of one peer, the longest review.
 const BYTES: usize = 16 << 20;
 /// The most that a review may hold: two objects, and what is around them.
 const MOST: json::Most = json::Most {
@@ -55,8 +61,14 @@ const DEADLINE: Duration = Duration::from_secs(4);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection may wait for its next request. API servers keep theirs for 90 s.
 const IDLE: Duration = Duration::from_secs(100);
-/// Connections at a time. An API server has a few.
-const CONNECTIONS: usize = 256;
+/// Connections at a time. An API server has one for each review in flight.
+const LIMITS: Limits = Limits {
+    most: 256,
+    of_peer: 64,
+    waiting: 1024,
+    waiting_of_peer: 256,
+    bytes_of_peer: LONGEST_REVIEW,
+};
 /// How long reviews in flight may take at the end.
 const GRACE: Duration = Duration::from_secs(5);
 /// Pause when no connection can be accepted, for lack of descriptors.
@@ -132,7 +144,7 @@ pub(super) async fn serve(
     let mut tls = ServerConfig::clone(&tls);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let (webhooks, connections) = (Arc::new(webhooks), Connections::new(CONNECTIONS));
+    let (webhooks, connections) = (Arc::new(webhooks), Connections::new(LIMITS));
     let mut serving = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -140,17 +152,19 @@ pub(super) async fn serve(
             () = stopping.stopped() => break,
         };
         while serving.try_join_next().is_some() {}
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let connection = tokio::select! {
-            connection = connections.enter(Instant::now) => connection,
-            () = stopping.stopped() => break,
-        };
+        let Some(arrival) = connections.arrive(peer.ip()) else { continue };
         let (acceptor, webhooks) = (acceptor.clone(), Arc::clone(&webhooks));
         let mut stopping = stopping.clone();
         serving.spawn(async move {
+            let entered = tokio::select! {
+                entered = timeout(HANDSHAKE, arrival.enter(Instant::now)) => entered,
+                () = stopping.stopped() => return,
+            };
+            let Ok(connection) = entered else { return };
             let conversation = async {
                 let handshake = timeout(HANDSHAKE, acceptor.accept(stream)).await;
                 let Ok(Ok(stream)) = handshake else { return };
@@ -176,7 +190,7 @@ async fn converse(
 ) {
     let service = service_fn(|request| async {
         connection.busy();
-        let answer = answer(webhooks, request).await;
+        let answer = answer(webhooks, connection, request).await;
         connection.idle(Instant::now());
         Ok::<_, Infallible>(answer)
     });
@@ -195,7 +209,11 @@ async fn converse(
     }
 }
 
-async fn answer(webhooks: &Arc<Webhooks>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(
+    webhooks: &Arc<Webhooks>,
+    connection: &Connection,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     let question = match () {
         () if request.method() != Method::POST => None,
@@ -207,8 +225,11 @@ async fn answer(webhooks: &Arc<Webhooks>, request: Request<Incoming>) -> Respons
         return text(StatusCode::NOT_FOUND, "POST a review to /inject or /validate\n");
     };
     let late = (StatusCode::GATEWAY_TIMEOUT, "the review took too long\n".to_owned());
-    let answered = timeout(DEADLINE, review(webhooks, question, request.into_body()));
-    match answered.await.unwrap_or(Err(late)) {
+    let review = async {
+        let body = read(webhooks, connection.bytes_of_peer(), request.into_body()).await?;
+        review(webhooks, question, body).await
+    };
+    match timeout(DEADLINE, review).await.unwrap_or(Err(late)) {
         Ok(answer) => {
             let mut response = Response::new(Full::new(answer));
             let json = HeaderValue::from_static("application/json");
@@ -234,13 +255,12 @@ type Refusal = (StatusCode, String);
 async fn review(
     webhooks: &Arc<Webhooks>,
     question: Question,
-    body: Incoming,
+    Body { bytes, held }: Body<'_>,
 ) -> Result<Bytes, Refusal> {
-    let (body, held) = read(webhooks, body).await?;
     let turn = Arc::clone(&webhooks.reviews).acquire_owned().await;
     let turn = turn.map_err(|_| busy("the server is stopping\n"))?;
     // What has been begun cannot be stopped, so the turn goes with it and ends with it.
-    let (turn, review) = blocking(move || (turn, json::parse(&body, MOST))).await?;
+    let (turn, review) = blocking(move || (turn, json::parse(&bytes, MOST))).await?;
     drop(held);
     let review = review.map_err(|error| match error {
         json::JsonError::TooLarge { .. } => {
@@ -305,17 +325,29 @@ impl Webhooks {
     }
 }
 
-/// Reads a review whole. Each byte takes its share of what may be held before it is read.
-async fn read(
-    webhooks: &Webhooks,
+/// A review as it was sent, and what it takes of what may be held.
+struct Body<'a> {
+    bytes: Bytes,
+    held: [SemaphorePermit<'a>; 2],
+}
+
+/// Reads a review whole. What its length says is taken of what its peer may have before
+/// it is read, so that its peer's reviews come one after the other; of what all may have,
+/// each byte takes its share when it is there.
+async fn read<'a>(
+    webhooks: &'a Webhooks,
+    of_peer: &'a Semaphore,
     mut body: Incoming,
-) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
+) -> Result<Body<'a>, Refusal> {
     let too_large = || {
         let message = format!("the review has more than {LONGEST_REVIEW} bytes\n");
         (StatusCode::PAYLOAD_TOO_LARGE, message)
     };
+    let length = body.size_hint().exact().map_or(Ok(LONGEST_REVIEW), usize::try_from);
+    let length = length.ok().filter(|length| *length <= LONGEST_REVIEW).ok_or_else(too_large)?;
+    let own = share(of_peer, length).await?;
     let mut whole = BytesMut::new();
-    let mut held = share(webhooks, 0).await?;
+    let mut held = share(&webhooks.bytes, 0).await?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             (StatusCode::BAD_REQUEST, format!("the review cannot be read: {error}\n"))
@@ -324,15 +356,15 @@ async fn read(
         if whole.len() + data.len() > LONGEST_REVIEW {
             return Err(too_large());
         }
-        held.merge(share(webhooks, data.len()).await?);
+        held.merge(share(&webhooks.bytes, data.len()).await?);
         whole.extend_from_slice(&data);
     }
-    Ok((whole.freeze(), held))
+    Ok(Body { bytes: whole.freeze(), held: [own, held] })
 }
 
-async fn share(webhooks: &Webhooks, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
+async fn share(of: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    webhooks.bytes.acquire_many(bytes).await.map_err(|_| busy("the server is stopping\n"))
+    of.acquire_many(bytes).await.map_err(|_| busy("the server is stopping\n"))
 }
 
 /// Does what takes a processor for longer than a moment.

@@ -12,6 +12,7 @@ use crate::control_plane::scripted::{self, Reply};
 /// A server whose API server has namespace `late` with a label, and counts what it is asked.
 struct Server {
     webhooks: Arc<Webhooks>,
+    connections: Arc<Connections>,
     asked: Arc<AtomicUsize>,
     stop: shutdown::Stop,
     stopping: Stopping,
@@ -37,17 +38,25 @@ async fn server() -> Server {
     inputs.listed(weft_api::Kind::Namespace);
     inputs.listed(weft_api::Kind::ConfigMap);
     let (stop, stopping) = shutdown::channel();
-    Server { webhooks: Arc::new(Webhooks::new(cluster, inputs)), asked, stop, stopping }
+    let (webhooks, connections) =
+        (Arc::new(Webhooks::new(cluster, inputs)), Connections::new(LIMITS));
+    Server { webhooks, connections, asked, stop, stopping }
 }
+
+const API_SERVER: [u8; 4] = [10, 0, 0, 1];
 
 impl Server {
     /// The other end of a connection that is being served.
     fn connect(&self) -> DuplexStream {
+        self.connect_from(API_SERVER)
+    }
+
+    fn connect_from(&self, peer: [u8; 4]) -> DuplexStream {
         let (own, other) = duplex(1 << 20);
         let (webhooks, mut stopping) = (Arc::clone(&self.webhooks), self.stopping.clone());
+        let arrival = self.connections.arrive(peer.into()).expect("few wait");
         tokio::spawn(async move {
-            let connections = Connections::new(1);
-            let connection = connections.enter(Instant::now).await;
+            let connection = arrival.enter(Instant::now).await;
             converse(other, &connection, &webhooks, &mut stopping).await;
         });
         own
@@ -139,6 +148,31 @@ async fn a_body_that_stalls_has_a_deadline() {
     let (status, _) = answer_of(&mut stream).await;
     assert_eq!((status, begun.elapsed()), (504, DEADLINE));
     assert_eq!(server.webhooks.bytes.available_permits(), BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_slowly_holds_off_only_itself() {
+    let server = server().await;
+    let begun = tokio::time::Instant::now();
+    let body = vec![b' '; 1 << 20];
+    let mut slow = Vec::new();
+    for _ in 0..2 * BYTES / body.len() {
+        let mut stream = server.connect_from([10, 0, 0, 2]);
+        let head =
+            request("/validate", "").replace("length: 0", &format!("length: {}", body.len()));
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        // All but the last byte, as far as the other end reads it.
+        let _ = futures::poll!(std::pin::pin!(stream.write_all(&body[1..])));
+        slow.push(stream);
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let held = BYTES - server.webhooks.bytes.available_permits();
+    assert!(held > 0 && held <= LONGEST_REVIEW, "{held} bytes are held for one peer");
+    let (status, body) = server.ask("/validate", &pod_in("shop")).await;
+    assert_eq!((status, begun.elapsed()), (200, Duration::ZERO), "{body}");
+    drop(slow);
 }
 
 #[tokio::test]
