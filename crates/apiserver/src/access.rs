@@ -5,10 +5,11 @@
 //! exactly as on a cluster.
 
 mod rules;
+mod grants;
+mod impersonation;
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::HeaderMap;
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -183,7 +184,9 @@ pub fn is_allowed(store: &Store, user: &User, attempt: &Attempt) -> bool {
         || rules::of(store, user, &attempt.namespace).any(|rule| rules::covers(&rule, attempt))
 }
 
-pub use rules::{check_grant, defaults as default_roles, told as rules_of};
+pub use grants::check as check_grant;
+pub use impersonation::impersonate;
+pub use rules::{defaults as default_roles, told as rules_of};
 
 /// Who sends a request, by what TLS and the headers show.
 pub fn identify(
@@ -206,78 +209,9 @@ pub fn identify(
     }
 }
 
-/// The user that a caller wants to be, by the headers of impersonation; the caller itself
-/// when there are none.
-///
-/// Needs the verb `impersonate` for the user and each group, as on a cluster.
-pub fn impersonate(store: &Store, caller: User, headers: &HeaderMap) -> Result<User, Status> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let groups = headers.get_all("impersonate-group").iter().filter_map(|one| one.to_str().ok());
-    let mut groups: Vec<String> = groups.map(str::to_owned).collect();
-    let Some(name) = text("impersonate-user") else {
-        return match groups.is_empty() {
-            true => Ok(caller),
-            false => Err(Status::bad_request(
-                "requested groups to impersonate, but no user was requested",
-            )),
-        };
-    };
-    let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
-    let may = |plural: &str, namespace: &str, name: &str| {
-        let attempt = Attempt {
-            verb: "impersonate".into(),
-            plural: plural.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            ..Attempt::default()
-        };
-        authorize(store, &caller, &attempt)
-    };
-    match account {
-        Some((namespace, account)) => may("serviceaccounts", namespace, account)?,
-        None => may("users", "", name)?,
-    }
-    groups.iter().try_for_each(|group| may("groups", "", group))?;
-    if let Some((namespace, _)) = account.filter(|_| groups.is_empty()) {
-        let all = "system:serviceaccounts";
-        groups = vec![all.to_owned(), format!("{all}:{namespace}")];
-    }
-    let everybody = if name == "system:anonymous" { "unauthenticated" } else { "authenticated" };
-    let everybody = format!("system:{everybody}");
-    if !groups.contains(&everybody) {
-        groups.push(everybody);
-    }
-    let uid = text("impersonate-uid").unwrap_or_default().to_owned();
-    Ok(User { name: name.to_owned(), uid, groups, extra: Value::Null })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_who_may_impersonate_is_somebody_else() {
-        let store = Store::new();
-        crate::bootstrap::prepare(&store);
-        let ask = |caller: User, user: &str| {
-            let headers = HeaderMap::from_iter([(
-                http::HeaderName::from_static("impersonate-user"),
-                user.parse().unwrap(),
-            )]);
-            impersonate(&store, caller, &headers)
-        };
-        let web = ask(User::controllers(), "system:serviceaccount:blue:web").unwrap();
-        assert!(!web.is_master() && web.groups.contains(&"system:serviceaccounts:blue".into()));
-        let attempt = |verb: &str| Attempt {
-            verb: verb.into(),
-            plural: "secrets".into(),
-            ..Attempt::default()
-        };
-        assert!(!is_allowed(&store, &web, &attempt("list")));
-        let refused = ask(web.clone(), "admin").unwrap_err();
-        assert_eq!(refused.code, 403, "{refused}");
-        assert_eq!(impersonate(&store, web.clone(), &HeaderMap::new()), Ok(web));
-    }
 
     #[test]
     fn a_token_dies_with_its_pod() {

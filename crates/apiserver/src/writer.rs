@@ -272,7 +272,7 @@ impl Writer {
             return Err(Status::invalid(&resource.group, &resource.kind, name, &causes));
         }
         if review.subresource.is_empty() {
-            access::check_grant(&self.store, review.user, &object)?;
+            access::check_grant(&self.store, review.user, &object, review.old)?;
             self.admission.secure(resource, &object, warnings)?;
         }
         self.admission.validate(review, Some(&object), warnings).await?;

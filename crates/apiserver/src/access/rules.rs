@@ -3,7 +3,7 @@
 //! Reads Roles, ClusterRoles and their bindings from the store at each question,
 //! so a binding counts from the moment it is stored.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weft_controllers::{
@@ -12,9 +12,9 @@ use weft_controllers::{
 };
 
 use super::{Attempt, User};
-use crate::{status::Status, store::Store};
+use crate::store::Store;
 
-const GROUP: &str = "rbac.authorization.k8s.io";
+pub(super) const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// The rules that are bound to a caller, for the whole cluster and for one namespace.
 pub fn of<'a>(
@@ -32,7 +32,7 @@ pub fn of<'a>(
             .any(|subject| is_meant(subject, user, object::namespace(binding)))
     });
     bound.flat_map(move |binding| {
-        role_rules(store, &binding["roleRef"], object::namespace(&binding))
+        of_role(store, &binding["roleRef"], object::namespace(&binding)).unwrap_or_default()
     })
 }
 
@@ -55,19 +55,19 @@ fn is_meant(subject: &Value, user: &User, within: &str) -> bool {
     }
 }
 
-/// The rules of a role that a binding in `namespace` refers to.
-fn role_rules(store: &Store, reference: &Value, namespace: &str) -> Vec<Value> {
+/// The rules of a role that a binding in `namespace` refers to, if there is one.
+pub(super) fn of_role(store: &Store, reference: &Value, namespace: &str) -> Option<Vec<Value>> {
     let name = reference["name"].as_str().unwrap_or_default();
     let (plural, within) = match reference["kind"].as_str() {
         Some("ClusterRole") => ("clusterroles", ""),
         Some("Role") => ("roles", namespace),
-        _ => return Vec::new(),
+        _ => return None,
     };
-    let role = store.resource(GROUP, plural).and_then(|roles| store.get(&roles, within, name));
-    let Some(role) = role else { return Vec::new() };
+    let roles = store.resource(GROUP, plural)?;
+    let role = store.get(&roles, within, name)?;
     let selectors = &role["aggregationRule"]["clusterRoleSelectors"];
     if items(selectors).next().is_none() {
-        return items(&role["rules"]).cloned().collect();
+        return Some(items(&role["rules"]).cloned().collect());
     }
     // An aggregated role is what its selectors select, whatever it says itself.
     let chosen = |other: &Arc<Value>| {
@@ -75,7 +75,7 @@ fn role_rules(store: &Store, reference: &Value, namespace: &str) -> Vec<Value> {
         object::name(other) != name && items(selectors).any(|one| selector::matches(one, labels))
     };
     let all = list(store, "clusterroles", None).into_iter().filter(chosen);
-    all.flat_map(|other| items(&other["rules"]).cloned().collect::<Vec<_>>()).collect()
+    Some(all.flat_map(|other| items(&other["rules"]).cloned().collect::<Vec<_>>()).collect())
 }
 
 /// Whether a rule allows an attempt.
@@ -101,61 +101,6 @@ pub fn covers(rule: &Value, attempt: &Attempt) -> bool {
         && (items(names).next().is_none() || items(names).any(|one| one == attempt.name.as_str()))
 }
 
-/// Refuses a write of a role or a binding that grants more than its author may do.
-///
-/// The verbs `escalate` and `bind` allow it, as on a cluster.
-pub fn check_grant(store: &Store, user: &User, object: &Value) -> Result<(), Status> {
-    let (kind, namespace) = (object::kind(object), object::namespace(object));
-    let (verb, plural, name, granted) = match kind {
-        "Role" | "ClusterRole" => {
-            let plural = if kind == "Role" { "roles" } else { "clusterroles" };
-            // What is aggregated later is not known now, and may be anything.
-            let rules = match object["aggregationRule"].is_null() {
-                true => items(&object["rules"]).cloned().collect(),
-                false => vec![json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})],
-            };
-            ("escalate", plural, object::name(object), rules)
-        }
-        "RoleBinding" | "ClusterRoleBinding" => {
-            let role = &object["roleRef"];
-            let plural = if role["kind"] == "Role" { "roles" } else { "clusterroles" };
-            let name = role["name"].as_str().unwrap_or_default();
-            ("bind", plural, name, role_rules(store, role, namespace))
-        }
-        _ => return Ok(()),
-    };
-    let attempt = Attempt {
-        verb: verb.into(),
-        group: GROUP.into(),
-        plural: plural.into(),
-        name: name.into(),
-        namespace: namespace.into(),
-        ..Attempt::default()
-    };
-    if super::is_allowed(store, user, &attempt) {
-        return Ok(());
-    }
-    let own: Vec<Value> = of(store, user, namespace).collect();
-    let missing: BTreeSet<String> = granted
-        .iter()
-        .flat_map(single)
-        .filter(|attempt| !own.iter().any(|rule| covers(rule, attempt)))
-        .map(|attempt| describe(&attempt))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let missing: Vec<String> = missing.into_iter().collect();
-    let (object, who) = (object::name(object), &user.name);
-    let what = format!(
-        "user {who:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",
-        user.groups,
-        missing.join("\n")
-    );
-    let plural = format!("{}s", kind.to_lowercase());
-    Err(Status::forbidden_to(GROUP, &plural, object, &what))
-}
-
 /// What a caller may do in a namespace, as the status of a review of its rules.
 pub fn told(store: &Store, user: &User, namespace: &str) -> Value {
     let all = json!(["*"]);
@@ -168,48 +113,6 @@ pub fn told(store: &Store, user: &User, namespace: &str) -> Value {
     let (paths, resources): (Vec<Value>, Vec<Value>) =
         rules.partition(|rule| rule["nonResourceURLs"].is_array());
     json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
-}
-
-/// Each single thing that a rule allows; `*` stands for itself.
-fn single(rule: &Value) -> Vec<Attempt> {
-    let texts = |field: &str| -> Vec<String> {
-        items(&rule[field]).filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let or_nothing = |list: Vec<String>| if list.is_empty() { vec![String::new()] } else { list };
-    let mut all = Vec::new();
-    for verb in texts("verbs") {
-        for path in texts("nonResourceURLs") {
-            all.push(Attempt { verb: verb.clone(), path, ..Attempt::default() });
-        }
-        for group in texts("apiGroups") {
-            for resource in texts("resources") {
-                for name in or_nothing(texts("resourceNames")) {
-                    let (plural, subresource) = resource.split_once('/').unwrap_or((&resource, ""));
-                    all.push(Attempt {
-                        verb: verb.clone(),
-                        group: group.clone(),
-                        plural: plural.to_owned(),
-                        subresource: subresource.to_owned(),
-                        name,
-                        ..Attempt::default()
-                    });
-                }
-            }
-        }
-    }
-    all
-}
-
-fn describe(attempt: &Attempt) -> String {
-    match attempt.plural.as_str() {
-        "" => format!("{{NonResourceURLs:[{:?}], Verbs:[{:?}]}}", attempt.path, attempt.verb),
-        _ => format!(
-            "{{APIGroups:[{:?}], Resources:[{:?}], Verbs:[{:?}]}}",
-            attempt.group,
-            attempt.resource(),
-            attempt.verb
-        ),
-    }
 }
 
 /// The roles and bindings that every cluster has: group, plural and object.
@@ -316,4 +219,4 @@ pub fn defaults() -> Vec<(&'static str, Value)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
