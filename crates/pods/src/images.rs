@@ -49,6 +49,12 @@ pub(crate) struct UnknownImage {
 }
 
 impl Images {
+    /// Which of them stands for an image, as a container names it.
+    pub fn find(&self, image: &str) -> Option<&Image> {
+        let name = bare_name(image);
+        self.0.iter().find(|one| matches(&one.pattern, name))
+    }
+
     /// The command line that `container` runs, before variables are filled in.
     ///
     /// `is_here` says whether the container would find a program.
@@ -57,10 +63,9 @@ impl Images {
         container: &Container,
         is_here: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, UnknownImage> {
-        let name = bare_name(&container.image);
-        let Some(image) = self.0.iter().find(|image| matches(&image.pattern, name)) else {
-            let (image, name) = (container.image.clone(), name.to_owned());
-            return Err(UnknownImage { image, name });
+        let Some(image) = self.find(&container.image) else {
+            let name = bare_name(&container.image).to_owned();
+            return Err(UnknownImage { image: container.image.clone(), name });
         };
         let is_missing = container.command.first().is_some_and(|program| !is_here(program));
         let own = match image.own_command {

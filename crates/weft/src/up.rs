@@ -173,6 +173,7 @@ impl Mesh<'_> {
             sources,
             namespace: self.arguments.namespace.clone(),
             no_inject: self.arguments.no_inject,
+            images: self.arguments.images.clone(),
             timeout: Duration::from_secs(self.arguments.timeout),
             report: Arc::clone(report),
         };

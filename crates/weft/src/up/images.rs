@@ -1,6 +1,9 @@
 //! The images that the laptop can run: the command of this machine that stands for
 //! each.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
 use weft_pods::{Image, Images, OwnCommand, PROGRAM};
 
 /// One `--image NAME=COMMAND`.
@@ -61,6 +64,47 @@ pub fn all(own: &[Image]) -> Images {
     Images(own.iter().cloned().chain(built_in).collect())
 }
 
+/// The resources whose objects have containers.
+pub const WORKLOADS: &str = "pods,deployments.apps,replicasets.apps,statefulsets.apps,\
+                             daemonsets.apps,jobs.batch,cronjobs.batch";
+
+/// Images that such a line names.
+const NAMED: usize = 20;
+
+/// A line for each image of the user that no container of `workloads` has.
+pub fn unused<'v>(own: &[Image], workloads: impl IntoIterator<Item = &'v Value>) -> Vec<String> {
+    let containers = workloads.into_iter().flat_map(containers);
+    let named: BTreeSet<&str> = containers.filter_map(|one| one["image"].as_str()).collect();
+    let all = Images(own.to_vec());
+    let used: Vec<&Image> = named.iter().filter_map(|name| all.find(name)).collect();
+    let unused = own.iter().filter(|image| !used.contains(image));
+    let line = |image: &Image| {
+        let alone = Images(vec![image.clone()]);
+        let why = match named.iter().any(|name| alone.find(name).is_some()) {
+            true => "another --image before it has all containers of that image".to_owned(),
+            false => {
+                let names: Vec<&str> = named.iter().copied().take(NAMED).collect();
+                let more = if named.len() > NAMED { ", …" } else { "" };
+                format!("no container has that image; images are {}{more}", names.join(", "))
+            }
+        };
+        format!("warning: --image {} is not used: {why}", image.pattern)
+    };
+    unused.map(line).collect()
+}
+
+/// The containers of a pod or of a template of pods.
+fn containers(workload: &Value) -> impl Iterator<Item = &Value> {
+    let spec = &workload["spec"];
+    let template = match spec["jobTemplate"].is_object() {
+        true => &spec["jobTemplate"]["spec"]["template"],
+        false => &spec["template"],
+    };
+    let spec = if template.is_object() { &template["spec"] } else { spec };
+    let lists = ["initContainers", "containers", "ephemeralContainers"];
+    lists.into_iter().filter_map(|list| spec[list].as_array()).flatten()
+}
+
 fn image(pattern: &str, command: Vec<String>, own_command: OwnCommand) -> Image {
     Image { pattern: pattern.to_owned(), command, arguments: Vec::new(), own_command }
 }
@@ -93,6 +137,29 @@ mod tests {
                 expected.map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>());
             assert_eq!(words(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn an_image_that_no_container_has_is_named() {
+        let own = ["my/app=./app", "my/ap=./app", "cron*=./job", "my/*=./other"];
+        let own = own.map(|text| parse(text).unwrap());
+        let containers = |image: &str| serde_json::json!([{"name": "a", "image": image}]);
+        let workloads = [
+            serde_json::json!({"spec": {"containers": containers("docker.io/my/app:1")}}),
+            serde_json::json!({"spec": {"template": {"spec": {"initContainers": containers("b")}}}}),
+            serde_json::json!({"spec": {"jobTemplate": {"spec": {"template": {
+                "spec": {"containers": containers("cronies@sha256:00")}}}}}}),
+        ];
+        assert_eq!(
+            unused(&own, &workloads),
+            [
+                "warning: --image my/ap is not used: no container has that image; images are b, \
+                 cronies@sha256:00, docker.io/my/app:1",
+                "warning: --image my/* is not used: another --image before it has all containers \
+                 of that image",
+            ]
+        );
+        assert!(unused(&own[..1], &workloads).is_empty());
     }
 
     #[test]

@@ -19,8 +19,10 @@ use weft_manifest::{
     Document,
     files::{Changes, Files, ObjectName, Source},
 };
+use weft_pods::Image;
 
 use super::{
+    images,
     report::Report,
     sources::{QUIET, Sources},
     waiting::Missing,
@@ -63,6 +65,8 @@ pub struct Work {
     pub namespace: String,
     /// Whether that namespace is left without the label for injection.
     pub no_inject: bool,
+    /// The commands that the user gave for images.
+    pub images: Vec<Image>,
     /// How long the start may take.
     pub timeout: Duration,
     /// Where progress and problems are reported.
@@ -87,6 +91,7 @@ impl Work {
         }
         let reported = self.carry_out(changes, files, Vec::new()).await;
         self.report_namespaces(&resources, files).await?;
+        self.report_images(&resources, files).await?;
         let missing = self.wait_for(&resources, (begun, "workloads"), |_| true).await?;
         let reported = self.complain(&resources, files, Workloads::Settled, reported).await;
         Ok(Started { reported, missing })
@@ -133,6 +138,22 @@ impl Work {
                  `weft label namespace {name} {INJECTION}=enabled` changes that for pods made \
                  afterwards"
             ));
+        }
+        Ok(())
+    }
+
+    /// Reports images of the user that no container has: their names are not spelled as
+    /// in the files.
+    async fn report_images(&self, resources: &Resources, files: &Files) -> Result<()> {
+        if self.images.is_empty() || files.documents().next().is_none() {
+            return Ok(());
+        }
+        let words = vec![images::WORKLOADS.to_owned()];
+        let query = Query { words, scope: Scope::All, labels: None, fields: None };
+        let workloads = self.cluster.objects(&query.targets(resources)?, &query).await?;
+        let workloads = workloads.iter().map(|(_, object)| object);
+        for line in images::unused(&self.images, workloads) {
+            self.report.line(&line);
         }
         Ok(())
     }
