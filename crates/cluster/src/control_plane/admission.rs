@@ -59,11 +59,13 @@ fn sidecar(review: &Value, namespace: &str, settings: &Settings) -> Value {
 
 /// The answer about an object of the mesh.
 ///
-/// An object that is being deleted is let pass: a finalizer of it has to be removable. One
-/// that was invalid before may stay so: only errors that the old object did not have deny.
+/// An object that is being deleted is let pass when nothing but its metadata changes: a
+/// finalizer of it has to be removable. One that was invalid before may stay so: only
+/// errors that the old object did not have deny.
 pub(super) fn validate(review: &Value) -> Value {
     let (object, old) = (&review["request"]["object"], &review["request"]["oldObject"]);
-    if object["metadata"]["deletionTimestamp"].is_string() {
+    let is_going = object["metadata"]["deletionTimestamp"].is_string();
+    if is_going && says_the_same(object, old) {
         return allowed(review);
     }
     let (key, diagnostics) = judged(object);
@@ -100,6 +102,13 @@ pub(super) fn validate(review: &Value) -> Value {
         answer["response"]["warnings"] = warnings.into();
     }
     answer
+}
+
+/// Whether two states of an object differ in nothing but their metadata.
+fn says_the_same(object: &Value, old: &Value) -> bool {
+    let (Some(object), Some(old)) = (object.as_object(), old.as_object()) else { return false };
+    let fields = object.keys().chain(old.keys()).filter(|field| *field != "metadata");
+    fields.into_iter().all(|field| object.get(field) == old.get(field))
 }
 
 /// The object's name, and everything that is wrong with the object by itself.
@@ -264,11 +273,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_deleted_is_let_pass() {
-        let mut object = destination_rule(json!({"host": ""}));
-        object["metadata"]["finalizers"] = json!([]);
-        object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        assert_eq!(validate(&review(object))["response"], json!({"uid": "7", "allowed": true}));
+    fn the_finalizers_of_what_is_being_deleted_can_be_removed_and_its_errors_not_added() {
+        let mut old = destination_rule(json!({"host": ""}));
+        old["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let update = |object: Value| {
+            let mut review = review(object);
+            review["request"]["oldObject"] = old.clone();
+            validate(&review)["response"].clone()
+        };
+        let mut freed = old.clone();
+        freed["metadata"]["finalizers"] = json!([]);
+        assert_eq!(update(freed.clone()), json!({"uid": "7", "allowed": true}));
+        freed["spec"]["subsets"] = json!([{}]);
+        let denied = update(freed);
+        assert_eq!(denied["allowed"], false);
+        assert!(denied["status"]["message"].as_str().unwrap().contains("subsets[0]"), "{denied}");
+        assert_eq!(validate(&review(old.clone()))["response"]["allowed"], false);
     }
 
     #[test]
