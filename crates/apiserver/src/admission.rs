@@ -252,3 +252,6 @@ fn request(review: &Review<'_>, object: Option<&Value>, uid: &str) -> Value {
     }
     json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request})
 }
+
+#[cfg(test)]
+mod tests;
