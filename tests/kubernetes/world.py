@@ -1,6 +1,6 @@
 """The objects of the test: as users have them, and as files say them."""
 
-import copy, json
+import base64, copy, json
 
 from harness import NODE, run
 
@@ -28,8 +28,11 @@ def service(namespace, name, address, ports, selector=None):
     return thing("v1", "Service", namespace, name, spec)
 
 
-def slice_of(namespace, name, addresses, ports):
+def slice_of(namespace, name, addresses, ports, pods=()):
+    """A slice; the first addresses are those of `pods`."""
     endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
+    for endpoint, pod_name in zip(endpoints, pods):
+        endpoint["targetRef"] = {"kind": "Pod", "namespace": namespace, "name": pod_name}
     return thing("discovery.k8s.io/v1", "EndpointSlice", namespace, f"{name}-1", addressType="IPv4", endpoints=endpoints, ports=ports,
                  metadata={"labels": {"kubernetes.io/service-name": name}})
 
@@ -53,7 +56,7 @@ def world():
     for n in range(12):
         # The first has so many endpoints that they travel in several pieces.
         addresses = [f"10.244.{16 + n}.{i}" for i in range(1, 150 if n == 0 else 4)]
-        objects += [service("shop", f"api-{n}", f"10.96.2.{n + 1}", [http], {"app": f"api-{n}"}), slice_of("shop", f"api-{n}", addresses, [on_http])]
+        objects += [service("shop", f"api-{n}", f"10.96.2.{n + 1}", [http], {"app": f"api-{n}"}), slice_of("shop", f"api-{n}", addresses, [on_http], pods=[f"api-{n}-{i}" for i in (1, 2)])]
         objects += [pod("shop", f"api-{n}-{i}", f"10.244.{16 + n}.{i}", {"app": f"api-{n}", "version": f"v{i}"}) for i in (1, 2)]
         subsets = [{"name": f"v{i}", "labels": {"version": f"v{i}"}} for i in (1, 2)]
         objects.append(istio("DestinationRule", "shop", f"api-{n}", {"host": f"api-{n}", "subsets": subsets,
@@ -105,9 +108,26 @@ class Model:
 
 
 def by_name(file):
-    named = {}
+    """Resources by name. A proxy shows of its directory only how much is in it, so that is what is compared."""
+    named, chunks = {}, []
     for resource in file["resources"]:
         (sort, body), = resource.items()
         name = body.get("name") or body.get("interest") or ""
-        named[f"{sort}/{name}"] = body
+        if sort == "directory" and name:
+            chunks.append(body)
+        elif f"{sort}/{name}" not in ASKED_FOR_BY_ALL:
+            named[f"{sort}/{name}"] = body
+    if "directory/" not in named:
+        named["directory/"] = {"hosts": count(chunks, "hosts"), "addresses": count(chunks, "addresses"),
+                               "httpPorts": sorted({port for chunk in chunks for port in chunk.get("httpPorts", [])})}
     return named
+
+
+# What they lead to is in files, without the answers.
+ASKED_FOR_BY_ALL = {"answer/self", "answer/directory/own", "answer/directory/shared"}
+
+
+def count(chunks, of):
+    """How many upper halves of fingerprints there are, as a proxy counts them."""
+    texts = [base64.b64decode(chunk.get(of, "")) for chunk in chunks]
+    return len({text[at + 4:at + 8] for text in texts for at in range(0, len(text), 8)})
