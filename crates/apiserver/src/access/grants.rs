@@ -1,6 +1,6 @@
 //! Nobody gives away by a role or a binding what they may not do themselves.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use weft_controllers::object::{self, items};
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{status::Status, store::Store};
 
-/// Combinations of classes that are looked at for one rule. Real roles need a few.
-const MOST_STEPS: usize = 1 << 16;
+/// Combinations of classes that are looked at for one role. Real rules need a few each.
+const MOST_STEPS: usize = 1 << 18;
 /// Missing permissions that a refusal names.
 const MOST_NAMED: usize = 32;
 
@@ -44,6 +44,7 @@ pub fn check(
         namespace: namespace.into(),
         ..Attempt::default()
     };
+    let plural = format!("{}s", kind.to_lowercase());
     let granted = if is_binding {
         let role = &object["roleRef"];
         let name = role["name"].as_str().unwrap_or_default();
@@ -51,8 +52,9 @@ pub fn check(
         if super::is_allowed(store, user, &attempt) {
             return Ok(());
         }
+        // As on a cluster, the refusal has the role's name and the binding's resource.
         let found = rules::of_role(store, role, namespace);
-        found.ok_or_else(|| Status::not_found(GROUP, &attempt.plural, name))?
+        found.ok_or_else(|| Status::not_found(GROUP, &plural, name))?
     } else if matches!(kind, "Role" | "ClusterRole") {
         let name = old.map(object::name).unwrap_or_default();
         if super::is_allowed(store, user, &attempt("escalate", kind, name)) {
@@ -63,10 +65,7 @@ pub fn check(
         return Ok(());
     };
     let own: Vec<Value> = rules::of(store, user, namespace).collect();
-    let refused = |what: &str| {
-        let plural = format!("{}s", kind.to_lowercase());
-        Status::forbidden_to(GROUP, &plural, object::name(object), what)
-    };
+    let refused = |what: &str| Status::forbidden_to(GROUP, &plural, object::name(object), what);
     missing(&own, &granted, user).map_err(|what| refused(&what))?;
     // What is aggregated later is not known now, and may be anything.
     let aggregates =
@@ -108,22 +107,24 @@ fn grants_the_same(old: &Value, new: &Value) -> bool {
 
 /// What of `granted` the rules `own` do not allow, as a refusal reads.
 fn missing(own: &[Value], granted: &[Value], user: &User) -> Result<(), String> {
-    let mut missing = Missing::default();
+    let own = Own::of(own);
+    let mut search = Search::default();
     for rule in granted {
-        let mut search = Search { missing: &mut missing, steps: 0 };
-        search.rule(own, rule)?;
-        if missing.is_full() {
+        search.rule(&own, rule)?;
+        if search.missing.is_full() {
             break;
         }
     }
+    let missing = search.missing;
     if missing.0.is_empty() {
         return Ok(());
     }
-    let mut lines: Vec<String> = missing.0.iter().map(|(what, verbs)| what.text(verbs)).collect();
-    lines.sort();
+    let mut lines: BTreeSet<String> =
+        missing.0.iter().flat_map(|(what, verbs)| what.lines(verbs)).collect();
     if missing.is_full() {
-        lines.push("and perhaps others".to_owned());
+        lines.insert("and perhaps others".to_owned());
     }
+    let lines: Vec<String> = lines.into_iter().collect();
     Err(format!(
         "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
         user.name,
@@ -138,9 +139,9 @@ fn quoted(texts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     format!("[{}]", texts.join(" "))
 }
 
-/// What somebody lacks, with the verbs.
+/// What somebody lacks, with the verbs in the order of the rule.
 #[derive(Default)]
-struct Missing(BTreeMap<What, BTreeSet<String>>);
+struct Missing(BTreeMap<What, Vec<String>>);
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum What {
@@ -179,29 +180,120 @@ impl Missing {
                 return;
             }
             let known = self.0.entry(what).or_default();
-            known.extend(verbs.iter().take(MOST_NAMED).map(|verb| (*verb).to_owned()));
-        }
-    }
-}
-
-impl What {
-    fn text(&self, verbs: &BTreeSet<String>) -> String {
-        let verbs = quoted(verbs);
-        match self {
-            Self::Path(path) => format!("{{NonResourceURLs:{}, Verbs:{verbs}}}", quoted([path])),
-            Self::Resource { group, resource, name } => {
-                let names = match name.as_str() {
-                    "" => String::new(),
-                    name => format!(", ResourceNames:{}", quoted([name])),
-                };
-                let (group, resource) = (quoted([group]), quoted([resource]));
-                format!("{{APIGroups:{group}, Resources:{resource}{names}, Verbs:{verbs}}}")
+            for verb in verbs.iter().take(MOST_NAMED) {
+                if !known.iter().any(|one| one == verb) {
+                    known.push((*verb).to_owned());
+                }
             }
         }
     }
 }
 
-/// Which of somebody's own rules: one bit for each.
+impl What {
+    /// As Kubernetes writes it: verbs together for resources, one by one for paths.
+    fn lines(&self, verbs: &[String]) -> Vec<String> {
+        match self {
+            Self::Path(path) => {
+                let path = quoted([path]);
+                let line = |verb| format!("{{NonResourceURLs:{path}, Verbs:{}}}", quoted([verb]));
+                verbs.iter().map(line).collect()
+            }
+            Self::Resource { group, resource, name } => {
+                let names = match name.as_str() {
+                    "" => String::new(),
+                    name => format!(", ResourceNames:{}", quoted([name])),
+                };
+                let (group, resource, verbs) = (quoted([group]), quoted([resource]), quoted(verbs));
+                vec![format!("{{APIGroups:{group}, Resources:{resource}{names}, Verbs:{verbs}}}")]
+            }
+        }
+    }
+}
+
+/// The lists of a rule.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum List {
+    Verbs,
+    Groups,
+    Resources,
+    Names,
+    Paths,
+}
+
+impl List {
+    const ALL: [Self; 5] = [Self::Verbs, Self::Groups, Self::Resources, Self::Names, Self::Paths];
+
+    fn of(self, rule: &Value) -> impl Iterator<Item = &str> {
+        let field = match self {
+            Self::Verbs => "verbs",
+            Self::Groups => "apiGroups",
+            Self::Resources => "resources",
+            Self::Names => "resourceNames",
+            Self::Paths => "nonResourceURLs",
+        };
+        items(&rule[field]).filter_map(Value::as_str)
+    }
+}
+
+/// Somebody's own rules: which of them have an element in a list.
+struct Own<'o> {
+    count: usize,
+    having: HashMap<(List, &'o str), Vec<usize>>,
+    /// Rules about objects of all names.
+    of_all_names: Vec<usize>,
+    /// Beginnings of paths, each with the rules that allow all that begin so.
+    beginnings: Vec<(&'o str, usize)>,
+}
+
+impl<'o> Own<'o> {
+    fn of(rules: &'o [Value]) -> Self {
+        let mut own = Self {
+            count: rules.len(),
+            having: HashMap::new(),
+            of_all_names: Vec::new(),
+            beginnings: Vec::new(),
+        };
+        for (index, rule) in rules.iter().enumerate() {
+            for list in List::ALL {
+                for element in list.of(rule) {
+                    own.having.entry((list, element)).or_default().push(index);
+                }
+            }
+            let beginnings = List::Paths.of(rule).filter_map(|path| path.strip_suffix('*'));
+            own.beginnings.extend(beginnings.map(|beginning| (beginning, index)));
+            if List::Names.of(rule).next().is_none() {
+                own.of_all_names.push(index);
+            }
+        }
+        own
+    }
+
+    /// The rules whose `list` covers `element`; an empty name stands for all names.
+    fn covering(&self, list: List, element: &str) -> Rules {
+        let mut rules = Rules::none(self.count);
+        let mut add = |element: &str| {
+            let having = self.having.get(&(list, element));
+            having.into_iter().flatten().for_each(|index| rules.insert(*index));
+        };
+        add(element);
+        if list != List::Names {
+            add("*");
+        }
+        if let (List::Resources, Some((_, subresource))) = (list, element.split_once('/')) {
+            add(&format!("*/{subresource}"));
+        }
+        if list == List::Names {
+            self.of_all_names.iter().for_each(|index| rules.insert(*index));
+        }
+        if list == List::Paths {
+            let fitting = self.beginnings.iter().filter(|(start, _)| element.starts_with(start));
+            fitting.for_each(|(_, index)| rules.insert(*index));
+        }
+        rules
+    }
+}
+
+/// Some of somebody's own rules: one bit for each.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Rules(Vec<u64>);
 
@@ -238,13 +330,12 @@ struct Dimension<'a> {
 }
 
 impl<'a> Dimension<'a> {
-    /// `allowers` says which own rules allow an element.
-    fn of(elements: &[&'a str], count: usize, allowers: impl Fn(&str) -> Rules) -> Self {
+    fn of(own: &Own<'_>, list: List, elements: &[&'a str]) -> Self {
         let mut classes: Vec<(Rules, Vec<&'a str>)> = Vec::new();
         let mut places = HashMap::new();
-        let mut throughout = Rules::all(count);
+        let mut throughout = Rules::all(own.count);
         for element in elements {
-            let rules = allowers(element);
+            let rules = own.covering(list, element);
             throughout = throughout.and(&rules);
             let place = *places.entry(rules.clone()).or_insert(classes.len());
             match classes.get_mut(place) {
@@ -256,40 +347,38 @@ impl<'a> Dimension<'a> {
     }
 }
 
-/// Looks for what of one granted rule no own rule allows.
-struct Search<'m> {
-    missing: &'m mut Missing,
+/// Looks for what of granted rules no own rule allows.
+#[derive(Default)]
+struct Search {
+    missing: Missing,
     steps: usize,
 }
 
-impl Search<'_> {
-    fn rule(&mut self, own: &[Value], rule: &Value) -> Result<(), String> {
-        let texts =
-            |list: &str| -> Vec<&str> { items(&rule[list]).filter_map(Value::as_str).collect() };
-        let verbs = dimension(own, "verbs", &texts("verbs"), |_, _| false);
-        let paths = texts("nonResourceURLs");
-        if !paths.is_empty() {
-            let paths = dimension(own, "nonResourceURLs", &paths, |patterns, path| {
-                patterns
-                    .iter()
-                    .filter_map(|one| one.strip_suffix('*'))
-                    .any(|beginning| path.starts_with(beginning))
-            });
-            self.step(&[paths, verbs], &Rules::all(own.len()), &mut Vec::new())?;
-            return Ok(());
+impl Search {
+    fn rule(&mut self, own: &Own<'_>, rule: &Value) -> Result<(), String> {
+        let dimension = |list: List| {
+            let mut elements: Vec<&str> = list.of(rule).collect();
+            if list == List::Names && elements.is_empty() {
+                elements.push("");
+            }
+            Dimension::of(own, list, &elements)
+        };
+        let paths = List::Paths.of(rule).count();
+        let lists: &[List] = match paths {
+            0 => &[List::Groups, List::Resources, List::Names, List::Verbs],
+            _ => &[List::Paths, List::Verbs],
+        };
+        self.spend(paths.saturating_mul(own.beginnings.len()))?;
+        let dimensions: Vec<Dimension<'_>> = lists.iter().map(|list| dimension(*list)).collect();
+        self.step(&dimensions, &Rules::all(own.count), &mut Vec::new())
+    }
+
+    fn spend(&mut self, steps: usize) -> Result<(), String> {
+        self.steps = self.steps.saturating_add(steps);
+        match self.steps > MOST_STEPS {
+            true => Err("its rules have too many combinations to check; split it".to_owned()),
+            false => Ok(()),
         }
-        let groups = dimension(own, "apiGroups", &texts("apiGroups"), |_, _| false);
-        let resources = dimension(own, "resources", &texts("resources"), |allowed, resource| {
-            let subresource = resource.split_once('/').map(|(_, subresource)| subresource);
-            subresource.is_some_and(|one| allowed.contains(format!("*/{one}").as_str()))
-        });
-        let mut names = texts("resourceNames");
-        if names.is_empty() {
-            // All names, which only a rule without names allows.
-            names.push("");
-        }
-        let names = dimension(own, "resourceNames", &names, |allowed, _| allowed.is_empty());
-        self.step(&[groups, resources, names, verbs], &Rules::all(own.len()), &mut Vec::new())
     }
 
     /// Goes through the combinations of `dimensions` that the own rules `left` may still
@@ -300,11 +389,7 @@ impl Search<'_> {
         left: &Rules,
         chosen: &mut Vec<&'a [&'a str]>,
     ) -> Result<(), String> {
-        self.steps += 1;
-        if self.steps > MOST_STEPS {
-            let what = "a rule with too many different combinations to check; split it";
-            return Err(what.to_owned());
-        }
+        self.spend(1)?;
         let whole = dimensions.iter().fold(left.clone(), |whole, one| whole.and(&one.throughout));
         if !whole.is_empty() || self.missing.is_full() {
             return Ok(());
@@ -320,28 +405,6 @@ impl Search<'_> {
         }
         Ok(())
     }
-}
-
-/// The classes of `elements` by which of the `own` rules have them in `list`: all with
-/// `*`, the element itself, or what `fits` tells.
-fn dimension<'a>(
-    own: &[Value],
-    list: &str,
-    elements: &[&'a str],
-    fits: impl Fn(&HashSet<&str>, &str) -> bool,
-) -> Dimension<'a> {
-    let lists: Vec<HashSet<&str>> =
-        own.iter().map(|rule| items(&rule[list]).filter_map(Value::as_str).collect()).collect();
-    Dimension::of(elements, own.len(), |element| {
-        let mut rules = Rules::none(own.len());
-        for (index, allowed) in lists.iter().enumerate() {
-            let any = allowed.contains("*") && list != "resourceNames";
-            if any || allowed.contains(element) || fits(allowed, element) {
-                rules.insert(index);
-            }
-        }
-        rules
-    })
 }
 
 #[cfg(test)]

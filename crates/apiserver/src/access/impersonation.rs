@@ -79,11 +79,12 @@ impl Wanted {
     /// What the headers say; none of them means nobody else.
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Status> {
         let mut wanted = Self::default();
+        // As on a cluster, a user or a uid without letters is none.
         let mut any = false;
         for (name, value) in headers {
             let Some(what) = name.as_str().strip_prefix("impersonate-") else { continue };
-            any = true;
             let value = text(name.as_str(), value)?;
+            any |= !(value.is_empty() && matches!(what, "user" | "uid"));
             match what {
                 "user" if wanted.user.is_empty() => wanted.user = value,
                 "uid" if wanted.uid.is_empty() => wanted.uid = value,
@@ -151,6 +152,7 @@ mod tests {
         assert!(!super::super::is_allowed(&store, &web, &attempt));
         let refused = ask(&store, web.clone(), &user("admin")).unwrap_err();
         assert_eq!(refused.code, 403, "{refused}");
+        assert_eq!(ask(&store, web.clone(), &user("")), Ok(web.clone()));
         assert_eq!(ask(&store, web.clone(), &[]), Ok(web));
     }
 
@@ -211,7 +213,7 @@ mod tests {
             &[("impersonate-group", "a")],
             &[("impersonate-uid", "7")],
             &[("impersonate-extra-scopes", "view")],
-            &[("impersonate-user", "")],
+            &[("impersonate-user", ""), ("impersonate-group", "a")],
             &[("impersonate-user", "a"), ("impersonate-user", "b")],
             &[("impersonate-user", "a"), ("impersonate-other", "b")],
         ];

@@ -38,7 +38,7 @@ fn nobody_grants_more_than_they_have() {
 }
 
 #[test]
-fn a_refusal_names_what_is_missing() {
+fn a_refusal_reads_as_a_clusters() {
     let store = store();
     let mixed = json!([
         {"apiGroups": [""], "resources": ["pods", "pods/exec"], "verbs": ["get", "list", "delete"]},
@@ -52,7 +52,19 @@ fn a_refusal_names_what_is_missing() {
         [
             r#"{APIGroups:[""], Resources:["configmaps"], ResourceNames:["other"], Verbs:["get"]}"#,
             r#"{APIGroups:[""], Resources:["pods"], Verbs:["delete"]}"#,
-            r#"{APIGroups:[""], Resources:["pods/exec"], Verbs:["delete" "get" "list"]}"#,
+            r#"{APIGroups:[""], Resources:["pods/exec"], Verbs:["get" "list" "delete"]}"#,
+        ]
+    );
+    let paths = json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get", "post"]}]);
+    let mut cluster_role = role(paths);
+    cluster_role["kind"] = "ClusterRole".into();
+    let said = check(&store, &account("web"), &cluster_role, None).unwrap_err().message;
+    let lines: Vec<&str> = said.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            r#"{NonResourceURLs:["/metrics"], Verbs:["get"]}"#,
+            r#"{NonResourceURLs:["/metrics"], Verbs:["post"]}"#,
         ]
     );
     let beginning = "roles.rbac.authorization.k8s.io \"r\" is forbidden: user \
@@ -66,7 +78,7 @@ fn a_role_that_does_not_exist_is_bound_only_by_those_who_may_bind_it() {
     let store = store();
     let future = binding("RoleBinding", ("Role", "later"));
     let refused = check(&store, &account("web"), &future, None).unwrap_err();
-    let expected = "roles.rbac.authorization.k8s.io \"later\" not found";
+    let expected = "rolebindings.rbac.authorization.k8s.io \"later\" not found";
     assert_eq!((refused.code, refused.message.as_str()), (404, expected));
     assert_eq!(check(&store, &User::controllers(), &future, None), Ok(()));
 
@@ -116,10 +128,9 @@ fn only_an_administrator_aggregates() {
 
 /// Steps of the search for what `own` lacks of `granted`, and how many it names.
 fn cost(own: &[Value], granted: &Value) -> (usize, usize) {
-    let mut missing = Missing::default();
-    let mut search = Search { missing: &mut missing, steps: 0 };
-    search.rule(own, granted).unwrap();
-    (search.steps, missing.0.len())
+    let mut search = Search::default();
+    search.rule(&Own::of(own), granted).unwrap();
+    (search.steps, search.missing.0.len())
 }
 
 #[test]
@@ -160,9 +171,7 @@ fn what_is_too_mixed_to_be_checked_is_refused() {
                    "verbs": without(&verbs, at)})
         })
         .collect();
-    let mut missing = Missing::default();
-    let mut search = Search { missing: &mut missing, steps: 0 };
-    let refused = search.rule(&own, &granted).unwrap_err();
+    let refused = Search::default().rule(&Own::of(&own), &granted).unwrap_err();
     assert!(refused.contains("split it"), "{refused}");
 }
 
