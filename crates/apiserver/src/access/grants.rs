@@ -1,4 +1,4 @@
-//! Nobody gives away by a role or a binding what they may not do themselves.
+//! Whether the author of a role or a binding holds every permission that it grants.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -139,7 +139,7 @@ fn quoted(texts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     format!("[{}]", texts.join(" "))
 }
 
-/// What somebody lacks, with the verbs in the order of the rule.
+/// Permissions that the caller lacks, with the verbs in the order of the rule.
 #[derive(Default)]
 struct Missing(BTreeMap<What, Vec<String>>);
 
@@ -235,7 +235,7 @@ impl List {
     }
 }
 
-/// Somebody's own rules: which of them have an element in a list.
+/// The caller's own rules: which of them have an element in a list.
 struct Own<'o> {
     count: usize,
     having: HashMap<(List, &'o str), Vec<usize>>,
@@ -293,7 +293,7 @@ impl<'o> Own<'o> {
     }
 }
 
-/// Some of somebody's own rules: one bit for each.
+/// Some of the caller's own rules: one bit for each.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Rules(Vec<u64>);
 

@@ -1,4 +1,4 @@
-//! Asking as somebody else, by the headers that begin with `Impersonate-`.
+//! Impersonation: requests as another user, by the headers that begin with `Impersonate-`.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ impl Wanted {
     /// What the headers say; none of them means nobody else.
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Status> {
         let mut wanted = Self::default();
-        // As on a cluster, a user or a uid without letters is none.
+        // As on a cluster, an empty user or uid counts as absent.
         let mut any = false;
         for (name, value) in headers {
             let Some(what) = name.as_str().strip_prefix("impersonate-") else { continue };
@@ -111,8 +111,8 @@ impl Wanted {
     }
 }
 
-/// A header's text. One that cannot be read is refused: without it, the caller would be
-/// somebody else than it asked to be.
+/// A header's text. One that cannot be read is refused: without it, the caller would act
+/// as another user than it asked for.
 fn text(name: &str, value: &HeaderValue) -> Result<String, Status> {
     let text = std::str::from_utf8(value.as_bytes());
     let unreadable = |_| Status::bad_request(format!("header {name} is not UTF-8"));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_may_impersonate_is_somebody_else() {
+    fn only_who_may_impersonate_acts_as_another_user() {
         let store = Store::new();
         crate::bootstrap::prepare(&store);
         let user = |name| [("Impersonate-User", name)];
