@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weft_decide::{Arrival, Arrived, Connection, Direction, Scheme, Step};
-use weft_delta::{Answer, Event, Server};
+use weft_delta::{Answer, Event, Server, Splitting};
 
 use super::*;
 
@@ -28,7 +28,7 @@ impl World {
             state: None,
         };
         let keeper = Keeper::new(options, publish, Dialer::default());
-        let mut world = Self { keeper, server: Server::new(), tables };
+        let mut world = Self { keeper, server: Server::new(Splitting::default()), tables };
         for request in world.keeper.client.connected() {
             world.hear(request);
         }
@@ -190,7 +190,7 @@ async fn what_is_used_while_there_is_no_stream_is_used() {
     world.keeper.client.disconnected();
     world.ask("used.shop");
     tokio::time::advance(600 * MINUTE).await;
-    world.server = Server::new();
+    world.server = Server::new(Splitting::default());
     for request in world.keeper.client.connected() {
         world.hear(request);
     }
