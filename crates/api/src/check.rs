@@ -64,18 +64,24 @@ pub fn is_dns_label(text: &str) -> bool {
 ///
 /// Time and memory are bounded by the size of the object, whatever is in it.
 pub fn check(object: &Value) -> Checked {
-    let Some(key) = key(object) else {
+    check_whole(object.clone())
+}
+
+/// What [`check`] does, for an object that is not needed any more: a large one is not in
+/// memory twice.
+pub fn check_whole(object: Value) -> Checked {
+    let Some(key) = key(&object) else {
         return Checked { key: None, object: None, diagnostics: Vec::new() };
     };
     let mut findings = Findings::new(key.clone(), Report::Diagnostics);
-    if let Some(message) = too_large(object) {
+    if let Some(message) = too_large(&object) {
         findings.error("", message);
         return Checked { key: Some(key), object: None, diagnostics: findings.finish() };
     }
     if key.kind.effect() == Effect::NotYet {
         findings.not_honoured("", NOTHING_YET);
     }
-    let mut usable = object.clone();
+    let mut usable = object;
     walk(&key, &mut usable, (&mut findings, Unusable::Removed));
     cluster::metadata(&key, &mut findings);
     cluster::object(key.kind, &usable, &mut findings);

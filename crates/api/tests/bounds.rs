@@ -219,7 +219,7 @@ fn measure() {
     let (before, begun) = (memory("VmRSS"), time());
     let diagnostics = match parse(text.as_bytes(), weft_api::MOST) {
         Ok(value) => {
-            let checked = black_box(weft_api::check(&value));
+            let checked = black_box(weft_api::check_whole(value));
             let bytes: usize = checked.diagnostics.iter().map(|one| one.to_string().len()).sum();
             assert!(bytes < 4 * SIZE + 100_000, "{bytes} bytes of messages");
             checked.diagnostics.len()

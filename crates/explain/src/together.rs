@@ -44,7 +44,7 @@ pub fn problems<'d>(
     (namespace, workloads): (&str, Workloads),
 ) -> Problems {
     let mut translator = Translator::new();
-    let checked = objects.into_iter().map(|object| weft_api::check(&object));
+    let checked = objects.into_iter().map(weft_api::check_whole);
     let changes: Vec<_> =
         checked.filter_map(|checked| Some((checked.key?, checked.object))).collect();
     translator.change(changes);

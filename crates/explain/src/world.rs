@@ -120,7 +120,7 @@ impl World {
         let mut found = Vec::new();
         let mut changes = Vec::new();
         for object in objects {
-            let checked = weft_api::check(&object);
+            let checked = weft_api::check_whole(object);
             found.extend(checked.diagnostics);
             changes.extend(checked.key.map(|key| (key, checked.object)));
         }

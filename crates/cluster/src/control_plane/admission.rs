@@ -62,12 +62,15 @@ fn sidecar(review: &Value, namespace: &str, settings: &Settings) -> Value {
 /// An object that is being deleted is let pass when nothing but its metadata changes: a
 /// finalizer of it has to be removable. One that was invalid before may stay so: only
 /// errors that the old object did not have deny.
-pub(super) fn validate(review: &Value) -> Value {
-    let (object, old) = (&review["request"]["object"], &review["request"]["oldObject"]);
+pub(super) fn validate(mut review: Value) -> Value {
+    let object = review["request"]["object"].take();
+    let old = review["request"]["oldObject"].take();
     let is_going = object["metadata"]["deletionTimestamp"].is_string();
-    if is_going && says_the_same(object, old) {
-        return allowed(review);
+    if is_going && says_the_same(&object, &old) {
+        return allowed(&review);
     }
+    let unread = crate::not_honoured(&object);
+    // One at a time: each of them may be large.
     let (key, diagnostics) = judged(object);
     let has_errors = diagnostics.iter().any(|one| one.severity == Severity::Error);
     let before = match has_errors && old.is_object() {
@@ -85,19 +88,17 @@ pub(super) fn validate(review: &Value) -> Value {
             Severity::Info => {}
         }
     }
-    if key.is_none()
-        && let Some(warning) = crate::not_honoured(object)
-    {
+    if let (None, Some(warning)) = (key, unread) {
         warnings.push(shortened(&warning));
     }
     if !errors.is_empty() {
         return denied(
-            review,
+            &review,
             clipped(&errors.join("; "), LONGEST_MESSAGE).into_owned(),
             &warnings,
         );
     }
-    let mut answer = allowed(review);
+    let mut answer = allowed(&review);
     if !warnings.is_empty() {
         answer["response"]["warnings"] = warnings.into();
     }
@@ -112,8 +113,8 @@ fn says_the_same(object: &Value, old: &Value) -> bool {
 }
 
 /// The object's name, and everything that is wrong with the object by itself.
-fn judged(object: &Value) -> (Option<Key>, Vec<Diagnostic>) {
-    let mut checked = weft_api::check(object);
+fn judged(object: Value) -> (Option<Key>, Vec<Diagnostic>) {
+    let mut checked = weft_api::check_whole(object);
     if let Some(object) = &checked.object {
         checked.diagnostics.extend(weft_control::unreadable_patterns(object));
     }
@@ -216,7 +217,7 @@ mod tests {
             "kind": "AuthorizationPolicy",
             "metadata": {"name": "deny", "namespace": "shop"},
         });
-        let answer = validate(&review(policy));
+        let answer = validate(review(policy));
         assert_eq!(answer["response"]["allowed"], true);
         let warning = answer["response"]["warnings"][0].as_str().unwrap();
         assert!(
@@ -240,9 +241,9 @@ mod tests {
         let update = |object: Value, old: Value| {
             let mut review = review(object);
             review["request"]["oldObject"] = old;
-            validate(&review)["response"].clone()
+            validate(review)["response"].clone()
         };
-        assert_eq!(validate(&review(invalid()))["response"]["allowed"], false);
+        assert_eq!(validate(review(invalid()))["response"]["allowed"], false);
         let mut labelled = invalid();
         labelled["metadata"]["labels"] = json!({"a": "b"});
         let kept = update(labelled, invalid());
@@ -266,7 +267,7 @@ mod tests {
                 "route": [{"destination": {"host": "web"}}],
             }]},
         });
-        let answer = validate(&review(object));
+        let answer = validate(review(object));
         assert_eq!(answer["response"]["allowed"], false);
         let message = answer["response"]["status"]["message"].as_str().unwrap();
         assert!(message.contains("http[0].match[0].uri.regex"), "{message}");
@@ -279,7 +280,7 @@ mod tests {
         let update = |object: Value| {
             let mut review = review(object);
             review["request"]["oldObject"] = old.clone();
-            validate(&review)["response"].clone()
+            validate(review)["response"].clone()
         };
         let mut freed = old.clone();
         freed["metadata"]["finalizers"] = json!([]);
@@ -288,7 +289,7 @@ mod tests {
         let denied = update(freed);
         assert_eq!(denied["allowed"], false);
         assert!(denied["status"]["message"].as_str().unwrap().contains("subsets[0]"), "{denied}");
-        assert_eq!(validate(&review(old.clone()))["response"]["allowed"], false);
+        assert_eq!(validate(review(old.clone()))["response"]["allowed"], false);
     }
 
     #[test]

@@ -269,7 +269,7 @@ async fn review(
         error => (StatusCode::BAD_REQUEST, format!("not an admission review: {error}\n")),
     })?;
     if question == Question::Validate {
-        let judge = move || (turn, admission::validate(&review).to_string());
+        let judge = move || (turn, admission::validate(review).to_string());
         let (_turn, answer) = blocking(judge).await?;
         return Ok(answer.into());
     }
