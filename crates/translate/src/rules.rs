@@ -9,13 +9,13 @@ pub(crate) mod conditions;
 pub(crate) mod retries;
 pub(crate) mod targets;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_api::{
     span,
     virtual_service::{HttpMatch, HttpRoute, VirtualService},
 };
-use weft_config::{Action, Conditions, Origin, Retries, Rule};
+use weft_config::{Action, Conditions, Origin, Retries, Rule, SourceMatch};
 
 use crate::{
     Group,
@@ -90,29 +90,41 @@ pub(crate) fn serve_everyone(rules: &[Rule]) -> bool {
     rules.iter().any(|rule| rule.conditions.source.is_any())
 }
 
-/// Adds the rules `next` for the clients that none of `rules` is for: those that have the
-/// labels of one of them get 404 where none of theirs holds, as if `next` were not there.
-pub(crate) fn otherwise(rules: &mut Vec<Rule>, next: Vec<Rule>) {
-    for at in 0..rules.len() {
-        let source = rules[at].conditions.source.clone();
-        let conditions = Conditions { source, ..Conditions::default() };
-        if !rules.iter().any(|rule| rule.conditions == conditions) {
-            let origin = Origin::new(rules[at].origin.object.clone(), "");
-            rules.push(Rule {
-                name: None,
-                conditions,
-                action: Action::Respond {
-                    status: 404,
-                    body: String::new(),
-                    details: "route_not_found".to_owned(),
-                },
-                timeout: None,
-                retries: None,
-                origin,
-            });
-        }
+/// Adds the rules `next` for the clients that none of `rules` is for, and returns whether
+/// every client has rules now. Otherwise those that have the labels of one of `next` get 404
+/// where none of theirs holds, as if nothing came after.
+pub(crate) fn add(rules: &mut Vec<Rule>, next: Vec<Rule>) -> bool {
+    if serve_everyone(&next) {
+        rules.extend(next);
+        return true;
     }
+    let mut ended = BTreeMap::new();
+    for rule in &next {
+        let source = rule.conditions.source.clone();
+        let only = Conditions { source: source.clone(), ..Conditions::default() };
+        let ends = rule.conditions == only;
+        let (all, _) = ended.entry(source.labels).or_insert((false, &rule.origin.object));
+        *all |= ends;
+    }
+    let ends = ended.into_iter().filter(|(_, (all, _))| !all).map(|(labels, (_, object))| Rule {
+        name: None,
+        conditions: Conditions {
+            source: SourceMatch { labels, namespace: None },
+            ..Conditions::default()
+        },
+        action: Action::Respond {
+            status: 404,
+            body: String::new(),
+            details: "route_not_found".to_owned(),
+        },
+        timeout: None,
+        retries: None,
+        origin: Origin::new(object.clone(), ""),
+    });
+    let ends: Vec<Rule> = ends.collect();
     rules.extend(next);
+    rules.extend(ends);
+    false
 }
 
 /// The rules that `service` gives at `site`, in order, up to the first that takes

@@ -58,15 +58,16 @@ fn gathered(
                 (Source::Service, true) => below_headless(&pattern, site, view, closure),
             };
             let Some(route) = route else { continue };
+            let for_everyone = rules::serve_everyone(&route.rules);
             match &mut found {
-                Some((first, _)) => rules::otherwise(&mut first.rules, route.rules),
+                Some((first, _)) => first.rules.extend(route.rules),
                 None if is_pattern => {
                     let covers = Covers { pattern: Host::parse(&pattern).ok()? };
                     found = Some((route, Some(covers)));
                 }
                 None => found = Some((route, None)),
             }
-            if found.iter().any(|(route, _)| rules::serve_everyone(&route.rules)) {
+            if for_everyone {
                 return found;
             }
         }
@@ -88,7 +89,7 @@ fn gathered(
         retries: None,
         origin: route.origin.clone(),
     };
-    rules::otherwise(&mut route.rules, vec![outside]);
+    route.rules.push(outside);
     found
 }
 
@@ -158,28 +159,22 @@ fn without_service(
         }
         rules.add_backends(site, view, closure);
         let origin = Origin::new(rules::object(service), "");
-        let for_everyone = rules::serve_everyone(&rules.rules);
-        match &mut found {
-            Some(route) => rules::otherwise(&mut route.rules, rules.rules),
-            None if for_everyone => {
-                let hosts = entry.without_service.iter().filter_map(|own| Host::parse(own).ok());
-                return Some(Route {
-                    name: format!("{}/{}/{}", site.port, metadata.namespace, metadata.name),
-                    hosts: hosts.collect(),
-                    rules: rules.rules,
-                    origin,
-                });
-            }
-            None => {
-                found = Some(Route {
-                    name: format!("{}/{host}", site.port),
-                    hosts: vec![Host::parse(host).ok()?],
-                    rules: rules.rules,
-                    origin,
-                });
-            }
+        if found.is_none() && rules::serve_everyone(&rules.rules) {
+            let hosts = entry.without_service.iter().filter_map(|own| Host::parse(own).ok());
+            return Some(Route {
+                name: format!("{}/{}/{}", site.port, metadata.namespace, metadata.name),
+                hosts: hosts.collect(),
+                rules: rules.rules,
+                origin,
+            });
         }
-        if for_everyone {
+        let route = found.get_or_insert(Route {
+            name: format!("{}/{host}", site.port),
+            hosts: vec![Host::parse(host).ok()?],
+            rules: Vec::new(),
+            origin,
+        });
+        if rules::add(&mut route.rules, rules.rules) {
             break;
         }
     }
@@ -279,18 +274,14 @@ fn own_rules(
             continue;
         }
         let origin = Origin::new(rules::object(service), "");
-        let (all, _) = found.get_or_insert((Rules::default(), origin));
-        rules::otherwise(&mut all.rules, rules.rules);
+        let (all, first) = found.get_or_insert((Rules::default(), origin));
         all.backends.extend(rules.backends);
-        if rules::serve_everyone(&all.rules) {
-            break;
+        if rules::add(&mut all.rules, rules.rules) {
+            return (std::mem::take(all), std::mem::take(first));
         }
     }
     let origin = Origin::new(definition.owner.to_string(), "");
     let (mut all, first) = found.unwrap_or((Rules::default(), origin.clone()));
-    if rules::serve_everyone(&all.rules) {
-        return (all, first);
-    }
     let backend = BackendRef { host: concrete, port: site.port, subset: None };
     let destinations = [(backend, 1)];
     let rule = Rule {
@@ -301,7 +292,7 @@ fn own_rules(
         retries: mesh.retries.clone(),
         origin,
     };
-    rules::otherwise(&mut all.rules, vec![rule]);
+    all.rules.push(rule);
     all.backends.extend(destinations.map(|(backend, _)| backend));
     (all, first)
 }
