@@ -12,8 +12,7 @@ use crate::root;
 const FRAGMENTS: &str = include_str!("words.in");
 
 /// Crates that still have such fragments. Only ever gets shorter.
-const UNREAD: &[&str] =
-    &["api", "apiserver", "cluster", "config", "decide", "explain", "pods", "proxy", "translate"];
+const UNREAD: &[&str] = &["apiserver", "cluster", "config", "decide", "pods", "proxy"];
 
 #[test]
 fn words_are_plain_technical_english() {

@@ -1,7 +1,7 @@
 //! Where the ports of a Service are reached on the machine that runs the mesh.
 //!
-//! The laptop's node writes it into an annotation of the Service, and whoever
-//! explains a request reads it there. Which ports are bound is not known here.
+//! The laptop's node writes it into an annotation of the Service, and
+//! `weft explain` reads it there. Which ports are bound is not known here.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -53,7 +53,7 @@ impl HostPort {
     }
 }
 
-/// Whether a host stands for the machine of whoever says it.
+/// Whether a host stands for the machine of the one who says it.
 pub fn is_local(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let named = host == "localhost" || host.ends_with(".localhost");

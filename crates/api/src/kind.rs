@@ -1,7 +1,7 @@
 //! The table of kinds: everything that is known about a kind of object stands in one row.
 //!
 //! Watches, permissions, definitions, waiting for acknowledgement, warnings and checks
-//! read this table. A kind is told apart by its group and its name together.
+//! read this table. Its group and its name together identify a kind.
 
 mod table;
 

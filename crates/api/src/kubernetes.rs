@@ -1,6 +1,6 @@
 //! The Kubernetes kinds, as far as the mesh reads them.
 //!
-//! These are views: what they leave out is kept by whoever holds the JSON.
+//! These are views: what they leave out is kept in the JSON.
 
 use std::{collections::BTreeMap, net::IpAddr};
 

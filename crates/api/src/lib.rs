@@ -1,7 +1,7 @@
 //! What users write: one file per kind, plain serde structs.
 //!
 //! Data only. Nothing here knows proxies, clusters, files or lines of text; a
-//! diagnostic names an object and a field path, and whoever has the text finds
+//! diagnostic names an object and a field path, and the holder of the text finds
 //! the place.
 
 pub mod check;

@@ -291,7 +291,7 @@ mod tests {
                     .collect(),
                 http_ports: [number % 5].into(),
             };
-            (name, (number % 4 > 0).then(|| Arc::new(chunk)))
+            (name, (!number.is_multiple_of(4)).then(|| Arc::new(chunk)))
         };
         let changes: Vec<_> = (0..200).map(|number| chunk(number, number * 31 % 23)).collect();
         let mut small = Directory::default();

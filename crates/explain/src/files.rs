@@ -17,7 +17,7 @@ use crate::{explanation::Ignored, workloads};
 /// Whether pods get a sidecar in namespaces that the files do not describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unlabelled {
-    /// They do: whoever explains a file means to have it in the mesh.
+    /// They do: a user who explains a file means to have it in the mesh.
     Inject,
     /// They do not, as in a cluster.
     Skip,
@@ -143,7 +143,7 @@ fn run(pods: &mut Vec<Value>) {
     pods.extend(new);
 }
 
-/// The services with a selector and without endpoints of somebody else's making.
+/// The services with a selector and without hand-written endpoints.
 fn without_slices(services: &[Value], slices: &[Value]) -> Vec<Value> {
     let served: BTreeSet<(&str, &str)> = slices
         .iter()

@@ -1,8 +1,8 @@
 //! Why a request goes where it goes: the proof as data and as text.
 //!
 //! The same translation and the same decisions that proxies run, on objects from
-//! files or from a running mesh. Nothing here knows sockets or clusters: whoever
-//! calls reads the files, or lists the objects.
+//! files or from a running mesh. Nothing here knows sockets or clusters: the
+//! caller reads the files, or lists the objects.
 
 mod explanation;
 mod files;

@@ -28,7 +28,7 @@ const ENOUGH_DOTS: usize = 5;
 /// An alias may lead to an alias, but not for ever.
 const LONGEST_CHAIN: usize = 8;
 
-/// How many Services are named to somebody who asked for one that is not there.
+/// How many Services are named to a user who asked for one that is not there.
 const LISTED: usize = 12;
 
 /// What comes of looking a name up.

@@ -1,4 +1,4 @@
-//! The request that somebody asks about, and where it begins.
+//! The request that a user asks about, and where it begins.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 

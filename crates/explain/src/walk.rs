@@ -1,4 +1,4 @@
-//! The way of a request, proxy by proxy.
+//! The path of a request, proxy by proxy.
 
 mod begin;
 mod hop;
@@ -204,7 +204,7 @@ fn take_hop(
         None => decide(world, &pod, asked, arrival),
     };
     let hop = &mut taken.hop;
-    // Where nothing listens, what listens is told already.
+    // Where nothing listens, what listens is in the answer already.
     let is_new =
         |one: &Because| hop.details.as_deref() != Some(hop::NO_LISTENER) || one.verdict != "note";
     let known: Vec<Because> = known.into_iter().filter(is_new).collect();

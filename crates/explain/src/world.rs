@@ -163,7 +163,7 @@ impl World {
         self.found.iter().cloned().chain(together).collect()
     }
 
-    /// Everything that is wrong with the objects, each by itself and together: a
+    /// Everything that is wrong with the objects, each alone and all together: a
     /// line each, with the place where it is written.
     pub fn complaints(&mut self) -> Vec<String> {
         let mut lines: BTreeSet<(Option<weft_manifest::Place>, String)> = BTreeSet::new();

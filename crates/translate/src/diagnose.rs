@@ -1,6 +1,6 @@
 //! What is wrong with an object, seen together with the others.
 //!
-//! What is wrong with an object by itself is `api`'s to say.
+//! What is wrong with one object, whatever the others say, is `api`'s to say.
 
 mod destination_rules;
 mod gateways;

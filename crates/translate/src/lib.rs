@@ -1,6 +1,6 @@
 //! From what users write to what proxies run: pure, total, incremental.
 //!
-//! A [`Translator`] owns every object, is told what changed, and says which
+//! A [`Translator`] owns every object, takes changes, and says which
 //! answers are no longer the same. It knows no clock, no stream, and not who is
 //! connected. A mistake in one object never takes another object's traffic down:
 //! a broken rule becomes one that answers 500, plus a diagnostic.

@@ -20,7 +20,7 @@ use crate::{
     world::Bucket,
 };
 
-/// Owns every object, and remembers the answers that somebody asked for.
+/// Owns every object, and remembers the answers that proxies asked for.
 #[derive(Default)]
 pub struct Translator {
     graph: Graph,

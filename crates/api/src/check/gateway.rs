@@ -82,7 +82,7 @@ fn protocol(server: &Server, place: &str, findings: &mut Findings) {
         "" => findings.error(field, "the port has no protocol, such as HTTP"),
         other => {
             let all = [SERVED, KNOWN].concat().join(", ");
-            findings.error(field, format!("`{other}` is none of {all}"));
+            findings.error(field, format!("`{other}` is not one of {all}"));
         }
     }
 }

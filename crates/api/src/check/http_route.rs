@@ -202,7 +202,7 @@ fn refused_values(rule: &HttpRoute, place: &str, findings: &mut Findings) {
     if let Some(code) = number(&rule.redirect, "redirectCode")
         && !matches!(code, 301 | 302 | 303 | 307 | 308)
     {
-        let message = format!("{code} is none of 301, 302, 303, 307, 308");
+        let message = format!("{code} is not one of 301, 302, 303, 307, 308");
         findings.error(format!("{place}.redirect.redirectCode"), message);
     }
     if let Some(direct) = &rule.direct_response {

@@ -211,7 +211,7 @@ fn what_no_proxy_could_load_is_refused_in_fields_that_are_not_honoured_yet() {
         json!({"redirect": {"uri": "/x", "redirectCode": 304}}),
         &format!(
             "warning spec.http[0].redirect: {closed}\n\
-             error spec.http[0].redirect.redirectCode: 304 is none of 301, 302, 303, 307, 308"
+             error spec.http[0].redirect.redirectCode: 304 is not one of 301, 302, 303, 307, 308"
         ),
     );
     check_rule(
@@ -284,7 +284,7 @@ fn gateways_need_ports_with_known_protocols_and_whole_hosts() {
         "error spec.servers[0].hosts[0]: `cart` is a short name; write the whole name that clients \
          use\n\
          error spec.servers[1].port.name: two ports are called `http`\n\
-         error spec.servers[1].port.protocol: `HTP` is none of HTTP, HTTP2, GRPC, GRPC-WEB, HTTPS, \
+         error spec.servers[1].port.protocol: `HTP` is not one of HTTP, HTTP2, GRPC, GRPC-WEB, HTTPS, \
          TLS, TCP, MONGO\n\
          warning spec.servers[2].port.protocol: not honoured yet: the server is not opened",
     );

@@ -259,7 +259,7 @@ fn unfit(holds: &Holds, value: &Value) -> String {
         (Holds::Word(words), Value::String(text)) => {
             let guess = nearest(text, words.iter().copied())
                 .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
-            return format!("`{}` is none of {}{guess}", clipped(text, SHOWN), words.join(", "));
+            return format!("`{}` is not one of {}{guess}", clipped(text, SHOWN), words.join(", "));
         }
         (Holds::Text | Holds::Word(_), Value::Number(_) | Value::Bool(_)) => {
             format!("a text belongs; put it in quotes: \"{value}\"")

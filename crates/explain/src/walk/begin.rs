@@ -17,7 +17,7 @@ use crate::{
     world::{World, selects},
 };
 
-/// How many workloads are named to somebody who asked for one that is not there.
+/// How many workloads are named to a user who asked for one that is not there.
 const LISTED: usize = 20;
 
 /// The first proxy, and what is known before it sees anything.
@@ -69,7 +69,7 @@ fn from_pod(world: &World, pod: &Pod, question: &Question) -> Beginning {
     }
 }
 
-/// That the address is a Service's and the port is none of it.
+/// That the address is a Service's and the port is not.
 fn without_port(world: &World, address: SocketAddr) -> Option<Because> {
     let service = world.service_at(address.ip())?;
     let ports = &service.spec.ports;

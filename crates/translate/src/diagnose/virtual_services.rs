@@ -183,7 +183,7 @@ fn rule(
             found.push(Diagnostic::error(key, place, closed.message));
         }
     }
-    // A rule without destinations is broken by itself, which `api` tells.
+    // A rule without destinations is broken whatever there is, which `api` tells.
     if let Err(closed) = targets::destinations(rule, &key.namespace, Ports::Dialled(0), view)
         && !(rule.route.is_empty() && closed.details == targets::NO_DESTINATION)
     {

@@ -20,7 +20,7 @@ impl<T> Default for HostIndex<T> {
 }
 
 impl<T: Default> HostIndex<T> {
-    /// The value of `host`, a name or a pattern; the default is put in where there is none.
+    /// The value of `host`, a name or a pattern; the default is put in where it is missing.
     pub(crate) fn entry(&mut self, host: &str) -> &mut T {
         match host.strip_prefix('*') {
             None => self.exact.entry(host.to_owned()).or_default(),

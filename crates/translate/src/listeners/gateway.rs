@@ -45,7 +45,7 @@ pub(crate) struct Bound<'g> {
 pub(crate) enum Conflict {
     /// Its protocol is not honoured yet.
     Protocol,
-    /// The address to bind to is none.
+    /// The address to bind to cannot be read.
     Bind,
 }
 

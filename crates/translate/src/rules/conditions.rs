@@ -8,7 +8,7 @@ use weft_config::{Conditions, SourceMatch, TextMatch, text_match};
 use crate::rules::InvalidRule;
 
 /// The conditions of `one`, and those that cannot be read. The latter are left
-/// out, so whoever uses the rest must close the rule.
+/// out, so the caller, who has the rest, must close the rule.
 pub(crate) fn read(one: Option<&HttpMatch>) -> (Conditions, Vec<InvalidRule>) {
     let mut broken = Vec::new();
     let Some(one) = one else { return (Conditions::default(), broken) };

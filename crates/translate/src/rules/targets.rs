@@ -60,8 +60,8 @@ pub(crate) fn forward(destinations: &[(BackendRef, u32)]) -> Action {
     Action::Forward(destinations.iter().map(target).collect())
 }
 
-/// The action that a rule has instead of destinations, if it is none that Weft
-/// honours.
+/// The action that a rule has instead of destinations, if Weft does not honour
+/// it yet.
 fn not_honoured(written: &HttpRoute) -> Option<&'static str> {
     let fields = [
         ("redirect", &written.redirect),

@@ -72,7 +72,7 @@ fn database(ready: bool) -> Vec<(Key, Option<Object>)> {
     ]
 }
 
-/// Everything that every proxy is told when it starts.
+/// Everything that every proxy asks for when it starts.
 const BEGINNING: [Interest; 3] =
     [Interest::Own, Interest::Directory(Part::Shared), Interest::Directory(Part::Own)];
 
