@@ -12,7 +12,7 @@ use crate::Origin;
 pub struct Backend {
     /// Unique among backends, in Istio's form: `outbound|8080|v1|hello.default.svc.cluster.local`.
     pub name: String,
-    /// The service's full name; empty where there is none (`inbound|8080||`).
+    /// The service's full name; empty without a service (`inbound|8080||`).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub service: String,
     /// The service's name and namespace in metrics.

@@ -105,7 +105,7 @@ pub enum Decides {
 }
 
 impl Directory {
-    /// This directory with some chunks replaced, or removed where there is none.
+    /// This directory with some chunks replaced; `None` removes a chunk.
     #[must_use]
     pub fn with(
         &self,

@@ -60,7 +60,7 @@ impl Candidates {
         let regexes = match set {
             _ if patterns.1.is_empty() => None,
             Ok(set) => Some((set, patterns.1)),
-            // Too much for one set: each is tried by itself, as part of its rule.
+            // Too much for one set: each is tried separately, as part of its rule.
             Err(_) => {
                 others.extend(patterns.1);
                 others.sort_unstable();

@@ -82,7 +82,7 @@ fn unescape(path: &str) -> Result<String, BadPath> {
         }
         rest = &rest[next.len_utf8()..];
     }
-    // One that begins one now would mean something else to whoever reads it next.
+    // A decoded `%` that now begins an escape would mean something else to the next reader.
     match alone.iter().any(|at| escaped(&plain[*at..]).is_some()) {
         true => Err(BadPath),
         false => Ok(plain),

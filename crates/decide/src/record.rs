@@ -1,6 +1,6 @@
 //! The seam through which a decision tells what it looked at.
 //!
-//! The engine passes `()` and pays nothing; whoever explains passes a list.
+//! The engine passes `()` and pays nothing; `weft explain` passes a list.
 
 use weft_config::Origin;
 

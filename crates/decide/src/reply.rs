@@ -54,8 +54,8 @@ impl Reply {
         Self { backend: Some(Arc::clone(backend)), ..self }
     }
 
-    /// The `grpc-status` that says the same to a gRPC client (Envoy's table). One whose
-    /// own time is over is told so, and not that trying again would help.
+    /// The `grpc-status` that says the same to a gRPC client (Envoy's table). A client whose
+    /// deadline has passed gets that status, not one that suggests a retry.
     pub fn grpc_status(&self) -> u8 {
         if self.flags.iter().any(|flag| flag == Flag::Duration) {
             return 4;

@@ -1,5 +1,5 @@
-//! The attempt stage: whether a request is tried again, and what the client is
-//! told when it is not.
+//! The attempt stage: whether a request is tried again, and which failure the client gets
+//! when it is not.
 
 use std::time::Duration;
 

@@ -35,8 +35,8 @@ struct Stale {
 }
 
 impl Table {
-    /// This table with `changed` resources, by name; none removes. What cannot be
-    /// used is told by name, and what it would have replaced stays.
+    /// This table with `changed` resources, by name; `None` removes one. A resource that cannot
+    /// be used is reported by name, and the one before it stays in force.
     pub fn with(
         &self,
         changed: impl IntoIterator<Item = (String, Option<Arc<Resource>>)>,

@@ -1,6 +1,6 @@
-//! Probes of the application, made on behalf of whoever asks the proxy.
+//! Kubernetes' probes of the application, which the proxy makes for the kubelet.
 //!
-//! The injector writes down what a probe was before it was pointed here.
+//! The injector points a pod's probes at the proxy, and gives the proxy the original ones.
 
 use std::{
     collections::BTreeMap,
@@ -115,7 +115,7 @@ impl Probe {
         }
         match &self.tcp_socket {
             Some(tcp) => connect(tcp.port).await.map(|_| StatusCode::OK),
-            None => Err("the probe is none of httpGet, tcpSocket, grpc".to_owned()),
+            None => Err("the probe has neither httpGet nor tcpSocket nor grpc".to_owned()),
         }
     }
 }

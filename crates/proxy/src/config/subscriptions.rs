@@ -1,4 +1,4 @@
-//! Questions of workers to whoever keeps the configuration.
+//! Requests of workers and admin ports to the task that holds the configuration.
 
 use std::{sync::Arc, time::Duration};
 

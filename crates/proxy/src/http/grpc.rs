@@ -20,7 +20,7 @@ pub fn status(headers: &HeaderMap) -> Option<u16> {
 }
 
 /// How long the client waits, by `grpc-timeout`: at most eight digits and a unit
-/// (gRPC over HTTP/2, "Requests"). None of nothing: the digits are a positive number.
+/// (gRPC over HTTP/2, "Requests"). A `grpc-timeout` has at least one digit.
 pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let digits = text.get(..text.len().checked_sub(1)?)?;

@@ -1,4 +1,4 @@
-//! What a client is told that does not finish its request's head in time.
+//! The answer to a client that does not finish its request's head in time.
 
 use std::{rc::Rc, time::Duration};
 

@@ -174,7 +174,7 @@ impl Source {
         }
         let polled = Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(context);
         let Poll::Ready(frame) = polled else {
-            // The body wakes whoever polled it last, and that one wakes the others.
+            // The body wakes only the reader that polled it last; that reader wakes the others.
             self.park(id, context.waker());
             return Poll::Pending;
         };

@@ -107,7 +107,7 @@ impl<'a> Patience<'a> {
         Self { limits, idle_timer, meter, read: 0, ended: 0, idle, head, taking, written: 0 }
     }
 
-    /// Ready once the client has had its time. It is to be polled after the connection.
+    /// Ready once the client has timed out. Must be polled after the connection.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Overdue> {
         if self.idle_timer.ended() != self.ended {
             (self.ended, self.read) = (self.idle_timer.ended(), self.meter.read());

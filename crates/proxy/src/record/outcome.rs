@@ -198,7 +198,7 @@ impl Outcome {
         if reply.backend.is_some() {
             self.backend.clone_from(&reply.backend);
         }
-        // Nothing is told to a client that left.
+        // A client that left gets no answer.
         if self.is_grpc() && self.status != 0 {
             self.status = 200;
             self.grpc = Grpc::Status(Some(reply.grpc_status().into()));

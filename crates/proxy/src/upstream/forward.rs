@@ -58,7 +58,7 @@ impl Onward {
     }
 }
 
-/// The last try's answer, or what the client is told instead.
+/// The last attempt's answer, or the reply that the client gets instead.
 type Tried = Result<(Answer, Lease), Reply>;
 
 /// Sends it, and makes the answer what the client gets.
@@ -275,8 +275,8 @@ fn speak(onward: &Onward) -> Speak {
     }
 }
 
-/// Whether a try may be repeated after its head was given away. What was
-/// provably not sent comes back by itself.
+/// Whether the request can be sent again after its head has been written. A request of which
+/// nothing was sent is returned by the connection and needs no copy.
 fn needs_copy(retries: Option<&Retries>, speak: Speak, grpc: bool) -> bool {
     let Some(retries) = retries.filter(|retries| retries.attempts > 0) else { return false };
     retries.on.iter().any(|on| match on {

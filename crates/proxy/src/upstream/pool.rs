@@ -178,8 +178,8 @@ impl Line {
         Ok(Lease::new(self, Sender::Http1(client), local, idle))
     }
 
-    /// A stream's place on a shared connection. If there is none, one is made within
-    /// `limit`, of `preconnected` if that is there.
+    /// A stream slot on a shared connection. Without a free slot a connection is opened within
+    /// `limit`, on `preconnected` if that is given.
     pub async fn http2(
         self: &Rc<Self>,
         preconnected: Option<Stream>,

@@ -24,7 +24,7 @@ fn limited(limits: &[&str]) -> World {
     World::new().limits(limits.iter().map(short).collect())
 }
 
-/// A server that sends without end, to whoever asks.
+/// A server that sends without end, to every client.
 fn endless() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -17,8 +17,8 @@ use weft_wire::{
 
 use crate::world::{Running, World, backend, brief, get, ok, rule, running, server};
 
-/// Answers by interest: the resources that come along; an interest without is told
-/// to be gone.
+/// Answers by interest: the resources that come along. Without resources, the interest is
+/// reported as removed.
 type Answers = BTreeMap<String, Vec<Value>>;
 
 struct ControlPlane {

@@ -97,7 +97,7 @@ fn a_probe_without_an_answer_is_500_with_the_reason() {
     for kind in ["httpGet", "tcpSocket", "grpc"] {
         check(json!({ kind: { "port": port } }), &refused);
     }
-    check(json!({ "exec": {} }), "500 the probe is none of httpGet, tcpSocket, grpc");
+    check(json!({ "exec": {} }), "500 the probe has neither httpGet nor tcpSocket nor grpc");
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mute.local_addr().unwrap().port();
     check(json!({ "tcpSocket": { "port": port } }), "200");

@@ -1,4 +1,4 @@
-//! Tries, and what the client is told when none is left.
+//! Retries, and the reply that a client gets after the last one.
 
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
-//! A way to the control plane for a stream that dials by itself.
+//! A local tunnel to the control plane, for a gRPC client that opens its own sockets.
 //!
-//! Where only a mark tells the proxy's packets from the application's, a
-//! connection without it would be captured and come back in. So the marked
-//! connection is made here, and the stream is led through it.
+//! Where only a mark tells the proxy's packets from the application's, a connection
+//! without the mark is captured and redirected to the proxy. So the marked connection is
+//! opened here, and relayed to a loopback address that the gRPC client dials.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -32,7 +32,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The status `number`; 0 is none.
+    /// The status `number`; 0 stands for "no status".
     pub fn of(number: u16) -> Self {
         match number {
             0 => Self::Absent,

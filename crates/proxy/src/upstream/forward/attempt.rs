@@ -63,7 +63,7 @@ impl Failed {
         Self { outcome, reason: None, local }
     }
 
-    /// What the client is told about it.
+    /// The reply that the client gets for it.
     pub fn reply(&self, verdict: retry::Verdict) -> Reply {
         let failure = retry::failure(self.outcome, verdict, self.reason.as_deref());
         let ended = || Failure::NoAnswer(NoAnswer { reset: Reset::Ended, spent: false });
