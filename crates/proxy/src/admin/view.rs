@@ -101,9 +101,9 @@ impl View {
 
     fn own(&self, text: &mut Exposition, alone: bool) {
         let connections: usize = self.workers.iter().filter_map(Handle::load).sum();
-        text.family("weft_connections", Kind::Gauge, "Connections of clients.");
+        text.family("weft_connections", Kind::Gauge, "Open connections from clients.");
         text.count("weft_connections", "", connections as u64);
-        let help = "Connections closed before anything was served on them.";
+        let help = "Connections closed before a request or a byte was served on them, by reason.";
         text.family("weft_connections_closed_total", Kind::Counter, help);
         for (reason, count) in self.closed.all() {
             let labels = format!("reason=\"{}\"", reason.as_str());
@@ -111,7 +111,8 @@ impl View {
         }
         let listeners = self.listeners.borrow().clone();
         let open = listeners.iter().filter(|listener| listener.is_open()).count();
-        let help = "Listeners by whether their socket could be opened.";
+        let help =
+            "Configured listeners, by whether their listening socket is open or failed to open.";
         text.family("weft_listeners", Kind::Gauge, help);
         for (state, count) in [("open", open), ("failed", listeners.len() - open)] {
             text.count("weft_listeners", &format!("state=\"{state}\""), count as u64);
@@ -119,15 +120,17 @@ impl View {
         let help = "Access-log lines dropped because the writer was behind.";
         text.family("weft_access_log_lost_total", Kind::Counter, help);
         text.count("weft_access_log_lost_total", "", self.sink.lost());
-        text.family("weft_interests", Kind::Gauge, "Subscriptions at the control plane.");
+        let help = "Hosts and addresses that this proxy subscribes to at the control plane.";
+        text.family("weft_interests", Kind::Gauge, help);
         text.count("weft_interests", "", *self.interests.borrow() as u64);
         if let Some(memory) = memory() {
             if alone {
-                let help = "Resident memory size in bytes.";
+                let help = "Resident memory size of the process in bytes.";
                 text.family("process_resident_memory_bytes", Kind::Gauge, help);
                 text.count("process_resident_memory_bytes", "", memory.resident);
             }
-            let help = "Resident memory that no file backs, in bytes.";
+            let help =
+                "Resident anonymous memory of the process (heap and stacks, no files) in bytes.";
             text.family("weft_anonymous_memory_bytes", Kind::Gauge, help);
             text.count("weft_anonymous_memory_bytes", "", memory.anonymous);
         }

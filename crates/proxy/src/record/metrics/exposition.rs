@@ -74,7 +74,8 @@ impl Output {
 /// Writes all of `metrics`, reported by `own`.
 pub async fn expose(metrics: &Metrics, own: &Workload, to: &mut Output) -> Result<(), Gone> {
     let requests = metrics.requests();
-    to.write(|text| text.family("istio_requests_total", Kind::Counter, "Requests.")).await?;
+    let help = "HTTP and gRPC requests that were answered or given up.";
+    to.write(|text| text.family("istio_requests_total", Kind::Counter, help)).await?;
     for series in &requests {
         to.write(|text| {
             let labels = request_labels(series, own);
@@ -87,11 +88,11 @@ pub async fn expose(metrics: &Metrics, own: &Workload, to: &mut Output) -> Resul
     let histograms: [(&str, &str, Choose); 3] = [
         (
             "istio_request_duration_milliseconds",
-            "Time from the head of a request to the end of its answer.",
+            "Milliseconds from the head of a request to the end of its response.",
             |total| (&total.durations, 1000.0),
         ),
-        ("istio_request_bytes", "Bytes of request bodies.", |total| (&total.received, 1.0)),
-        ("istio_response_bytes", "Bytes of response bodies.", |total| (&total.sent, 1.0)),
+        ("istio_request_bytes", "Size of a request body in bytes.", |total| (&total.received, 1.0)),
+        ("istio_response_bytes", "Size of a response body in bytes.", |total| (&total.sent, 1.0)),
     ];
     for (name, help, choose) in histograms {
         to.write(|text| text.family(name, Kind::Histogram, help)).await?;
@@ -111,8 +112,8 @@ pub async fn expose(metrics: &Metrics, own: &Workload, to: &mut Output) -> Resul
 
 async fn messages(requests: &[RequestSeries], own: &Workload, to: &mut Output) -> Result<(), Gone> {
     let counters = [
-        ("istio_request_messages_total", "gRPC messages in requests."),
-        ("istio_response_messages_total", "gRPC messages in responses."),
+        ("istio_request_messages_total", "gRPC messages received in requests."),
+        ("istio_response_messages_total", "gRPC messages sent in responses."),
     ];
     for (at, (name, help)) in counters.into_iter().enumerate() {
         let counts = requests.iter().map(|series| (series, series.total().messages[at]));
@@ -137,10 +138,26 @@ async fn connections(
 ) -> Result<(), Gone> {
     type Choose = fn(&ConnectionsTotal) -> u64;
     let counters: [(&str, &str, Choose); 4] = [
-        ("istio_tcp_connections_opened_total", "TCP connections opened.", |total| total.opened),
-        ("istio_tcp_connections_closed_total", "TCP connections closed.", |total| total.closed),
-        ("istio_tcp_received_bytes_total", "Bytes from TCP clients.", |total| total.received),
-        ("istio_tcp_sent_bytes_total", "Bytes to TCP clients.", |total| total.sent),
+        (
+            "istio_tcp_connections_opened_total",
+            "TCP connections that the proxy began to relay.",
+            |total| total.opened,
+        ),
+        (
+            "istio_tcp_connections_closed_total",
+            "Relayed TCP connections that have ended.",
+            |total| total.closed,
+        ),
+        (
+            "istio_tcp_received_bytes_total",
+            "Bytes received from clients of relayed TCP connections.",
+            |total| total.received,
+        ),
+        (
+            "istio_tcp_sent_bytes_total",
+            "Bytes sent to clients of relayed TCP connections.",
+            |total| total.sent,
+        ),
     ];
     for (name, help, choose) in counters {
         to.write(|text| text.family(name, Kind::Counter, help)).await?;
