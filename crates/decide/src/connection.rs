@@ -106,7 +106,7 @@ impl Table {
                 tcp: self.outside_tcp(),
                 edge: false,
             })),
-            Decides::Address => match self.led_by_address(destination) {
+            Decides::Address => match self.answer_for_address(destination) {
                 None if self.unanswered() == Unanswered::Ask => {
                     match answers.ask(Question::Interest(Interest::Address(destination))) {
                         Step::Reply(reply) => Step::Reply(Reply { status: None, ..reply }),
@@ -114,7 +114,7 @@ impl Table {
                     }
                 }
                 None => self.outside_connection(record),
-                Some(led) => match (&led.answer.entry, &led.server) {
+                Some(compiled) => match (&compiled.answer.entry, &compiled.server) {
                     (Entry::Server(_), Some(server)) => {
                         serve(server, Place::Address(destination), record)
                     }

@@ -54,8 +54,8 @@ impl Routed {
     }
 }
 
-/// What a host leads to.
-enum Led<'t> {
+/// The route of a host, or why there is none here.
+enum RouteMatch<'t> {
     Route(&'t Arc<CompiledRoute>),
     /// To nothing that this server, if it is there, serves.
     Nowhere(Option<&'t Arc<Origin>>),
@@ -75,18 +75,18 @@ impl Table {
     ) -> Step<Routed> {
         let request = admitted.arrived().request();
         let host = arrive::of_authority(request.authority);
-        let route = match self.led(&scope.place, &host) {
-            Led::Route(route) => route,
-            Led::Nowhere(server) => {
+        let route = match self.match_route(&scope.place, &host) {
+            RouteMatch::Route(route) => route,
+            RouteMatch::Nowhere(server) => {
                 let Some(origin) = server else { return Step::Reply(Failure::NoRoute.reply()) };
                 tell(record, origin, Verdict::Refused, || {
                     format!("nothing here is for the host `{host}`")
                 });
                 return Step::Reply(Failure::NoRoute.reply().because_of(origin));
             }
-            Led::Missing => return Step::Reply(Failure::ConfigUnavailable.reply()),
-            Led::Ask(interest) => return answers.ask(Question::Interest(interest)),
-            Led::Outside => return self.outside(&host, record),
+            RouteMatch::Missing => return Step::Reply(Failure::ConfigUnavailable.reply()),
+            RouteMatch::Ask(interest) => return answers.ask(Question::Interest(interest)),
+            RouteMatch::Outside => return self.outside(&host, record),
         };
         let origin = &route.origin;
         tell(record, origin, Verdict::Matched, || format!("the request is for `{host}`"));
@@ -118,7 +118,7 @@ impl Table {
                 self.listener(listener).and_then(|listener| listener.server(*port))
             }
             Place::Address(address) => {
-                self.led_by_address(*address).and_then(|led| led.server.as_ref())
+                self.answer_for_address(*address).and_then(|compiled| compiled.server.as_ref())
             }
             Place::Hosts(_) => None,
         };
@@ -139,52 +139,55 @@ impl Table {
         }
     }
 
-    fn led(&self, place: &Place, host: &str) -> Led<'_> {
+    fn match_route(&self, place: &Place, host: &str) -> RouteMatch<'_> {
         match place {
             Place::Listener(listener, port) => {
                 let server = self.listener(listener).and_then(|listener| listener.server(*port));
                 match server {
-                    Some(server) => self.led_by(server, host),
-                    None => Led::Nowhere(None),
+                    Some(server) => self.match_server(server, host),
+                    None => RouteMatch::Nowhere(None),
                 }
             }
-            Place::Address(address) => self.led_by_server(*address, host),
-            Place::Hosts(port) => match self.led_by_host(host, *port) {
-                Some(led) => match &led.answer.entry {
-                    Entry::Route(name) => self.led_to(name),
+            Place::Address(address) => self.match_server_at(*address, host),
+            Place::Hosts(port) => match self.answer_for_host(host, *port) {
+                Some(compiled) => match &compiled.answer.entry {
+                    Entry::Route(name) => self.match_named(name),
                     Entry::Own | Entry::Directory | Entry::Server(_) | Entry::Outside => {
-                        Led::Outside
+                        RouteMatch::Outside
                     }
                 },
-                None if self.unanswered() == Unanswered::Outside => Led::Outside,
-                None if !self.directory().knows_host(host, *port) => Led::Outside,
+                None if self.unanswered() == Unanswered::Outside => RouteMatch::Outside,
+                None if !self.directory().knows_host(host, *port) => RouteMatch::Outside,
                 None => match Host::parse(host) {
-                    Ok(host) => Led::Ask(Interest::Host(host, *port)),
+                    Ok(host) => RouteMatch::Ask(Interest::Host(host, *port)),
                     // What is no host was refused as it came.
-                    Err(_) => Led::Outside,
+                    Err(_) => RouteMatch::Outside,
                 },
             },
         }
     }
 
-    fn led_by_server(&self, address: SocketAddr, host: &str) -> Led<'_> {
-        match self.led_by_address(address).map(|led| (&led.answer.entry, &led.server)) {
-            Some((Entry::Server(_), Some(server))) => self.led_by(server, host),
-            Some(_) => Led::Outside,
-            None if self.unanswered() == Unanswered::Outside => Led::Outside,
-            None => Led::Ask(Interest::Address(address)),
+    fn match_server_at(&self, address: SocketAddr, host: &str) -> RouteMatch<'_> {
+        match self
+            .answer_for_address(address)
+            .map(|compiled| (&compiled.answer.entry, &compiled.server))
+        {
+            Some((Entry::Server(_), Some(server))) => self.match_server(server, host),
+            Some(_) => RouteMatch::Outside,
+            None if self.unanswered() == Unanswered::Outside => RouteMatch::Outside,
+            None => RouteMatch::Ask(Interest::Address(address)),
         }
     }
 
-    fn led_by<'t>(&'t self, server: &'t CompiledServer, host: &str) -> Led<'t> {
+    fn match_server<'t>(&'t self, server: &'t CompiledServer, host: &str) -> RouteMatch<'t> {
         match server.route(host) {
-            Some(name) => self.led_to(name),
-            None => Led::Nowhere(Some(&server.origin)),
+            Some(name) => self.match_named(name),
+            None => RouteMatch::Nowhere(Some(&server.origin)),
         }
     }
 
-    fn led_to(&self, route: &str) -> Led<'_> {
-        self.compiled_route(route).map_or(Led::Missing, Led::Route)
+    fn match_named(&self, route: &str) -> RouteMatch<'_> {
+        self.compiled_route(route).map_or(RouteMatch::Missing, RouteMatch::Route)
     }
 
     /// A request for a host that the mesh knows nothing of.

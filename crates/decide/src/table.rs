@@ -45,7 +45,7 @@ pub struct Table {
     hosts: Shards<Arc<str>, Arc<ByPort>>,
     /// Answers that stand for a wildcard, by what follows its `*`.
     covers: Shards<Arc<str>, Arc<ByPort>>,
-    addresses: Shards<SocketAddr, Arc<Led>>,
+    addresses: Shards<SocketAddr, Arc<CompiledAnswer>>,
     passthrough: Arc<CompiledBackend>,
     passthrough_rule: Arc<CompiledRule>,
     unanswered: Unanswered,
@@ -53,11 +53,11 @@ pub struct Table {
 }
 
 /// Answers for one host name, by port.
-type ByPort = SmallVec<[(u16, Arc<Led>); 1]>;
+type ByPort = SmallVec<[(u16, Arc<CompiledAnswer>); 1]>;
 
-/// What an answer leads to, with the answer.
+/// An answer, and the compiled server that it leads to.
 #[derive(Debug)]
-pub(crate) struct Led {
+pub(crate) struct CompiledAnswer {
     pub(crate) answer: Arc<Answer>,
     pub(crate) server: Option<Arc<CompiledServer>>,
     used: Used,
@@ -154,8 +154,8 @@ impl Table {
     pub fn knows(&self, interest: &Interest) -> bool {
         match interest {
             Interest::Own | Interest::Directory(_) => true,
-            Interest::Host(host, port) => self.led_by_host(host.as_str(), *port).is_some(),
-            Interest::Address(address) => self.led_by_address(*address).is_some(),
+            Interest::Host(host, port) => self.answer_for_host(host.as_str(), *port).is_some(),
+            Interest::Address(address) => self.answer_for_address(*address).is_some(),
         }
     }
 
@@ -186,35 +186,38 @@ impl Table {
 
     /// Interests whose answers were looked up since this was last asked.
     pub fn take_used(&self) -> Vec<Interest> {
-        let by_host = self.hosts.values().flat_map(|ports| ports.iter().map(|(_, led)| led));
+        let by_host =
+            self.hosts.values().flat_map(|ports| ports.iter().map(|(_, compiled)| compiled));
         let all = by_host.chain(self.addresses.values());
-        all.filter(|led| led.used.take()).map(|led| led.answer.interest.clone()).collect()
+        all.filter(|compiled| compiled.used.take())
+            .map(|compiled| compiled.answer.interest.clone())
+            .collect()
     }
 
-    pub(crate) fn led_by_address(&self, address: SocketAddr) -> Option<&Arc<Led>> {
-        self.addresses.find(&address).inspect(|led| led.used.mark())
+    pub(crate) fn answer_for_address(&self, address: SocketAddr) -> Option<&Arc<CompiledAnswer>> {
+        self.addresses.find(&address).inspect(|compiled| compiled.used.mark())
     }
 
     /// The answer for `host` on `port`: its own, else the longest wildcard's, unless
     /// the directory has something more specific, which is to be asked for.
-    pub(crate) fn led_by_host(&self, host: &str, port: u16) -> Option<&Arc<Led>> {
-        self.find_host(host, port).inspect(|led| led.used.mark())
+    pub(crate) fn answer_for_host(&self, host: &str, port: u16) -> Option<&Arc<CompiledAnswer>> {
+        self.find_host(host, port).inspect(|compiled| compiled.used.mark())
     }
 
-    fn find_host(&self, host: &str, port: u16) -> Option<&Arc<Led>> {
-        if let Some(led) = self.hosts.find(host).and_then(|ports| on(ports, port)) {
-            return Some(led);
+    fn find_host(&self, host: &str, port: u16) -> Option<&Arc<CompiledAnswer>> {
+        if let Some(compiled) = self.hosts.find(host).and_then(|ports| on(ports, port)) {
+            return Some(compiled);
         }
         if self.covers.is_empty() {
             return None;
         }
-        let (suffix, led) = suffixes(host)
+        let (suffix, compiled) = suffixes(host)
             .find_map(|suffix| Some((suffix, on(self.covers.find(suffix)?, port)?)))?;
         let known = self.directory.most_specific(host, port);
-        (known == Some(Known::Under(suffix))).then_some(led)
+        (known == Some(Known::Under(suffix))).then_some(compiled)
     }
 }
 
-fn on(ports: &ByPort, port: u16) -> Option<&Arc<Led>> {
-    ports.iter().find(|(known, _)| *known == port).map(|(_, led)| led)
+fn on(ports: &ByPort, port: u16) -> Option<&Arc<CompiledAnswer>> {
+    ports.iter().find(|(known, _)| *known == port).map(|(_, compiled)| compiled)
 }

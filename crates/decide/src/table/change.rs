@@ -7,7 +7,7 @@ use weft_config::{
     Action, Answer, Backend, DirectoryChunk, Discovery, Entry, Interest, Listener, Resource, Route,
 };
 
-use super::{ByPort, Led, Table};
+use super::{ByPort, CompiledAnswer, Table};
 use crate::{
     backend::CompiledBackend,
     route::CompiledRoute,
@@ -179,8 +179,9 @@ impl Table {
     }
 
     fn set_answer(&mut self, interest: &Interest, answer: Option<&Answer>, stale: &mut Stale) {
-        let used = self.answered(interest).map(|led| led.used.clone()).unwrap_or_default();
-        let led = answer.map(|answer| {
+        let used =
+            self.answered(interest).map(|compiled| compiled.used.clone()).unwrap_or_default();
+        let compiled = answer.map(|answer| {
             let server = match &answer.entry {
                 Entry::Server(server) => {
                     let data = Arc::new((**server).clone());
@@ -188,29 +189,29 @@ impl Table {
                 }
                 Entry::Own | Entry::Directory | Entry::Route(_) | Entry::Outside => None,
             };
-            Arc::new(Led { answer: Arc::new(answer.clone()), server, used })
+            Arc::new(CompiledAnswer { answer: Arc::new(answer.clone()), server, used })
         });
         match interest {
             Interest::Own | Interest::Directory(_) => {}
             Interest::Address(address) => {
-                let previous = self.addresses.set(*address, led.clone());
-                self.link_routes(*address, previous.as_deref(), led.as_deref());
+                let previous = self.addresses.set(*address, compiled.clone());
+                self.link_routes(*address, previous.as_deref(), compiled.as_deref());
                 stale.servers.insert(*address);
             }
             Interest::Host(host, port) => {
-                let previous = set_port(&mut self.hosts, host.as_str(), *port, led.clone());
+                let previous = set_port(&mut self.hosts, host.as_str(), *port, compiled.clone());
                 if let Some(pattern) = previous.as_deref().and_then(pattern) {
                     set_port(&mut self.covers, pattern, *port, None);
                 }
-                if let Some(pattern) = led.as_deref().and_then(pattern) {
-                    set_port(&mut self.covers, pattern, *port, led.clone());
+                if let Some(pattern) = compiled.as_deref().and_then(pattern) {
+                    set_port(&mut self.covers, pattern, *port, compiled.clone());
                 }
             }
         }
     }
 
     /// What the answer to `interest` itself leads to.
-    fn answered(&self, interest: &Interest) -> Option<&Arc<Led>> {
+    fn answered(&self, interest: &Interest) -> Option<&Arc<CompiledAnswer>> {
         match interest {
             Interest::Own | Interest::Directory(_) => None,
             Interest::Address(address) => self.addresses.find(address),
@@ -218,7 +219,12 @@ impl Table {
         }
     }
 
-    fn link_routes(&mut self, address: SocketAddr, before: Option<&Led>, after: Option<&Led>) {
+    fn link_routes(
+        &mut self,
+        address: SocketAddr,
+        before: Option<&CompiledAnswer>,
+        after: Option<&CompiledAnswer>,
+    ) {
         for route in routes(before) {
             let mut users = self.route_users.find(route.as_str()).cloned().unwrap_or_default();
             Arc::make_mut(&mut users).retain(|user| *user != address);
@@ -259,13 +265,14 @@ impl Table {
             Arc::make_mut(&mut self.listeners).insert(Arc::clone(name), listener);
         }
         for address in stale.servers {
-            let Some(led) = self.addresses.find(&address).cloned() else { continue };
-            let Some(server) = &led.server else { continue };
+            let Some(compiled) = self.addresses.find(&address).cloned() else { continue };
+            let Some(server) = &compiled.server else { continue };
             let server = CompiledServer::new(Arc::clone(&server.data), &self.register, route);
-            let answer = Arc::clone(&led.answer);
-            let used = led.used.clone();
-            let led = Arc::new(Led { answer, server: Some(Arc::new(server)), used });
-            self.addresses.set(address, Some(led));
+            let answer = Arc::clone(&compiled.answer);
+            let used = compiled.used.clone();
+            let compiled =
+                Arc::new(CompiledAnswer { answer, server: Some(Arc::new(server)), used });
+            self.addresses.set(address, Some(compiled));
         }
     }
 }
@@ -299,13 +306,13 @@ fn chunks(backend: &Backend) -> &[String] {
 }
 
 /// The names of the routes of an answer's server.
-fn routes(led: Option<&Led>) -> &[String] {
-    led.and_then(|led| led.server.as_ref()).map_or(&[], |server| &server.data.routes)
+fn routes(compiled: Option<&CompiledAnswer>) -> &[String] {
+    compiled.and_then(|compiled| compiled.server.as_ref()).map_or(&[], |server| &server.data.routes)
 }
 
 /// What follows the `*` of the wildcard that an answer stands for.
-fn pattern(led: &Led) -> Option<&str> {
-    led.answer.covers.as_ref()?.pattern.as_str().strip_prefix('*')
+fn pattern(compiled: &CompiledAnswer) -> Option<&str> {
+    compiled.answer.covers.as_ref()?.pattern.as_str().strip_prefix('*')
 }
 
 fn set_unless_empty<T: Clone>(
@@ -321,13 +328,13 @@ fn set_port(
     hosts: &mut Shards<Arc<str>, Arc<ByPort>>,
     host: &str,
     port: u16,
-    led: Option<Arc<Led>>,
-) -> Option<Arc<Led>> {
+    compiled: Option<Arc<CompiledAnswer>>,
+) -> Option<Arc<CompiledAnswer>> {
     let mut ports = hosts.find(host).cloned().unwrap_or_default();
     let list = Arc::make_mut(&mut ports);
     let at = list.iter().position(|(known, _)| *known == port);
     let previous = at.map(|at| list.remove(at).1);
-    list.extend(led.map(|led| (port, led)));
+    list.extend(compiled.map(|compiled| (port, compiled)));
     let ports = (!list.is_empty()).then_some(ports);
     hosts.set(Arc::from(host), ports);
     previous
