@@ -64,9 +64,9 @@ impl Endpoint {
     }
 
     /// Counts an exchange that begins at `now`.
-    pub(crate) fn pick(self: &Arc<Self>, now: Instant) -> Picked {
+    pub(crate) fn pick(self: &Arc<Self>, now: Instant) -> SelectedEndpoint {
         self.state.in_flight.fetch_add(1, Relaxed);
-        Picked { endpoint: Arc::clone(self), began: now }
+        SelectedEndpoint { endpoint: Arc::clone(self), began: now }
     }
 
     fn report(&self, reported: Reported) {
@@ -92,14 +92,14 @@ impl Reported {
     }
 }
 
-/// An endpoint that was picked for one exchange, which counts as under way until
-/// this is dropped.
-pub struct Picked {
+/// An endpoint that was selected for one exchange, which counts as in flight until this is
+/// dropped.
+pub struct SelectedEndpoint {
     endpoint: Arc<Endpoint>,
     began: Instant,
 }
 
-impl Picked {
+impl SelectedEndpoint {
     /// The endpoint.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
@@ -117,15 +117,15 @@ impl Picked {
     }
 }
 
-impl Drop for Picked {
+impl Drop for SelectedEndpoint {
     fn drop(&mut self) {
         self.endpoint.state.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
-impl fmt::Debug for Picked {
+impl fmt::Debug for SelectedEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Picked({})", self.endpoint.data.address)
+        write!(f, "SelectedEndpoint({})", self.endpoint.data.address)
     }
 }
 

@@ -12,7 +12,7 @@ mod endpoint;
 mod pool;
 mod register;
 
-pub use endpoint::{Endpoint, Picked, Reported};
+pub use endpoint::{Endpoint, Reported, SelectedEndpoint};
 pub use pool::{Ask, Pool};
 pub use register::{BackendState, Register};
 pub use rng::Rng;

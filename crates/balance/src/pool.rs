@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use weft_config::{Endpoint as Data, LoadBalancer};
 
-use crate::{Endpoint, Picked, Rng, register::BackendState};
+use crate::{Endpoint, Rng, SelectedEndpoint, register::BackendState};
 
 /// The endpoints of one backend.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Pool {
     }
 
     /// The endpoint for one try.
-    pub fn pick(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<Picked> {
+    pub fn pick(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<SelectedEndpoint> {
         self.find(ask, rng).map(|endpoint| endpoint.pick(ask.now))
     }
 
@@ -166,7 +166,7 @@ mod tests {
             .collect()
     }
 
-    fn hold(pool: &Pool, port: u16) -> Picked {
+    fn hold(pool: &Pool, port: u16) -> SelectedEndpoint {
         let endpoint = pool.endpoints().iter().find(|one| one.data.address.port() == port);
         endpoint.unwrap().pick(Instant::now())
     }

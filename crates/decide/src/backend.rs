@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use weft_balance::{Ask, Endpoint as Known, Picked, Pool, Register, Rng};
+use weft_balance::{Ask, Endpoint as BalancedEndpoint, Pool, Register, Rng, SelectedEndpoint};
 use weft_config::{Backend, Discovery, Endpoint, Endpoints, LoadBalancer, Origin, Upstream};
 
 use crate::{failure::Failure, reply::Reply, shards::Shards};
@@ -22,7 +22,7 @@ pub struct CompiledBackend {
 #[derive(Debug)]
 pub enum Pick {
     /// To an endpoint of the mesh, where the exchange counts until this is dropped.
-    Endpoint(Picked),
+    Endpoint(SelectedEndpoint),
     /// To an address that the mesh knows nothing of.
     Address(SocketAddr),
     /// To one of the addresses of a name, from DNS.
@@ -92,7 +92,7 @@ impl CompiledBackend {
     }
 
     /// All endpoints that the mesh knows of.
-    pub fn endpoints(&self) -> &[Arc<Known>] {
+    pub fn endpoints(&self) -> &[Arc<BalancedEndpoint>] {
         self.pool.endpoints()
     }
 }

@@ -32,7 +32,7 @@ pub use route::{CompiledRoute, CompiledRule, NO_CONDITIONS};
 pub use routing::Routed;
 pub use stage::{Admitted, Answer, Answers, Authenticated, Question, Step};
 pub use table::{Rejected, Table, Unanswered};
-pub use weft_balance::{Ask, Endpoint, Picked, Register, Reported, Rng};
+pub use weft_balance::{Ask, Endpoint, Register, Reported, Rng, SelectedEndpoint};
 
 #[cfg(test)]
 mod tests;

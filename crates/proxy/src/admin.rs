@@ -1,7 +1,6 @@
-//! The ports for people, probes and Prometheus, and the orderly end.
+//! The ports for people, probes and Prometheus.
 
 pub mod ports;
-pub mod view;
-pub mod probes;
-pub mod fetch;
-pub mod drain;
+pub mod pages;
+pub mod application_probes;
+pub mod application_metrics;

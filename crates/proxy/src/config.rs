@@ -1,5 +1,5 @@
-//! Where configuration comes from: the stream, what is subscribed to, the snapshot.
+//! Where configuration comes from: the client of the control plane, and requests to it.
 
 pub mod client;
-pub mod subscriptions;
-pub mod settle;
+pub mod handle;
+pub mod on_demand;

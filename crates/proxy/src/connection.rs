@@ -1,12 +1,12 @@
 //! One connection, from its first byte: where it was meant to go, and what
 //! serves it.
 
-pub mod accepted;
+pub mod original_destination;
 pub mod downstream;
 pub mod direction;
-pub mod closed;
+pub mod close_reason;
 pub mod proxy_protocol;
-pub mod first_bytes;
+pub mod protocol_detection;
 pub mod client_hello;
 pub mod server_first;
 pub mod tcp;
@@ -26,20 +26,23 @@ use weft_config::Layer;
 use weft_decide::{Connection, Flag, Flags, Scope, Tcp};
 
 use crate::{
-    admin::drain::Guard,
-    config::settle::settle,
+    config::on_demand::decide_on_demand,
     connection::{
-        accepted::Accepted,
-        closed::Closed,
+        close_reason::CloseReason,
         downstream::Downstream,
-        first_bytes::{DetectedProtocol, Detector, begins_http1},
+        original_destination::AcceptedConnection,
+        protocol_detection::{DetectedProtocol, Detector, begins_http1},
         proxy_protocol::NoHeader,
         server_first::First,
     },
-    http::{late_head, server},
+    http::{
+        http1::{self, head_timeout},
+        http2,
+    },
     io::peeked::PeekedStream,
     listen::listener::Listener,
     record::outcome::{Kind, Outcome},
+    worker::open_connections::ConnectionGuard,
     worker::state::WorkerState,
 };
 
@@ -58,34 +61,39 @@ struct Ends {
 struct Arrived {
     downstream: Rc<Downstream>,
     stream: PeekedStream,
-    guard: Guard,
+    guard: ConnectionGuard,
 }
 
 /// Serves a connection until it ends; `guard` says when that should be soon, or at once.
 pub async fn serve(
     worker: Rc<WorkerState>,
     listener: Arc<Listener>,
-    accepted: Accepted,
-    guard: Guard,
+    accepted: AcceptedConnection,
+    guard: ConnectionGuard,
 ) {
     let closed = Arc::clone(&worker.closed);
     let shed = guard.shed();
     tokio::select! {
         biased;
-        () = shed => closed.count(Closed::Shed),
+        () = shed => closed.count(CloseReason::Shed),
         () = begin(worker, listener, accepted, guard) => {}
     }
 }
 
-async fn begin(worker: Rc<WorkerState>, listener: Arc<Listener>, accepted: Accepted, guard: Guard) {
-    let Accepted { stream, client, local, destination } = accepted;
+async fn begin(
+    worker: Rc<WorkerState>,
+    listener: Arc<Listener>,
+    accepted: AcceptedConnection,
+    guard: ConnectionGuard,
+) {
+    let AcceptedConnection { stream, client, local, destination } = accepted;
     let mut ends = Ends { client, destination, local };
     let mut stream = PeekedStream::new(stream);
     let layers = peel(&mut stream, &listener, &mut ends);
     if let Err(reason) = until_drained(&guard, layers).await {
         return close(&downstream(&worker, &listener, ends, (None, &guard)), reason, &stream);
     }
-    let decided = settle(&worker, |table, answers, _| {
+    let decided = decide_on_demand(&worker, |table, answers, _| {
         table.connection(&listener.name, ends.destination, answers, &mut ())
     })
     .await;
@@ -111,7 +119,7 @@ fn downstream(
     worker: &Rc<WorkerState>,
     listener: &Arc<Listener>,
     ends: Ends,
-    (scope, guard): (Option<Scope>, &Guard),
+    (scope, guard): (Option<Scope>, &ConnectionGuard),
 ) -> Rc<Downstream> {
     let Ends { client, destination, local } = ends;
     Rc::new(Downstream {
@@ -133,12 +141,12 @@ async fn peel(
     stream: &mut PeekedStream,
     listener: &Listener,
     ends: &mut Ends,
-) -> Result<(), Closed> {
+) -> Result<(), CloseReason> {
     for layer in &*listener.layers {
         match layer {
             Layer::ProxyProtocol => {
                 let header = timeout(listener.limits.head, header(stream)).await;
-                let addresses = header.map_err(|_| Closed::Silent)??;
+                let addresses = header.map_err(|_| CloseReason::Silent)??;
                 if let Some((client, destination)) = addresses {
                     (ends.client, ends.destination) = (client, destination);
                 }
@@ -148,7 +156,9 @@ async fn peel(
     Ok(())
 }
 
-async fn header(stream: &mut PeekedStream) -> Result<Option<(SocketAddr, SocketAddr)>, Closed> {
+async fn header(
+    stream: &mut PeekedStream,
+) -> Result<Option<(SocketAddr, SocketAddr)>, CloseReason> {
     loop {
         match proxy_protocol::read(stream.seen()) {
             Ok(header) => {
@@ -157,11 +167,11 @@ async fn header(stream: &mut PeekedStream) -> Result<Option<(SocketAddr, SocketA
             }
             Err(NoHeader::Incomplete) => match stream.look().await {
                 Ok(true) => {}
-                Ok(false) if stream.seen().is_empty() => return Err(Closed::ClientLeft),
-                Ok(false) => return Err(Closed::ProxyHeader),
-                Err(_) => return Err(Closed::Broken),
+                Ok(false) if stream.seen().is_empty() => return Err(CloseReason::ClientLeft),
+                Ok(false) => return Err(CloseReason::ProxyHeader),
+                Err(_) => return Err(CloseReason::Broken),
             },
-            Err(_) => return Err(Closed::ProxyHeader),
+            Err(_) => return Err(CloseReason::ProxyHeader),
         }
     }
 }
@@ -172,15 +182,15 @@ async fn declared(mut arrived: Arrived) {
     let Arrived { downstream, stream, guard } = &mut arrived;
     let detected = until_drained(guard, async {
         if stream.seen().is_empty() {
-            timeout(limits.idle, first(stream)).await.map_err(|_| Closed::Silent)??;
+            timeout(limits.idle, first(stream)).await.map_err(|_| CloseReason::Silent)??;
         }
         let detecting = timeout(limits.head, detect(stream));
-        detecting.await.map_err(|_| Closed::Silent)?
+        detecting.await.map_err(|_| CloseReason::Silent)?
     });
     match detected.await {
         Ok(detected) => serve_protocol(arrived, detected).await,
-        Err(Closed::Silent) if tcp_of(downstream).is_none() && begins_http1(stream.seen()) => {
-            late_head::answer(downstream, stream).await;
+        Err(CloseReason::Silent) if tcp_of(downstream).is_none() && begins_http1(stream.seen()) => {
+            head_timeout::answer(downstream, stream).await;
         }
         Err(reason) => close(downstream, reason, stream),
     }
@@ -193,7 +203,7 @@ async fn undeclared(mut arrived: Arrived) {
     let Arrived { downstream, stream, guard } = &mut arrived;
     let listening = until_drained(guard, async {
         let listening = server_first::listen(downstream, stream, &tcp);
-        timeout(limits.idle, listening).await.map_err(|_| Closed::Silent)
+        timeout(limits.idle, listening).await.map_err(|_| CloseReason::Silent)
     });
     match listening.await {
         Ok(First::Client) => declared(arrived).await,
@@ -207,12 +217,12 @@ async fn undeclared(mut arrived: Arrived) {
 async fn serve_protocol(arrived: Arrived, detected: DetectedProtocol) {
     let Arrived { downstream, stream, guard } = arrived;
     match (detected, tcp_of(&downstream)) {
-        (DetectedProtocol::Http1, _) => server::http1(downstream, stream, guard).await,
-        (DetectedProtocol::Http2, _) => server::http2(downstream, stream, guard).await,
+        (DetectedProtocol::Http1, _) => http1::server::serve(downstream, stream, guard).await,
+        (DetectedProtocol::Http2, _) => http2::server::serve(downstream, stream, guard).await,
         (_, Some(tcp)) => tcp::relay(&downstream, stream, &tcp, None).await,
         (DetectedProtocol::Tls, None) => unexpected_tls(&downstream, &stream),
         // The codec says what is wrong with it.
-        (_, None) => server::http1(downstream, stream, guard).await,
+        (_, None) => http1::server::serve(downstream, stream, guard).await,
     }
 }
 
@@ -222,7 +232,7 @@ fn unexpected_tls(downstream: &Rc<Downstream>, stream: &PeekedStream) {
     let hello = client_hello::read(stream.seen());
     tracing::debug!(listener = &*downstream.listener.name, client = %downstream.client, ?hello,
         "TLS arrived where plaintext is expected");
-    close(downstream, Closed::UnexpectedTls, stream);
+    close(downstream, CloseReason::UnexpectedTls, stream);
 }
 
 fn tcp_of(downstream: &Downstream) -> Option<Tcp> {
@@ -230,23 +240,23 @@ fn tcp_of(downstream: &Downstream) -> Option<Tcp> {
 }
 
 /// Waits for the client's first byte.
-async fn first(stream: &mut PeekedStream) -> Result<(), Closed> {
+async fn first(stream: &mut PeekedStream) -> Result<(), CloseReason> {
     match stream.look().await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Closed::ClientLeft),
-        Err(_) => Err(Closed::Broken),
+        Ok(false) => Err(CloseReason::ClientLeft),
+        Err(_) => Err(CloseReason::Broken),
     }
 }
 
 /// The protocol of a client that has sent something.
-async fn detect(stream: &mut PeekedStream) -> Result<DetectedProtocol, Closed> {
+async fn detect(stream: &mut PeekedStream) -> Result<DetectedProtocol, CloseReason> {
     let mut detector = Detector::default();
     loop {
         match detector.look(stream.seen()) {
             DetectedProtocol::Unclear => match stream.look().await {
                 Ok(true) => {}
                 Ok(false) => return Ok(DetectedProtocol::Other),
-                Err(_) => return Err(Closed::Broken),
+                Err(_) => return Err(CloseReason::Broken),
             },
             clear => return Ok(clear),
         }
@@ -256,23 +266,23 @@ async fn detect(stream: &mut PeekedStream) -> Result<DetectedProtocol, Closed> {
 /// Waits for `work`, unless the proxy ends before it is done. Bytes that are on their way
 /// already still count.
 async fn until_drained<T>(
-    guard: &Guard,
-    work: impl Future<Output = Result<T, Closed>>,
-) -> Result<T, Closed> {
+    guard: &ConnectionGuard,
+    work: impl Future<Output = Result<T, CloseReason>>,
+) -> Result<T, CloseReason> {
     tokio::select! {
         biased;
         done = work => done,
-        () = async { guard.draining().await; sleep(DRAIN_GRACE).await } => Err(Closed::Drained),
+        () = async { guard.draining().await; sleep(DRAIN_GRACE).await } => Err(CloseReason::Drained),
     }
 }
 
 /// Closes a connection on which nothing was served. It is counted, and leaves a line in the
 /// access log where its client did something that can be mended.
-fn close(downstream: &Rc<Downstream>, reason: Closed, stream: &PeekedStream) {
+fn close(downstream: &Rc<Downstream>, reason: CloseReason, stream: &PeekedStream) {
     downstream.worker.closed.count(reason);
     let flags = match reason {
-        Closed::ProxyHeader | Closed::UnexpectedTls => Flags::of(Flag::Protocol),
-        Closed::Silent if !stream.seen().is_empty() => Flags::default(),
+        CloseReason::ProxyHeader | CloseReason::UnexpectedTls => Flags::of(Flag::Protocol),
+        CloseReason::Silent if !stream.seen().is_empty() => Flags::default(),
         _ => return,
     };
     let mut outcome = Outcome::blank(downstream, Kind::Connection);

@@ -6,6 +6,6 @@ pub mod status;
 pub mod accept;
 pub mod admission;
 pub mod shedding;
-pub mod descriptors;
+pub mod file_descriptors;
 pub mod socket;
-pub mod borrowed;
+pub mod borrowed_sockets;

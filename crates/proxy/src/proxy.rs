@@ -25,15 +25,15 @@ use weft_process::{
 };
 
 use crate::{
-    admin::ports::{self, Admin, View},
+    admin::ports::{self, Admin, Pages},
     config::{
-        client::{Keeper, Publish},
-        subscriptions::{self, Asks, Question},
+        client::{ConfigClient, Publish},
+        handle::{self, ConfigHandle, ConfigRequest},
     },
     io::buffers::Buffers,
     listen::{
         admission::Admission,
-        descriptors,
+        file_descriptors,
         listeners::Listeners,
         status::{ListenerState, ListenerStatus},
     },
@@ -42,7 +42,7 @@ use crate::{
         access_log::{self, Sink},
         metrics::{Metrics, Turns},
     },
-    upstream::{dial::Dialer, resolve::Resolver},
+    upstream::{dial::Dialer, dns::Resolver},
     worker::{Handle, state::Parts},
 };
 
@@ -75,7 +75,7 @@ pub struct Proxy {
 
 /// Runs a proxy until the process is asked to end.
 pub fn run(options: Options, levels: Levels) -> Result<(), ProxyError> {
-    if let Err(error) = descriptors::raise_limit() {
+    if let Err(error) = file_descriptors::raise_limit() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let proxy = Proxy::start(options, levels)?;
@@ -123,12 +123,12 @@ impl Proxy {
         self.addresses.borrow().clone()
     }
 
-    /// Asks for the end, without waiting for it.
+    /// ConfigHandle for the end, without waiting for it.
     pub fn stop(&self) {
         self.stop.stop();
     }
 
-    /// Asks for the end, and waits for it.
+    /// ConfigHandle for the end, and waits for it.
     pub fn end(self) -> Result<(), ProxyError> {
         self.stop.stop();
         self.thread.join().unwrap_or(Err(ProxyError::Broken))
@@ -168,7 +168,7 @@ async fn keep(
     status: Status,
 ) -> Result<(), ProxyError> {
     let sink = access_log::start().map_err(ProxyError::Start)?;
-    let (asks, questions) = subscriptions::channel();
+    let (config, requests) = handle::channel();
     let dialer = Dialer::new(options.mark);
     let first = Arc::new(Table::new());
     let (sender, tables) = watch::channel(Arc::clone(&first));
@@ -181,16 +181,16 @@ async fn keep(
         resolver: Resolver::start(),
         sink: sink.clone(),
         metrics: Arc::clone(&metrics),
-        asks: asks.clone(),
+        config: config.clone(),
         tables: tables.clone(),
         closed: Arc::clone(&closed),
         buffers: Arc::clone(&buffers),
     };
     let workers = workers(options.workers, &parts).map_err(ProxyError::Start)?;
-    let view = View {
+    let pages = Pages {
         tables: tables.clone(),
         workers: Arc::clone(&workers),
-        asks: asks.clone(),
+        config: config.clone(),
         interests,
         metrics,
         ready: status.ready.subscribe(),
@@ -203,13 +203,13 @@ async fn keep(
         application: options.application,
         turns: Turns::default(),
     };
-    let admin = Admin::start(view, options.ports).map_err(ProxyError::Ports)?;
+    let admin = Admin::start(pages, options.ports).map_err(ProxyError::Ports)?;
     let (ended, ending) = shutdown::channel();
     let publish = Publish { tables: sender, interests: counted };
-    let (config, source) = (thread::Builder::new().name("config".into()), options.source);
-    let of_config = dialer.clone();
-    config
-        .spawn(move || configuration(source, publish, questions, (of_config, ending)))
+    let (source, of_config) = (options.source, dialer.clone());
+    thread::Builder::new()
+        .name("config".into())
+        .spawn(move || configuration(source, publish, requests, (of_config, ending)))
         .map_err(ProxyError::Start)?;
     tokio::task::spawn_local(sweep(tables.clone()));
     let admission = Admission::new(Arc::clone(&workers), closed);
@@ -221,7 +221,7 @@ async fn keep(
     drain(&workers, options.drain).await;
     ended.stop();
     admin.end();
-    finish(&sink, asks);
+    finish(&sink, config);
     Ok(())
 }
 
@@ -234,14 +234,14 @@ fn workers(count: usize, parts: &Parts) -> io::Result<Arc<Vec<Handle>>> {
 fn configuration(
     source: Source,
     publish: Publish,
-    questions: mpsc::Receiver<Question>,
+    requests: mpsc::Receiver<ConfigRequest>,
     (dialer, mut ending): (Dialer, Stopping),
 ) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     match builder.enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime.block_on(async {
             tokio::select! {
-                () = configure(source, publish, questions, dialer) => {}
+                () = configure(source, publish, requests, dialer) => {}
                 () = ending.stopped() => {}
             }
         }),
@@ -253,11 +253,13 @@ fn configuration(
 async fn configure(
     source: Source,
     publish: Publish,
-    mut questions: mpsc::Receiver<Question>,
+    mut requests: mpsc::Receiver<ConfigRequest>,
     dialer: Dialer,
 ) {
     let file = match source {
-        Source::Stream(stream) => return Keeper::new(stream, publish, dialer).run(questions).await,
+        Source::Stream(stream) => {
+            return ConfigClient::new(stream, publish, dialer).run(requests).await;
+        }
         Source::File(file) => file,
     };
     let known = ports::bodies(&file.resources);
@@ -271,9 +273,9 @@ async fn configure(
         );
     }
     publish.tables.send_replace(Arc::new(table));
-    while let Some(question) = questions.recv().await {
+    while let Some(request) = requests.recv().await {
         // A file answers no further interests: their senders are dropped.
-        if let Question::Known(answer) = question {
+        if let ConfigRequest::Snapshot(answer) = request {
             let _ = answer.send(known.clone());
         }
     }
@@ -354,7 +356,7 @@ async fn drain(workers: &[Handle], limit: Duration) {
     }
 }
 
-fn finish(sink: &Sink, asks: Asks) {
-    drop(asks);
+fn finish(sink: &Sink, config: ConfigHandle) {
+    drop(config);
     sink.flush();
 }

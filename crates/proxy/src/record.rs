@@ -2,5 +2,4 @@
 
 pub mod outcome;
 pub mod access_log;
-pub mod access_log_buffer;
 pub mod metrics;

@@ -3,5 +3,5 @@
 pub mod forward;
 pub mod pool;
 pub mod dial;
-pub mod resolve;
+pub mod dns;
 pub mod decorator;

@@ -1,7 +1,8 @@
 //! One worker: a thread that serves connections, and the others' end of it.
 
-mod by_pair;
 pub mod state;
+pub mod open_connections;
+mod pair_cache;
 
 use std::{
     io,
@@ -21,9 +22,9 @@ use tokio::{
 };
 
 use crate::{
-    admin::drain::Idle,
-    connection::{self, accepted::Accepted},
+    connection::{self, original_destination::AcceptedConnection},
     listen::listener::Listener,
+    worker::open_connections::IdleConnection,
     worker::state::{Parts, WorkerState},
 };
 
@@ -39,7 +40,7 @@ pub enum Command {
     /// Say which connections are idle.
     Idlest(Idlest),
     /// Close these connections, where they are still idle.
-    Shed(Vec<Idle>),
+    Shed(Vec<IdleConnection>),
     /// End connections as they become idle, and the thread after the last one.
     Drain,
 }
@@ -62,7 +63,7 @@ pub struct Idlest {
     count: usize,
     /// Of the listener that counts its connections in this; of any when absent.
     of: Option<Arc<AtomicUsize>>,
-    answer: oneshot::Sender<Vec<Idle>>,
+    answer: oneshot::Sender<Vec<IdleConnection>>,
 }
 
 /// The others' end of a worker.
@@ -109,13 +110,13 @@ impl Handle {
         })
     }
 
-    /// Asks for its `count` idlest connections, of the listener that counts its connections
+    /// ConfigHandle for its `count` idlest connections, of the listener that counts its connections
     /// in `of` where that is given. One that is far behind does not answer.
     pub fn idlest(
         &self,
         count: usize,
         of: Option<&Arc<AtomicUsize>>,
-    ) -> oneshot::Receiver<Vec<Idle>> {
+    ) -> oneshot::Receiver<Vec<IdleConnection>> {
         let (answer, answered) = oneshot::channel();
         let question = Idlest { count, of: of.cloned(), answer };
         let _ = self.commands.try_send(Command::Idlest(question));
@@ -123,7 +124,7 @@ impl Handle {
     }
 
     /// Has it close these connections, where they are still idle.
-    pub fn shed(&self, idle: Vec<Idle>) {
+    pub fn shed(&self, idle: Vec<IdleConnection>) {
         if !idle.is_empty() {
             // One that is too far behind to hear of it is asked again with the next connection.
             let _ = self.commands.try_send(Command::Shed(idle));
@@ -165,7 +166,7 @@ impl Worker {
                 None => return,
             }
         }
-        self.state.drain.start();
+        self.state.connections.start();
         self.end(commands).await;
     }
 
@@ -173,9 +174,9 @@ impl Worker {
         match command {
             Command::Serve(incoming, counted) => self.serve(incoming, counted),
             Command::Idlest(Idlest { count, of, answer }) => {
-                let _ = answer.send(self.state.drain.idlest(count, of.as_ref()));
+                let _ = answer.send(self.state.connections.idlest(count, of.as_ref()));
             }
-            Command::Shed(idle) => self.state.drain.shed(&idle),
+            Command::Shed(idle) => self.state.connections.shed(&idle),
             Command::Drain => {}
         }
     }
@@ -184,7 +185,7 @@ impl Worker {
     /// that were accepted before are still served.
     async fn end(&self, mut commands: mpsc::Receiver<Command>) {
         let mut look = tokio::time::interval(Duration::from_millis(10));
-        while self.state.drain.count() > 0 || !commands.is_empty() {
+        while self.state.connections.count() > 0 || !commands.is_empty() {
             tokio::select! {
                 _ = look.tick() => {}
                 command = commands.recv() => match command {
@@ -200,10 +201,10 @@ impl Worker {
         let Incoming { socket, client, listener, counted: of_listener } = incoming;
         let state = Rc::clone(&self.state);
         let counts = Rc::new(Counts { listener: of_listener, _worker: counted });
-        let guard = state.drain.enter(Some(&counts.listener.0)).counted(counts);
+        let guard = state.connections.enter(Some(&counts.listener.0)).counted(counts);
         let limits = state.decide(|table, _| table.settings().limits);
         tokio::task::spawn_local(async move {
-            match Accepted::tcp(socket, client, &listener, &limits) {
+            match AcceptedConnection::tcp(socket, client, &listener, &limits) {
                 Ok(accepted) => connection::serve(state, listener, accepted, guard).await,
                 Err(reason) => state.closed.count(reason),
             }

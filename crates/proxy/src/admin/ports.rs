@@ -13,8 +13,8 @@ use weft_process::{
     shutdown::{self, Stop},
 };
 
-pub use crate::admin::view::View;
-use crate::{admin::probes::Probes, options};
+pub use crate::admin::pages::Pages;
+use crate::{admin::application_probes::Probes, options};
 
 /// The thread of the ports, until it is ended.
 pub struct Admin {
@@ -25,17 +25,17 @@ pub struct Admin {
 
 impl Admin {
     /// Opens the ports of `options`, and serves them.
-    pub fn start(view: View, ports: options::Ports) -> io::Result<Self> {
-        let view = Arc::new(view);
-        let probes = match view.application.probes.as_deref().filter(|text| !text.is_empty()) {
-            Some(text) => Probes::parse(text, view.application.address)?,
+    pub fn start(pages: Pages, ports: options::Ports) -> io::Result<Self> {
+        let pages = Arc::new(pages);
+        let probes = match pages.application.probes.as_deref().filter(|text| !text.is_empty()) {
+            Some(text) => Probes::parse(text, pages.application.address)?,
             None => Probes::default(),
         };
         let all: [(&'static str, Option<SocketAddr>, Paths); 4] = [
-            ("admin", ports.admin, admin(&view)),
-            ("metrics", ports.metrics, metrics(&view, Paths::default())),
-            ("merged", ports.merged, merged(&view, probes)),
-            ("readiness", ports.readiness, readiness(&view, Paths::default())),
+            ("admin", ports.admin, admin(&pages)),
+            ("metrics", ports.metrics, metrics(&pages, Paths::default())),
+            ("merged", ports.merged, merged(&pages, probes)),
+            ("readiness", ports.readiness, readiness(&pages, Paths::default())),
         ];
         let mut addresses = Vec::new();
         let mut open = Vec::new();
@@ -85,50 +85,50 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn admin(view: &Arc<View>) -> Paths {
-    let [dump, backends, listeners, ready, logging] = [(); 5].map(|()| Arc::clone(view));
-    let [quit, drain] = [(); 2].map(|()| view.stop.clone());
+fn admin(pages: &Arc<Pages>) -> Paths {
+    let [dump, backends, listeners, ready, logging] = [(); 5].map(|()| Arc::clone(pages));
+    let [quit, drain] = [(); 2].map(|()| pages.stop.clone());
     let paths = Paths::default()
         .get("/config_dump", move |_| {
-            let view = Arc::clone(&dump);
-            async move { view.dump() }
+            let pages = Arc::clone(&dump);
+            async move { pages.dump() }
         })
         .get("/backends", move |_| {
-            let view = Arc::clone(&backends);
-            async move { view.backends() }
+            let pages = Arc::clone(&backends);
+            async move { pages.backends() }
         })
         .get("/listeners", move |_| {
-            let view = Arc::clone(&listeners);
-            async move { view.listeners() }
+            let pages = Arc::clone(&listeners);
+            async move { pages.listeners() }
         })
         .get("/ready", move |_| {
-            let view = Arc::clone(&ready);
-            async move { readiness_of(&view) }
+            let pages = Arc::clone(&ready);
+            async move { readiness_of(&pages) }
         })
         .post("/logging", move |asked| {
-            let view = Arc::clone(&logging);
-            async move { set_levels(&view, &asked) }
+            let pages = Arc::clone(&logging);
+            async move { set_levels(&pages, &asked) }
         })
         .post("/quitquitquit", move |_| ending(&quit))
         .post("/drain_listeners", move |_| ending(&drain));
-    metrics(view, paths)
+    metrics(pages, paths)
 }
 
-fn metrics(view: &Arc<View>, paths: Paths) -> Paths {
-    let view = Arc::clone(view);
+fn metrics(pages: &Arc<Pages>, paths: Paths) -> Paths {
+    let pages = Arc::clone(pages);
     paths.get("/stats/prometheus", move |_| {
-        let view = Arc::clone(&view);
-        async move { view.scrape() }
+        let pages = Arc::clone(&pages);
+        async move { pages.scrape() }
     })
 }
 
-fn merged(view: &Arc<View>, probes: Probes) -> Paths {
-    let (scraped, quit, dialer) = (Arc::clone(view), view.stop.clone(), view.dialer.clone());
+fn merged(pages: &Arc<Pages>, probes: Probes) -> Paths {
+    let (scraped, quit, dialer) = (Arc::clone(pages), pages.stop.clone(), pages.dialer.clone());
     let probes = Arc::new(probes);
     let paths = Paths::default()
         .get("/stats/prometheus", move |_| {
-            let view = Arc::clone(&scraped);
-            async move { view.merged_scrape() }
+            let pages = Arc::clone(&scraped);
+            async move { pages.merged_scrape() }
         })
         .get("/app-health/*", move |asked: Asked| {
             let (probes, dialer) = (Arc::clone(&probes), dialer.clone());
@@ -138,14 +138,14 @@ fn merged(view: &Arc<View>, probes: Probes) -> Paths {
             }
         })
         .post("/quitquitquit", move |_| ending(&quit));
-    readiness(view, paths)
+    readiness(pages, paths)
 }
 
-fn readiness(view: &Arc<View>, paths: Paths) -> Paths {
-    let view = Arc::clone(view);
+fn readiness(pages: &Arc<Pages>, paths: Paths) -> Paths {
+    let pages = Arc::clone(pages);
     paths.get("/healthz/ready", move |_| {
-        let view = Arc::clone(&view);
-        async move { readiness_of(&view) }
+        let pages = Arc::clone(&pages);
+        async move { readiness_of(&pages) }
     })
 }
 
@@ -154,21 +154,21 @@ fn ending(stop: &Stop) -> std::future::Ready<Answer> {
     std::future::ready(Answer::text("OK\n"))
 }
 
-fn readiness_of(view: &View) -> Answer {
-    let text = match *view.ready.borrow() {
-        _ if view.stop.watch().is_stopping() => "this proxy is ending\n",
+fn readiness_of(pages: &Pages) -> Answer {
+    let text = match *pages.ready.borrow() {
+        _ if pages.stop.watch().is_stopping() => "this proxy is ending\n",
         true => return Answer::text("LIVE\n"),
         false => "the configuration of this proxy has not arrived yet\n",
     };
     Answer::text(text).with_status(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-fn set_levels(view: &View, asked: &Asked) -> Answer {
+fn set_levels(pages: &Pages, asked: &Asked) -> Answer {
     let wrong = |text: String| Answer::text(text).with_status(StatusCode::BAD_REQUEST);
     let Some(level) = asked.query("level") else {
         return wrong("?level=debug or ?level=info,weft_proxy=trace is needed\n".to_owned());
     };
-    match view.levels.set(level) {
+    match pages.levels.set(level) {
         Ok(()) => Answer::text("OK\n"),
         Err(error) => wrong(format!("{error}\n")),
     }

@@ -4,11 +4,11 @@
 //! resources, and lets waiting requests go on when their configuration is there.
 //! Without a control plane, what is known stays in force.
 
-mod passage;
-mod state;
-mod unused;
-mod waiting;
-mod wired;
+mod control_plane_tunnel;
+mod wire_messages;
+mod waiting_requests;
+mod unused_interests;
+mod snapshot_file;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,10 +34,10 @@ use weft_wire::{
     connect as connect_to, tls,
 };
 
-use crate::{config::subscriptions::Question, options, upstream::dial::Dialer};
-use state::{Body, Changes, State};
-use unused::Unused;
-use waiting::Waiting;
+use crate::{config::handle::ConfigRequest, options, upstream::dial::Dialer};
+use snapshot_file::{Body, Changes, SavedResource, SnapshotFile};
+use unused_interests::UnusedInterests;
+use waiting_requests::WaitingRequests;
 
 /// The first pause after a failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -46,16 +46,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What is known is written down this long after a change.
 const WRITE_DELAY: Duration = Duration::from_millis(200);
 
-/// What is known, and who waits for more.
-pub struct Keeper {
+/// The client of the control plane: the task that holds the configuration.
+pub struct ConfigClient {
     options: options::Stream,
     dialer: Dialer,
-    client: Client,
-    bodies: HashMap<Name, (u64, Kept)>,
+    subscriptions: Client,
+    /// The JSON of each resource in force, for the dump. `None` for chunks of the directory,
+    /// which grow with the mesh: the table has them as numbers, and the dump counts them.
+    resources: HashMap<Name, Option<Arc<[u8]>>>,
     publish: Publish,
-    waiting: Waiting,
-    unused: Unused,
-    state: Option<State>,
+    waiting: WaitingRequests,
+    unused: UnusedInterests,
+    state: Option<SnapshotFile>,
     /// Changes that are not written down yet, and when they are to be.
     unwritten: Changes,
     write_at: Option<Instant>,
@@ -69,10 +71,6 @@ pub struct Publish {
     pub interests: watch::Sender<usize>,
 }
 
-/// A resource's JSON; none for chunks of the directory, whose size follows the
-/// mesh's: the table has them as numbers, and the dump says how many there are.
-type Kept = Option<Arc<[u8]>>;
-
 /// Why there is no stream.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -80,7 +78,7 @@ enum NoStream {
     #[error("reading {path}")]
     File { path: String, source: io::Error },
     #[error("connecting to the control plane at {address}")]
-    Passage { address: String, source: io::Error },
+    Connect { address: String, source: io::Error },
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
     #[error(transparent)]
@@ -89,15 +87,15 @@ enum NoStream {
     Violation(#[from] weft_delta::Violation),
 }
 
-impl Keeper {
+impl ConfigClient {
     /// Begins with what was written down before a restart.
     pub fn new(options: options::Stream, publish: Publish, dialer: Dialer) -> Self {
-        let mut client = Client::new();
-        client.want_always(&Interest::Own.to_string());
+        let mut subscriptions = Client::new();
+        subscriptions.want_always(&Interest::Own.to_string());
         for part in Part::ALL {
-            client.want_always(&Interest::Directory(part).to_string());
+            subscriptions.want_always(&Interest::Directory(part).to_string());
         }
-        let opened = options.state.as_deref().map(State::open);
+        let opened = options.state.as_deref().map(SnapshotFile::open);
         let (state, written) = match opened {
             Some(Ok((state, written))) => (Some(state), written),
             Some(Err(error)) => {
@@ -106,36 +104,36 @@ impl Keeper {
             }
             None => (None, Vec::new()),
         };
-        let mut keeper = Self {
+        let mut this = Self {
             options,
             dialer,
-            client,
-            bodies: HashMap::new(),
+            subscriptions,
+            resources: HashMap::new(),
             publish,
-            waiting: Waiting::new(Instant::now()),
-            unused: Unused::new(Instant::now()),
+            waiting: WaitingRequests::new(Instant::now()),
+            unused: UnusedInterests::new(Instant::now()),
             state,
             unwritten: Changes::new(),
             write_at: None,
         };
-        keeper.restore(written);
-        keeper
+        this.restore(written);
+        this
     }
 
     /// Keeps the table up to date until nobody asks any more.
-    pub async fn run(mut self, mut questions: mpsc::Receiver<Question>) {
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<ConfigRequest>) {
         let mut pause = FIRST_PAUSE;
         loop {
             let connecting = connect(self.options.clone(), self.dialer.clone());
-            let Some(connected) = self.answering(connecting, &mut questions).await else { return };
+            let Some(connected) = self.answering(connecting, &mut inbox).await else { return };
             match connected {
                 Ok((requests, responses)) => {
                     let began = Instant::now();
-                    let ended = self.follow((requests, responses), &mut questions).await;
-                    self.client.disconnected();
+                    let ended = self.follow((requests, responses), &mut inbox).await;
+                    self.subscriptions.disconnected();
                     let Some(error) = ended else { return };
                     if matches!(error, NoStream::Stream(StreamError::Violation(_))) {
-                        self.client.drop_unanswered();
+                        self.subscriptions.drop_unanswered();
                     }
                     report(&error);
                     if began.elapsed() > LONGEST_PAUSE {
@@ -144,7 +142,7 @@ impl Keeper {
                 }
                 Err(error) => report(&error),
             }
-            if self.answering(sleep(pause), &mut questions).await.is_none() {
+            if self.answering(sleep(pause), &mut inbox).await.is_none() {
                 return;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -155,17 +153,17 @@ impl Keeper {
     async fn follow(
         &mut self,
         (requests, mut responses): (Requests, Responses),
-        questions: &mut mpsc::Receiver<Question>,
+        inbox: &mut mpsc::Receiver<ConfigRequest>,
     ) -> Option<NoStream> {
         // To be sent, in order. Receiving goes on meanwhile: a server that waits for
         // this side to read does not read itself.
-        let mut outgoing: VecDeque<_> = self.client.connected().into();
+        let mut outgoing: VecDeque<_> = self.subscriptions.connected().into();
         let mut first = Some(self.options.node.clone());
         loop {
             tokio::select! {
                 room = requests.room(), if !outgoing.is_empty() => match room {
                     Ok(room) => if let Some(request) = outgoing.pop_front() {
-                        room.send(wired::request(request, first.take()));
+                        room.send(wire_messages::request(request, first.take()));
                     },
                     Err(error) => return Some(error.into()),
                 },
@@ -174,19 +172,19 @@ impl Keeper {
                         Ok(response) => response,
                         Err(error) => return Some(error.into()),
                     };
-                    match self.client.received(wired::response(response)) {
+                    match self.subscriptions.received(wire_messages::response(response)) {
                         Ok(update) => outgoing.extend(self.apply(update)),
                         Err(violation) => return Some(violation.into()),
                     }
                 }
-                question = questions.recv() => self.take(question?),
+                request = inbox.recv() => self.take(request?),
                 () = until(self.waiting.due()) => self.ask_queued(),
                 () = until(self.write_at) => self.write(),
                 // Without a stream nothing is given up: it could not be had again.
                 () = sleep_until(self.unused.due()) => self.give_up_unused(),
             }
             if outgoing.is_empty() {
-                outgoing.extend(self.client.request());
+                outgoing.extend(self.subscriptions.request());
             }
         }
     }
@@ -196,28 +194,29 @@ impl Keeper {
     async fn answering<T>(
         &mut self,
         event: impl Future<Output = T>,
-        questions: &mut mpsc::Receiver<Question>,
+        inbox: &mut mpsc::Receiver<ConfigRequest>,
     ) -> Option<T> {
         let mut event = std::pin::pin!(event);
         loop {
             tokio::select! {
                 happened = &mut event => return Some(happened),
-                question = questions.recv() => self.take(question?),
+                request = inbox.recv() => self.take(request?),
                 () = until(self.waiting.due()) => self.ask_queued(),
                 () = until(self.write_at) => self.write(),
             }
         }
     }
 
-    fn take(&mut self, question: Question) {
-        match question {
-            Question::Interest(interest, answered) => self.ask(interest, answered),
-            Question::Known(told) => {
-                let known = self.bodies.iter().filter_map(|(name, (_, kept))| {
-                    kept.clone().map(|body| (name.to_string(), body))
-                });
+    fn take(&mut self, request: ConfigRequest) {
+        match request {
+            ConfigRequest::Interest(interest, answered) => self.ask(interest, answered),
+            ConfigRequest::Snapshot(sender) => {
+                let held = self
+                    .resources
+                    .iter()
+                    .filter_map(|(name, json)| json.clone().map(|json| (name.to_string(), json)));
                 let directory = ("directory".to_owned(), self.directory().into());
-                let _ = told.send(known.chain([directory]).collect());
+                let _ = sender.send(held.chain([directory]).collect());
             }
         }
     }
@@ -238,20 +237,20 @@ impl Keeper {
 
     fn give_up_unused(&mut self) {
         let table = Arc::clone(&self.publish.tables.borrow());
-        self.unused.look(Instant::now(), &table, &mut self.client);
-        self.publish.interests.send_replace(self.client.interests().len());
+        self.unused.look(Instant::now(), &table, &mut self.subscriptions);
+        self.publish.interests.send_replace(self.subscriptions.interests().len());
     }
 
-    /// Asks for `interest`, unless it is clear that there will be no answer: it is held
+    /// ConfigHandle for `interest`, unless it is clear that there will be no answer: it is held
     /// and yet not in the table, so it was refused; or the server would read it as
     /// something else, or refuse it.
     fn want(&mut self, interest: &Interest) {
         let name = interest.to_string();
         let same = name.parse().is_ok_and(|read: Interest| read == *interest);
-        if !same || self.client.want(&name) != Standing::Asked {
+        if !same || self.subscriptions.want(&name) != Standing::Asked {
             self.waiting.refuse(interest);
         }
-        self.publish.interests.send_replace(self.client.interests().len());
+        self.publish.interests.send_replace(self.subscriptions.interests().len());
     }
 
     /// Puts an update in force as a whole, and says what of it cannot be.
@@ -292,21 +291,21 @@ impl Keeper {
         for (name, version, body) in bodies {
             if !refused.iter().any(|refusal| refusal.name == name) {
                 self.unwritten.insert(Arc::clone(&name), Some((version, body.clone())));
-                let kept = match body {
+                let json = match body {
                     Body::Text(text) => Some(text),
                     Body::Resource(_) => None,
                 };
-                self.bodies.insert(name, (version, kept));
+                self.resources.insert(name, json);
             }
         }
         for name in &update.removed {
             self.unwritten.insert(Arc::clone(name), None);
-            self.bodies.remove(name);
+            self.resources.remove(name);
         }
         self.publish.tables.send_replace(Arc::new(table));
         self.answer(&update.removed);
         self.write_at.get_or_insert_with(|| Instant::now() + WRITE_DELAY);
-        self.client.refused(&update.nonce, refused)
+        self.subscriptions.refused(&update.nonce, refused)
     }
 
     /// Tells those whose configuration is in force, and those who will get none.
@@ -316,25 +315,25 @@ impl Keeper {
         self.waiting.answer(|interest| table.knows(interest), |interest| gone.contains(interest));
     }
 
-    fn restore(&mut self, written: Vec<state::Written>) {
+    fn restore(&mut self, written: Vec<SavedResource>) {
         let mut changes = Vec::new();
-        for (name, version, body) in written {
+        for SavedResource { name, version, body } in written {
             let Ok(resource) = weft_config::decode(&body) else { continue };
             if let Resource::Answer(answer) = &resource
                 && !matches!(answer.interest, Interest::Own | Interest::Directory(_))
             {
-                self.client.want(&name);
+                self.subscriptions.want(&name);
             }
-            self.client.restore(&name, version);
-            let kept = is_kept(&resource).then(|| Arc::from(&*body));
-            self.bodies.insert(Arc::clone(&name), (version, kept));
+            self.subscriptions.restore(&name, version);
+            let json = is_kept(&resource).then(|| Arc::from(&*body));
+            self.resources.insert(Arc::clone(&name), json);
             changes.push((name.to_string(), Some(Arc::new(resource))));
         }
         if !changes.is_empty() {
             let (table, _) = self.publish.tables.borrow().with(changes);
             self.publish.tables.send_replace(Arc::new(table));
         }
-        self.publish.interests.send_replace(self.client.interests().len());
+        self.publish.interests.send_replace(self.subscriptions.interests().len());
     }
 
     /// The size of the directory, as JSON for people.
@@ -381,9 +380,9 @@ async fn connect(
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
     let name = options.name.unwrap_or_else(|| host.to_owned());
     if dialer.mark().is_some() {
-        let passage = passage::to(&address, &dialer).await;
-        let failed = |source| NoStream::Passage { address: address.clone(), source };
-        address = passage.map_err(failed)?.to_string();
+        let tunnel = control_plane_tunnel::open(&address, &dialer).await;
+        let failed = |source| NoStream::Connect { address: address.clone(), source };
+        address = tunnel.map_err(failed)?.to_string();
     }
     let tls = trusted.as_deref().map(tls::trusting).transpose()?;
     Ok(connect_to(&Target { address, name, tls }, token.as_deref()).await?)

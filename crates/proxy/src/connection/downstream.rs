@@ -18,7 +18,7 @@ use crate::{
     },
     io::stream::Stream,
     listen::listener::Listener,
-    upstream::{dial::Way, pool::Line},
+    upstream::{dial::DialTarget, pool::ConnectionPool},
     worker::{Counts, state::WorkerState},
 };
 
@@ -116,17 +116,17 @@ impl Downstream {
         self.preconnected.borrow().as_ref()?.target.hand_on(backend)
     }
 
-    /// The connection opened during protocol detection if it leads to `way`; it is closed
+    /// The connection opened during protocol detection if it leads to `target`; it is closed
     /// if it leads elsewhere.
-    pub fn take_preconnected(&self, way: Way) -> Option<Stream> {
-        let Preconnected { stream, target } = self.preconnected.take()?;
-        stream.filter(|_| target.line.way() == way)
+    pub fn take_preconnected(&self, target: DialTarget) -> Option<Stream> {
+        let connected = self.preconnected.take()?;
+        connected.stream.filter(|_| connected.target.pool.target() == target)
     }
 
-    /// What there is towards `address`, dialled the way that its listener needs.
-    pub fn line_to(&self, address: SocketAddr) -> Rc<Line> {
+    /// The connection pool of `address`, which is dialled the way that its listener needs.
+    pub fn pool_to(&self, address: SocketAddr) -> Rc<ConnectionPool> {
         let application = self.listener.leads_to_application();
-        self.worker.lines.to(Way { address, application }, &self.worker.dialer)
+        self.worker.pools.get(DialTarget { address, application }, &self.worker.dialer)
     }
 
     /// What a relay of it may use up.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use weft_decide::Tcp;
 
 use crate::{
-    connection::{closed::Closed, downstream::Downstream, tcp},
+    connection::{close_reason::CloseReason, downstream::Downstream, tcp},
     io::{peeked::PeekedStream, stream::Stream},
 };
 
@@ -26,7 +26,7 @@ pub enum First {
     /// The application, on this connection.
     Server(Box<Connected>),
     /// Neither, and neither will.
-    Neither(Closed),
+    Neither(CloseReason),
 }
 
 /// A connection to the application, made before it was known which protocol is used.
@@ -88,14 +88,14 @@ pub async fn listen(downstream: &Rc<Downstream>, client: &mut PeekedStream, targ
 async fn client_only(client: &mut PeekedStream) -> First {
     match timeout(PATIENCE, client.look()).await {
         Ok(spoken) => after(spoken),
-        Err(_) => First::Neither(Closed::Silent),
+        Err(_) => First::Neither(CloseReason::Silent),
     }
 }
 
 fn after(spoken: std::io::Result<bool>) -> First {
     match spoken {
         Ok(true) => First::Client,
-        Ok(false) => First::Neither(Closed::ClientLeft),
-        Err(_) => First::Neither(Closed::Broken),
+        Ok(false) => First::Neither(CloseReason::ClientLeft),
+        Err(_) => First::Neither(CloseReason::Broken),
     }
 }

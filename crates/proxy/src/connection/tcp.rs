@@ -4,7 +4,7 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use weft_decide::{Ask, CompiledBackend, Endpoint, Failure, Pick, Picked, Reply, Tcp};
+use weft_decide::{Ask, CompiledBackend, Endpoint, Failure, Pick, Reply, SelectedEndpoint, Tcp};
 
 use crate::{
     connection::{
@@ -19,23 +19,23 @@ use crate::{
     },
     upstream::{
         dial::{self, DialError},
+        dns::Name,
         forward::peer_labels,
-        pool::Line,
-        resolve::Name,
+        pool::ConnectionPool,
     },
 };
 
-/// A line to an endpoint, and which one it is.
-pub type Selected = (Rc<Line>, Option<Picked>);
+/// The connection pool of an endpoint, and the endpoint, if the mesh knows it.
+pub type Selected = (Rc<ConnectionPool>, Option<SelectedEndpoint>);
 
 /// Where a connection goes.
 pub struct Target {
-    /// The line to it.
-    pub line: Rc<Line>,
+    /// Its connection pool.
+    pub pool: Rc<ConnectionPool>,
     backend: Arc<CompiledBackend>,
     endpoint: Option<Arc<Endpoint>>,
     /// The count of this exchange, until it is handed on.
-    picked: RefCell<Option<Picked>>,
+    picked: RefCell<Option<SelectedEndpoint>>,
     /// Further addresses of the same name.
     others: Vec<SocketAddr>,
     /// How long connecting may take: what looking up a name has left of it.
@@ -50,7 +50,7 @@ impl Target {
         }
         let picked = self.picked.take();
         let is_free = picked.is_some() || self.endpoint.is_none();
-        is_free.then(|| (Rc::clone(&self.line), picked))
+        is_free.then(|| (Rc::clone(&self.pool), picked))
     }
 
     /// Connects, to further addresses of the name if it has to.
@@ -60,23 +60,23 @@ impl Target {
             // Each address gets its share of the time that is left.
             let left = deadline.saturating_duration_since(Instant::now());
             let addresses = u32::try_from(self.others.len() + 1).unwrap_or(u32::MAX);
-            let error = match self.line.connect(left / addresses).await {
+            let error = match self.pool.connect(left / addresses).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
             let worker = &downstream.worker;
             if self.endpoint.is_none() {
-                worker.names.failed(self.line.address());
+                worker.names.failed(self.pool.address());
             }
             if self.others.is_empty() {
                 return Err(error);
             }
-            self.line = downstream.line_to(self.others.remove(0));
+            self.pool = downstream.pool_to(self.others.remove(0));
         }
     }
 
     fn peer(&self, downstream: &Downstream) -> PeerId {
-        self.line.peer(&self.backend, self.endpoint.as_ref(), || {
+        self.pool.peer(&self.backend, self.endpoint.as_ref(), || {
             let labels = peer_labels(&self.backend, self.endpoint.as_deref());
             downstream.worker.registry.borrow_mut().peer(labels)
         })
@@ -105,11 +105,11 @@ pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<Target, Reply>
     if addresses.is_empty() {
         return Err(no_endpoint());
     }
-    let line = downstream.line_to(addresses.remove(0));
+    let pool = downstream.pool_to(addresses.remove(0));
     let limit = limit.saturating_sub(began.elapsed());
     let endpoint = picked.as_ref().map(|picked| Arc::clone(picked.endpoint()));
     let picked = RefCell::new(picked);
-    Ok(Target { line, backend, endpoint, picked, others: addresses, limit })
+    Ok(Target { pool, backend, endpoint, picked, others: addresses, limit })
 }
 
 /// Relays `stream` to where `tcp` leads, on a connection that may be there already.
@@ -132,7 +132,7 @@ pub async fn relay(
         Some(server) => Ok(server),
         None => target.connect(downstream).await.map(PeekedStream::new),
     };
-    outcome.host = Some(target.line.address());
+    outcome.host = Some(target.pool.address());
     outcome.peer = Some(target.peer(downstream));
     let server = match connected {
         Ok(server) => server,

@@ -13,12 +13,12 @@ use weft_config::Resource;
 use weft_decide::Table;
 
 use crate::{
-    config::subscriptions::{self, Question},
+    config::handle::{self, ConfigRequest},
     io::stream::Stream,
     record::access_log,
     upstream::{
         dial::Dialer,
-        resolve::{Lookup, Name, Resolver},
+        dns::{Lookup, Name, Resolver},
     },
     worker::state::Parts,
 };
@@ -29,7 +29,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct World {
     worker: Rc<WorkerState>,
     listener: Arc<Listener>,
-    _questions: mpsc::Receiver<Question>,
+    _requests: mpsc::Receiver<ConfigRequest>,
     _tables: watch::Sender<Arc<Table>>,
     log: tempfile::TempDir,
 }
@@ -75,37 +75,37 @@ impl World {
         assert!(rejected.is_empty(), "{rejected:?}");
         let listener = Arc::new(Listener::of(table.listeners().next().unwrap()));
         let (_tables, tables) = watch::channel(Arc::new(table));
-        let (asks, _questions) = subscriptions::channel();
+        let (config, _requests) = handle::channel();
         let parts = Parts {
             metrics: Arc::default(),
             dialer: Dialer::default(),
             resolver: Resolver::with(lookup),
             sink: access_log::start().unwrap(),
-            asks,
+            config,
             tables,
             closed: Arc::default(),
             buffers: Arc::default(),
         };
         let worker = Rc::new(WorkerState::new(parts, 7));
-        Self { worker, listener, _questions, _tables, log }
+        Self { worker, listener, _requests, _tables, log }
     }
 
     /// A client of the listener, and the task that serves it.
     fn connect(&self) -> (DuplexStream, tokio::task::JoinHandle<()>) {
         let (client, near) = duplex(64 * 1024);
-        let accepted = Accepted {
+        let accepted = AcceptedConnection {
             stream: Stream::layered(near),
             client: ([10, 0, 0, 9], 4000).into(),
             local: ([10, 0, 0, 1], 80).into(),
             destination: ([10, 0, 0, 1], 80).into(),
         };
-        let guard = self.worker.drain.enter(None);
+        let guard = self.worker.connections.enter(None);
         let (worker, listener) = (Rc::clone(&self.worker), Arc::clone(&self.listener));
         (client, tokio::task::spawn_local(serve(worker, listener, accepted, guard)))
     }
 
     /// How many connections were closed for `reason`.
-    fn closed(&self, reason: Closed) -> u64 {
+    fn closed(&self, reason: CloseReason) -> u64 {
         self.worker.closed.all().find(|(one, _)| *one == reason).unwrap().1
     }
 
@@ -180,7 +180,7 @@ fn a_worker_without_requests_does_not_keep_an_old_table() {
 
 /// How long a client that says `says`, and then nothing, is kept.
 #[track_caller]
-fn check_kept(fields: Value, says: &str, expected: Duration, reason: Closed, log: &str) {
+fn check_kept(fields: Value, says: &str, expected: Duration, reason: CloseReason, log: &str) {
     local(async {
         let world = World::new(fields);
         let began = tokio::time::Instant::now();
@@ -207,20 +207,26 @@ fn half_a_request_line_is_waited_for_and_answered() {
 #[test]
 fn clients_that_say_nothing_or_half_of_it_are_closed_counted_and_logged() {
     let limits = json!({ "limits": { "head": "10s", "idle": "900s" } });
-    check_kept(limits.clone(), "", 900 * SECOND, Closed::Silent, "");
+    check_kept(limits.clone(), "", 900 * SECOND, CloseReason::Silent, "");
     let silent = "0 - silent\n";
-    check_kept(limits, "PRI * HT", 10 * SECOND, Closed::Silent, silent);
+    check_kept(limits, "PRI * HT", 10 * SECOND, CloseReason::Silent, silent);
     let layer = json!({ "limits": { "head": "10s" }, "layers": ["proxyProtocol"] });
-    check_kept(layer.clone(), "PROXY TCP4 1.2", 10 * SECOND, Closed::Silent, silent);
+    check_kept(layer.clone(), "PROXY TCP4 1.2", 10 * SECOND, CloseReason::Silent, silent);
     check_kept(
         layer,
         "GET / HTTP/1.1\r\n",
         Duration::ZERO,
-        Closed::ProxyHeader,
+        CloseReason::ProxyHeader,
         "0 DPE proxy_header\n",
     );
     let tls = "\u{16}\u{3}\u{1}";
-    check_kept(json!({}), tls, Duration::ZERO, Closed::UnexpectedTls, "0 DPE unexpected_tls\n");
+    check_kept(
+        json!({}),
+        tls,
+        Duration::ZERO,
+        CloseReason::UnexpectedTls,
+        "0 DPE unexpected_tls\n",
+    );
 }
 
 #[test]
@@ -230,10 +236,10 @@ fn a_client_that_has_sent_nothing_does_not_hold_up_the_end() {
         for world in [World::new(json!({})), world] {
             let (mut client, serving) = world.connect();
             tokio::task::yield_now().await;
-            world.worker.drain.start();
+            world.worker.connections.start();
             assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
             serving.await.unwrap();
-            assert_eq!(world.closed(Closed::Drained), 1);
+            assert_eq!(world.closed(CloseReason::Drained), 1);
         }
     });
 }
@@ -244,11 +250,11 @@ fn the_idlest_connection_is_closed_when_there_are_too_many() {
         let world = World::new(json!({}));
         let (mut one, first) = world.connect();
         tokio::task::yield_now().await;
-        let drain = &world.worker.drain;
-        drain.shed(&drain.idlest(1, None));
+        let connections = &world.worker.connections;
+        connections.shed(&connections.idlest(1, None));
         assert_eq!(one.read(&mut [0]).await.unwrap(), 0);
         first.await.unwrap();
-        assert_eq!(world.closed(Closed::Shed), 1);
+        assert_eq!(world.closed(CloseReason::Shed), 1);
     });
 }
 
@@ -317,13 +323,13 @@ fn the_future_of_a_connection_is_small() {
     local(async {
         let world = World::new(json!({}));
         let (_, near) = duplex(1);
-        let accepted = Accepted {
+        let accepted = AcceptedConnection {
             stream: Stream::layered(near),
             client: ([10, 0, 0, 9], 4000).into(),
             local: ([10, 0, 0, 1], 80).into(),
             destination: ([10, 0, 0, 1], 80).into(),
         };
-        let guard = world.worker.drain.enter(None);
+        let guard = world.worker.connections.enter(None);
         let serving = serve(Rc::clone(&world.worker), Arc::clone(&world.listener), accepted, guard);
         assert!(size_of_val(&serving) < 8 * 1024, "{} bytes", size_of_val(&serving));
     });

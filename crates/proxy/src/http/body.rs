@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::http::{error::Error, http2::received::ReceivedBody, stall::Stall};
+use crate::http::{error::Error, http2::incoming_body::ReceivedBody, stall_timer::StallTimer};
 
 /// The body of a message as it comes.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ enum Kind {
 #[derive(Debug)]
 struct Http1 {
     incoming: hyper::body::Incoming,
-    stall: Stall,
+    stall: StallTimer,
     /// How long the peer may send nothing of what it owes.
     limit: Option<Duration>,
 }
@@ -65,7 +65,7 @@ impl Incoming {
         match incoming.is_end_stream() {
             true => Self::empty(),
             false => {
-                let stall = Stall::default();
+                let stall = StallTimer::default();
                 Self(Kind::Http1(Http1 { incoming, stall, limit }))
             }
         }

@@ -7,15 +7,16 @@
 
 pub mod server;
 pub mod client;
-pub mod meter;
+pub mod incoming_body;
+pub mod outgoing_body;
 pub mod keep_alive;
-pub mod received;
-pub mod sending;
+
+use crate::http::metered_stream;
 
 /// What the codec may hold, as its data frame budget counts it: about 256 bytes for each
 /// small frame that no stream has taken yet. More than one turn's worth of the smallest
 /// frames, which take ten bytes on the wire.
-pub const FRAME_BUDGET: usize = meter::TURN / 10 * 256 * 4;
+pub const FRAME_BUDGET: usize = metered_stream::TURN / 10 * 256 * 4;
 /// Streams that are opened on one connection to a server before another is made.
 pub const UPSTREAM_STREAMS: u32 = 100;
 /// Streams that were reset by this side and whose late frames are still known.

@@ -21,7 +21,7 @@ use crate::http::{
     body::Incoming,
     error::{Cause, Error},
     grpc::Messages,
-    http2::sending::Outgoing,
+    http2::outgoing_body::Outgoing,
 };
 
 /// What is remembered of a body at most.

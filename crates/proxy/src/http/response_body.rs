@@ -22,11 +22,11 @@ use crate::{
         error::{Cause, Error},
         grpc,
         http2::client::Upload,
-        http2::sending::Outgoing,
+        http2::outgoing_body::Outgoing,
         request_body::Source,
     },
     record::outcome::Outcome,
-    upstream::pool::Lease,
+    upstream::pool::PooledConnection,
 };
 
 /// The body of a response.
@@ -48,7 +48,7 @@ pub struct Relayed {
     /// What is recorded at the end.
     pub outcome: Option<Box<Outcome>>,
     /// The connection that they come from.
-    pub lease: Option<Lease>,
+    pub connection: Option<PooledConnection>,
     /// Sends the rest of the request's body, as long as this is there.
     pub _upload: Option<Upload>,
     /// The request's body, which must be through before the connection serves another.
@@ -94,8 +94,8 @@ impl Relayed {
             }
             outcome.complete();
         }
-        if let Some(lease) = self.lease.take() {
-            lease.give_back(self.source.as_deref());
+        if let Some(connection) = self.connection.take() {
+            connection.release(self.source.as_deref());
         }
     }
 

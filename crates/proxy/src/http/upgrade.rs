@@ -2,36 +2,39 @@
 
 use std::rc::Rc;
 
-use http::{Response, response};
+use http::{Response, StatusCode, response};
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    admin::drain::Guard,
     connection::{
         downstream::Downstream,
         relay::{self, RelayError},
     },
-    http::{body::Incoming, codec_answers::CodecAnswers, http2::meter::Metered},
+    http::{body::Incoming, http1::error_bodies::ErrorBodies, metered_stream::MeteredStream},
     io::{gathered::GatheredWriter, peeked::PeekedStream, stream::Stream},
     record::outcome::Outcome,
-    upstream::pool::Lease,
+    upstream::pool::PooledConnection,
+    worker::open_connections::ConnectionGuard,
 };
+
+/// The status of a response that begins another protocol.
+pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
 
 /// Relays whatever is spoken after `response`, once the client has it, until nothing has
 /// passed for too long; the head for the client. The connection counts as one until both
 /// sides are done, and so does the request at its endpoint.
 pub fn relay(
     mut response: Response<Incoming>,
-    (client, guard): (OnUpgrade, Guard),
-    lease: Lease,
+    (client, guard): (OnUpgrade, ConnectionGuard),
+    connection: PooledConnection,
     mut outcome: Box<Outcome>,
     downstream: Rc<Downstream>,
 ) -> response::Parts {
     let server = hyper::upgrade::on(&mut response);
     let (parts, _) = response.into_parts();
     tokio::task::spawn_local(async move {
-        let _counted = (guard, lease);
+        let _counted = (guard, connection);
         let passed = relay::Passed::default();
         if let (Ok(client), Ok(server)) = (client.await, server.await) {
             let (mut client, mut server) = (of_client(client), of_server(server));
@@ -53,7 +56,7 @@ pub fn relay(
 
 /// The client's connection without the codec, which may have read too far.
 fn of_client(upgraded: Upgraded) -> PeekedStream {
-    match upgraded.downcast::<TokioIo<Metered<CodecAnswers<PeekedStream>>>>() {
+    match upgraded.downcast::<TokioIo<MeteredStream<ErrorBodies<PeekedStream>>>>() {
         Ok(Parts { io, read_buf, .. }) => {
             io.into_inner().into_inner().into_inner().with_unread(&read_buf)
         }
@@ -63,7 +66,7 @@ fn of_client(upgraded: Upgraded) -> PeekedStream {
 
 /// The same of the server's.
 fn of_server(upgraded: Upgraded) -> PeekedStream {
-    match upgraded.downcast::<TokioIo<Metered<GatheredWriter>>>() {
+    match upgraded.downcast::<TokioIo<MeteredStream<GatheredWriter>>>() {
         Ok(Parts { io, read_buf, .. }) => {
             PeekedStream::new(io.into_inner().into_inner().0).with_unread(&read_buf)
         }

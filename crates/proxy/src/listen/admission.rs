@@ -17,8 +17,8 @@ use std::{
 use weft_config::ProcessLimits;
 
 use crate::{
-    connection::closed::{Closed, ClosedCounts},
-    listen::{descriptors, listener::Listener, shedding::Shedding},
+    connection::close_reason::{CloseCounts, CloseReason},
+    listen::{file_descriptors, listener::Listener, shedding::Shedding},
     worker::{Counted, Handle, Incoming},
 };
 
@@ -33,7 +33,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 pub struct Admission {
     workers: Arc<Vec<Handle>>,
     shedding: Shedding,
-    closed: Arc<ClosedCounts>,
+    closed: Arc<CloseCounts>,
     /// The most connections of all listeners together.
     most: Cell<usize>,
     logged: Cell<Option<Instant>>,
@@ -41,15 +41,15 @@ pub struct Admission {
 
 impl Admission {
     /// Lets connections in to `workers`, and counts in `closed` those that it does not.
-    pub fn new(workers: Arc<Vec<Handle>>, closed: Arc<ClosedCounts>) -> Self {
-        let most = Cell::new(descriptors::most_connections(&ProcessLimits::new()));
+    pub fn new(workers: Arc<Vec<Handle>>, closed: Arc<CloseCounts>) -> Self {
+        let most = Cell::new(file_descriptors::most_connections(&ProcessLimits::new()));
         let shedding = Shedding::new(Arc::clone(&workers));
         Self { workers, shedding, closed, most, logged: Cell::new(None) }
     }
 
     /// Goes by these limits from now on.
     pub fn limit(&self, limits: &ProcessLimits) {
-        self.most.set(descriptors::most_connections(limits));
+        self.most.set(file_descriptors::most_connections(limits));
     }
 
     /// Gives a connection of `listener`, which has `open` of them, to a worker, or closes it.
@@ -66,16 +66,16 @@ impl Admission {
         let has_room = self.has_room(all, self.most.get(), None)
             && self.has_room(of_listener, limit, Some(open));
         if !has_room {
-            return self.refuse(Closed::Overload, listener);
+            return self.refuse(CloseReason::Overload, listener);
         }
         let loads = self.workers.iter().filter_map(|worker| Some((worker.load()?, worker)));
         let Some((_, worker)) = loads.min_by_key(|(load, _)| *load) else {
-            return self.refuse(Closed::NoWorker, listener);
+            return self.refuse(CloseReason::NoWorker, listener);
         };
         let listener = Arc::clone(listener);
         let counted = Counted::one_of(open);
         if let Err(incoming) = worker.serve(Incoming { socket, client, listener, counted }) {
-            self.refuse(Closed::NoWorker, &incoming.listener);
+            self.refuse(CloseReason::NoWorker, &incoming.listener);
         }
     }
 
@@ -89,7 +89,7 @@ impl Admission {
         count < limit
     }
 
-    fn refuse(&self, reason: Closed, listener: &Listener) {
+    fn refuse(&self, reason: CloseReason, listener: &Listener) {
         self.closed.count(reason);
         let now = Instant::now();
         if self.logged.get().is_some_and(|last| now - last < LOG_PAUSE) {

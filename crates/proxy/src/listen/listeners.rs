@@ -19,7 +19,7 @@ use crate::{
     listen::{
         accept::{Accepting, accept},
         admission::Admission,
-        borrowed::{Borrowing, borrow},
+        borrowed_sockets::{Borrowing, borrow},
         listener::Listener,
         socket,
         status::{ListenerState, ListenerStatus},

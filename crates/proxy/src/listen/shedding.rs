@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::{admin::drain::Idle, worker::Handle};
+use crate::{worker::Handle, worker::open_connections::IdleConnection};
 
 /// How long a worker may take to say which of its connections are idle.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -79,10 +79,11 @@ impl Shedding {
 }
 
 /// The `count` idlest of all, by worker.
-fn idlest(idle: Vec<Vec<Idle>>, count: usize) -> Vec<Vec<Idle>> {
+fn idlest(idle: Vec<Vec<IdleConnection>>, count: usize) -> Vec<Vec<IdleConnection>> {
     let mut chosen = vec![Vec::new(); idle.len()];
-    let of_worker =
-        |(worker, list): (usize, Vec<Idle>)| list.into_iter().map(move |one| (one, worker));
+    let of_worker = |(worker, list): (usize, Vec<IdleConnection>)| {
+        list.into_iter().map(move |one| (one, worker))
+    };
     let mut all: Vec<_> = idle.into_iter().enumerate().flat_map(of_worker).collect();
     all.sort_unstable_by_key(|(one, _)| one.since);
     for (one, worker) in all.into_iter().take(count) {
@@ -98,7 +99,8 @@ mod tests {
     #[test]
     fn the_idlest_of_all_workers_are_chosen() {
         let now = std::time::Instant::now();
-        let idle = |number, seconds| Idle { number, since: now - Duration::from_secs(seconds) };
+        let idle =
+            |number, seconds| IdleConnection { number, since: now - Duration::from_secs(seconds) };
         let (a, b, c, d) = (idle(1, 9), idle(2, 7), idle(1, 8), idle(5, 1));
         let all = || vec![vec![b, a], vec![], vec![d, c]];
         assert_eq!(idlest(all(), 2), [vec![a], vec![], vec![c]]);

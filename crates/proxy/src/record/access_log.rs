@@ -3,8 +3,9 @@
 //! A format is compiled once; a line is written into its worker's buffer; one
 //! thread writes to the file. A file that blocks costs lines, never time.
 
-mod compile;
+mod format;
 mod line;
+pub mod buffer;
 #[cfg(test)]
 pub(super) mod tests;
 mod writer;
@@ -19,7 +20,7 @@ use std::{
 use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use smallvec::SmallVec;
 
-pub use compile::Format;
+pub use format::Format;
 pub use line::Clock;
 pub use writer::{Destination, Sink, start};
 

@@ -3,9 +3,9 @@
 //! Texts are made when they are asked for, without the workers. What would be too
 //! many series counts for a peer called `overflow`.
 
-mod register;
-mod numbers;
-mod status;
+mod registry;
+mod counters;
+mod status_label;
 mod exposition;
 #[cfg(test)]
 mod tests;
@@ -16,7 +16,7 @@ use weft_config::Workload;
 use weft_decide::Flags;
 
 pub use exposition::{Output, Turns, expose};
-pub use register::{Metrics, PeerId, Registry};
+pub use registry::{Metrics, PeerId, Registry};
 
 /// Upper ends of the buckets of all histograms, as Istio's.
 const BOUNDS: [f64; 19] = [

@@ -18,8 +18,8 @@ use crate::{
     connection::{direction::Direction, downstream::Downstream},
     http::{error::Cause, grpc, head::FORWARDED_FOR, request_body::Source},
     record::{
+        access_log::buffer::Log,
         access_log::{Captured, Facts, Head, Upstream, capture},
-        access_log_buffer::Log,
         metrics::{Grpc, PeerId, Request},
     },
 };

@@ -21,7 +21,7 @@ use weft_config::ProcessLimits;
 
 use crate::{
     io::{socket_options, stream::Stream},
-    listen::descriptors,
+    listen::file_descriptors,
 };
 
 /// Connections to the application come from here, so that capture leaves them alone.
@@ -60,16 +60,18 @@ impl DialLimits {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.keep_alive.store(millis(limits.tcp_keep_alive), Relaxed);
         self.user_timeout.store(millis(limits.tcp_user_timeout), Relaxed);
-        self.reserve.store(descriptors::first_reserved(limits), Relaxed);
+        self.reserve.store(file_descriptors::first_reserved(limits), Relaxed);
     }
 }
 
-/// Where to and how.
+/// Where to connect to and how: everything that makes two connections differ. Connection
+/// pools are keyed by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Way {
-    /// Where to.
+pub struct DialTarget {
+    /// The address of the server.
     pub address: SocketAddr,
-    /// Whether the application behind this proxy is meant.
+    /// Whether the server is the application behind this proxy, which is dialled from
+    /// [`TO_APPLICATION`].
     pub application: bool,
 }
 
@@ -102,21 +104,25 @@ impl Dialer {
     }
 
     /// Connects within `limit`.
-    pub async fn dial(&self, way: Way, limit: Duration) -> Result<Stream, DialError> {
-        self.dial_tcp(way, limit).await.map(Stream::from)
+    pub async fn dial(&self, target: DialTarget, limit: Duration) -> Result<Stream, DialError> {
+        self.dial_tcp(target, limit).await.map(Stream::from)
     }
 
     /// Connects within `limit`, for what needs the socket itself.
-    pub async fn dial_tcp(&self, way: Way, limit: Duration) -> Result<TcpStream, DialError> {
-        match timeout(limit, self.connect(way)).await {
+    pub async fn dial_tcp(
+        &self,
+        target: DialTarget,
+        limit: Duration,
+    ) -> Result<TcpStream, DialError> {
+        match timeout(limit, self.connect(target)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(DialError::Refused(error)),
             Err(_) => Err(DialError::Timeout(limit)),
         }
     }
 
-    async fn connect(&self, way: Way) -> io::Result<TcpStream> {
-        let socket = match way.address {
+    async fn connect(&self, target: DialTarget) -> io::Result<TcpStream> {
+        let socket = match target.address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
@@ -128,7 +134,7 @@ impl Dialer {
         if let Some(mark) = self.mark {
             SockRef::from(&socket).set_mark(mark)?;
         }
-        if way.application && way.address.is_ipv4() {
+        if target.application && target.address.is_ipv4() {
             // Otherwise the port is taken for all destinations at once, until 60 seconds
             // after the connection has ended, and ports run out.
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
@@ -138,7 +144,7 @@ impl Dialer {
         let keep_alive = time(&self.limits.keep_alive);
         let user_timeout = time(&self.limits.user_timeout);
         socket_options::set(SockRef::from(&socket), keep_alive, user_timeout)?;
-        socket.connect(way.address).await
+        socket.connect(target.address).await
     }
 }
 
@@ -167,8 +173,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         for (application, expected) in [(true, "127.0.0.6"), (false, "127.0.0.1")] {
-            let way = Way { address, application };
-            let _stream = Dialer::default().dial(way, Duration::from_secs(5)).await.unwrap();
+            let target = DialTarget { address, application };
+            let _stream = Dialer::default().dial(target, Duration::from_secs(5)).await.unwrap();
             let (_, peer) = listener.accept().await.unwrap();
             assert_eq!(peer.ip().to_string(), expected);
         }
@@ -177,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn every_connection_is_probed_and_ends_when_nothing_is_acknowledged() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let way = Way { address: listener.local_addr().unwrap(), application: true };
+        let target = DialTarget { address: listener.local_addr().unwrap(), application: true };
         let dialer = Dialer::default();
         let other = ProcessLimits {
             tcp_keep_alive: Duration::from_secs(7),
@@ -187,7 +193,7 @@ mod tests {
         for limits in [ProcessLimits::new(), other] {
             let copy = dialer.clone();
             dialer.limit(&limits);
-            let stream = copy.dial_tcp(way, Duration::from_secs(5)).await.unwrap();
+            let stream = copy.dial_tcp(target, Duration::from_secs(5)).await.unwrap();
             let socket = SockRef::from(&stream);
             assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
             assert_eq!(socket.tcp_keepalive_time().unwrap(), limits.tcp_keep_alive);
@@ -198,14 +204,14 @@ mod tests {
     #[tokio::test]
     async fn descriptors_in_reserve_are_not_used() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let way = Way { address: listener.local_addr().unwrap(), application: false };
+        let target = DialTarget { address: listener.local_addr().unwrap(), application: false };
         let dialer = Dialer::default();
         dialer.limits.reserve.store(0, Relaxed);
-        let refused = dialer.dial(way, Duration::from_secs(5)).await.unwrap_err();
+        let refused = dialer.dial(target, Duration::from_secs(5)).await.unwrap_err();
         let DialError::Refused(error) = refused else { panic!("{refused}") };
         assert_eq!(error.to_string(), "too few file descriptors are left");
         dialer.limit(&ProcessLimits::new());
-        assert!(dialer.dial(way, Duration::from_secs(5)).await.is_ok());
+        assert!(dialer.dial(target, Duration::from_secs(5)).await.is_ok());
     }
 
     /// More than the 28,232 ports that there are by default. Each connection waits for
@@ -220,8 +226,8 @@ mod tests {
         }
         for at in 0..CONNECTIONS {
             let server = &servers[at % SERVERS];
-            let way = Way { address: server.local_addr().unwrap(), application: true };
-            let dialled = Dialer::default().dial(way, Duration::from_secs(5)).await;
+            let target = DialTarget { address: server.local_addr().unwrap(), application: true };
+            let dialled = Dialer::default().dial(target, Duration::from_secs(5)).await;
             let Ok(stream) = dialled else { panic!("{dialled:?} after {at} connections") };
             let accepted = server.accept().await.unwrap();
             drop(stream);
@@ -234,8 +240,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let way = Way { address, application: false };
-        let error = Dialer::default().dial(way, Duration::from_secs(5)).await.unwrap_err();
+        let target = DialTarget { address, application: false };
+        let error = Dialer::default().dial(target, Duration::from_secs(5)).await.unwrap_err();
         let DialError::Refused(error) = error else { panic!("{error}") };
         assert_eq!(reason(&error), "delayed_connect_error:_Connection_refused");
     }

@@ -7,11 +7,12 @@ use std::{
 };
 
 use http::{HeaderValue, Response, Uri, Version, header, request::Parts};
+use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 use weft_config::{Retries, RetryOn};
 use weft_decide::{
-    Ask, CompiledBackend, Endpoint, Failure, Pick, Picked, Reply, Routed, protocol, retry,
+    Ask, CompiledBackend, Endpoint, Failure, Pick, Reply, Routed, SelectedEndpoint, protocol, retry,
 };
 
 use crate::{
@@ -19,23 +20,19 @@ use crate::{
     http::{
         deadline::Deadline,
         error::Cause,
-        exchange::{SWITCHING, Upgrade},
         grpc, head, local_reply,
         request_body::Source,
         response_body::{Payload, Relayed},
-        upgrade,
+        upgrade::{self, SWITCHING},
     },
     record::{metrics::Peer, outcome::Outcome},
-    upstream::{
-        pool::{Answer, Lease, Line},
-        resolve::Name,
-    },
+    upstream::{dns::Name, pool::ConnectionPool},
 };
-use attempt::Speak;
+use attempt::{Answer, HttpVersion};
 
-/// A request that is to be sent on.
-pub struct Onward {
-    /// Whose it is.
+/// A request to be sent to an upstream server.
+pub struct UpstreamRequest {
+    /// The client's end of it.
     pub downstream: Rc<Downstream>,
     /// Its head.
     pub parts: Parts,
@@ -44,14 +41,14 @@ pub struct Onward {
     /// The host that it is for.
     pub authority: Option<HeaderValue>,
     /// The client's connection, where another protocol is asked for.
-    pub upgrade: Option<Upgrade>,
+    pub upgrade: Option<OnUpgrade>,
     /// Where it goes.
     pub routed: Routed,
     /// The target with the host, which HTTP/2 needs.
     pub absolute: Option<Uri>,
 }
 
-impl Onward {
+impl UpstreamRequest {
     /// Why the client's body broke off, if it did.
     fn request_failure(&self) -> Option<Cause> {
         self.source.as_ref().and_then(|source| source.failure())
@@ -59,23 +56,23 @@ impl Onward {
 }
 
 /// The last attempt's answer, or the reply that the client gets instead.
-type Tried = Result<(Answer, Lease), Reply>;
+type Tried = Result<Answer, Reply>;
 
-/// Sends it, and makes the answer what the client gets.
-pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Payload> {
-    outcome.backend = Some(Arc::clone(&onward.routed.backend().name));
-    outcome.route = match onward.routed.is_passthrough() {
-        true if onward.downstream.direction() == Direction::Outbound => {
+/// Sends `request`, with retries, and makes of the answer the response for the client.
+pub async fn send(mut request: UpstreamRequest, mut outcome: Box<Outcome>) -> Response<Payload> {
+    outcome.backend = Some(Arc::clone(&request.routed.backend().name));
+    outcome.route = match request.routed.is_passthrough() {
+        true if request.downstream.direction() == Direction::Outbound => {
             Some(Arc::from("allow_any"))
         }
-        _ => onward.routed.rule().name.clone(),
+        _ => request.routed.rule().name.clone(),
     };
-    let mut deadline = deadline(&onward, &outcome);
-    let asked = asked_for(&onward);
+    let mut deadline = deadline(&request, &outcome);
+    let asked = asked_for(&request);
     let tried = match &mut deadline {
-        None => tries(&mut onward, &mut outcome).await,
+        None => tries(&mut request, &mut outcome).await,
         Some(deadline) => {
-            let mut tries = pin!(tries(&mut onward, &mut outcome));
+            let mut tries = pin!(tries(&mut request, &mut outcome));
             let either = poll_fn(|context| match tries.as_mut().poll(context) {
                 Poll::Ready(tried) => Poll::Ready(tried),
                 Poll::Pending => deadline.poll(context).map(|by| Err(by.before_answer().reply())),
@@ -83,54 +80,56 @@ pub async fn send(mut onward: Onward, mut outcome: Box<Outcome>) -> Response<Pay
             either.await
         }
     };
-    let tried = tried.and_then(|((response, upload), lease)| {
+    let tried = tried.and_then(|answer| {
+        let response = &answer.response;
         // A protocol that the client did not ask for would end policy on this connection.
         match response.status() == SWITCHING && !protocol::grants(response.headers(), &asked) {
             true => Err(Failure::UnaskedUpgrade.reply()),
-            false => Ok(((response, upload), lease)),
+            false => Ok(answer),
         }
     });
     match tried {
-        Ok(answer) => finish(answer, onward, deadline, outcome),
-        Err(reply) => refuse(reply, &onward, outcome),
+        Ok(answer) => finish(answer, request, deadline, outcome),
+        Err(reply) => refuse(reply, &request, outcome),
     }
 }
 
 /// The protocols that the request asks for, if any.
-fn asked_for(onward: &Onward) -> Vec<HeaderValue> {
-    let fields = onward.parts.headers.get_all(header::UPGRADE);
-    onward.upgrade.iter().flat_map(|_| &fields).cloned().collect()
+fn asked_for(request: &UpstreamRequest) -> Vec<HeaderValue> {
+    let fields = request.parts.headers.get_all(header::UPGRADE);
+    request.upgrade.iter().flat_map(|_| &fields).cloned().collect()
 }
 
-fn refuse(reply: Reply, onward: &Onward, outcome: Box<Outcome>) -> Response<Payload> {
-    let reply = match onward.request_failure() {
+fn refuse(reply: Reply, request: &UpstreamRequest, outcome: Box<Outcome>) -> Response<Payload> {
+    let reply = match request.request_failure() {
         // Whatever happened then, the client is to blame.
-        Some(cause) => cause.of_request(onward.parts.version).reply(),
+        Some(cause) => cause.of_request(request.parts.version).reply(),
         None => reply,
     };
     let named = reply.of_rule(outcome.route.clone().as_ref());
-    let reply = named.about(&onward.routed.backend().name);
-    local_reply::local(&reply, &onward.parts, onward.downstream.direction(), outcome)
+    let reply = named.about(&request.routed.backend().name);
+    local_reply::local(&reply, &request.parts, request.downstream.direction(), outcome)
 }
 
 /// When the exchange must be over, and who says so: its rule, or a gRPC client that
 /// waits less long.
-fn deadline(onward: &Onward, outcome: &Outcome) -> Option<Deadline> {
-    let rule = onward.routed.rule().data.timeout;
+fn deadline(request: &UpstreamRequest, outcome: &Outcome) -> Option<Deadline> {
+    let rule = request.routed.rule().data.timeout;
     let client = match outcome.is_grpc() {
-        true => grpc::timeout(&onward.parts.headers),
+        true => grpc::timeout(&request.parts.headers),
         false => None,
     };
-    Deadline::of(rule, client, outcome.began(), onward.source.as_ref())
+    Deadline::of(rule, client, outcome.began(), request.source.as_ref())
 }
 
 fn finish(
-    ((mut response, upload), lease): (Answer, Lease),
-    onward: Onward,
+    answer: Answer,
+    request: UpstreamRequest,
     deadline: Option<Deadline>,
     mut outcome: Box<Outcome>,
 ) -> Response<Payload> {
-    let direction = onward.downstream.direction();
+    let Answer { mut response, upload, connection } = answer;
+    let direction = request.downstream.direction();
     let switching = response.status() == SWITCHING;
     let took = outcome.elapsed();
     let headers = response.headers_mut();
@@ -138,41 +137,41 @@ fn finish(
     outcome.service_time = Some(took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     headers.insert(head::SERVICE_TIME, head::number(milliseconds));
-    if onward.parts.version == Version::HTTP_2 {
+    if request.parts.version == Version::HTTP_2 {
         head::without_http1(headers);
     }
     // The client's own version is the codec's business.
-    *response.version_mut() = match onward.parts.version {
+    *response.version_mut() = match request.parts.version {
         Version::HTTP_2 => Version::HTTP_2,
         _ => Version::HTTP_11,
     };
     outcome.answered(response.status().as_u16(), response.headers());
-    if onward.upgrade.is_some() && !switching {
+    if request.upgrade.is_some() && !switching {
         outcome.details = "websocket_handshake_unsuccessful".into();
     }
-    if let (true, Some(client)) = (switching, onward.upgrade) {
-        let of = onward.downstream.counts.as_ref().map(|counts| &counts.listener.0);
-        let guard = onward.downstream.worker.drain.enter(of);
+    if let (true, Some(client)) = (switching, request.upgrade) {
+        let of = request.downstream.counts.as_ref().map(|counts| &counts.listener.0);
+        let guard = request.downstream.worker.connections.enter(of);
         guard.idle_timer().begin();
         let client = (client, guard);
-        let parts = upgrade::relay(response, client, lease, outcome, onward.downstream);
+        let parts = upgrade::relay(response, client, connection, outcome, request.downstream);
         return Response::from_parts(parts, Payload::Empty);
     }
-    let source = onward.source;
+    let source = request.source;
     if let Some(source) = &source {
         source.answer_begins();
     }
     if let Some(at) = deadline.as_ref().and_then(Deadline::at) {
-        onward.downstream.idle_timer.set_deadline(at);
+        request.downstream.idle_timer.set_deadline(at);
     }
-    let (outcome, lease) = (Some(outcome), Some(lease));
+    let (outcome, connection) = (Some(outcome), Some(connection));
     response.map(|incoming| {
-        let relayed = Relayed { incoming, outcome, lease, _upload: upload, source, deadline };
+        let relayed = Relayed { incoming, outcome, connection, _upload: upload, source, deadline };
         Payload::Relayed(Box::new(relayed))
     })
 }
 
-/// Waits for a try for as long as one may take, from when the request is complete.
+/// Waits for an attempt for at most `limit`, from when the request is complete.
 async fn within<T>(
     limit: Option<Duration>,
     source: Option<&Rc<Source>>,
@@ -188,42 +187,43 @@ async fn within<T>(
     .await
 }
 
-async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
-    let rule = Arc::clone(onward.routed.rule());
+async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
+    let rule = Arc::clone(request.routed.rule());
     let retries = rule.retries();
-    let method = onward.parts.method.clone();
-    let speak = speak(onward);
-    if speak == Speak::Http2 {
-        let absolute = attempt::absolute(&onward.parts.uri, onward.authority.as_ref());
+    let method = request.parts.method.clone();
+    let version = version(request);
+    if version == HttpVersion::Http2 {
+        let absolute = attempt::absolute(&request.parts.uri, request.authority.as_ref());
         let Ok(absolute) = absolute else {
             return Err(Failure::BadRequest("http.invalid_authority").reply());
         };
-        onward.absolute = Some(absolute);
+        request.absolute = Some(absolute);
     }
-    let copy = needs_copy(retries, speak, outcome.is_grpc());
+    let copy = needs_copy(retries, version, outcome.is_grpc());
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
     let mut again = 0;
     loop {
-        let (line, picked) = match pick(onward, &tried).await {
+        let (pool, picked) = match pick(request, &tried).await {
             Ok(picked) => picked,
             Err(reply) => return Err(reply),
         };
-        outcome.host = Some(line.address());
+        outcome.host = Some(pool.address());
         outcome.local = None;
-        outcome.peer = Some(peer(onward, &line, picked.as_ref().map(Picked::endpoint)));
-        if onward.downstream.direction() != Direction::Inbound && !onward.routed.is_passthrough() {
-            onward.parts.headers.insert(head::ATTEMPT_COUNT, head::number((again + 1).into()));
+        outcome.peer = Some(peer(request, &pool, picked.as_ref().map(SelectedEndpoint::endpoint)));
+        if request.downstream.direction() != Direction::Inbound && !request.routed.is_passthrough()
+        {
+            request.parts.headers.insert(head::ATTEMPT_COUNT, head::number((again + 1).into()));
         }
         let limit = retries.and_then(|retries| retries.per_try_timeout);
-        let source = onward.source.clone();
-        let attempt = attempt::run(onward, &line, speak, copy);
+        let source = request.source.clone();
+        let attempt = attempt::run(request, &pool, version, copy);
         let result = within(limit, source.as_ref(), attempt).await;
-        if let (Err(_), Some(cause)) = (&result, onward.request_failure()) {
+        if let (Err(_), Some(cause)) = (&result, request.request_failure()) {
             // That says nothing about the endpoint.
-            return Err(cause.of_request(onward.parts.version).reply());
+            return Err(cause.of_request(request.parts.version).reply());
         }
         let ended = match &result {
-            Ok(((response, _), _)) => retry::Outcome::Answered {
+            Ok(Answer { response, .. }) => retry::Outcome::Answered {
                 status: response.status().as_u16(),
                 grpc: outcome.is_grpc().then(|| grpc::status(response.headers())).flatten(),
             },
@@ -233,28 +233,29 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
             picked.report(ended.reported());
         }
         let mut verdict = retry::next(retries, &method, ended, again);
-        let repeatable = onward.source.as_ref().is_none_or(|source| source.is_repeatable());
-        if verdict == retry::Verdict::Again && !(repeatable && onward.upgrade.is_none()) {
+        let repeatable = request.source.as_ref().is_none_or(|source| source.is_repeatable());
+        if verdict == retry::Verdict::Again && !(repeatable && request.upgrade.is_none()) {
             verdict = retry::Verdict::Keep;
         }
         match (result, verdict, retries) {
             (_, retry::Verdict::Again, Some(retries)) => {
                 again += 1;
                 if retries.avoid_tried {
-                    tried.push(line.address());
+                    tried.push(pool.address());
                 }
-                let worker = &onward.downstream.worker;
+                let worker = &request.downstream.worker;
                 let pause = worker.with_rng(|rng| retry::pause(retries, again, rng));
                 drop(picked);
                 tokio::time::sleep(pause).await;
             }
-            (Ok((answer, mut lease)), verdict, _) => {
+            (Ok(mut answer), verdict, _) => {
+                let connection = &mut answer.connection;
                 if verdict == retry::Verdict::Spent {
                     outcome.flags = outcome.flags.and(weft_decide::Flag::TriesSpent);
                 }
-                (outcome.host, outcome.local) = (Some(lease.address()), lease.local);
-                lease.in_flight = picked;
-                return Ok((answer, lease));
+                (outcome.host, outcome.local) = (Some(connection.address()), connection.local);
+                connection.in_flight = picked;
+                return Ok(answer);
             }
             (Err(failed), verdict, _) => {
                 outcome.local = failed.local;
@@ -266,23 +267,23 @@ async fn tries(onward: &mut Onward, outcome: &mut Outcome) -> Tried {
     }
 }
 
-/// Which protocol the server is spoken to.
-fn speak(onward: &Onward) -> Speak {
-    let upstream = onward.routed.backend().data.upstream;
-    match protocol::onwards(upstream, onward.parts.version, onward.upgrade.is_some()) {
-        Version::HTTP_2 => Speak::Http2,
-        _ => Speak::Http1,
+/// The version of HTTP that `request` is sent in.
+fn version(request: &UpstreamRequest) -> HttpVersion {
+    let upstream = request.routed.backend().data.upstream;
+    match protocol::onwards(upstream, request.parts.version, request.upgrade.is_some()) {
+        Version::HTTP_2 => HttpVersion::Http2,
+        _ => HttpVersion::Http1,
     }
 }
 
 /// Whether the request can be sent again after its head has been written. A request of which
 /// nothing was sent is returned by the connection and needs no copy.
-fn needs_copy(retries: Option<&Retries>, speak: Speak, grpc: bool) -> bool {
+fn needs_copy(retries: Option<&Retries>, version: HttpVersion, grpc: bool) -> bool {
     let Some(retries) = retries.filter(|retries| retries.attempts > 0) else { return false };
     retries.on.iter().any(|on| match on {
         RetryOn::ConnectFailure => false,
         RetryOn::Statuses => !retries.statuses.is_empty(),
-        RetryOn::RefusedStream => speak == Speak::Http2,
+        RetryOn::RefusedStream => version == HttpVersion::Http2,
         RetryOn::Cancelled
         | RetryOn::DeadlineExceeded
         | RetryOn::Internal
@@ -292,9 +293,9 @@ fn needs_copy(retries: Option<&Retries>, speak: Speak, grpc: bool) -> bool {
     })
 }
 
-/// Where the next try goes.
-async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Selected, Reply> {
-    let Onward { downstream, routed, .. } = onward;
+/// Selects where the next attempt goes.
+async fn pick(request: &UpstreamRequest, tried: &[SocketAddr]) -> Result<Selected, Reply> {
+    let UpstreamRequest { downstream, routed, .. } = request;
     let backend = routed.backend();
     if let Some(selected) = downstream.preconnected_to(backend) {
         return Ok(selected);
@@ -322,18 +323,18 @@ async fn pick(onward: &Onward, tried: &[SocketAddr]) -> Result<Selected, Reply> 
         // It would come back to the listener it came through.
         return Err(Failure::NoEndpoint.reply());
     }
-    Ok((downstream.line_to(address), picked))
+    Ok((downstream.pool_to(address), picked))
 }
 
 fn peer(
-    onward: &Onward,
-    line: &Line,
+    request: &UpstreamRequest,
+    pool: &ConnectionPool,
     endpoint: Option<&Arc<Endpoint>>,
 ) -> crate::record::metrics::PeerId {
-    let backend = onward.routed.backend();
-    line.peer(backend, endpoint, || {
+    let backend = request.routed.backend();
+    pool.peer(backend, endpoint, || {
         let labels = peer_labels(backend, endpoint.map(|endpoint| &**endpoint));
-        onward.downstream.worker.registry.borrow_mut().peer(labels)
+        request.downstream.worker.registry.borrow_mut().peer(labels)
     })
 }
 

@@ -1,11 +1,11 @@
 //! Connections to servers, kept by each worker for itself.
 //!
-//! A line is what there is towards one address. HTTP/1 connections are used by
-//! one exchange at a time, the last one used first; an HTTP/2 connection is
+//! A pool has the connections to one [`DialTarget`]. An HTTP/1 connection serves one
+//! exchange at a time, the most recently used connection first; an HTTP/2 connection is
 //! shared. Which address a request goes to is not decided here.
 
-mod lease;
-mod shared;
+mod pooled_connection;
+mod http2;
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,14 +22,14 @@ use weft_config::Limits;
 use weft_decide::CompiledBackend;
 
 use crate::{
-    http::{error::Error, http1},
+    http::{error::Error, http1::client::Client as Http1Client},
     io::{gathered::GatheredWriter, stream::Stream},
     record::metrics::PeerId,
-    upstream::dial::{DialError, Dialer, Way},
+    upstream::dial::{DialError, DialTarget, Dialer},
 };
-use lease::Sender;
-pub use lease::{Answer, Lease, Unanswered};
-use shared::Shared;
+use http2::Http2Connections;
+use pooled_connection::Sender;
+pub use pooled_connection::{PooledConnection, Unanswered, UpstreamResponse};
 
 /// Idle connections to one address.
 const MOST_IDLE: usize = 256;
@@ -40,40 +40,40 @@ const MOST_PEERS: usize = 16;
 /// Idle connections are closed after this.
 const IDLE_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// All lines of a worker.
+/// All connection pools of a worker.
 #[derive(Default)]
-pub struct Lines {
-    lines: RefCell<HashMap<Way, Rc<Line>>>,
+pub struct ConnectionPools {
+    pools: RefCell<HashMap<DialTarget, Rc<ConnectionPool>>>,
     idle: Rc<Cell<usize>>,
 }
 
-/// What there is towards one address.
-pub struct Line {
-    way: Way,
+/// The connections to one target.
+pub struct ConnectionPool {
+    target: DialTarget,
     dialer: Dialer,
     idle: RefCell<Vec<Idle>>,
-    /// Idle connections of all lines of the worker.
+    /// Idle connections of all pools of the worker.
     idle_total: Rc<Cell<usize>>,
-    shared: Shared,
-    peers: RefCell<Vec<Known>>,
+    http2: Http2Connections,
+    peers: RefCell<Vec<KnownPeer>>,
 }
 
 struct Idle {
-    client: http1::Client,
+    client: Http1Client,
     local: Option<SocketAddr>,
     since: Instant,
 }
 
-/// Who the endpoint is for metrics, when reached through a backend. Neither is kept alive:
-/// tables that were replaced go.
-struct Known {
+/// The metrics' id of an endpoint that is reached through a backend. Keeps neither of them
+/// alive, so that a replaced table is freed.
+struct KnownPeer {
     backend: Weak<CompiledBackend>,
     endpoint: Option<Weak<Endpoint>>,
     peer: PeerId,
 }
 
-impl Known {
-    fn is_there(&self) -> bool {
+impl KnownPeer {
+    fn is_alive(&self) -> bool {
         self.backend.strong_count() > 0
             && self.endpoint.as_ref().is_none_or(|endpoint| endpoint.strong_count() > 0)
     }
@@ -82,11 +82,11 @@ impl Known {
 /// Why there is no connection to send on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LineError {
-    /// None could be made.
+pub enum PoolError {
+    /// No connection could be made.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// It was made, and HTTP could not be begun on it.
+    /// A connection was made, and HTTP could not be begun on it.
     #[error("beginning HTTP")]
     Handshake(#[source] Error),
     /// The server closes every connection as soon as it is made.
@@ -94,61 +94,66 @@ pub enum LineError {
     Closed,
 }
 
-impl Lines {
-    /// The line towards `way`.
-    pub fn to(&self, way: Way, dialer: &Dialer) -> Rc<Line> {
-        if let Some(line) = self.lines.borrow().get(&way) {
-            return Rc::clone(line);
+impl ConnectionPools {
+    /// The pool of connections to `target`.
+    pub fn get(&self, target: DialTarget, dialer: &Dialer) -> Rc<ConnectionPool> {
+        if let Some(pool) = self.pools.borrow().get(&target) {
+            return Rc::clone(pool);
         }
-        let line = Rc::new(Line {
-            way,
+        let pool = Rc::new(ConnectionPool {
+            target,
             dialer: dialer.clone(),
             idle: RefCell::default(),
             idle_total: Rc::clone(&self.idle),
-            shared: Shared::default(),
+            http2: Http2Connections::default(),
             peers: RefCell::default(),
         });
-        self.lines.borrow_mut().insert(way, Rc::clone(&line));
-        line
+        self.pools.borrow_mut().insert(target, Rc::clone(&pool));
+        pool
     }
 
-    /// Closes what was idle for too long, and forgets lines that nobody uses.
+    /// Closes what was idle for too long, and removes unused pools.
     pub fn sweep(&self, now: Instant) {
-        self.lines.borrow_mut().retain(|_, line| {
-            let kept = line.look(now);
-            let shared = line.shared.look(now);
-            Rc::strong_count(line) > 1 || kept || shared
+        self.pools.borrow_mut().retain(|_, pool| {
+            let idle = pool.close_idle(now);
+            let shared = pool.http2.close_idle(now);
+            Rc::strong_count(pool) > 1 || idle || shared
         });
     }
 }
 
-impl Line {
-    /// Where it leads.
-    pub fn way(&self) -> Way {
-        self.way
+impl ConnectionPool {
+    /// The target of its connections.
+    pub fn target(&self) -> DialTarget {
+        self.target
     }
 
-    /// The address.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
-        self.way.address
+        self.target.address
     }
 
-    /// A connection on which nothing was said yet.
+    /// Opens a connection that is not pooled yet.
     pub async fn connect(&self, limit: Duration) -> Result<Stream, DialError> {
-        self.dialer.dial(self.way, limit).await
+        self.dialer.dial(self.target, limit).await
     }
 
-    /// A connection that nobody else uses: `preconnected`, else one that is idle, else one
-    /// that is made within `limit`.
+    /// A connection for one exchange at a time: `preconnected`, else an idle one, else a new
+    /// one that is opened within `limit`.
     pub async fn http1(
         self: &Rc<Self>,
         preconnected: Option<Stream>,
         (limit, limits): (Duration, &Limits),
-    ) -> Result<Lease, LineError> {
+    ) -> Result<PooledConnection, PoolError> {
         if preconnected.is_none()
             && let Some(Idle { client, local, since }) = self.pop_idle()
         {
-            return Ok(Lease::new(self, Sender::Http1(client), local, Some(since.elapsed())));
+            return Ok(PooledConnection::new(
+                self,
+                Sender::Http1(client),
+                local,
+                Some(since.elapsed()),
+            ));
         }
         self.begin_http1(preconnected, (limit, limits)).await
     }
@@ -157,7 +162,7 @@ impl Line {
     pub async fn fresh_http1(
         self: &Rc<Self>,
         within: (Duration, &Limits),
-    ) -> Result<Lease, LineError> {
+    ) -> Result<PooledConnection, PoolError> {
         self.begin_http1(None, within).await
     }
 
@@ -165,7 +170,7 @@ impl Line {
         self: &Rc<Self>,
         preconnected: Option<Stream>,
         (limit, limits): (Duration, &Limits),
-    ) -> Result<Lease, LineError> {
+    ) -> Result<PooledConnection, PoolError> {
         // One that waited may have been closed meanwhile, as an idle one.
         let idle = preconnected.is_some().then_some(Duration::ZERO);
         let stream = match preconnected {
@@ -173,9 +178,9 @@ impl Line {
             None => self.connect(limit).await?,
         };
         let local = stream.local_addr();
-        let client = http1::Client::begin(GatheredWriter(stream), limits);
-        let client = client.await.map_err(LineError::Handshake)?;
-        Ok(Lease::new(self, Sender::Http1(client), local, idle))
+        let client = Http1Client::begin(GatheredWriter(stream), limits);
+        let client = client.await.map_err(PoolError::Handshake)?;
+        Ok(PooledConnection::new(self, Sender::Http1(client), local, idle))
     }
 
     /// A stream slot on a shared connection. Without a free slot a connection is opened within
@@ -184,9 +189,9 @@ impl Line {
         self: &Rc<Self>,
         preconnected: Option<Stream>,
         within: (Duration, &Limits),
-    ) -> Result<Lease, Rc<LineError>> {
-        let (slot, local, idle) = Shared::join(self, preconnected, within).await?;
-        Ok(Lease::new(self, Sender::Http2(slot), local, idle))
+    ) -> Result<PooledConnection, Rc<PoolError>> {
+        let (slot, local, idle) = Http2Connections::join(self, preconnected, within).await?;
+        Ok(PooledConnection::new(self, Sender::Http2(slot), local, idle))
     }
 
     /// The number that metrics know the endpoint by; `make` is asked once.
@@ -197,19 +202,19 @@ impl Line {
         make: impl FnOnce() -> PeerId,
     ) -> PeerId {
         let mut peers = self.peers.borrow_mut();
-        let same = |known: &&Known| {
+        let same = |known: &&KnownPeer| {
             known.backend.as_ptr() == Arc::as_ptr(backend)
                 && known.endpoint.as_ref().map(Weak::as_ptr) == endpoint.map(Arc::as_ptr)
         };
         if let Some(known) = peers.iter().find(same) {
             return known.peer.clone();
         }
-        peers.retain(Known::is_there);
+        peers.retain(KnownPeer::is_alive);
         if peers.len() >= MOST_PEERS {
             peers.remove(0);
         }
         let peer = make();
-        peers.push(Known {
+        peers.push(KnownPeer {
             backend: Arc::downgrade(backend),
             endpoint: endpoint.map(Arc::downgrade),
             peer: peer.clone(),
@@ -219,7 +224,7 @@ impl Line {
 
     /// Keeps a connection for the next exchange. When there are many, the one that was
     /// idle for longest makes room.
-    fn keep(&self, client: http1::Client, local: Option<SocketAddr>) {
+    fn insert_idle(&self, client: Http1Client, local: Option<SocketAddr>) {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
         if before >= MOST_IDLE || self.idle_total.get() >= MOST_IDLE_TOTAL {
@@ -249,8 +254,8 @@ impl Line {
     }
 
     /// Closes what was idle for too long; whether any is left.
-    fn look(&self, now: Instant) -> bool {
-        self.peers.borrow_mut().retain(Known::is_there);
+    fn close_idle(&self, now: Instant) -> bool {
+        self.peers.borrow_mut().retain(KnownPeer::is_alive);
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
         let fresh = |since: Instant| now.duration_since(since) < IDLE_LIMIT;
@@ -264,7 +269,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for ConnectionPool {
     fn drop(&mut self) {
         let idle = self.idle.get_mut().len();
         self.count_idle(idle, 0);
@@ -277,32 +282,32 @@ mod tests {
     use crate::record::metrics::{Peer, Registry};
     use weft_decide::Table;
 
-    fn line(lines: &Lines) -> Rc<Line> {
-        let way = Way { address: ([127, 0, 0, 1], 1).into(), application: false };
-        lines.to(way, &Dialer::default())
+    fn pool(pools: &ConnectionPools) -> Rc<ConnectionPool> {
+        let target = DialTarget { address: ([127, 0, 0, 1], 1).into(), application: false };
+        pools.get(target, &Dialer::default())
     }
 
     #[test]
     fn who_an_endpoint_is_is_remembered_within_bounds_and_keeps_no_table_alive() {
-        let lines = Lines::default();
-        let line = line(&lines);
+        let pools = ConnectionPools::default();
+        let pool = pool(&pools);
         let mut registry = Registry::new(Arc::default());
         let backends: Vec<_> = (0..100).map(|_| Arc::clone(Table::new().passthrough())).collect();
         for backend in &backends {
             let mut made = 0;
             for _ in 0..2 {
-                line.peer(backend, None, || {
+                pool.peer(backend, None, || {
                     made += 1;
                     registry.peer(Peer::default())
                 });
             }
             assert_eq!(made, 1);
-            assert!(line.peers.borrow().len() <= MOST_PEERS);
+            assert!(pool.peers.borrow().len() <= MOST_PEERS);
         }
         let last = Arc::downgrade(&backends[99]);
         drop(backends);
         assert!(last.upgrade().is_none());
-        lines.sweep(Instant::now());
-        assert!(line.peers.borrow().is_empty());
+        pools.sweep(Instant::now());
+        assert!(pool.peers.borrow().is_empty());
     }
 }

@@ -11,22 +11,22 @@ use weft_balance::Rng;
 use weft_decide::{CompiledBackend, CompiledRule, Table};
 
 use crate::{
-    admin::drain::Drain,
-    config::subscriptions::Asks,
-    connection::closed::ClosedCounts,
+    config::handle::ConfigHandle,
+    connection::close_reason::CloseCounts,
     io::buffers::Buffers,
     record::{
         access_log::Sink,
-        access_log_buffer::AccessLogBuffer,
+        access_log::buffer::AccessLogBuffer,
         metrics::{Metrics, Registry},
     },
     upstream::{
         decorator::operation,
         dial::Dialer,
-        pool::Lines,
-        resolve::{Names, Resolver},
+        dns::{Names, Resolver},
+        pool::ConnectionPools,
     },
-    worker::by_pair::ByPair,
+    worker::open_connections::OpenConnections,
+    worker::pair_cache::PairCache,
 };
 
 /// Names of operations that a worker remembers.
@@ -37,23 +37,23 @@ pub struct WorkerState {
     /// How connections are made.
     pub dialer: Dialer,
     /// Connections to servers.
-    pub lines: Lines,
+    pub pools: ConnectionPools,
     /// What is counted.
     pub registry: RefCell<Registry>,
     /// The access log.
     pub access_log: AccessLogBuffer,
-    /// Questions about configuration.
-    pub asks: Asks,
-    /// Connections, and whether they are to end.
-    pub drain: Rc<Drain>,
+    /// Requests to the configuration client.
+    pub config: ConfigHandle,
+    /// Open connections from clients, and whether they are to end.
+    pub connections: Rc<OpenConnections>,
     /// Addresses of names.
     pub names: Rc<Names>,
     /// Connections that were closed before anything was served on them.
-    pub closed: Arc<ClosedCounts>,
+    pub closed: Arc<CloseCounts>,
     /// Bytes that wait in all connections of the process.
     pub buffers: Arc<Buffers>,
     /// Names of operations.
-    decorators: RefCell<ByPair<CompiledRule, CompiledBackend, HeaderValue>>,
+    decorators: RefCell<PairCache<CompiledRule, CompiledBackend, HeaderValue>>,
     updates: RefCell<watch::Receiver<Arc<Table>>>,
     table: RefCell<Arc<Table>>,
     rng: RefCell<Rng>,
@@ -70,12 +70,12 @@ pub struct Parts {
     pub sink: Sink,
     /// What all workers count.
     pub metrics: Arc<Metrics>,
-    /// Questions about configuration.
-    pub asks: Asks,
+    /// Requests to the configuration client.
+    pub config: ConfigHandle,
     /// The table in force.
     pub tables: watch::Receiver<Arc<Table>>,
     /// Connections that were closed before anything was served on them.
-    pub closed: Arc<ClosedCounts>,
+    pub closed: Arc<CloseCounts>,
     /// Bytes that wait in all connections of the process.
     pub buffers: Arc<Buffers>,
 }
@@ -83,21 +83,21 @@ pub struct Parts {
 impl WorkerState {
     /// The state of a worker that has served nothing yet.
     pub fn new(parts: Parts, seed: u64) -> Self {
-        let Parts { dialer, resolver, sink, metrics, asks, mut tables, closed, buffers } = parts;
+        let Parts { dialer, resolver, sink, metrics, config, mut tables, closed, buffers } = parts;
         let table = Arc::clone(&tables.borrow_and_update());
         let access_log = AccessLogBuffer::new(sink);
         access_log.configure(table.settings().access_log.as_ref());
         Self {
             dialer,
-            asks,
-            lines: Lines::default(),
+            config,
+            pools: ConnectionPools::default(),
             registry: RefCell::new(Registry::new(metrics)),
             access_log,
-            drain: Rc::default(),
+            connections: Rc::default(),
             names: Rc::new(Names::new(resolver)),
             closed,
             buffers,
-            decorators: RefCell::new(ByPair::new(MOST_DECORATORS)),
+            decorators: RefCell::new(PairCache::new(MOST_DECORATORS)),
             updates: RefCell::new(tables),
             table: RefCell::new(table),
             rng: RefCell::new(Rng::new(seed)),
@@ -146,7 +146,7 @@ impl WorkerState {
         // A worker without requests does not keep the table of its last one.
         self.refresh();
         self.decorators.borrow_mut().sweep();
-        self.lines.sweep(Instant::now());
+        self.pools.sweep(Instant::now());
         self.names.sweep();
         self.registry.borrow_mut().sweep();
     }

@@ -9,7 +9,7 @@ use super::*;
 const MINUTE: Duration = Duration::from_secs(60);
 
 struct World {
-    keeper: Keeper,
+    client: ConfigClient,
     server: Server,
     tables: watch::Receiver<Arc<Table>>,
 }
@@ -27,9 +27,9 @@ impl World {
             node: "test".to_owned(),
             state: None,
         };
-        let keeper = Keeper::new(options, publish, Dialer::default());
-        let mut world = Self { keeper, server: Server::new(Splitting::default()), tables };
-        for request in world.keeper.client.connected() {
+        let client = ConfigClient::new(options, publish, Dialer::default());
+        let mut world = Self { client, server: Server::new(Splitting::default()), tables };
+        for request in world.client.subscriptions.connected() {
             world.hear(request);
         }
         world.exchange();
@@ -47,11 +47,11 @@ impl World {
     /// Both sides say all that they have to say.
     fn exchange(&mut self) {
         loop {
-            if let Some(request) = self.keeper.client.request() {
+            if let Some(request) = self.client.subscriptions.request() {
                 self.hear(request);
             } else if let Some(response) = self.server.response() {
-                let update = self.keeper.client.received(response).unwrap();
-                if let Some(request) = self.keeper.apply(update) {
+                let update = self.client.subscriptions.received(response).unwrap();
+                if let Some(request) = self.client.apply(update) {
                     self.hear(request);
                 }
             } else {
@@ -67,7 +67,7 @@ impl World {
                 Ok(backend) => return backend,
                 Err(interest) => {
                     let (answered, mut answer) = oneshot::channel();
-                    self.keeper.ask(interest, answered);
+                    self.client.ask(interest, answered);
                     self.exchange();
                     assert_eq!(answer.try_recv(), Ok(()), "a request for {host} fails");
                 }
@@ -95,14 +95,14 @@ impl World {
     /// A minute passes.
     async fn minute(&mut self) {
         tokio::time::advance(MINUTE).await;
-        assert!(self.keeper.unused.due() <= Instant::now());
-        self.keeper.give_up_unused();
+        assert!(self.client.unused.due() <= Instant::now());
+        self.client.give_up_unused();
         self.exchange();
     }
 
     /// Names of what is held beside what every proxy has.
     fn held(&self) -> Vec<&str> {
-        let names = self.keeper.bodies.keys().map(|name| &**name);
+        let names = self.client.resources.keys().map(|name| &**name);
         let mut held: Vec<_> = names.filter(|name| name.contains("shop")).collect();
         held.sort_unstable();
         held
@@ -176,7 +176,7 @@ async fn what_is_not_used_for_an_hour_is_given_up_and_comes_back_when_it_is() {
     }
     world.minute().await;
     assert_eq!(world.held(), used, "the other one was not used since the first look");
-    assert_eq!(world.keeper.client.interests().len(), 4);
+    assert_eq!(world.client.subscriptions.interests().len(), 4);
     assert_eq!(world.ask("other.shop"), "other.shop:80");
     assert_eq!(world.held(), both);
 }
@@ -187,11 +187,11 @@ async fn what_is_used_while_there_is_no_stream_is_used() {
     world.ask("used.shop");
     world.ask("other.shop");
     world.minute().await;
-    world.keeper.client.disconnected();
+    world.client.subscriptions.disconnected();
     world.ask("used.shop");
     tokio::time::advance(600 * MINUTE).await;
     world.server = Server::new(Splitting::default());
-    for request in world.keeper.client.connected() {
+    for request in world.client.subscriptions.connected() {
         world.hear(request);
     }
     world.exchange();

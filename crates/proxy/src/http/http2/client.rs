@@ -26,13 +26,16 @@ use weft_config::Limits;
 
 use super::{
     FRAME_BUDGET, REMEMBERED_RESETS, UPSTREAM_STREAMS, connection_window,
+    incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::KeepAlive,
-    meter::{Greeting, Meter, Metered},
-    received::{Bodies, Owed, ReceivedBody},
-    sending::{Outgoing, Sending, Unsent},
+    outgoing_body::{Outgoing, Sending, Unsent},
     server::announced,
 };
-use crate::http::{body::Incoming, error::Error};
+use crate::http::{
+    body::Incoming,
+    error::Error,
+    metered_stream::{Greeting, Meter, MeteredStream},
+};
 
 /// A connection to a server, for many streams.
 pub struct Client {
@@ -81,7 +84,7 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let (stream, meter) = Metered::in_turns(stream, 0);
+        let (stream, meter) = MeteredStream::in_turns(stream, 0);
         meter.begin_turn();
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
@@ -238,7 +241,7 @@ impl<B: Outgoing<Error = Error>> Exchange<B> {
 }
 
 /// Reads and writes until the connection has ended.
-async fn drive<S>(mut connection: Connection<Metered<S>, Bytes>, state: Rc<State>)
+async fn drive<S>(mut connection: Connection<MeteredStream<S>, Bytes>, state: Rc<State>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

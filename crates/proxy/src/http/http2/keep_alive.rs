@@ -11,7 +11,7 @@ use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep};
 use weft_config::Limits;
 
-use crate::http::http2::meter::Meter;
+use crate::http::metered_stream::Meter;
 
 /// Watches over one connection.
 pub struct KeepAlive {

@@ -25,16 +25,21 @@ use weft_config::Limits;
 
 use super::{
     FRAME_BUDGET, REMEMBERED_RESETS, connection_window,
+    incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::{KeepAlive, Verdict},
-    meter::{Greeting, Meter, Metered},
-    received::{Bodies, Owed, ReceivedBody},
-    sending::{Sending, Unsent},
+    outgoing_body::{Sending, Unsent},
 };
 use crate::{
-    admin::drain::Guard,
     connection::downstream::Downstream,
-    http::{body::Incoming, exchange::exchange, grpc, response_body::Payload},
+    http::{
+        body::Incoming,
+        grpc,
+        metered_stream::{Greeting, Meter, MeteredStream},
+        response_body::Payload,
+        serve_request::serve_request,
+    },
     io::peeked::PeekedStream,
+    worker::open_connections::ConnectionGuard,
 };
 
 /// A stream that the client resets within this time, before its answer is complete, is reset early.
@@ -45,9 +50,9 @@ const PREFACE: u64 = 24;
 const RECENT: u32 = 1024;
 
 /// Serves HTTP/2 until the connection ends.
-pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guard) {
+pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: ConnectionGuard) {
     let limits = &downstream.listener.limits;
-    let (stream, meter) = Metered::in_turns(stream, PREFACE);
+    let (stream, meter) = MeteredStream::in_turns(stream, PREFACE);
     meter.begin_turn();
     let mut builder = Builder::new();
     builder
@@ -77,10 +82,10 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guar
 
 /// A connection that is served.
 struct Serving {
-    connection: Connection<Metered<PeekedStream>, Bytes>,
+    connection: Connection<MeteredStream<PeekedStream>, Bytes>,
     meter: Arc<Meter>,
     bodies: Bodies,
-    guard: Guard,
+    guard: ConnectionGuard,
     keep_alive: KeepAlive,
     /// Until the client's first SETTINGS have come.
     greeting: Option<Pin<Box<Sleep>>>,
@@ -93,10 +98,10 @@ struct Serving {
 
 impl Serving {
     fn new(
-        mut connection: Connection<Metered<PeekedStream>, Bytes>,
+        mut connection: Connection<MeteredStream<PeekedStream>, Bytes>,
         meter: Arc<Meter>,
         limits: &Limits,
-        guard: Guard,
+        guard: ConnectionGuard,
     ) -> Self {
         let keep_alive = KeepAlive::new(connection.ping_pong(), limits, Some(limits.idle));
         let resets = Rc::new(Resets { allowed: limits.premature_resets, ..Resets::default() });
@@ -223,7 +228,7 @@ impl Stream {
             *response.status_mut() = StatusCode::CONTINUE;
             let _ = self.respond.send_informational(response);
         }
-        let mut answering = pin!(exchange(downstream, request));
+        let mut answering = pin!(serve_request(downstream, request));
         let answered = poll_fn(|context| match answering.as_mut().poll(context) {
             Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
             // The request is dropped, and all that was begun for it.

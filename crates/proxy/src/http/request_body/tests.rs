@@ -6,7 +6,7 @@ use h2::SendStream;
 use tokio::io::duplex;
 
 use super::*;
-use crate::http::http2::received::{Bodies, Owed, ReceivedBody};
+use crate::http::http2::incoming_body::{Bodies, Owed, ReceivedBody};
 
 /// A body, and the stream that it comes from.
 async fn body() -> (Rc<Source>, SendStream<Bytes>) {

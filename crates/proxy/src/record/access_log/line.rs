@@ -9,7 +9,7 @@ use std::{
 
 use http::Version;
 
-use super::{Facts, Field, Name, Part, Piece, compile::Shape};
+use super::{Facts, Field, Name, Part, Piece, format::Shape};
 use crate::record::access_log::{Captured, Format};
 
 /// Writes times; remembers the last second it wrote.

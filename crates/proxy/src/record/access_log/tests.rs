@@ -1,4 +1,4 @@
-//! Lines as recorded for the same facts.
+//! ConnectionPools as recorded for the same facts.
 
 use super::*;
 use weft_config::LogFormat;

@@ -17,8 +17,8 @@ use weft_process::{
 
 use super::{
     BOUNDS, Grpc, Metrics, Peer, Reporter,
-    numbers::{ConnectionsTotal, RequestsTotal, SizesTotal},
-    register::{ConnectionSeries, RequestSeries},
+    counters::{ConnectionsTotal, RequestsTotal, SizesTotal},
+    registry::{ConnectionSeries, RequestSeries},
 };
 
 /// A piece is handed over at this size.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use weft_decide::Flag;
 use weft_process::admin::Body;
 
-use super::{register::BUDGET, *};
+use super::{registry::BUDGET, *};
 use prometheus::{Sample, parse};
 
 fn request(peer: &PeerId, status: u16) -> Request {

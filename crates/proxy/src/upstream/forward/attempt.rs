@@ -1,23 +1,27 @@
-//! One try: a connection, the request on it, the head of the answer.
+//! One attempt: a connection, the request on it, the head of the answer.
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
-use http::{HeaderValue, Request, Uri, Version, header, request::Parts, uri::PathAndQuery};
+use http::{
+    HeaderValue, Request, Response, Uri, Version, header, request::Parts, uri::PathAndQuery,
+};
 use tokio::time::Instant;
 use weft_config::Discovery;
 use weft_decide::{Failure, NoAnswer, Reply, Reset, retry};
 
-use super::Onward;
+use super::UpstreamRequest;
 use crate::{
     http::{
+        body::Incoming,
         error::{Cause, Error},
         head,
+        http2::client::Upload,
         request_body::RequestBody,
     },
     upstream::{
         dial::{self, DialError},
-        pool::{Answer, Lease, Line, LineError, Unanswered},
-        resolve::Name,
+        dns::Name,
+        pool::{ConnectionPool, PoolError, PooledConnection, Unanswered, UpstreamResponse},
     },
 };
 
@@ -28,16 +32,26 @@ const MOST_REFUSED: usize = 3;
 /// A connection that was idle for this long may just have been closed by its server.
 const SUSPECT: Duration = Duration::from_millis(500);
 
-/// Which protocol the server is spoken to.
+/// The version of HTTP that an upstream request is sent in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speak {
+pub enum HttpVersion {
     /// HTTP/1.1.
     Http1,
     /// HTTP/2 with prior knowledge.
     Http2,
 }
 
-/// A try without an answer.
+/// A response, and the connection that it comes on.
+pub struct Answer {
+    /// The response, whose body is still to be read.
+    pub response: Response<Incoming>,
+    /// The rest of the request's body, which is still being sent (HTTP/2).
+    pub upload: Option<Upload>,
+    /// The connection, checked out until the response has been read.
+    pub connection: PooledConnection,
+}
+
+/// An attempt without an answer.
 #[derive(Debug)]
 pub struct Failed {
     /// How it ended, for retries.
@@ -49,7 +63,7 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// It took too long.
+    /// The attempt timed out.
     pub fn slow() -> Self {
         Self::at(retry::Outcome::PerTryTimeout, None)
     }
@@ -71,40 +85,42 @@ impl Failed {
     }
 }
 
-/// Tries once, on a connection of `line`; `copy` keeps the head for another try. What the
+/// Tries once, on a connection of `pool`; `copy` keeps the head for another try. What the
 /// server provably did not process is sent again, on another connection.
 pub async fn run(
-    onward: &mut Onward,
-    line: &Rc<Line>,
-    speak: Speak,
+    request: &mut UpstreamRequest,
+    pool: &Rc<ConnectionPool>,
+    version: HttpVersion,
     copy: bool,
-) -> Result<(Answer, Lease), Failed> {
+) -> Result<Answer, Failed> {
     let (mut fresh, mut refused, mut suspect) = (0, 0, false);
     loop {
-        let mut lease = open(onward, line, speak, suspect).await?;
-        fresh += usize::from(lease.idle.is_none());
-        suspect = speak == Speak::Http1
-            && lease.idle.is_some_and(|idle| idle >= SUSPECT)
-            && onward.parts.method.is_idempotent();
+        let mut connection = open(request, pool, version, suspect).await?;
+        fresh += usize::from(connection.idle.is_none());
+        suspect = version == HttpVersion::Http1
+            && connection.idle.is_some_and(|idle| idle >= SUSPECT)
+            && request.parts.method.is_idempotent();
         // HTTP/2 servers may refuse any request as they leave.
-        let copy = copy || suspect || speak == Speak::Http2;
-        let body = RequestBody::of(onward.source.as_ref());
-        let request = Request::from_parts(request_head(onward, speak, copy), body);
-        let Unanswered { error, unsent } = match lease.send(request).await {
-            Ok(answer) => return Ok((answer, lease)),
+        let copy = copy || suspect || version == HttpVersion::Http2;
+        let body = RequestBody::of(request.source.as_ref());
+        let message = Request::from_parts(request_head(request, version, copy), body);
+        let Unanswered { error, unsent } = match connection.send(message).await {
+            Ok(UpstreamResponse { response, upload }) => {
+                return Ok(Answer { response, upload, connection });
+            }
             Err(unanswered) => *unanswered,
         };
         if let Some(unsent) = unsent {
             // The connection was closed before anything was sent: nobody's failure.
             if !copy {
-                restore(onward, unsent);
+                restore(request, unsent);
             }
             if fresh < MOST_FRESH {
                 continue;
             }
-            return Err(Failed::at(retry::Outcome::ResetBeforeRequest, lease.local));
+            return Err(Failed::at(retry::Outcome::ResetBeforeRequest, connection.local));
         }
-        let repeatable = onward.source.as_ref().is_none_or(|source| source.is_repeatable());
+        let repeatable = request.source.as_ref().is_none_or(|source| source.is_repeatable());
         let leaving = error.as_ref().is_some_and(Error::is_going_away);
         refused += usize::from(leaving);
         let closed = suspect && error.as_ref().is_some_and(|error| error.cause() == Cause::Ended);
@@ -113,103 +129,107 @@ pub async fn run(
             continue;
         }
         let outcome = error.as_ref().map_or(retry::Outcome::Reset, classify);
-        return Err(Failed::at(outcome, lease.local));
+        return Err(Failed::at(outcome, connection.local));
     }
 }
 
-/// A connection of `line`; for a backend that is a name, of the first of its addresses that
+/// A connection of `pool`; for a backend that is a name, of the first of its addresses that
 /// can be connected to, all of them within the time for connecting. One that is `fresh` was not
 /// used before.
 async fn open(
-    onward: &Onward,
-    line: &Rc<Line>,
-    speak: Speak,
+    request: &UpstreamRequest,
+    pool: &Rc<ConnectionPool>,
+    version: HttpVersion,
     fresh: bool,
-) -> Result<Lease, Failed> {
-    let Onward { downstream, routed, .. } = onward;
+) -> Result<PooledConnection, Failed> {
+    let UpstreamRequest { downstream, routed, .. } = request;
     let backend = &routed.backend().data;
     let limit = backend.connect_timeout;
     let Discovery::Dns { host, port } = &backend.discovery else {
-        return open_line(onward, line, speak, fresh, limit).await;
+        return open_in(request, pool, version, fresh, limit).await;
     };
     let names = &downstream.worker.names;
     let name = Name { host: host.as_str().into(), port: *port };
     let addresses = names.addresses(&name, Instant::now()).await.unwrap_or_default();
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-    let mut result = open_line(onward, line, speak, fresh, share).await;
-    let mut last = line.address();
-    let is_other = |address: &&SocketAddr| ![line.address(), downstream.local].contains(address);
+    let mut result = open_in(request, pool, version, fresh, share).await;
+    let mut last = pool.address();
+    let is_other = |address: &&SocketAddr| ![pool.address(), downstream.local].contains(address);
     for address in addresses.iter().filter(is_other) {
         if !result.as_ref().is_err_and(Failed::is_unconnected) {
             break;
         }
         names.failed(last);
         last = *address;
-        result = open_line(onward, &downstream.line_to(last), speak, fresh, share).await;
+        result = open_in(request, &downstream.pool_to(last), version, fresh, share).await;
     }
     result
 }
 
-async fn open_line(
-    onward: &Onward,
-    line: &Rc<Line>,
-    speak: Speak,
+async fn open_in(
+    request: &UpstreamRequest,
+    pool: &Rc<ConnectionPool>,
+    version: HttpVersion,
     fresh: bool,
     limit: Duration,
-) -> Result<Lease, Failed> {
-    let within = (limit, &onward.downstream.listener.limits);
-    let preconnected = onward.downstream.take_preconnected(line.way());
-    match speak {
-        Speak::Http1 if fresh => {
-            line.fresh_http1(within).await.map_err(|error| unconnected(&error))
+) -> Result<PooledConnection, Failed> {
+    let within = (limit, &request.downstream.listener.limits);
+    let preconnected = request.downstream.take_preconnected(pool.target());
+    match version {
+        HttpVersion::Http1 if fresh => {
+            pool.fresh_http1(within).await.map_err(|error| unconnected(&error))
         }
-        Speak::Http1 => line.http1(preconnected, within).await.map_err(|error| unconnected(&error)),
-        Speak::Http2 => line.http2(preconnected, within).await.map_err(|error| unconnected(&error)),
+        HttpVersion::Http1 => {
+            pool.http1(preconnected, within).await.map_err(|error| unconnected(&error))
+        }
+        HttpVersion::Http2 => {
+            pool.http2(preconnected, within).await.map_err(|error| unconnected(&error))
+        }
     }
 }
 
-fn unconnected(error: &LineError) -> Failed {
+fn unconnected(error: &PoolError) -> Failed {
     match error {
-        LineError::Dial(DialError::Timeout(_)) => Failed::at(retry::Outcome::ConnectTimeout, None),
-        LineError::Dial(DialError::Refused(error)) => {
+        PoolError::Dial(DialError::Timeout(_)) => Failed::at(retry::Outcome::ConnectTimeout, None),
+        PoolError::Dial(DialError::Refused(error)) => {
             let reason = Some(dial::reason(error));
             Failed { reason, ..Failed::at(retry::Outcome::Refused, None) }
         }
-        LineError::Handshake(error) if error.cause() == Cause::Protocol => {
+        PoolError::Handshake(error) if error.cause() == Cause::Protocol => {
             Failed::at(retry::Outcome::ProtocolError, None)
         }
-        LineError::Handshake(_) | LineError::Closed => {
+        PoolError::Handshake(_) | PoolError::Closed => {
             Failed::at(retry::Outcome::ResetBeforeRequest, None)
         }
     }
 }
 
 /// The head as this server is to see it.
-fn request_head(onward: &mut Onward, speak: Speak, copy: bool) -> Parts {
-    let mut head = match (copy, speak) {
-        (false, _) => take(&mut onward.parts),
-        (true, Speak::Http1) => onward.parts.clone(),
+fn request_head(request: &mut UpstreamRequest, version: HttpVersion, copy: bool) -> Parts {
+    let mut head = match (copy, version) {
+        (false, _) => take(&mut request.parts),
+        (true, HttpVersion::Http1) => request.parts.clone(),
         // What else HTTP/1 knows of a head, such as the case of its names, is not needed.
-        (true, Speak::Http2) => {
-            let mut head = bare(&onward.parts);
-            head.headers = onward.parts.headers.clone();
+        (true, HttpVersion::Http2) => {
+            let mut head = bare(&request.parts);
+            head.headers = request.parts.headers.clone();
             head
         }
     };
-    match speak {
-        Speak::Http1 => {
+    match version {
+        HttpVersion::Http1 => {
             if head.version == Version::HTTP_2
-                && let Some(host) = onward.authority.clone()
+                && let Some(host) = request.authority.clone()
             {
                 head::host_first(&mut head.headers, host);
             }
             head.version = Version::HTTP_11;
-            frame_body(&mut head, onward.source.is_some());
+            frame_body(&mut head, request.source.is_some());
         }
-        Speak::Http2 => {
+        HttpVersion::Http2 => {
             head.version = Version::HTTP_2;
             head::without_http1(&mut head.headers);
-            head.uri = onward.absolute.clone().unwrap_or_default();
+            head.uri = request.absolute.clone().unwrap_or_default();
         }
     }
     head
@@ -240,12 +260,12 @@ fn bare(parts: &Parts) -> Parts {
 }
 
 /// Takes back the head of a request that was not sent.
-fn restore(onward: &mut Onward, unsent: Request<RequestBody>) {
-    let version = onward.parts.version;
+fn restore(request: &mut UpstreamRequest, unsent: Request<RequestBody>) {
+    let version = request.parts.version;
     let (mut parts, _) = unsent.into_parts();
     if version != Version::HTTP_2
         && parts.version == Version::HTTP_2
-        && let Some(host) = onward.authority.clone()
+        && let Some(host) = request.authority.clone()
     {
         head::host_first(&mut parts.headers, host);
     }
@@ -253,7 +273,7 @@ fn restore(onward: &mut Onward, unsent: Request<RequestBody>) {
         parts.uri = Uri::from(target);
     }
     parts.version = version;
-    onward.parts = parts;
+    request.parts = parts;
 }
 
 /// HTTP/2 has the host in the target (RFC 9113, section 8.3.1).

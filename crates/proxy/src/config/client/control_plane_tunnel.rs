@@ -15,18 +15,18 @@ use weft_config::Limits;
 
 use crate::{
     connection::relay::{Passed, RelayLimits, relay},
-    upstream::dial::{DialError, Dialer, Way},
+    upstream::dial::{DialError, DialTarget, Dialer},
 };
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where to dial instead of `address`; good for one connection.
-pub async fn to(address: &str, dialer: &Dialer) -> io::Result<SocketAddr> {
+/// Opens a tunnel to `address` for one connection, and returns where to dial it.
+pub async fn open(address: &str, dialer: &Dialer) -> io::Result<SocketAddr> {
     let found = timeout(PATIENCE, lookup_host(address)).await.map_err(io::Error::from)??.next();
     let address = found.ok_or_else(|| io::Error::from(io::ErrorKind::HostUnreachable))?;
-    let way = Way { address, application: false };
-    let mut far = dialer.dial(way, PATIENCE).await.map_err(|error| match error {
+    let target = DialTarget { address, application: false };
+    let mut far = dialer.dial(target, PATIENCE).await.map_err(|error| match error {
         DialError::Refused(error) => error,
         slow @ DialError::Timeout(_) => io::Error::new(io::ErrorKind::TimedOut, slow),
     })?;
@@ -54,11 +54,11 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_passage_leads_one_connection_to_where_it_was_meant_to_go() {
+    async fn a_tunnel_relays_one_connection_to_the_control_plane() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap().to_string();
         let talking = async {
-            let near = to(&address, &Dialer::default()).await.unwrap();
+            let near = open(&address, &Dialer::default()).await.unwrap();
             let mut client = TcpStream::connect(near).await.unwrap();
             let (mut far, _) = server.accept().await.unwrap();
             client.write_all(b"hello").await.unwrap();

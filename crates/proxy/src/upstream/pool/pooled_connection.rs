@@ -1,32 +1,32 @@
-//! A connection while an exchange uses it.
+//! A connection of a pool, checked out by one exchange.
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use http::{Request, Response};
-use weft_balance::Picked;
+use weft_balance::SelectedEndpoint;
 
-use super::Line;
+use super::ConnectionPool;
 use crate::http::{
     body::Incoming,
     error::Error,
-    http1,
+    http1::client as http1,
     http2::client::{StreamSlot, Upload},
     request_body::{RequestBody, Source},
 };
 
-/// A connection that an exchange uses.
-pub struct Lease {
-    line: Rc<Line>,
+/// A connection of a pool, checked out by one exchange.
+pub struct PooledConnection {
+    pool: Rc<ConnectionPool>,
     sender: Sender,
     /// The proxy's end.
     pub local: Option<SocketAddr>,
     /// How long it was idle before, if it was used before: the server may have closed it.
     pub idle: Option<Duration>,
     /// Counts the exchange at its endpoint.
-    pub in_flight: Option<Picked>,
+    pub in_flight: Option<SelectedEndpoint>,
 }
 
-/// What is sent on.
+/// The sending half of a connection.
 pub enum Sender {
     /// Used by one exchange.
     Http1(http1::Client),
@@ -34,8 +34,13 @@ pub enum Sender {
     Http2(StreamSlot),
 }
 
-/// The head of an answer, and what is still sent of the request.
-pub type Answer = (Response<Incoming>, Option<Upload>);
+/// A response from a server.
+pub struct UpstreamResponse {
+    /// The response, whose body is still to be read.
+    pub response: Response<Incoming>,
+    /// The rest of the request's body, which is still being sent (HTTP/2).
+    pub upload: Option<Upload>,
+}
 
 /// A request that got no answer.
 pub struct Unanswered {
@@ -45,27 +50,30 @@ pub struct Unanswered {
     pub unsent: Option<Request<RequestBody>>,
 }
 
-impl Lease {
-    /// A lease of `sender`, a connection of `line` whose end here is `local`.
+impl PooledConnection {
+    /// Checks `sender` out, a connection of `pool` whose end here is `local`.
     pub fn new(
-        line: &Rc<Line>,
+        pool: &Rc<ConnectionPool>,
         sender: Sender,
         local: Option<SocketAddr>,
         idle: Option<Duration>,
     ) -> Self {
-        Self { line: Rc::clone(line), sender, local, idle, in_flight: None }
+        Self { pool: Rc::clone(pool), sender, local, idle, in_flight: None }
     }
 
     /// The address of the server.
     pub fn address(&self) -> SocketAddr {
-        self.line.address()
+        self.pool.address()
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Answer, Box<Unanswered>> {
+    pub async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<UpstreamResponse, Box<Unanswered>> {
         match &mut self.sender {
             Sender::Http1(client) => match client.send(request).await {
-                Ok(response) => Ok((response, None)),
+                Ok(response) => Ok(UpstreamResponse { response, upload: None }),
                 Err(unanswered) => {
                     let http1::Unanswered { error, unsent } = *unanswered;
                     Err(Box::new(Unanswered { error: Some(error), unsent }))
@@ -75,7 +83,7 @@ impl Lease {
                 Err(Box::new(Unanswered { error: None, unsent: Some(request) }))
             }
             Sender::Http2(slot) => match slot.send(request).await {
-                Ok(sent) => Ok((sent.response, sent.upload)),
+                Ok(sent) => Ok(UpstreamResponse { response: sent.response, upload: sent.upload }),
                 Err(error) => Err(Box::new(Unanswered { error: Some(error), unsent: None })),
             },
         }
@@ -83,11 +91,11 @@ impl Lease {
 
     /// The exchange is over, and its answer was read to the end. An HTTP/1 connection
     /// serves another one unless `source`, the request's body, is still under way.
-    pub fn give_back(self, source: Option<&Source>) {
+    pub fn release(self, source: Option<&Source>) {
         if let Sender::Http1(client) = self.sender
             && source.is_none_or(Source::has_ended)
         {
-            self.line.keep(client, self.local);
+            self.pool.insert_idle(client, self.local);
         }
     }
 }

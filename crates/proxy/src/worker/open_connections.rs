@@ -17,7 +17,7 @@ use crate::{connection::downstream::IdleTimer, worker::Counts};
 
 /// The open connections of one worker.
 #[derive(Debug, Default)]
-pub struct Drain {
+pub struct OpenConnections {
     draining: Rc<Cell<bool>>,
     next: Cell<u64>,
     open: RefCell<HashMap<u64, Rc<Entry>>>,
@@ -25,7 +25,7 @@ pub struct Drain {
 
 /// A connection that has no exchange under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Idle {
+pub struct IdleConnection {
     /// Its number among those of its worker.
     pub number: u64,
     /// The end of its last exchange.
@@ -45,14 +45,14 @@ struct Entry {
 
 /// A connection's own view of whether it is to end; it counts until this is dropped.
 #[derive(Debug)]
-pub struct Guard {
-    drain: Rc<Drain>,
+pub struct ConnectionGuard {
+    connections: Rc<OpenConnections>,
     entry: Rc<Entry>,
     number: u64,
     counts: Option<Rc<Counts>>,
 }
 
-impl Drain {
+impl OpenConnections {
     /// Ends all connections as they become idle, those that are still to come included.
     pub fn start(&self) {
         self.draining.set(true);
@@ -65,7 +65,7 @@ impl Drain {
     }
 
     /// Counts a connection, one of the listener that counts its own in `of`.
-    pub fn enter(self: &Rc<Self>, of: Option<&Arc<AtomicUsize>>) -> Guard {
+    pub fn enter(self: &Rc<Self>, of: Option<&Arc<AtomicUsize>>) -> ConnectionGuard {
         let number = self.next.get();
         self.next.set(number + 1);
         let entry = Rc::new(Entry {
@@ -76,12 +76,12 @@ impl Drain {
             of: of.map(Arc::clone),
         });
         self.open.borrow_mut().insert(number, Rc::clone(&entry));
-        Guard { drain: Rc::clone(self), entry, number, counts: None }
+        ConnectionGuard { connections: Rc::clone(self), entry, number, counts: None }
     }
 
     /// The `count` connections that have had no exchange for the longest time, in no order, of
     /// the listener `of` where that is given.
-    pub fn idlest(&self, count: usize, of: Option<&Arc<AtomicUsize>>) -> Vec<Idle> {
+    pub fn idlest(&self, count: usize, of: Option<&Arc<AtomicUsize>>) -> Vec<IdleConnection> {
         let is_of = |entry: &Entry| match (of, &entry.of) {
             (Some(wanted), Some(of)) => Arc::ptr_eq(wanted, of),
             (Some(_), None) => false,
@@ -92,7 +92,7 @@ impl Drain {
             .iter()
             .filter(|(_, entry)| !entry.shed.get() && is_of(entry))
             .filter_map(|(number, entry)| {
-                Some(Idle { number: *number, since: entry.idle_timer.silent_since()? })
+                Some(IdleConnection { number: *number, since: entry.idle_timer.silent_since()? })
             })
             .collect();
         if idle.len() > count && count > 0 {
@@ -103,7 +103,7 @@ impl Drain {
     }
 
     /// Closes these connections, but for those that have been used since.
-    pub fn shed(&self, idle: &[Idle]) {
+    pub fn shed(&self, idle: &[IdleConnection]) {
         let open = self.open.borrow();
         for one in idle {
             let entry = open.get(&one.number);
@@ -136,7 +136,7 @@ impl Entry {
     }
 }
 
-impl Guard {
+impl ConnectionGuard {
     /// Whether the connection is to end as soon as it is idle; its task, the one that
     /// polled last, is woken when that changes.
     pub fn poll(&self, context: &mut Context<'_>) -> bool {
@@ -175,9 +175,9 @@ fn ready_if(condition: bool) -> Poll<()> {
     if condition { Poll::Ready(()) } else { Poll::Pending }
 }
 
-impl Drop for Guard {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.drain.open.borrow_mut().remove(&self.number);
+        self.connections.open.borrow_mut().remove(&self.number);
     }
 }
 
@@ -188,21 +188,21 @@ mod tests {
 
     #[tokio::test]
     async fn every_connection_is_woken_once_draining_begins() {
-        let drain = Rc::new(Drain::default());
-        let told = async |guard: Guard| guard.draining().await;
-        let (one, two) = (drain.enter(None), drain.enter(None));
-        assert_eq!(drain.count(), 2);
-        let start = async { drain.start() };
+        let connections = Rc::new(OpenConnections::default());
+        let told = async |guard: ConnectionGuard| guard.draining().await;
+        let (one, two) = (connections.enter(None), connections.enter(None));
+        assert_eq!(connections.count(), 2);
+        let start = async { connections.start() };
         tokio::join!(told(one), told(two), start);
-        assert_eq!(drain.count(), 0);
-        told(drain.enter(None)).await;
+        assert_eq!(connections.count(), 0);
+        told(connections.enter(None)).await;
     }
 
     #[tokio::test]
     async fn the_idlest_connections_are_closed_and_busy_ones_are_not() {
-        let drain = Rc::new(Drain::default());
+        let connections = Rc::new(OpenConnections::default());
         let (one, other) = (Arc::default(), Arc::default());
-        let guards: Vec<Guard> = (0..6).map(|_| drain.enter(Some(&one))).collect();
+        let guards: Vec<ConnectionGuard> = (0..6).map(|_| connections.enter(Some(&one))).collect();
         let now = Instant::now();
         for (at, guard) in guards.iter().enumerate() {
             let timer = guard.idle_timer();
@@ -213,16 +213,20 @@ mod tests {
                 timer.end(now.checked_sub(ago).unwrap());
             }
         }
-        assert_eq!(drain.idlest(2, Some(&other)), [], "another listener has none");
-        let idle = drain.idlest(2, Some(&one));
+        assert_eq!(connections.idlest(2, Some(&other)), [], "another listener has none");
+        let idle = connections.idlest(2, Some(&one));
         // One of the two is used before it is closed.
         let used = guards[4].idle_timer();
         used.begin();
         used.end(now);
-        drain.shed(&idle);
+        connections.shed(&idle);
         let shed: Vec<bool> = guards.iter().map(|guard| guard.entry.shed.get()).collect();
         assert_eq!(shed, [false, false, false, true, false, false]);
         guards[3].shed().await;
-        assert_eq!(drain.idlest(10, None).len(), 4, "not the busy one, nor one that is closed");
+        assert_eq!(
+            connections.idlest(10, None).len(),
+            4,
+            "not the busy one, nor one that is closed"
+        );
     }
 }

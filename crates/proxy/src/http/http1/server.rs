@@ -14,32 +14,30 @@ use weft_config::Limits;
 use weft_decide::Failure;
 
 use crate::{
-    admin::drain::Guard,
     connection::downstream::{Downstream, IdleTimer},
     http::{
         body::Incoming,
-        codec_answers::CodecAnswers,
-        exchange::exchange,
-        http2::meter::{Meter, Metered},
-        late_head,
-        stall::Stall,
+        http1::error_bodies::ErrorBodies,
+        http1::head_timeout,
+        metered_stream::{Meter, MeteredStream},
+        serve_request::serve_request,
+        stall_timer::StallTimer,
     },
     io::peeked::PeekedStream,
     record::outcome::{Kind, Outcome},
+    worker::open_connections::ConnectionGuard,
 };
 
-pub use crate::http::http2::server::serve as http2;
-
-/// Serves HTTP/1.
-pub async fn http1(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guard) {
+/// Serves HTTP/1 on a client's connection.
+pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: ConnectionGuard) {
     let limits = &downstream.listener.limits;
     let requests = Rc::clone(&downstream);
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let limit = requests.listener.limits.stalled;
         let request = request.map(|body| Incoming::request(body, limit));
-        exchange(Rc::clone(&requests), request)
+        serve_request(Rc::clone(&requests), request)
     });
-    let (stream, meter) = Metered::new(CodecAnswers::new(stream));
+    let (stream, meter) = MeteredStream::new(ErrorBodies::new(stream));
     let mut connection = codec1::Builder::new()
         .preserve_header_case(true)
         .half_close(false)
@@ -67,7 +65,7 @@ pub async fn http1(downstream: Rc<Downstream>, stream: PeekedStream, guard: Guar
         && !meter.is_blocked()
         && let Some(parts) = connection.into_parts()
     {
-        late_head::answer(&downstream, &mut parts.io.into_inner()).await;
+        head_timeout::answer(&downstream, &mut parts.io.into_inner()).await;
     }
 }
 
@@ -94,16 +92,16 @@ struct Patience<'a> {
     ended: u64,
     idle: Pin<Box<Sleep>>,
     /// Since a head has begun.
-    head: Stall,
+    head: StallTimer,
     /// Since the client takes nothing of an answer.
-    taking: Stall,
+    taking: StallTimer,
     written: u64,
 }
 
 impl<'a> Patience<'a> {
     fn new(limits: &'a Limits, idle_timer: &'a IdleTimer, meter: &'a Meter) -> Self {
         let idle = Box::pin(sleep_until(Instant::now() + limits.idle));
-        let (head, taking) = (Stall::default(), Stall::default());
+        let (head, taking) = (StallTimer::default(), StallTimer::default());
         Self { limits, idle_timer, meter, read: 0, ended: 0, idle, head, taking, written: 0 }
     }
 
@@ -155,7 +153,7 @@ impl<'a> Patience<'a> {
 
 /// Drives `connection` to its end, and tells it once that this should be soon.
 async fn until_drained<C: Future>(
-    guard: Guard,
+    guard: ConnectionGuard,
     mut connection: Pin<&mut C>,
     tell: impl Fn(Pin<&mut C>),
 ) -> C::Output {

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Values for pairs of an `A` and a `B`.
-pub struct ByPair<A, B, V> {
+pub struct PairCache<A, B, V> {
     most: usize,
     /// By the addresses of both, which no others can have while they are in here.
     values: HashMap<(usize, usize), Value<A, B, V>>,
@@ -20,7 +20,7 @@ struct Value<A, B, V> {
     value: V,
 }
 
-impl<A, B, V: Clone> ByPair<A, B, V> {
+impl<A, B, V: Clone> PairCache<A, B, V> {
     /// A cache of at most `most` values.
     pub fn new(most: usize) -> Self {
         Self { most, values: HashMap::new() }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_value_is_made_once_for_a_pair_while_both_are_there() {
-        let mut cache = ByPair::new(8);
+        let mut cache = PairCache::new(8);
         let (a, b, c) = (Arc::new('a'), Arc::new('b'), Arc::new('b'));
         assert_eq!(cache.get(&a, &b, || None::<u8>), None);
         assert_eq!(cache.get(&a, &b, || Some(1)), Some(1));
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_cache_is_bounded_and_keeps_nothing_alive() {
-        let mut cache = ByPair::new(8);
+        let mut cache = PairCache::new(8);
         let first = Arc::new(());
         let kept: Vec<_> = (0..100_u32).map(Arc::new).collect();
         for second in &kept {

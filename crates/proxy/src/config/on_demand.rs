@@ -1,7 +1,7 @@
-//! Decisions that stop at a question, from one place.
+//! Decisions that fetch missing configuration on demand.
 //!
-//! The stages are pure and say what they need to know. Here it is found out, and the
-//! stages run again from the first, all of them by one table.
+//! The stages of a decision are pure and stop at a question. Here the question is
+//! answered, and the stages run again from the first, all of them by one table.
 
 use weft_balance::Rng;
 use weft_decide::{Answer, Answers, Question, Reply, Step, Table};
@@ -10,7 +10,7 @@ use crate::worker::state::WorkerState;
 
 /// Runs `stages` until they come to a result, or to a reply of the proxy's own. How
 /// often they may ask is for the stages to say.
-pub async fn settle<T>(
+pub async fn decide_on_demand<T>(
     worker: &WorkerState,
     mut stages: impl FnMut(&Table, &Answers, &mut Rng) -> Step<T>,
 ) -> Result<T, Reply> {
@@ -29,7 +29,7 @@ pub async fn settle<T>(
 
 async fn answer(worker: &WorkerState, question: &Question) -> Answer {
     match question {
-        Question::Interest(interest) if worker.asks.ask(interest.clone()).await => {
+        Question::Interest(interest) if worker.config.ask(interest.clone()).await => {
             Answer::Configured
         }
         _ => Answer::Missing,

@@ -17,7 +17,7 @@ use tokio::{
 
 use weft_config::Limits;
 
-use super::{IDLE_LIMIT, Line, LineError};
+use super::{ConnectionPool, IDLE_LIMIT, PoolError};
 use crate::{
     http::http2::client::{Client, StreamSlot},
     io::{gathered::GatheredWriter, stream::Stream},
@@ -29,7 +29,7 @@ const PATIENCE: usize = 2;
 
 /// The HTTP/2 connections to one address.
 #[derive(Default)]
-pub struct Shared {
+pub struct Http2Connections {
     connections: RefCell<Vec<Connection>>,
     making: RefCell<Option<watch::Receiver<Made>>>,
 }
@@ -41,42 +41,42 @@ struct Connection {
 }
 
 /// What came of making a connection; none while it is under way.
-type Made = Option<Result<Weak<Client>, Rc<LineError>>>;
+type Made = Option<Result<Weak<Client>, Rc<PoolError>>>;
 
 /// A slot for a stream, the proxy's end of its connection, and how long that was not used.
 type Joined = (StreamSlot, Option<SocketAddr>, Option<Duration>);
 
-impl Shared {
-    /// A slot on a connection of `line`.
+impl Http2Connections {
+    /// A slot on a connection of `pool`.
     pub async fn join(
-        line: &Rc<Line>,
+        pool: &Rc<ConnectionPool>,
         mut preconnected: Option<Stream>,
         (limit, limits): (Duration, &Limits),
-    ) -> Result<Joined, Rc<LineError>> {
-        if let Some((slot, local, idle)) = line.shared.slot() {
+    ) -> Result<Joined, Rc<PoolError>> {
+        if let Some((slot, local, idle)) = pool.http2.slot() {
             return Ok((slot, local, Some(idle)));
         }
         let mut closed = 0;
         loop {
-            let mut made = Self::make(line, preconnected.take(), (limit, *limits));
+            let mut made = Self::make(pool, preconnected.take(), (limit, *limits));
             let lives = match made.wait_for(Option::is_some).await.as_deref() {
                 Ok(Some(Err(error))) => return Err(Rc::clone(error)),
                 Ok(Some(Ok(client))) => client.upgrade().is_some_and(|one| !one.has_ended()),
                 Ok(None) | Err(_) => false,
             };
-            if let Some((slot, local, _)) = line.shared.slot() {
+            if let Some((slot, local, _)) = pool.http2.slot() {
                 return Ok((slot, local, None));
             }
             // Where it lives, others were quicker: one more is made.
             closed += usize::from(!lives);
             if closed == PATIENCE {
-                return Err(Rc::new(LineError::Closed));
+                return Err(Rc::new(PoolError::Closed));
             }
         }
     }
 
     /// Closes what was idle for too long; whether any is left.
-    pub fn look(&self, now: Instant) -> bool {
+    pub fn close_idle(&self, now: Instant) -> bool {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|one| {
             let idle = now.duration_since(one.since.get()) >= IDLE_LIMIT;
@@ -99,24 +99,24 @@ impl Shared {
 
     /// Has a connection made, unless one is being made already.
     fn make(
-        line: &Rc<Line>,
+        pool: &Rc<ConnectionPool>,
         preconnected: Option<Stream>,
         within: (Duration, Limits),
     ) -> watch::Receiver<Made> {
-        let mut making = line.shared.making.borrow_mut();
+        let mut making = pool.http2.making.borrow_mut();
         // A task that has panicked makes none any more.
         if let Some(making) = making.as_ref().filter(|making| making.has_changed().is_ok()) {
             return making.clone();
         }
         let (made, receiver) = watch::channel(None);
         *making = Some(receiver.clone());
-        let line = Rc::clone(line);
+        let pool = Rc::clone(pool);
         tokio::task::spawn_local(async move {
-            let result = connection(&line, preconnected, within).await;
-            line.shared.making.borrow_mut().take();
+            let result = connection(&pool, preconnected, within).await;
+            pool.http2.making.borrow_mut().take();
             let result = result.map(|one| {
                 let client = Rc::downgrade(&one.client);
-                line.shared.connections.borrow_mut().push(one);
+                pool.http2.connections.borrow_mut().push(one);
                 client
             });
             made.send_replace(Some(result.map_err(Rc::new)));
@@ -126,19 +126,19 @@ impl Shared {
 }
 
 async fn connection(
-    line: &Line,
+    pool: &ConnectionPool,
     preconnected: Option<Stream>,
     (limit, limits): (Duration, Limits),
-) -> Result<Connection, LineError> {
+) -> Result<Connection, PoolError> {
     let due = Instant::now() + limit;
     let stream = match preconnected {
         Some(stream) => stream,
-        None => line.connect(limit).await?,
+        None => pool.connect(limit).await?,
     };
     let local = stream.local_addr();
     let client = match timeout_at(due, Client::begin(GatheredWriter(stream), &limits)).await {
-        Ok(client) => client.map_err(LineError::Handshake)?,
-        Err(_) => return Err(LineError::Dial(DialError::Timeout(limit))),
+        Ok(client) => client.map_err(PoolError::Handshake)?,
+        Err(_) => return Err(PoolError::Dial(DialError::Timeout(limit))),
     };
     Ok(Connection { client: Rc::new(client), local, since: Cell::new(Instant::now()) })
 }
@@ -147,15 +147,16 @@ async fn connection(
 mod tests {
     use super::*;
     use crate::upstream::{
-        dial::{DialError, Dialer, Way},
-        pool::Lines,
+        dial::{DialError, DialTarget, Dialer},
+        pool::ConnectionPools,
     };
     use std::future::Future;
 
     const LIMITS: Limits = Limits::sidecar();
 
-    fn line_to(address: SocketAddr) -> Rc<Line> {
-        Lines::default().to(Way { address, application: false }, &Dialer::default())
+    fn pool_to(address: SocketAddr) -> Rc<ConnectionPool> {
+        ConnectionPools::default()
+            .get(DialTarget { address, application: false }, &Dialer::default())
     }
 
     fn local<F: Future>(future: F) -> F::Output {
@@ -185,12 +186,12 @@ mod tests {
     fn those_who_wait_for_a_connection_that_nobody_accepts_wait_once() {
         local(async {
             let (listener, _waiting) = deaf();
-            let line = line_to(listener.local_addr().unwrap().as_socket().unwrap());
-            let join = || Shared::join(&line, None, (Duration::from_millis(50), &LIMITS));
+            let pool = pool_to(listener.local_addr().unwrap().as_socket().unwrap());
+            let join = || Http2Connections::join(&pool, None, (Duration::from_millis(50), &LIMITS));
             let (one, two, three) = tokio::join!(join(), join(), join());
             let [one, two, three] =
                 [one, two, three].map(|joined| joined.err().expect("nobody accepts"));
-            assert!(matches!(&*one, LineError::Dial(DialError::Timeout(_))), "{one}");
+            assert!(matches!(&*one, PoolError::Dial(DialError::Timeout(_))), "{one}");
             assert!(Rc::ptr_eq(&one, &two) && Rc::ptr_eq(&one, &three), "one after the other");
         });
     }
@@ -213,11 +214,11 @@ mod tests {
     #[test]
     fn those_who_wait_share_the_connection_that_is_made() {
         local(async {
-            let line = line_to(server().await);
-            let join = || Shared::join(&line, None, (Duration::from_secs(5), &LIMITS));
+            let pool = pool_to(server().await);
+            let join = || Http2Connections::join(&pool, None, (Duration::from_secs(5), &LIMITS));
             let (one, two) = tokio::join!(join(), join());
             assert_eq!((one.is_ok(), two.is_ok()), (true, true));
-            let connections = line.shared.connections.borrow();
+            let connections = pool.http2.connections.borrow();
             assert_eq!((connections.len(), connections[0].client.open()), (1, 2));
         });
     }
@@ -225,10 +226,11 @@ mod tests {
     #[test]
     fn one_who_made_a_connection_and_is_no_more_is_not_waited_for() {
         local(async {
-            let line = line_to(server().await);
+            let pool = pool_to(server().await);
             let (_, receiver) = watch::channel(None);
-            line.shared.making.replace(Some(receiver));
-            let joined = Shared::join(&line, None, (Duration::from_secs(5), &LIMITS)).await;
+            pool.http2.making.replace(Some(receiver));
+            let joined =
+                Http2Connections::join(&pool, None, (Duration::from_secs(5), &LIMITS)).await;
             assert!(joined.is_ok(), "a new one is made");
         });
     }

@@ -14,7 +14,7 @@ use tokio::{net::TcpStream, time::timeout};
 use weft_process::probe::{self, Get};
 
 use crate::{
-    admin::fetch,
+    admin::application_metrics,
     upstream::dial::{DialError, Dialer},
 };
 
@@ -136,7 +136,7 @@ async fn connect(
     dialer: &Dialer,
     limit: Duration,
 ) -> Result<TcpStream, String> {
-    fetch::dial(address, dialer, limit).await.map_err(|error| match error {
+    application_metrics::dial(address, dialer, limit).await.map_err(|error| match error {
         DialError::Refused(reason) => format!("connecting to {address}: {reason}"),
         other => format!("connecting to {address}: {other}"),
     })

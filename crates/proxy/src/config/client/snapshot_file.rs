@@ -1,4 +1,4 @@
-//! What is known, written down for a container that restarts.
+//! The configuration in a file, for a container that restarts.
 //!
 //! The folder is in memory and belongs to the pod: it goes when the pod goes. The
 //! file is a log of changes, which a thread of its own writes, and compacts when
@@ -37,16 +37,24 @@ pub enum Body {
 
 /// The writer of the file, which takes one batch of changes at a time.
 #[derive(Debug)]
-pub struct State {
+pub struct SnapshotFile {
     batches: mpsc::Sender<Changes>,
 }
 
 /// A resource as it was written.
-pub type Written = (Name, u64, Bytes);
+#[derive(Debug)]
+pub struct SavedResource {
+    /// The name.
+    pub name: Name,
+    /// The version.
+    pub version: u64,
+    /// The JSON.
+    pub body: Bytes,
+}
 
-impl State {
+impl SnapshotFile {
     /// Reads what was written last into `folder`, and starts to write there.
-    pub fn open(folder: &Path) -> io::Result<(Self, Vec<Written>)> {
+    pub fn open(folder: &Path) -> io::Result<(Self, Vec<SavedResource>)> {
         let (mut log, written) = Log::open(folder.join("known.log"))?;
         let (batches, mut received) = mpsc::channel::<Changes>(1);
         thread::Builder::new().name("state".into()).spawn(move || {
@@ -91,7 +99,7 @@ struct Place {
 }
 
 impl Log {
-    fn open(path: PathBuf) -> io::Result<(Self, Vec<Written>)> {
+    fn open(path: PathBuf) -> io::Result<(Self, Vec<SavedResource>)> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
         let bytes = Bytes::from(fs::read(&path)?);
         let mut log = Self { path, file, live: HashMap::new(), all: 0, used: 0 };
@@ -107,8 +115,8 @@ impl Log {
             tracing::warn!(path = %log.path.display(), "the end of the file is not readable");
             log.file.set_len(log.all)?;
         }
-        let written = written.into_iter().map(|(name, (version, body))| (name, version, body));
-        Ok((log, written.collect()))
+        let saved = |(name, (version, body))| SavedResource { name, version, body };
+        Ok((log, written.into_iter().map(saved).collect()))
     }
 
     fn append(&mut self, changes: &Changes) -> io::Result<()> {
@@ -249,7 +257,7 @@ mod tests {
         let (_, written) = Log::open(path.to_owned()).unwrap();
         let mut written: Vec<_> = written
             .into_iter()
-            .map(|(name, version, body)| (name.to_string(), version, body.len()))
+            .map(|saved| (saved.name.to_string(), saved.version, saved.body.len()))
             .collect();
         written.sort();
         written

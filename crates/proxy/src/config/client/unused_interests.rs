@@ -18,13 +18,13 @@ const UNUSED: Duration = Duration::from_secs(60 * 60);
 
 /// When uses were looked at.
 #[derive(Debug)]
-pub struct Unused {
+pub struct UnusedInterests {
     /// For each look within [`UNUSED`], what [`Client::uses`] was.
     looks: VecDeque<(Instant, u64)>,
     due: Instant,
 }
 
-impl Unused {
+impl UnusedInterests {
     /// Nothing was used before `now`.
     pub fn new(now: Instant) -> Self {
         Self { looks: VecDeque::new(), due: now + LOOK }

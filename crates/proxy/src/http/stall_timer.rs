@@ -10,12 +10,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Notices that nothing has moved for too long.
 #[derive(Debug, Default)]
-pub struct Stall {
+pub struct StallTimer {
     since: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl Stall {
+impl StallTimer {
     /// Something has moved, or the peer owes nothing.
     pub fn moved(&mut self) {
         self.since = None;
@@ -47,7 +47,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_moves_now_and_then_has_not_stalled() {
-        let mut stall = Stall::default();
+        let mut stall = StallTimer::default();
         for _ in 0..5 {
             let wait = poll_fn(|context| stall.poll(context, LIMIT));
             assert!(timeout(LIMIT * 9 / 10, wait).await.is_err());
@@ -60,7 +60,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_that_is_not_looked_at_counts_too() {
-        let mut stall = Stall::default();
+        let mut stall = StallTimer::default();
         let once = poll_fn(|context| Poll::Ready(stall.poll(context, LIMIT)));
         assert!(once.await.is_pending());
         sleep(LIMIT * 2).await;

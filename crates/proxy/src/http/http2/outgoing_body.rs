@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame};
 
-use crate::http::{error::Error, head, stall::Stall};
+use crate::http::{error::Error, head, stall_timer::StallTimer};
 
 /// A body that may have a deadline of its own.
 pub trait Outgoing: Body<Data = Bytes> + Unpin {
@@ -22,7 +22,7 @@ pub trait Outgoing: Body<Data = Bytes> + Unpin {
 pub struct Sending<B> {
     stream: SendStream<Bytes>,
     body: B,
-    stall: Stall,
+    stall: StallTimer,
     /// How long the peer may take nothing.
     limit: Duration,
     begun: bool,
@@ -42,7 +42,7 @@ pub enum Unsent<E> {
 impl<B: Outgoing> Sending<B> {
     /// Sends `body` on `stream`, whose peer may take nothing for `limit`.
     pub fn new(stream: SendStream<Bytes>, body: B, limit: Duration) -> Self {
-        Self { stream, body, stall: Stall::default(), limit, begun: false }
+        Self { stream, body, stall: StallTimer::default(), limit, begun: false }
     }
 
     /// Sends what can be sent; ready at the end, or when that cannot be reached.

@@ -20,7 +20,7 @@ const MOST_WAITING: usize = 16_384;
 
 /// Requests by the name that they wait for.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct WaitingRequests {
     by_interest: HashMap<Interest, Vec<oneshot::Sender<()>>>,
     /// Names that are still to be asked for.
     queued: VecDeque<Interest>,
@@ -31,7 +31,7 @@ pub struct Waiting {
     asked: usize,
 }
 
-impl Waiting {
+impl WaitingRequests {
     /// Nobody waits.
     pub fn new(now: Instant) -> Self {
         Self {
@@ -124,14 +124,14 @@ mod tests {
         format!("h{number}:80").parse().unwrap()
     }
 
-    fn add(waiting: &mut Waiting, number: usize) -> (bool, oneshot::Receiver<()>) {
+    fn add(waiting: &mut WaitingRequests, number: usize) -> (bool, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
         (waiting.add(&name(number), sender), receiver)
     }
 
     #[test]
     fn many_requests_for_one_name_use_up_one_place() {
-        let mut waiting = Waiting::new(Instant::now());
+        let mut waiting = WaitingRequests::new(Instant::now());
         let same: Vec<_> = (0..1000).map(|_| add(&mut waiting, 0)).collect();
         assert_eq!(same.iter().filter(|(now, _)| *now).count(), 1);
         let (now, mut other) = add(&mut waiting, 1);
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn names_beyond_the_rate_wait_for_the_next_window() {
         let began = Instant::now();
-        let mut waiting = Waiting::new(began);
+        let mut waiting = WaitingRequests::new(began);
         let all: Vec<_> = (0..600).map(|number| add(&mut waiting, number)).collect();
         assert_eq!(all.iter().filter(|(now, _)| *now).count(), 256);
         assert_eq!(waiting.due(), Some(began + WINDOW));
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_and_what_is_too_much_is_refused() {
-        let mut waiting = Waiting::new(Instant::now());
+        let mut waiting = WaitingRequests::new(Instant::now());
         let (_, mut gone) = add(&mut waiting, 0);
         waiting.answer(|_| false, |interest| *interest == name(0));
         assert!(gone.try_recv().is_err());

@@ -5,20 +5,20 @@
 
 use std::{convert::Infallible, rc::Rc};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::upgrade::OnUpgrade;
 use weft_decide::{Arrival, Arrived, Failure, Reply, Routed, Scheme};
 
 use crate::{
-    config::settle::settle,
+    config::on_demand::decide_on_demand,
     connection::{direction::Direction, downstream::Downstream},
     http::{body::Incoming, head, local_reply, request_body::Source, response_body::Payload},
     record::outcome::Outcome,
-    upstream::forward::{self, Onward},
+    upstream::forward::{self, UpstreamRequest},
 };
 
 /// Answers one request of `downstream`.
-pub async fn exchange(
+pub async fn serve_request(
     downstream: Rc<Downstream>,
     request: Request<Incoming>,
 ) -> Result<Response<Payload>, Infallible> {
@@ -52,20 +52,15 @@ pub async fn exchange(
         parts.headers.insert(head::DECORATOR, decorator);
     }
     let absolute = None;
-    let onward = Onward { downstream, parts, source, authority, upgrade, routed, absolute };
-    Ok(forward::send(onward, outcome).await)
+    let request =
+        UpstreamRequest { downstream, parts, source, authority, upgrade, routed, absolute };
+    Ok(forward::send(request, outcome).await)
 }
 
 async fn decide(downstream: &Downstream, arrived: &Arrived) -> Result<Routed, Reply> {
     let Some(scope) = &downstream.scope else { return Err(Failure::NoRoute.reply()) };
-    settle(&downstream.worker, |table, answers, rng| {
+    decide_on_demand(&downstream.worker, |table, answers, rng| {
         table.decide(scope, arrived, answers, (rng, &mut ()))
     })
     .await
 }
-
-/// What hyper keeps about a request for another protocol.
-pub type Upgrade = OnUpgrade;
-
-/// The status of an answer that begins another protocol.
-pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;

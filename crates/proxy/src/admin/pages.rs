@@ -1,5 +1,5 @@
-//! What the ports say: metrics, configuration and backends, written while they are
-//! read.
+//! The pages of the admin ports: metrics, configuration and backends, streamed while they
+//! are read.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use weft_process::{
 };
 
 use crate::{
-    admin::fetch::Metrics as ApplicationMetrics,
-    config::subscriptions::Asks,
-    connection::closed::ClosedCounts,
+    admin::application_metrics::Metrics as ApplicationMetrics,
+    config::handle::ConfigHandle,
+    connection::close_reason::CloseCounts,
     listen::status::ListenerStatus,
     options,
     record::{
@@ -27,15 +27,15 @@ use crate::{
     worker::Handle,
 };
 
-/// What the ports read, and may ask for.
+/// What the pages of the admin ports are made of.
 #[derive(Clone)]
-pub struct View {
+pub struct Pages {
     /// The table in force.
     pub tables: watch::Receiver<Arc<Table>>,
     /// The workers.
     pub workers: Arc<Vec<Handle>>,
     /// The configuration client.
-    pub asks: Asks,
+    pub config: ConfigHandle,
     /// How many interests it has.
     pub interests: watch::Receiver<usize>,
     /// What the workers count.
@@ -43,7 +43,7 @@ pub struct View {
     /// Whether connections are served as configured.
     pub ready: watch::Receiver<bool>,
     /// Connections that were closed before anything was served on them.
-    pub closed: Arc<ClosedCounts>,
+    pub closed: Arc<CloseCounts>,
     /// Every listener, and whether its socket is open.
     pub listeners: watch::Receiver<Vec<ListenerStatus>>,
     /// The access log.
@@ -56,18 +56,18 @@ pub struct View {
     pub dialer: Dialer,
     /// The application.
     pub application: options::Application,
-    /// Whose turn it is to write much.
+    /// Makes pages with much text take turns.
     pub turns: Turns,
 }
 
-impl View {
+impl Pages {
     /// Metrics of this proxy.
     pub fn scrape(self: &Arc<Self>) -> Answer {
-        let view = Arc::clone(self);
+        let pages = Arc::clone(self);
         let (pieces, body) = Body::streamed();
         let mut to = Output::new(pieces, self.turns.clone());
         tokio::spawn(async move {
-            view.expose(&mut to, true).await?;
+            pages.expose(&mut to, true).await?;
             to.end().await
         });
         Answer::streamed_metrics(body)
@@ -75,14 +75,14 @@ impl View {
 
     /// Metrics of this proxy and of the application, as far as that gives any.
     pub fn merged_scrape(self: &Arc<Self>) -> Answer {
-        let view = Arc::clone(self);
+        let pages = Arc::clone(self);
         let (pieces, body) = Body::streamed();
         let mut to = Output::new(pieces, self.turns.clone());
         tokio::spawn(async move {
-            let application = view.application.metrics.as_deref();
-            view.expose(&mut to, application.is_none()).await?;
+            let application = pages.application.metrics.as_deref();
+            pages.expose(&mut to, application.is_none()).await?;
             if let Some(url) = application {
-                let metrics = ApplicationMetrics { url, dialer: view.dialer.clone() };
+                let metrics = ApplicationMetrics { url, dialer: pages.dialer.clone() };
                 if let Err(error) = metrics.copy(&mut to).await {
                     tracing::debug!(url, %error, "no metrics of the application");
                 }
@@ -147,14 +147,14 @@ impl View {
         Answer::json(&all.collect::<Vec<_>>())
     }
 
-    /// All resources that are known, as JSON.
+    /// All resources in force, as JSON.
     pub fn dump(self: &Arc<Self>) -> Answer {
-        let view = Arc::clone(self);
+        let pages = Arc::clone(self);
         let (mut list, answer) = List::new("{\n\"resources\": [", &self.turns);
         tokio::spawn(async move {
-            let mut known = view.asks.known().await;
-            known.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-            for (_, body) in known {
+            let mut resources = pages.config.snapshot().await;
+            resources.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+            for (_, body) in resources {
                 list.item(&serde_json::from_slice(&body).unwrap_or(Value::Null)).await?;
             }
             list.end("]\n}\n").await
@@ -164,13 +164,13 @@ impl View {
 
     /// The backends and their endpoints, as JSON.
     pub fn backends(self: &Arc<Self>) -> Answer {
-        let view = Arc::clone(self);
+        let pages = Arc::clone(self);
         let (mut list, answer) = List::new("[", &self.turns);
         tokio::spawn(async move {
-            let mut known = view.asks.known().await;
-            known.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-            let table = Arc::clone(&view.tables.borrow());
-            let names = known.iter().filter_map(|(name, _)| name.strip_prefix("backend/"));
+            let mut resources = pages.config.snapshot().await;
+            resources.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+            let table = Arc::clone(&pages.tables.borrow());
+            let names = resources.iter().filter_map(|(name, _)| name.strip_prefix("backend/"));
             for backend in names.filter_map(|name| table.backend(name)) {
                 let endpoints = backend
                     .endpoints()

@@ -108,14 +108,14 @@ impl Meter {
 /// A stream whose bytes are counted. After [`TURN`] bytes it has nothing to read until
 /// the next turn begins.
 #[derive(Debug)]
-pub struct Metered<S> {
+pub struct MeteredStream<S> {
     stream: S,
     meter: Arc<Meter>,
     /// Whether reading stops at the end of a turn.
     turns: bool,
 }
 
-impl<S> Metered<S> {
+impl<S> MeteredStream<S> {
     /// Counts, and reads in turns; the first frame comes after a preface of so many bytes.
     pub fn in_turns(stream: S, preface: u64) -> (Self, Arc<Meter>) {
         let meter = Arc::new(Meter { preface, ..Meter::default() });
@@ -134,7 +134,7 @@ impl<S> Metered<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -152,7 +152,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

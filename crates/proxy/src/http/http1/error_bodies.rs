@@ -38,13 +38,13 @@ const ANSWERS: [(&str, &str, &str); 3] = [
 
 /// A stream on which the codec's own answers get a body.
 #[derive(Debug)]
-pub struct CodecAnswers<S> {
+pub struct ErrorBodies<S> {
     stream: S,
     /// What is sent instead, and how much of it has been.
     instead: Option<(String, usize)>,
 }
 
-impl<S> CodecAnswers<S> {
+impl<S> ErrorBodies<S> {
     /// Looks at what is written to `stream`.
     pub fn new(stream: S) -> Self {
         Self { stream, instead: None }
@@ -64,7 +64,7 @@ fn replacement(bytes: &[u8]) -> Option<String> {
     Some(format!("{head}{}", &status[4..]))
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for CodecAnswers<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ErrorBodies<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -109,7 +109,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CodecAnswers<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for CodecAnswers<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ErrorBodies<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -18,8 +18,11 @@ use h2::RecvStream;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::meter::{Meter, TURN};
-use crate::http::{error::Error, stall::Stall};
+use crate::http::{
+    error::Error,
+    metered_stream::{Meter, TURN},
+    stall_timer::StallTimer,
+};
 
 /// Frames shorter than this are joined while they wait for the reader.
 const SMALL: usize = 4096;
@@ -97,7 +100,7 @@ impl Owed {
 pub struct ReceivedBody {
     received: Rc<RefCell<Received>>,
     owed: Owed,
-    stall: Stall,
+    stall: StallTimer,
     /// How long the peer may send nothing while it owes bytes.
     limit: Duration,
 }
@@ -117,7 +120,7 @@ impl ReceivedBody {
             reader: None,
         }));
         bodies.watch(Rc::downgrade(&received));
-        Self { received, owed, stall: Stall::default(), limit }
+        Self { received, owed, stall: StallTimer::default(), limit }
     }
 
     /// The answer to the request with this body has begun.

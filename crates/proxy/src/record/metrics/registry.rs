@@ -15,8 +15,8 @@ use std::{
 
 use super::{
     Grpc, Peer, Reporter, Request,
-    numbers::{Connections, Numbers, Requests},
-    status::Status,
+    counters::{Connections, Numbers, Requests},
+    status_label::Status,
 };
 use weft_decide::Flags;
 

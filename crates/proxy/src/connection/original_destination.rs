@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 use weft_config::{Destination, ProcessLimits};
 
 use crate::{
-    connection::closed::Closed,
+    connection::close_reason::CloseReason,
     io::{socket_options, stream::Stream},
     listen::listener::Listener,
 };
 
 /// A connection as it was accepted.
-pub struct Accepted {
+pub struct AcceptedConnection {
     /// Its bytes.
     pub stream: Stream,
     /// The other end's address.
@@ -27,17 +27,17 @@ pub struct Accepted {
     pub destination: SocketAddr,
 }
 
-impl Accepted {
+impl AcceptedConnection {
     /// What `socket`, accepted for `listener` from `client`, is.
     pub fn tcp(
         socket: StdTcpStream,
         client: SocketAddr,
         listener: &Listener,
         limits: &ProcessLimits,
-    ) -> Result<Self, Closed> {
+    ) -> Result<Self, CloseReason> {
         // Both fail only for connections that are gone already.
-        let local = socket.local_addr().map_err(|_| Closed::Broken)?;
-        let stream = TcpStream::from_std(socket).map_err(|_| Closed::Broken)?;
+        let local = socket.local_addr().map_err(|_| CloseReason::Broken)?;
+        let stream = TcpStream::from_std(socket).map_err(|_| CloseReason::Broken)?;
         let (keep_alive, user_timeout) = (limits.tcp_keep_alive, limits.tcp_user_timeout);
         let _ = socket_options::set(SockRef::from(&stream), keep_alive, user_timeout);
         let destination = match listener.destination {
@@ -45,11 +45,11 @@ impl Accepted {
                 SocketAddr::new(local.ip(), listener.port.unwrap_or(local.port()))
             }
             Destination::Kernel => match original_destination(&stream, local) {
-                Ok(original) if original == local => return Err(Closed::Loop),
+                Ok(original) if original == local => return Err(CloseReason::Loop),
                 Ok(original) => original,
                 Err(error) => {
                     tracing::debug!(%error, %client, "the kernel knows no destination");
-                    return Err(Closed::NoDestination);
+                    return Err(CloseReason::NoDestination);
                 }
             },
         };

@@ -4,13 +4,13 @@
 
 // Both are private to their crate, which has no other reason to show them.
 #[allow(dead_code, reason = "a target uses what it tries out")]
-#[path = "../../crates/proxy/src/connection/first_bytes.rs"]
-mod first_bytes;
+#[path = "../../crates/proxy/src/connection/protocol_detection.rs"]
+mod protocol_detection;
 #[allow(dead_code, reason = "a target uses what it tries out")]
 #[path = "../../crates/proxy/src/connection/proxy_protocol.rs"]
 mod proxy_protocol;
 
-use first_bytes::{DetectedProtocol, Detector};
+use protocol_detection::{DetectedProtocol, Detector};
 use libfuzzer_sys::fuzz_target;
 use proxy_protocol::NoHeader;
 
@@ -37,7 +37,7 @@ fuzz_target!(|data: (u16, &[u8])| {
 
     match detect(begun) {
         DetectedProtocol::Unclear => {
-            assert!(begun.len() < first_bytes::ENOUGH, "it waits for ever")
+            assert!(begun.len() < protocol_detection::ENOUGH, "it waits for ever")
         }
         // Sixteen bytes of the preface are enough, whatever follows.
         DetectedProtocol::Http2 => {}

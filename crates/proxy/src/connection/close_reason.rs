@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Why a connection was closed before anything was served on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Closed {
+pub enum CloseReason {
     /// The client left without a byte.
     ClientLeft,
     /// The client sent nothing, or not enough to detect a protocol, within the limits.
@@ -30,7 +30,7 @@ pub enum Closed {
     NoWorker,
 }
 
-impl Closed {
+impl CloseReason {
     const ALL: [Self; 11] = [
         Self::ClientLeft,
         Self::Silent,
@@ -65,20 +65,20 @@ impl Closed {
 
 /// How many connections were closed for each reason, by all threads together.
 #[derive(Debug, Default)]
-pub struct ClosedCounts([AtomicU64; Closed::ALL.len()]);
+pub struct CloseCounts([AtomicU64; CloseReason::ALL.len()]);
 
-impl ClosedCounts {
+impl CloseCounts {
     /// Counts one more.
-    pub fn count(&self, reason: Closed) {
+    pub fn count(&self, reason: CloseReason) {
         self.0[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Every reason and its count.
-    pub fn all(&self) -> impl Iterator<Item = (Closed, u64)> {
-        Closed::ALL.into_iter().map(|reason| (reason, self.of(reason)))
+    pub fn all(&self) -> impl Iterator<Item = (CloseReason, u64)> {
+        CloseReason::ALL.into_iter().map(|reason| (reason, self.of(reason)))
     }
 
-    fn of(&self, reason: Closed) -> u64 {
+    fn of(&self, reason: CloseReason) -> u64 {
         self.0[reason as usize].load(Ordering::Relaxed)
     }
 }
@@ -89,11 +89,11 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_count_of_its_own() {
-        let counts = ClosedCounts::default();
-        for reason in Closed::ALL {
+        let counts = CloseCounts::default();
+        for reason in CloseReason::ALL {
             counts.count(reason);
         }
-        counts.count(Closed::NoWorker);
+        counts.count(CloseReason::NoWorker);
         let all: Vec<_> = counts.all().map(|(_, count)| count).collect();
         assert_eq!(all, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2]);
     }

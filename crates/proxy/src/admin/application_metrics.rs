@@ -15,7 +15,7 @@ use weft_process::admin::Gone;
 
 use crate::{
     record::metrics::Output,
-    upstream::dial::{DialError, Dialer, Way},
+    upstream::dial::{DialError, DialTarget, Dialer},
 };
 
 /// How long the application may take for each of connection, head and next piece.
@@ -117,5 +117,5 @@ pub async fn dial(
     dialer: &Dialer,
     limit: Duration,
 ) -> Result<TcpStream, DialError> {
-    dialer.dial_tcp(Way { address, application: true }, limit).await
+    dialer.dial_tcp(DialTarget { address, application: true }, limit).await
 }

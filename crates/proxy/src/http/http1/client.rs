@@ -1,0 +1,84 @@
+//! HTTP/1 on a connection to a server.
+
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+
+use http::{Request, Response};
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use weft_config::Limits;
+
+use crate::http::{
+    body::Incoming, error::Error, metered_stream::MeteredStream, request_body::RequestBody,
+    stall_timer::StallTimer,
+};
+
+/// A connection to a server, for one request at a time.
+pub struct Client {
+    sender: SendRequest<RequestBody>,
+    stalled: Duration,
+}
+
+/// A request that got no answer.
+pub struct Unanswered {
+    /// Why.
+    pub error: Error,
+    /// The request, where nothing of it was sent.
+    pub unsent: Option<Request<RequestBody>>,
+}
+
+impl Client {
+    /// Begins HTTP/1 on `stream`.
+    pub async fn begin<S>(stream: S, limits: &Limits) -> Result<Self, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stalled = limits.stalled;
+        let (stream, meter) = MeteredStream::new(stream);
+        let (sender, connection) = Builder::new()
+            .preserve_header_case(true)
+            .max_buf_size(limits.buffer as usize)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        let mut connection = connection.with_upgrades();
+        let (mut stall, mut written) = (StallTimer::default(), 0);
+        tokio::task::spawn_local(poll_fn(move |context| {
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+                return Poll::Ready(ended);
+            }
+            if meter.is_blocked() && meter.written() == written {
+                // A server that takes nothing of a request is given up.
+                return stall.poll(context, stalled).map(|()| Ok(()));
+            }
+            written = meter.written();
+            stall.moved();
+            Poll::Pending
+        }));
+        Ok(Self { sender, stalled })
+    }
+
+    /// Whether no request can be sent any more.
+    pub fn has_ended(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Whether a request can be sent at once.
+    pub fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Box<Unanswered>> {
+        match self.sender.try_send_request(request).await {
+            Ok(response) => Ok(response.map(|body| Incoming::response(body, self.stalled))),
+            Err(mut error) => {
+                let unsent = error.take_message();
+                let error = Error::Http1(error.into_error());
+                Err(Box::new(Unanswered { error, unsent }))
+            }
+        }
+    }
+}
