@@ -54,7 +54,7 @@ impl Routed {
     }
 }
 
-/// The route of a host, or why there is none here.
+/// The route of a host, or why it has no route here.
 enum RouteMatch<'t> {
     Route(&'t Arc<CompiledRoute>),
     /// To nothing that this server, if it is there, serves.

@@ -1,6 +1,7 @@
 //! Towards servers: choosing an endpoint, connecting, pooling, trying again.
 
 pub mod forward;
+pub mod target;
 pub mod pool;
 pub mod dial;
 pub mod dns;

@@ -13,12 +13,10 @@ use http::HeaderValue;
 use weft_decide::{CompiledBackend, Scope};
 
 use crate::{
-    connection::{
-        direction::Direction, relay::RelayLimits, server_first::Preconnected, tcp::Selected,
-    },
+    connection::{direction::Direction, relay::RelayLimits, server_first::Preconnected},
     io::stream::Stream,
     listen::listener::Listener,
-    upstream::{dial::DialTarget, pool::ConnectionPool},
+    upstream::{dial::DialTarget, pool::ConnectionPool, target::Selected},
     worker::{Counts, state::WorkerState},
 };
 

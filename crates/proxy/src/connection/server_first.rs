@@ -13,6 +13,7 @@ use weft_decide::Tcp;
 use crate::{
     connection::{close_reason::CloseReason, downstream::Downstream, tcp},
     io::{peeked::PeekedStream, stream::Stream},
+    upstream::target::UpstreamTarget,
 };
 
 /// How long a client of an application that cannot be reached may still begin a
@@ -34,7 +35,7 @@ pub struct Connected {
     /// The connection, with the first bytes of the application.
     pub stream: PeekedStream,
     /// What it was made for.
-    pub target: tcp::Target,
+    pub target: UpstreamTarget,
 }
 
 /// The endpoint selected during protocol detection, when the client spoke first.
@@ -42,7 +43,7 @@ pub struct Preconnected {
     /// The connection, if there was one by then.
     pub stream: Option<Stream>,
     /// What it was made for.
-    pub target: tcp::Target,
+    pub target: UpstreamTarget,
 }
 
 /// Waits until one of the two speaks.

@@ -11,12 +11,10 @@ use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 use weft_config::{Retries, RetryOn};
-use weft_decide::{
-    Ask, CompiledBackend, Endpoint, Failure, Pick, Reply, Routed, SelectedEndpoint, protocol, retry,
-};
+use weft_decide::{Failure, Reply, Routed, SelectedEndpoint, protocol, retry};
 
 use crate::{
-    connection::{direction::Direction, downstream::Downstream, tcp::Selected},
+    connection::{direction::Direction, downstream::Downstream},
     http::{
         deadline::Deadline,
         error::Cause,
@@ -25,8 +23,8 @@ use crate::{
         response_body::{Payload, Relayed},
         upgrade::{self, SWITCHING},
     },
-    record::{metrics::Peer, outcome::Outcome},
-    upstream::{dns::Name, pool::ConnectionPool},
+    record::outcome::Outcome,
+    upstream::target::{self, Selected},
 };
 use attempt::{Answer, HttpVersion};
 
@@ -203,13 +201,15 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
     let mut again = 0;
     loop {
-        let (pool, picked) = match pick(request, &tried).await {
-            Ok(picked) => picked,
-            Err(reply) => return Err(reply),
-        };
+        let Selected { pool, endpoint } = select(request, &tried).await?;
         outcome.host = Some(pool.address());
         outcome.local = None;
-        outcome.peer = Some(peer(request, &pool, picked.as_ref().map(SelectedEndpoint::endpoint)));
+        outcome.peer = Some(target::peer(
+            &request.downstream,
+            &pool,
+            request.routed.backend(),
+            endpoint.as_ref().map(SelectedEndpoint::endpoint),
+        ));
         if request.downstream.direction() != Direction::Inbound && !request.routed.is_passthrough()
         {
             request.parts.headers.insert(head::ATTEMPT_COUNT, head::number((again + 1).into()));
@@ -229,8 +229,8 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
             },
             Err(failed) => failed.outcome,
         };
-        if let Some(picked) = &picked {
-            picked.report(ended.reported());
+        if let Some(endpoint) = &endpoint {
+            endpoint.report(ended.reported());
         }
         let mut verdict = retry::next(retries, &method, ended, again);
         let repeatable = request.source.as_ref().is_none_or(|source| source.is_repeatable());
@@ -245,7 +245,7 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
                 }
                 let worker = &request.downstream.worker;
                 let pause = worker.with_rng(|rng| retry::pause(retries, again, rng));
-                drop(picked);
+                drop(endpoint);
                 tokio::time::sleep(pause).await;
             }
             (Ok(mut answer), verdict, _) => {
@@ -254,7 +254,7 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
                     outcome.flags = outcome.flags.and(weft_decide::Flag::TriesSpent);
                 }
                 (outcome.host, outcome.local) = (Some(connection.address()), connection.local);
-                connection.in_flight = picked;
+                connection.in_flight = endpoint;
                 return Ok(answer);
             }
             (Err(failed), verdict, _) => {
@@ -294,60 +294,10 @@ fn needs_copy(retries: Option<&Retries>, version: HttpVersion, grpc: bool) -> bo
 }
 
 /// Selects where the next attempt goes.
-async fn pick(request: &UpstreamRequest, tried: &[SocketAddr]) -> Result<Selected, Reply> {
-    let UpstreamRequest { downstream, routed, .. } = request;
-    let backend = routed.backend();
-    if let Some(selected) = downstream.preconnected_to(backend) {
-        return Ok(selected);
-    }
-    let worker = &downstream.worker;
-    let destination = downstream.destination;
-    let ask = Ask { tried, ..Ask::at(std::time::Instant::now()) };
-    let picked = worker.with_rng(|rng| backend.pick(destination, &ask, rng));
-    let (address, picked) = match picked {
-        None => return Err(Failure::NoEndpoint.reply()),
-        Some(Pick::Endpoint(picked)) => (picked.endpoint().data.address, Some(picked)),
-        Some(Pick::Address(address)) => (address, None),
-        Some(Pick::Name { host, port }) => {
-            let deadline = Instant::now() + backend.data.connect_timeout;
-            let found = worker.names.addresses(&Name { host, port }, deadline).await;
-            let Ok(addresses) = found else { return Err(Failure::NoEndpoint.reply()) };
-            let fresh = addresses.iter().find(|address| !tried.contains(address));
-            match fresh.or(addresses.first()) {
-                Some(address) => (*address, None),
-                None => return Err(Failure::NoEndpoint.reply()),
-            }
-        }
-    };
-    if address == downstream.local {
-        // It would come back to the listener it came through.
-        return Err(Failure::NoEndpoint.reply());
-    }
-    Ok((downstream.pool_to(address), picked))
-}
-
-fn peer(
-    request: &UpstreamRequest,
-    pool: &ConnectionPool,
-    endpoint: Option<&Arc<Endpoint>>,
-) -> crate::record::metrics::PeerId {
+async fn select(request: &UpstreamRequest, tried: &[SocketAddr]) -> Result<Selected, Reply> {
     let backend = request.routed.backend();
-    pool.peer(backend, endpoint, || {
-        let labels = peer_labels(backend, endpoint.map(|endpoint| &**endpoint));
-        request.downstream.worker.registry.borrow_mut().peer(labels)
-    })
-}
-
-/// Who an endpoint of `backend` is, in the words of the metrics.
-pub fn peer_labels(backend: &CompiledBackend, endpoint: Option<&Endpoint>) -> Peer {
-    let (service_name, service_namespace) = match &backend.data.service_name {
-        Some((name, namespace)) => (name.clone(), namespace.clone()),
-        None => (backend.data.name.clone(), String::new()),
-    };
-    Peer {
-        service: backend.data.service.clone(),
-        service_name,
-        service_namespace,
-        workload: endpoint.and_then(|one| one.data.workload.clone()).unwrap_or_default(),
+    match request.downstream.preconnected_to(backend) {
+        Some(selected) => Ok(selected),
+        None => target::select(&request.downstream, backend, tried).await,
     }
 }

@@ -1,0 +1,171 @@
+//! Where an attempt goes: the endpoint or address that a backend gives, for HTTP and TCP alike.
+
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use smallvec::SmallVec;
+use tokio::time::Instant;
+use weft_decide::{Ask, CompiledBackend, Endpoint, Failure, Pick, Reply, SelectedEndpoint};
+
+use crate::{
+    connection::downstream::Downstream,
+    io::stream::Stream,
+    record::metrics::{Peer, PeerId},
+    upstream::{dial::DialError, dns::Name, pool::ConnectionPool},
+};
+
+/// What was selected for one attempt.
+pub struct Selected {
+    /// The connections to it.
+    pub pool: Rc<ConnectionPool>,
+    /// The endpoint, where the mesh knows it; the exchange counts there until this is dropped.
+    pub endpoint: Option<SelectedEndpoint>,
+}
+
+/// What was selected for a connection that is relayed as it is, and the addresses to try next.
+pub struct UpstreamTarget {
+    /// The connections to it.
+    pub pool: Rc<ConnectionPool>,
+    /// The backend that it was selected from.
+    pub backend: Arc<CompiledBackend>,
+    endpoint: Option<Arc<Endpoint>>,
+    /// The count of this exchange, until it is handed on.
+    selected: RefCell<Option<SelectedEndpoint>>,
+    /// Further addresses of the same name.
+    others: Vec<SocketAddr>,
+    /// How long connecting may take: what looking up a name has left of it.
+    limit: Duration,
+}
+
+/// Selects an address of `backend` for one attempt of a request, preferably one that is not
+/// among those `tried`.
+pub async fn select(
+    downstream: &Downstream,
+    backend: &Arc<CompiledBackend>,
+    tried: &[SocketAddr],
+) -> Result<Selected, Reply> {
+    let (addresses, endpoint) = addresses(downstream, backend, tried, Instant::now()).await;
+    let fresh = addresses.iter().find(|address| !tried.contains(address));
+    match fresh.or(addresses.first()) {
+        // The connection would come back to the listener it came through.
+        Some(address) if *address != downstream.local => {
+            Ok(Selected { pool: downstream.pool_to(*address), endpoint })
+        }
+        _ => Err(Failure::NoEndpoint.reply()),
+    }
+}
+
+impl UpstreamTarget {
+    /// Selects where a connection to `backend` goes.
+    pub async fn select(
+        downstream: &Downstream,
+        backend: Arc<CompiledBackend>,
+    ) -> Result<Self, Reply> {
+        let began = Instant::now();
+        let (addresses, selected) = addresses(downstream, &backend, &[], began).await;
+        // The connection would come back to the listener it came through.
+        let mut others = addresses.into_iter().filter(|address| *address != downstream.local);
+        let Some(first) = others.next() else {
+            return Err(Failure::NoEndpoint.reply().about(&backend.name));
+        };
+        Ok(Self {
+            pool: downstream.pool_to(first),
+            limit: backend.data.connect_timeout.saturating_sub(began.elapsed()),
+            backend,
+            endpoint: selected.as_ref().map(|selected| Arc::clone(selected.endpoint())),
+            selected: RefCell::new(selected),
+            others: others.collect(),
+        })
+    }
+
+    /// What was selected, if it is of `backend` and no exchange has it yet.
+    pub fn hand_on(&self, backend: &Arc<CompiledBackend>) -> Option<Selected> {
+        if !Arc::ptr_eq(&self.backend, backend) {
+            return None;
+        }
+        let endpoint = self.take_selected();
+        let is_free = endpoint.is_some() || self.endpoint.is_none();
+        is_free.then(|| Selected { pool: Rc::clone(&self.pool), endpoint })
+    }
+
+    /// The count of this exchange at its endpoint, once.
+    pub fn take_selected(&self) -> Option<SelectedEndpoint> {
+        self.selected.take()
+    }
+
+    /// Connects; to further addresses of the name when the first refuses.
+    pub async fn connect(&mut self, downstream: &Downstream) -> Result<Stream, DialError> {
+        let deadline = Instant::now() + self.limit;
+        loop {
+            // Each address gets its share of the time that is left.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let addresses = u32::try_from(self.others.len() + 1).unwrap_or(u32::MAX);
+            let error = match self.pool.connect(left / addresses).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            if self.endpoint.is_none() {
+                downstream.worker.names.failed(self.pool.address());
+            }
+            if self.others.is_empty() {
+                return Err(error);
+            }
+            self.pool = downstream.pool_to(self.others.remove(0));
+        }
+    }
+
+    /// The metrics' id of the endpoint.
+    pub fn peer(&self, downstream: &Downstream) -> PeerId {
+        peer(downstream, &self.pool, &self.backend, self.endpoint.as_ref())
+    }
+}
+
+/// The metrics' id of `endpoint` of `backend`, to which the connections of `pool` lead.
+pub fn peer(
+    downstream: &Downstream,
+    pool: &ConnectionPool,
+    backend: &Arc<CompiledBackend>,
+    endpoint: Option<&Arc<Endpoint>>,
+) -> PeerId {
+    pool.peer(backend, endpoint, || {
+        let labels = peer_labels(backend, endpoint.map(|endpoint| &**endpoint));
+        downstream.worker.registry.borrow_mut().peer(labels)
+    })
+}
+
+/// The addresses that `backend` gives, in the order to try them; none without an endpoint, or
+/// when its name is not resolved within the time for connecting.
+async fn addresses(
+    downstream: &Downstream,
+    backend: &CompiledBackend,
+    tried: &[SocketAddr],
+    now: Instant,
+) -> (SmallVec<[SocketAddr; 1]>, Option<SelectedEndpoint>) {
+    let worker = &downstream.worker;
+    let ask = Ask { tried, ..Ask::at(now.into_std()) };
+    match worker.with_rng(|rng| backend.pick(downstream.destination, &ask, rng)) {
+        None => (SmallVec::new(), None),
+        Some(Pick::Endpoint(selected)) => {
+            (SmallVec::from_elem(selected.endpoint().data.address, 1), Some(selected))
+        }
+        Some(Pick::Address(address)) => (SmallVec::from_elem(address, 1), None),
+        Some(Pick::Name { host, port }) => {
+            let deadline = now + backend.data.connect_timeout;
+            let found = worker.names.addresses(&Name { host, port }, deadline).await;
+            (found.map(|all| SmallVec::from_slice(&all)).unwrap_or_default(), None)
+        }
+    }
+}
+
+/// The labels of metrics for an endpoint of `backend`.
+fn peer_labels(backend: &CompiledBackend, endpoint: Option<&Endpoint>) -> Peer {
+    let (service_name, service_namespace) = match &backend.data.service_name {
+        Some((name, namespace)) => (name.clone(), namespace.clone()),
+        None => (backend.data.name.clone(), String::new()),
+    };
+    Peer {
+        service: backend.data.service.clone(),
+        service_name,
+        service_namespace,
+        workload: endpoint.and_then(|one| one.data.workload.clone()).unwrap_or_default(),
+    }
+}
