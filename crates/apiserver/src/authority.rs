@@ -1,7 +1,7 @@
 //! The cluster's own certificate authority and its signer of tokens.
 //!
 //! Made anew for every mesh and kept in memory only, so nothing of it outlives
-//! the process. It says who somebody is; what they may do is decided elsewhere.
+//! the process. It identifies users; `access` decides what they may do.
 
 mod token;
 

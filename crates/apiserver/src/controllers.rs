@@ -98,7 +98,7 @@ pub struct Controllers {
 
 impl Controllers {
     /// Controllers that write through `writer`; `authority` is the certificate
-    /// that every namespace is told.
+    /// that every namespace gets in a ConfigMap.
     pub fn new(store: Store, writer: Arc<Writer>, authority: String) -> Self {
         let index = Mutex::new(Index::default());
         Self {

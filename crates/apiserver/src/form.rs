@@ -178,7 +178,7 @@ fn scalar(holds: &Type, value: &Value, at: &At<'_>) -> Result<(), String> {
     Err(format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {go}"))
 }
 
-/// What Kubernetes says of an amount that is none.
+/// The message of Kubernetes for an invalid quantity.
 const QUANTITY: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 

@@ -18,7 +18,7 @@ pub const SECOND_MEDIA: &str = "application/com.github.proto-openapi.spec.v2.v1.
 pub const SECOND: &[u8] = b"\x0a\x032.0";
 
 /// `/openapi/v2`: a document without kinds. kubectl up to 1.28 does not apply without one;
-/// what a kind has, and whether fields are validated, it knows by itself and from v3.
+/// it takes the fields of kinds, and whether they are validated, from its own types and from v3.
 pub fn second() -> Value {
     let info = json!({"title": "Kubernetes", "version": "v1.33.0+weft"});
     json!({"swagger": "2.0", "info": info, "paths": {}})

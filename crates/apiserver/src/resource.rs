@@ -49,7 +49,7 @@ pub struct Custom {
     pub columns: Vec<Value>,
     /// The version that objects are stored in.
     pub storage: String,
-    /// Whether kubectl is told that the version is deprecated, and the text.
+    /// The warning that clients get when the version is deprecated.
     pub deprecation: Option<String>,
 }
 

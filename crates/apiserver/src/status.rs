@@ -70,7 +70,7 @@ impl Status {
         Self::new(409, "AlreadyExists", message).about(group, plural, name)
     }
 
-    /// Somebody else was faster.
+    /// Another writer has changed the object in the meantime.
     pub fn conflict(group: &str, plural: &str, name: &str, why: &str) -> Self {
         let object = qualified(group, plural);
         let message = format!("Operation cannot be fulfilled on {object} \"{name}\": {why}");

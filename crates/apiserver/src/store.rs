@@ -1,10 +1,10 @@
 //! Every object, in memory, under one ever-growing version.
 //!
 //! Writers are serialised by one lock and never wait for readers or watchers;
-//! a watcher that is too slow is told so and lists again. The store keeps the
-//! rules that must hold for every write (identity, generations, optimistic
-//! concurrency, finalizers, addresses), whoever writes. Admission and
-//! permissions are decided before a write comes here.
+//! a watcher that is too slow gets an error and lists again. The store enforces
+//! the rules that hold for every writer (identity, generations, optimistic
+//! concurrency, finalizers, addresses). Admission and permissions are decided
+//! before a write comes here.
 
 mod addresses;
 mod commit;

@@ -43,7 +43,7 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// The namespace, empty where there is none.
+    /// The namespace, or the empty text.
     pub fn within(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
     }

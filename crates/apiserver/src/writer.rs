@@ -1,8 +1,8 @@
-//! The way of every write that may be refused: defaults, webhooks, validation,
+//! The steps of every write that may be refused: defaults, webhooks, validation,
 //! ownership of fields, storage.
 //!
-//! Requests and controllers go the same way, so a pod made by a ReplicaSet meets
-//! the same webhooks as one made by kubectl.
+//! Writes of requests and of controllers take the same steps, so a pod made by a
+//! ReplicaSet meets the same webhooks as one made by kubectl.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     unserved, validate,
 };
 
-/// How often a patch is tried again when somebody else was faster.
+/// How often a patch is tried again after another writer has changed the object.
 const TRIES: usize = 8;
 
 /// The largest object: the limit of a request to etcd.

@@ -38,7 +38,7 @@ pub use logs::LogQuery;
 pub use pod::Container;
 pub use table::TableOptions;
 
-/// Who the server is told that changes objects.
+/// The field manager under which objects are changed.
 pub const MANAGER: &str = "weft";
 
 /// A connection to a cluster's API.

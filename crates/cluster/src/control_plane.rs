@@ -1,8 +1,8 @@
-//! The control plane inside a cluster: what it is told, whom it believes, and
-//! what the API server asks it.
+//! The control plane inside a cluster: its watches, the tokens that it accepts, and
+//! its admission webhooks.
 //!
 //! It watches objects for `control`, checks tokens by review, keeps its root in
-//! a Secret and everybody's copy of it in ConfigMaps, and serves the admission
+//! a Secret and a copy for every namespace in ConfigMaps, and serves the admission
 //! webhooks. How objects become configuration is not known here.
 
 mod admission;
@@ -140,8 +140,8 @@ pub async fn run(
     let answers = Webhooks::new(cluster.clone(), Arc::clone(&inputs));
     let threads = webhooks::Threads::start().map_err(ControlPlaneError::Threads)?;
     let reviewing = threads.spawn(webhooks::serve(webhooks, tls, answers, stopping));
-    tasks.spawn(authority::hand_out(cluster.clone(), Arc::clone(&ca_pem)));
-    tasks.spawn(authority::vouch(cluster.clone(), ca_pem, options.namespace.clone()));
+    tasks.spawn(authority::distribute(cluster.clone(), Arc::clone(&ca_pem)));
+    tasks.spawn(authority::inject_bundle(cluster.clone(), ca_pem, options.namespace.clone()));
     tasks.spawn(watches::run(cluster, options.namespace, changes, inputs));
     tasks.spawn(certificate.renew());
     serving.await;

@@ -69,7 +69,7 @@ pub(crate) fn connection() -> io::Result<(UnixStream, Stdio)> {
 pub(crate) fn give(task: &Task, mut connection: UnixStream) -> io::Result<()> {
     connection.write_all(&serde_json::to_vec(task)?)?;
     connection.shutdown(Shutdown::Write)?;
-    // The other end closes by itself when the other program takes over.
+    // The other end is closed on exec, when the other program takes over.
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
     match answer.parse() {

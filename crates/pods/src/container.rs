@@ -1,8 +1,8 @@
 //! Keeping one container: start it, ask how it is, restart it, end it.
 //!
 //! It knows its own container and nothing of the pod's others. On a cluster the
-//! pause before a restart grows from 10 s to 5 min; here from 1 s to 1 min, for
-//! somebody is waiting.
+//! pause before a restart grows from 10 s to 5 min; here from 1 s to 1 min, since
+//! a user waits in front of it.
 
 mod health;
 

@@ -67,7 +67,7 @@ async fn serve_datagrams(resolver: Arc<Resolver>, socket: Arc<UdpSocket>) {
         let (resolver, socket) = (Arc::clone(&resolver), Arc::clone(&socket));
         tokio::spawn(async move {
             if let Some(answer) = respond(&resolver, &question, Transport::Datagram).await {
-                // Whoever does not get it asks again.
+                // A client that gets no answer asks again.
                 let _ = socket.send_to(&answer, peer).await;
             }
         });

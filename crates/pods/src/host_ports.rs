@@ -43,11 +43,11 @@ enum Event {
     Changed,
     /// A pod wants to listen.
     Asked(Arc<Pod>, Asked),
-    /// Somebody who was lent a port's sockets no longer uses them.
+    /// The borrower of a port's sockets no longer uses them.
     Returned(Key),
 }
 
-/// Where the owner of host ports is told what happens; clones are the same.
+/// Sends events to the task that owns the host ports. Clones send to the same task.
 #[derive(Clone)]
 pub(crate) struct HostPorts {
     events: mpsc::UnboundedSender<Event>,

@@ -1,7 +1,7 @@
 //! Which command stands for an image.
 //!
 //! There are no container images here: an image's name leads to a command line
-//! of this machine, given by whoever starts the node.
+//! of this machine. The settings of the node bring the table.
 
 use serde::{Deserialize, Serialize};
 

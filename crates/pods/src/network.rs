@@ -85,7 +85,7 @@ impl Router {
     pub(crate) async fn connect(&self, number: u32, address: Ipv4Addr) -> io::Result<PodNetwork> {
         let namespace = apart(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
-            // Programs listen on port 80 as whoever they are.
+            // Programs of every user may listen on port 80.
             fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")?;
             File::open("/proc/thread-self/ns/net")
         })
@@ -183,7 +183,7 @@ async fn configure(namespace: File, address: Ipv4Addr) -> io::Result<()> {
     inside.route(RouteMessageBuilder::<Ipv4Addr>::new().gateway(GATEWAY)).await
 }
 
-/// The IPv4 ranges in a comma-separated list; the first that is none is an error.
+/// The IPv4 ranges in a comma-separated list; the first invalid one is an error.
 pub(crate) fn ranges(text: &str) -> Result<Vec<Ipv4Net>, String> {
     text.split(',')
         .map(str::trim)

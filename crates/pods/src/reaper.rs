@@ -1,7 +1,7 @@
-//! Process 1's duty: every child's end is noticed, whoever's child it was.
+//! Process 1's duty: reaping every child, also those that its children left behind.
 //!
-//! Spawning and noticing exclude each other, so that no end comes before the
-//! process is known.
+//! Spawning and reaping exclude each other, so that no process is reaped before
+//! it is known.
 
 use std::{collections::HashMap, io, process::Command, sync::Arc};
 
@@ -89,7 +89,7 @@ impl Reaper {
                 Err(_) => return,
             };
             if let Some(waiting) = living.remove(&pid) {
-                // Whoever does not wait does not want to know.
+                // A caller that no longer waits needs no answer.
                 let _ = waiting.send(ending);
             }
         }

@@ -1,7 +1,7 @@
 //! Process 1 of the mesh: everything that runs on the laptop runs under it.
 //!
-//! It puts the parts together and ends them in order. What the API server and
-//! the mesh do is decided by whoever calls it.
+//! It puts the parts together and ends them in order. Its caller decides what the
+//! API server and the mesh do.
 
 use std::{ffi::OsString, io, net::TcpListener, sync::Arc};
 

@@ -1,7 +1,7 @@
-//! Connections of pods beyond the mesh, carried on by the host.
+//! Relays connections of pods to addresses outside the mesh.
 //!
-//! The router leads them here; the socket that goes on is made in the host's
-//! namespaces and handed over.
+//! The router redirects them here. The host makes the outgoing socket in its own
+//! namespaces and passes it over.
 
 use std::{
     io,
@@ -26,7 +26,7 @@ const BUFFER: usize = 64 << 10;
 /// The pause when no connection can be accepted for lack of descriptors.
 pub(crate) const RELIEF: Duration = Duration::from_millis(50);
 
-/// Carries connections until it is dropped; gives the port to lead them to.
+/// Relays connections until it is dropped; gives the port to redirect them to.
 pub(crate) async fn serve(link: HostLink) -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
     let port = listener.local_addr()?.port();
@@ -55,7 +55,7 @@ async fn carry(link: &HostLink, inside: TcpStream) -> io::Result<()> {
     };
     let address = match *destination.ip() {
         HOST => None,
-        // Somebody dialled this relay itself.
+        // The client dialled this relay itself.
         GATEWAY => return reset(&inside),
         address => Some(IpAddr::V4(address)),
     };

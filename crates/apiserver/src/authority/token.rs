@@ -1,7 +1,7 @@
 //! Service-account tokens: signed claims with an audience and an end.
 //!
-//! The claims are Kubernetes' own, so whoever reads a token elsewhere finds
-//! what they expect. Signed with ES256 by a key that never leaves memory.
+//! The claims are those of Kubernetes, so other programs can read the tokens.
+//! Signed with ES256 by a key that never leaves memory.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::AUDIENCE;
 
-/// A token that somebody wants.
+/// A request for a token.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
     /// The service account's namespace.

@@ -92,7 +92,7 @@ fn of_service(tools: &Tools, namespace: &str, name: &str) -> Vec<Write> {
     writes
 }
 
-/// All writes are tried; the first refusal is told.
+/// Tries all writes; gives the first refusal.
 async fn carry_out(tools: &Tools, work: &Work, writes: Vec<Write>) -> Result<(), Status> {
     let mut outcome = Ok(());
     for write in writes {

@@ -22,7 +22,7 @@ impl Dial for Nowhere {
     }
 }
 
-/// A store whose controllers run while `story` is told.
+/// Runs `story` on a store, with the controllers beside it.
 async fn tell<F: Future<Output = ()>>(story: impl FnOnce(Store) -> F) {
     let store = Store::new();
     bootstrap::prepare(&store);
@@ -210,7 +210,7 @@ fn events_are_counted_and_the_oldest_forgotten() {
     let field = "spec.containers{app}";
     assert!(
         kept.iter().any(|event| event["involvedObject"]["fieldPath"] == field),
-        "one by itself"
+        "an event of its own"
     );
     assert!(kept.iter().any(|event| event["message"] == "message 309" && event["count"] == 2));
 }

@@ -1,7 +1,7 @@
 //! Server-side apply: a manager says what it wants, and owns that.
 //!
-//! What it wanted before and no longer wants goes, unless somebody else owns it
-//! too; what others own and want otherwise is a conflict.
+//! A field that the manager no longer wants is removed, unless another manager
+//! owns it, too. A field that another manager owns with another value is a conflict.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{resource::Resource, status::Status};
 
-/// The object after an apply. `live` is absent when there is none yet; `writer`
+/// The object after an apply. `live` is the stored object, if it exists; `writer`
 /// brings its name, version, subresource and time.
 pub fn apply(
     resource: &Resource,

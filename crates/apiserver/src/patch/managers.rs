@@ -160,7 +160,7 @@ fn with_parents(mut fields: Fields) -> Fields {
     fields
 }
 
-/// The part of an object that somebody can own.
+/// The part of an object that a manager can own.
 pub fn owned_part(object: &Value) -> Value {
     let mut part = object.clone();
     if let Some(fields) = part.as_object_mut() {

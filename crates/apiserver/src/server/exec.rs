@@ -115,7 +115,7 @@ async fn carry(
 ) {
     let Ends { stdin, resize, stdout, stderr } = ends;
     let outward = async {
-        // The command's end is told after the last of its output.
+        // The command's exit status is sent after the last of its output.
         let (sent, outcome) = tokio::join!(send_output(&mut sender, stdout, stderr), running);
         if sent.is_ok() {
             let _ = sender.send(message(ERROR, verdict(&outcome).to_string().as_bytes())).await;

@@ -12,10 +12,10 @@ use weft_controllers::object;
 
 use crate::{query::Query, resource::Resource, status::Status, store::Store};
 
-/// Which piece of a list is asked for.
+/// The page of a list that a client asks for.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// How many objects at most; all when there is none.
+    /// The largest number of objects; without it, all.
     limit: Option<usize>,
     from: Option<Token>,
 }
@@ -134,7 +134,7 @@ mod tests {
                 Some(next) => token = next.to_owned(),
                 None => break,
             }
-            // Somebody writes in the meantime.
+            // Another client writes in the meantime.
             create(&format!("f{}", names.len()));
         }
         assert_eq!(names[..5], ["a", "b", "c", "d", "e"]);

@@ -187,7 +187,7 @@ pub fn same(old: &Value, new: &Value) -> bool {
     bare(old) == bare(new)
 }
 
-/// The object as it is once somebody wants it gone.
+/// The object after a request to delete it: terminating, with its grace period.
 pub fn terminate(resource: &Resource, old: &Arc<Value>, wish: &Deletion) -> Value {
     let mut marked = Value::clone(old);
     let grace = grace(resource, old, wish.grace);

@@ -142,7 +142,7 @@ async fn exercise(object: Value, original: &Value) -> Result<(), Status> {
             expand::run(&mut expand::pods(stored));
         }
     }
-    // The same on the way of a patch, over an object that is as it should be.
+    // The same through a patch of a valid object.
     let place = (if resource.namespaced { "default" } else { "" }, object::name(original));
     let _ = writer.create(&author, &resource, original.clone()).await;
     for patch in [

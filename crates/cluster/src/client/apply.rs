@@ -72,8 +72,8 @@ fn text_len(value: &Value) -> usize {
 }
 
 impl Cluster {
-    /// Makes the server's object what `object` says; other people's fields are
-    /// left alone, and a field that somebody else owns, too, is taken over.
+    /// Applies `object` on the server. Fields of other managers are kept; a field that
+    /// `object` sets, too, is taken over.
     ///
     /// An object that names no namespace goes into `namespace`.
     pub async fn apply(

@@ -73,7 +73,7 @@ impl Cluster {
         let Streams { stdin, stdout, stderr, sizes: changes } = streams;
         let reading = tokio::spawn(async move {
             if let (Some(mut stdin), Some(mut writer)) = (stdin, writer) {
-                // A command that stops reading is none the caller's failure.
+                // A command that stops reading is not a failure of the caller.
                 let _ = copy(&mut stdin, &mut writer).await;
                 let _ = writer.shutdown().await;
             }

@@ -1,4 +1,4 @@
-//! Which pod and container somebody means.
+//! Finds the pod and container that a user names.
 
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ impl Cluster {
         })
     }
 
-    /// That there is no pod, with what somebody who names a workload should say.
+    /// The error that there is no pod; for the name of a workload, with what to write.
     async fn no_pod(
         &self,
         resources: &Resources,

@@ -112,7 +112,7 @@ fn says_the_same(object: &Value, old: &Value) -> bool {
     fields.into_iter().all(|field| object.get(field) == old.get(field))
 }
 
-/// The object's name, and everything that is wrong with the object by itself.
+/// The object's name, and all problems of the object on its own.
 fn judged(object: Value) -> (Option<Key>, Vec<Diagnostic>) {
     let mut checked = weft_api::check_whole(object);
     if let Some(object) = &checked.object {

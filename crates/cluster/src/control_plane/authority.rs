@@ -1,7 +1,7 @@
-//! Who has to know the mesh's root: every namespace's pods, and the API server
-//! that asks the webhooks.
+//! Distributes the mesh's root certificate: to the pods of every namespace, and to
+//! the API server, which calls the webhooks.
 //!
-//! Both are kept as they have to be, whoever changes or deletes them.
+//! Copies that others change or delete are restored.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -34,7 +34,7 @@ const CONFIG_MAP: &str = "istio-ca-root-cert";
 const KEY: &str = "root-cert.pem";
 
 /// Keeps the root in every namespace.
-pub(super) async fn hand_out(cluster: Cluster, ca_pem: Arc<str>) {
+pub(super) async fn distribute(cluster: Cluster, ca_pem: Arc<str>) {
     let namespaces = watched(Api::<Namespace>::all(cluster.kube().clone()), None);
     let copies = watched(Api::<ConfigMap>::all(cluster.kube().clone()), Some(CONFIG_MAP));
     let events = stream::select(namespaces.map(Seen::Namespace), copies.map(Seen::Copy));
@@ -160,8 +160,9 @@ fn is_ending(status: &kube::core::Status) -> bool {
     status.code == 403 && status.message.contains("being terminated")
 }
 
-/// Keeps the webhooks' authority what it is, whoever writes over it.
-pub(super) async fn vouch(cluster: Cluster, ca_pem: Arc<str>, namespace: String) {
+/// Keeps the root certificate in the configurations of the webhooks. Changes by
+/// others are undone.
+pub(super) async fn inject_bundle(cluster: Cluster, ca_pem: Arc<str>, namespace: String) {
     let bundle = STANDARD.encode(ca_pem.as_bytes());
     let validator = format!("{VALIDATOR}-{namespace}");
     let injecting = keep::<MutatingWebhookConfiguration>(&cluster, INJECTOR, &bundle);
@@ -228,8 +229,8 @@ where
     })
 }
 
-/// JSON patch operations that make every hook trust `bundle`. Now that there is
-/// somebody to ask, validation may no longer be skipped.
+/// JSON patch operations that make every hook trust `bundle`. The webhooks answer
+/// now, so validation may no longer be skipped.
 fn corrections(configuration: &Value, bundle: &str) -> Vec<Value> {
     let hooks = configuration["webhooks"].as_array().into_iter().flatten();
     let mut operations = Vec::new();

@@ -77,7 +77,7 @@ struct Queue {
 
 impl Queue {
     /// Something about `name` has changed: it is due at once, unless it has only
-    /// just been done. Somebody else may want it otherwise, and change it each time.
+    /// just been done. Another controller may undo the change each time.
     fn wish(&mut self, name: String, now: Instant) {
         self.rested.retain(|_, rested| *rested > now);
         let due = self.rested.get(&name).copied().unwrap_or(now);

@@ -116,7 +116,8 @@ fn is_undefined(error: &watcher::Error) -> bool {
     status.code == 404
 }
 
-/// What has been told, so that what vanishes during an interruption is told, too.
+/// The objects reported so far, so that a deletion during an interruption of the
+/// watch is reported, too.
 #[derive(Default)]
 struct Seen {
     known: BTreeSet<Key>,

@@ -141,8 +141,8 @@ impl<'a> Health<'a> {
     }
 }
 
-/// Whether somebody in the network namespace of `pid` listens on `port`. Looked
-/// up, not tried: a connection would be seen by the application.
+/// Whether a socket in the network namespace of `pid` listens on `port`. Looked
+/// up, not tried: the application would see a connection.
 fn is_listening(pid: Pid, port: u16) -> bool {
     ["tcp", "tcp6"].iter().any(|table| {
         fs::read_to_string(format!("/proc/{pid}/net/{table}"))

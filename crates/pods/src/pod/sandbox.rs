@@ -371,7 +371,7 @@ fn write_folder(folder: &Path, pod: &Pod, address: Ipv4Addr) -> io::Result<()> {
     for name in names.chain([ACCOUNT_VOLUME]) {
         let volume = folder.join("volumes").join(name);
         fs::create_dir_all(&volume)?;
-        // Whoever a container runs as may write to an empty folder.
+        // A container of any user may write to an empty folder.
         permit(&volume, 0o777)?;
     }
     let namespace = &pod.metadata.namespace;

@@ -16,12 +16,12 @@ use weft_pods::host::{Host, HostEvent, HostOptions, HostPort, Uplink};
 
 use crate::programs::fetch;
 
-/// Somebody who is not root.
+/// A user other than root.
 const NOBODY: u32 = 65534;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// Whoever runs the tests.
+    /// The user who runs the tests.
     Caller,
     /// A plain user.
     User,
@@ -73,7 +73,7 @@ pub fn main(who: Who) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether whoever runs this may make the namespaces that every test needs.
+/// Whether this user may make the namespaces that every test needs.
 fn may_enter() -> bool {
     let mut trial = Command::new("/proc/self/exe");
     let trial = trial.arg("may-enter").stdin(std::process::Stdio::null()).status();

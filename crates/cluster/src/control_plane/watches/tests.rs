@@ -1,4 +1,4 @@
-//! What is told of objects, given events, and given an API server that answers as a real one does.
+//! Changes reported for given events, and by an API server that answers as a real one does.
 
 use std::{
     collections::BTreeMap,
@@ -142,7 +142,7 @@ fn word(change: Change) -> String {
     }
 }
 
-/// What is told until all was told once, sorted.
+/// The changes up to the first complete list of every kind, sorted.
 async fn until_synced(changes: &mut mpsc::Receiver<Change>) -> Vec<String> {
     let mut told = Vec::new();
     loop {
