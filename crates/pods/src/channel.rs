@@ -52,7 +52,7 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToSupervisor {
     /// The first message.
-    Start { uplink: Uplink, settings: Value },
+    Start { egress: Egress, settings: Value },
     /// End gracefully.
     Stop,
     /// The answer to a question; sockets come beside it.
@@ -72,10 +72,10 @@ pub(crate) enum Answer {
     Failed { text: String, code: Option<i32> },
 }
 
-/// Whether pods reach what is beyond the mesh.
+/// Whether pods can reach addresses outside the mesh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Uplink {
-    /// By sockets made in the host's namespaces.
+pub enum Egress {
+    /// Through sockets that the host makes in its own namespaces.
     #[default]
     Open,
     /// Not at all.

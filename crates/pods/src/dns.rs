@@ -17,11 +17,11 @@ use tokio::{
 };
 
 use crate::{
-    channel::Uplink,
+    channel::Egress,
+    egress::RELIEF,
     link::HostLink,
     network::{DNS, HOST},
     service_view::ServiceView,
-    uplink::RELIEF,
 };
 pub(crate) use names::Directory;
 use names::{Answer, Entry, Kind, look_up};
@@ -45,7 +45,7 @@ pub(crate) struct Resolver {
     /// The host, which knows all others.
     pub(crate) link: HostLink,
     /// Whether the host is asked.
-    pub(crate) uplink: Uplink,
+    pub(crate) egress: Egress,
 }
 
 /// Serves names until it is dropped.
@@ -201,7 +201,7 @@ async fn records(resolver: &Resolver, query: &Query) -> io::Result<Option<Vec<Re
 }
 
 async fn from_host(resolver: &Resolver, name: &str, kind: Kind) -> io::Result<Option<Vec<Entry>>> {
-    if resolver.uplink != Uplink::Open {
+    if resolver.egress != Egress::Open {
         return Ok(None);
     }
     let found = resolver.link.resolve(name.to_owned()).await?;

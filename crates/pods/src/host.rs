@@ -1,6 +1,6 @@
 //! The terminal's side: the only part that acts in the host's namespaces.
 //!
-//! It starts the supervisor, binds host ports, makes the uplink's sockets, and
+//! It starts the supervisor, binds host ports, makes the outgoing sockets of pods, and
 //! passes on what the supervisor tells. It knows no pods.
 
 mod ports;
@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use crate::channel::{self, Channel, ToHost, ToSupervisor};
-pub use crate::channel::{HostPort, Uplink};
+pub use crate::channel::{Egress, HostPort};
 
 pub use ports::wished;
 
@@ -38,7 +38,7 @@ pub struct HostOptions {
     /// Its arguments; they must lead to [`crate::supervisor::enter`].
     pub arguments: Vec<OsString>,
     /// Whether pods reach what is beyond the mesh.
-    pub uplink: Uplink,
+    pub egress: Egress,
     /// Where host ports are bound.
     pub addresses: Vec<IpAddr>,
     /// The port of the API server, if it is free.
@@ -48,12 +48,12 @@ pub struct HostOptions {
 }
 
 impl HostOptions {
-    /// Loopback addresses, an open uplink, and nothing else.
+    /// Loopback addresses, connections outside the mesh, and nothing else.
     pub fn new(program: PathBuf, arguments: Vec<OsString>) -> Self {
         Self {
             program,
             arguments,
-            uplink: Uplink::Open,
+            egress: Egress::Open,
             addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             api_port: 16443,
             settings: Value::Null,
@@ -170,7 +170,7 @@ async fn serve(
     events: mpsc::Sender<HostEvent>,
     mut child: tokio::process::Child,
 ) {
-    let start = ToSupervisor::Start { uplink: options.uplink, settings: options.settings.clone() };
+    let start = ToSupervisor::Start { egress: options.egress, settings: options.settings.clone() };
     let _ = channel.send(&start, &[]).await;
     let options = Arc::new(options);
     let mut requests = tokio::task::JoinSet::new();

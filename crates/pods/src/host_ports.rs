@@ -20,11 +20,11 @@ use weft_process::sockets::Asked;
 
 use crate::{
     channel::HostPort,
+    egress::{RELIEF, relay, reset},
     link::HostLink,
     node::Sandboxes,
     service_view::ServiceView,
     spec::Pod,
-    uplink::{RELIEF, relay, reset},
 };
 pub(crate) use pods::{Balanced, BalancedPort, TAKES_SOCKETS, balanced};
 

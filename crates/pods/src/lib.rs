@@ -16,6 +16,7 @@ mod channel;
 mod container;
 mod dial;
 mod dns;
+mod egress;
 mod enter;
 mod environment;
 mod events;
@@ -43,7 +44,6 @@ mod state;
 mod status;
 mod thread;
 mod translation;
-mod uplink;
 mod volumes;
 
 pub use images::{Image, Images, OwnCommand};

@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
-use crate::channel::{Answer, Channel, HostPort, Request, ToHost, ToSupervisor, Uplink};
+use crate::channel::{Answer, Channel, Egress, HostPort, Request, ToHost, ToSupervisor};
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<(Answer, Vec<OwnedFd>)>>>>;
 
@@ -40,7 +40,7 @@ pub(crate) enum Stopping {
 
 /// What the terminal's process said first.
 pub(crate) struct Start {
-    pub(crate) uplink: Uplink,
+    pub(crate) egress: Egress,
     pub(crate) settings: Value,
 }
 
@@ -48,7 +48,7 @@ impl HostLink {
     /// Waits for the first message, then keeps reading in the background.
     pub(crate) async fn open(socket: OwnedFd) -> io::Result<(Self, Start)> {
         let channel = Arc::new(Channel::new(socket)?);
-        let Some((ToSupervisor::Start { uplink, settings }, _)) = channel.receive().await? else {
+        let Some((ToSupervisor::Start { egress, settings }, _)) = channel.receive().await? else {
             let text = "the terminal's process did not say how to start";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         };
@@ -56,7 +56,7 @@ impl HostLink {
         let (stop, stopping) = watch::channel(Stopping::Running);
         tokio::spawn(read(Arc::clone(&channel), Arc::clone(&waiting), stop));
         let link = Self { channel, waiting, next: Arc::default(), stopping };
-        Ok((link, Start { uplink, settings }))
+        Ok((link, Start { egress, settings }))
     }
 
     /// Tells how far the start has come.

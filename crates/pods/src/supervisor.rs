@@ -9,11 +9,11 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use weft_apiserver::{Dial, Store};
 
-use crate::channel::Uplink;
+use crate::channel::Egress;
 pub use crate::enter::{EnterError, Entered, Entry, Users, enter, users};
 use crate::{
     dial::RouterDial,
-    dns,
+    dns, egress,
     host_ports::HostPorts,
     link::{HostLink, Start, Stopping},
     network::{API, PodNetworks, Router},
@@ -23,7 +23,6 @@ use crate::{
     runtime::Runtime,
     service_rules,
     service_view::ServiceView,
-    uplink,
 };
 
 /// The port of the API server's Service.
@@ -113,11 +112,13 @@ impl Prepared {
     pub async fn start(self, store: Store, settings: Settings) -> Result<Running, StartError> {
         let step = |step| move |source| StartError { step, source };
         let (host_ports, ports) = HostPorts::new();
-        let uplink = match self.start.uplink {
-            Uplink::Open => {
-                Some(uplink::serve(self.link.clone()).await.map_err(step("opening the uplink"))?)
-            }
-            Uplink::Closed => None,
+        let egress = match self.start.egress {
+            Egress::Open => Some(
+                egress::serve(self.link.clone())
+                    .await
+                    .map_err(step("starting the egress relay"))?,
+            ),
+            Egress::Closed => None,
         };
         let withdrawn = Arc::clone(&settings.withdrawn);
         let runtime = Arc::new(Runtime::new(settings, self.users, self.launcher, self.reaper));
@@ -125,17 +126,17 @@ impl Prepared {
         register(&store, &runtime);
         let store = PodStore::new(store).map_err(step("preparing the node"))?;
         let services = ServiceView::new(store.clone(), Arc::clone(&networks));
-        let (link, asked) = (self.link, self.start.uplink);
+        let (link, asked) = (self.link, self.start.egress);
         let resolver =
-            dns::Resolver { services: services.clone(), link: link.clone(), uplink: asked };
+            dns::Resolver { services: services.clone(), link: link.clone(), egress: asked };
         dns::serve(resolver).await.map_err(step("serving names"))?;
         let pods = Node::new(store, networks, Arc::clone(&runtime), host_ports.clone(), withdrawn);
         let sandboxes = Arc::clone(pods.sandboxes());
         let mut tasks = JoinSet::new();
         tasks.spawn(ports.run(services.clone(), Arc::clone(&sandboxes), link.clone()));
         // Before any pod runs: its first connection must find its way.
-        if let Some(known) = service_rules::create(&services, uplink, &link).await {
-            tasks.spawn(service_rules::keep(services, uplink, known, host_ports));
+        if let Some(known) = service_rules::create(&services, egress, &link).await {
+            tasks.spawn(service_rules::keep(services, egress, known, host_ports));
         }
         tasks.spawn(Arc::clone(&pods).run());
         Ok(Running { node: LocalNode::new(sandboxes, runtime), pods, link, tasks })

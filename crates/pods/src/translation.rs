@@ -23,7 +23,7 @@ const TABLE: &str = "weft";
 const SERVICE_CHAIN: &str = "services";
 /// Where a pod that reaches itself through a Service gets another source.
 const HAIRPIN_CHAIN: &str = "hairpin";
-/// Where connections beyond the mesh are led to the uplink.
+/// Redirects connections to addresses outside the mesh to the egress relay.
 const OUTSIDE_CHAIN: &str = "outside";
 /// Links of pods.
 const POD_LINKS: &str = "p*";
@@ -36,7 +36,7 @@ pub(crate) type Pair<'a> = (&'a Service, &'a [Endpoint]);
 /// All chains that depend on Services, by name.
 pub(crate) type Chains = BTreeMap<String, Vec<Rule>>;
 
-/// The table without any Service; captured connections go to port `uplink`.
+/// The table without any Service; captured connections go to port `egress`.
 pub(crate) fn table() -> Table {
     let jump = |chain: &str| Rule::new().jump(chain);
     let to_services = || Rule::new().when(Selector::Destination(SERVICES.into()));
@@ -121,7 +121,7 @@ pub(crate) fn chains(pairs: &[Pair<'_>], links: &BTreeMap<Ipv4Addr, String>) -> 
     chains
 }
 
-/// The chain that leads to the uplink at `port`, except for what pods play.
+/// The chain that redirects to the egress relay at `port`, except connections to pods.
 pub(crate) fn outside(port: Option<u16>, played: &[Ipv4Net]) -> Chains {
     let mut rules = Vec::new();
     for net in [PODS, SERVICES, LINKS].iter().chain(played) {

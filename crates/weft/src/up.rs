@@ -22,7 +22,7 @@ use weft_cluster::client::Cluster;
 use weft_manifest::files::Files;
 use weft_pods::{
     Image,
-    host::{Host, HostEvent, HostOptions, HostPort, Uplink},
+    host::{Egress, Host, HostEvent, HostOptions, HostPort},
 };
 
 use self::{
@@ -47,8 +47,8 @@ pub struct Arguments {
     #[arg(long, value_parser = meshes::name)]
     name: Option<String>,
     /// Whether pods can reach addresses outside the mesh
-    #[arg(long, value_enum, default_value_t = UplinkChoice::Host)]
-    uplink: UplinkChoice,
+    #[arg(long = "uplink", value_enum, default_value_t = EgressChoice::Host)]
+    egress: EgressChoice,
     /// Address of the host on which ports are bound; may be repeated [default: 127.0.0.1 and ::1]
     #[arg(long = "host-ip", value_name = "ADDRESS")]
     host_ip: Vec<IpAddr>,
@@ -71,7 +71,7 @@ pub struct Arguments {
 
 /// What pods can reach outside the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum UplinkChoice {
+enum EgressChoice {
     /// Everything that this machine can reach
     Host,
     /// Nothing
@@ -128,9 +128,9 @@ fn check_address(address: IpAddr) -> Result<()> {
 fn options(arguments: &Arguments, name: &str) -> Result<HostOptions> {
     let program = std::env::current_exe().context("finding this program")?;
     let mut options = HostOptions::new(program, vec![supervise::COMMAND.into()]);
-    options.uplink = match arguments.uplink {
-        UplinkChoice::Host => Uplink::Open,
-        UplinkChoice::None => Uplink::Closed,
+    options.egress = match arguments.egress {
+        EgressChoice::Host => Egress::Open,
+        EgressChoice::None => Egress::Closed,
     };
     if !arguments.host_ip.is_empty() {
         options.addresses.clone_from(&arguments.host_ip);

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{HostOptions, Uplink, ports};
+use super::{Egress, HostOptions, ports};
 use crate::channel::{Answer, Channel, Request, ToSupervisor};
 
 /// How long a connection beyond the mesh may take to be made.
@@ -40,8 +40,8 @@ pub(super) async fn answer(options: &HostOptions, request: Request) -> Reply {
         Request::ListenForApi => {
             listening(ports::listen(&[Ipv4Addr::LOCALHOST.into()], options.api_port))
         }
-        Request::Dial { .. } | Request::Resolve { .. } if options.uplink == Uplink::Closed => {
-            Err(io::Error::new(io::ErrorKind::NetworkUnreachable, "the uplink is closed"))
+        Request::Dial { .. } | Request::Resolve { .. } if options.egress == Egress::Closed => {
+            Err(io::Error::new(io::ErrorKind::NetworkUnreachable, "the egress is closed"))
         }
         Request::Dial { address, port } => connected(dial(address, port).await),
         Request::Resolve { name } => resolve(&name).await,

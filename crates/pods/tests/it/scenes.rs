@@ -33,7 +33,7 @@ pub async fn play(
         "host-ports" => host_ports(&mut stage).await,
         "unbound-port" => unbound_port(&mut stage).await,
         "lent-port" => lent_port(&mut stage).await,
-        "uplink" => return uplink(&mut stage, rest).await,
+        "egress" => return egress(&mut stage, rest).await,
         "sleepers" => sleepers(&mut stage, rest).await,
         "graceful" => graceful(&mut stage).await,
         other => stage.check(other, "a known scene"),
@@ -408,7 +408,7 @@ async fn lent_port(stage: &mut Stage) {
     stage.ready("gate").await;
 }
 
-async fn uplink(stage: &mut Stage, port: &str) -> Vec<String> {
+async fn egress(stage: &mut Stage, port: &str) -> Vec<String> {
     stage.pod("client", json!({}), shell("sleep 1000")).await;
     stage.ready("client").await;
     let answer = stage.ask("client", &format!("host.weft.internal:{port}")).await;

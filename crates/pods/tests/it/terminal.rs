@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weft_pods::host::{Host, HostEvent, HostOptions, HostPort, Uplink};
+use weft_pods::host::{Egress, Host, HostEvent, HostOptions, HostPort};
 
 use crate::programs::fetch;
 
@@ -40,7 +40,7 @@ const TESTS: &[Test] = &[
     ("a_pod_can_play_the_outside", || told("outside")),
     ("a_service_is_reached_at_a_port_of_the_host", host_ports),
     ("a_port_that_cannot_be_bound_is_told_once", unbound_port),
-    ("the_uplink_leads_to_the_host_and_no_further_when_closed", uplink),
+    ("the_egress_leads_to_the_host_and_no_further_when_closed", egress),
     ("nothing_is_left_after_a_kill", nothing_left),
     ("an_orderly_end_waits_for_the_pods", orderly_end),
 ];
@@ -107,13 +107,13 @@ struct Mesh {
 }
 
 impl Mesh {
-    fn start(scene: &str, uplink: Uplink) -> Self {
-        Self::start_as(scene, uplink, None)
+    fn start(scene: &str, egress: Egress) -> Self {
+        Self::start_as(scene, egress, None)
     }
 
     /// Every process of the mesh shows `marker` among its arguments.
-    fn start_as(scene: &str, uplink: Uplink, marker: Option<&str>) -> Self {
-        Self::start_with(scene, marker, |options| options.uplink = uplink)
+    fn start_as(scene: &str, egress: Egress, marker: Option<&str>) -> Self {
+        Self::start_with(scene, marker, |options| options.egress = egress)
     }
 
     fn start_with(scene: &str, marker: Option<&str>, set: impl Fn(&mut HostOptions)) -> Self {
@@ -169,20 +169,20 @@ impl Mesh {
 
 /// Plays a scene; every line of it is a check that did not hold.
 fn told(scene: &str) {
-    let mut mesh = Mesh::start(scene, Uplink::Closed);
+    let mut mesh = Mesh::start(scene, Egress::Closed);
     let told = mesh.told();
     assert_eq!(told, json!([]), "in scene {scene}");
     mesh.stop();
 }
 
 fn host_ports() {
-    let mut mesh = Mesh::start("host-ports", Uplink::Closed);
+    let mut mesh = Mesh::start("host-ports", Egress::Closed);
     let relayed = mesh.port(9080);
     let answer = fetch(&relayed.addresses[0].to_string()).unwrap();
     assert!(answer.starts_with("relayed "), "{answer}");
     assert_eq!(mesh.told(), json!([]));
     mesh.stop();
-    let mut mesh = Mesh::start("lent-port", Uplink::Closed);
+    let mut mesh = Mesh::start("lent-port", Egress::Closed);
     let lent = mesh.port(80);
     assert!(lent.addresses[0].port() >= 8080);
     assert_eq!(mesh.told(), json!([]));
@@ -194,7 +194,7 @@ fn host_ports() {
 
 fn unbound_port() {
     let mut mesh = Mesh::start_with("unbound-port", None, |options| {
-        options.uplink = Uplink::Closed;
+        options.egress = Egress::Closed;
         // TEST-NET-3 (RFC 5737): nobody's.
         options.addresses = vec!["203.0.113.9".parse().unwrap()];
     });
@@ -211,18 +211,18 @@ fn unbound_port() {
     mesh.stop();
 }
 
-fn uplink() {
+fn egress() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let accepting = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"the host\n").unwrap();
     });
-    let mut mesh = Mesh::start(&format!("uplink {port}"), Uplink::Open);
+    let mut mesh = Mesh::start(&format!("egress {port}"), Egress::Open);
     assert_eq!(mesh.told(), json!(["the host"]));
     accepting.join().unwrap();
     mesh.stop();
-    let mut mesh = Mesh::start(&format!("uplink {port}"), Uplink::Closed);
+    let mut mesh = Mesh::start(&format!("egress {port}"), Egress::Closed);
     let told = mesh.told();
     assert!(["NetworkUnreachable", "ConnectionRefused"].contains(&told[0].as_str().unwrap()));
     mesh.stop();
@@ -242,7 +242,7 @@ fn processes(marker: &str) -> Vec<u32> {
 
 /// A terminal's process that waits to be killed.
 pub fn hold(marker: &str) -> ExitCode {
-    let mut mesh = Mesh::start_as(&format!("sleepers {marker}"), Uplink::Open, Some(marker));
+    let mut mesh = Mesh::start_as(&format!("sleepers {marker}"), Egress::Open, Some(marker));
     println!("{}", mesh.told());
     let _ = std::io::stdout().flush();
     mesh.next();
@@ -277,7 +277,7 @@ fn mounts() -> String {
 }
 
 fn orderly_end() {
-    let mut mesh = Mesh::start("graceful", Uplink::Closed);
+    let mut mesh = Mesh::start("graceful", Egress::Closed);
     assert_eq!(mesh.told(), json!([]));
     let host = mesh.host.as_mut().unwrap();
     let ended = mesh.runtime.block_on(async {
