@@ -2,7 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::{object, pods, selector, stateful_set::REVISION, template, write::Write};
+use crate::{
+    object,
+    pods::{self, Claim},
+    selector,
+    stateful_set::REVISION,
+    template,
+    write::Write,
+};
 
 /// What a DaemonSet and its pods are to become; `pods` are those of its namespace.
 pub fn step(
@@ -11,11 +18,7 @@ pub fn step(
     now: &str,
     suffix: &mut dyn FnMut() -> String,
 ) -> Vec<Write> {
-    if object::is_terminating(set) {
-        return Vec::new();
-    }
-    let mut writes = Vec::new();
-    let own = pods::claim(set, pods, &mut writes);
+    let Some(Claim { own, mut writes }) = pods::claim(set, pods) else { return Vec::new() };
     let revision = template::hash(&set["spec"]["template"], 0);
     let places = &set["spec"]["template"]["spec"]["nodeSelector"];
     let (wanted, others): (Vec<&Value>, Vec<&Value>) =

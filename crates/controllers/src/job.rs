@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::{object, pods, time, write::Write};
+use crate::{
+    object,
+    pods::{self, Claim},
+    time,
+    write::Write,
+};
 
 /// Labels by which a Job's pods are found, on the pods and in the selector.
 const UID: &str = "batch.kubernetes.io/controller-uid";
@@ -36,15 +41,11 @@ pub fn step(
     now: &str,
     suffix: &mut dyn FnMut() -> String,
 ) -> Vec<Write> {
-    if object::is_terminating(job) {
-        return Vec::new();
-    }
-    let mut writes = Vec::new();
     if end(job).is_some() {
-        writes.extend(is_outdated(job, now).then(|| Write::Delete(job.clone())));
-        return writes;
+        let goes = is_outdated(job, now) && !object::is_terminating(job);
+        return goes.then(|| Write::Delete(job.clone())).into_iter().collect();
     }
-    let own = pods::claim(job, pods, &mut writes);
+    let Some(Claim { own, mut writes }) = pods::claim(job, pods) else { return Vec::new() };
     let in_phase =
         |phase: &str| own.iter().filter(|pod| pod["status"]["phase"] == phase).count() as u64;
     let known = |field: &str| job["status"][field].as_u64().unwrap_or(0);

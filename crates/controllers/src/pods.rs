@@ -1,4 +1,4 @@
-//! What makers of pods have in common: taking in their pods, making new ones.
+//! What the controllers that make pods have in common: claiming pods, making new ones.
 
 use serde_json::{Value, json};
 
@@ -9,11 +9,24 @@ pub fn is_over(pod: &Value) -> bool {
     matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
 
-/// The pods that `owner` controls or takes in, and the writes that this needs.
+/// The pods of an owner, and the writes that adopt and release some.
+#[derive(Debug)]
+pub struct Claim<'p> {
+    /// The pods that the owner controls, with those that it adopts now.
+    pub own: Vec<&'p Value>,
+    /// The writes, before all others.
+    pub writes: Vec<Write>,
+}
+
+/// The pods that `owner` controls or adopts; `None` when it is being deleted, and its pods
+/// are left to garbage collection.
 ///
-/// `pods` are those of its namespace. Terminating ones are taken as they are.
-pub fn claim<'p>(owner: &Value, pods: &[&'p Value], writes: &mut Vec<Write>) -> Vec<&'p Value> {
-    let mut own = Vec::new();
+/// `pods` are those of its namespace. Terminating ones are neither adopted nor released.
+pub fn claim<'p>(owner: &Value, pods: &[&'p Value]) -> Option<Claim<'p>> {
+    if object::is_terminating(owner) {
+        return None;
+    }
+    let (mut own, mut writes) = (Vec::new(), Vec::new());
     for pod in pods.iter().copied() {
         let fits = selector::matches(&owner["spec"]["selector"], &pod["metadata"]["labels"]);
         let is_own = object::is_controlled_by(pod, owner);
@@ -28,7 +41,7 @@ pub fn claim<'p>(owner: &Value, pods: &[&'p Value], writes: &mut Vec<Write>) -> 
             _ => {}
         }
     }
-    own
+    Some(Claim { own, writes })
 }
 
 fn released(owner: &Value, pod: &Value) -> Value {

@@ -5,7 +5,12 @@ mod tests;
 
 use serde_json::{Value, json};
 
-use crate::{object, pods, selector, write::Write};
+use crate::{
+    object,
+    pods::{self, Claim},
+    selector,
+    write::Write,
+};
 
 /// What a ReplicaSet and its pods are to become.
 ///
@@ -16,11 +21,9 @@ pub fn step(
     now: &str,
     suffix: &mut dyn FnMut() -> String,
 ) -> Vec<Write> {
-    if object::is_terminating(set) {
+    let Some(Claim { own: mut active, mut writes }) = pods::claim(set, pods) else {
         return Vec::new();
-    }
-    let mut writes = Vec::new();
-    let mut active = pods::claim(set, pods, &mut writes);
+    };
     active.retain(|pod| !object::is_terminating(pod) && !pods::is_over(pod));
     let wanted = set["spec"]["replicas"].as_u64().unwrap_or(1);
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);

@@ -10,18 +10,19 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::{object, pods, template, write::Write};
+use crate::{
+    object,
+    pods::{self, Claim},
+    template,
+    write::Write,
+};
 
 /// The label by which the pods of two templates are told apart.
 pub const REVISION: &str = "controller-revision-hash";
 
 /// What a StatefulSet and its pods are to become; `pods` are those of its namespace.
 pub fn step(set: &Value, pods: &[&Value], now: &str) -> Vec<Write> {
-    if object::is_terminating(set) {
-        return Vec::new();
-    }
-    let mut writes = Vec::new();
-    let own = pods::claim(set, pods, &mut writes);
+    let Some(Claim { own, mut writes }) = pods::claim(set, pods) else { return Vec::new() };
     let by_ordinal: BTreeMap<u64, &Value> =
         own.iter().filter_map(|pod| Some((ordinal(set, pod)?, *pod))).collect();
     let revision = revision(set);
