@@ -95,6 +95,22 @@ pub fn check_whole(object: Value) -> Checked {
     Checked { key: Some(key), object: typed, diagnostics: findings.finish() }
 }
 
+/// A warning about an object of Istio whose kind is not in the table of kinds.
+pub fn unknown_istio_kind(object: &Value) -> Option<String> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let group = text("/apiVersion").split('/').next()?;
+    let kind = text("/kind");
+    if !group.ends_with(".istio.io") || crate::Kind::of(text("/apiVersion"), kind).is_some() {
+        return None;
+    }
+    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    let namespace = if namespace.is_empty() { "default" } else { namespace };
+    Some(format!(
+        "{kind}/{namespace}/{name}: not honoured yet: objects of this kind are stored, and change \
+         nothing about traffic"
+    ))
+}
+
 /// Reads one object of a kind that decides something about traffic, without looking for
 /// what its owner should be told: what [`check`] types, for objects that are stored already.
 pub fn read(object: Value) -> Option<Object> {

@@ -22,7 +22,7 @@ pub mod virtual_service;
 
 pub use check::{
     Checked, MOST, check, check_whole, is_dns_label, key, mesh_config, normalised, proxy_config,
-    read, usable,
+    read, unknown_istio_kind, usable,
 };
 pub use diagnostic::{Diagnostic, Severity};
 pub use field::camel_case;

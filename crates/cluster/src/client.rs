@@ -6,6 +6,7 @@
 
 mod acknowledged;
 mod apply;
+mod apply_refusal;
 mod change;
 mod delete;
 mod describe;
@@ -27,8 +28,9 @@ use kube::{
 };
 use serde_json::Value;
 
-pub use acknowledged::{Acknowledgement, ControlPlane};
+pub use acknowledged::{Acknowledgement, ControlPlane, all_acknowledged};
 pub use apply::{Applied, Outcome, with_last_applied};
+pub use apply_refusal::ApplyRefusal;
 pub use change::Labelled;
 pub use delete::Deletion;
 pub use discovery::{Resource, Resources};

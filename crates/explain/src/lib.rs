@@ -4,6 +4,7 @@
 //! files or from a running mesh. Nothing here knows sockets or clusters: the
 //! caller reads the files, or lists the objects.
 
+mod document;
 mod explanation;
 mod files;
 mod workloads;
@@ -16,6 +17,7 @@ mod translated;
 mod walk;
 mod world;
 
+pub use document::{Findings, check, sidecar_warnings};
 pub use explanation::{
     Answer, Because, Destination, Explanation, Hop, Ignored, Outcome, Protocol, Request, Unresolved,
 };

@@ -17,6 +17,7 @@ mod container;
 mod dial;
 mod dns;
 mod egress;
+mod endpoint_removal;
 mod enter;
 mod environment;
 mod events;
@@ -46,8 +47,9 @@ mod thread;
 mod translation;
 mod volumes;
 
+pub use endpoint_removal::Acknowledged;
 pub use images::{Image, Images, OwnCommand};
 pub use link::HostLink;
 pub use network::{API, DNS, HOST, NODE, PODS, SERVICES};
-pub use node::{LocalNode, NODE_NAME, Settings, Tool, Withdrawn};
+pub use node::{LocalNode, NODE_NAME, Settings, Tool};
 pub use root::PROGRAM;

@@ -6,13 +6,9 @@ mod unreadable;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use weft_apiserver::{Authority, Deletion, PodRef};
@@ -20,6 +16,7 @@ use weft_apiserver::{Authority, Deletion, PodRef};
 pub use serve::LocalNode;
 
 use crate::{
+    endpoint_removal::{Acknowledged, EndpointRemoval},
     environment::Capacity,
     follow::{self, follow},
     host_ports::{HostPorts, TAKES_SOCKETS},
@@ -34,10 +31,6 @@ use crate::{
 /// The name of the only node.
 pub const NODE_NAME: &str = "weft";
 
-/// Tells the mesh that a pod is ending; resolves when nobody sends to it any
-/// more.
-pub type Withdrawn = Arc<dyn Fn(PodRef) -> BoxFuture<'static, ()> + Send + Sync>;
-
 /// What the program decides about the node.
 pub struct Settings {
     /// Which commands stand for which images.
@@ -48,8 +41,8 @@ pub struct Settings {
     pub path: String,
     /// Who signs service accounts' tokens.
     pub authority: Arc<Authority>,
-    /// Called before a pod's application is ended.
-    pub withdrawn: Withdrawn,
+    /// Awaited before a pod's application is ended.
+    pub acknowledged: Acknowledged,
 }
 
 /// A program that `exec` finds although the host may not have it.
@@ -83,31 +76,6 @@ pub(crate) struct PodServices {
     pub(crate) host_ports: HostPorts,
     /// Changes with ConfigMaps, Secrets and service accounts.
     pub(crate) objects: watch::Receiver<u64>,
-}
-
-/// Waits until the mesh no longer sends to a pod that ends.
-#[derive(Clone)]
-pub(crate) struct EndpointRemoval {
-    withdrawn: Withdrawn,
-    /// All pods are ending: no endpoint is left to send to instead.
-    ending: Arc<AtomicBool>,
-}
-
-impl EndpointRemoval {
-    pub(crate) fn new(withdrawn: Withdrawn) -> Self {
-        Self { withdrawn, ending: Arc::default() }
-    }
-
-    /// Resolves when nothing is sent to `pod` any more.
-    pub(crate) async fn wait(&self, pod: PodRef) {
-        if !self.is_ending() {
-            (self.withdrawn)(pod).await;
-        }
-    }
-
-    fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::Relaxed)
-    }
 }
 
 /// The sandboxes of the pods that run, by uid.
@@ -146,12 +114,12 @@ impl Node {
         networks: Arc<PodNetworks>,
         runtime: Arc<Runtime>,
         host_ports: HostPorts,
-        withdrawn: Withdrawn,
+        acknowledged: Acknowledged,
     ) -> Arc<Self> {
         let (objects, changes) = watch::channel(0);
         let (running, _) = watch::channel(HashMap::new());
+        let removal = EndpointRemoval::new(store.all().clone(), acknowledged);
         let services = PodServices { store, networks, runtime, host_ports, objects: changes };
-        let removal = EndpointRemoval::new(withdrawn);
         Arc::new(Self { services, removal, sandboxes: Arc::default(), running, objects })
     }
 
@@ -175,7 +143,7 @@ impl Node {
     /// Ends all pods in order; resolves when none is left. Those that accept on
     /// the host's ports go first, while what they lead to still answers.
     pub(crate) async fn end_all(&self) {
-        self.removal.ending.store(true, Ordering::Relaxed);
+        self.removal.end();
         let (store, pods) = (self.store().all(), self.store().pods());
         let all = store.list(pods, None).items;
         let (gateways, others): (Vec<_>, Vec<_>) = all.iter().partition(|pod| takes_sockets(pod));

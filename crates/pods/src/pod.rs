@@ -16,7 +16,8 @@ pub(crate) use sandbox::Sandbox;
 
 use crate::{
     container::{ContainerRunner, DesiredState},
-    node::{EndpointRemoval, PodServices, Sandboxes},
+    endpoint_removal::EndpointRemoval,
+    node::{PodServices, Sandboxes},
     pod_store::PodStore,
     spec::{Container, Pod, RestartPolicy},
     state::{Instance, State},

@@ -38,7 +38,7 @@ impl Runtime {
         launcher: Vec<OsString>,
         reaper: Reaper,
     ) -> Self {
-        let Settings { images, tools, path, authority, withdrawn: _ } = settings;
+        let Settings { images, tools, path, authority, acknowledged: _ } = settings;
         Self { images, path, authority, users, launcher, reaper, capacity: capacity(), tools }
     }
 

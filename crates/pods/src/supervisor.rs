@@ -120,7 +120,7 @@ impl Prepared {
             ),
             Egress::Closed => None,
         };
-        let withdrawn = Arc::clone(&settings.withdrawn);
+        let acknowledged = Arc::clone(&settings.acknowledged);
         let runtime = Arc::new(Runtime::new(settings, self.users, self.launcher, self.reaper));
         let networks = Arc::new(PodNetworks::new(self.router));
         register(&store, &runtime);
@@ -130,7 +130,8 @@ impl Prepared {
         let resolver =
             dns::Resolver { services: services.clone(), link: link.clone(), egress: asked };
         dns::serve(resolver).await.map_err(step("serving names"))?;
-        let pods = Node::new(store, networks, Arc::clone(&runtime), host_ports.clone(), withdrawn);
+        let pods =
+            Node::new(store, networks, Arc::clone(&runtime), host_ports.clone(), acknowledged);
         let sandboxes = Arc::clone(pods.sandboxes());
         let mut tasks = JoinSet::new();
         tasks.spawn(ports.run(services.clone(), Arc::clone(&sandboxes), link.clone()));

@@ -8,7 +8,6 @@ use weft_explain::{BadQuestion, Question, Start, Unlabelled, World};
 use crate::{
     documents,
     verbs::{Whose, print, runtime},
-    world,
 };
 
 /// Explains what happens to a request, proxy by proxy and rule by rule, from files or
@@ -70,7 +69,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     whose.not_with_files(&arguments.filename)?;
     let question = question(arguments)?;
     let mut world = match arguments.filename.is_empty() {
-        true => runtime()?.block_on(world::of_cluster(whose))?,
+        true => runtime()?.block_on(of_cluster(whose))?,
         false => {
             let unlabelled =
                 if arguments.no_inject { Unlabelled::Skip } else { Unlabelled::Inject };
@@ -92,6 +91,13 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     let unreadable = world.unreadable();
     unreadable.iter().for_each(|line| eprintln!("{line}"));
     Ok(if unreadable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The world as the API server has it now.
+pub async fn of_cluster(whose: Whose<'_>) -> Result<World> {
+    let cluster = whose.connect().await?;
+    let resources = cluster.resources().await?;
+    Ok(World::of_objects(cluster.deciding_objects(&resources).await?))
 }
 
 /// Where a request begins; a pod that names no namespace is in `namespace`.

@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
 
 /// Reports settings of the document's pod that have no effect.
 fn warn(document: &Document) {
-    crate::checks::sidecar(document).iter().for_each(|line| eprintln!("{line}"));
+    weft_explain::sidecar_warnings(document).iter().for_each(|line| eprintln!("{line}"));
 }
 
 fn settings(arguments: &Arguments, whose: Whose<'_>) -> Result<(Settings, Vec<Warning>)> {

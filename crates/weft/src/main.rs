@@ -1,6 +1,5 @@
 //! The program: one file per subcommand, no logic.
 
-mod checks;
 mod control;
 mod curl;
 mod documents;
@@ -17,8 +16,6 @@ mod supervise;
 mod translate;
 mod up;
 mod verbs;
-mod withdrawn;
-mod world;
 
 use std::process::ExitCode;
 

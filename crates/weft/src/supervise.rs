@@ -9,12 +9,11 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use weft_apiserver::{Authority, Server, Store};
+use weft_cluster::client::Cluster;
 use weft_pods::{
-    Images, Settings, Tool,
+    Acknowledged, Images, Settings, Tool,
     supervisor::{EnterError, Entry, enter, prepare},
 };
-
-use crate::withdrawn;
 
 /// The subcommand's name, for `weft up`.
 pub const COMMAND: &str = "supervise";
@@ -76,7 +75,7 @@ async fn inside(entered: weft_pods::supervisor::Entered) -> Result<()> {
         tools: vec![curl(), pilot_agent()],
         path: handed.path,
         authority: Arc::clone(&authority),
-        withdrawn: withdrawn::hook(store.clone(), own),
+        acknowledged: acknowledged(own),
     };
     let running = prepared.start(store.clone(), settings).await?;
     let node = Arc::new(running.node());
@@ -91,6 +90,19 @@ async fn inside(entered: weft_pods::supervisor::Entered) -> Result<()> {
     running.link().ready(json!(Ready { kubeconfig })).await;
     running.until_stopped().await;
     Ok(())
+}
+
+/// Asks the control plane of the cluster behind `kubeconfig`. When it cannot be asked, the
+/// wait ends at once.
+fn acknowledged(kubeconfig: String) -> Acknowledged {
+    let kubeconfig: Arc<str> = kubeconfig.into();
+    Arc::new(move |slices, wait| {
+        let kubeconfig = Arc::clone(&kubeconfig);
+        Box::pin(async move {
+            let Ok(cluster) = Cluster::from_kubeconfig(&kubeconfig).await else { return };
+            cluster.until_acknowledged(&slices, wait).await;
+        })
+    })
 }
 
 /// `pilot-agent` is this program: injected pods call it in their hooks.

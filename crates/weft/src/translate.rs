@@ -9,7 +9,6 @@ use weft_manifest::to_yaml;
 use crate::{
     documents, explain,
     verbs::{Whose, print, runtime},
-    world,
 };
 
 /// Prints what a proxy would be given, as a file that `weft proxy --config` runs from.
@@ -46,7 +45,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     whose.not_with_files(&arguments.filename)?;
     let start = explain::start(&arguments.whom, &arguments.namespace)?;
     let mut world = match arguments.filename.is_empty() {
-        true => runtime()?.block_on(world::of_cluster(whose))?,
+        true => runtime()?.block_on(explain::of_cluster(whose))?,
         false => {
             let mut documents = documents::read(&arguments.filename)?;
             documents::into_namespace(&mut documents, &arguments.namespace);

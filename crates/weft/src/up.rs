@@ -94,6 +94,7 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
 async fn up(arguments: &Arguments) -> Result<ExitCode> {
     let report = Arc::new(Report::new(arguments.output));
     let sources = Sources::new(&arguments.paths)?;
+    sources.empty_folders().for_each(|line| report.line(&line));
     arguments.host_ip.iter().try_for_each(|address| check_address(*address))?;
     let folder = meshes::folder()?;
     let name = match &arguments.name {
@@ -108,10 +109,10 @@ async fn up(arguments: &Arguments) -> Result<ExitCode> {
         ended = mesh.run(sources, &mut host) => ended,
         () = stop.wanted() => Ok(()),
     };
-    report.line("ending");
+    report.line("stopping; Ctrl-C again stops at once");
     tokio::select! {
         () = host.stop() => {}
-        () = stop.wanted() => report.line("ending at once"),
+        () = stop.wanted() => report.line("stopping at once"),
     }
     ended.map(|()| ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 //! The control plane knows; it is asked through the API server, so that it
 //! works wherever the API can be reached.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Request};
 use kube::client::Body;
@@ -27,6 +27,32 @@ pub struct Acknowledgement {
     pub proxies: usize,
     /// Pods whose proxies do not have it yet.
     pub behind: Vec<String>,
+}
+
+impl Acknowledgement {
+    /// What is missing after `wait`; nothing when the change is complete.
+    pub fn missing(&self, wait: Duration) -> Option<String> {
+        let after = wait.as_secs();
+        match (self.complete, self.seen) {
+            (true, _) => None,
+            (false, false) => Some(format!("the control plane has not seen it after {after} s")),
+            (false, true) => {
+                let behind = self.behind.join(", ");
+                Some(format!("not taken over by {behind} after {after} s"))
+            }
+        }
+    }
+}
+
+/// Reports that all changes are complete. `proxies` is how many were concerned by the change
+/// that concerned most.
+pub fn all_acknowledged(proxies: usize, took: Duration) -> String {
+    let took = took.as_millis();
+    match proxies {
+        0 => "nothing that proxies use has changed".to_owned(),
+        1 => format!("acknowledged by 1 proxy in {took} ms"),
+        proxies => format!("acknowledged by {proxies} proxies in {took} ms"),
+    }
 }
 
 /// A control plane that can be asked.
@@ -107,6 +133,18 @@ impl Cluster {
         })
     }
 
+    /// Waits, `wait` at most for each, until the proxies concerned have acknowledged
+    /// `objects`. Without a control plane that can be asked, the wait ends at once.
+    pub async fn until_acknowledged(&self, objects: &[Arc<Value>], wait: Duration) {
+        let Ok(Some(control_plane)) = self.control_plane().await else { return };
+        for object in objects {
+            if let Err(error) = self.acknowledged(&control_plane, object, wait).await {
+                let name = text(object, "/metadata/name");
+                tracing::debug!("asking whether proxies use {name}: {error}");
+            }
+        }
+    }
+
     /// Namespace and name of a ready pod of the control plane.
     async fn control_plane_pod(&self) -> Result<Option<(String, String)>, ClientError> {
         let resource = Resource {
@@ -133,5 +171,31 @@ impl Cluster {
             let own = |pointer| text(pod, pointer).to_owned();
             (own("/metadata/namespace"), own("/metadata/name"))
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_concerns_no_proxy_is_not_said_to_reach_one_later() {
+        let took = Duration::from_millis(12);
+        assert_eq!(all_acknowledged(0, took), "nothing that proxies use has changed");
+        assert_eq!(all_acknowledged(1, took), "acknowledged by 1 proxy in 12 ms");
+        assert_eq!(all_acknowledged(3, took), "acknowledged by 3 proxies in 12 ms");
+    }
+
+    #[test]
+    fn what_is_missing_names_the_control_plane_or_the_proxies() {
+        let missing = |complete, seen| {
+            let behind = vec!["a/x".to_owned(), "a/y".to_owned()];
+            let answer = Acknowledgement { complete, seen, proxies: 2, behind };
+            answer.missing(Duration::from_secs(5))
+        };
+        assert_eq!(missing(true, true), None);
+        let unseen = "the control plane has not seen it after 5 s";
+        assert_eq!(missing(false, false).as_deref(), Some(unseen));
+        assert_eq!(missing(false, true).as_deref(), Some("not taken over by a/x, a/y after 5 s"));
     }
 }

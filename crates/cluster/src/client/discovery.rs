@@ -69,7 +69,7 @@ pub struct Resources(Vec<Resource>);
 
 impl Resources {
     /// Reads what the server's two discovery documents say.
-    fn read(documents: &[Value]) -> Self {
+    pub(super) fn read(documents: &[Value]) -> Self {
         let groups = documents.iter().filter_map(|document| document["items"].as_array()).flatten();
         let mut all = Vec::new();
         for group in groups {

@@ -2,6 +2,7 @@
 
 use futures::future::try_join_all;
 use serde_json::{Value, json};
+use weft_api::Kind;
 
 use super::{
     ClientError, Cluster, JSON, Resource, Resources, encode,
@@ -42,6 +43,22 @@ pub struct Target {
 
 /// Asks for a table, or the objects where a server cannot make one.
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+impl Cluster {
+    /// All objects of the kinds that decide about traffic.
+    pub async fn deciding_objects(&self, resources: &Resources) -> Result<Vec<Value>, ClientError> {
+        let listing = Kind::deciding().map(|kind| async move {
+            let word = match kind.group() {
+                "" => kind.plural().to_owned(),
+                group => format!("{}.{group}", kind.plural()),
+            };
+            let query = Query { words: vec![word], scope: Scope::All, labels: None, fields: None };
+            self.objects(&query.targets(resources)?, &query).await
+        });
+        let objects = try_join_all(listing).await?;
+        Ok(objects.into_iter().flatten().map(|(_, object)| object).collect())
+    }
+}
 
 impl Query {
     /// What the words mean on this server.

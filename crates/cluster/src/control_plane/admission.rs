@@ -69,7 +69,7 @@ pub(super) fn validate(mut review: Value) -> Value {
     if is_going && says_the_same(&object, &old) {
         return allowed(&review);
     }
-    let unread = crate::not_honoured(&object);
+    let unread = weft_api::unknown_istio_kind(&object);
     // One at a time: each of them may be large.
     let (key, diagnostics) = judged(object);
     let has_errors = diagnostics.iter().any(|one| one.severity == Severity::Error);

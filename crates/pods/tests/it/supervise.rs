@@ -51,7 +51,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
             }],
             path: "/usr/local/bin:/usr/bin:/bin".into(),
             authority: Arc::clone(&authority),
-            withdrawn: Arc::new(|_| async {}.boxed()),
+            acknowledged: Arc::new(|_, _| async {}.boxed()),
         };
         let dial = prepared.dial(&store);
         let running = prepared.start(store.clone(), settings).await.unwrap();

@@ -56,6 +56,18 @@ impl Sources {
         Ok(Self { paths: paths.to_vec(), stdin })
     }
 
+    /// A line for each folder without manifests.
+    pub fn empty_folders(&self) -> impl Iterator<Item = String> {
+        let empty = self.paths.iter().filter(|path| path.is_dir() && files(path).is_empty());
+        empty.map(|path| {
+            format!(
+                "warning: there is no manifest in {} yet: its *.yaml, *.yml and *.json are \
+                 followed, not those of its folders",
+                path.display()
+            )
+        })
+    }
+
     /// Every file as it is now, with those of `known` that are gone.
     pub fn read(&self, known: &[Source]) -> Look {
         let mut look = Look::default();
@@ -139,6 +151,18 @@ mod tests {
         let seen = sources.read(&[]).seen.into_iter();
         let texts: Vec<String> = seen.filter_map(|(_, text)| text).collect();
         assert_eq!(texts, ["a.yml", "b.yaml"]);
+    }
+
+    #[test]
+    fn a_folder_without_manifests_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let sources = Sources::new(&[folder.path().to_owned()]).unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        fs::write(folder.path().join("sub/a.yaml"), "a").unwrap();
+        let [line] = sources.empty_folders().collect::<Vec<_>>().try_into().unwrap();
+        assert!(line.starts_with("warning: there is no manifest in /"), "{line}");
+        fs::write(folder.path().join("a.yaml"), "a").unwrap();
+        assert_eq!(sources.empty_folders().count(), 0);
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub async fn render(cluster: &Cluster, ports: &[HostPort], end: &End<'_>) -> Res
             fields: Some(OWN.to_owned()),
         };
         let options = TableOptions { namespaces: true, ..TableOptions::default() };
-        parts.push(cluster.tables(&query.targets(&resources)?, &query, options).await?);
+        let text = cluster.tables(&query.targets(&resources)?, &query, options).await?;
+        // Without files there are no pods.
+        parts.extend((!text.is_empty()).then_some(text));
     }
     let seconds = end.seconds;
     let mut last = match end.missing.is_empty() {
@@ -37,7 +39,7 @@ pub async fn render(cluster: &Cluster, ports: &[HostPort], end: &End<'_>) -> Res
         }
     }
     last += &format!("kubeconfig: {}\n", end.kubeconfig.display());
-    last += "Ctrl-C ends everything.";
+    last += "Ctrl-C stops the mesh.";
     parts.push(last);
     Ok(parts.join("\n"))
 }

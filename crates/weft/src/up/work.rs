@@ -11,10 +11,13 @@ use futures::{StreamExt, future::try_join_all, stream};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use weft_cluster::{
-    client::{Cluster, Deletion, Outcome, Query, Resource, Resources, Scope, with_last_applied},
+    client::{
+        ApplyRefusal, Cluster, Deletion, Outcome, Query, Resource, Resources, Scope,
+        with_last_applied,
+    },
     install,
 };
-use weft_explain::{Workloads, problems};
+use weft_explain::{Workloads, check, problems};
 use weft_manifest::{
     Document,
     files::{Changes, Files, ObjectName, Source},
@@ -27,7 +30,6 @@ use super::{
     sources::{QUIET, Sources},
     waiting::Missing,
 };
-use crate::{checks, world};
 
 /// Objects that are applied at once; each has a connection, and a user may have
 /// only a thousand open files.
@@ -283,9 +285,9 @@ impl Work {
         told: Vec<String>,
     ) -> Vec<String> {
         let whole = (self.namespace.as_str(), workloads);
-        let lines = match world::objects(&self.cluster, resources).await {
+        let lines = match self.cluster.deciding_objects(resources).await {
             Ok(objects) => problems(objects, files.documents(), whole).lines,
-            Err(error) => vec![format!("error: checking the objects together: {error:#}")],
+            Err(error) => vec![format!("error: checking the objects together: {error}")],
         };
         lines.iter().filter(|line| !told.contains(line)).for_each(|line| self.report.line(line));
         lines
@@ -298,7 +300,7 @@ impl Work {
         name: &ObjectName,
         document: &Document,
     ) -> Vec<String> {
-        let mut found = checks::check(document);
+        let mut found = check(document);
         let Some(value) = document.value.as_ref().filter(|_| !found.refused) else {
             found.lines.push(format!("{}: error: {name} is not applied", document.place()));
             return found.lines;
@@ -306,12 +308,19 @@ impl Work {
         let value = with_last_applied(value);
         match self.cluster.apply(resources, &value, &self.namespace).await {
             Ok(applied) => {
-                found.lines.extend(checks::remarks(document, &applied, &found.lines));
+                let place = document.place();
+                let new = applied.new_warnings(&found.lines);
+                let new: Vec<String> =
+                    new.map(|text| format!("{place}: warning: {text}")).collect();
+                found.lines.extend(new);
                 if applied.outcome != Outcome::Unchanged {
                     found.lines.push(format!("{} {}", applied.name, applied.outcome.word()));
                 }
             }
-            Err(error) => found.lines.extend(checks::refusal(document, &error, resources).lines),
+            Err(error) => {
+                let refusal = ApplyRefusal::of(&value, &error, resources);
+                found.lines.push(format!("{}: {refusal}", document.place()));
+            }
         }
         found.lines
     }

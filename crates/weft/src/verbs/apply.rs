@@ -11,12 +11,15 @@ use anyhow::Result;
 use futures::{StreamExt, stream};
 use serde_json::Value;
 use weft_api::{Kind, kind::Effect};
-use weft_cluster::client::{Applied, ClientError, Cluster, Outcome, Resources, with_last_applied};
-use weft_explain::{Workloads, problems};
+use weft_cluster::client::{
+    Applied, ApplyRefusal, ClientError, Cluster, Outcome, Resources, all_acknowledged,
+    with_last_applied,
+};
+use weft_explain::{Workloads, check, problems};
 use weft_manifest::Document;
 
 use super::{Place, Whose, print, runtime};
-use crate::{checks, documents, world};
+use crate::documents;
 
 /// How many objects are sent at once.
 const AT_ONCE: usize = 8;
@@ -54,7 +57,7 @@ async fn apply(
     let mut sound = Vec::new();
     let mut refused = false;
     for document in documents {
-        let found = checks::check(document);
+        let found = check(document);
         found.lines.iter().for_each(|line| eprintln!("{line}"));
         refused |= found.refused;
         if let (false, Some(value)) = (found.refused, &document.value) {
@@ -78,16 +81,17 @@ async fn apply(
         while let Some((one, outcome)) = applying.next().await {
             match outcome {
                 Ok(applied) => {
-                    let remarks = checks::remarks(one.document, &applied, &one.told);
-                    remarks.iter().for_each(|line| eprintln!("{line}"));
+                    for warning in applied.new_warnings(&one.told) {
+                        eprintln!("{}: warning: {warning}", one.document.place());
+                    }
                     print(&format!("{} {}\n", applied.name, applied.outcome.word()))?;
                     taken |= concerns_traffic(&applied.object);
                     changed.extend(of_interest(applied));
                 }
                 Err(error) => {
-                    let found = checks::refusal(one.document, &error, &resources);
-                    found.lines.iter().for_each(|line| eprintln!("{line}"));
-                    refused |= found.refused;
+                    let refusal = ApplyRefusal::of(one.value, &error, &resources);
+                    eprintln!("{}: {refusal}", one.document.place());
+                    refused |= refusal.is_error;
                 }
             }
         }
@@ -123,7 +127,7 @@ struct One<'a> {
 /// All objects that decide something about traffic.
 async fn together(cluster: &Cluster) -> Result<Vec<Value>> {
     let resources = cluster.resources().await?;
-    world::objects(cluster, &resources).await
+    Ok(cluster.deciding_objects(&resources).await?)
 }
 
 async fn send<'a>(
@@ -170,31 +174,23 @@ async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
     let mut proxies = 0;
     let mut all = true;
     for (object, answer) in changed.iter().zip(answers) {
-        let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
-        let name =
-            format!("{}/{}", kind.as_str().unwrap_or_default(), name.as_str().unwrap_or_default());
-        match answer {
-            Ok(answer) if answer.complete => proxies = proxies.max(answer.proxies),
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let kind = text("/kind").unwrap_or_default();
+        let name = format!("{kind}/{}", text("/metadata/name").unwrap_or_default());
+        let missing = match answer {
             Ok(answer) => {
-                all = false;
-                let who = match (answer.seen, answer.behind.as_slice()) {
-                    (false, _) => "the control plane has not seen it".to_owned(),
-                    (true, behind) => format!("not taken over by {}", behind.join(", ")),
-                };
-                eprintln!("warning: {name}: {who}, after {} s", ACKNOWLEDGED_WITHIN.as_secs());
+                proxies = proxies.max(answer.proxies);
+                answer.missing(ACKNOWLEDGED_WITHIN)
             }
-            Err(error) => {
-                all = false;
-                eprintln!("warning: {name}: cannot tell whether proxies use the change: {error}");
-            }
+            Err(error) => Some(format!("cannot tell whether proxies use the change: {error}")),
+        };
+        if let Some(missing) = missing {
+            all = false;
+            eprintln!("warning: {name}: {missing}");
         }
     }
-    let took = begun.elapsed().as_millis();
-    match (all, proxies) {
-        (false, _) => {}
-        (true, 0) => eprintln!("no proxy uses it yet; a proxy receives it on first use"),
-        (true, 1) => eprintln!("acknowledged by 1 proxy in {took} ms"),
-        (true, proxies) => eprintln!("acknowledged by {proxies} proxies in {took} ms"),
+    if all {
+        eprintln!("{}", all_acknowledged(proxies, begun.elapsed()));
     }
     Ok(())
 }
