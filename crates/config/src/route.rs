@@ -12,7 +12,8 @@ use crate::{Host, Origin, TextMatch};
 pub struct Route {
     /// Unique among routes.
     pub name: String,
-    /// Hosts it is for, in every spelling; the most specific host of a server wins.
+    /// Hosts it is for, in every spelling; the most specific host of a server wins. None
+    /// where only answers name the route: they say for which host they are.
     pub hosts: Vec<Host>,
     /// Rules in order; a request that none of them matches gets 404.
     pub rules: Vec<Rule>,

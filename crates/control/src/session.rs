@@ -22,7 +22,7 @@ use crate::{
     convert,
     metrics::{Metrics, count},
     stand_ins,
-    world_task::{CloseReason, Interests, Join, Joined, Message, Offer},
+    world_task::{CloseReason, Interests, Join, Joined, Message, Offer, RESUMED},
 };
 
 /// How long checking a token may take.
@@ -33,6 +33,8 @@ const ACKNOWLEDGEMENT: Duration = Duration::from_secs(60);
 const AGE: Duration = Duration::from_secs(30 * 60);
 /// Interests a second that a stream may have in the long run.
 const PACE: u32 = 1000;
+/// Interests that are answered without anything else in between.
+const SLICE: usize = 256;
 /// Interests that it may have at once.
 const BURST: u32 = 4096;
 
@@ -69,6 +71,7 @@ impl Service {
             session,
             server: Server::new(SPLITTING),
             offered: BTreeSet::new(),
+            resuming: 0,
             pod,
             features: None,
             service: &self,
@@ -131,6 +134,8 @@ struct Stream<'a> {
     server: Server,
     /// Revisions offered and not known to be in force.
     offered: BTreeSet<u64>,
+    /// Offers to come for what the proxy has had since an earlier stream.
+    resuming: usize,
     pod: String,
     /// What the proxy can do, as it says in its first request.
     features: Option<Features>,
@@ -203,6 +208,7 @@ impl Stream<'_> {
         let mut next = Some(offer);
         while let Some(Offer { revision, answers }) = next {
             self.offered.insert(revision);
+            self.resuming -= usize::from(revision == RESUMED && self.resuming > 0);
             let answers = self.suited(answers);
             self.server.offer(answers, revision);
             next = mailbox.try_recv().ok();
@@ -259,9 +265,21 @@ impl Stream<'_> {
         if wanted.is_empty() && dropped.is_empty() && !resumed {
             return Ok(());
         }
-        let interests = Interests { session: self.session, wanted, dropped, resumed };
         let down = |_| End::Unavailable("the control plane is going down".into());
-        self.service.world.send(Message::Interests(interests)).await.map_err(down)
+        // In slices: other streams and changes have their turn in between.
+        let mut dropped = Some(dropped);
+        let mut wanted = wanted.into_iter().peekable();
+        while wanted.peek().is_some() || dropped.is_some() {
+            self.resuming += usize::from(resumed);
+            let interests = Interests {
+                session: self.session,
+                wanted: wanted.by_ref().take(SLICE).collect(),
+                dropped: dropped.take().unwrap_or_default(),
+                resumed,
+            };
+            self.service.world.send(Message::Interests(interests)).await.map_err(down)?;
+        }
+        Ok(())
     }
 
     fn log(&self, refusal: &Refusal) {
@@ -276,9 +294,10 @@ impl Stream<'_> {
 
     /// Reports what has come into force.
     async fn report(&mut self) {
-        let server = &self.server;
+        let lacks =
+            |revision: u64| self.server.lacks(revision) || revision == RESUMED && self.resuming > 0;
         let done: Vec<u64> =
-            self.offered.iter().copied().filter(|revision| !server.lacks(*revision)).collect();
+            self.offered.iter().copied().filter(|revision| !lacks(*revision)).collect();
         if done.is_empty() {
             return;
         }

@@ -23,6 +23,14 @@ pub struct Piece {
     pub json: Arc<[u8]>,
 }
 
+impl Piece {
+    /// About how much memory it takes, in bytes: its body, and the resource, which is no
+    /// smaller.
+    fn cost(&self) -> usize {
+        2 * self.json.len() + self.name.len() + OVERHEAD
+    }
+}
+
 impl PartialEq for Piece {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.name == other.name
@@ -48,16 +56,20 @@ impl PartialEq for Resolved {
 
 /// Pieces by name and hash, so that equal ones are one.
 ///
-/// Invariant: those that no answer holds are at most as many as those that some
-/// answer held at the last sweep, or a few.
+/// Invariant: those that no answer holds have at most as many bytes as those that some
+/// answer held at the last sweep, or [`FEW`].
 #[derive(Default)]
 pub(crate) struct Pool {
     pieces: RefCell<HashMap<(Arc<str>, u64), Piece>>,
+    /// Of all pieces, with what each costs besides its body.
+    bytes: Cell<usize>,
     sweep_at: Cell<usize>,
 }
 
-/// How many pieces are too few to look for ones that are not needed.
-const FEW: usize = 1024;
+/// How many bytes are too few to look for pieces that are not needed.
+const FEW: usize = 4 << 20;
+/// What a piece costs besides its body and its name, in bytes, about.
+const OVERHEAD: usize = 512;
 
 impl Pool {
     /// The piece for `resource`.
@@ -66,13 +78,17 @@ impl Pool {
         let hash = hash([&json[..]]);
         let name: Arc<str> = resource.name().into();
         let mut pieces = self.pieces.borrow_mut();
-        if pieces.len() >= self.sweep_at.get() {
+        if self.bytes.get() >= self.sweep_at.get() {
             pieces.retain(|_, piece| Arc::strong_count(&piece.json) > 1);
-            self.sweep_at.set(pieces.len() * 2 + FEW);
+            self.bytes.set(pieces.values().map(Piece::cost).sum());
+            self.sweep_at.set(self.bytes.get() * 2 + FEW);
         }
-        let new =
-            || Piece { name: name.clone(), hash, resource: Arc::new(resource), json: json.into() };
-        pieces.entry((name.clone(), hash)).or_insert_with(new).clone()
+        let piece = pieces.entry((name.clone(), hash)).or_insert_with(|| {
+            let piece = Piece { name, hash, resource: Arc::new(resource), json: json.into() };
+            self.bytes.set(self.bytes.get() + piece.cost());
+            piece
+        });
+        piece.clone()
     }
 }
 
@@ -130,4 +146,33 @@ fn hash<const N: usize>(parts: [&[u8]; N]) -> u64 {
         hasher.write(part);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_config::{Host, Origin, Route};
+
+    use super::*;
+
+    #[test]
+    fn few_bytes_of_pieces_that_no_answer_holds_stay() {
+        let pool = Pool::default();
+        let host = |number: usize| Host::parse(&format!("{number:0200}")).unwrap();
+        let piece = |version: usize| {
+            let hosts = (0..5_000).map(|number| host(version + number)).collect();
+            let name = "80/wide".to_owned();
+            pool.piece(Resource::Route(Route {
+                name,
+                hosts,
+                rules: Vec::new(),
+                origin: Origin::default(),
+            }))
+        };
+        let held = piece(0);
+        for version in 1..40 {
+            drop(piece(version));
+            assert!(pool.bytes.get() <= 4 * held.cost() + 2 * FEW, "{version}");
+        }
+        assert!(Arc::ptr_eq(&held.json, &piece(0).json), "what is held stays");
+    }
 }

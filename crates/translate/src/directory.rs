@@ -51,8 +51,6 @@ pub(crate) struct DirectoryEntry {
     addresses: Vec<Fingerprint>,
     /// Ports on which it serves HTTP.
     pub(crate) http_ports: BTreeSet<u16>,
-    /// The hosts of a virtual service that the mesh knows only from it.
-    pub(crate) without_service: Vec<String>,
     /// Whether the addresses of its endpoints decide, too.
     headless: bool,
 }
@@ -105,7 +103,6 @@ fn of_definition(definition: &Definition, mesh: &Mesh) -> DirectoryEntry {
         addresses: addresses.collect(),
         http_ports,
         headless: definition.is_headless() && !other.is_empty(),
-        without_service: Vec::new(),
     }
 }
 
@@ -122,7 +119,6 @@ fn of_virtual_service(service: &VirtualService, mesh: &Mesh, view: &View<'_>) ->
         export_to: exported.clone(),
         everyone: on_ports(&hosts, &ports),
         http_ports: if hosts.is_empty() { BTreeSet::new() } else { ports },
-        without_service: hosts,
         ..DirectoryEntry::default()
     }
 }

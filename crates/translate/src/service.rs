@@ -160,10 +160,10 @@ fn without_service(
         rules.add_backends(site, view, closure);
         let origin = Origin::new(rules::object(service), "");
         if found.is_none() && rules::serve_everyone(&rules.rules) {
-            let hosts = entry.without_service.iter().filter_map(|own| Host::parse(own).ok());
             return Some(Route {
                 name: format!("{}/{}/{}", site.port, metadata.namespace, metadata.name),
-                hosts: hosts.collect(),
+                // Answers name it; a list of all hosts would be made for each of them.
+                hosts: Vec::new(),
                 rules: rules.rules,
                 origin,
             });

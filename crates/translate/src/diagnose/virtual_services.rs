@@ -63,6 +63,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
 
 /// Gateways that are not there, or serve none of the hosts.
 fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec<Diagnostic>) {
+    let mut seen = BTreeSet::new();
     for (at, name) in service.spec.gateways.iter().enumerate() {
         if name == MESH {
             continue;
@@ -70,17 +71,16 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
         let field = format!("spec.gateways[{at}]");
         let (namespace, name) = hosts::gateway(name, &key.namespace);
         let own = Key::new(Kind::Gateway, namespace, name);
+        if !seen.insert(own.clone()) {
+            continue;
+        }
         let Some(gateway) = view.gateway(&own) else {
             let message = format!("there is no {own}; apply it, or correct the name");
             found.push(Diagnostic::warning(key, field, message));
             continue;
         };
-        let mut servers = gateway.spec.servers.iter();
-        let serves = servers.any(|server| {
-            let served = Served::new(gateway, server, view.installation());
-            !listeners::common_hosts(&served, service).is_empty()
-        });
-        if !serves {
+        let served = Served::new(gateway, gateway.spec.servers.iter(), view.installation());
+        if listeners::common_hosts(&served, service).is_empty() {
             let message = format!(
                 "{own} serves none of the hosts {}; add one to its servers",
                 named(&service.spec.hosts)

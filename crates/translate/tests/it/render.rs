@@ -104,7 +104,8 @@ fn server(out: &mut String, lead: &str, server: &Server) -> fmt::Result {
 
 fn route(out: &mut String, route: &Route) -> fmt::Result {
     let hosts: Vec<_> = route.hosts.iter().map(ToString::to_string).collect();
-    writeln!(out, "route {} for {}", route.name, hosts.join(" "))?;
+    let hosts = if hosts.is_empty() { "its answers".to_owned() } else { hosts.join(" ") };
+    writeln!(out, "route {} for {hosts}", route.name)?;
     route.rules.iter().try_for_each(|one| rule(out, one))
 }
 

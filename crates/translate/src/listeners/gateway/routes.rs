@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use weft_api::virtual_service::VirtualService;
+use weft_api::{gateway, virtual_service::VirtualService};
 use weft_config::{Action, Conditions, Host, Origin, Route, Rule};
 
 use super::{Bound, Served, common_hosts, redirects};
@@ -21,9 +21,12 @@ use crate::{
     virtual_services,
 };
 
-/// Bytes of rules that a place may have more than once, because virtual services share
-/// some of their hosts and not others. Beyond it the hosts of the youngest are closed.
+/// Bytes of rules that the virtual services of a namespace may have at a place more than
+/// once, because they share some of their hosts with others and not all: so many, and
+/// [`TIMES`] times what they have once.
 const REPEATED: usize = 16 << 20;
+/// See [`REPEATED`].
+const TIMES: usize = 4;
 
 /// A route, and the backends that its rules name.
 pub(super) struct Joined {
@@ -39,6 +42,12 @@ struct Said<'g> {
     size: usize,
 }
 
+impl<'g> Said<'g> {
+    fn namespace(&self) -> &'g str {
+        &self.service.metadata.namespace
+    }
+}
+
 /// The routes of a place: for every host the rules of all virtual services that speak
 /// for it there in their order, rules that take everything last. Hosts for which the
 /// same virtual services speak share a route.
@@ -51,10 +60,22 @@ pub(super) fn of_place(
 ) -> Vec<Joined> {
     let mut by_host: BTreeMap<String, Vec<Rc<Said<'_>>>> = BTreeMap::new();
     let mut joined = BTreeSet::new();
+    // Servers of a Gateway on one port are one list of hosts.
+    let mut servers: Vec<(&Bound<'_>, Vec<&gateway::Server>)> = Vec::new();
     for one in bound {
+        let number = one.server.port.number;
+        let same = |(first, _): &&mut (&Bound<'_>, Vec<_>)| {
+            first.key() == one.key() && first.server.port.number == number
+        };
+        match servers.last_mut().filter(same) {
+            Some((_, servers)) => servers.push(one.server),
+            None => servers.push((one, vec![one.server])),
+        }
+    }
+    for (one, servers) in servers {
         let gateway = one.key();
         let site = Site { group, gateway: Some(gateway), port: one.server.port.number };
-        let served = Served::new(one.gateway, one.server, view.installation());
+        let served = Served::new(one.gateway, servers.into_iter(), view.installation());
         for service in view.bound_to(gateway.0, gateway.1) {
             if !virtual_services::seen(service, group, mesh) {
                 continue;
@@ -118,10 +139,10 @@ fn shared<'g>(
     shared
 }
 
-/// The routes of groups of hosts, as long as no more than [`REPEATED`] is repeated.
+/// The routes of groups of hosts. A virtual service that repeats more than its namespace
+/// may has one rule in the place of its own: behind those of the others, and closed.
 fn within_bound(at: SocketAddr, shared: Vec<Shared<'_>>) -> Vec<Joined> {
-    let mut seen = BTreeSet::new();
-    let mut repeated = 0;
+    let mut budget = Budget::of(&shared);
     let routes = shared.into_iter().filter_map(|Shared { hosts, said }| {
         let name = name(at, hosts.first()?);
         let origin = Origin::new(rules::object(said.first()?.service), "");
@@ -129,21 +150,53 @@ fn within_bound(at: SocketAddr, shared: Vec<Shared<'_>>) -> Vec<Joined> {
         if hosts.is_empty() {
             return None;
         }
-        let again = said.iter().filter(|said| !seen.insert(Rc::as_ptr(said)));
-        repeated += again.map(|said| said.size).sum::<usize>();
-        if repeated > REPEATED {
-            return Some(closed(name, hosts, "too_many_rules", origin));
-        }
         let mut joined = Rules::default();
+        let mut last = None;
         for said in said {
-            joined.rules.extend(said.rules.rules.iter().cloned());
-            joined.backends.extend(said.rules.backends.iter().cloned());
+            if budget.has(&said) {
+                joined.rules.extend(said.rules.rules.iter().cloned());
+                joined.backends.extend(said.rules.backends.iter().cloned());
+            } else {
+                let origin = Origin::new(rules::object(said.service), "");
+                last.get_or_insert_with(|| closed_rule("too_many_rules", origin));
+            }
         }
         let Rules { mut rules, backends } = joined;
         rules.sort_by_key(|rule| rules::takes_all(&rule.conditions));
+        rules.extend(last);
         Some(Joined { route: Route { name, hosts, rules, origin }, backends })
     });
     routes.collect()
+}
+
+/// What the virtual services of each namespace may still repeat.
+struct Budget<'g> {
+    left: BTreeMap<&'g str, usize>,
+    seen: BTreeSet<*const Said<'g>>,
+}
+
+impl<'g> Budget<'g> {
+    fn of(shared: &[Shared<'g>]) -> Self {
+        let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for said in shared.iter().flat_map(|shared| &shared.said) {
+            if seen.insert(Rc::as_ptr(said)) {
+                *left.entry(said.namespace()).or_insert(REPEATED) += TIMES * said.size;
+            }
+        }
+        Self { left, seen: BTreeSet::new() }
+    }
+
+    /// Whether `said` may stand at one more place.
+    fn has(&mut self, said: &Rc<Said<'g>>) -> bool {
+        if self.seen.insert(Rc::as_ptr(said)) {
+            return true;
+        }
+        let Some(left) = self.left.get_mut(said.namespace()) else { return false };
+        let after = left.checked_sub(said.size);
+        *left = after.unwrap_or(*left);
+        after.is_some()
+    }
 }
 
 /// Hosts that clients must be sent to TLS for, and whose server says so. Until Weft can,
@@ -173,15 +226,20 @@ fn redirected<'h>(
 
 /// A route whose hosts answer 500.
 fn closed(name: String, hosts: Vec<Host>, details: &str, origin: Origin) -> Joined {
-    let rule = Rule {
+    let rules = vec![closed_rule(details, origin.clone())];
+    Joined { route: Route { name, hosts, rules, origin }, backends: BTreeSet::new() }
+}
+
+/// A rule that answers 500 to every request.
+fn closed_rule(details: &str, origin: Origin) -> Rule {
+    Rule {
         name: None,
         conditions: Conditions::default(),
         action: Action::Respond { status: 500, body: String::new(), details: details.to_owned() },
         timeout: None,
         retries: None,
-        origin: origin.clone(),
-    };
-    Joined { route: Route { name, hosts, rules: vec![rule], origin }, backends: BTreeSet::new() }
+        origin,
+    }
 }
 
 fn name(at: SocketAddr, host: &str) -> String {

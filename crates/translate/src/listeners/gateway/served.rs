@@ -1,4 +1,4 @@
-//! Which hosts of a virtual service a server of a Gateway serves.
+//! Which hosts of a virtual service the servers of a Gateway serve.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use weft_api::{gateway, gateway::Gateway, virtual_service::VirtualService};
 
 use crate::{Installation, hosts::HostIndex};
 
-/// The hosts of a server, by name.
+/// The hosts of some servers of a Gateway, by name.
 pub(crate) struct Served<'g> {
     /// Of the Gateway.
     namespace: &'g str,
@@ -20,13 +20,13 @@ pub(crate) struct Served<'g> {
 impl<'g> Served<'g> {
     pub(crate) fn new(
         gateway: &'g Gateway,
-        server: &'g gateway::Server,
+        servers: impl Iterator<Item = &'g gateway::Server>,
         installation: &'g Installation,
     ) -> Self {
         let namespace = gateway.metadata.namespace.as_str();
         let mut served =
             Self { namespace, installation, hosts: HostIndex::default(), all: Vec::new() };
-        for entry in &server.hosts {
+        for entry in servers.flat_map(|server| &server.hosts) {
             let (whose, host) = entry.split_once('/').unwrap_or(("*", entry));
             let host = installation.resolve(host, namespace);
             served.hosts.entry(&host).insert(whose);
@@ -45,7 +45,7 @@ impl<'g> Served<'g> {
     }
 }
 
-/// The hosts that both the server and the virtual service are for. The cost is that of
+/// The hosts that both the servers and the virtual service are for. The cost is that of
 /// reading both lists, not of comparing each with each.
 pub(crate) fn common_hosts(served: &Served<'_>, service: &VirtualService) -> BTreeSet<String> {
     let own = service.metadata.namespace.as_str();
