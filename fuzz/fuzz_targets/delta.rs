@@ -10,7 +10,7 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use weft_delta::{
-    Answer, Client, INTEREST_LIMIT, Name, Refusal, Request, Resource, Response, Server,
+    Answer, Client, INTEREST_LIMIT, Name, Refusal, Request, Resource, Response, Server, Splitting,
 };
 
 const NAMES: &[&str] = &["self", "a:80", "b:80", "route/a", "route/b", "backend/a", ""];
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn serve(choices: &mut Unstructured<'_>) -> Result<()> {
-    let mut server = Server::new();
+    let mut server = Server::new(Splitting::default());
     for revision in 0..choices.int_in_range(0..=20)? {
         match choices.int_in_range(0..=2)? {
             0 => {

@@ -10,8 +10,8 @@ mod protocol_detection;
 #[path = "../../crates/proxy/src/connection/proxy_protocol.rs"]
 mod proxy_protocol;
 
-use protocol_detection::{DetectedProtocol, Detector};
 use libfuzzer_sys::fuzz_target;
+use protocol_detection::{DetectedProtocol, Detector};
 use proxy_protocol::NoHeader;
 
 fn detect(bytes: &[u8]) -> DetectedProtocol {
