@@ -3,8 +3,9 @@
 //! Every caller that reaches the port may ask, and none is authenticated. So reviews have
 //! a runtime of their own, and everything about them is bounded: connections, bytes
 //! held, reviews at a time, values in a review, and the time that an answer may take.
-//! Connections and bytes are bounded for each peer as well, so that one that sends slowly
-//! does not hold off the others.
+//! Connections, bytes and turns are bounded for each peer as well, so that peers that send
+//! slowly, or much, do not hold off the others. Small reviews, as nearly all are, never
+//! wait for bytes that other peers hold.
 
 use std::{
     convert::Infallible,
@@ -28,7 +29,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     runtime::{Builder, Runtime},
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
@@ -39,14 +40,16 @@ use weft_process::shutdown::Stopping;
 
 use super::{
     admission::{self, Injected},
-    connections::{Connection, Connections, Limits},
+    connections::{Allowance, Connection, Connections, Limits},
     injection_inputs::InjectionInputs,
 };
 use crate::client::{Cluster, Resource};
 
 /// The longest review: etcd takes objects of 1.5 MB, and an update has the old one as well.
 const LONGEST_REVIEW: usize = 4 << 20;
-/// The most bytes of reviews that are held at a time; of one peer, the longest review.
+/// The longest review that is small: it takes nothing of what all peers share.
+const SMALL: usize = 256 << 10;
+/// The most bytes of large reviews that are held at a time; of one peer, the longest review.
 const BYTES: usize = 16 << 20;
 /// The most that a review may hold: two objects, and what is around them.
 const MOST: json::Most = json::Most {
@@ -68,6 +71,8 @@ const LIMITS: Limits = Limits {
     waiting: 1024,
     waiting_of_peer: 256,
     bytes_of_peer: LONGEST_REVIEW,
+    small_of_peer: 4 * SMALL,
+    turns_of_peer: AT_ONCE,
 };
 /// How long reviews in flight may take at the end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -161,10 +166,10 @@ pub(super) async fn serve(
         let mut stopping = stopping.clone();
         serving.spawn(async move {
             let entered = tokio::select! {
-                entered = timeout(HANDSHAKE, arrival.enter(Instant::now)) => entered,
+                entered = timeout(HANDSHAKE, arrival.enter()) => entered,
                 () = stopping.stopped() => return,
             };
-            let Ok(connection) = entered else { return };
+            let Ok(Some(connection)) = entered else { return };
             let conversation = async {
                 let handshake = timeout(HANDSHAKE, acceptor.accept(stream)).await;
                 let Ok(Ok(stream)) = handshake else { return };
@@ -194,6 +199,7 @@ async fn converse(
         connection.idle(Instant::now());
         Ok::<_, Infallible>(answer)
     });
+    connection.idle(Instant::now());
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
@@ -226,8 +232,9 @@ async fn answer(
     };
     let late = (StatusCode::GATEWAY_TIMEOUT, "the review took too long\n".to_owned());
     let review = async {
-        let body = read(webhooks, connection.bytes_of_peer(), request.into_body()).await?;
-        review(webhooks, question, body).await
+        let of_peer = connection.allowance();
+        let body = read(webhooks, of_peer, request.into_body()).await?;
+        review(webhooks, &of_peer.turns, (question, body)).await
     };
     match timeout(DEADLINE, review).await.unwrap_or(Err(late)) {
         Ok(answer) => {
@@ -254,11 +261,10 @@ type Refusal = (StatusCode, String);
 
 async fn review(
     webhooks: &Arc<Webhooks>,
-    question: Question,
-    Body { bytes, held }: Body<'_>,
+    of_peer: &Arc<Semaphore>,
+    (question, Body { bytes, held }): (Question, Body<'_>),
 ) -> Result<Bytes, Refusal> {
-    let turn = Arc::clone(&webhooks.reviews).acquire_owned().await;
-    let turn = turn.map_err(|_| busy("the server is stopping\n"))?;
+    let turn = webhooks.turn(of_peer).await?;
     // What has been begun cannot be stopped, so the turn goes with it and ends with it.
     let (turn, review) = blocking(move || (turn, json::parse(&bytes, MOST))).await?;
     drop(held);
@@ -274,12 +280,16 @@ async fn review(
         return Ok(answer.into());
     }
     drop(turn);
-    inject(webhooks, Arc::new(review)).await
+    inject(webhooks, of_peer, Arc::new(review)).await
 }
 
 /// Decides about a pod by what the watches have seen, and asks the API server before a
 /// pod is left out: its namespace may have got its label just now.
-async fn inject(webhooks: &Arc<Webhooks>, review: Arc<Value>) -> Result<Bytes, Refusal> {
+async fn inject(
+    webhooks: &Arc<Webhooks>,
+    of_peer: &Arc<Semaphore>,
+    review: Arc<Value>,
+) -> Result<Bytes, Refusal> {
     let name = review["request"]["namespace"].as_str().unwrap_or_default().to_owned();
     if !weft_api::is_dns_label(&name) {
         let message = "request.namespace is not the name of a namespace\n";
@@ -296,8 +306,7 @@ async fn inject(webhooks: &Arc<Webhooks>, review: Arc<Value>) -> Result<Bytes, R
                 Arc::new(webhooks.namespace(&name).await?)
             }
         };
-        let turn = Arc::clone(&webhooks.reviews).acquire_owned().await;
-        let turn = turn.map_err(|_| busy("the server is stopping\n"))?;
+        let turn = webhooks.turn(of_peer).await?;
         let (settings, review) = (webhooks.inputs.settings(), Arc::clone(&review));
         let judge = move || (turn, admission::inject(&review, &namespace, &settings));
         match blocking(judge).await?.1 {
@@ -310,6 +319,15 @@ async fn inject(webhooks: &Arc<Webhooks>, review: Arc<Value>) -> Result<Bytes, R
 }
 
 impl Webhooks {
+    /// The next turn. A peer has few places in the queue, so that the reviews of another
+    /// wait for few of its reviews, however many it has sent.
+    async fn turn(&self, of_peer: &Arc<Semaphore>) -> Result<[OwnedSemaphorePermit; 2], Refusal> {
+        let stopping = |_| busy("the server is stopping\n");
+        let own = Arc::clone(of_peer).acquire_owned().await.map_err(stopping)?;
+        let turn = Arc::clone(&self.reviews).acquire_owned().await.map_err(stopping)?;
+        Ok([own, turn])
+    }
+
     /// The labels of the namespace as they are now.
     async fn namespace(&self, name: &str) -> Result<Namespace, Refusal> {
         let found = self.cluster.find(&self.namespaces, "", name).await;
@@ -328,15 +346,15 @@ impl Webhooks {
 /// A review as it was sent, and what it takes of what may be held.
 struct Body<'a> {
     bytes: Bytes,
-    held: [SemaphorePermit<'a>; 2],
+    held: (SemaphorePermit<'a>, Option<SemaphorePermit<'a>>),
 }
 
 /// Reads a review whole. What its length says is taken of what its peer may have before
-/// it is read, so that its peer's reviews come one after the other; of what all may have,
-/// each byte takes its share when it is there.
+/// it is read, so that its peer's reviews come one after the other. Of what all may have,
+/// each byte of a large review takes its share when it is there.
 async fn read<'a>(
     webhooks: &'a Webhooks,
-    of_peer: &'a Semaphore,
+    of_peer: &'a Allowance,
     mut body: Incoming,
 ) -> Result<Body<'a>, Refusal> {
     let too_large = || {
@@ -345,9 +363,13 @@ async fn read<'a>(
     };
     let length = body.size_hint().exact().map_or(Ok(LONGEST_REVIEW), usize::try_from);
     let length = length.ok().filter(|length| *length <= LONGEST_REVIEW).ok_or_else(too_large)?;
-    let own = share(of_peer, length).await?;
+    let is_small = length <= SMALL;
+    let own = share(if is_small { &of_peer.small } else { &of_peer.bytes }, length).await?;
     let mut whole = BytesMut::new();
-    let mut held = share(&webhooks.bytes, 0).await?;
+    let mut held = match is_small {
+        true => None,
+        false => Some(share(&webhooks.bytes, 0).await?),
+    };
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             (StatusCode::BAD_REQUEST, format!("the review cannot be read: {error}\n"))
@@ -356,10 +378,12 @@ async fn read<'a>(
         if whole.len() + data.len() > LONGEST_REVIEW {
             return Err(too_large());
         }
-        held.merge(share(&webhooks.bytes, data.len()).await?);
+        if let Some(held) = &mut held {
+            held.merge(share(&webhooks.bytes, data.len()).await?);
+        }
         whole.extend_from_slice(&data);
     }
-    Ok(Body { bytes: whole.freeze(), held: [own, held] })
+    Ok(Body { bytes: whole.freeze(), held: (own, held) })
 }
 
 async fn share(of: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {

@@ -56,7 +56,7 @@ impl Server {
         let (webhooks, mut stopping) = (Arc::clone(&self.webhooks), self.stopping.clone());
         let arrival = self.connections.arrive(peer.into()).expect("few wait");
         tokio::spawn(async move {
-            let connection = arrival.enter(Instant::now).await;
+            let Some(connection) = arrival.enter().await else { return };
             converse(other, &connection, &webhooks, &mut stopping).await;
         });
         own
@@ -173,6 +173,86 @@ async fn a_peer_that_sends_slowly_holds_off_only_itself() {
     let (status, body) = server.ask("/validate", &pod_in("shop")).await;
     assert_eq!((status, begun.elapsed()), (200, Duration::ZERO), "{body}");
     drop(slow);
+}
+
+/// Requests of `peer` whose bodies have all but the last byte.
+async fn stall(
+    server: &Server,
+    peer: [u8; 4],
+    (count, length): (usize, usize),
+) -> Vec<DuplexStream> {
+    let body = vec![b' '; length - 1];
+    let mut stalled = Vec::new();
+    for _ in 0..count {
+        let mut stream = server.connect_from(peer);
+        let head = request("/validate", "").replace("length: 0", &format!("length: {length}"));
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        stalled.push(stream);
+    }
+    for _ in 0..2 + length / (64 << 10) {
+        tokio::task::yield_now().await;
+    }
+    for stream in &mut stalled {
+        let _ = futures::poll!(std::pin::pin!(stream.write_all(&body)));
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    stalled
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_review_waits_for_no_bytes_that_other_peers_hold() {
+    let server = server().await;
+    let begun = tokio::time::Instant::now();
+    let mut held = Vec::new();
+    for peer in 2..8 {
+        held.push(stall(&server, [10, 0, 0, peer], (8, 1 << 20)).await);
+        held.push(stall(&server, [10, 0, 0, peer], (8, SMALL)).await);
+    }
+    assert_eq!(server.webhooks.bytes.available_permits(), 0, "all that is shared is taken");
+    let (status, body) = server.ask("/validate", &pod_in("shop")).await;
+    assert_eq!((status, begun.elapsed()), (200, Duration::ZERO), "{body}");
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_peers_that_keep_all_connections_busy_hold_off_nobody() {
+    let server = server().await;
+    let begun = tokio::time::Instant::now();
+    let mut held = Vec::new();
+    for peer in 2..6 {
+        held.push(stall(&server, [10, 0, 0, peer], (LIMITS.of_peer, 2)).await);
+    }
+    for peer in 2..6 {
+        held.push(stall(&server, [10, 0, 0, peer], (LIMITS.waiting_of_peer, 2)).await);
+    }
+    let (status, body) = server.ask("/validate", &pod_in("shop")).await;
+    assert_eq!((status, begun.elapsed()), (200, Duration::ZERO), "{body}");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_peer_has_few_places_in_the_queue_for_turns() {
+    let server = server().await;
+    let greedy = server.connections.arrive([10, 0, 0, 2].into()).expect("few wait").enter().await;
+    let greedy = greedy.expect("there is room");
+    let turns = &greedy.allowance().turns;
+    let mut taken = Vec::new();
+    for _ in 0..AT_ONCE {
+        taken.push(server.webhooks.turn(turns).await.expect("a turn"));
+    }
+    let mut more: Vec<_> = (0..9).map(|_| Box::pin(server.webhooks.turn(turns))).collect();
+    for turn in &mut more {
+        assert!(futures::poll!(turn).is_pending());
+    }
+    let review = pod_in("shop");
+    let asking = server.ask("/validate", &review);
+    let mut asking = std::pin::pin!(asking);
+    assert!(futures::poll!(&mut asking).is_pending());
+    taken.pop();
+    let (status, body) = asking.await;
+    assert_eq!(status, 200, "it is next, before those that came earlier: {body}");
 }
 
 #[tokio::test]
