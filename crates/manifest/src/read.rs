@@ -3,7 +3,7 @@
 //! The text is split at `---` lines before anything is parsed, so that a broken
 //! document cannot swallow the ones after it.
 
-use std::sync::Arc;
+use std::{panic::resume_unwind, sync::Arc, thread};
 
 use serde_json::Value;
 
@@ -63,11 +63,29 @@ impl Document {
     }
 }
 
+/// Stack for reading. The parser calls itself for each level, and takes 40 KB for one when
+/// it is not optimised; a caller's stack may be too small for the deepest document.
+const STACK: usize = 16 << 20;
+
 /// Reads `text`; `source` is what it is called in places.
 ///
 /// Empty documents are left out, and the items of a `List` stand for themselves.
 pub fn read(source: &str, text: &str) -> Vec<Document> {
     let source: Arc<str> = source.into();
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().name("read".to_owned()).stack_size(STACK);
+        match reader.spawn_scoped(scope, || documents(&source, text)) {
+            Ok(reader) => reader.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(error) => {
+                let message = format!("cannot be read: there is no thread for it: {error}");
+                let at = At { line: 1, column: 1 };
+                vec![broken(&source, 0, vec![Mistake { at, message }])]
+            }
+        }
+    })
+}
+
+fn documents(source: &Arc<str>, text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
     for (lines_above, text) in split(text) {
@@ -78,15 +96,15 @@ pub fn read(source: &str, text: &str) -> Vec<Document> {
                 match mistakes.is_empty() {
                     true => {
                         let first = documents.len();
-                        objects(&source, lines_above, tree, &mut documents);
+                        objects(source, lines_above, tree, &mut documents);
                         documents[first..].iter_mut().for_each(|one| one.remark(text));
                     }
-                    false => documents.push(broken(&source, lines_above, mistakes)),
+                    false => documents.push(broken(source, lines_above, mistakes)),
                 }
             }
             Err(mut mistake) => {
                 mistake.message += foreign::hint(text);
-                documents.push(broken(&source, lines_above, vec![mistake]));
+                documents.push(broken(source, lines_above, vec![mistake]));
             }
         }
     }

@@ -10,8 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
 
-/// Nesting beyond this is refused, so that reading a tree cannot exhaust the stack.
-const DEEPEST: usize = 200;
+/// Nesting beyond this is refused, so that reading a tree cannot exhaust the stack. The
+/// API server has the same limit.
+const DEEPEST: usize = 64;
 
 /// Copying more nodes than this by aliases is refused, so that a short text stays small.
 const MOST_COPIED: usize = 100_000;
@@ -80,6 +81,9 @@ fn sentence(message: &str) -> String {
     let line = line.strip_prefix("error: ").unwrap_or(line);
     let end = [" at line ", " (line "].iter().filter_map(|marker| line.rfind(marker)).min();
     let text = &line[..end.unwrap_or(line.len())];
+    if text.contains("breached: Depth") || text.contains("recursion limit") {
+        return format!("nested too deeply; there may be {DEEPEST} levels");
+    }
     let hint = match text.contains("did not find expected") {
         true => "; look at the indentation",
         false => "",

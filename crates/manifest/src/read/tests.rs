@@ -116,10 +116,36 @@ fn other_things_than_objects_are_problems() {
     check("a: 1\n---\njust text\n", &format!("1 {{\"a\":1}}\nf:3:1: {hint}"));
 }
 
+/// `levels` of nesting, written in each way that there is.
+fn nested(levels: usize) -> [String; 5] {
+    let block = |step: &str| {
+        let lines = (0..levels).map(|level| format!("{}{step}\n", " ".repeat(level)));
+        lines.collect::<String>()
+    };
+    let flow = |open: &str, close: &str| {
+        format!("a: {}1{}\n", open.repeat(levels - 1), close.repeat(levels - 1))
+    };
+    let compact = format!("{}1\n", "- ".repeat(levels));
+    [block("a:"), block("-"), compact, flow("[", "]"), flow("{a: ", "}")]
+}
+
 #[test]
-fn deep_nesting_and_alias_bombs_are_refused() {
-    let deep = format!("a: {}", "[".repeat(5000));
-    assert!(say(&deep).starts_with("f:1:"), "{}", say(&deep));
+fn deep_nesting_is_refused_with_its_place() {
+    for levels in [65, 190, 10_000] {
+        for text in nested(levels) {
+            let said = say(&text);
+            let start: String = text.chars().take(20).collect();
+            assert!(said.starts_with("f:"), "{levels} of {start}: {said:.200}");
+            assert!(said.contains("nested"), "{levels} of {start}: {said:.200}");
+        }
+    }
+    for text in nested(60) {
+        assert!(!say(&text).contains("nested"), "{text}");
+    }
+}
+
+#[test]
+fn alias_bombs_are_refused() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
         let below = format!("*a{}", level - 1);
