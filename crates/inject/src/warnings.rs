@@ -68,6 +68,9 @@ const RULES: &[Rule] = &[
     later("istio.io/reroute-virtual-interfaces", "all interfaces are alike"),
 ];
 
+/// Characters of an annotation that are repeated.
+const SHOWN: usize = 100;
+
 const ALL_STATS: &str = "every metric is served";
 
 const FLAG: &str = "is neither `true` nor `false`; the mesh's setting holds";
@@ -85,7 +88,7 @@ pub fn warnings(pod: &Value) -> Vec<Warning> {
         match holds {
             None => warnings.push(warning(name, format!("not honoured yet: {wanted}"))),
             Some(holds) if !holds(text) => {
-                warnings.push(warning(name, format!("`{text}` {wanted}")));
+                warnings.push(warning(name, format!("`{}` {wanted}", clipped(text))));
             }
             Some(_) => {}
         }
@@ -110,6 +113,14 @@ fn proxy_config(text: &str) -> Vec<String> {
         messages.push(format!("proxyMetadata.{DNS_CAPTURE}: {message}"));
     }
     messages
+}
+
+/// The beginning of a text that may be long.
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn warning(name: &str, message: String) -> Warning {
@@ -196,6 +207,14 @@ mod tests {
         check("sidecar.istio.io/interceptionMode", "TPROXY", &format!("`TPROXY` {REDIRECT}"));
         let ports = "traffic.sidecar.istio.io/excludeInboundPorts";
         check(ports, "80,http", &format!("`80,http` {PORTS}"));
+        let deep = "[".repeat(10_000);
+        let shown = format!("`{}…` is not a JSON list of volumes; none is added", &deep[..SHOWN]);
+        check("sidecar.istio.io/userVolume", &deep, &shown);
+        for deep in [deep, "{a: ".repeat(10_000), "- ".repeat(10_000), "x".repeat(100_000)] {
+            let pod = json!({"metadata": {"annotations": {ANNOTATION: deep}}});
+            let told = warnings(&pod);
+            assert!(told.len() == 1 && told[0].message.len() < 400, "{:.900}", told[0].message);
+        }
         let bins = "sidecar.istio.io/statsHistogramBins";
         check(bins, "10", "not honoured yet: Istio's buckets hold");
         let config = "proxy.istio.io/config";
