@@ -67,21 +67,21 @@ impl Handle {
     /// that changes no answer, or only answers that nobody is interested in, is
     /// acknowledged as soon as it is seen.
     pub async fn acknowledged(&self, key: &Key, version: &str, wait: Duration) -> Acknowledgement {
-        self.acknowledged_to("", (key, version), wait).await
+        self.acknowledged_to(("", true), (key, version), wait).await
     }
 
-    /// The same, asked by `caller`; one who asks too much at once gets no answer to
-    /// the oldest of its questions.
+    /// The same, asked by `caller`, who may perhaps ask about everything; one who asks too
+    /// much at once gets no answer to the oldest of its questions.
     pub(crate) async fn acknowledged_to(
         &self,
-        caller: &str,
+        (caller, everything): (&str, bool),
         (key, version): (&Key, &str),
         wait: Duration,
     ) -> Acknowledgement {
         let deadline = Instant::now() + wait.min(LONGEST_WAIT);
         let (reply, answer) = oneshot::channel();
         let (key, version, caller) = (key.clone(), version.to_owned(), caller.to_owned());
-        let question = Question { key, version, caller, deadline, reply };
+        let question = Question { key, version, caller, everything, deadline, reply };
         if self.world.send(Message::Acknowledged(question)).await.is_err() {
             return Acknowledgement::default();
         }

@@ -81,7 +81,8 @@ impl Pages {
             return Answer::text(text).with_status(StatusCode::FORBIDDEN);
         }
         let who = format!("{}/{}/{}", caller.namespace, caller.account, caller.pod);
-        let mut found = self.handle.acknowledged_to(&who, (&key, version), wait).await;
+        let asking = (who.as_str(), everything);
+        let mut found = self.handle.acknowledged_to(asking, (&key, version), wait).await;
         if !everything {
             let own = format!("{}/", caller.namespace);
             found.behind.retain(|pod| pod.starts_with(&own));

@@ -209,7 +209,18 @@ impl Stream<'_> {
         while let Some(Offer { revision, answers }) = next {
             self.offered.insert(revision);
             self.resuming -= usize::from(revision == RESUMED && self.resuming > 0);
-            let answers = self.suited(answers);
+            let (answered, refused): (Vec<_>, Vec<_>) =
+                answers.into_iter().partition(|(_, answer)| answer.is_some());
+            if let Some((first, _)) = refused.first() {
+                tracing::warn!(
+                    pod = self.pod,
+                    interest = first.chars().take(LOGGED_TEXT).collect::<String>(),
+                    refused = refused.len(),
+                    "the streams of a pod have too many interests together"
+                );
+            }
+            refused.into_iter().for_each(|(interest, _)| self.server.refuse(interest));
+            let answers = self.suited(answered);
             self.server.offer(answers, revision);
             next = mailbox.try_recv().ok();
         }

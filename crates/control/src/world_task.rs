@@ -111,6 +111,7 @@ pub(crate) enum CloseReason {
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
     pub(crate) revision: u64,
+    /// `None` for an interest that is refused.
     pub(crate) answers: Vec<(Name, Option<Answer>)>,
 }
 
@@ -131,6 +132,8 @@ pub(crate) struct Question {
     pub(crate) version: String,
     /// Who asks, as text: questions are limited by caller.
     pub(crate) caller: String,
+    /// Whether the caller may ask about everything, as those who run the mesh may.
+    pub(crate) everything: bool,
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Acknowledgement>,
 }

@@ -11,6 +11,9 @@ use crate::{Acknowledgement, revisions::Revisions};
 /// Questions that are open at a time.
 const OPEN: usize = 1024;
 
+/// How many of these are kept for callers who may ask about everything.
+const RESERVED: usize = 256;
+
 /// Questions that one caller may have open; for a further one its oldest is
 /// answered as it is.
 const PER_CALLER: usize = 64;
@@ -24,7 +27,11 @@ impl PendingAcks {
     pub(super) fn ask(&mut self, question: Question) {
         self.0.retain(|open| !open.reply.is_closed());
         let of = |caller: &str| self.0.iter().filter(|open| open.caller == caller).count();
-        if of(&question.caller) >= PER_CALLER || self.0.len() >= OPEN {
+        let is_full = match question.everything {
+            true => self.0.len() >= OPEN,
+            false => self.0.iter().filter(|open| !open.everything).count() >= OPEN - RESERVED,
+        };
+        if of(&question.caller) >= PER_CALLER || is_full {
             // Its own oldest goes; a caller without any waits until others are done.
             let oldest = self.0.iter().position(|open| open.caller == question.caller);
             match oldest {
@@ -84,11 +91,19 @@ mod tests {
     use super::*;
 
     fn ask(waiting: &mut PendingAcks, caller: &str) -> oneshot::Receiver<Acknowledgement> {
+        ask_as(waiting, (caller, false))
+    }
+
+    fn ask_as(
+        waiting: &mut PendingAcks,
+        (caller, everything): (&str, bool),
+    ) -> oneshot::Receiver<Acknowledgement> {
         let (reply, answer) = oneshot::channel();
         waiting.ask(Question {
             key: "Pod/a/client".parse().unwrap(),
             version: "1".to_owned(),
             caller: caller.to_owned(),
+            everything,
             deadline: Instant::now() + Duration::from_secs(60),
             reply,
         });
@@ -105,6 +120,22 @@ mod tests {
         let open: Vec<bool> = own.iter_mut().map(|answer| answer.try_recv() == empty).collect();
         assert_eq!(open.iter().filter(|open| **open).count(), PER_CALLER);
         assert!(open.iter().rev().take(PER_CALLER).all(|open| *open), "the oldest go");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_callers_leave_room_for_those_who_run_the_mesh() {
+        let mut waiting = PendingAcks::default();
+        let ask_all = |waiting: &mut PendingAcks| -> Vec<_> {
+            let all = (0..2 * OPEN).map(|one| format!("caller {}", one % (OPEN / 16)));
+            all.map(|caller| ask(waiting, &caller)).collect()
+        };
+        let _others = ask_all(&mut waiting);
+        assert_eq!(waiting.0.len(), OPEN - RESERVED);
+        let mut root: Vec<_> =
+            (0..PER_CALLER).map(|_| ask_as(&mut waiting, ("root", true))).collect();
+        let _others = ask_all(&mut waiting);
+        let empty = Err(oneshot::error::TryRecvError::Empty);
+        assert!(root.iter_mut().all(|answer| answer.try_recv() == empty));
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,8 +22,12 @@ use super::{
 };
 use crate::answers::{Answers, Offered, SessionId};
 
-/// Sessions that one pod may have; a further one replaces its oldest.
-const PER_POD: usize = 4;
+/// Sessions that one pod may have; a further one replaces its oldest. A proxy has one, and
+/// for a while another one whose end is not known yet.
+const PER_POD: usize = 2;
+
+/// Interests that all sessions of one pod may have.
+pub(super) const INTERESTS_OF_POD: usize = 4096;
 
 /// Everyone who is connected, or waits to be.
 #[derive(Debug)]
@@ -213,8 +217,16 @@ impl Sessions {
                 answers.unsubscribe(id, &class, &interest);
             }
         }
+        let replaced = self.make_room(id, wanted.len(), answers);
+        let mut room = INTERESTS_OF_POD.saturating_sub(self.interests_of_pod(id));
+        let Some(session) = self.by_id.get_mut(&id) else { return replaced };
         let mut offered = Vec::new();
         for interest in wanted {
+            if room == 0 {
+                offered.push((interest.to_string().into(), None));
+                continue;
+            }
+            room -= 1;
             let class = answers.class(&session.client, &interest);
             let answer = answers.subscribe(id, &class, &interest);
             offered.push((interest.to_string().into(), Some(answer)));
@@ -224,11 +236,33 @@ impl Sessions {
             let revision = if resumed { RESUMED } else { FRESH };
             self.send(id, Offer { revision, answers: offered });
         }
-        let mut everywhere = false;
+        let mut everywhere = replaced;
         for revision in lacked {
             everywhere |= settle(&mut self.outstanding, revision);
         }
         everywhere
+    }
+
+    /// Closes earlier sessions of the same pod when a session with `more` interests has no
+    /// room beside them; whether there was one. A proxy that is back needs none of them.
+    fn make_room(&mut self, id: SessionId, more: usize, answers: &mut Answers) -> bool {
+        let mut closed = false;
+        while self.interests_of_pod(id) + more > INTERESTS_OF_POD {
+            let pod = self.by_id.get(&id).and_then(|session| self.by_pod.get(&session.pod));
+            let earlier = pod.and_then(BTreeSet::first).copied().filter(|first| *first < id);
+            let Some(earlier) = earlier else { break };
+            self.close(earlier, CloseReason::Replaced);
+            closed = true;
+        }
+        self.reap(answers);
+        closed
+    }
+
+    /// How many interests all sessions of the pod of session `id` have.
+    fn interests_of_pod(&self, id: SessionId) -> usize {
+        let pod = self.by_id.get(&id).and_then(|session| self.by_pod.get(&session.pod));
+        let all = pod.into_iter().flatten().filter_map(|same| self.by_id.get(same));
+        all.map(|session| session.interests.len()).sum()
     }
 
     /// A session's proxy has these revisions in force; whether one of them is now in

@@ -124,6 +124,7 @@ impl Driven {
             key: "VirtualService/a/cart".parse().unwrap(),
             version: version.to_owned(),
             caller: "test".to_owned(),
+            everything: false,
             deadline: Instant::now() + Duration::from_secs(5),
             reply,
         }));
@@ -254,4 +255,44 @@ async fn a_later_stream_of_the_same_pod_speaks_for_an_earlier_one_that_ends() {
     assert!(is_open(&mut answer));
     driven.task.receive(Message::Leave(earlier.session));
     assert!(answer.try_recv().unwrap().complete);
+}
+
+/// Interests in hosts that nobody knows.
+fn unknown(of: &str, count: usize) -> Vec<Interest> {
+    (0..count).map(|one| format!("h{one}.{of}.example:80").parse().unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_streams_of_a_pod_have_so_many_interests_together() {
+    let mut driven = Driven::new();
+    let want = |driven: &mut Driven, joined: &Joined, wanted: Vec<Interest>| {
+        let (session, dropped) = (joined.session, Vec::new());
+        let interests = Interests { session, wanted, dropped, resumed: false };
+        driven.task.receive(Message::Interests(interests));
+    };
+    let count = |driven: &Driven| -> usize {
+        driven.task.sessions.facts().iter().map(|facts| facts.interests).sum()
+    };
+    let (mut earlier, mut later) = (driven.connect(), driven.connect());
+    want(&mut driven, &earlier, unknown("a", 3000));
+    want(&mut driven, &later, unknown("b", 1000));
+    assert_eq!(count(&driven), 4000, "there is room for both");
+    assert!(earlier.closed.try_recv().is_err());
+    let answers = driven.task.answers.len();
+
+    // The earlier stream cannot have more: it does not replace the later one.
+    want(&mut driven, &earlier, unknown("c", 1000));
+    assert_eq!(count(&driven), sessions::INTERESTS_OF_POD);
+    let offers = std::iter::from_fn(|| earlier.mailbox.try_recv().ok());
+    let refused = offers.flat_map(|offer| offer.answers).filter(|(_, answer)| answer.is_none());
+    assert_eq!(refused.count(), 4000 + 1000 - sessions::INTERESTS_OF_POD);
+
+    // A later one that needs the room has it at once.
+    want(&mut driven, &later, unknown("d", 2000));
+    assert_eq!(earlier.closed.try_recv(), Ok(CloseReason::Replaced));
+    assert_eq!(count(&driven), 3000);
+    assert!(driven.task.answers.len() < answers, "what nobody has an interest in is forgotten");
+    want(&mut driven, &later, unknown("e", 2000));
+    assert_eq!(count(&driven), sessions::INTERESTS_OF_POD);
+    assert!(later.closed.try_recv().is_err());
 }
