@@ -71,9 +71,10 @@ pub struct Server {
     /// Names of the routes whose hosts it serves; a Host that none of them covers gets 404.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
-    /// Where connections go that are not HTTP, or not looked at; closed when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<TcpTarget>,
+    /// Where connections go that are not HTTP, or not looked at: where the first target says
+    /// that is for the proxy's workload; closed without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tcp: Vec<TcpTarget>,
     /// Whether clients come from beyond the mesh, so that what they say of
     /// themselves (`x-forwarded-*`, `x-request-id` of others' traces) is not believed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -94,7 +95,7 @@ pub enum Protocol {
     Detect,
 }
 
-/// Where connections go that are relayed as they are.
+/// Where connections of some workloads go that are relayed as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TcpTarget {
@@ -103,9 +104,6 @@ pub struct TcpTarget {
     pub source: SourceMatch,
     /// Weighted backends, by name.
     pub backends: Vec<(String, u32)>,
-    /// Where connections of other workloads go; they are closed when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub otherwise: Option<Box<TcpTarget>>,
     /// Where it comes from.
     pub origin: Origin,
 }

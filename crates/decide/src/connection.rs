@@ -59,24 +59,20 @@ pub struct Tcp(Relayed);
 enum Relayed {
     /// To the address that the client dialled.
     Onwards,
-    To(Arc<CompiledTcp>),
+    /// To where the first of these says that is for the proxy.
+    To(Arc<[CompiledTcp]>),
 }
 
 impl Tcp {
     /// The backends of the proxy with these settings, by weight; none for a connection that
     /// goes on to where the client dialled, or that is closed.
     pub fn backends(&self, settings: &Settings) -> &[(String, u32)] {
-        let mut next = match &self.0 {
-            Relayed::Onwards => None,
-            Relayed::To(target) => Some(target),
+        let targets = match &self.0 {
+            Relayed::Onwards => &[][..],
+            Relayed::To(targets) => targets,
         };
-        while let Some(target) = next {
-            if is_source(&target.data.source, settings) {
-                return &target.data.backends;
-            }
-            next = target.otherwise.as_ref();
-        }
-        &[]
+        let own = targets.iter().find(|target| is_source(&target.data.source, settings));
+        own.map_or(&[], |target| &target.data.backends)
     }
 }
 
@@ -132,19 +128,26 @@ impl Table {
         rng: &mut Rng,
         record: &mut R,
     ) -> Result<Arc<CompiledBackend>, Reply> {
-        let mut target = match &tcp.0 {
+        let targets = match &tcp.0 {
             Relayed::Onwards => return Ok(Arc::clone(self.passthrough())),
-            Relayed::To(target) => target,
+            Relayed::To(targets) => targets,
         };
-        while !is_source(&target.data.source, self.settings()) {
-            tell(record, &target.origin, Verdict::NotMatched, || {
-                explain_source(&target.data.source, self.settings())
-            });
-            match &target.otherwise {
-                Some(otherwise) => target = otherwise,
-                None => return Err(Failure::NoDestination.reply().because_of(&target.origin)),
+        let own = targets.iter().find(|target| {
+            let is_own = is_source(&target.data.source, self.settings());
+            if !is_own {
+                tell(record, &target.origin, Verdict::NotMatched, || {
+                    explain_source(&target.data.source, self.settings())
+                });
             }
-        }
+            is_own
+        });
+        let Some(target) = own else {
+            let reply = Failure::NoDestination.reply();
+            return Err(match targets.last() {
+                Some(last) => reply.because_of(&last.origin),
+                None => reply,
+            });
+        };
         let origin = &target.origin;
         let Some(name) = target.pick(rng) else {
             return Err(Failure::NoDestination.reply().because_of(origin));
@@ -210,7 +213,7 @@ fn serve<R: Record>(
     place: Place,
     record: &mut R,
 ) -> Step<Connection> {
-    let tcp = server.tcp.as_ref().map(|target| Tcp(Relayed::To(Arc::clone(target))));
+    let tcp = (!server.tcp.is_empty()).then(|| Tcp(Relayed::To(Arc::clone(&server.tcp))));
     tell(record, &server.origin, Verdict::Matched, || match (&place, server.data.port) {
         (Place::Address(address), _) => format!("{address} is its address and port"),
         (_, Some(port)) => format!("the connection is to its port {port}"),

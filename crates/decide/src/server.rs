@@ -13,7 +13,8 @@ pub(crate) struct CompiledServer {
     pub(crate) data: Arc<Server>,
     /// Where it comes from.
     pub(crate) origin: Arc<Origin>,
-    pub(crate) tcp: Option<Arc<CompiledTcp>>,
+    /// Where connections go that are relayed; the first that is for the proxy decides.
+    pub(crate) tcp: Arc<[CompiledTcp]>,
     hosts: Hosts,
 }
 
@@ -24,13 +25,12 @@ pub(crate) struct CompiledListener {
     pub(crate) servers: Vec<Arc<CompiledServer>>,
 }
 
-/// Where connections go that are relayed, ready to be asked.
+/// Where connections of some workloads go that are relayed, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct CompiledTcp {
     pub(crate) data: TcpTarget,
     pub(crate) backends: Vec<Arc<str>>,
     pub(crate) origin: Arc<Origin>,
-    pub(crate) otherwise: Option<Arc<CompiledTcp>>,
     weights: Weights,
     turn: Arc<Turn>,
 }
@@ -61,7 +61,7 @@ impl CompiledServer {
             }
         }
         hosts.endings.sort_by_key(|(ending, _)| std::cmp::Reverse(ending.len()));
-        let tcp = data.tcp.clone().map(|target| Arc::new(CompiledTcp::new(target, register)));
+        let tcp = data.tcp.iter().map(|target| CompiledTcp::new(target, register)).collect();
         let origin = Arc::new(data.origin.clone());
         Self { data, origin, tcp, hosts }
     }
@@ -105,8 +105,7 @@ impl CompiledListener {
 }
 
 impl CompiledTcp {
-    fn new(mut data: TcpTarget, register: &Register) -> Self {
-        let otherwise = data.otherwise.take().map(|target| Arc::new(Self::new(*target, register)));
+    fn new(data: &TcpTarget, register: &Register) -> Self {
         let (backends, weights): (Vec<_>, Vec<_>) =
             data.backends.iter().map(|(name, weight)| (Arc::from(name.as_str()), *weight)).unzip();
         let content = Quick::default().hash_one(&data.backends);
@@ -114,9 +113,8 @@ impl CompiledTcp {
             weights: Weights::new(&weights),
             turn: register.turn("tcp", content),
             origin: Arc::new(data.origin.clone()),
-            data,
+            data: data.clone(),
             backends,
-            otherwise,
         }
     }
 

@@ -125,7 +125,7 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
         port: None,
         protocol: if undeclared { Protocol::Detect } else { Protocol::Tcp },
         routes,
-        tcp: Some(tcp::target(&definition, &site, view, &mut closure)),
+        tcp: tcp::targets(&definition, &site, view, &mut closure),
         edge: false,
         origin: Origin::new(definition.owner.to_string(), ""),
     };

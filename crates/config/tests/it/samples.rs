@@ -10,12 +10,14 @@ const SAMPLES: &[&str] = &[
         "scope": {"servers": [
             {
                 "name": "s", "port": 80, "protocol": "http", "routes": ["r"], "edge": true,
-                "tcp": {
-                    "source": {"labels": [["app", "a"]], "namespace": "n"},
-                    "backends": [["b", 1]],
-                    "otherwise": {"backends": [["c", 1]], "origin": {"object": "o", "rule": "r"}},
-                    "origin": {"object": "o", "rule": "r"}
-                },
+                "tcp": [
+                    {
+                        "source": {"labels": [["app", "a"]], "namespace": "n"},
+                        "backends": [["b", 1]],
+                        "origin": {"object": "o", "rule": "r"}
+                    },
+                    {"backends": [["c", 1]], "origin": {"object": "o", "rule": "r"}}
+                ],
                 "origin": {"object": "o", "rule": "r"}
             },
             {"name": "t", "protocol": "tcp", "origin": {"object": "o", "rule": "r"}},
@@ -107,12 +109,14 @@ const SAMPLES: &[&str] = &[
         "interest": "10.0.0.1:80",
         "entry": {"server": {
             "name": "s", "port": 80, "protocol": "tcp", "routes": ["r"], "edge": true,
-            "tcp": {
-                "source": {"labels": [["app", "a"]], "namespace": "n"},
-                "backends": [["b", 1]],
-                "otherwise": {"backends": [["c", 1]], "origin": {"object": "o", "rule": "r"}},
-                "origin": {"object": "o", "rule": "r"}
-            },
+            "tcp": [
+                {
+                    "source": {"labels": [["app", "a"]], "namespace": "n"},
+                    "backends": [["b", 1]],
+                    "origin": {"object": "o", "rule": "r"}
+                },
+                {"backends": [["c", 1]], "origin": {"object": "o", "rule": "r"}}
+            ],
             "origin": {"object": "o", "rule": "r"}
         }}
     }}"#,

@@ -70,32 +70,55 @@ fn rules_for_other_clients_are_no_fallback_for_those_that_have_their_own() {
 
 #[test]
 fn connections_of_other_clients_go_where_the_next_target_says() {
-    let target = |app: &str, backend: &str, otherwise| TcpTarget {
-        source: SourceMatch { labels: vec![("app".into(), app.into())], namespace: None },
-        backends: vec![(backend.to_owned(), 1)],
-        otherwise,
-        ..TcpTarget::default()
-    };
+    let v2 = for_app("a", "v2");
     let last = TcpTarget { backends: vec![("v1".to_owned(), 1)], ..TcpTarget::default() };
     for (settings, with_last, expected) in [
         ("app=a in x", true, "tcp v2"),
         ("app=b in x", true, "tcp v1"),
         ("app=b in x", false, "refuse UH no_healthy_upstream"),
     ] {
-        let otherwise = with_last.then(|| Box::new(last.clone()));
-        let mut changes =
-            world::changes(&format!("{DOCK}\nserver 10.0.9.9:5000 tcp v1\nsettings {settings}"));
-        for (_, resource) in &mut changes {
-            if let Some(resource) = resource
-                && let Resource::Answer(answer) = Arc::make_mut(resource)
-                && let Entry::Server(server) = &mut answer.entry
-            {
-                server.tcp = Some(target("a", "v2", otherwise.clone()));
-            }
-        }
-        let table = Table::new().with(changes).0;
+        let last = with_last.then(|| last.clone());
+        let table = relaying(settings, std::iter::once(v2.clone()).chain(last).collect());
         assert_eq!(outcome(&table, "connect 10.0.9.9:5000"), expected, "{settings}");
     }
+}
+
+#[test]
+fn targets_by_label_may_be_many() {
+    let target = |at: usize| for_app(&at.to_string(), if at == 13_999 { "v2" } else { "v1" });
+    let all: Vec<TcpTarget> = (0..14_000).map(target).collect();
+    for (settings, expected) in [
+        ("app=13999 in x", "tcp v2"),
+        ("app=13998 in x", "tcp v1"),
+        ("app=14000 in x", "refuse UH no_healthy_upstream"),
+    ] {
+        let table = relaying(settings, all.clone());
+        assert_eq!(outcome(&table, "connect 10.0.9.9:5000"), expected, "{settings}");
+    }
+}
+
+/// Where connections of pods with the label `app` go.
+fn for_app(app: &str, backend: &str) -> TcpTarget {
+    TcpTarget {
+        source: SourceMatch { labels: vec![("app".into(), app.into())], namespace: None },
+        backends: vec![(backend.to_owned(), 1)],
+        ..TcpTarget::default()
+    }
+}
+
+/// The table of a proxy with `settings` for which 10.0.9.9:5000 has these targets.
+fn relaying(settings: &str, targets: Vec<TcpTarget>) -> Table {
+    let mut changes =
+        world::changes(&format!("{DOCK}\nserver 10.0.9.9:5000 tcp v1\nsettings {settings}"));
+    for (_, resource) in &mut changes {
+        if let Some(resource) = resource
+            && let Resource::Answer(answer) = Arc::make_mut(resource)
+            && let Entry::Server(server) = &mut answer.entry
+        {
+            server.tcp.clone_from(&targets);
+        }
+    }
+    Table::new().with(changes).0
 }
 
 #[test]

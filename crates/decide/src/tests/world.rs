@@ -113,7 +113,7 @@ fn resource(words: &[&str]) -> Resource {
             let backends = vec![((*backend).to_owned(), 1)];
             let tcp = TcpTarget { backends, ..TcpTarget::default() };
             let mut server = server(&["server", address, "0", "tcp"]);
-            server.tcp = Some(tcp);
+            server.tcp = vec![tcp];
             answer(address, Entry::Server(Box::new(server)), None)
         }
         ["backend", name, rest @ ..] => Resource::Backend(backend(name, rest)),
@@ -162,7 +162,7 @@ fn server(words: &[&str]) -> Server {
             _ => Protocol::Tcp,
         },
         routes: words[4..].iter().map(|route| (*route).to_owned()).collect(),
-        tcp: None,
+        tcp: Vec::new(),
         edge: false,
         origin: Origin::default(),
     }

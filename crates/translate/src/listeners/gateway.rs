@@ -75,7 +75,7 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
             port: None,
             protocol: Protocol::Http,
             routes: names,
-            tcp: None,
+            tcp: Vec::new(),
             edge: true,
             origin: bound.first().map(Bound::origin).unwrap_or_default(),
         };

@@ -86,7 +86,7 @@ fn server(port: u16, definition: &Definition, spoken: Spoken, mesh: &Mesh) -> Se
     };
     let (mut server, route) = to_backend(&name, Some(port), protocol, origin);
     if protocol == Protocol::Http {
-        server.tcp = None;
+        server.tcp = Vec::new();
     }
     (server, route, backend)
 }
@@ -131,7 +131,7 @@ fn to_backend(
         port,
         protocol,
         routes: vec![name.to_owned()],
-        tcp: Some(tcp),
+        tcp: vec![tcp],
         edge: false,
         origin,
     };

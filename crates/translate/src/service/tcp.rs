@@ -48,13 +48,13 @@ pub(super) fn behind(
 }
 
 /// Where the bytes of connections to a host go: where its virtual service says, else
-/// to itself.
-pub(super) fn target(
+/// to itself. The last target is for every client.
+pub(super) fn targets(
     definition: &Definition,
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
-) -> TcpTarget {
+) -> Vec<TcpTarget> {
     let mesh = view.mesh();
     let mut wanted: Vec<Wanted> = Vec::new();
     let is_complete =
@@ -73,14 +73,11 @@ pub(super) fn target(
             origin: Origin::new(definition.owner.to_string(), ""),
         });
     }
-    let mut target = TcpTarget::default();
-    for (at, wanted) in wanted.into_iter().rev().enumerate() {
-        let otherwise = (at > 0).then(|| Box::new(target));
-        let Wanted { source, backends, origin } = wanted;
+    let targets = wanted.into_iter().map(|Wanted { source, backends, origin }| {
         let backends = relayed_to(&backends, site, view, closure);
-        target = TcpTarget { source, backends, otherwise, origin };
-    }
-    target
+        TcpTarget { source, backends, origin }
+    });
+    targets.collect()
 }
 
 /// Where a rule sends the connections of some clients; nowhere if it cannot be honoured.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use weft_api::{Key, Object};
-use weft_config::{Action, Directory, Interest, Part, Resource, Route, Rule, directory::Known};
+use weft_config::{
+    Action, Directory, Entry, Interest, Part, Resource, Route, Rule, directory::Known,
+};
 use weft_translate::{Client, Resolved, Translator};
 
 fn object(value: Value) -> (Key, Option<Object>) {
@@ -129,8 +131,8 @@ fn hosts_times_ports_are_not_in_the_directory() {
         let interest = format!("h6599.example.com:{port}").parse().expect("an interest");
         translator.resolve(&pod, &interest).answer.entry.clone()
     };
-    assert!(matches!(entry(1999), weft_config::Entry::Route(_)), "{:?}", entry(1999));
-    assert_eq!(entry(2000), weft_config::Entry::Outside);
+    assert!(matches!(entry(1999), Entry::Route(_)), "{:?}", entry(1999));
+    assert_eq!(entry(2000), Entry::Outside);
 }
 
 #[test]
@@ -227,4 +229,63 @@ fn many_hosts_of_a_gateway_and_of_a_virtual_service_are_matched_in_one_pass() {
     assert_eq!(hosts, 20_000);
     // Comparing each with each takes minutes.
     assert!(before.elapsed().as_secs() < 5, "{:?}", before.elapsed());
+}
+
+/// A virtual service of `host` with a match for each of `count` labels, in the list `kind`.
+fn by_labels(name: &str, host: &str, kind: &str, count: usize) -> Value {
+    let one = |number| json!({"sourceLabels": {"app": format!("{name}-{number}")}});
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "hosts": [host],
+            kind: [{
+                "match": (0..count).map(one).collect::<Vec<_>>(),
+                "route": [{"destination": {"host": host}}],
+            }],
+        },
+    })
+}
+
+#[test]
+fn connections_by_labels_are_one_list_however_long() {
+    let mut translator = Translator::new();
+    let database = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "db", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.7", "ports": [{"name": "tcp-db", "port": 5432}]},
+    });
+    translator.change([object(database), object(by_labels("many", "db", "tcp", 14_000))]);
+    let pod = client(pod("web", json!({"app": "web"})));
+    let interest = "10.96.0.7:5432".parse().expect("an interest");
+    let resolved = translator.resolve(&pod, &interest);
+    let answer = Resource::Answer(resolved.answer.clone());
+    let json = serde_json::to_vec(&answer).expect("an answer is JSON");
+    let read = weft_config::decode(&json).expect("proxies can read it");
+    assert_eq!(read, answer);
+    let Entry::Server(server) = &resolved.answer.entry else { panic!("{:?}", resolved.answer) };
+    assert_eq!(server.tcp.len(), 14_001, "each alternative, and the host itself");
+}
+
+#[test]
+fn rules_by_labels_of_several_virtual_services_grow_by_their_sum() {
+    let rules = |services: usize| {
+        let mut translator = Translator::new();
+        let all = (0..services).map(|at| by_labels(&format!("v{at}"), "many", "http", 1_000));
+        translator.change(all.chain([service(1)]).map(object));
+        let pod = client(pod("web", json!({"app": "web"})));
+        let interest = "many:1000".parse().expect("an interest");
+        let resolved = translator.resolve(&pod, &interest);
+        let [route] = &routes(&resolved).into_values().collect::<Vec<_>>()[..] else {
+            panic!("one route")
+        };
+        (route.rules.len(), size(&resolved))
+    };
+    let few = rules(2);
+    let before = std::time::Instant::now();
+    let many = rules(8);
+    // Comparing each with each takes half a minute.
+    assert!(before.elapsed().as_secs() < 5, "{:?}", before.elapsed());
+    assert_eq!((few.0, many.0), (2_001, 8_001));
+    assert!(many.1 < 5 * few.1, "{} bytes, and {} bytes of a quarter", many.1, few.1);
 }

@@ -90,14 +90,12 @@ fn server(out: &mut String, lead: &str, server: &Server) -> fmt::Result {
     if !server.routes.is_empty() {
         write!(out, " routes {}", server.routes.join(" "))?;
     }
-    let mut next = server.tcp.as_ref();
-    while let Some(tcp) = next {
+    for tcp in &server.tcp {
         let backends: Vec<_> =
             tcp.backends.iter().map(|(name, weight)| format!("{name}*{weight}")).collect();
         write!(out, " tcp")?;
         source(out, &tcp.source)?;
         write!(out, " {} by {}", backends.join(" "), origin(&tcp.origin))?;
-        next = tcp.otherwise.as_deref();
     }
     writeln!(out)
 }

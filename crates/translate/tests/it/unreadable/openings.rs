@@ -73,12 +73,10 @@ impl World<'_> {
     }
 
     fn server(&self, server: &Server, found: &mut BTreeSet<String>) {
-        let mut next = server.tcp.as_ref();
-        while let Some(TcpTarget { source, backends, otherwise, .. }) = next {
+        for TcpTarget { source, backends, .. } in &server.tcp {
             let reached = backends.iter().flat_map(|(name, _)| self.reached(name));
             let name = &server.name;
             found.extend(reached.map(|to| format!("bytes to {name} of {source:?} reach {to}")));
-            next = otherwise.as_deref();
         }
     }
 
