@@ -102,6 +102,9 @@ pub struct Group {
     pub namespace: String,
     /// The selectors, of those that some rule has, that match them.
     pub selectors: BTreeSet<Selector>,
+    /// The labels that they have, of a gateway: rules by labels are decided for it alone.
+    /// None where proxies decide them by their own, so that others share the rules.
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// Labels that a client must have.
@@ -127,7 +130,7 @@ pub(crate) fn group(of: &Labelled, view: &View<'_>) -> Group {
         Some(selector.match_labels.clone())
     });
     let selectors = wanted.filter(|wanted| selects(wanted, &of.labels)).map(Selector);
-    Group { namespace: of.namespace.clone(), selectors: selectors.collect() }
+    Group { namespace: of.namespace.clone(), selectors: selectors.collect(), labels: None }
 }
 
 /// Clients that get the same answer to an interest.

@@ -39,5 +39,5 @@ pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
 
 /// The clients in `namespace` that no selector matches.
 fn unselected(namespace: &str) -> Group {
-    Group { namespace: namespace.to_owned(), selectors: BTreeSet::new() }
+    Group { namespace: namespace.to_owned(), selectors: BTreeSet::new(), labels: None }
 }

@@ -2,7 +2,8 @@
 //!
 //! What depends on the dialled port, the gateway and the client's namespace is decided
 //! here; what depends on its labels is a condition that the proxy decides, so that clients
-//! with other labels share their rules. A rule that cannot be honoured stays, closed: it
+//! with other labels share their rules. At a gateway, which shares nothing, labels are
+//! decided here, too: what is joined there depends on which rules there are. A rule that cannot be honoured stays, closed: it
 //! answers 500.
 
 pub(crate) mod conditions;
@@ -12,6 +13,7 @@ pub(crate) mod targets;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_api::{
+    metadata::selects,
     span,
     virtual_service::{HttpMatch, HttpRoute, VirtualService},
 };
@@ -158,7 +160,11 @@ pub(crate) fn http(
             None => targets::destinations(written, namespace, ports, view),
         };
         for (field, alternative) in alternatives {
-            let (conditions, unreadable) = conditions::read(alternative);
+            let (mut conditions, unreadable) = conditions::read(alternative);
+            if site.group.labels.is_some() {
+                // They hold: see `applies`.
+                conditions.source = SourceMatch::default();
+            }
             let (action, forwards) = match (&destinations, unreadable.first()) {
                 (_, Some(closed)) | (Err(closed), None) => (closed.action(), false),
                 (Ok(destinations), None) => {
@@ -196,6 +202,7 @@ pub(crate) fn applies(one: &HttpMatch, namespace: &str, site: &Site<'_>) -> bool
     let namespace_of_client = &site.group.namespace;
     one.port.is_none_or(|port| port == site.port)
         && one.source_namespace.as_ref().is_none_or(|wanted| wanted == namespace_of_client)
+        && site.group.labels.as_ref().is_none_or(|own| selects(&one.source_labels, own))
         && for_gateway(&one.gateways, namespace, site)
 }
 

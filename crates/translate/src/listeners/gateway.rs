@@ -14,7 +14,7 @@ use weft_config::{
 };
 
 use crate::{
-    Client, Resolved,
+    Client, Group, Resolved,
     age::Age,
     backends, client,
     closure::Closure,
@@ -52,7 +52,9 @@ pub(crate) enum Conflict {
 /// What the gateway of `client` runs.
 pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     let mesh = view.mesh();
-    let group = client::group(&client.labelled(), view);
+    // What a gateway runs is its own answer, which no client with other labels shares.
+    let group =
+        Group { labels: Some(client.labels.clone()), ..client::group(&client.labelled(), view) };
     let mut closure = Closure::default();
     closure.add(view.pool().piece(Resource::Settings(settings::of_client(client, &mesh))));
     let mut places: BTreeMap<SocketAddr, Vec<Bound<'_>>> = BTreeMap::new();

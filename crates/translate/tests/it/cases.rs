@@ -173,3 +173,8 @@ fn what_is_meant_for_fewer_clients_comes_first() {
 fn clients_with_other_labels_get_what_they_would_get_alone() {
     check("sources");
 }
+
+#[test]
+fn a_gateway_s_own_labels_decide_which_rules_it_has() {
+    check("labelled-gateways");
+}
