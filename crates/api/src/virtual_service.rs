@@ -39,6 +39,13 @@ pub struct VirtualServiceSpec {
     pub closed: Vec<String>,
 }
 
+impl VirtualServiceSpec {
+    /// Whether it is not known who sees the object, so that it is closed for everybody.
+    pub fn is_closed_for_everybody(&self) -> bool {
+        self.closed.iter().any(|field| field == "exportTo")
+    }
+}
+
 /// `VirtualService` `spec.http[]`; what Weft does not honour yet stays JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

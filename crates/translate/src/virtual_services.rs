@@ -36,6 +36,10 @@ pub(crate) fn seen(service: &VirtualService, group: &Group, mesh: &Mesh) -> bool
 }
 
 fn reach_of(service: &VirtualService, group: &Group, mesh: &Mesh) -> Option<Reach> {
+    if service.spec.is_closed_for_everybody() {
+        // It may have been meant to come before the others.
+        return Some(Reach::Private);
+    }
     let default = &mesh.config.default_virtual_service_export_to;
     reach(&service.spec.export_to, default, &service.metadata.namespace, &group.namespace)
 }

@@ -408,7 +408,7 @@ fn what_says_for_whom_an_object_is_is_for_nobody_when_it_cannot_be_read() {
     let mut both = service(json!({"gateways": [5], "export_to": 5, "closed": ["http"]}));
     both.closed.sort();
     assert_eq!(both.closed, ["exportTo", "gateways"]);
-    assert_eq!(both.export_to, ["."]);
+    assert_eq!(both.export_to, ["*"]);
     assert!(service(json!({"closed": ["http"]})).closed.is_empty(), "users cannot write it");
     let rules = service(json!({"http": {"route": []}, "tcp": "x"}));
     assert_eq!((rules.http.len(), rules.tcp.len(), rules.tls.len()), (1, 1, 0));

@@ -25,8 +25,8 @@ pub enum StandIn {
     /// The field is left out, and the object is closed as a whole: its field `closed`, which
     /// users cannot write, names the field.
     Closed,
-    /// The object is closed as a whole, and only its own namespace sees it.
-    ClosedInOwnNamespace,
+    /// The object is closed as a whole, and every namespace sees it.
+    ClosedEverywhere,
     /// Traffic to hosts that the mesh does not know is refused.
     NothingOutside,
     /// The annotation that says who sees a Service names nobody; the others are left out.
@@ -45,7 +45,7 @@ impl StandIn {
 
     /// Whether the object is closed as a whole.
     pub(crate) fn closes_object(self) -> bool {
-        matches!(self, Self::Closed | Self::ClosedInOwnNamespace)
+        matches!(self, Self::Closed | Self::ClosedEverywhere)
     }
 
     /// The value, if there is one in the field's place.
@@ -53,7 +53,8 @@ impl StandIn {
         let none = || Value::Object(Map::from_iter([(NONE.to_owned(), NONE.into())]));
         Some(match self {
             Self::Nobody => json!([NONE]),
-            Self::OwnNamespace | Self::ClosedInOwnNamespace => json!(["."]),
+            Self::OwnNamespace => json!(["."]),
+            Self::ClosedEverywhere => json!(["*"]),
             Self::NoWorkload => none(),
             Self::NoSelectedWorkload => json!({"matchLabels": none()}),
             Self::ClosedRule => json!([{}]),

@@ -23,9 +23,8 @@ const SPEC: &[Field] = &[
         )
     },
     guarded("tcp", Holds::List(&Holds::Closing(TCP, CONDITIONS)), StandIn::ClosedRule),
-    // For whom the rules are is not known: other namespaces do not see them, and the own one
-    // must not be served as if there were none.
-    guarded("exportTo", TEXTS, StandIn::ClosedInOwnNamespace),
+    // For whom the rules are is not known: nobody must be served as if there were none.
+    guarded("exportTo", TEXTS, StandIn::ClosedEverywhere),
 ];
 
 /// What is left of a rule of which a piece is broken: it takes the requests that it names, and

@@ -178,3 +178,8 @@ fn clients_with_other_labels_get_what_they_would_get_alone() {
 fn a_gateway_s_own_labels_decide_which_rules_it_has() {
     check("labelled-gateways");
 }
+
+#[test]
+fn what_is_exported_to_nobody_knows_whom_is_closed_for_everybody() {
+    check("unreadable-exports");
+}
