@@ -37,8 +37,9 @@ pub struct Limits {
     pub relay_idle: Duration,
     /// Requests under way on one HTTP/2 connection.
     pub streams: u32,
-    /// Requests on one HTTP/2 connection that its client resets before an answer; beyond it the
-    /// connection ends if they are more than half of all its requests.
+    /// Requests on one HTTP/2 connection that its client resets within a second, before the end of
+    /// the answer; beyond it no more are taken if they are more than half of the latest thousand.
+    /// Those that are under way go on: a gateway's connection to a sidecar is shared by its clients.
     pub premature_resets: u32,
     /// Bytes of a request's head.
     pub head_bytes: u32,
@@ -80,7 +81,8 @@ impl Limits {
             stalled: Duration::from_secs(5 * 60),
             relay_idle: Duration::from_secs(24 * 60 * 60),
             streams: 256,
-            premature_resets: 100,
+            // Nearly all of the latest thousand: a gateway answers for many clients.
+            premature_resets: 1000,
             head_bytes: 60 * 1024,
             buffer: 64 * 1024,
             stream_window: 256 * 1024,

@@ -38,7 +38,7 @@ pub fn rows() -> Vec<Row> {
         }),
         row("relayIdle", "the connection is closed", |it| time(it.relay_idle)),
         row("streams", "RST_STREAM with REFUSED_STREAM", |it| it.streams.to_string()),
-        row("prematureResets", "GOAWAY with ENHANCE_YOUR_CALM", |it| {
+        row("prematureResets", "GOAWAY; RST_STREAM with REFUSED_STREAM for new requests", |it| {
             it.premature_resets.to_string()
         }),
         row("headBytes", "431", |it| bytes(it.head_bytes.into())),
@@ -136,5 +136,6 @@ mod tests {
         assert!(edge.head <= sidecar.head && edge.idle <= sidecar.idle);
         assert!(edge.stalled <= sidecar.stalled && edge.relay_idle <= sidecar.relay_idle);
         assert!(edge.streams <= sidecar.streams);
+        assert!(edge.premature_resets <= sidecar.premature_resets);
     }
 }

@@ -10,6 +10,7 @@ pub mod client;
 pub mod incoming_body;
 pub mod outgoing_body;
 pub mod keep_alive;
+pub mod resets;
 
 use crate::http::metered_stream;
 
@@ -21,6 +22,15 @@ pub const FRAME_BUDGET: usize = metered_stream::TURN / 10 * 256 * 4;
 pub const UPSTREAM_STREAMS: u32 = 100;
 /// Streams that were reset by this side and whose late frames are still known.
 pub const REMEMBERED_RESETS: usize = 1024;
+/// Streams of one connection that the codec resets for frames that a client must not send,
+/// before it ends the connection. Each is kept until the client reads of it, so without a
+/// bound one that does not read would fill the memory.
+pub const RESETS_OF_CLIENTS: usize = 1024;
+/// The same for frames of a server. It is larger since a server may lawfully send a few for
+/// streams that clients left, and the connection is shared by many of them.
+pub const RESETS_OF_SERVERS: usize = 4096;
+/// Streams that a client may open and reset in one turn: nearly as many as there can be.
+pub const RESETS_OF_TURN: usize = metered_stream::TURN / 32;
 
 /// The largest window (RFC 9113, section 6.9.1).
 const MOST_WINDOW: u32 = (1 << 31) - 1;

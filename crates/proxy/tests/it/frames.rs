@@ -100,6 +100,14 @@ impl Peer {
         let _ = self.0.write_all(bytes);
     }
 
+    /// Whether something has come that was not read.
+    pub fn has_more(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let found = self.0.peek(&mut [0]);
+        self.0.set_nonblocking(false).unwrap();
+        found.is_ok()
+    }
+
     /// The next frame; none at the end of the connection.
     pub fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];

@@ -25,7 +25,7 @@ use tokio::{
 use weft_config::Limits;
 
 use super::{
-    FRAME_BUDGET, REMEMBERED_RESETS, UPSTREAM_STREAMS, connection_window,
+    FRAME_BUDGET, REMEMBERED_RESETS, RESETS_OF_SERVERS, UPSTREAM_STREAMS, connection_window,
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::KeepAlive,
     outgoing_body::{Outgoing, Sending, Unsent},
@@ -96,8 +96,7 @@ impl Client {
             .max_header_list_size(limits.head_bytes)
             .max_send_buffer_size(limits.buffer as usize)
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
-            // Frames that come late for streams that clients left do not end the others.
-            .max_local_error_reset_streams(None)
+            .max_local_error_reset_streams(Some(RESETS_OF_SERVERS))
             .data_frame_budget(FRAME_BUDGET)
             .handshake::<_, Bytes>(stream)
             .await?;

@@ -79,6 +79,12 @@ impl<B: Outgoing> Sending<B> {
         }
     }
 
+    /// Whether the stream has been reset, by either side.
+    pub fn is_reset(&mut self) -> bool {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        matches!(self.stream.poll_reset(&mut context), Poll::Ready(Ok(_)))
+    }
+
     /// Resets the stream.
     pub fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);

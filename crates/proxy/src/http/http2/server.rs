@@ -4,7 +4,6 @@
 //! request and sends the answer's body as the client takes it.
 
 use std::{
-    cell::Cell,
     future::poll_fn,
     pin::{Pin, pin},
     rc::Rc,
@@ -20,14 +19,15 @@ use h2::{
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use weft_config::Limits;
 
 use super::{
-    FRAME_BUDGET, REMEMBERED_RESETS, connection_window,
+    FRAME_BUDGET, REMEMBERED_RESETS, RESETS_OF_CLIENTS, RESETS_OF_TURN, connection_window,
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::{KeepAlive, Verdict},
     outgoing_body::{Sending, Unsent},
+    resets::{Open, Resets},
 };
 use crate::{
     connection::downstream::Downstream,
@@ -42,12 +42,8 @@ use crate::{
     worker::open_connections::ConnectionGuard,
 };
 
-/// A stream that the client resets within this time, before its answer is complete, is reset early.
-const EARLY: Duration = Duration::from_secs(1);
 /// Bytes that come before a client's first frame (RFC 9113, section 3.4).
 const PREFACE: u64 = 24;
-/// After so many streams, those of before count half.
-const RECENT: u32 = 1024;
 
 /// Serves HTTP/2 until the connection ends.
 pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: ConnectionGuard) {
@@ -62,9 +58,10 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
         .max_header_list_size(limits.head_bytes)
         .max_send_buffer_size(limits.buffer as usize)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
-        .max_pending_accept_reset_streams(limits.premature_resets as usize)
-        // Streams that this side resets are counted as early resets by `Resets`, too.
-        .max_local_error_reset_streams(None)
+        // Beyond these the codec ends all streams of the connection, so it is `Resets` that
+        // counts.
+        .max_pending_accept_reset_streams(RESETS_OF_TURN)
+        .max_local_error_reset_streams(Some(RESETS_OF_CLIENTS))
         .data_frame_budget(FRAME_BUDGET);
     let begun = timeout(limits.head, builder.handshake::<_, Bytes>(stream)).await;
     let connection = match begun {
@@ -92,8 +89,8 @@ struct Serving {
     resets: Rc<Resets>,
     /// Whether the client knows that the connection is to end.
     ending: bool,
-    /// Whether the client reset too many streams.
-    refused: bool,
+    /// Whether new streams are refused, since the client reset too many.
+    refusing: bool,
 }
 
 impl Serving {
@@ -104,7 +101,7 @@ impl Serving {
         guard: ConnectionGuard,
     ) -> Self {
         let keep_alive = KeepAlive::new(connection.ping_pong(), limits, Some(limits.idle));
-        let resets = Rc::new(Resets { allowed: limits.premature_resets, ..Resets::default() });
+        let resets = Resets::new(limits.premature_resets);
         let bodies = Bodies::default();
         let greeting = Some(Box::pin(sleep(limits.head)));
         Self {
@@ -116,7 +113,7 @@ impl Serving {
             greeting,
             resets,
             ending: false,
-            refused: false,
+            refusing: false,
         }
     }
 
@@ -127,12 +124,18 @@ impl Serving {
             self.ending = true;
             self.connection.graceful_shutdown();
         }
-        if !self.refused && self.resets.are_too_many() {
-            self.refused = true;
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        if !self.refusing && self.resets.are_too_many() {
+            (self.refusing, self.ending) = (true, true);
+            self.connection.graceful_shutdown();
         }
         loop {
             match self.connection.poll_accept(context) {
+                Poll::Ready(Some(Ok((_, mut respond)))) if self.refusing => {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                    if self.resets.refuse() {
+                        self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    }
+                }
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.begin(request, respond, downstream);
                 }
@@ -152,8 +155,7 @@ impl Serving {
             // There is more to read, after the streams have had their turn.
             context.waker().wake_by_ref();
         }
-        let in_use = self.resets.open.get() > 0;
-        match self.keep_alive.poll(context, &self.meter, in_use) {
+        match self.keep_alive.poll(context, &self.meter, self.resets.is_in_use()) {
             Poll::Ready(Verdict::Dead) => return Poll::Ready(()),
             Poll::Ready(Verdict::Idle) => {
                 self.ending = true;
@@ -172,7 +174,6 @@ impl Serving {
             Greeting::Incomplete => return greeting.as_mut().poll(context),
             Greeting::Complete => {}
             Greeting::Invalid => {
-                self.refused = true;
                 self.connection.abrupt_shutdown(Reason::PROTOCOL_ERROR);
                 context.waker().wake_by_ref();
             }
@@ -202,7 +203,7 @@ impl Serving {
         };
         let open = Open::new(&self.resets);
         let request = Request::from_parts(parts, body);
-        let stream = Stream { respond, open, limit, began: Instant::now() };
+        let stream = Stream { respond, open, limit };
         tokio::task::spawn_local(stream.serve(Rc::clone(downstream), request));
     }
 }
@@ -217,7 +218,6 @@ struct Stream {
     respond: SendResponse<Bytes>,
     open: Open,
     limit: Duration,
-    began: Instant,
 }
 
 impl Stream {
@@ -229,12 +229,15 @@ impl Stream {
             let _ = self.respond.send_informational(response);
         }
         let mut answering = pin!(serve_request(downstream, request));
-        let answered = poll_fn(|context| match answering.as_mut().poll(context) {
-            Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
-            // The request is dropped, and all that was begun for it.
-            Poll::Pending => self.respond.poll_reset(context).map(|_| None),
+        let answered = poll_fn(|context| {
+            // First, since a reset breaks the request's body, too, which gives an answer.
+            if self.respond.poll_reset(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            answering.as_mut().poll(context).map(|Ok(response)| Some(response))
         });
-        let Some(response) = answered.await else { return self.open.was_reset(self.began) };
+        // If there is none, the request is dropped, and all that was begun for it.
+        let Some(response) = answered.await else { return self.open.was_reset() };
         let (parts, payload) = response.into_parts();
         let bodiless = head || matches!(parts.status.as_u16(), 204 | 304);
         let end = bodiless || payload.is_end_stream();
@@ -243,7 +246,7 @@ impl Stream {
             Ok(_) if end => {}
             Ok(stream) => {
                 if send(stream, payload, self.limit).await == Sent::Reset {
-                    self.open.was_reset(self.began);
+                    self.open.was_reset();
                 }
             }
             Err(error) => {
@@ -257,7 +260,7 @@ impl Stream {
 /// How sending a body has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
-    /// The client reset the stream.
+    /// The client reset the stream, or made this side do so.
     Reset,
     /// In any other way.
     Ended,
@@ -265,13 +268,12 @@ enum Sent {
 
 async fn send(stream: h2::SendStream<Bytes>, payload: Payload, limit: Duration) -> Sent {
     let mut sending = Sending::new(stream, payload, limit);
-    match poll_fn(|context| sending.poll(context)).await {
-        Ok(()) => {}
-        Err(Unsent::Peer(crate::http::error::Error::Http2(error))) => {
-            if error.is_reset() && error.is_remote() {
-                return Sent::Reset;
-            }
-        }
+    let ended = poll_fn(|context| sending.poll(context)).await;
+    if sending.is_reset() {
+        return Sent::Reset;
+    }
+    match ended {
+        Ok(()) | Err(Unsent::Peer(crate::http::error::Error::Http2(_))) => {}
         Err(Unsent::Peer(error)) => {
             tracing::debug!(%error, "an HTTP/2 client takes no answer");
             sending.reset(Reason::CANCEL);
@@ -286,61 +288,4 @@ async fn send(stream: h2::SendStream<Bytes>, payload: Payload, limit: Duration) 
 fn expects_continue(headers: &HeaderMap) -> bool {
     let expect = headers.get(header::EXPECT);
     expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-/// Counts streams, and those that the client reset early. Work that is begun and thrown
-/// away costs the servers behind more than the client, so a client that does little else
-/// is not served.
-#[derive(Default)]
-struct Resets {
-    allowed: u32,
-    open: Cell<u32>,
-    streams: Cell<u32>,
-    early: Cell<u32>,
-    waker: Cell<Option<std::task::Waker>>,
-}
-
-impl Resets {
-    fn are_too_many(&self) -> bool {
-        self.early.get() > self.allowed && self.early.get() > self.streams.get() / 2
-    }
-
-    fn wake_on_excess(&self, context: &Context<'_>) {
-        let known = self.waker.take();
-        let same = known.filter(|waker| waker.will_wake(context.waker()));
-        self.waker.set(Some(same.unwrap_or_else(|| context.waker().clone())));
-    }
-}
-
-/// A stream that is open.
-struct Open(Rc<Resets>);
-
-impl Open {
-    fn new(resets: &Rc<Resets>) -> Self {
-        resets.open.set(resets.open.get() + 1);
-        resets.streams.set(resets.streams.get() + 1);
-        if resets.streams.get() >= RECENT {
-            resets.streams.set(resets.streams.get() / 2);
-            resets.early.set(resets.early.get() / 2);
-        }
-        Self(Rc::clone(resets))
-    }
-
-    fn was_reset(&self, began: Instant) {
-        if began.elapsed() > EARLY {
-            return;
-        }
-        self.0.early.set(self.0.early.get() + 1);
-        if self.0.are_too_many()
-            && let Some(waker) = self.0.waker.take()
-        {
-            waker.wake();
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
-    }
 }
