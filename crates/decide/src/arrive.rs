@@ -215,11 +215,12 @@ fn read(head: &mut Parts, found: &fields::Findings, arrival: &Arrival) -> Result
 /// The message ends where one reading of its fields says (RFC 9112, section 6.3).
 fn framing(found: &fields::Findings) -> Result<(), Reply> {
     use fields::Encoding;
+    let unclear = || Failure::BadRequest("http1.codec_error").reply();
     match (found.encoding, found.lengths) {
         (Encoding::Other, _) => Err(Failure::UnknownEncoding.reply()),
-        (Encoding::Chunked, 1..) | (_, 2..) => {
-            Err(Failure::BadRequest("http1.codec_error").reply())
-        }
+        (Encoding::Chunked, 1..) | (_, 2..) => Err(unclear()),
+        // One reader takes it for zero, another for no length at all.
+        _ if found.odd_length => Err(unclear()),
         (Encoding::None | Encoding::Chunked, _) => Ok(()),
     }
 }

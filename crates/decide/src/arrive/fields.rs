@@ -28,6 +28,8 @@ pub(super) struct Findings {
     pub(super) cookies: usize,
     /// How many `Content-Length` fields there are.
     pub(super) lengths: usize,
+    /// Whether one of them is no number.
+    pub(super) odd_length: bool,
     /// What `Transfer-Encoding` says.
     pub(super) encoding: Encoding,
     /// Whether there is an `Upgrade` field.
@@ -56,7 +58,11 @@ pub(super) fn inspect(headers: &HeaderMap, direction: Direction) -> Findings {
         match text.as_bytes().first() {
             Some(b'h') if *name == header::HOST => found.hosts += 1,
             Some(b'c') if *name == header::COOKIE => found.cookies += 1,
-            Some(b'c') if *name == header::CONTENT_LENGTH => found.lengths += 1,
+            Some(b'c') if *name == header::CONTENT_LENGTH => {
+                let digits = value.as_bytes();
+                found.lengths += 1;
+                found.odd_length |= digits.is_empty() || !digits.iter().all(u8::is_ascii_digit);
+            }
             Some(b't') if *name == header::TRANSFER_ENCODING => {
                 let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
                 found.encoding = match found.encoding {

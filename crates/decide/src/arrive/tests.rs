@@ -212,6 +212,9 @@ fn lengths_and_encodings_that_can_be_read_in_two_ways_are_refused() {
     refused("transfer-encoding: Chunked", "served");
     refused("content-length: 3\ncontent-length: 3", "400 DPE http1.codec_error");
     refused("content-length: 3\ntransfer-encoding: chunked", "400 DPE http1.codec_error");
+    for length in ["", "+3", "-1", "0x3", "3,3", "3 3", "three"] {
+        refused(&format!("content-length: {length}"), "400 DPE http1.codec_error");
+    }
     for encoding in [
         "gzip, chunked",
         "identity",

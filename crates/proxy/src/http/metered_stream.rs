@@ -25,6 +25,8 @@ const SETTINGS: u32 = 4;
 #[derive(Debug, Default)]
 pub struct Meter {
     read: AtomicU64,
+    /// The place after the last byte that was not CR or LF.
+    text: AtomicU64,
     written: AtomicU64,
     /// Bytes that may be read in this turn.
     left: AtomicU64,
@@ -51,6 +53,12 @@ impl Meter {
     /// Bytes read so far.
     pub fn read(&self) -> u64 {
         self.read.load(Relaxed)
+    }
+
+    /// Bytes read up to the last one that says something: servers of HTTP/1 skip empty lines
+    /// before a request (RFC 9112, section 2.2).
+    pub fn read_text(&self) -> u64 {
+        self.text.load(Relaxed)
     }
 
     /// Bytes written so far.
@@ -94,6 +102,9 @@ impl Meter {
             }
         }
         self.read.store(read + bytes.len() as u64, Relaxed);
+        if let Some(last) = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')) {
+            self.text.store(read + last as u64 + 1, Relaxed);
+        }
         self.left.store(self.left.load(Relaxed).saturating_sub(bytes.len() as u64), Relaxed);
     }
 

@@ -70,6 +70,18 @@ fn a_client_that_does_not_finish_its_head_is_told_and_closed() {
 }
 
 #[test]
+fn empty_lines_are_no_head_that_has_begun() {
+    let server = server(&[&ok("x")]);
+    let limits = json!({ "head": "0.1s", "idle": "0.6s" });
+    let proxy = World::new().limits(limits).spoken("http1", server.address).start();
+    let mut client = proxy.client();
+    client.say("\r\n");
+    assert_eq!(brief(&client.ask(&get("x", "/"))), "200 x");
+    client.say("\r\n\r\n");
+    assert_eq!(client.rest(), "", "it is only idle");
+}
+
+#[test]
 fn an_idle_client_is_closed() {
     let server = server(&[&ok("x")]);
     let world = limited(&["idle", "keepAlive"]);

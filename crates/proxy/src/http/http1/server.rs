@@ -112,7 +112,7 @@ impl<'a> Patience<'a> {
         }
         match self.idle_timer.silent_since() {
             None => self.read = self.meter.read(),
-            Some(_) if self.meter.read() > self.read => {
+            Some(_) if self.meter.read_text() > self.read => {
                 if self.head.poll(context, self.limits.head).is_ready() {
                     return Poll::Ready(Overdue::Head);
                 }
