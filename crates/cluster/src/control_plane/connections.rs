@@ -49,7 +49,7 @@ struct Open {
     next: u64,
     connections: BTreeMap<u64, State>,
     peers: BTreeMap<IpAddr, Peer>,
-    /// Those who wait for room, and what tells them that they wait in vain.
+    /// Those who wait for room, and what tells them to go.
     waiting: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
 }
 
@@ -123,9 +123,9 @@ impl Connections {
         own.waiting += 1;
         let id = open.next;
         open.next += 1;
-        let in_vain = Arc::new(Notify::new());
-        open.waiting.insert(id, (peer, Arc::clone(&in_vain)));
-        Some(Arrival { id, peer, in_vain, all: Arc::clone(self) })
+        let sent_away = Arc::new(Notify::new());
+        open.waiting.insert(id, (peer, Arc::clone(&sent_away)));
+        Some(Arrival { id, peer, sent_away, all: Arc::clone(self) })
     }
 
     fn try_enter(self: &Arc<Self>, peer: IpAddr) -> Option<Connection> {
@@ -192,11 +192,11 @@ impl Open {
     /// Ends the wait of the last that has come of `peer`.
     fn send_away_newest(&mut self, peer: IpAddr) {
         let newest = self.waiting.iter().rev().find(|(_, (other, _))| *other == peer);
-        let Some((id, in_vain)) = newest.map(|(id, (_, in_vain))| (*id, Arc::clone(in_vain)))
+        let Some((id, sent_away)) = newest.map(|(id, (_, sent_away))| (*id, Arc::clone(sent_away)))
         else {
             return;
         };
-        in_vain.notify_one();
+        sent_away.notify_one();
         self.stop_waiting(id);
     }
 
@@ -231,7 +231,7 @@ impl Open {
 pub(super) struct Arrival {
     id: u64,
     peer: IpAddr,
-    in_vain: Arc<Notify>,
+    sent_away: Arc<Notify>,
     all: Arc<Connections>,
 }
 
@@ -247,7 +247,7 @@ impl Arrival {
             }
             tokio::select! {
                 () = changed => {}
-                () = self.in_vain.notified() => return None,
+                () = self.sent_away.notified() => return None,
             }
         }
     }
@@ -337,7 +337,7 @@ mod tests {
         all.arrive(peer(from)).expect("few wait").enter().await.expect("it is not sent away")
     }
 
-    /// One that has had its handshake, and waits for a request.
+    /// One that waits for a request after its handshake.
     async fn idle(all: &Arc<Connections>, from: u8, since: Instant) -> Connection {
         let connection = enter(all, from).await;
         connection.idle(since);
@@ -417,8 +417,8 @@ mod tests {
         assert!(!is_closed(&honest), "in its handshake it makes room for nobody");
         honest.idle(now);
         let ended: Vec<_> = waiting.iter_mut().map(|more| more.now_or_never()).collect();
-        let in_vain = ended.iter().filter(|ended| matches!(ended, Some(None))).count();
-        assert_eq!(in_vain, 1, "one has left its place to wait in");
+        let sent_away = ended.iter().filter(|ended| matches!(ended, Some(None))).count();
+        assert_eq!(sent_away, 1, "one has left its place to wait in");
         assert!(!is_closed(&honest), "nor when it is idle, since others have more");
     }
 
