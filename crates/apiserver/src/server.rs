@@ -12,6 +12,7 @@ mod page;
 mod read;
 mod reply;
 mod reviews;
+mod room;
 mod watching;
 
 use std::{
@@ -41,6 +42,7 @@ use crate::{
 };
 use answer::Asked;
 pub(crate) use read::Rows;
+use room::{Place, Room};
 
 /// How long a client has for its TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +62,7 @@ pub struct Server {
     dial: Arc<dyn Dial>,
     writer: Arc<Writer>,
     tls: Arc<ServerConfig>,
+    room: Arc<Room>,
     /// What outlives its request: upgraded and proxied connections.
     sessions: Mutex<JoinSet<()>>,
 }
@@ -77,7 +80,7 @@ impl Server {
         let admission = Admission::new(store.clone(), Arc::clone(&dial));
         let writer = Arc::new(Writer::new(store.clone(), admission));
         let sessions = Mutex::new(JoinSet::new());
-        Ok(Self { store, authority, node, dial, writer, tls, sessions })
+        Ok(Self { store, authority, node, dial, writer, tls, room: Room::new(), sessions })
     }
 
     /// The objects that are served.
@@ -95,10 +98,14 @@ impl Server {
             tokio::select! {
                 () = &mut shutdown => return,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
+                    Ok((stream, peer)) => {
+                        let Some(place) = self.room.connect(peer.ip()) else {
+                            tracing::debug!("{} has too many connections to the API server", peer.ip());
+                            continue;
+                        };
                         let server = Arc::clone(&self);
                         connections.spawn(async move {
-                            if let Err(error) = server.connection(stream).await {
+                            if let Err(error) = server.connection(stream, place).await {
                                 tracing::debug!("a connection to the API server ended: {error}");
                             }
                         });
@@ -129,6 +136,7 @@ impl Server {
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
+        place: Place,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         stream.set_nodelay(true)?;
         let accept = TlsAcceptor::from(Arc::clone(&self.tls)).accept(stream);
@@ -139,9 +147,13 @@ impl Server {
         let user: Option<Arc<User>> =
             certificate.and_then(|der| access::by_certificate(der)).map(Arc::new);
         let is_http2 = session.alpn_protocol() == Some(b"h2");
+        let place = Arc::new(place);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let (server, user) = (Arc::clone(&self), user.clone());
-            async move { Ok::<_, std::convert::Infallible>(answer::answer(server, user, request).await) }
+            let (server, user, place) = (Arc::clone(&self), user.clone(), Arc::clone(&place));
+            async move {
+                let answer = answer::answer(&server, (user.as_ref(), &place), request).await;
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         });
         let io = TokioIo::new(stream);
         if is_http2 {

@@ -1,16 +1,24 @@
 //! From a request to its answer: who asks, what for, may they, and who answers.
+//!
+//! All but the last is decided by the request's head: nobody makes the server hold a body
+//! for something that they may not do.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::{
+    body::{Body as _, Incoming},
+    upgrade::OnUpgrade,
+};
 
 use super::{
     Server, change, connect, documents, exec, read,
     reply::{self, Body},
-    reviews, watching,
+    reviews,
+    room::{Held, LONGEST, Place},
+    watching,
 };
 use crate::{
     access::{self, Attempt, User},
@@ -20,10 +28,7 @@ use crate::{
     writer::Author,
 };
 
-/// The longest body that is read, as by kube-apiserver.
-const LONGEST: usize = 3 << 20;
-
-/// How long a client has to send its body.
+/// How long a client has to send its body, and waits until there is room for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request, read.
@@ -65,35 +70,20 @@ impl Asked {
 
 /// The answer to a request.
 pub async fn answer(
-    server: Arc<Server>,
-    certificate: Option<Arc<User>>,
+    server: &Arc<Server>,
+    (certificate, place): (Option<&Arc<User>>, &Place),
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let wants_upgrade = request.headers().contains_key(header::UPGRADE);
     let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    let body = match tokio::time::timeout(PATIENCE, Limited::new(body, LONGEST).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("Request entity too large: limit is {LONGEST}");
-            return reply::refusal(&Status::new(413, "RequestEntityTooLarge", message));
-        }
-        Ok(Err(error)) => {
-            let message = format!("the body could not be read: {error}");
-            return reply::refusal(&Status::bad_request(message));
-        }
-        Err(_) => {
-            let message = format!("the body did not come within {}s", PATIENCE.as_secs());
-            return reply::refusal(&Status::new(408, "Timeout", message));
-        }
-    };
     let bearer = parts
         .headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
         .map(str::trim);
-    let found = access::identify(&server.authority, &server.store, certificate.as_ref(), bearer);
+    let found = access::identify(&server.authority, &server.store, certificate, bearer);
     let found = found.and_then(|caller| access::impersonate(&server.store, caller, &parts.headers));
     let user = match found {
         Ok(user) => user,
@@ -104,13 +94,13 @@ pub async fn answer(
         method: parts.method,
         query: Query::parse(&raw_query),
         headers: parts.headers,
-        body,
+        body: Bytes::new(),
         user,
         upgrade,
         raw_query,
     };
     let (method, user) = (asked.method.clone(), asked.user.name.clone());
-    let response = match dispatch(&server, parts.uri.path(), asked).await {
+    let response = match dispatch(server, parts.uri.path(), asked, (body, place)).await {
         Ok(response) => response,
         Err(refused) => reply::refusal(&refused),
     };
@@ -118,10 +108,33 @@ pub async fn answer(
     response
 }
 
+/// Reads a body whole, when there is room for it.
+async fn read_body(body: Incoming, place: &Place) -> Result<(Bytes, Held), Status> {
+    let too_large = || {
+        let message = format!("Request entity too large: limit is {LONGEST}");
+        Status::new(413, "RequestEntityTooLarge", message)
+    };
+    let length = body.size_hint().exact().map_or(Ok(LONGEST), usize::try_from);
+    let length = length.ok().filter(|length| *length <= LONGEST).ok_or_else(too_large)?;
+    let reading = async {
+        let held = place.hold(length).await.ok_or_else(too_large)?;
+        match Limited::new(body, LONGEST).collect().await {
+            Ok(body) => Ok((body.to_bytes(), held)),
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+            Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
+        let message = format!("the body did not come within {}s", PATIENCE.as_secs());
+        Err(Status::new(408, "Timeout", message))
+    })
+}
+
 async fn dispatch(
     server: &Arc<Server>,
     path: &str,
-    asked: Asked,
+    mut asked: Asked,
+    (body, place): (Incoming, &Place),
 ) -> Result<Response<Body>, Status> {
     let registry = server.store.registry();
     let target = target::parse(path, &registry)?;
@@ -132,6 +145,8 @@ async fn dispatch(
         return documents::answer(&registry, &target, &asked);
     };
     access::authorize(&server.store, &asked.user, &attempt(&at, &asked))?;
+    let (body, _held) = read_body(body, place).await?;
+    asked.body = body;
     match at.subresource.as_deref() {
         None | Some("status") => objects(server, &at, asked).await,
         Some("scale") => change::scale(server, &at, &asked).await,

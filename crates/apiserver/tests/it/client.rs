@@ -14,6 +14,7 @@ use rustls::{
 };
 use serde_json::Value;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -109,12 +110,29 @@ impl World {
         self.call(request(Method::PATCH, path, media, &body.to_string())).await
     }
 
-    /// GET with a token and no certificate.
-    pub async fn get_as(&self, token: &str, path: &str) -> Answer {
+    /// TLS that shows no certificate.
+    fn plain(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let pem = self.authority.ca_pem().as_bytes().to_vec();
         roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
-        let plain = Arc::new(builder().with_root_certificates(roots).with_no_client_auth());
+        Arc::new(builder().with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// What is answered to the head of a request, without a certificate; its body never
+    /// comes.
+    pub async fn answer_to_head(&self, head: &str) -> String {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = TlsConnector::from(self.plain()).connect(name, stream).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// GET with a token and no certificate.
+    pub async fn get_as(&self, token: &str, path: &str) -> Answer {
+        let plain = self.plain();
         let mut request = request(Method::GET, path, "", "");
         if !token.is_empty() {
             let value = format!("Bearer {token}").parse().unwrap();

@@ -245,3 +245,16 @@ async fn a_namespace_may_ask_for_secure_pods() {
     let warned = made.headers["warning"].to_str().unwrap();
     assert!(warned.contains("would violate PodSecurity"), "{warned}");
 }
+
+#[tokio::test]
+async fn who_may_not_write_is_refused_before_the_body_is_read() {
+    let world = World::start().await;
+    let head = |rest: &str| {
+        format!(
+            "POST /api/v1/namespaces/default/pods HTTP/1.1\r\nhost: a\r\ncontent-length: 3000000\r\n{rest}\r\n"
+        )
+    };
+    assert_eq!(world.answer_to_head(&head("")).await, "HTTP/1.1 403");
+    let unknown = head("authorization: Bearer nobody\r\n");
+    assert_eq!(world.answer_to_head(&unknown).await, "HTTP/1.1 401");
+}
