@@ -3,6 +3,12 @@
 //! Precedence is resolved here, once: the client's namespace, then the
 //! service's, then the root; rules of several namespaces are never joined.
 
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
+
 use weft_api::destination_rule::{
     DestinationRule, LoadBalancer as Balancing, Subset, TrafficPolicy,
 };
@@ -15,6 +21,46 @@ use crate::{Group, age::Age, hosts, mesh::Mesh, view::View, visibility::visible}
 #[derive(Default)]
 pub(crate) struct Policy<'g> {
     pub(crate) rules: Vec<&'g DestinationRule>,
+    /// The definitions of subsets by name, made when the first is looked for.
+    subsets: OnceCell<HashMap<&'g str, Defined<'g>>>,
+}
+
+/// A subset, with its rule and its index in it.
+type Defined<'g> = (&'g DestinationRule, usize, &'g Subset);
+
+/// The policies that a unit has looked at, so that each is found once however many
+/// destinations there are.
+#[derive(Default)]
+pub(crate) struct Policies<'g> {
+    /// By host; for each namespace of the service, and group.
+    by_host: RefCell<HashMap<String, Vec<Asked<'g>>>>,
+    /// By rules: hosts that a pattern covers share them, and their subsets.
+    by_rules: RefCell<BTreeMap<Vec<*const DestinationRule>, Rc<Policy<'g>>>>,
+}
+
+/// What a policy was asked for with, beside the host, and the policy.
+type Asked<'g> = (String, Group, Rc<Policy<'g>>);
+
+impl<'g> Policies<'g> {
+    fn known(&self, host: &str, namespace: &str, group: &Group) -> Option<Rc<Policy<'g>>> {
+        let by_host = self.by_host.borrow();
+        let mut asked = by_host.get(host)?.iter();
+        let found = asked.find(|(known, of, _)| known == namespace && of == group);
+        found.map(|(.., policy)| Rc::clone(policy))
+    }
+
+    fn add(
+        &self,
+        (host, namespace, group): (&str, &str, &Group),
+        rules: Vec<&'g DestinationRule>,
+    ) -> Rc<Policy<'g>> {
+        let same = rules.iter().map(|rule| std::ptr::from_ref(*rule)).collect();
+        let new = || Rc::new(Policy { rules, subsets: OnceCell::new() });
+        let policy = Rc::clone(self.by_rules.borrow_mut().entry(same).or_insert_with(new));
+        let asked = (namespace.to_owned(), group.clone(), Rc::clone(&policy));
+        self.by_host.borrow_mut().entry(host.to_owned()).or_default().push(asked);
+        policy
+    }
 }
 
 /// How an endpoint is chosen, as far as a rule says.
@@ -28,11 +74,17 @@ pub(crate) enum Choice {
 
 impl<'g> Policy<'g> {
     /// The oldest definition of subset `name`, with its rule and its index in it.
-    pub(crate) fn subset(&self, name: &str) -> Option<(&'g DestinationRule, usize, &'g Subset)> {
-        self.rules.iter().find_map(|rule| {
-            let mut subsets = rule.spec.subsets.iter().enumerate();
-            subsets.find(|(_, subset)| subset.name == name).map(|(at, subset)| (*rule, at, subset))
-        })
+    pub(crate) fn subset(&self, name: &str) -> Option<Defined<'g>> {
+        let subsets = self.subsets.get_or_init(|| {
+            let mut found = HashMap::new();
+            for rule in &self.rules {
+                for (at, subset) in rule.spec.subsets.iter().enumerate() {
+                    found.entry(subset.name.as_str()).or_insert((*rule, at, subset));
+                }
+            }
+            found
+        });
+        subsets.get(name).copied()
     }
 
     /// How an endpoint is chosen, in `subset` or in all of the service.
@@ -63,7 +115,20 @@ pub(crate) fn policy<'g>(
     group: &Group,
     mesh: &Mesh,
     view: &View<'g>,
-) -> Policy<'g> {
+) -> Rc<Policy<'g>> {
+    let policies = view.policies();
+    policies.known(host, namespace, group).unwrap_or_else(|| {
+        policies.add((host, namespace, group), rules(host, namespace, group, mesh, view))
+    })
+}
+
+fn rules<'g>(
+    host: &str,
+    namespace: &str,
+    group: &Group,
+    mesh: &Mesh,
+    view: &View<'g>,
+) -> Vec<&'g DestinationRule> {
     let candidates = candidates(host, group, mesh, view);
     let root = mesh.config.root_namespace.as_str();
     let own = group.namespace.as_str();
@@ -78,20 +143,20 @@ pub(crate) fn policy<'g>(
         false => together(&candidates, own),
     };
     if !first.is_empty() {
-        return Policy { rules: first };
+        return first;
     }
     for wanted in [namespace, root] {
         let rules = together(&candidates, wanted);
         if !rules.is_empty() {
-            return Policy { rules };
+            return rules;
         }
     }
     let oldest = candidates
         .iter()
         .filter(|_| mesh.as_istio_1_0)
         .min_by_key(|(_, rule)| Age::of(&rule.metadata));
-    let Some((_, oldest)) = oldest else { return Policy::default() };
-    Policy { rules: together(&candidates, &oldest.metadata.namespace) }
+    let Some((_, oldest)) = oldest else { return Vec::new() };
+    together(&candidates, &oldest.metadata.namespace)
 }
 
 /// Every rule that covers `host` and that `group` sees, with how well it fits:

@@ -15,6 +15,7 @@ use crate::{
     Installation,
     age::Age,
     closure::{Piece, Pool},
+    destination_rules::Policies,
     directory::{DirectoryEntry, Reach, Slot},
     endpoints::{Addresses, Chunks},
     graph::{Graph, Source, SourceId},
@@ -28,11 +29,12 @@ use crate::{
 pub(crate) struct View<'g> {
     graph: &'g Graph,
     reads: RefCell<Vec<SourceId>>,
+    policies: Policies<'g>,
 }
 
 impl<'g> View<'g> {
     pub(crate) fn new(graph: &'g Graph) -> Self {
-        Self { graph, reads: RefCell::default() }
+        Self { graph, reads: RefCell::default(), policies: Policies::default() }
     }
 
     /// What was looked at, perhaps several times.
@@ -43,6 +45,11 @@ impl<'g> View<'g> {
     /// Pieces shared among answers; holds nothing that a unit could depend on.
     pub(crate) fn pool(&self) -> &'g Pool {
         self.graph.pool()
+    }
+
+    /// The policies that were looked at.
+    pub(crate) fn policies(&self) -> &Policies<'g> {
+        &self.policies
     }
 
     /// How the mesh is installed, which never changes.

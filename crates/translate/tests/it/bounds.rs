@@ -289,3 +289,41 @@ fn rules_by_labels_of_several_virtual_services_grow_by_their_sum() {
     assert_eq!((few.0, many.0), (2_001, 8_001));
     assert!(many.1 < 5 * few.1, "{} bytes, and {} bytes of a quarter", many.1, few.1);
 }
+
+#[test]
+fn many_destinations_find_their_subsets_by_name() {
+    const MANY: usize = 8_000;
+    let destination =
+        |at| json!({"destination": {"host": "many", "subset": format!("s{at}")}, "weight": 1});
+    let routes = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "split", "namespace": "shop"},
+        "spec": {
+            "hosts": ["many"],
+            "http": [{"route": (0..MANY).map(destination).collect::<Vec<_>>()}],
+        },
+    });
+    let subset = |at, of: &str| json!({"name": format!("s{at}"), "labels": {"of": of}});
+    let subsets = (0..MANY).map(|at| subset(at, "first")).chain([subset(7, "second")]);
+    let rule = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+        "metadata": {"name": "parts", "namespace": "shop"},
+        "spec": {"host": "many", "subsets": subsets.collect::<Vec<_>>()},
+    });
+    let mut translator = Translator::new();
+    translator.change([service(1), routes, rule].map(object));
+    let pod = client(pod("web", json!({"app": "web"})));
+    let interest = "many:1000".parse().expect("an interest");
+    let before = std::time::Instant::now();
+    let resolved = translator.resolve(&pod, &interest);
+    // Reading all subsets for each destination takes longer.
+    assert!(before.elapsed().as_secs() < 3, "{:?}", before.elapsed());
+    let parts = resolved.resources.iter().filter_map(|piece| match &*piece.resource {
+        Resource::Backend(backend) => backend.subset.as_ref(),
+        _ => None,
+    });
+    let parts: Vec<_> = parts.collect();
+    assert_eq!(parts.len(), MANY);
+    let first = ("of".to_owned(), "first".to_owned());
+    assert!(parts.iter().all(|part| part.labels == [first.clone()]), "the first of a name wins");
+}
