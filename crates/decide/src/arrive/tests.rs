@@ -23,8 +23,8 @@ fn parse(text: &str) -> Parts {
         _ => Version::HTTP_11,
     };
     for line in lines {
-        let (name, value) = line.split_once(": ").unwrap();
-        head.headers.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+        let (name, value) = line.split_once(':').unwrap();
+        head.headers.append(HeaderName::try_from(name).unwrap(), value.trim().parse().unwrap());
     }
     head
 }
