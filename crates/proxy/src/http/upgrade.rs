@@ -11,7 +11,11 @@ use crate::{
         downstream::Downstream,
         relay::{self, RelayError},
     },
-    http::{body::Incoming, http1::error_bodies::ErrorBodies, metered_stream::MeteredStream},
+    http::{
+        body::Incoming,
+        http1::{error_bodies::ErrorBodies, last_words::LastWords},
+        metered_stream::MeteredStream,
+    },
     io::{gathered::GatheredWriter, peeked::PeekedStream, stream::Stream},
     record::outcome::Outcome,
     upstream::pool::PooledConnection,
@@ -66,9 +70,9 @@ fn of_client(upgraded: Upgraded) -> PeekedStream {
 
 /// The same of the server's.
 fn of_server(upgraded: Upgraded) -> PeekedStream {
-    match upgraded.downcast::<TokioIo<MeteredStream<GatheredWriter>>>() {
+    match upgraded.downcast::<TokioIo<MeteredStream<LastWords<GatheredWriter>>>>() {
         Ok(Parts { io, read_buf, .. }) => {
-            PeekedStream::new(io.into_inner().into_inner().0).with_unread(&read_buf)
+            PeekedStream::new(io.into_inner().into_inner().into_inner().0).with_unread(&read_buf)
         }
         Err(upgraded) => PeekedStream::new(Stream::layered(TokioIo::new(upgraded))),
     }

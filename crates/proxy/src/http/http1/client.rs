@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use weft_config::Limits;
 
 use crate::http::{
-    body::Incoming, error::Error, metered_stream::MeteredStream, request_body::RequestBody,
-    stall_timer::StallTimer,
+    body::Incoming, error::Error, http1::last_words::LastWords, metered_stream::MeteredStream,
+    request_body::RequestBody, stall_timer::StallTimer,
 };
 
 /// A connection to a server, for one request at a time.
@@ -34,7 +34,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stalled = limits.stalled;
-        let (stream, meter) = MeteredStream::new(stream);
+        let (stream, meter) = MeteredStream::new(LastWords::new(stream));
         let (sender, connection) = Builder::new()
             .preserve_header_case(true)
             .max_buf_size(limits.buffer as usize)
