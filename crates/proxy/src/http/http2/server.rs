@@ -230,11 +230,12 @@ impl Stream {
         }
         let mut answering = pin!(serve_request(downstream, request));
         let answered = poll_fn(|context| {
-            // First, since a reset breaks the request's body, too, which gives an answer.
-            if self.respond.poll_reset(context).is_ready() {
-                return Poll::Ready(None);
+            let answer = answering.as_mut().poll(context);
+            // A reset breaks the request's body, too, which gives an answer nobody takes.
+            match self.respond.poll_reset(context) {
+                Poll::Ready(_) => Poll::Ready(None),
+                Poll::Pending => answer.map(|Ok(response)| Some(response)),
             }
-            answering.as_mut().poll(context).map(|Ok(response)| Some(response))
         });
         // If there is none, the request is dropped, and all that was begun for it.
         let Some(response) = answered.await else { return self.open.was_reset() };
