@@ -154,7 +154,7 @@ fn a_request_that_came_in_one_piece_with_a_header_of_a_layer_is_detected_at_once
         for protocol in ["http", "detect"] {
             let world = World::new(json!({ "layers": ["proxyProtocol"], "scope": { "servers": [{
                 "name": "any", "protocol": protocol, "routes": ["all"],
-                "tcp": { "backends": [["none", 1]], "origin": { "object": "Service/a/b" } },
+                "tcp": [{ "backends": [["none", 1]], "origin": { "object": "Service/a/b" } }],
                 "origin": { "object": "Service/a/b" },
             }] } }));
             let says = [b"PROXY TCP4 1.2.3.4 10.0.0.5 4000 8080\r\n", REQUEST].concat();
@@ -299,7 +299,7 @@ fn every_address_of_a_name_is_tried() {
         for protocol in ["http", "tcp"] {
             let fields = json!({ "scope": { "servers": [{
                 "name": "any", "protocol": protocol, "routes": ["to-named"],
-                "tcp": { "backends": [["named", 1]], "origin": { "object": "Service/a/b" } },
+                "tcp": [{ "backends": [["named", 1]], "origin": { "object": "Service/a/b" } }],
                 "origin": { "object": "Service/a/b" },
             }] } });
             let world = World::with(fields, &[backend.clone(), route.clone()], two_addresses);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::world::{World, get, ok, server};
 
 fn to(backend: &str) -> Value {
-    json!({ "backends": [[backend, 1]], "origin": { "object": "Service/default/tcp" } })
+    json!([{ "backends": [[backend, 1]], "origin": { "object": "Service/default/tcp" } }])
 }
 
 /// A server that does `serve` to each connection.

@@ -31,7 +31,7 @@ fn greeter(greeting: &'static str) -> SocketAddr {
 }
 
 fn to(backend: &str) -> serde_json::Value {
-    json!({ "backends": [[backend, 1]], "origin": { "object": "Service/default/tcp" } })
+    json!([{ "backends": [[backend, 1]], "origin": { "object": "Service/default/tcp" } }])
 }
 
 #[test]

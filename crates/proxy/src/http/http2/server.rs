@@ -237,7 +237,7 @@ impl Stream {
                 Poll::Pending => answer.map(|Ok(response)| Some(response)),
             }
         });
-        // If there is none, the request is dropped, and all that was begun for it.
+        // Without one, the request is dropped, and all that was begun for it.
         let Some(response) = answered.await else { return self.open.was_reset() };
         let (parts, payload) = response.into_parts();
         let bodiless = head || matches!(parts.status.as_u16(), 204 | 304);
