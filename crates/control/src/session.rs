@@ -40,7 +40,7 @@ const BURST: u32 = 4096;
 
 /// A proxy needs a response's memory several times over while it reads it, so that a
 /// large directory comes in parts.
-const SPLITTING: Splitting = Splitting { bytes: 32 << 10, place: Resource::place };
+const SPLITTING: Splitting = Splitting { bytes: 16 << 10, place: Resource::place };
 
 /// Refusals of one response that are logged.
 const LOGGED: usize = 8;

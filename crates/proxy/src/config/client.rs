@@ -51,9 +51,9 @@ pub struct ConfigClient {
     options: options::Stream,
     dialer: Dialer,
     subscriptions: Client,
-    /// The JSON of each resource in force, for the dump. `None` for chunks of the directory,
+    /// The JSON of each resource in force, for the dump, but for chunks of the directory,
     /// which grow with the mesh: the table has them as numbers, and the dump counts them.
-    resources: HashMap<Name, Option<Arc<[u8]>>>,
+    resources: HashMap<Name, Arc<[u8]>>,
     publish: Publish,
     waiting: WaitingRequests,
     unused: UnusedInterests,
@@ -211,10 +211,8 @@ impl ConfigClient {
         match request {
             ConfigRequest::Interest(interest, answered) => self.ask(interest, answered),
             ConfigRequest::Snapshot(sender) => {
-                let held = self
-                    .resources
-                    .iter()
-                    .filter_map(|(name, json)| json.clone().map(|json| (name.to_string(), json)));
+                let held = self.resources.iter();
+                let held = held.map(|(name, json)| (name.to_string(), Arc::clone(json)));
                 let directory = ("directory".to_owned(), self.directory().into());
                 let _ = sender.send(held.chain([directory]).collect());
             }
@@ -291,11 +289,9 @@ impl ConfigClient {
         for (name, version, body) in bodies {
             if !refused.iter().any(|refusal| refusal.name == name) {
                 self.unwritten.insert(Arc::clone(&name), Some((version, body.clone())));
-                let json = match body {
-                    Body::Text(text) => Some(text),
-                    Body::Resource(_) => None,
-                };
-                self.resources.insert(name, json);
+                if let Body::Text(json) = body {
+                    self.resources.insert(name, json);
+                }
             }
         }
         for name in &update.removed {
@@ -325,8 +321,9 @@ impl ConfigClient {
                 self.subscriptions.want(&name);
             }
             self.subscriptions.restore(&name, version);
-            let json = is_kept(&resource).then(|| Arc::from(&*body));
-            self.resources.insert(Arc::clone(&name), json);
+            if is_kept(&resource) {
+                self.resources.insert(Arc::clone(&name), Arc::from(&*body));
+            }
             changes.push((name.to_string(), Some(Arc::new(resource))));
         }
         if !changes.is_empty() {
