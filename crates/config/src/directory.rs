@@ -173,15 +173,13 @@ impl Directory {
     /// What `host`, in lower case and without a port, is known as on `port`: its
     /// own name if the directory has it, else the longest wildcard.
     pub fn most_specific<'h>(&self, host: &'h str, port: u16) -> Option<Known<'h>> {
-        let mut ports = [port, ANY_PORT].into_iter();
-        if ports.any(|port| self.has_host(Fingerprint::of_host(host, port))) {
+        let has = |name: &str, of: fn(&str, u16) -> Fingerprint| {
+            [port, ANY_PORT].into_iter().any(|port| self.has_host(of(name, port)))
+        };
+        if has(host, Fingerprint::of_host) {
             return Some(Known::Exactly);
         }
-        let mut under = suffixes(host);
-        let suffix = under.find(|suffix| {
-            let mut ports = [port, ANY_PORT].into_iter();
-            ports.any(|port| self.has_host(Fingerprint::of_wildcard(suffix, port)))
-        })?;
+        let suffix = suffixes(host).find(|suffix| has(suffix, Fingerprint::of_wildcard))?;
         Some(Known::Under(suffix))
     }
 

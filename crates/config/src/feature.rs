@@ -120,8 +120,7 @@ fn of_backend(_: &Backend) -> Features {
 
 /// The rule with its conditions, and an answer in place of what it would have done.
 fn closed_rule(rule: &Rule) -> Rule {
-    let action = Action::Respond { status: 500, body: String::new(), details: DETAILS.to_owned() };
-    Rule { action, timeout: None, retries: None, ..rule.clone() }
+    Rule { action: Action::respond(500, DETAILS), timeout: None, retries: None, ..rule.clone() }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use twox_hash::XxHash64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(u64);
 
-/// No port that anybody dials: the host is known on every port, or on so many that the
+/// No client dials this port: the host is known on every port, or on so many that the
 /// control plane decides for each that is asked for.
 pub const ANY_PORT: u16 = 0;
 

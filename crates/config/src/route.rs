@@ -43,6 +43,14 @@ pub struct Rule {
     pub origin: Origin,
 }
 
+impl Rule {
+    /// A rule that does `action` with every request: without name, timeout and retries.
+    pub fn always(action: Action, origin: Origin) -> Self {
+        let conditions = Conditions::default();
+        Self { name: None, conditions, action, timeout: None, retries: None, origin }
+    }
+}
+
 /// What must hold of a request; an empty set always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -117,6 +125,13 @@ pub enum Action {
     },
     /// Sends it to the address that the client dialled.
     Passthrough,
+}
+
+impl Action {
+    /// Answers with `status` and without a body; `details` name the cause.
+    pub fn respond(status: u16, details: &str) -> Self {
+        Self::Respond { status, body: String::new(), details: details.to_owned() }
+    }
 }
 
 /// One of the destinations of a rule.

@@ -208,7 +208,7 @@ impl Stream<'_> {
         let mut next = Some(offer);
         while let Some(Offer { revision, answers }) = next {
             self.offered.insert(revision);
-            self.resuming -= usize::from(revision == RESUMED && self.resuming > 0);
+            self.resuming = self.resuming.saturating_sub(usize::from(revision == RESUMED));
             let (answered, refused): (Vec<_>, Vec<_>) =
                 answers.into_iter().partition(|(_, answer)| answer.is_some());
             if let Some((first, _)) = refused.first() {

@@ -151,11 +151,7 @@ impl CompiledRule {
     pub(crate) fn passthrough() -> Self {
         let rule = Rule {
             name: Some("allow_any".to_owned()),
-            conditions: Default::default(),
-            action: Action::Passthrough,
-            timeout: None,
-            retries: None,
-            origin: crate::connection::outside_origin(),
+            ..Rule::always(Action::Passthrough, crate::connection::outside_origin())
         };
         Self::new(rule, Arc::default(), None).expect("a rule without conditions compiles")
     }

@@ -3,8 +3,8 @@
 //! What depends on the dialled port, the gateway and the client's namespace is decided
 //! here; what depends on its labels is a condition that the proxy decides, so that clients
 //! with other labels share their rules. At a gateway, which shares nothing, labels are
-//! decided here, too: what is joined there depends on which rules there are. A rule that cannot be honoured stays, closed: it
-//! answers 500.
+//! decided here, too: what is joined there depends on which rules there are. A rule that
+//! cannot be honoured stays, closed: it answers 500.
 
 pub(crate) mod conditions;
 pub(crate) mod retries;
@@ -64,7 +64,7 @@ impl InvalidRule {
 
     /// The stand-in for what the rule would have done.
     fn action(&self) -> Action {
-        Action::Respond { status: 500, body: String::new(), details: self.details.to_owned() }
+        Action::respond(500, self.details)
     }
 }
 
@@ -108,20 +108,13 @@ pub(crate) fn add(rules: &mut Vec<Rule>, next: Vec<Rule>) -> bool {
         let (all, _) = ended.entry(source.labels).or_insert((false, &rule.origin.object));
         *all |= ends;
     }
-    let ends = ended.into_iter().filter(|(_, (all, _))| !all).map(|(labels, (_, object))| Rule {
-        name: None,
-        conditions: Conditions {
-            source: SourceMatch { labels, namespace: None },
-            ..Conditions::default()
-        },
-        action: Action::Respond {
-            status: 404,
-            body: String::new(),
-            details: "route_not_found".to_owned(),
-        },
-        timeout: None,
-        retries: None,
-        origin: Origin::new(object.clone(), ""),
+    let ends = ended.into_iter().filter(|(_, (all, _))| !all).map(|(labels, (_, object))| {
+        let source = SourceMatch { labels, namespace: None };
+        let action = Action::respond(404, "route_not_found");
+        Rule {
+            conditions: Conditions { source, ..Conditions::default() },
+            ..Rule::always(action, Origin::new(object.clone(), ""))
+        }
     });
     let ends: Vec<Rule> = ends.collect();
     rules.extend(next);

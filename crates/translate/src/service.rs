@@ -4,7 +4,6 @@ mod tcp;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use weft_api::{Key, Kind};
 use weft_config::{
     Action, Conditions, Covers, Entry, Host, Interest, Origin, Outside, Protocol, Resource, Route,
     Rule, Server,
@@ -75,21 +74,9 @@ fn gathered(
     let (route, _) = found.as_mut()?;
     let action = match view.mesh().outside {
         Outside::Allow => Action::Passthrough,
-        Outside::Refuse => Action::Respond {
-            status: 502,
-            body: String::new(),
-            details: "direct_response".to_owned(),
-        },
+        Outside::Refuse => Action::respond(502, "direct_response"),
     };
-    let outside = Rule {
-        name: None,
-        conditions: Conditions::default(),
-        action,
-        timeout: None,
-        retries: None,
-        origin: route.origin.clone(),
-    };
-    route.rules.push(outside);
+    route.rules.push(Rule::always(action, route.origin.clone()));
     found
 }
 
@@ -147,10 +134,7 @@ fn without_service(
     let mesh = view.mesh();
     let mut found: Option<Route> = None;
     for service in virtual_services::of_exact_host(host, site.group, &mesh, view) {
-        let metadata = &service.metadata;
-        let key = Key::new(Kind::VirtualService, &metadata.namespace, &metadata.name);
-        let entry = view.directory_entry(&key);
-        if !entry.http_ports.contains(&site.port) {
+        if !virtual_services::serves_on(service, site.port, view) {
             continue;
         }
         let rules = rules::http(service, site, &mesh, view);
@@ -161,7 +145,10 @@ fn without_service(
         let origin = Origin::new(rules::object(service), "");
         if found.is_none() && rules::serve_everyone(&rules.rules) {
             return Some(Route {
-                name: format!("{}/{}/{}", site.port, metadata.namespace, metadata.name),
+                name: format!(
+                    "{}/{}/{}",
+                    site.port, service.metadata.namespace, service.metadata.name
+                ),
                 // Answers name it; a list of all hosts would be made for each of them.
                 hosts: Vec::new(),
                 rules: rules.rules,
@@ -246,11 +233,9 @@ fn service_route(
 /// Whether a virtual service defines `name` for clients at `site`.
 fn is_taken(name: &str, site: &Site<'_>, mesh: &Mesh, view: &View<'_>) -> bool {
     virtual_services::is_without_service(name, view)
-        && virtual_services::of_exact_host(name, site.group, mesh, view).iter().any(|service| {
-            let metadata = &service.metadata;
-            let key = Key::new(Kind::VirtualService, &metadata.namespace, &metadata.name);
-            view.directory_entry(&key).http_ports.contains(&site.port)
-        })
+        && virtual_services::of_exact_host(name, site.group, mesh, view)
+            .iter()
+            .any(|service| virtual_services::serves_on(service, site.port, view))
 }
 
 /// The rules of a host: its virtual service's, else its own; where the virtual service's

@@ -172,8 +172,15 @@ impl<'g> View<'g> {
     }
 
     fn defined_in(&self, bucket: Bucket) -> Vec<Arc<Definition>> {
-        let keys = self.keys(bucket);
-        let mut found: Vec<_> = keys.iter().filter_map(|key| self.definition(key)).collect();
+        self.defined_by(self.keys(bucket).iter().map(|key| &**key))
+    }
+
+    /// What the objects called `owners` say of hosts, those of older objects first.
+    pub(crate) fn defined_by<'k>(
+        &self,
+        owners: impl Iterator<Item = &'k Key>,
+    ) -> Vec<Arc<Definition>> {
+        let mut found: Vec<_> = owners.filter_map(|key| self.definition(key)).collect();
         found.sort_by(|one, other| one.age.cmp(&other.age));
         found
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weft_api::virtual_service::VirtualService;
+use weft_api::{Key, Kind, virtual_service::VirtualService};
 
 use crate::{
     Group,
@@ -104,6 +104,13 @@ pub(crate) fn is_without_service(host: &str, view: &View<'_>) -> bool {
         }
         None => view.definitions(host).is_empty(),
     }
+}
+
+/// Whether the hosts of `service` that no object defines are served on `port`.
+pub(crate) fn serves_on(service: &VirtualService, port: u16, view: &View<'_>) -> bool {
+    let metadata = &service.metadata;
+    let key = Key::new(Kind::VirtualService, &metadata.namespace, &metadata.name);
+    view.directory_entry(&key).http_ports.contains(&port)
 }
 
 /// The ports on which the hosts of `service` that no object defines are served: the

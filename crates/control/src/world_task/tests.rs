@@ -117,6 +117,13 @@ impl Driven {
         self.version.to_string()
     }
 
+    /// A session of the client, and the version of a change that it does not have yet.
+    fn connect_before_change(&mut self) -> (Joined, String) {
+        let joined = self.connect();
+        self.introduce(&joined, false);
+        (joined, self.change(3))
+    }
+
     /// Asks who lacks that version; the answer comes later when nothing is complete.
     fn ask(&mut self, version: &str) -> oneshot::Receiver<Acknowledgement> {
         let (reply, answer) = oneshot::channel();
@@ -157,9 +164,7 @@ fn is_open(answer: &mut oneshot::Receiver<Acknowledgement>) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_proxy_whose_stream_ends_is_waited_for_until_it_is_back_with_the_change() {
     let mut driven = Driven::new();
-    let joined = driven.connect();
-    driven.introduce(&joined, false);
-    let version = driven.change(3);
+    let (joined, version) = driven.connect_before_change();
     let mut answer = driven.ask(&version);
     driven.task.receive(Message::Leave(joined.session));
     assert!(is_open(&mut answer), "a stream that ends takes nothing over");
@@ -177,9 +182,7 @@ async fn a_proxy_whose_stream_ends_is_waited_for_until_it_is_back_with_the_chang
 #[tokio::test(start_paused = true)]
 async fn a_proxy_that_does_not_come_back_is_named_as_behind() {
     let mut driven = Driven::new();
-    let joined = driven.connect();
-    driven.introduce(&joined, false);
-    let version = driven.change(3);
+    let (joined, version) = driven.connect_before_change();
     driven.task.receive(Message::Leave(joined.session));
     let mut answer = driven.ask(&version);
     tokio::time::advance(Duration::from_secs(6)).await;
@@ -194,9 +197,7 @@ async fn a_proxy_that_does_not_come_back_is_named_as_behind() {
 #[tokio::test(start_paused = true)]
 async fn a_proxy_that_begins_again_has_nothing_old() {
     let mut driven = Driven::new();
-    let joined = driven.connect();
-    driven.introduce(&joined, false);
-    let version = driven.change(3);
+    let (joined, version) = driven.connect_before_change();
     let mut answer = driven.ask(&version);
     driven.task.receive(Message::Leave(joined.session));
     let joined = driven.connect();
@@ -213,9 +214,7 @@ async fn nobody_waits_for_a_pod_that_is_gone_or_at_its_end() {
     for last in [None, Some(pod("Succeeded")), Some(pod("Failed")), Some(going), Some(another)] {
         for leaves_first in [true, false] {
             let mut driven = Driven::new();
-            let joined = driven.connect();
-            driven.introduce(&joined, false);
-            let version = driven.change(3);
+            let (joined, version) = driven.connect_before_change();
             let mut answer = driven.ask(&version);
             let leave = |driven: &mut Driven| {
                 driven.task.receive(Message::Leave(joined.session));

@@ -280,18 +280,8 @@ impl Table {
 impl CompiledRoute {
     /// What stands in for a route that cannot be compiled: its hosts answer 500.
     fn closed(route: &Route, register: &Register) -> Self {
-        let rule = weft_config::Rule {
-            name: None,
-            conditions: Default::default(),
-            action: Action::Respond {
-                status: 500,
-                body: String::new(),
-                details: "route_rejected".to_owned(),
-            },
-            timeout: None,
-            retries: None,
-            origin: route.origin.clone(),
-        };
+        let action = Action::respond(500, "route_rejected");
+        let rule = weft_config::Rule::always(action, route.origin.clone());
         let closed = Route { rules: vec![rule], ..route.clone() };
         Self::new(closed, register, None).expect("a rule without conditions compiles")
     }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use weft_config::{
-    Action, Conditions, Destination, Entry, Host, Interest, Limits, Listener, Origin, Protocol,
-    Resource, Route, Rule, Scope, Server, Target, TcpTarget, Upstream,
+    Action, Destination, Entry, Host, Interest, Limits, Listener, Origin, Protocol, Resource,
+    Route, Rule, Scope, Server, Target, TcpTarget, Upstream,
 };
 
 use crate::{
@@ -107,14 +107,8 @@ fn to_backend(
     protocol: Protocol,
     origin: Origin,
 ) -> (Server, Route) {
-    let rule = Rule {
-        name: Some("default".to_owned()),
-        conditions: Conditions::default(),
-        action: Action::Forward(vec![Target { backend: name.to_owned(), weight: 1 }]),
-        timeout: None,
-        retries: None,
-        origin: origin.clone(),
-    };
+    let action = Action::Forward(vec![Target { backend: name.to_owned(), weight: 1 }]);
+    let rule = Rule { name: Some("default".to_owned()), ..Rule::always(action, origin.clone()) };
     let route = Route {
         name: name.to_owned(),
         hosts: vec![Host::parse("*").expect("a star is a host")],

@@ -101,9 +101,8 @@ pub(crate) fn with_endpoint(address: IpAddr, view: &View<'_>) -> Vec<Arc<Definit
         let name = slice.metadata.labels.get(SERVICE_NAME_LABEL)?;
         Some(Key::new(Kind::Service, slice.metadata.namespace.as_str(), name.as_str()))
     });
-    let mut found: Vec<_> = owners.filter_map(|owner| view.definition(&owner)).collect();
-    found.sort_by(|one, other| one.age.cmp(&other.age));
-    found
+    let owners: Vec<Key> = owners.collect();
+    view.defined_by(owners.iter())
 }
 
 /// A port of a workload that a host leads to.

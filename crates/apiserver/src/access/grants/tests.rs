@@ -100,7 +100,7 @@ fn a_role_that_does_not_exist_is_bound_only_by_those_who_may_bind_it() {
 }
 
 #[test]
-fn an_update_that_grants_nothing_new_to_anybody_is_free() {
+fn an_update_that_grants_no_new_right_is_free() {
     let store = store();
     let mut old = binding("RoleBinding", ("ClusterRole", "cluster-admin"));
     old["metadata"]["finalizers"] = json!(["a.example/b"]);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use weft_api::{gateway, virtual_service::VirtualService};
-use weft_config::{Action, Conditions, Host, Origin, Route, Rule};
+use weft_config::{Action, Host, Origin, Route, Rule};
 
 use super::{Bound, Served, common_hosts, redirects};
 use crate::{
@@ -232,14 +232,7 @@ fn closed(name: String, hosts: Vec<Host>, details: &str, origin: Origin) -> Join
 
 /// A rule that answers 500 to every request.
 fn closed_rule(details: &str, origin: Origin) -> Rule {
-    Rule {
-        name: None,
-        conditions: Conditions::default(),
-        action: Action::Respond { status: 500, body: String::new(), details: details.to_owned() },
-        timeout: None,
-        retries: None,
-        origin,
-    }
+    Rule::always(Action::respond(500, details), origin)
 }
 
 fn name(at: SocketAddr, host: &str) -> String {
