@@ -123,12 +123,12 @@ impl Proxy {
         self.addresses.borrow().clone()
     }
 
-    /// ConfigHandle for the end, without waiting for it.
+    /// Asks for the end, without waiting for it.
     pub fn stop(&self) {
         self.stop.stop();
     }
 
-    /// ConfigHandle for the end, and waits for it.
+    /// Asks for the end, and waits for it.
     pub fn end(self) -> Result<(), ProxyError> {
         self.stop.stop();
         self.thread.join().unwrap_or(Err(ProxyError::Broken))

@@ -110,7 +110,7 @@ impl Handle {
         })
     }
 
-    /// ConfigHandle for its `count` idlest connections, of the listener that counts its connections
+    /// Asks for its `count` idlest connections, of the listener that counts its connections
     /// in `of` where that is given. One that is far behind does not answer.
     pub fn idlest(
         &self,

@@ -35,7 +35,7 @@ pub(super) struct Sessions {
     by_id: BTreeMap<SessionId, Session>,
     by_pod: BTreeMap<Key, BTreeSet<SessionId>>,
     waiting_for_pod: Vec<(Instant, Join)>,
-    /// CloseReason here, with interests still to be forgotten.
+    /// Ended here, with interests still to be forgotten.
     dead: Vec<Dead>,
     /// Pods whose proxies' streams ended before everything was in force.
     absent: Absent,

@@ -239,7 +239,7 @@ impl ConfigClient {
         self.publish.interests.send_replace(self.subscriptions.interests().len());
     }
 
-    /// ConfigHandle for `interest`, unless it is clear that there will be no answer: it is held
+    /// Asks for `interest`, unless it is clear that there will be no answer: it is held
     /// and yet not in the table, so it was refused; or the server would read it as
     /// something else, or refuse it.
     fn want(&mut self, interest: &Interest) {

@@ -10,9 +10,9 @@ use weft_config::AccessLog;
 
 use crate::record::access_log::{Clock, Destination, Facts, Format, Sink};
 
-/// ConnectionPools are handed over at this size.
+/// Lines are handed over at this size.
 const FULL: usize = 64 * 1024;
-/// ConnectionPools wait no longer than this.
+/// Lines wait no longer than this.
 const LATENCY: Duration = Duration::from_millis(5);
 
 /// One access log: what lines look like, where they go, and those that wait. Dropping

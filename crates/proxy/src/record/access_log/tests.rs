@@ -1,4 +1,4 @@
-//! ConnectionPools as recorded for the same facts.
+//! Lines as recorded for the same facts.
 
 use super::*;
 use weft_config::LogFormat;

@@ -32,13 +32,13 @@ pub struct Destination(pub String);
 /// A worker's end of the queue.
 #[derive(Clone, Debug)]
 pub struct Sink {
-    queue: SyncSender<ConnectionPools>,
+    queue: SyncSender<Lines>,
     shared: Arc<Shared>,
 }
 
-/// ConnectionPools that were written together.
+/// Lines that were written together.
 #[derive(Debug)]
-struct ConnectionPools {
+struct Lines {
     destination: Destination,
     text: Vec<u8>,
     count: u64,
@@ -75,7 +75,7 @@ pub fn start() -> io::Result<Sink> {
 impl Sink {
     /// Hands over `text`, which is `count` lines; never waits.
     pub fn write(&self, destination: &Destination, text: Vec<u8>, count: u64) {
-        let lines = ConnectionPools { destination: destination.clone(), text, count };
+        let lines = Lines { destination: destination.clone(), text, count };
         *self.shared.waiting() += 1;
         if self.queue.try_send(lines).is_err() {
             self.shared.lost.fetch_add(count, Relaxed);
@@ -97,9 +97,9 @@ impl Sink {
     }
 }
 
-fn write_all(all: &Receiver<ConnectionPools>, shared: &Shared) {
+fn write_all(all: &Receiver<Lines>, shared: &Shared) {
     let mut outputs: Vec<Output> = Vec::new();
-    for ConnectionPools { destination, text, count } in all {
+    for Lines { destination, text, count } in all {
         let known = outputs.iter().position(|one| one.destination == destination);
         let at = known.unwrap_or_else(|| {
             outputs.push(Output { destination, open: None, looked: None });

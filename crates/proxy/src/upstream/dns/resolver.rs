@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How often what is too old is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// ConfigHandle the process's resolver.
+/// Asks the process's resolver.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     questions: mpsc::Sender<Question>,

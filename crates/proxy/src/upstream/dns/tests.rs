@@ -18,7 +18,7 @@ fn addresses(last: u8) -> Arc<[SocketAddr]> {
     Arc::new([SocketAddr::from(([10, 0, 0, last], 80))])
 }
 
-/// ConfigHandle `cache` for `a` at `now`: whether a lookup is to begin, and the answer, if there is one
+/// Asks `cache` for `a` at `now`: whether a lookup is to begin, and the answer, if there is one
 /// at once.
 fn ask(cache: &mut Cache, now: Instant) -> (bool, Option<Answer>) {
     let (sender, mut answer) = oneshot::channel();
