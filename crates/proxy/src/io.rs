@@ -4,4 +4,5 @@ pub mod stream;
 pub mod peeked;
 pub mod gathered;
 pub mod buffers;
+pub mod pipe;
 pub mod socket_options;

@@ -1,37 +1,51 @@
 //! Bytes both ways until both sides are done.
 //!
 //! Each direction ends on its own, so that half-closed connections work. Bytes pass
-//! through one buffer per thread; a connection keeps memory of its own only for what
-//! the other side does not take yet, so an idle one costs next to nothing.
+//! through one buffer per thread, or through the kernel alone where both ends are sockets
+//! and there is much to move; a connection keeps memory of its own only for what the other
+//! side does not take yet, so an idle one costs next to nothing.
 
-use std::{
-    cell::{Cell, RefCell},
-    future::poll_fn,
-    io,
-    pin::Pin,
-    rc::Rc,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+mod half;
+
+use std::{cell::Cell, future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     task::yield_now,
     time::sleep,
 };
 
-use crate::io::buffers::{Buffers, Waiting};
+use crate::io::{buffers::Buffers, peeked::PeekedStream, stream::Stream};
+use half::{Broken, Half};
 
-/// The thread's buffer: the most bytes that one read takes.
-const SCRATCH: usize = 128 * 1024;
 /// Bytes that a connection moves before it lets others go on: well under a millisecond.
 const TURN: usize = 512 * 1024;
 /// An idle limit is looked at so many times while it lasts.
 const LOOKS: u32 = 8;
 
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+/// One side of a relay.
+pub trait RelayStream: AsyncRead + AsyncWrite + Unpin {
+    /// The socket that all further bytes come from and go to, if it is one.
+    fn socket(&self) -> Option<&TcpStream>;
+}
+
+impl RelayStream for TcpStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl RelayStream for Stream {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.socket()
+    }
+}
+
+impl RelayStream for PeekedStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.stream().socket().filter(|_| self.seen().is_empty())
+    }
 }
 
 /// How many bytes passed so far.
@@ -75,8 +89,8 @@ pub async fn relay<C, S>(
     limits: RelayLimits<'_>,
 ) -> Result<(), RelayError>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite + Unpin,
+    C: RelayStream,
+    S: RelayStream,
 {
     let copying = async {
         let half = |count| Half::new(count, limits.buffers);
@@ -142,143 +156,6 @@ fn both(
         (false, 0) => Poll::Ready(Ok(Copied::ForNow)),
         (false, _) => Poll::Pending,
     }
-}
-
-/// Which end of a half broke.
-enum Broken {
-    Reading(io::Error),
-    Writing(io::Error),
-}
-
-/// One direction of a relay.
-struct Half {
-    /// Bytes that were passed on.
-    count: Rc<Cell<u64>>,
-    /// What was read and is not written yet.
-    waiting: Option<Waiting>,
-    buffers: Arc<Buffers>,
-    needs_flush: bool,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// The source has ended, the end is not passed on yet.
-    Ending,
-    Ended,
-}
-
-impl Half {
-    fn new(count: &Rc<Cell<u64>>, buffers: &Arc<Buffers>) -> Self {
-        let (count, buffers) = (Rc::clone(count), Arc::clone(buffers));
-        Self { count, waiting: None, buffers, needs_flush: false, state: State::Open }
-    }
-
-    /// Copies until the source has ended and the end was passed on, at most `turn` bytes.
-    fn poll_copy<R, W>(
-        &mut self,
-        context: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
-        turn: &mut usize,
-    ) -> Poll<Result<(), Broken>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        loop {
-            ready!(self.poll_write_waiting(context, to)).map_err(Broken::Writing)?;
-            match self.state {
-                State::Ended => return Poll::Ready(Ok(())),
-                State::Ending => {
-                    ready!(Pin::new(&mut *to).poll_shutdown(context)).map_err(Broken::Writing)?;
-                    self.state = State::Ended;
-                    return Poll::Ready(Ok(()));
-                }
-                State::Open if *turn == 0 => return Poll::Pending,
-                State::Open => {}
-            }
-            let mut scratch = BUFFER.take();
-            scratch.resize(SCRATCH, 0);
-            let most = self.buffers.most(SCRATCH);
-            let copied = self.poll_once(context, from, to, &mut scratch[..most]);
-            BUFFER.set(scratch);
-            match copied {
-                Poll::Ready(Ok(0)) => self.state = State::Ending,
-                Poll::Ready(Ok(length)) => *turn = turn.saturating_sub(length),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    if self.needs_flush {
-                        ready!(Pin::new(&mut *to).poll_flush(context)).map_err(Broken::Writing)?;
-                        self.needs_flush = false;
-                    }
-                    return Poll::Pending;
-                }
-            }
-        }
-    }
-
-    /// Reads once, and writes as much of it as `to` takes; how much was read.
-    fn poll_once<R, W>(
-        &mut self,
-        context: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
-        scratch: &mut [u8],
-    ) -> Poll<Result<usize, Broken>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let mut buffer = ReadBuf::new(scratch);
-        ready!(Pin::new(from).poll_read(context, &mut buffer)).map_err(Broken::Reading)?;
-        let read = buffer.filled();
-        let mut rest = read;
-        while !rest.is_empty() {
-            match Pin::new(&mut *to).poll_write(context, rest) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Broken::Writing(write_zero()))),
-                Poll::Ready(Ok(count)) => {
-                    self.passed(count);
-                    rest = &rest[count..];
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Writing(error))),
-                Poll::Pending => {
-                    self.waiting = Some(Waiting::copy(rest, &self.buffers));
-                    break;
-                }
-            }
-        }
-        self.needs_flush = true;
-        Poll::Ready(Ok(read.len()))
-    }
-
-    fn poll_write_waiting<W: AsyncWrite + Unpin>(
-        &mut self,
-        context: &mut Context<'_>,
-        to: &mut W,
-    ) -> Poll<io::Result<()>> {
-        while let Some(waiting) = &mut self.waiting {
-            let count = ready!(Pin::new(&mut *to).poll_write(context, waiting.rest()))?;
-            if count == 0 {
-                return Poll::Ready(Err(write_zero()));
-            }
-            waiting.take(count);
-            if waiting.rest().is_empty() {
-                self.waiting = None;
-            }
-            self.passed(count);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn passed(&self, count: usize) {
-        self.count.set(self.count.get() + count as u64);
-    }
-}
-
-fn write_zero() -> io::Error {
-    io::Error::from(io::ErrorKind::WriteZero)
 }
 
 /// Ends when no byte has passed for `limit`. Bytes are counted, not their times, so that

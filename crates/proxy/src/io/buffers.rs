@@ -46,20 +46,40 @@ impl Buffers {
     }
 }
 
+/// A share of what waits, until this is dropped.
+#[derive(Debug)]
+pub struct Counted {
+    bytes: u64,
+    buffers: Arc<Buffers>,
+}
+
+impl Counted {
+    /// Counts `bytes` in `buffers`.
+    pub fn new(bytes: usize, buffers: &Arc<Buffers>) -> Self {
+        let bytes = bytes as u64;
+        buffers.waiting.fetch_add(bytes, Ordering::Relaxed);
+        Self { bytes, buffers: Arc::clone(buffers) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.buffers.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// Bytes that wait until the other side takes them.
 #[derive(Debug)]
 pub struct Waiting {
     bytes: Bytes,
-    counted: u64,
-    buffers: Arc<Buffers>,
+    _counted: Counted,
 }
 
 impl Waiting {
     /// A copy of `bytes`, counted in `buffers` until all of it is taken or this is dropped.
     pub fn copy(bytes: &[u8], buffers: &Arc<Buffers>) -> Self {
-        let counted = bytes.len() as u64;
-        buffers.waiting.fetch_add(counted, Ordering::Relaxed);
-        Self { bytes: Bytes::copy_from_slice(bytes), counted, buffers: Arc::clone(buffers) }
+        let _counted = Counted::new(bytes.len(), buffers);
+        Self { bytes: Bytes::copy_from_slice(bytes), _counted }
     }
 
     /// What is left.
@@ -70,12 +90,6 @@ impl Waiting {
     /// The first `count` bytes of it were taken.
     pub fn take(&mut self, count: usize) {
         self.bytes.advance(count.min(self.bytes.len()));
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.buffers.waiting.fetch_sub(self.counted, Ordering::Relaxed);
     }
 }
 

@@ -44,8 +44,13 @@ impl Stream {
 
     /// This end's address, where the stream is a connection of its own.
     pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket().and_then(|socket| socket.local_addr().ok())
+    }
+
+    /// The socket, where the stream is a connection of its own.
+    pub fn socket(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Tcp(stream) => Some(stream),
             Self::Layered(_) => None,
         }
     }

@@ -1,8 +1,11 @@
 //! Relays between streams in memory.
 
 use super::*;
-use std::time::Instant;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use std::{pin::Pin, task::Context, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    net::TcpListener,
+};
 
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -163,8 +166,20 @@ async fn what_waits_in_all_relays_together_is_bounded() {
     assert_eq!(buffers.waiting(), 0);
 }
 
+impl RelayStream for DuplexStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
 /// A stream that always has bytes, and one that takes all.
 struct Endless;
+
+impl RelayStream for Endless {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
 
 impl AsyncRead for Endless {
     fn poll_read(
@@ -224,4 +239,99 @@ async fn a_bulk_stream_lets_others_in_after_each_turn() {
             bulk.abort();
         })
         .await;
+}
+
+/// Both ends of a connection: the peer's, and the one that is relayed.
+async fn connection() -> (TcpStream, PeekedStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (near, _) = listener.accept().await.unwrap();
+    (peer, PeekedStream::new(near))
+}
+
+#[tokio::test]
+async fn much_passes_between_sockets_in_order_and_ends_in_both_directions() {
+    let bytes: Vec<u8> = (0..9_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let ((mut client, mut near), (mut server, mut far)) = (connection().await, connection().await);
+    let passed = Passed::default();
+    let buffers = Arc::default();
+    let relaying = relay(&mut near, &mut far, &passed, limits(&buffers));
+    let talking = async {
+        let (mut from_client, mut to_client) = client.split();
+        let (mut from_server, mut to_server) = server.split();
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        let send_up = async {
+            to_client.write_all(&bytes).await.unwrap();
+            to_client.write_all(b"a little more").await.unwrap();
+            to_client.shutdown().await.unwrap();
+        };
+        let send_down = async {
+            to_server.write_all(&bytes).await.unwrap();
+            to_server.shutdown().await.unwrap();
+        };
+        let (.., one, two) = tokio::join!(
+            send_up,
+            send_down,
+            from_server.read_to_end(&mut up),
+            from_client.read_to_end(&mut down),
+        );
+        one.unwrap();
+        two.unwrap();
+        assert!(up == [&bytes, &b"a little more"[..]].concat() && down == bytes);
+    };
+    let (relayed, ()) = tokio::join!(relaying, talking);
+    relayed.unwrap();
+    assert_eq!((passed.received.get(), passed.sent.get()), (9_000_013, 9_000_000));
+    assert_eq!(buffers.waiting(), 0);
+}
+
+/// Copies for one turn, as far as it goes at once; whether the source has ended.
+async fn turn(half: &mut Half, from: &mut PeekedStream, to: &mut PeekedStream) -> bool {
+    poll_fn(|context| {
+        let copied = half.poll_copy(context, from, to, &mut TURN.clone());
+        Poll::Ready(copied.is_ready())
+    })
+    .await
+}
+
+/// Bytes that a peer does not take stay in the kernel, are counted, and hold a pipe; when
+/// there can be no more pipes, they are copied as before.
+#[tokio::test]
+async fn what_a_peer_does_not_take_holds_pipes_up_to_a_bound() {
+    let buffers = Arc::new(Buffers::default());
+    let mut stalled = Vec::new();
+    for number in 0..40 {
+        let ((mut client, mut near), (server, mut far)) = (connection().await, connection().await);
+        let count = Rc::default();
+        let mut half = Half::new(&count, &buffers);
+        let before = buffers.waiting();
+        let block = vec![7; 1 << 16];
+        let copying = async {
+            while buffers.waiting() == before {
+                turn(&mut half, &mut near, &mut far).await;
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = copying => {}
+            () = async { while client.write_all(&block).await.is_ok() {} } => {}
+        }
+        assert_eq!(half.holds_pipe(), number < 32, "connection {number}");
+        stalled.push((half, client, near, server, far));
+    }
+    let (mut half, client, mut near, mut server, mut far) = stalled.swap_remove(0);
+    drop(stalled);
+    drop(client);
+    // One of them takes what was held, and the end.
+    let copying = async {
+        while !turn(&mut half, &mut near, &mut far).await {
+            yield_now().await;
+        }
+    };
+    let mut heard = Vec::new();
+    // The end is passed on before the half is done.
+    let ((), read) = tokio::join!(copying, server.read_to_end(&mut heard));
+    read.unwrap();
+    assert!(heard.len() > 1 << 16 && heard.iter().all(|&byte| byte == 7), "{}", heard.len());
+    assert_eq!((buffers.waiting(), half.holds_pipe()), (0, false));
 }
