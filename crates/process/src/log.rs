@@ -8,7 +8,7 @@ mod lines;
 use std::sync::Arc;
 
 use tracing_subscriber::{
-    EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
 /// What a line looks like.
@@ -39,7 +39,7 @@ pub enum LogError {
 /// Changes the level of a running log.
 #[derive(Clone)]
 pub struct Levels {
-    change: Arc<dyn Fn(EnvFilter) + Send + Sync>,
+    change: Arc<dyn Fn(Targets) + Send + Sync>,
 }
 
 /// Starts the log with the levels of `directives` (`warning` and `warn` are the same).
@@ -74,9 +74,9 @@ impl Levels {
     }
 }
 
-fn filter(directives: &str) -> Result<EnvFilter, LogError> {
+fn filter(directives: &str) -> Result<Targets, LogError> {
     let spelled = directives.replace("warning", "warn").replace("critical", "error");
-    EnvFilter::try_new(&spelled).map_err(|_| LogError::Level(directives.to_owned()))
+    spelled.parse().map_err(|_| LogError::Level(directives.to_owned()))
 }
 
 #[cfg(test)]
