@@ -6,6 +6,7 @@ mod pair_cache;
 
 use std::{
     io,
+    cell::RefCell,
     net::{SocketAddr, TcpStream as StdTcpStream},
     rc::Rc,
     sync::{
@@ -13,12 +14,12 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
     runtime::LocalOptions,
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
 };
 
 use crate::{
@@ -30,8 +31,9 @@ use crate::{
 
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(30);
-/// Connections that wait for a worker that is busy.
-const WAITING: usize = 4096;
+/// Commands that wait for a worker that is busy. Connections beyond that wait in the kernel's
+/// queue, so that no question about idle ones waits behind many that are new.
+const WAITING: usize = 1024;
 
 /// What a worker is to do.
 pub enum Command {
@@ -40,7 +42,7 @@ pub enum Command {
     /// Say which connections are idle.
     Idlest(Idlest),
     /// Close these connections, where they are still idle.
-    Shed(Vec<IdleConnection>),
+    Shed(Vec<IdleConnection>, StillOpen),
     /// End connections as they become idle, and the thread after the last one.
     Drain,
 }
@@ -56,14 +58,21 @@ pub struct Incoming {
     /// Its place among the listener's connections.
     pub counted: Counted,
 }
+    /// Says that it has ended.
+    pub freed: Freed,
 
 /// A question for the idlest connections.
+/// Held by connections that are being closed, so that the receiver ends with the last of them.
+pub type StillOpen = mpsc::Sender<std::convert::Infallible>;
+
 pub struct Idlest {
     /// How many.
     count: usize,
     /// Of the listener that counts its connections in this; of any when absent.
     of: Option<Arc<AtomicUsize>>,
     answer: oneshot::Sender<Vec<IdleConnection>>,
+    /// Since when they have been idle, at the latest.
+    before: Instant,
 }
 
 /// The others' end of a worker.
@@ -100,34 +109,40 @@ impl Handle {
         (!self.commands.is_closed()).then(|| self.connections.load(Ordering::Relaxed))
     }
 
-    /// Gives it a connection to serve, and gets that back when it has ended or is far behind.
-    pub fn serve(&self, incoming: Incoming) -> Result<(), Incoming> {
-        let counted = Counted::one_of(&self.connections);
-        let sent = self.commands.try_send(Command::Serve(incoming, counted));
-        sent.or_else(|error| match error.into_inner() {
-            Command::Serve(incoming, _) => Err(incoming),
-            Command::Idlest(_) | Command::Shed(_) | Command::Drain => Ok(()),
-        })
+    /// A place for a connection that it is to serve, once it is not far behind; none when it
+    /// has ended.
+    pub async fn place(&self) -> Option<Place<'_>> {
+        let permit = self.commands.reserve().await.ok()?;
+        Some(Place { permit, connections: &self.connections })
     }
 
-    /// Asks for its `count` idlest connections, of the listener that counts its connections
-    /// in `of` where that is given. One that is far behind does not answer.
-    pub fn idlest(
+    /// The same, where it is not far behind now.
+    pub fn place_now(&self) -> Option<Place<'_>> {
+        let permit = self.commands.try_reserve().ok()?;
+        Some(Place { permit, connections: &self.connections })
+    }
+
+    /// Asks for its `count` idlest connections, idle since `before` at the latest, of the listener
+    /// that counts its connections in `of` where that is given. One that has ended does not
+    /// answer.
+    pub async fn idlest(
         &self,
         count: usize,
         of: Option<&Arc<AtomicUsize>>,
     ) -> oneshot::Receiver<Vec<IdleConnection>> {
+        before: Instant,
         let (answer, answered) = oneshot::channel();
-        let question = Idlest { count, of: of.cloned(), answer };
-        let _ = self.commands.try_send(Command::Idlest(question));
+        let question = Idlest { count, of: of.cloned(), before, answer };
+        let _ = self.commands.send(Command::Idlest(question)).await;
         answered
     }
 
-    /// Has it close these connections, where they are still idle.
-    pub fn shed(&self, idle: Vec<IdleConnection>) {
+    /// Has it close these connections, where they are still idle; until they have ended they
+    /// hold `open`.
+    pub async fn shed(&self, idle: Vec<IdleConnection>, open: &StillOpen) {
         if !idle.is_empty() {
-            // One that is too far behind to hear of it is asked again with the next connection.
-            let _ = self.commands.try_send(Command::Shed(idle));
+            // It fails only when the thread has ended.
+            let _ = self.commands.send(Command::Shed(idle, open.clone())).await;
         }
     }
 
@@ -144,6 +159,19 @@ impl Handle {
 }
 
 /// The loop of a worker.
+/// A place for a connection at a worker.
+pub struct Place<'h> {
+    permit: mpsc::Permit<'h, Command>,
+    connections: &'h Arc<AtomicUsize>,
+}
+
+impl Place<'_> {
+    /// Has the worker serve `incoming`.
+    pub fn serve(self, incoming: Incoming) {
+        self.permit.send(Command::Serve(incoming, Counted::one_of(self.connections)));
+    }
+}
+
 struct Worker {
     state: Rc<WorkerState>,
 }
@@ -173,10 +201,10 @@ impl Worker {
     fn obey(&self, command: Command) {
         match command {
             Command::Serve(incoming, counted) => self.serve(incoming, counted),
-            Command::Idlest(Idlest { count, of, answer }) => {
-                let _ = answer.send(self.state.connections.idlest(count, of.as_ref()));
+            Command::Idlest(Idlest { count, of, before, answer }) => {
+                let _ = answer.send(self.state.connections.idlest(count, of.as_ref(), before));
             }
-            Command::Shed(idle) => self.state.connections.shed(&idle),
+            Command::Shed(idle, open) => self.state.connections.shed(&idle, &open),
             Command::Drain => {}
         }
     }
@@ -198,9 +226,14 @@ impl Worker {
     }
 
     fn serve(&self, incoming: Incoming, counted: Counted) {
-        let Incoming { socket, client, listener, counted: of_listener } = incoming;
+        let Incoming { socket, client, listener, counted: of_listener, freed } = incoming;
         let state = Rc::clone(&self.state);
-        let counts = Rc::new(Counts { listener: of_listener, _worker: counted });
+        let counts = Rc::new(Counts {
+            listener: of_listener,
+            _worker: counted,
+            _freed: freed,
+            still_open: RefCell::default(),
+        });
         let guard = state.connections.enter(Some(&counts.listener.0)).counted(counts);
         let limits = state.decide(|table, _| table.settings().limits);
         tokio::task::spawn_local(async move {
@@ -220,6 +253,26 @@ pub struct Counts {
     pub listener: Counted,
     _worker: Counted,
 }
+    // After the counts have changed, others learn of it.
+    _freed: Freed,
+    still_open: RefCell<Option<StillOpen>>,
+}
+
+impl Counts {
+    /// Holds this until the connection no longer counts.
+    pub fn hold(&self, still_open: StillOpen) {
+        self.still_open.replace(Some(still_open));
+    }
+}
+
+/// Says when it is dropped that there is room for another connection.
+#[derive(Debug)]
+pub struct Freed(pub Arc<Notify>);
+
+impl Drop for Freed {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
 
 /// One of a count, until it is dropped.
 #[derive(Debug)]

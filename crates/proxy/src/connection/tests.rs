@@ -251,7 +251,8 @@ fn the_idlest_connection_is_closed_when_there_are_too_many() {
         let (mut one, first) = world.connect();
         tokio::task::yield_now().await;
         let connections = &world.worker.connections;
-        connections.shed(&connections.idlest(1, None));
+        let (still_open, _) = mpsc::channel(1);
+        connections.shed(&connections.idlest(1, None, std::time::Instant::now()), &still_open);
         assert_eq!(one.read(&mut [0]).await.unwrap(), 0);
         first.await.unwrap();
         assert_eq!(world.closed(CloseReason::Shed), 1);

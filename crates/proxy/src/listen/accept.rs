@@ -47,7 +47,7 @@ pub fn accept(
             match socket.accept().await {
                 Ok((stream, client)) => {
                     if let Ok(stream) = stream.into_std() {
-                        admission.admit(stream, client, &listener, &open);
+                        admission.admit(stream, client, &listener, &open).await;
                     }
                 }
                 Err(error) if is_about_one_connection(&error) => {}

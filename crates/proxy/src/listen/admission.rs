@@ -1,8 +1,8 @@
 //! Which connections are let in: as many as the limits allow, each to the worker with the
 //! fewest.
 //!
-//! Close to a limit the idlest connections make room for new ones. At the limit, which is
-//! reached when too few are idle, new ones are closed.
+//! Close to a limit the idlest connections make room for new ones. At the limit itself a new
+//! one waits until they have, and is closed when too few are idle.
 
 use std::{
     cell::Cell,
@@ -14,20 +14,35 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::{
+    sync::Notify,
+    time::{sleep_until, timeout},
+};
 use weft_config::ProcessLimits;
 
 use crate::{
     connection::close_reason::{CloseCounts, CloseReason},
     listen::{file_descriptors, listener::Listener, shedding::Shedding},
-    worker::{Counted, Handle, Incoming},
+    worker::{Counted, Freed, Handle, Incoming, Place},
 };
 
 /// Room is made when no more than one in so many of a limit's connections is left.
 const MARGIN_SHARE: usize = 16;
-/// Of the connections of a listener, or of all, one in so many is closed at once.
-const SHED_SHARE: usize = 64;
+/// How long a new connection waits for room.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a line is logged about connections that are not let in.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+/// Whether there is room for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Room {
+    /// No, and too few connections are idle.
+    None,
+    /// Idle connections are being closed.
+    Soon,
+    /// Yes.
+    Now,
+}
 
 /// Lets connections in; belongs to the thread that accepts.
 pub struct Admission {
@@ -36,6 +51,8 @@ pub struct Admission {
     closed: Arc<CloseCounts>,
     /// The most connections of all listeners together.
     most: Cell<usize>,
+    /// Told whenever a connection has ended.
+    freed: Arc<Notify>,
     logged: Cell<Option<Instant>>,
 }
 
@@ -44,7 +61,8 @@ impl Admission {
     pub fn new(workers: Arc<Vec<Handle>>, closed: Arc<CloseCounts>) -> Self {
         let most = Cell::new(file_descriptors::most_connections(&ProcessLimits::new()));
         let shedding = Shedding::new(Arc::clone(&workers));
-        Self { workers, shedding, closed, most, logged: Cell::new(None) }
+        let freed = Arc::default();
+        Self { workers, shedding, closed, most, freed, logged: Cell::new(None) }
     }
 
     /// Goes by these limits from now on.
@@ -52,41 +70,99 @@ impl Admission {
         self.most.set(file_descriptors::most_connections(limits));
     }
 
-    /// Gives a connection of `listener`, which has `open` of them, to a worker, or closes it.
-    pub fn admit(
+    /// Gives a connection of `listener`, which has `open` of them, to a worker once there is
+    /// room for it, or closes it. Those that arrive meanwhile wait in the kernel's queue.
+    pub async fn admit(
         &self,
         socket: TcpStream,
         client: SocketAddr,
         listener: &Arc<Listener>,
         open: &Arc<AtomicUsize>,
     ) {
-        let all = self.workers.iter().filter_map(Handle::load).sum();
-        let of_listener = open.load(Ordering::Relaxed);
-        let limit = listener.limits.connections as usize;
-        let has_room = self.has_room(all, self.most.get(), None)
-            && self.has_room(of_listener, limit, Some(open));
-        if !has_room {
+        if !self.is_let_in(listener, open).await {
             return self.refuse(CloseReason::Overload, listener);
         }
-        let loads = self.workers.iter().filter_map(|worker| Some((worker.load()?, worker)));
-        let Some((_, worker)) = loads.min_by_key(|(load, _)| *load) else {
-            return self.refuse(CloseReason::NoWorker, listener);
+        let place = match self.idlest_worker() {
+            Some(worker) => timeout(PATIENCE, worker.place()).await.ok().flatten(),
+            None => None,
         };
-        let listener = Arc::clone(listener);
-        let counted = Counted::one_of(open);
-        if let Err(incoming) = worker.serve(Incoming { socket, client, listener, counted }) {
-            self.refuse(CloseReason::NoWorker, &incoming.listener);
+        self.serve(place, (socket, client), listener, open);
+    }
+
+    /// The same for a connection that cannot wait.
+    pub fn admit_now(
+        &self,
+        socket: TcpStream,
+        client: SocketAddr,
+        listener: &Arc<Listener>,
+        open: &Arc<AtomicUsize>,
+    ) {
+        if self.room(listener, open) != Room::Now {
+            return self.refuse(CloseReason::Overload, listener);
+        }
+        let place = self.idlest_worker().and_then(Handle::place_now);
+        self.serve(place, (socket, client), listener, open);
+    }
+
+    async fn is_let_in(&self, listener: &Listener, open: &Arc<AtomicUsize>) -> bool {
+        let deadline = (Instant::now() + PATIENCE).into();
+        loop {
+            // Made before the count is looked at, so that no end is missed.
+            let changes = (self.freed.notified(), self.shedding.round_ends());
+            match self.room(listener, open) {
+                Room::Now => return true,
+                Room::Soon => {}
+                Room::None => return false,
+            }
+            tokio::select! {
+                () = changes.0 => {}
+                () = changes.1 => {}
+                () = sleep_until(deadline) => return false,
+            }
         }
     }
 
-    /// Whether one more connection fits when `count` of `limit` are open; room is made when
-    /// that is close, among the connections of the listener that counts them in `of`.
-    fn has_room(&self, count: usize, limit: usize, of: Option<&Arc<AtomicUsize>>) -> bool {
+    /// The worker with the fewest connections.
+    fn idlest_worker(&self) -> Option<&Handle> {
+        let loads = self.workers.iter().filter_map(|worker| Some((worker.load()?, worker)));
+        loads.min_by_key(|(load, _)| *load).map(|(_, worker)| worker)
+    }
+
+    fn serve(
+        &self,
+        place: Option<Place<'_>>,
+        (socket, client): (TcpStream, SocketAddr),
+        listener: &Arc<Listener>,
+        open: &Arc<AtomicUsize>,
+    ) {
+        let Some(place) = place else { return self.refuse(CloseReason::NoWorker, listener) };
+        let listener = Arc::clone(listener);
+        let (counted, freed) = (Counted::one_of(open), Freed(Arc::clone(&self.freed)));
+        place.serve(Incoming { socket, client, listener, counted, freed });
+    }
+
+    /// Whether there is room for one more connection of `listener`, which has `open` of them;
+    /// close to a limit, idle connections begin to make some.
+    fn room(&self, listener: &Listener, open: &Arc<AtomicUsize>) -> Room {
+        let all = self.workers.iter().filter_map(Handle::load).sum();
+        let of_all = self.room_of(all, self.most.get(), None);
+        let limit = listener.limits.connections as usize;
+        of_all.min(self.room_of(open.load(Ordering::Relaxed), limit, Some(open)))
+    }
+
+    /// The same for one limit, by which `count` connections are open: those of the listener
+    /// that counts them in `of`, or all.
+    fn room_of(&self, count: usize, limit: usize, of: Option<&Arc<AtomicUsize>>) -> Room {
         let margin = (limit / MARGIN_SHARE).max(1);
-        if count + margin >= limit {
-            self.shedding.shed((count / SHED_SHARE).max(1), of);
+        // No more than have come since there was room: they may be idle themselves.
+        let excess = (count + margin + 1).saturating_sub(limit);
+        let is_full = count >= limit;
+        let makes_room = excess > 0 && self.shedding.shed(excess, of, is_full);
+        match (is_full, makes_room) {
+            (false, _) => Room::Now,
+            (true, true) => Room::Soon,
+            (true, false) => Room::None,
         }
-        count < limit
     }
 
     fn refuse(&self, reason: CloseReason, listener: &Listener) {

@@ -180,7 +180,7 @@ impl Open {
         drop((self.accepting, self.borrowing));
         while let Ok((stream, client)) = self.own.accept() {
             if stream.set_nonblocking(true).is_ok() {
-                admission.admit(stream, client, &self.listener, &self.connections);
+                admission.admit_now(stream, client, &self.listener, &self.connections);
             }
         }
     }

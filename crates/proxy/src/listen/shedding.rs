@@ -1,7 +1,8 @@
 //! Closing the idlest connections when there are too many, whichever workers have them.
 //!
-//! A round asks every worker for its idlest connections, and closes the idlest of them all.
-//! Those of one listener, or those of the whole process, have one round at a time.
+//! A round asks every worker for its idlest connections, closes the idlest of them all, and
+//! waits until they have ended. Those of one listener, or those of the whole process, have one
+//! round at a time, and a pause after it.
 
 use std::{
     cell::RefCell,
@@ -10,26 +11,43 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::{Notify, futures::Notified, mpsc},
+    time::{Instant, timeout},
+};
 
 use crate::{worker::Handle, worker::open_connections::IdleConnection};
 
-/// How long a worker may take to say which of its connections are idle.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How long no idle connections are looked for after too few were found.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long the workers may take to say which of their connections are idle, and to close
+/// some.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// After a round there is none for so many times as long as it took, since it looks at all
+/// connections of every worker.
+const PAUSE_FACTOR: u32 = 10;
+/// The longest and the shortest pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// Closes idle connections of `workers`.
 pub struct Shedding {
     workers: Arc<Vec<Handle>>,
     rounds: Rc<RefCell<Vec<Round>>>,
+    /// Told at the end of each round.
+    ended: Rc<Notify>,
 }
 
-/// A round that is under way, or the pause after one that found too few.
+/// A round that is under way, or the pause after one.
 struct Round {
     of: Option<Arc<AtomicUsize>>,
-    /// The end of the pause.
-    until: Option<Instant>,
+    pause: Option<Pause>,
+}
+
+/// What follows a round.
+#[derive(Clone, Copy)]
+struct Pause {
+    until: Instant,
+    /// Whether the round found fewer idle connections than it was to close.
+    is_short: bool,
 }
 
 impl Round {
@@ -41,41 +59,74 @@ impl Round {
 impl Shedding {
     /// Nothing is to be closed yet.
     pub fn new(workers: Arc<Vec<Handle>>) -> Self {
-        Self { workers, rounds: Rc::default() }
+        Self { workers, rounds: Rc::default(), ended: Rc::default() }
+    }
+
+    /// Ready at the end of the next round, whosever it is.
+    pub fn round_ends(&self) -> Notified<'_> {
+        self.ended.notified()
     }
 
     /// Begins to close the `count` connections that have had no exchange for the longest
-    /// time, of the listener that counts its connections in `of` where that is given.
-    pub fn shed(&self, count: usize, of: Option<&Arc<AtomicUsize>>) {
+    /// time, of the listener that counts its connections in `of` where that is given. Whether
+    /// connections are being closed; one that `is_urgent` does not wait for the end of a pause
+    /// after a round that found enough.
+    pub fn shed(&self, count: usize, of: Option<&Arc<AtomicUsize>>, is_urgent: bool) -> bool {
         let now = Instant::now();
         let mut rounds = self.rounds.borrow_mut();
-        rounds.retain(|round| round.until.is_none_or(|until| now < until));
-        if rounds.iter().any(|round| round.is_of(of)) {
-            return;
+        rounds.retain(|round| round.pause.is_none_or(|pause| now < pause.until));
+        match rounds.iter().position(|round| round.is_of(of)) {
+            Some(at) => match rounds[at].pause {
+                None => return true,
+                Some(pause) if pause.is_short || !is_urgent => return false,
+                Some(_) => drop(rounds.swap_remove(at)),
+            },
+            None => {}
         }
-        rounds.push(Round { of: of.cloned(), until: None });
-        // Asked for at once: connections that come later are not among those that are closed.
-        let asked: Vec<_> = self.workers.iter().map(|one| one.idlest(count, of)).collect();
+        rounds.push(Round { of: of.cloned(), pause: None });
         let (workers, rounds) = (Arc::clone(&self.workers), Rc::clone(&self.rounds));
-        let of = of.cloned();
+        let (of, ended) = (of.cloned(), Rc::clone(&self.ended));
         tokio::task::spawn_local(async move {
-            let mut idle = Vec::with_capacity(asked.len());
-            for answer in asked {
-                let answer = timeout_at(now + PATIENCE, answer).await;
-                idle.push(answer.ok().and_then(Result::ok).unwrap_or_default());
-            }
-            let chosen = idlest(idle, count);
-            let found: usize = chosen.iter().map(Vec::len).sum();
-            for (worker, chosen) in workers.iter().zip(chosen) {
-                worker.shed(chosen);
-            }
+            let found =
+                timeout(PATIENCE, close_idlest(&workers, (count, now.into_std()), of.as_ref()))
+                    .await;
+            let (found, took) = (found.unwrap_or_default(), now.elapsed());
+            let length = (took * PAUSE_FACTOR).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+            let pause = Pause { until: Instant::now() + length, is_short: found < count };
             let mut rounds = rounds.borrow_mut();
             rounds.retain(|round| !round.is_of(of.as_ref()));
-            if found < count {
-                rounds.push(Round { of, until: Some(Instant::now() + PAUSE) });
-            }
+            rounds.push(Round { of, pause: Some(pause) });
+            ended.notify_waiters();
         });
+        true
     }
+}
+
+/// Closes the `count` idlest connections, waits until they have ended, and says how many
+/// there were. Those that have come or were used after the beginning of the round are spared.
+async fn close_idlest(
+    workers: &[Handle],
+    (count, before): (usize, std::time::Instant),
+    of: Option<&Arc<AtomicUsize>>,
+) -> usize {
+    // Each worker is asked before the first answer is waited for.
+    let (mut asked, mut idle) = (Vec::new(), Vec::new());
+    for worker in workers {
+        asked.push(worker.idlest(count, of, before).await);
+    }
+    for answer in asked {
+        idle.push(answer.await.unwrap_or_default());
+    }
+    let chosen = idlest(idle, count);
+    let found = chosen.iter().map(Vec::len).sum();
+    let (open, mut all_ended) = mpsc::channel(1);
+    for (worker, chosen) in workers.iter().zip(chosen) {
+        worker.shed(chosen, &open).await;
+    }
+    drop(open);
+    // Nothing is ever sent: it ends with the last of the connections.
+    all_ended.recv().await;
+    found
 }
 
 /// The `count` idlest of all, by worker.

@@ -13,7 +13,10 @@ use std::{
     time::Instant,
 };
 
-use crate::{connection::downstream::IdleTimer, worker::Counts};
+use crate::{
+    connection::downstream::IdleTimer,
+    worker::{Counts, StillOpen},
+};
 
 /// The open connections of one worker.
 #[derive(Debug, Default)]
@@ -37,6 +40,8 @@ pub struct IdleConnection {
 struct Entry {
     draining: Rc<Cell<bool>>,
     shed: Cell<bool>,
+    /// Held while it is being closed.
+    still_open: RefCell<Option<StillOpen>>,
     waker: RefCell<Option<Waker>>,
     idle_timer: Rc<IdleTimer>,
     /// Its listener's count of connections.
@@ -71,6 +76,7 @@ impl OpenConnections {
         let entry = Rc::new(Entry {
             draining: Rc::clone(&self.draining),
             shed: Cell::new(false),
+            still_open: RefCell::default(),
             waker: RefCell::default(),
             idle_timer: Rc::default(),
             of: of.map(Arc::clone),
@@ -79,9 +85,14 @@ impl OpenConnections {
         ConnectionGuard { connections: Rc::clone(self), entry, number, counts: None }
     }
 
-    /// The `count` connections that have had no exchange for the longest time, in no order, of
-    /// the listener `of` where that is given.
-    pub fn idlest(&self, count: usize, of: Option<&Arc<AtomicUsize>>) -> Vec<IdleConnection> {
+    /// The `count` connections that have had no exchange for the longest time, since `before`
+    /// at the latest, in no order, of the listener `of` where that is given.
+    pub fn idlest(
+        &self,
+        count: usize,
+        of: Option<&Arc<AtomicUsize>>,
+        before: Instant,
+    ) -> Vec<IdleConnection> {
         let is_of = |entry: &Entry| match (of, &entry.of) {
             (Some(wanted), Some(of)) => Arc::ptr_eq(wanted, of),
             (Some(_), None) => false,
@@ -94,6 +105,7 @@ impl OpenConnections {
             .filter_map(|(number, entry)| {
                 Some(IdleConnection { number: *number, since: entry.idle_timer.silent_since()? })
             })
+            .filter(|idle| idle.since <= before)
             .collect();
         if idle.len() > count && count > 0 {
             idle.select_nth_unstable_by_key(count - 1, |one| one.since);
@@ -102,14 +114,16 @@ impl OpenConnections {
         idle
     }
 
-    /// Closes these connections, but for those that have been used since.
-    pub fn shed(&self, idle: &[IdleConnection]) {
+    /// Closes these connections, but for those that have been used since; until they have ended
+    /// they hold `still_open`.
+    pub fn shed(&self, idle: &[IdleConnection], still_open: &StillOpen) {
         let open = self.open.borrow();
         for one in idle {
             let entry = open.get(&one.number);
             if let Some(entry) = entry.filter(|it| it.idle_timer.silent_since() == Some(one.since))
             {
                 entry.shed.set(true);
+                entry.still_open.replace(Some(still_open.clone()));
                 entry.wake();
             }
         }
@@ -178,6 +192,9 @@ fn ready_if(condition: bool) -> Poll<()> {
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.connections.open.borrow_mut().remove(&self.number);
+        if let (Some(counts), Some(still_open)) = (&self.counts, self.entry.still_open.take()) {
+            counts.hold(still_open);
+        }
     }
 }
 
@@ -213,20 +230,28 @@ mod tests {
                 timer.end(now.checked_sub(ago).unwrap());
             }
         }
-        assert_eq!(connections.idlest(2, Some(&other)), [], "another listener has none");
-        let idle = connections.idlest(2, Some(&one));
+        assert_eq!(connections.idlest(2, Some(&other), now), [], "another listener has none");
+        let long_ago = now.checked_sub(Duration::from_secs(60)).unwrap();
+        assert_eq!(connections.idlest(2, Some(&one), long_ago), [], "all were used since");
+        let idle = connections.idlest(2, Some(&one), now);
         // One of the two is used before it is closed.
         let used = guards[4].idle_timer();
         used.begin();
         used.end(now);
-        connections.shed(&idle);
+        let (still_open, mut ended) = tokio::sync::mpsc::channel(1);
+        connections.shed(&idle, &still_open);
+        drop(still_open);
         let shed: Vec<bool> = guards.iter().map(|guard| guard.entry.shed.get()).collect();
         assert_eq!(shed, [false, false, false, true, false, false]);
         guards[3].shed().await;
         assert_eq!(
-            connections.idlest(10, None).len(),
+            connections.idlest(10, None, now).len(),
             4,
             "not the busy one, nor one that is closed"
         );
+        let mut guards = guards;
+        assert!(ended.try_recv() == Err(tokio::sync::mpsc::error::TryRecvError::Empty));
+        guards.remove(3);
+        assert_eq!(ended.recv().await, None, "the closed one has ended");
     }
 }

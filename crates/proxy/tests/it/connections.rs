@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 use std::time::Duration;
 
-use crate::world::{World, get, ok, server};
+use crate::world::{Client, World, brief, get, ok, server};
 
 fn to(backend: &str) -> Value {
     json!([{ "backends": [[backend, 1]], "origin": { "object": "Service/default/tcp" } }])
@@ -146,4 +146,33 @@ fn at_the_limit_idle_connections_make_room_and_busy_ones_do_not() {
     };
     assert!(count("shed") == 1.0 && count("overload") == 1.0, "{metrics}");
     assert!(others.iter_mut().all(|client| client.is_open()), "and stay");
+}
+
+/// Many connections come at once, as many as are idle, close to the limit of a listener, or of
+/// the whole proxy.
+#[test]
+fn a_burst_of_connections_is_let_in_and_the_idlest_go() {
+    const LIMIT: usize = 64;
+    for of_listener in [true, false] {
+        let server = server(&[&ok("x")]);
+        let world = World::new().spoken("http1", server.address);
+        let limits = json!({ "connections": LIMIT });
+        let mut world = match of_listener {
+            true => world.limits(limits),
+            false => world.resource(json!({ "settings": {
+                "workload": { "name": "tester", "namespace": "default" }, "limits": limits,
+            } })),
+        };
+        world.options.workers = 2;
+        let proxy = world.start();
+        let served = |client: &mut Client| brief(&client.ask(&get("x", "/")));
+        let mut idle: Vec<_> = (0..LIMIT - LIMIT / 16).map(|_| proxy.client()).collect();
+        assert!(idle.iter_mut().all(|client| served(client) == "200 x"));
+        let mut burst: Vec<_> = (0..idle.len()).map(|_| proxy.client()).collect();
+        for (at, client) in burst.iter_mut().enumerate() {
+            assert_eq!(served(client), "200 x", "number {at}, of the listener: {of_listener}");
+        }
+        let open = idle.iter_mut().filter_map(|client| client.is_open().then_some(()));
+        assert!(open.count() <= LIMIT / 16);
+    }
 }
