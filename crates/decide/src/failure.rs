@@ -90,6 +90,8 @@ pub enum Reset {
     Remote,
     /// The answer was not HTTP.
     Malformed,
+    /// The server took nothing of the request for too long.
+    Stalled,
     /// The try took longer than its rule allows for one.
     Timeout,
 }
@@ -216,7 +218,8 @@ impl Failure {
             Self::LateHead => Facts::new(Client, 408, None, "request_header_timeout")
                 .saying("request header timeout"),
             Self::RequestStalled => {
-                Facts::new(Client, 408, None, "stream_idle_timeout").saying("stream timeout")
+                let flag = Some(Flag::StreamIdle);
+                Facts::new(Client, 408, flag, "stream_idle_timeout").saying("stream timeout")
             }
             Self::BadPath => {
                 Facts::new(Client, 400, None, "path_normalization_failed").saying("Bad Request")
@@ -276,6 +279,10 @@ impl Reset {
                 return Facts::new(Blame::Server, 504, Some(Flag::Timeout), details)
                     .saying("upstream request timeout");
             }
+            Self::Stalled => {
+                let (flag, details) = (Some(Flag::StreamIdle), "stream_idle_timeout");
+                return Facts::new(Blame::Server, 504, flag, details).saying("stream timeout");
+            }
             Self::Refused(_) => (503, "remote connection failure", Flag::Connect),
             Self::ConnectTimeout => (503, "connection timeout", Flag::Connect),
             Self::Ended => (503, "connection termination", Flag::Ended),
@@ -325,7 +332,7 @@ mod tests {
         check(&Failure::UnknownEncoding, encoding);
         check(&Failure::Timeout, "504 UT response_timeout \"upstream request timeout\"");
         check(&Failure::NoDestination, "0 UH no_healthy_upstream \"\"");
-        check(&Failure::RequestStalled, "408 - stream_idle_timeout \"stream timeout\"");
+        check(&Failure::RequestStalled, "408 SI stream_idle_timeout \"stream timeout\"");
         assert_eq!(Failure::ClientLeft.flags().to_string(), "DC");
         assert_eq!(Failure::Unconnected.flags().to_string(), "UF,URX");
         assert_eq!(Failure::ConfigUnavailable.blame(), Blame::ControlPlane);
@@ -347,6 +354,8 @@ mod tests {
              \"upstream connect error or disconnect/reset before headers. \
              reset reason: remote refused stream reset\"",
         );
+        let stalled = failed(Reset::Stalled, false);
+        check(&stalled, "504 SI stream_idle_timeout \"stream timeout\"");
         let slow = failed(Reset::Timeout, true);
         check(&slow, "504 URX,UT upstream_per_try_timeout \"upstream request timeout\"");
     }

@@ -89,6 +89,8 @@ pub enum Flag {
     Timeout,
     /// `DT`: it took longer than the client waits.
     Duration,
+    /// `SI`: nothing passed for too long.
+    StreamIdle,
     /// `UPE`: the answer was no HTTP.
     UpstreamProtocol,
     /// `UR`: the server refused or reset the stream.
@@ -114,6 +116,7 @@ impl Flag {
             Self::Ended => "UC",
             Self::Timeout => "UT",
             Self::Duration => "DT",
+            Self::StreamIdle => "SI",
             Self::UpstreamProtocol => "UPE",
             Self::Reset => "UR",
             Self::TriesSpent => "URX",

@@ -25,6 +25,8 @@ pub enum Outcome {
     Reset,
     /// The server reset the stream before an answer.
     RemoteReset,
+    /// The server took nothing of the request for too long.
+    Stalled,
     /// The answer was no HTTP.
     ProtocolError,
     /// The try took longer than `per_try_timeout`.
@@ -47,7 +49,7 @@ impl Outcome {
                 Reported::Reset
             }
             Self::ProtocolError => Reported::Malformed,
-            Self::PerTryTimeout => Reported::TimedOut,
+            Self::PerTryTimeout | Self::Stalled => Reported::TimedOut,
             Self::Answered { status, .. } => Reported::Answered(status),
         }
     }
@@ -101,7 +103,9 @@ fn was_not_sent(outcome: Outcome) -> bool {
 }
 
 fn wanted(retries: &Retries, outcome: Outcome) -> bool {
-    retries.on.iter().any(|on| covers(*on, outcome, &retries.statuses))
+    // A stall has lasted for minutes: as in Envoy, it ends the exchange and not a try.
+    outcome != Outcome::Stalled
+        && retries.on.iter().any(|on| covers(*on, outcome, &retries.statuses))
 }
 
 fn covers(on: RetryOn, outcome: Outcome, statuses: &[u16]) -> bool {
@@ -141,6 +145,7 @@ pub fn failure(outcome: Outcome, verdict: Verdict, reason: Option<&str>) -> Opti
         Outcome::ResetBeforeRequest | Outcome::Reset => Reset::Ended,
         Outcome::RefusedStream => Reset::RefusedStream,
         Outcome::RemoteReset => Reset::Remote,
+        Outcome::Stalled => Reset::Stalled,
         Outcome::ProtocolError => Reset::Malformed,
     };
     Some(Failure::NoAnswer(NoAnswer { reset, spent: verdict == Verdict::Spent }))
@@ -183,6 +188,7 @@ mod tests {
         check(&[RetryOn::GatewayError], answered(500, None), 0, Verdict::Keep);
         check(&[RetryOn::ServerError], answered(500, None), 0, Verdict::Again);
         check(&[RetryOn::Statuses], answered(503, None), 0, Verdict::Again);
+        check(&[RetryOn::Reset, RetryOn::ServerError], Outcome::Stalled, 0, Verdict::Keep);
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn a_client_that_owes_its_body_is_told() {
     peer.say(&frame(HEADERS, END_HEADERS, 3, &post()));
     peer.say(&frame(DATA, 0, 3, b"begun"));
     assert_eq!(peer.until(DATA).unwrap().payload, b"stream timeout");
-    assert_eq!(lines(&log, 4)[2..], ["408 - stream_idle_timeout"; 2]);
+    assert_eq!(lines(&log, 4)[2..], ["408 SI stream_idle_timeout"; 2]);
 }
 
 #[test]
@@ -186,7 +186,47 @@ fn a_server_that_owes_its_answer_or_takes_no_request_is_given_up() {
     client.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n");
     let mut writing = client.0.try_clone().unwrap();
     thread::spawn(move || while writing.write_all(&[b'x'; 65_536]).is_ok() {});
-    assert!(client.hear().starts_with("HTTP/1.1 503"));
+    assert_eq!(brief(&client.hear()), "504 stream timeout");
+}
+
+#[test]
+fn a_server_that_takes_no_request_is_not_asked_again_and_is_named_in_the_log() {
+    for upstream in ["http1", "http2"] {
+        let deaf = deaf(upstream == "http2");
+        let mut rule = rule("one");
+        rule["retries"] = json!({ "attempts": 3, "on": ["reset", "5xx"], "backoff": "0.001s",
+            "avoidTried": false });
+        let world = limited(&["stalled"]).spoken(upstream, deaf).route(&["x"], json!([rule]));
+        let (world, log) = world.log(LOG);
+        let proxy = world.start();
+        let mut client = proxy.client();
+        client.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n");
+        let mut writing = client.0.try_clone().unwrap();
+        thread::spawn(move || while writing.write_all(&[b'x'; 65_536]).is_ok() {});
+        assert_eq!(brief(&client.hear()), "504 stream timeout", "{upstream}");
+        assert_eq!(lines(&log, 1), ["504 SI stream_idle_timeout"], "{upstream}");
+    }
+}
+
+/// A server that takes nothing of a request's body.
+fn deaf(http2: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut peer = Peer::on(stream);
+                if http2 {
+                    peer.0.read_exact(&mut [0; PREFACE.len()]).unwrap();
+                    peer.say(&frame(SETTINGS, 0, 0, &[]));
+                    // The window of the stream is never opened again.
+                    while peer.next().is_some() {}
+                }
+                thread::park();
+            });
+        }
+    });
+    address
 }
 
 /// The rules' answer to an upload that takes longer than their time.

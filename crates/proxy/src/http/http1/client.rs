@@ -1,6 +1,6 @@
 //! HTTP/1 on a connection to a server.
 
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{cell::Cell, future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
 
 use http::{Request, Response};
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -16,7 +16,10 @@ use crate::http::{
 /// A connection to a server, for one request at a time.
 pub struct Client {
     sender: SendRequest<RequestBody>,
-    stalled: Duration,
+    /// How long the server may send nothing of what it has announced.
+    limit: Duration,
+    /// Whether the connection was given up because the server took nothing of a request.
+    stalled: Rc<Cell<bool>>,
 }
 
 /// A request that got no answer.
@@ -33,7 +36,7 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stalled = limits.stalled;
+        let limit = limits.stalled;
         let (stream, meter) = MeteredStream::new(LastWords::new(stream));
         let (sender, connection) = Builder::new()
             .preserve_header_case(true)
@@ -42,19 +45,24 @@ impl Client {
             .await?;
         let mut connection = connection.with_upgrades();
         let (mut stall, mut written) = (StallTimer::default(), 0);
+        let stalled = Rc::new(Cell::new(false));
+        let gives_up = Rc::clone(&stalled);
         tokio::task::spawn_local(poll_fn(move |context| {
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
                 return Poll::Ready(ended);
             }
             if meter.is_blocked() && meter.written() == written {
                 // A server that takes nothing of a request is given up.
-                return stall.poll(context, stalled).map(|()| Ok(()));
+                return stall.poll(context, limit).map(|()| {
+                    gives_up.set(true);
+                    Ok(())
+                });
             }
             written = meter.written();
             stall.moved();
             Poll::Pending
         }));
-        Ok(Self { sender, stalled })
+        Ok(Self { sender, limit, stalled })
     }
 
     /// Whether no request can be sent any more.
@@ -73,10 +81,13 @@ impl Client {
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, Box<Unanswered>> {
         match self.sender.try_send_request(request).await {
-            Ok(response) => Ok(response.map(|body| Incoming::response(body, self.stalled))),
+            Ok(response) => Ok(response.map(|body| Incoming::response(body, self.limit))),
             Err(mut error) => {
                 let unsent = error.take_message();
-                let error = Error::Http1(error.into_error());
+                let error = match self.stalled.get() {
+                    true => Error::Stalled,
+                    false => Error::Http1(error.into_error()),
+                };
                 Err(Box::new(Unanswered { error, unsent }))
             }
         }

@@ -292,6 +292,7 @@ fn classify(error: &Error) -> retry::Outcome {
         Cause::Refused => retry::Outcome::RefusedStream,
         Cause::Reset => retry::Outcome::RemoteReset,
         Cause::Protocol => retry::Outcome::ProtocolError,
-        Cause::Ended | Cause::Stalled => retry::Outcome::Reset,
+        Cause::Stalled => retry::Outcome::Stalled,
+        Cause::Ended => retry::Outcome::Reset,
     }
 }
