@@ -64,6 +64,11 @@ fn frame_once(headers: &mut HeaderMap) {
     }
 }
 
+/// The length of the body, as the head announces it.
+pub fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Takes out the fields of HTTP/1 that HTTP/2 forbids; of `te`, only `trailers` may stay
 /// (RFC 9113, section 8.2.2).
 pub fn without_http1(headers: &mut HeaderMap) {

@@ -55,6 +55,8 @@ pub struct Relayed {
     pub source: Option<Rc<Source>>,
     /// When the exchange must be over.
     pub deadline: Option<Deadline>,
+    /// The length that the head of an answer without a body names (RFC 9110, section 8.6).
+    pub announced: Option<u64>,
 }
 
 /// Why a body ended early.
@@ -185,7 +187,11 @@ impl Body for Payload {
         match self {
             Self::Empty | Self::Own(None) => true,
             Self::Own(Some(_)) => false,
-            Self::Relayed(relayed) => relayed.incoming.is_end_stream(),
+            // The codec of HTTP/1 leaves the length away where there is nothing to come. It
+            // does not ask for a body that may not be there, and so never finds out.
+            Self::Relayed(relayed) => {
+                relayed.announced.is_none() && relayed.incoming.is_end_stream()
+            }
         }
     }
 
@@ -193,7 +199,10 @@ impl Body for Payload {
         match self {
             Self::Empty | Self::Own(None) => SizeHint::with_exact(0),
             Self::Own(Some(text)) => SizeHint::with_exact(text.len() as u64),
-            Self::Relayed(relayed) => relayed.incoming.size_hint(),
+            Self::Relayed(relayed) => match relayed.announced {
+                Some(length) => SizeHint::with_exact(length),
+                None => relayed.incoming.size_hint(),
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
 };
 
-use http::{HeaderValue, Response, Uri, Version, header, request::Parts};
+use http::{HeaderValue, Response, StatusCode, Uri, Version, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -164,9 +164,15 @@ fn finish(
     }
     let (outcome, connection) = (Some(outcome), Some(connection));
     response.map(|incoming| {
-        let relayed = Relayed { incoming, outcome, connection, _upload: upload, source, deadline };
+        let _upload = upload;
+        let relayed =
+            Relayed { incoming, outcome, connection, _upload, source, deadline, announced };
         Payload::Relayed(Box::new(relayed))
     })
+    let announced = match response.status() {
+        StatusCode::NOT_MODIFIED => head::announced(response.headers()),
+        _ => None,
+    };
 }
 
 /// Waits for an attempt for at most `limit`, from when the request is complete.

@@ -1,8 +1,13 @@
 //! Requests find their way, and bodies theirs.
 
+use std::net::{SocketAddr, TcpListener};
+
 use serde_json::json;
 
-use crate::world::{World, brief, get, ok, rule, server};
+use crate::{
+    frames::{END_HEADERS, END_STREAM, HEADERS, PREFACE, Peer, SETTINGS, block, frame},
+    world::{World, brief, get, lines, ok, rule, server},
+};
 
 #[test]
 fn rules_in_order_lead_to_backends() {
@@ -74,6 +79,58 @@ fn a_head_request_gets_the_length_without_the_body() {
         text
     });
     assert!(both[0].contains("content-length: 9\r\n"), "{}", both[0]);
+}
+
+/// What an answer of 304 says of its length to a client, which asks for more afterwards.
+#[track_caller]
+fn length_of_304(method: &str, (upstream, address): (&str, SocketAddr)) -> Option<String> {
+    let (world, log) = World::new().spoken(upstream, address).log("%RESPONSE_CODE%");
+    let proxy = world.start();
+    let mut client = proxy.client();
+    client.say(&format!("{method} / HTTP/1.1\r\nhost: x\r\n\r\n"));
+    let head = client.head();
+    assert!(head.starts_with("HTTP/1.1 304"), "{head}");
+    // It would be taken for the body that may not be there.
+    client.say(&get("x", "/next"));
+    assert!(client.head().starts_with("HTTP/1.1 "));
+    assert_eq!(lines(&log, 2)[0], "304");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.map(str::to_owned)
+}
+
+#[test]
+fn an_answer_of_304_keeps_its_length() {
+    for length in ["9", "0", ""] {
+        let field = match length {
+            "" => String::new(),
+            some => format!("content-length: {some}\r\n"),
+        };
+        let expected = (!length.is_empty()).then(|| length.to_owned());
+        for method in ["GET", "HEAD"] {
+            let fresh = format!("HTTP/1.1 304 Not Modified\r\n{field}etag: 1\r\n\r\n");
+            let server = server(&[&fresh, &ok("next")]);
+            assert_eq!(length_of_304(method, ("http1", server.address)), expected, "{method}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_304_keeps_its_length_from_a_server_of_http_2() {
+    for method in ["GET", "HEAD"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut peer = Peer::on(listener.accept().unwrap().0);
+            std::io::Read::read_exact(&mut peer.0, &mut [0; PREFACE.len()]).unwrap();
+            peer.say(&frame(SETTINGS, 0, 0, &[]));
+            let head = block(&[(":status", "304"), ("content-length", "9")]);
+            while let Some(request) = peer.until(HEADERS) {
+                peer.say(&frame(HEADERS, END_HEADERS | END_STREAM, request.stream, &head));
+            }
+        });
+        let length = length_of_304(method, ("http2", address));
+        assert_eq!(length.as_deref(), Some("9"), "{method}");
+    }
 }
 
 #[test]

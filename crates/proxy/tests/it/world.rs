@@ -372,6 +372,16 @@ impl Client {
         message(&mut self.0).unwrap_or_default()
     }
 
+    /// The head of a message.
+    pub fn head(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(b"\r\n\r\n") && self.0.read(&mut byte).unwrap() > 0 {
+            bytes.push(byte[0]);
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
     pub fn ask(&mut self, request: &str) -> String {
         self.say(request);
         self.hear()

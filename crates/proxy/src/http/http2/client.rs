@@ -29,12 +29,12 @@ use super::{
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::KeepAlive,
     outgoing_body::{Outgoing, Sending, Unsent},
-    server::announced,
 };
 use crate::http::{
     body::Incoming,
     error::Error,
     metered_stream::{Greeting, Meter, MeteredStream},
+    head,
 };
 
 /// A connection to a server, for many streams.
@@ -201,7 +201,7 @@ impl StreamSlot {
         let body = match stream {
             None => Incoming::empty(),
             Some(stream) => {
-                let owed = Owed::Nothing.or_bytes(announced(&parts.headers));
+                let owed = Owed::Nothing.or_bytes(head::announced(&parts.headers));
                 let body = ReceivedBody::new(stream, owed, &state.bodies, limits.stalled);
                 Incoming::http2(body)
             }

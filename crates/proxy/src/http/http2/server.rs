@@ -33,7 +33,7 @@ use crate::{
     connection::downstream::Downstream,
     http::{
         body::Incoming,
-        grpc,
+        grpc, head,
         metered_stream::{Greeting, Meter, MeteredStream},
         response_body::Payload,
         serve_request::serve_request,
@@ -197,7 +197,7 @@ impl Serving {
                     true => Owed::Nothing,
                     false => Owed::End,
                 };
-                let owed = owed.or_bytes(announced(&parts.headers));
+                let owed = owed.or_bytes(head::announced(&parts.headers));
                 Incoming::http2(ReceivedBody::new(stream, owed, &self.bodies, limit))
             }
         };
@@ -206,11 +206,6 @@ impl Serving {
         let stream = Stream { respond, open, limit };
         tokio::task::spawn_local(stream.serve(Rc::clone(downstream), request));
     }
-}
-
-/// The length of the body, as the head announces it.
-pub fn announced(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// One stream.
