@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use weft_balance::Rng;
-use weft_config::{Decides, Entry, Interest, Origin, Outside, Protocol, Settings};
+use weft_config::{Decides, Entry, Host, Interest, Origin, Outside, Protocol, Settings};
 
 use crate::{
+    arrive::of_authority,
     backend::CompiledBackend,
     conditions::{explain_source, is_source},
     failure::Failure,
@@ -38,6 +39,20 @@ pub struct Scope {
     /// Whether clients come from outside the mesh, so that headers they set about
     /// themselves are not trusted.
     pub edge: bool,
+}
+
+impl Scope {
+    /// What is asked for a request for `authority`; none where no question is.
+    pub fn interest(&self, authority: &str) -> Option<Interest> {
+        match &self.place {
+            Place::Listener(..) => None,
+            Place::Address(address) => Some(Interest::Address(*address)),
+            Place::Hosts(port) => {
+                let host = Host::parse(&of_authority(authority)).ok()?;
+                Some(Interest::Host(host, *port))
+            }
+        }
+    }
 }
 
 /// Where the hosts of a scope are looked up.

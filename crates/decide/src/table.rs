@@ -150,6 +150,12 @@ impl Table {
         self.backends.find(&*self.passthrough.name).unwrap_or(&self.passthrough)
     }
 
+    /// Notes that the answer to `interest` is in use, where there is one.
+    pub fn mark_used(&self, interest: &Interest) {
+        // Looking it up says so.
+        self.knows(interest);
+    }
+
     /// Whether `interest` has an answer.
     pub fn knows(&self, interest: &Interest) -> bool {
         match interest {

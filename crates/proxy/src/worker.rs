@@ -2,11 +2,12 @@
 
 pub mod state;
 pub mod open_connections;
+pub mod live_relays;
 mod pair_cache;
 
 use std::{
-    io,
     cell::RefCell,
+    io,
     net::{SocketAddr, TcpStream as StdTcpStream},
     rc::Rc,
     sync::{
@@ -57,22 +58,22 @@ pub struct Incoming {
     pub listener: Arc<Listener>,
     /// Its place among the listener's connections.
     pub counted: Counted,
-}
     /// Says that it has ended.
     pub freed: Freed,
+}
 
-/// A question for the idlest connections.
 /// Held by connections that are being closed, so that the receiver ends with the last of them.
 pub type StillOpen = mpsc::Sender<std::convert::Infallible>;
 
+/// A question for the idlest connections.
 pub struct Idlest {
     /// How many.
     count: usize,
     /// Of the listener that counts its connections in this; of any when absent.
     of: Option<Arc<AtomicUsize>>,
-    answer: oneshot::Sender<Vec<IdleConnection>>,
     /// Since when they have been idle, at the latest.
     before: Instant,
+    answer: oneshot::Sender<Vec<IdleConnection>>,
 }
 
 /// The others' end of a worker.
@@ -129,8 +130,8 @@ impl Handle {
         &self,
         count: usize,
         of: Option<&Arc<AtomicUsize>>,
-    ) -> oneshot::Receiver<Vec<IdleConnection>> {
         before: Instant,
+    ) -> oneshot::Receiver<Vec<IdleConnection>> {
         let (answer, answered) = oneshot::channel();
         let question = Idlest { count, of: of.cloned(), before, answer };
         let _ = self.commands.send(Command::Idlest(question)).await;
@@ -158,7 +159,6 @@ impl Handle {
     }
 }
 
-/// The loop of a worker.
 /// A place for a connection at a worker.
 pub struct Place<'h> {
     permit: mpsc::Permit<'h, Command>,
@@ -172,6 +172,7 @@ impl Place<'_> {
     }
 }
 
+/// The loop of a worker.
 struct Worker {
     state: Rc<WorkerState>,
 }
@@ -252,7 +253,6 @@ pub struct Counts {
     /// The connections of its listener.
     pub listener: Counted,
     _worker: Counted,
-}
     // After the counts have changed, others learn of it.
     _freed: Freed,
     still_open: RefCell<Option<StillOpen>>,
@@ -273,6 +273,7 @@ impl Drop for Freed {
     fn drop(&mut self) {
         self.0.notify_waiters();
     }
+}
 
 /// One of a count, until it is dropped.
 #[derive(Debug)]

@@ -2,10 +2,12 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use weft_config::Interest;
 use weft_decide::{Failure, Reply, Tcp};
 
 use crate::{
     connection::{
+        direction::Direction,
         downstream::Downstream,
         relay::{self, Passed, RelayError},
         server_first::{Connected, Preconnected},
@@ -92,6 +94,8 @@ async fn exchange(
     (mut outcome, target): (Box<Outcome>, &UpstreamTarget),
 ) {
     let _in_flight = target.take_selected();
+    let _used = (downstream.direction() == Direction::Outbound)
+        .then(|| downstream.worker.relays.begin(Interest::Address(downstream.destination)));
     let reporter = downstream.direction().reporter();
     let registry = &downstream.worker.registry;
     registry.borrow_mut().opened(outcome.peer.as_ref(), reporter);

@@ -9,7 +9,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::LocalSet,
 };
-use weft_config::Resource;
+use weft_config::{DirectoryChunk, Fingerprint, Resource};
 use weft_decide::Table;
 
 use crate::{
@@ -316,6 +316,69 @@ fn every_address_of_a_name_is_tried() {
 
 async fn bind(address: &str) -> tokio::net::TcpListener {
     tokio::net::TcpListener::bind(address).await.unwrap()
+}
+
+/// The interests that were used since this was last asked.
+fn used(world: &World) -> Vec<String> {
+    world._tables.borrow().take_used().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_a_relay_goes_by_counts_as_used_while_it_lives() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let test = async {
+        let server = bind("127.0.0.1:0").await;
+        let (interest, origin) = ("10.0.0.1:80", json!({ "object": "Service/a/b" }));
+        let addresses = [Fingerprint::of_address(interest.parse().unwrap())].into_iter().collect();
+        let name = "shared/0".to_owned();
+        let chunk = DirectoryChunk { name, addresses, ..DirectoryChunk::default() };
+        for protocol in ["tcp", "http"] {
+            let entry = json!({ "server": {
+                "name": "any", "protocol": protocol, "routes": ["to-there"], "origin": origin,
+                "tcp": [{ "backends": [["there", 1]], "origin": origin }],
+            } });
+            let resources = [
+                json!({ "directory": chunk }),
+                json!({ "answer": { "interest": interest, "entry": entry } }),
+                json!({ "endpoints": { "name": "there", "endpoints": [
+                    { "address": server.local_addr().unwrap() },
+                ] } }),
+                json!({ "backend": {
+                    "name": "there", "service": "", "port": 80, "connectTimeout": "5s",
+                    "discovery": { "endpoints": ["there"] }, "upstream": "http1",
+                    "loadBalancer": "roundRobin", "origin": origin,
+                } }),
+                json!({ "route": { "name": "to-there", "hosts": ["*"], "origin": origin, "rules": [{
+                    "action": { "forward": [{ "backend": "there", "weight": 1 }] },
+                    "origin": origin,
+                }] } }),
+            ];
+            let world = World::with(json!({ "scope": "directory" }), &resources, |_| Ok(vec![]));
+            let (mut client, serving) = world.connect();
+            let upgrade = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n\
+                           upgrade: websocket\r\n\r\n";
+            client.write_all(upgrade.as_bytes()).await.unwrap();
+            let (mut accepted, _) = server.accept().await.unwrap();
+            let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+                          upgrade: websocket\r\n\r\n";
+            accepted.write_all(format!("{switch}relayed").as_bytes()).await.unwrap();
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"relayed") {
+                assert_ne!(client.read_buf(&mut heard).await.unwrap(), 0);
+            }
+            assert_eq!((used(&world), used(&world)), (vec![interest.to_owned()], vec![]));
+            world.worker.sweep();
+            assert_eq!(used(&world), [interest], "{protocol}");
+            drop((client, accepted));
+            serving.await.unwrap();
+            while !world.worker.relays.are_none() {
+                tokio::task::yield_now().await;
+            }
+            world.worker.sweep();
+            assert_eq!(used(&world), [""; 0], "{protocol}");
+        }
+    };
+    LocalSet::new().block_on(&runtime, test);
 }
 
 /// What one connection costs while nothing happens on it, beside its socket.

@@ -19,7 +19,7 @@ use crate::{
     io::{gathered::GatheredWriter, peeked::PeekedStream, stream::Stream},
     record::outcome::Outcome,
     upstream::pool::PooledConnection,
-    worker::open_connections::ConnectionGuard,
+    worker::{live_relays::LiveRelay, open_connections::ConnectionGuard},
 };
 
 /// The status of a response that begins another protocol.
@@ -27,10 +27,10 @@ pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
 
 /// Relays whatever is spoken after `response`, once the client has it, until nothing has
 /// passed for too long; the head for the client. The connection counts as one until both
-/// sides are done, and so does the request at its endpoint.
+/// sides are done, so does the request at its endpoint, and what it goes by as used.
 pub fn relay(
     mut response: Response<Incoming>,
-    (client, guard): (OnUpgrade, ConnectionGuard),
+    (client, guard, used): (OnUpgrade, ConnectionGuard, Option<LiveRelay>),
     connection: PooledConnection,
     mut outcome: Box<Outcome>,
     downstream: Rc<Downstream>,
@@ -38,7 +38,7 @@ pub fn relay(
     let server = hyper::upgrade::on(&mut response);
     let (parts, _) = response.into_parts();
     tokio::task::spawn_local(async move {
-        let _counted = (guard, connection);
+        let _counted = (guard, connection, used);
         let passed = relay::Passed::default();
         if let (Ok(client), Ok(server)) = (client.await, server.await) {
             let (mut client, mut server) = (of_client(client), of_server(server));

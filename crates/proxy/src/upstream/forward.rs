@@ -151,7 +151,11 @@ fn finish(
         let of = request.downstream.counts.as_ref().map(|counts| &counts.listener.0);
         let guard = request.downstream.worker.connections.enter(of);
         guard.idle_timer().begin();
-        let client = (client, guard);
+        let host = request.authority.as_ref().and_then(|host| host.to_str().ok());
+        let interest = request.downstream.scope.as_ref().zip(host);
+        let interest = interest.and_then(|(scope, host)| scope.interest(host));
+        let used = interest.map(|one| request.downstream.worker.relays.begin(one));
+        let client = (client, guard, used);
         let parts = upgrade::relay(response, client, connection, outcome, request.downstream);
         return Response::from_parts(parts, Payload::Empty);
     }
@@ -163,16 +167,16 @@ fn finish(
         request.downstream.idle_timer.set_deadline(at);
     }
     let (outcome, connection) = (Some(outcome), Some(connection));
+    let announced = match response.status() {
+        StatusCode::NOT_MODIFIED => head::announced(response.headers()),
+        _ => None,
+    };
     response.map(|incoming| {
         let _upload = upload;
         let relayed =
             Relayed { incoming, outcome, connection, _upload, source, deadline, announced };
         Payload::Relayed(Box::new(relayed))
     })
-    let announced = match response.status() {
-        StatusCode::NOT_MODIFIED => head::announced(response.headers()),
-        _ => None,
-    };
 }
 
 /// Waits for an attempt for at most `limit`, from when the request is complete.

@@ -25,6 +25,7 @@ use crate::{
         dns::{Names, Resolver},
         pool::ConnectionPools,
     },
+    worker::live_relays::LiveRelays,
     worker::open_connections::OpenConnections,
     worker::pair_cache::PairCache,
 };
@@ -46,6 +47,8 @@ pub struct WorkerState {
     pub config: ConfigHandle,
     /// Open connections from clients, and whether they are to end.
     pub connections: Rc<OpenConnections>,
+    /// Relays of all kinds, and what they go by.
+    pub relays: Rc<LiveRelays>,
     /// Addresses of names.
     pub names: Rc<Names>,
     /// Connections that were closed before anything was served on them.
@@ -94,6 +97,7 @@ impl WorkerState {
             registry: RefCell::new(Registry::new(metrics)),
             access_log,
             connections: Rc::default(),
+            relays: Rc::default(),
             names: Rc::new(Names::new(resolver)),
             closed,
             buffers,
@@ -145,6 +149,7 @@ impl WorkerState {
     pub fn sweep(&self) {
         // A worker without requests does not keep the table of its last one.
         self.refresh();
+        self.relays.mark(&self.table.borrow());
         self.decorators.borrow_mut().sweep();
         self.pools.sweep(Instant::now());
         self.names.sweep();
