@@ -29,6 +29,14 @@ pub const RESETS_OF_CLIENTS: usize = 1024;
 /// The same for frames of a server. It is larger since a server may lawfully send a few for
 /// streams that clients left, and the connection is shared by many of them.
 pub const RESETS_OF_SERVERS: usize = 4096;
+/// Streams that did not end in order after which a connection to a server is used for no new
+/// ones. Each is remembered for a while, so that late frames of it count for nothing. It is
+/// less than are remembered, and far less than a connection survives ([`RESETS_OF_SERVERS`]),
+/// which would end all of its streams.
+pub const BROKEN_STREAMS: u32 = 900;
+/// Streams after which a connection to a server is used for no new ones: a connection can
+/// number 2^30 (RFC 9113, section 5.1.1).
+pub const MOST_STREAMS: u32 = (1 << 30) - 1024;
 /// Streams that a client may open and reset in one turn: nearly as many as there can be.
 pub const RESETS_OF_TURN: usize = metered_stream::TURN / 32;
 

@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// `:status: 200`, from the static table (RFC 7541, appendix A).
-const OK: &[u8] = &[0x88];
+pub const OK: &[u8] = &[0x88];
 const NO_ERROR: u32 = 0;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 
 /// A server that does `serve` with each connection, by number from 0, after the handshake.
-fn raw_server(
+pub fn raw_server(
     settings: &'static [u8],
     serve: impl Fn(usize, &mut Peer) + Send + Sync + 'static,
 ) -> SocketAddr {

@@ -28,3 +28,4 @@ mod retries;
 mod streams;
 mod tcp;
 mod world;
+mod wear;

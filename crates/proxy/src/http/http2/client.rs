@@ -25,7 +25,8 @@ use tokio::{
 use weft_config::Limits;
 
 use super::{
-    FRAME_BUDGET, REMEMBERED_RESETS, RESETS_OF_SERVERS, UPSTREAM_STREAMS, connection_window,
+    BROKEN_STREAMS, FRAME_BUDGET, MOST_STREAMS, REMEMBERED_RESETS, RESETS_OF_SERVERS,
+    UPSTREAM_STREAMS, connection_window,
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::KeepAlive,
     outgoing_body::{Outgoing, Sending, Unsent},
@@ -33,8 +34,8 @@ use super::{
 use crate::http::{
     body::Incoming,
     error::Error,
-    metered_stream::{Greeting, Meter, MeteredStream},
     head,
+    metered_stream::{Greeting, Meter, MeteredStream},
 };
 
 /// A connection to a server, for many streams.
@@ -52,12 +53,18 @@ struct State {
     /// Streams that the server allows at a time.
     allowed: Cell<usize>,
     ended: Cell<bool>,
+    /// Streams so far.
+    streams: Cell<u32>,
+    /// Those that did not end in order.
+    broken: Cell<u32>,
     limits: Limits,
 }
 
 /// A stream that may be opened, or is.
 pub struct StreamSlot {
     client: Rc<Client>,
+    /// Whether the exchange is over, and nothing of it is still to come.
+    complete: bool,
 }
 
 /// A request that was sent, and the body that still is.
@@ -126,6 +133,12 @@ impl Client {
         self.state.ended.get() || matches!(ready(), Poll::Ready(Err(_)))
     }
 
+    /// Whether the connection takes no new streams, since it would not last much longer.
+    /// Those that are open go on.
+    pub fn is_worn_out(&self) -> bool {
+        self.state.broken.get() >= BROKEN_STREAMS || self.state.streams.get() >= MOST_STREAMS
+    }
+
     fn begin_stream(
         &self,
         head: Request<()>,
@@ -148,23 +161,35 @@ impl Client {
     /// A slot for one more stream, if there is room. A server that allows none for a while
     /// must not have one connection after another made.
     pub fn slot(self: &Rc<Self>) -> Option<StreamSlot> {
-        let State { open, allowed, .. } = &*self.state;
+        let State { open, allowed, streams, .. } = &*self.state;
+        if self.is_worn_out() {
+            return None;
+        }
         if open.get() >= allowed.get().clamp(1, UPSTREAM_STREAMS as usize) {
             return None;
         }
         open.set(open.get() + 1);
-        Some(StreamSlot { client: Rc::clone(self) })
+        streams.set(streams.get() + 1);
+        Some(StreamSlot { client: Rc::clone(self), complete: false })
     }
 }
 
 impl Drop for StreamSlot {
     fn drop(&mut self) {
-        let open = &self.client.state.open;
+        let State { open, broken, .. } = &*self.client.state;
         open.set(open.get().saturating_sub(1));
+        if !self.complete {
+            broken.set(broken.get().saturating_add(1));
+        }
     }
 }
 
 impl StreamSlot {
+    /// The exchange is over, and nothing of it is still to come.
+    pub fn complete(mut self) {
+        self.complete = true;
+    }
+
     /// Whether a request can be sent on the connection. If not, nothing of it is.
     pub fn is_ready(&self) -> bool {
         !self.client.has_ended()

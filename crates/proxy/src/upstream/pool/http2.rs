@@ -80,7 +80,7 @@ impl Http2Connections {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|one| {
             let idle = now.duration_since(one.since.get()) >= IDLE_LIMIT;
-            !one.client.has_ended() && (one.client.open() > 0 || !idle)
+            is_usable(one) && (one.client.open() > 0 || !idle)
         });
         !connections.is_empty()
     }
@@ -88,7 +88,8 @@ impl Http2Connections {
     /// A slot on the first connection that has room, with how long that was not used.
     fn slot(&self) -> Option<(StreamSlot, Option<SocketAddr>, Duration)> {
         let mut connections = self.connections.borrow_mut();
-        connections.retain(|one| !one.client.has_ended());
+        // Streams that are open keep the others alive.
+        connections.retain(is_usable);
         let now = Instant::now();
         let free = |one: &Connection| {
             let slot = one.client.slot()?;
@@ -123,6 +124,10 @@ impl Http2Connections {
         });
         receiver
     }
+}
+
+fn is_usable(connection: &Connection) -> bool {
+    !connection.client.has_ended() && !connection.client.is_worn_out()
 }
 
 async fn connection(

@@ -92,10 +92,12 @@ impl PooledConnection {
     /// The exchange is over, and its answer was read to the end. An HTTP/1 connection
     /// serves another one unless `source`, the request's body, is still under way.
     pub fn release(self, source: Option<&Source>) {
-        if let Sender::Http1(client) = self.sender
-            && source.is_none_or(Source::has_ended)
-        {
-            self.pool.insert_idle(client, self.local);
+        if !source.is_none_or(Source::has_ended) {
+            return;
+        }
+        match self.sender {
+            Sender::Http1(client) => self.pool.insert_idle(client, self.local),
+            Sender::Http2(slot) => slot.complete(),
         }
     }
 }
