@@ -103,7 +103,9 @@ impl Default for Limits {
 pub struct ProcessLimits {
     /// Connections of all listeners together; fewer where descriptors do not suffice.
     pub connections: u32,
-    /// Bytes that all relays together may have waiting; beyond it they go on with small reads.
+    /// Bytes that all relays together may have waiting, and all requests together may keep of
+    /// their bodies for another try. Beyond it relays go on with small reads, and requests are
+    /// sent once.
     pub buffers: u64,
     /// Descriptors that connections of clients leave for the proxy's own ports, its files and
     /// the configuration stream.

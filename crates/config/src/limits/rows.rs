@@ -67,7 +67,11 @@ pub fn process_rows() -> Vec<Row> {
             limits.connections.to_string(),
             "the idlest connection is closed; if none is idle, the new one",
         ),
-        row("buffers", bytes(limits.buffers), "relays go on with small reads, so slower"),
+        row(
+            "buffers",
+            bytes(limits.buffers),
+            "relays go on with small reads, so slower; requests with a body are not sent again",
+        ),
         row(
             "reservedDescriptors",
             limits.reserved_descriptors.to_string(),

@@ -2,13 +2,15 @@
 //!
 //! Bytes stream through as they come. Each reader has a position of its own: the tries of
 //! one request, and whatever else looks at its body. What has been read is kept up to a
-//! bound, while a retry or a slower reader may need it.
+//! bound, while a retry or a slower reader may need it, and while all requests of the
+//! process together keep no more than they may.
 
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -17,11 +19,14 @@ use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use crate::http::{
-    body::Incoming,
-    error::{Cause, Error},
-    grpc::Messages,
-    http2::outgoing_body::Outgoing,
+use crate::{
+    http::{
+        body::Incoming,
+        error::{Cause, Error},
+        grpc::Messages,
+        http2::outgoing_body::Outgoing,
+    },
+    io::buffers::{Buffers, Held},
 };
 
 /// What is remembered of a body at most.
@@ -48,10 +53,10 @@ pub struct Source {
 }
 
 /// Chunks that some reader has not read yet, or that are kept for another try.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     chunks: VecDeque<Bytes>,
-    bytes: usize,
+    held: Held,
     /// The number of the first chunk.
     first: usize,
 }
@@ -69,12 +74,13 @@ struct Reader {
 }
 
 impl Source {
-    /// The source of `incoming`; none for a body that is empty.
-    pub fn of(incoming: Incoming) -> Option<Rc<Self>> {
+    /// The source of `incoming`; none for a body that is empty. What is kept is counted in
+    /// `buffers`.
+    pub fn of(incoming: Incoming, buffers: &Arc<Buffers>) -> Option<Rc<Self>> {
         (!incoming.is_end_stream()).then(|| {
             Rc::new(Self {
                 incoming: RefCell::new(incoming),
-                kept: RefCell::default(),
+                kept: RefCell::new(Kept::new(buffers)),
                 readers: RefCell::default(),
                 next_reader: Cell::new(0),
                 keeping: Cell::new(true),
@@ -206,7 +212,7 @@ impl Source {
     /// A reader that is ahead waits when one behind it, which must not miss anything, has
     /// enough to do.
     fn waits_for_others(&self, next: usize) -> bool {
-        self.kept.borrow().bytes >= MOST_KEPT
+        self.kept.borrow().held.bytes() >= MOST_KEPT
             && self.readers.borrow().iter().any(|reader| !reader.optional && reader.next < next)
     }
 
@@ -218,7 +224,7 @@ impl Source {
         }
         let mut kept = self.kept.borrow_mut();
         let mut readers = self.readers.borrow_mut();
-        if kept.bytes + data.len() > MOST_KEPT {
+        if kept.held.bytes() + data.len() > MOST_KEPT || !kept.held.has_room() {
             self.keeping.set(false);
             let slow = readers.iter_mut().filter(|reader| reader.optional && reader.next < next);
             slow.for_each(|reader| reader.lost = true);
@@ -284,10 +290,10 @@ impl Source {
         let served = readers.iter().filter(|reader| !reader.lost);
         let needed = served.map(|reader| reader.next).min();
         let end = kept.first + kept.chunks.len();
-        let before = kept.bytes;
+        let before = kept.held.bytes();
         kept.drop_before(needed.unwrap_or(end));
         self.repeatable.set(self.repeatable.get() && kept.first == 0);
-        let room = before >= MOST_KEPT && kept.bytes < MOST_KEPT;
+        let room = before >= MOST_KEPT && kept.held.bytes() < MOST_KEPT;
         drop((kept, readers));
         if room {
             let mut readers = self.readers.borrow_mut();
@@ -297,28 +303,35 @@ impl Source {
 }
 
 impl Kept {
+    fn new(buffers: &Arc<Buffers>) -> Self {
+        Self { chunks: VecDeque::new(), held: Held::new(buffers), first: 0 }
+    }
+
     fn get(&self, number: usize) -> Option<Bytes> {
         self.chunks.get(number.checked_sub(self.first)?).cloned()
     }
 
     fn push(&mut self, chunk: Bytes) {
-        self.bytes += chunk.len();
+        self.held.set(self.held.bytes() + chunk.len());
         self.chunks.push_back(chunk);
     }
 
     /// A chunk that is not kept; `next` is the one after it.
     fn skip(&mut self, next: usize) {
         self.chunks.clear();
-        (self.bytes, self.first) = (0, next);
+        self.held.set(0);
+        self.first = next;
     }
 
     fn drop_before(&mut self, number: usize) {
+        let mut bytes = self.held.bytes();
         while self.first < number
             && let Some(chunk) = self.chunks.pop_front()
         {
-            self.bytes -= chunk.len();
+            bytes -= chunk.len();
             self.first += 1;
         }
+        self.held.set(bytes);
     }
 }
 

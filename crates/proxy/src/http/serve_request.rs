@@ -25,7 +25,7 @@ pub async fn serve_request(
     let direction = downstream.direction();
     let worker = &downstream.worker;
     let (parts, body) = request.into_parts();
-    let source = Source::of(body);
+    let source = Source::of(body, &worker.buffers);
     let arrival = Arrival {
         destination: downstream.destination,
         direction: direction.into(),

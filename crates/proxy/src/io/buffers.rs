@@ -1,6 +1,7 @@
 //! How many bytes all connections of the process together have waiting.
 //!
-//! Beyond the limit connections go on with small reads, so that each of them adds little.
+//! Beyond the limit relays go on with small reads, so that each of them adds little, and
+//! requests keep nothing of their bodies for another try.
 
 use std::sync::{
     Arc,
@@ -34,10 +35,15 @@ impl Buffers {
 
     /// How much of `wanted` bytes may be read at once.
     pub fn most(&self, wanted: usize) -> usize {
-        match self.waiting() < self.limit.load(Ordering::Relaxed) {
+        match self.have_room() {
             true => wanted,
             false => wanted.min(LITTLE),
         }
+    }
+
+    /// Whether more may be kept that need not be.
+    pub fn have_room(&self) -> bool {
+        self.waiting() < self.limit.load(Ordering::Relaxed)
     }
 
     /// Bytes that wait now.
@@ -46,40 +52,19 @@ impl Buffers {
     }
 }
 
-/// A share of what waits, until this is dropped.
-#[derive(Debug)]
-pub struct Counted {
-    bytes: u64,
-    buffers: Arc<Buffers>,
-}
-
-impl Counted {
-    /// Counts `bytes` in `buffers`.
-    pub fn new(bytes: usize, buffers: &Arc<Buffers>) -> Self {
-        let bytes = bytes as u64;
-        buffers.waiting.fetch_add(bytes, Ordering::Relaxed);
-        Self { bytes, buffers: Arc::clone(buffers) }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.buffers.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// Bytes that wait until the other side takes them.
 #[derive(Debug)]
 pub struct Waiting {
     bytes: Bytes,
-    _counted: Counted,
+    _held: Held,
 }
 
 impl Waiting {
     /// A copy of `bytes`, counted in `buffers` until all of it is taken or this is dropped.
     pub fn copy(bytes: &[u8], buffers: &Arc<Buffers>) -> Self {
-        let _counted = Counted::new(bytes.len(), buffers);
-        Self { bytes: Bytes::copy_from_slice(bytes), _counted }
+        let mut held = Held::new(buffers);
+        held.set(bytes.len());
+        Self { bytes: Bytes::copy_from_slice(bytes), _held: held }
     }
 
     /// What is left.
@@ -90,6 +75,46 @@ impl Waiting {
     /// The first `count` bytes of it were taken.
     pub fn take(&mut self, count: usize) {
         self.bytes.advance(count.min(self.bytes.len()));
+    }
+}
+
+/// A number of bytes that one owner keeps, counted in the buffers of the process.
+#[derive(Debug)]
+pub struct Held {
+    bytes: usize,
+    buffers: Arc<Buffers>,
+}
+
+impl Held {
+    /// Nothing yet.
+    pub fn new(buffers: &Arc<Buffers>) -> Self {
+        Self { bytes: 0, buffers: Arc::clone(buffers) }
+    }
+
+    /// How many bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the process has room for more.
+    pub fn has_room(&self) -> bool {
+        self.buffers.have_room()
+    }
+
+    /// Keeps so many from now on.
+    pub fn set(&mut self, bytes: usize) {
+        let waiting = &self.buffers.waiting;
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => waiting.fetch_add(more as u64, Ordering::Relaxed),
+            None => waiting.fetch_sub((self.bytes - bytes) as u64, Ordering::Relaxed),
+        };
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::{io::Interest, net::TcpStream};
 
-use crate::io::buffers::{Buffers, Counted};
+use crate::io::buffers::{Buffers, Held};
 
 /// The most that a pipe holds.
 const CAPACITY: usize = 256 * 1024;
@@ -49,13 +49,13 @@ impl Ends {
 #[derive(Debug)]
 pub struct Pipe {
     ends: Option<Ends>,
-    held: usize,
-    counted: Option<Counted>,
+    held: Held,
 }
 
 impl Pipe {
-    /// An empty pipe; `None` when there can be no more of them.
-    pub fn open() -> Option<Self> {
+    /// An empty pipe; `None` when there can be no more of them. What it holds counts in
+    /// `buffers`.
+    pub fn open(buffers: &Arc<Buffers>) -> Option<Self> {
         if IN_USE.get() >= PIPES {
             return None;
         }
@@ -64,18 +64,17 @@ impl Pipe {
             None => Ends::open().ok()?,
         };
         IN_USE.set(IN_USE.get() + 1);
-        Some(Self { ends: Some(ends), held: 0, counted: None })
+        Some(Self { ends: Some(ends), held: Held::new(buffers) })
     }
 
     /// Moves what `socket` has received into the pipe, which must be empty: how many bytes,
-    /// 0 at the end of the stream. What is left in the pipe counts in `buffers`.
+    /// 0 at the end of the stream.
     pub fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
         socket: &TcpStream,
-        buffers: &Arc<Buffers>,
     ) -> Poll<io::Result<usize>> {
-        debug_assert_eq!(self.held, 0);
+        debug_assert!(self.is_empty());
         let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
         loop {
             ready!(socket.poll_read_ready(context))?;
@@ -86,8 +85,7 @@ impl Pipe {
                 Err(error) if is_again(&error) => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(count) => {
-                    self.held = count;
-                    self.counted = Some(Counted::new(count, buffers));
+                    self.held.set(count);
                     return Poll::Ready(Ok(count));
                 }
             }
@@ -103,17 +101,15 @@ impl Pipe {
         let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
         loop {
             ready!(socket.poll_write_ready(context))?;
+            let all = self.held.bytes();
             let moved = socket.try_io(Interest::WRITABLE, || {
-                Ok(splice(&ends.reading, None, socket, None, self.held, SpliceFlags::NONBLOCK)?)
+                Ok(splice(&ends.reading, None, socket, None, all, SpliceFlags::NONBLOCK)?)
             });
             match moved {
                 Err(error) if is_again(&error) => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(count) => {
-                    self.held -= count.min(self.held);
-                    if self.held == 0 {
-                        self.counted = None;
-                    }
+                    self.held.set(self.held.bytes().saturating_sub(count));
                     return Poll::Ready(Ok(count));
                 }
             }
@@ -122,7 +118,7 @@ impl Pipe {
 
     /// Whether all of it was taken.
     pub fn is_empty(&self) -> bool {
-        self.held == 0
+        self.held.bytes() == 0
     }
 }
 
@@ -130,7 +126,7 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         IN_USE.set(IN_USE.get() - 1);
         // What is left belongs to a connection that has ended.
-        if self.held == 0 {
+        if self.is_empty() {
             let ends = self.ends.take();
             // Without it, at the thread's end, the pipe is closed.
             let _ = SPARE.try_with(|spare| spare.set(ends));

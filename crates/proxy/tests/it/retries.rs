@@ -141,3 +141,22 @@ fn what_is_no_http_is_a_bad_gateway() {
     let line = "502 UPE upstream_reset_before_response_started{protocol_error} \"-\" default";
     check(&[server.address], json!([rule("one")]), (body, line));
 }
+
+#[test]
+fn where_no_more_bodies_may_be_kept_requests_are_sent_once() {
+    for (buffers, expected) in [(1 << 20, "200 now"), (0, "503 upstream connect error")] {
+        let settings = json!({ "settings": {
+            "workload": { "name": "tester", "namespace": "default" },
+            "limits": { "buffers": buffers },
+        } });
+        let server = server(&["close", &ok("now")]);
+        let world = World::new().backend("one", &[server.address]).resource(settings);
+        let proxy = world.route(&["*"], retrying(&["reset"], 2)).start();
+        let post = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody";
+        let answer = brief(&proxy.ask(post));
+        assert!(answer.starts_with(expected), "{buffers} {answer}");
+        // Nothing else is refused: a body passes, and what has none is sent again.
+        assert_eq!(brief(&proxy.ask(post)), "200 now");
+        assert!(server.heard().iter().all(|request| request.ends_with("\r\n\r\nbody")));
+    }
+}

@@ -123,7 +123,7 @@ impl Half {
     fn through_kernel(&self, from: &impl RelayStream, to: &impl RelayStream) -> Option<Pipe> {
         let room = self.buffers.most(SCRATCH) == SCRATCH;
         let sockets = from.socket().is_some() && to.socket().is_some();
-        (self.bulk && room && sockets).then(Pipe::open).flatten()
+        (self.bulk && room && sockets).then(|| Pipe::open(&self.buffers)).flatten()
     }
 
     /// Reads once into `pipe`, which is kept until it is empty; how much was read.
@@ -134,7 +134,7 @@ impl Half {
         mut pipe: Pipe,
     ) -> Poll<Result<usize, Broken>> {
         let Some(socket) = from.socket() else { return Poll::Pending };
-        let count = ready!(pipe.poll_fill(context, socket, &self.buffers));
+        let count = ready!(pipe.poll_fill(context, socket));
         let count = count.map_err(Broken::Reading)?;
         self.bulk = count >= TRICKLE;
         self.pipe = Some(pipe).filter(|pipe| !pipe.is_empty());

@@ -184,7 +184,8 @@ mod tests {
     async fn ask(takes: usize, answer: &'static [u8]) -> Option<u16> {
         let server = Server { takes, answer, refused: false };
         let mut client = Client::begin(server, &Limits::default()).await.ok().unwrap();
-        let upload = Source::of(Incoming::full(Bytes::from(vec![b'x'; 10_000])));
+        let body = Incoming::full(Bytes::from(vec![b'x'; 10_000]));
+        let upload = Source::of(body, &Default::default());
         let request = http::Request::post("/").body(RequestBody::of(upload.as_ref())).unwrap();
         let answered = timeout(Duration::from_secs(20), client.send(request)).await;
         answered.expect("no end").ok().map(|response| response.status().as_u16())

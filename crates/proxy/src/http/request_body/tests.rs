@@ -10,6 +10,11 @@ use crate::http::http2::incoming_body::{Bodies, Owed, ReceivedBody};
 
 /// A body, and the stream that it comes from.
 async fn body() -> (Rc<Source>, SendStream<Bytes>) {
+    body_in(&Arc::default()).await
+}
+
+/// The same, with what is kept counted in `buffers`.
+async fn body_in(buffers: &Arc<Buffers>) -> (Rc<Source>, SendStream<Bytes>) {
     let (near, far) = duplex(64 * 1024);
     let (begun, connection) = tokio::join!(client(near), async {
         let mut builder = h2::server::Builder::new();
@@ -26,7 +31,7 @@ async fn body() -> (Rc<Source>, SendStream<Bytes>) {
     let bodies = Bodies::default();
     let limit = std::time::Duration::from_secs(5);
     let body = ReceivedBody::new(request.into_body(), Owed::Nothing, &bodies, limit);
-    (Source::of(Incoming::http2(body)).unwrap(), begun)
+    (Source::of(Incoming::http2(body), buffers).unwrap(), begun)
 }
 
 async fn client(near: tokio::io::DuplexStream) -> SendStream<Bytes> {
@@ -79,15 +84,15 @@ fn a_short_body_is_read_again_from_the_start_until_it_is_let_go() {
         assert!(source.is_repeatable() && source.has_ended());
         source.let_go();
         assert!(!source.is_repeatable());
-        assert_eq!(source.kept.borrow().bytes, 0);
+        assert_eq!(source.kept.borrow().held.bytes(), 0);
     });
 }
 
 #[test]
 fn a_body_in_memory_is_read_like_any_other() {
     local(async {
-        assert!(Source::of(Incoming::full(Bytes::new())).is_none());
-        let source = Source::of(Incoming::full("text".into())).unwrap();
+        assert!(Source::of(Incoming::full(Bytes::new()), &Arc::default()).is_none());
+        let source = Source::of(Incoming::full("text".into()), &Arc::default()).unwrap();
         for _ in 0..2 {
             let mut reader = RequestBody::of(Some(&source));
             assert_eq!(next(&mut reader).await, "text");
@@ -104,7 +109,30 @@ fn a_long_body_is_not_kept() {
         let mut reader = RequestBody::of(Some(&source));
         assert_eq!(count(&mut reader).await, Ok(300_000));
         assert!(!source.is_repeatable());
-        assert_eq!(source.kept.borrow().bytes, 0);
+        assert_eq!(source.kept.borrow().held.bytes(), 0);
+    });
+}
+
+#[test]
+fn what_all_requests_keep_together_is_bounded_and_given_back() {
+    local(async {
+        let buffers: Arc<Buffers> = Arc::default();
+        buffers.limit(&weft_config::ProcessLimits { buffers: 5, ..Default::default() });
+        let (first, mut stream) = body_in(&buffers).await;
+        stream.send_data("kept of".into(), true).unwrap();
+        let mut reader = RequestBody::of(Some(&first));
+        assert_eq!(next(&mut reader).await, "kept of");
+        assert_eq!((first.is_repeatable(), buffers.waiting()), (true, 7));
+        let (second, mut stream) = body_in(&buffers).await;
+        stream.send_data("passed on".into(), true).unwrap();
+        assert_eq!(next(&mut RequestBody::of(Some(&second))).await, "passed on");
+        assert_eq!((second.is_repeatable(), buffers.waiting()), (false, 7));
+        drop((reader, first));
+        assert_eq!(buffers.waiting(), 0);
+        let (third, mut stream) = body_in(&buffers).await;
+        stream.send_data("kept".into(), true).unwrap();
+        assert_eq!(next(&mut RequestBody::of(Some(&third))).await, "kept");
+        assert!(third.is_repeatable(), "there is room again");
     });
 }
 
@@ -122,7 +150,7 @@ fn two_readers_get_the_same_bytes_whoever_is_first() {
         };
         let (first, second, ()) = tokio::join!(count(&mut one), count(&mut two), send);
         assert_eq!((first, second), (Ok(200_000), Ok(200_000)));
-        assert_eq!(source.kept.borrow().bytes, 0, "nobody needs them any more");
+        assert_eq!(source.kept.borrow().held.bytes(), 0, "nobody needs them any more");
     });
 }
 
