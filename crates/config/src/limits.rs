@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use rows::{Row, process_rows, rows};
 
 /// What a listener's clients may use up, and how long they may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Limits {
     /// From the first byte of a head until all of it has arrived: a request's head, a PROXY

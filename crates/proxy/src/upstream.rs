@@ -2,6 +2,7 @@
 
 pub mod forward;
 pub mod target;
+pub mod pool_key;
 pub mod pool;
 pub mod dial;
 pub mod dns;

@@ -16,7 +16,7 @@ use crate::{
     connection::{direction::Direction, relay::RelayLimits, server_first::Preconnected},
     io::stream::Stream,
     listen::listener::Listener,
-    upstream::{dial::DialTarget, pool::ConnectionPool, target::Selected},
+    upstream::{dial::DialTarget, pool::ConnectionPool, pool_key::PoolKey, target::Selected},
     worker::{Counts, state::WorkerState},
 };
 
@@ -114,17 +114,19 @@ impl Downstream {
         self.preconnected.borrow().as_ref()?.target.hand_on(backend)
     }
 
-    /// The connection opened during protocol detection if it leads to `target`; it is closed
-    /// if it leads elsewhere.
-    pub fn take_preconnected(&self, target: DialTarget) -> Option<Stream> {
+    /// The connection opened during protocol detection if it has this `key`; it is closed if
+    /// it leads elsewhere.
+    pub fn take_preconnected(&self, key: PoolKey) -> Option<Stream> {
         let connected = self.preconnected.take()?;
-        connected.stream.filter(|_| connected.target.pool.target() == target)
+        connected.stream.filter(|_| connected.target.pool.key() == key)
     }
 
     /// The connection pool of `address`, which is dialled the way that its listener needs.
     pub fn pool_to(&self, address: SocketAddr) -> Rc<ConnectionPool> {
         let application = self.listener.leads_to_application();
-        self.worker.pools.get(DialTarget { address, application }, &self.worker.dialer)
+        let target = DialTarget { address, application };
+        let key = PoolKey { target, transport: self.listener.transport };
+        self.worker.pools.get(key, &self.worker.dialer)
     }
 
     /// What a relay of it may use up.

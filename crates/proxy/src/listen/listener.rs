@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weft_config::{Destination, Layer, Limits, Scope};
 
-use crate::connection::direction::Direction;
+use crate::{connection::direction::Direction, upstream::pool_key::Transport};
 
 /// A listener as its connections see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Listener {
     pub layers: Arc<[Layer]>,
     /// What its clients may use up.
     pub limits: Limits,
+    /// What these mean for connections to servers.
+    pub transport: Transport,
     /// The direction of its traffic.
     pub direction: Direction,
     /// The port that its connections are for, where the socket has another.
@@ -37,6 +39,7 @@ impl Listener {
             destination: listener.destination,
             layers: listener.layers.as_slice().into(),
             limits: listener.limits,
+            transport: Transport::of(&listener.limits),
             direction,
             port: None,
         }

@@ -64,8 +64,7 @@ impl DialLimits {
     }
 }
 
-/// Where to connect to and how: everything that makes two connections differ. Connection
-/// pools are keyed by it.
+/// Where to connect to, and from where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DialTarget {
     /// The address of the server.

@@ -1,6 +1,6 @@
 //! Connections to servers, kept by each worker for itself.
 //!
-//! A pool has the connections to one [`DialTarget`]. An HTTP/1 connection serves one
+//! A pool has the connections of one [`PoolKey`]. An HTTP/1 connection serves one
 //! exchange at a time, the most recently used connection first; an HTTP/2 connection is
 //! shared. Which address a request goes to is not decided here.
 
@@ -25,7 +25,10 @@ use crate::{
     http::{error::Error, http1::client::Client as Http1Client},
     io::{gathered::GatheredWriter, stream::Stream},
     record::metrics::PeerId,
-    upstream::dial::{DialError, DialTarget, Dialer},
+    upstream::{
+        dial::{DialError, Dialer},
+        pool_key::PoolKey,
+    },
 };
 use http2::Http2Connections;
 use pooled_connection::Sender;
@@ -43,13 +46,13 @@ const IDLE_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// All connection pools of a worker.
 #[derive(Default)]
 pub struct ConnectionPools {
-    pools: RefCell<HashMap<DialTarget, Rc<ConnectionPool>>>,
+    pools: RefCell<HashMap<PoolKey, Rc<ConnectionPool>>>,
     idle: Rc<Cell<usize>>,
 }
 
-/// The connections to one target.
+/// The connections with one key.
 pub struct ConnectionPool {
-    target: DialTarget,
+    key: PoolKey,
     dialer: Dialer,
     idle: RefCell<Vec<Idle>>,
     /// Idle connections of all pools of the worker.
@@ -95,20 +98,20 @@ pub enum PoolError {
 }
 
 impl ConnectionPools {
-    /// The pool of connections to `target`.
-    pub fn get(&self, target: DialTarget, dialer: &Dialer) -> Rc<ConnectionPool> {
-        if let Some(pool) = self.pools.borrow().get(&target) {
+    /// The pool of connections with `key`.
+    pub fn get(&self, key: PoolKey, dialer: &Dialer) -> Rc<ConnectionPool> {
+        if let Some(pool) = self.pools.borrow().get(&key) {
             return Rc::clone(pool);
         }
         let pool = Rc::new(ConnectionPool {
-            target,
+            key,
             dialer: dialer.clone(),
             idle: RefCell::default(),
             idle_total: Rc::clone(&self.idle),
             http2: Http2Connections::default(),
             peers: RefCell::default(),
         });
-        self.pools.borrow_mut().insert(target, Rc::clone(&pool));
+        self.pools.borrow_mut().insert(key, Rc::clone(&pool));
         pool
     }
 
@@ -123,19 +126,19 @@ impl ConnectionPools {
 }
 
 impl ConnectionPool {
-    /// The target of its connections.
-    pub fn target(&self) -> DialTarget {
-        self.target
+    /// What its connections have in common.
+    pub fn key(&self) -> PoolKey {
+        self.key
     }
 
     /// The address of the server.
     pub fn address(&self) -> SocketAddr {
-        self.target.address
+        self.key.target.address
     }
 
     /// Opens a connection that is not pooled yet.
     pub async fn connect(&self, limit: Duration) -> Result<Stream, DialError> {
-        self.dialer.dial(self.target, limit).await
+        self.dialer.dial(self.key.target, limit).await
     }
 
     /// A connection for one exchange at a time: `preconnected`, else an idle one, else a new
@@ -279,12 +282,16 @@ impl Drop for ConnectionPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::metrics::{Peer, Registry};
+    use crate::{
+        record::metrics::{Peer, Registry},
+        upstream::{dial::DialTarget, pool_key::Transport},
+    };
     use weft_decide::Table;
 
     fn pool(pools: &ConnectionPools) -> Rc<ConnectionPool> {
         let target = DialTarget { address: ([127, 0, 0, 1], 1).into(), application: false };
-        pools.get(target, &Dialer::default())
+        let transport = Transport::of(&Limits::edge());
+        pools.get(PoolKey { target, transport }, &Dialer::default())
     }
 
     #[test]

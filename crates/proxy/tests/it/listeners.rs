@@ -48,3 +48,22 @@ fn a_listener_that_cannot_be_opened_hurts_no_other_and_is_reported() {
     let answer = Client::to(address).ask(&get("x", "/"));
     assert_eq!(brief(&answer), "200 here");
 }
+
+/// A connection that was made for requests of one listener goes by that one's limits.
+#[test]
+fn listeners_with_other_limits_do_not_share_connections_to_servers() {
+    let begun = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nbegun";
+    let server = server(&[&ok("whole"), begun]);
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let mut hasty = listener("hasty", any);
+    hasty["listener"]["limits"] = json!({ "stalled": "0.1s" });
+    let world = World::new().all_to("one").backend("one", &[server.address]);
+    let proxy = world.resource(listener("patient", any)).resource(hasty).run();
+    assert_eq!(brief(&Client::to(proxy.at("patient")).ask(&get("x", "/"))), "200 whole");
+    let mut client = Client::to(proxy.at("hasty"));
+    client.say(&get("x", "/"));
+    let began = std::time::Instant::now();
+    assert!(client.rest().ends_with("begun"));
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "it is cut");
+    assert_eq!(server.connections(), 2);
+}

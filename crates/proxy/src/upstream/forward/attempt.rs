@@ -174,7 +174,7 @@ async fn open_in(
     limit: Duration,
 ) -> Result<PooledConnection, Failed> {
     let within = (limit, &request.downstream.listener.limits);
-    let preconnected = request.downstream.take_preconnected(pool.target());
+    let preconnected = request.downstream.take_preconnected(pool.key());
     match version {
         HttpVersion::Http1 if fresh => {
             pool.fresh_http1(within).await.map_err(|error| unconnected(&error))

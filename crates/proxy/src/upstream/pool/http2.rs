@@ -154,14 +154,16 @@ mod tests {
     use crate::upstream::{
         dial::{DialError, DialTarget, Dialer},
         pool::ConnectionPools,
+        pool_key::{PoolKey, Transport},
     };
     use std::future::Future;
 
     const LIMITS: Limits = Limits::sidecar();
 
     fn pool_to(address: SocketAddr) -> Rc<ConnectionPool> {
-        ConnectionPools::default()
-            .get(DialTarget { address, application: false }, &Dialer::default())
+        let target = DialTarget { address, application: false };
+        let key = PoolKey { target, transport: Transport::of(&LIMITS) };
+        ConnectionPools::default().get(key, &Dialer::default())
     }
 
     fn local<F: Future>(future: F) -> F::Output {
