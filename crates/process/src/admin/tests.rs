@@ -154,7 +154,7 @@ async fn probes_and_scrapes_are_answered_while_others_hang() {
     ] {
         for sources in [1, 20] {
             let port = port(Limits::default()).await;
-            let _hanging = hang(&port, 400, text, sources).await;
+            let _hanging = hang(&port, 1000, text, sources).await;
             let answer = port.get(2, "/ready").await;
             assert!(answer.is_some_and(|answer| answer.contains("LIVE")), "{what}, {sources}");
             let scrape = port.get(3, "/large").await.map(|answer| answer.len());

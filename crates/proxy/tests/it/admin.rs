@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use weft_process::log::Levels;
 use weft_proxy::{Options, Proxy, Source, Stream};
 
@@ -114,14 +115,27 @@ fn ports_answer_while_the_control_plane_says_nothing() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
+/// As many descriptors as this process may have: clients are in it as well.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
 #[test]
 fn probes_and_scrapes_pass_while_others_hang_on_the_same_ports() {
-    let proxy = World::new().start();
-    for (port, path) in [("readiness", "/healthz/ready"), ("merged", "/stats/prometheus")] {
+    raise_limit();
+    let mut world = World::new();
+    world.options.ports.metrics = world.options.ports.merged;
+    let proxy = world.start();
+    for (port, path) in [
+        ("readiness", "/healthz/ready"),
+        ("merged", "/stats/prometheus"),
+        ("metrics", "/stats/prometheus"),
+    ] {
         let slow = format!("GET {path} HTTP/1.1\r\nhost:");
         let greedy = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").repeat(3);
         for text in ["", &slow, &greedy] {
-            let hanging: Vec<Client> = (0..300)
+            let hanging: Vec<Client> = (0..1000)
                 .map(|_| {
                     let mut client = Client::to(proxy.at(port));
                     client.say(text);

@@ -23,13 +23,13 @@ use crate::world::{Running, World, ok, server};
 /// Nothing here takes this long unless it hangs.
 const HANGS: Duration = Duration::from_secs(60);
 /// Windows of the peers of a proxy, so that only the proxy's own stop anything.
-const LARGE: u32 = 1 << 30;
+pub const LARGE: u32 = 1 << 30;
 /// A small window, which is soon full.
 const SMALL: u32 = 65_535;
 const MESSAGES: usize = 50_000;
 
 /// A client of `address`.
-async fn client(address: SocketAddr, window: u32) -> SendRequest<Bytes> {
+pub async fn client(address: SocketAddr, window: u32) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.unwrap();
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(window).initial_connection_window_size(LARGE);
@@ -40,7 +40,7 @@ async fn client(address: SocketAddr, window: u32) -> SendRequest<Bytes> {
 }
 
 /// A server whose streams have windows of this size; connections are counted.
-async fn h2_server<F, A>(window: u32, answer: A) -> (SocketAddr, Arc<AtomicUsize>)
+pub async fn h2_server<F, A>(window: u32, answer: A) -> (SocketAddr, Arc<AtomicUsize>)
 where
     A: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -71,7 +71,7 @@ fn proxy_of(server: SocketAddr) -> Running {
     World::new().spoken("http2", server).start()
 }
 
-fn request(method: Method, path: &str) -> Request<()> {
+pub fn request(method: Method, path: &str) -> Request<()> {
     Request::builder().method(method).uri(format!("http://x{path}")).body(()).unwrap()
 }
 

@@ -416,6 +416,19 @@ pub fn lines(folder: &tempfile::TempDir, count: usize) -> Vec<String> {
     }
 }
 
+/// Runs an ignored test in a process of its own.
+pub fn alone(name: &str) {
+    let mut this = std::process::Command::new(std::env::current_exe().unwrap());
+    let ran = this.args(["--exact", name, "--ignored", "--nocapture"]).output().unwrap();
+    let text = [ran.stdout, ran.stderr].concat();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&text));
+}
+
+/// Anonymous memory of this process, in which the proxy runs.
+pub fn memory() -> u64 {
+    weft_process::metrics::memory().unwrap().anonymous
+}
+
 /// The status line's number and the body.
 pub fn brief(answer: &str) -> String {
     let status = answer.split(' ').nth(1).unwrap_or_default();
