@@ -3,7 +3,9 @@
 //! A field that is added later belongs to a feature. A proxy names the features that it
 //! has; what it lacks is replaced, for it, by a stand-in that is closed.
 
-use crate::{Action, Backend, Resource, Route, Rule};
+use crate::{
+    Action, Answer, Backend, Entry, Listener, Protocol, Resource, Route, Rule, Scope, Server,
+};
 
 /// Response code details of a rule or backend that a proxy is too old for.
 const DETAILS: &str = "unsupported_by_proxy";
@@ -13,16 +15,20 @@ const DETAILS: &str = "unsupported_by_proxy";
 pub enum Feature {
     /// Retries for idempotent methods only; a proxy that ignored it would repeat others.
     IdempotentRetries,
+    /// Servers for TLS clients by what they say first; a proxy that ignored it would relay
+    /// clients of every name to one server.
+    ClientHello,
 }
 
 impl Feature {
     /// Every feature.
-    pub const ALL: &'static [Self] = &[Self::IdempotentRetries];
+    pub const ALL: &'static [Self] = &[Self::IdempotentRetries, Self::ClientHello];
 
     /// Its name on the stream.
     pub fn name(self) -> &'static str {
         match self {
             Self::IdempotentRetries => "weft.retries.idempotent-only",
+            Self::ClientHello => "weft.servers.client-hello",
         }
     }
 }
@@ -80,6 +86,10 @@ pub fn needs(resource: &Resource) -> Features {
             route.rules.iter().fold(Features::default(), |all, rule| all.union(of_rule(rule)))
         }
         Resource::Backend(backend) => of_backend(backend),
+        Resource::Listener(Listener { scope: Scope::Servers(servers), .. }) => {
+            servers.iter().fold(Features::default(), |all, server| all.union(of_server(server)))
+        }
+        Resource::Answer(Answer { entry: Entry::Server(server), .. }) => of_server(server),
         Resource::Listener(_)
         | Resource::Endpoints(_)
         | Resource::Directory(_)
@@ -102,6 +112,20 @@ pub fn stand_in(resource: &Resource, has: Features) -> Resource {
         Resource::Backend(backend) if !of_backend(backend).are_in(has) => {
             Resource::Backend(Backend { closed: Some(DETAILS.to_owned()), ..backend.clone() })
         }
+        Resource::Listener(listener @ Listener { scope: Scope::Servers(servers), .. }) => {
+            // A server without the condition comes first: what is closed must not hide it.
+            let (kept, closed): (Vec<&Server>, Vec<&Server>) =
+                servers.iter().partition(|server| of_server(server).are_in(has));
+            let closed = closed.into_iter().map(closed_server);
+            let servers = kept.into_iter().cloned().chain(closed).collect();
+            Resource::Listener(Listener { scope: Scope::Servers(servers), ..listener.clone() })
+        }
+        Resource::Answer(answer @ Answer { entry: Entry::Server(server), .. })
+            if !of_server(server).are_in(has) =>
+        {
+            let entry = Entry::Server(Box::new(closed_server(server)));
+            Resource::Answer(Answer { entry, ..answer.clone() })
+        }
         other => other.clone(),
     }
 }
@@ -112,6 +136,20 @@ fn of_rule(rule: &Rule) -> Features {
         features.insert(Feature::IdempotentRetries);
     }
     features
+}
+
+fn of_server(server: &Server) -> Features {
+    let mut features = Features::default();
+    if server.hello.is_some() {
+        features.insert(Feature::ClientHello);
+    }
+    features
+}
+
+/// A server that closes every connection.
+fn closed_server(server: &Server) -> Server {
+    let protocol = Protocol::Tcp;
+    Server { hello: None, protocol, routes: Vec::new(), tcp: Vec::new(), ..server.clone() }
 }
 
 fn of_backend(_: &Backend) -> Features {
@@ -126,6 +164,34 @@ fn closed_rule(rule: &Rule) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_an_old_proxy_cannot_choose_is_closed_behind_the_others() {
+        let server = |name: &str, hello: &str| {
+            format!(
+                r#"{{"name": "{name}", "protocol": "http", "routes": ["r"], {hello}
+                    "tcp": [{{"backends": [["b", 1]], "origin": {{"object": "o"}}}}],
+                    "origin": {{"object": "o"}}}}"#
+            )
+        };
+        let servers = [server("tls", r#""hello": {"names": ["a"]},"#), server("plain", "")];
+        let text = format!(
+            r#"{{"listener": {{"name": "l", "bind": "10.0.0.1:80", "destination": "socket",
+                "scope": {{"servers": [{}]}}}}}}"#,
+            servers.join(",")
+        );
+        let resource: Resource = serde_json::from_str(&text).unwrap();
+        assert_eq!(needs(&resource), Features::named(["weft.servers.client-hello"]));
+        assert_eq!(stand_in(&resource, Features::all()), resource);
+        let Resource::Listener(listener) = stand_in(&resource, Features::default()) else {
+            panic!("a listener")
+        };
+        let Scope::Servers(servers) = listener.scope else { panic!("servers") };
+        let [plain, closed] = &servers[..] else { panic!("{servers:?}") };
+        assert_eq!((&*plain.name, plain.tcp.len()), ("plain", 1));
+        assert_eq!((&*closed.name, closed.tcp.len(), closed.routes.len()), ("tls", 0, 0));
+        assert_eq!((closed.protocol, &closed.hello), (Protocol::Tcp, &None));
+    }
 
     #[test]
     fn names_are_read_again_and_unknown_ones_are_ignored() {

@@ -31,7 +31,7 @@ pub use feature::{Feature, Features, stand_in};
 pub use fingerprint::{Fingerprint, Fingerprints};
 pub use interest::{Interest, Part};
 pub use limits::{Limits, ProcessLimits};
-pub use listener::{Destination, Layer, Listener, Protocol, Scope, Server, TcpTarget};
+pub use listener::{Destination, HelloMatch, Layer, Listener, Protocol, Scope, Server, TcpTarget};
 pub use name::Host;
 pub use origin::Origin;
 pub use resource::{File, Resource};

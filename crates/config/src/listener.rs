@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, Origin, SourceMatch};
+use crate::{Host, Limits, Origin, SourceMatch};
 
 /// A place where connections arrive, and what is done to them first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,10 @@ pub struct Server {
     /// The destination port it is for; every port when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The TLS clients that it is for, whose bytes are relayed as they are. A client that no such
+    /// server of its port is for goes to one without this, and is closed where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hello: Option<HelloMatch>,
     /// How its connections are read.
     pub protocol: Protocol,
     /// Names of the routes whose hosts it serves; a Host that none of them covers gets 404.
@@ -81,6 +85,19 @@ pub struct Server {
     pub edge: bool,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+/// A condition on the first message of TLS clients, which is looked at and passed on. Where
+/// several hold, the one with the most specific name counts, then one with protocols.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HelloMatch {
+    /// Names of which the client wants one (SNI); when empty, any, or none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Host>,
+    /// Protocols of which the client offers one (ALPN); when empty, whatever it offers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocols: Vec<String>,
 }
 
 /// How the bytes of a connection are read.

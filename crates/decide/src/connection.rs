@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     record::{Record, Verdict, tell},
     reply::Reply,
-    server::{CompiledServer, CompiledTcp},
+    server::{CompiledListener, CompiledServer, CompiledTcp},
     stage::{Answers, Question, Step},
     table::{Table, Unanswered},
 };
@@ -104,11 +104,7 @@ impl Table {
             return Step::Reply(Failure::NoDestination.reply());
         };
         if !matches!(listener.data.scope, weft_config::Scope::Directory) {
-            let port = destination.port();
-            return match listener.server(port) {
-                Some(server) => serve(server, Place::Listener(Arc::clone(name), port), record),
-                None => Step::Done(Connection::Tcp(Tcp(Relayed::Onwards))),
-            };
+            return among_servers((name, listener), destination.port(), answers, record);
         }
         match self.directory().decides(destination) {
             Decides::Outside => self.outside_connection(record),
@@ -127,7 +123,7 @@ impl Table {
                 None => self.outside_connection(record),
                 Some(compiled) => match (&compiled.answer.entry, &compiled.server) {
                     (Entry::Server(_), Some(server)) => {
-                        serve(server, Place::Address(destination), record)
+                        at_address((destination, server), answers, record)
                     }
                     _ => self.outside_connection(record),
                 },
@@ -223,6 +219,45 @@ impl Table {
     }
 }
 
+/// What serves a connection to an address for which there is one server.
+fn at_address<R: Record>(
+    (address, server): (SocketAddr, &Arc<CompiledServer>),
+    answers: &Answers,
+    record: &mut R,
+) -> Step<Connection> {
+    let Some(condition) = &server.data.hello else {
+        return serve(server, Place::Address(address), record);
+    };
+    match answers.hello() {
+        None => Step::Ask(Question::Hello),
+        Some(Some(hello)) if hello.matches(condition).is_some() => {
+            serve(server, Place::Address(address), record)
+        }
+        Some(_) => Step::Reply(Failure::NoDestination.reply().because_of(&server.origin)),
+    }
+}
+
+/// What serves a connection to `port` of a listener with servers.
+fn among_servers<R: Record>(
+    (name, listener): (&Arc<str>, &CompiledListener),
+    port: u16,
+    answers: &Answers,
+    record: &mut R,
+) -> Step<Connection> {
+    let looks = listener.looks_at_hello(port);
+    let by_hello = match answers.hello() {
+        None if looks => return Step::Ask(Question::Hello),
+        Some(Some(hello)) => listener.server_for(port, hello),
+        Some(None) | None => None,
+    };
+    match by_hello.or_else(|| listener.server(port)) {
+        Some(server) => serve(server, Place::Listener(Arc::clone(name), port), record),
+        // Servers are there, and none of them is for this client.
+        None if looks => Step::Reply(Failure::NoDestination.reply()),
+        None => Step::Done(Connection::Tcp(Tcp(Relayed::Onwards))),
+    }
+}
+
 fn serve<R: Record>(
     server: &Arc<CompiledServer>,
     place: Place,
@@ -231,11 +266,17 @@ fn serve<R: Record>(
     let tcp = (!server.tcp.is_empty()).then(|| Tcp(Relayed::To(Arc::clone(&server.tcp))));
     tell(record, &server.origin, Verdict::Matched, || match (&place, server.data.port) {
         (Place::Address(address), _) => format!("{address} is its address and port"),
+        _ if server.data.hello.is_some() => "the TLS client asks for it".to_owned(),
         (_, Some(port)) => format!("the connection is to its port {port}"),
         (_, None) => "the connection is to its port".to_owned(),
     });
     let scope = Scope { place, tcp, edge: server.data.edge };
-    match (server.data.protocol, scope.tcp.clone()) {
+    // Who is chosen by TLS gets TLS: there is nothing else to be read in it.
+    let protocol = match server.data.hello {
+        Some(_) => Protocol::Tcp,
+        None => server.data.protocol,
+    };
+    match (protocol, scope.tcp.clone()) {
         (Protocol::Http, _) => Step::Done(Connection::Http(scope)),
         (Protocol::Detect, _) => Step::Done(Connection::Detect(scope)),
         (Protocol::Tcp, Some(tcp)) => Step::Done(Connection::Tcp(tcp)),

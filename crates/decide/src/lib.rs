@@ -5,6 +5,7 @@
 
 pub mod arrive;
 mod stage;
+mod hello;
 mod connection;
 mod routing;
 pub mod retry;
@@ -26,6 +27,7 @@ pub use arrive::{Arrival, Arrived, Direction, Scheme, of_authority};
 pub use backend::{CompiledBackend, Pick};
 pub use connection::{Connection, Scope, Tcp};
 pub use failure::{Blame, Broke, Failure, NoAnswer, Reset};
+pub use hello::ClientHello;
 pub use record::{Note, Record, Verdict};
 pub use reply::{Flag, Flags, Reply};
 pub use route::{CompiledRoute, CompiledRule, NO_CONDITIONS};

@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 use weft_balance::{Register, Rng, Turn, Weights};
 use weft_config::{Listener, Origin, Route, Scope, Server, TcpTarget, name::suffixes};
 
-use crate::quick::Quick;
+use crate::{hello::ClientHello, quick::Quick};
 
 /// A server, ready to be asked.
 #[derive(Debug)]
@@ -66,6 +66,10 @@ impl CompiledServer {
         Self { data, origin, tcp, hosts }
     }
 
+    fn is_for(&self, port: u16) -> bool {
+        self.data.port.is_none_or(|own| own == port)
+    }
+
     /// The name of the route with the most specific host for `host`.
     pub(crate) fn route(&self, host: &str) -> Option<&Arc<str>> {
         self.hosts.find(host)
@@ -91,11 +95,34 @@ impl CompiledListener {
         Self { data, servers }
     }
 
-    /// The server for connections to `port`: one that names it, else one for every port.
+    /// The server for connections to `port`, but for those that only some TLS clients may use:
+    /// one that names it, else one for every port.
     pub(crate) fn server(&self, port: u16) -> Option<&Arc<CompiledServer>> {
+        let all = || self.servers.iter().filter(|server| server.data.hello.is_none());
         let named = |server: &&Arc<CompiledServer>| server.data.port == Some(port);
         let every = |server: &&Arc<CompiledServer>| server.data.port.is_none();
-        self.servers.iter().find(named).or_else(|| self.servers.iter().find(every))
+        all().find(named).or_else(|| all().find(every))
+    }
+
+    /// Whether what TLS clients say first decides about connections to `port`.
+    pub(crate) fn looks_at_hello(&self, port: u16) -> bool {
+        self.servers.iter().any(|server| server.data.hello.is_some() && server.is_for(port))
+    }
+
+    /// The server for connections to `port` whose clients say `hello`: the one that is most
+    /// exactly for them, the first of equals.
+    pub(crate) fn server_for(
+        &self,
+        port: u16,
+        hello: &ClientHello,
+    ) -> Option<&Arc<CompiledServer>> {
+        let rank = |server: &CompiledServer| {
+            let exactness = hello.matches(server.data.hello.as_ref()?)?;
+            Some((server.data.port.is_some(), exactness))
+        };
+        let candidates = self.servers.iter().rev().filter(|server| server.is_for(port));
+        let ranked = candidates.filter_map(|server| Some((rank(server)?, server)));
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, server)| server)
     }
 
     /// Whether some server names the route called `route`.

@@ -5,14 +5,14 @@
 //! returns a [`Question`]; the caller finds the [`Answer`], adds it to the [`Answers`] of
 //! the decision, and begins again with the first stage and one table for all of them.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use smallvec::SmallVec;
 use weft_config::Interest;
 
 use crate::{
-    arrive::Arrived, connection::Scope, failure::Failure, protocol, record::Record, reply::Reply,
-    routing::Routed, table::Table,
+    arrive::Arrived, connection::Scope, failure::Failure, hello::ClientHello, protocol,
+    record::Record, reply::Reply, routing::Routed, table::Table,
 };
 
 /// How many questions one decision may ask.
@@ -46,23 +46,28 @@ impl<T> Step<T> {
 pub enum Question {
     /// What a host or an address leads to. The answer comes as a new table.
     Interest(Interest),
+    /// What the client says first, where that is TLS.
+    Hello,
 }
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interest(interest) => interest.fmt(f),
+            Self::Hello => f.write_str("the client's TLS hello"),
         }
     }
 }
 
 /// What was found out about a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
     /// The table in force says it.
     Configured,
-    /// There was no answer in time.
+    /// The client speaks TLS, and said this.
+    Hello(Arc<ClientHello>),
+    /// There was no answer in time, or is none.
     Missing,
 }
 
@@ -79,6 +84,16 @@ impl Answers {
     /// The questions and answers in order.
     pub fn iter(&self) -> impl Iterator<Item = &(Question, Answer)> {
         self.0.iter()
+    }
+
+    /// What the client said first; none while that was not asked for, and none in it where the
+    /// client does not speak TLS.
+    pub(crate) fn hello(&self) -> Option<Option<&ClientHello>> {
+        let mut hellos = self.0.iter().filter(|(question, _)| *question == Question::Hello);
+        hellos.next().map(|(_, answer)| match answer {
+            Answer::Hello(hello) => Some(&**hello),
+            Answer::Configured | Answer::Missing => None,
+        })
     }
 
     /// Asks `question`, unless it was asked before: then the configuration for it is

@@ -23,11 +23,12 @@ use std::{
 
 use tokio::time::{sleep, timeout};
 use weft_config::Layer;
-use weft_decide::{Connection, Flag, Flags, Scope, Tcp};
+use weft_decide::{ClientHello, Connection, Flag, Flags, Scope, Tcp};
 
 use crate::{
-    config::on_demand::decide_on_demand,
+    config::on_demand::decide_with_hello,
     connection::{
+        client_hello::NoHello,
         close_reason::CloseReason,
         downstream::Downstream,
         original_destination::AcceptedConnection,
@@ -93,10 +94,21 @@ async fn begin(
     if let Err(reason) = until_drained(&guard, layers).await {
         return close(&downstream(&worker, &listener, ends, (None, &guard)), reason, &stream);
     }
-    let decided = decide_on_demand(&worker, |table, answers, _| {
+    let mut broke = None;
+    let hello = async || {
+        let hello = until_drained(&guard, hello(&mut stream, &listener));
+        hello.await.unwrap_or_else(|reason| {
+            broke = Some(reason);
+            None
+        })
+    };
+    let decided = decide_with_hello(&worker, hello, |table, answers, _| {
         table.connection(&listener.name, ends.destination, answers, &mut ())
     })
     .await;
+    if let Some(reason) = broke {
+        return close(&downstream(&worker, &listener, ends, (None, &guard)), reason, &stream);
+    }
     let arrived = |stream, scope| {
         let downstream = downstream(&worker, &listener, ends, (scope, &guard));
         Arrived { downstream, stream, guard }
@@ -174,6 +186,31 @@ async fn header(
             Err(_) => return Err(CloseReason::ProxyHeader),
         }
     }
+}
+
+/// What the client says first, if that is TLS.
+async fn hello(
+    stream: &mut PeekedStream,
+    listener: &Listener,
+) -> Result<Option<ClientHello>, CloseReason> {
+    if stream.seen().is_empty() {
+        let first = timeout(listener.limits.idle, first(stream));
+        first.await.map_err(|_| CloseReason::Silent)??;
+    }
+    let whole = timeout(listener.limits.head, async {
+        loop {
+            match client_hello::read(stream.seen()) {
+                Ok(hello) => return Ok(Some(hello)),
+                Err(NoHello::Incomplete) => match stream.look().await {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(None),
+                    Err(_) => return Err(CloseReason::Broken),
+                },
+                Err(_) => return Ok(None),
+            }
+        }
+    });
+    whole.await.map_err(|_| CloseReason::Silent)?
 }
 
 /// A declared port: HTTP by its first bytes, else whatever the scope has for that.

@@ -110,6 +110,7 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
     let server = Server {
         name: format!("{}_{}", address.ip(), address.port()),
         port: None,
+        hello: None,
         protocol: if undeclared { Protocol::Detect } else { Protocol::Tcp },
         routes,
         tcp: tcp::targets(&definition, &site, view, &mut closure),

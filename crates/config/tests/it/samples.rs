@@ -109,6 +109,7 @@ const SAMPLES: &[&str] = &[
         "interest": "10.0.0.1:80",
         "entry": {"server": {
             "name": "s", "port": 80, "protocol": "tcp", "routes": ["r"], "edge": true,
+            "hello": {"names": ["a.example"], "protocols": ["h2"]},
             "tcp": [
                 {
                     "source": {"labels": [["app", "a"]], "namespace": "n"},

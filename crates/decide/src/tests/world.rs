@@ -156,6 +156,7 @@ fn server(words: &[&str]) -> Server {
     Server {
         name: words[1].to_owned(),
         port: words[2].parse().ok().filter(|port| *port != 0),
+        hello: None,
         protocol: match words[3] {
             "http" => Protocol::Http,
             "detect" => Protocol::Detect,

@@ -3,21 +3,14 @@
 //! Reads the server name and the application protocols (RFC 8446, section 4.1.2; RFC 6066,
 //! section 3; RFC 7301, section 3.1) out of at most [`ENOUGH`] bytes, and nothing else of TLS.
 
+use weft_decide::ClientHello;
+
 /// A hello that is not complete within so many bytes is not waited for.
 pub const ENOUGH: usize = 16 * 1024;
 /// The longest server name, as of any host.
 const LONGEST_NAME: usize = 253;
 /// Application protocols that are read.
 const MOST_PROTOCOLS: usize = 16;
-
-/// What a TLS client says first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientHello {
-    /// The server that it wants, in lower case; none if it does not say.
-    pub server_name: Option<String>,
-    /// The application protocols that it speaks, the preferred one first.
-    pub protocols: Vec<Vec<u8>>,
-}
 
 /// Why there is no hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

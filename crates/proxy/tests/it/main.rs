@@ -16,6 +16,7 @@ mod frames;
 mod goaway;
 mod h2spec;
 mod heads;
+mod hello;
 mod hostile;
 mod http;
 mod listeners;

@@ -75,6 +75,7 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
         let server = weft_config::Server {
             name: format!("http.{}", at.port()),
             port: None,
+            hello: None,
             protocol: Protocol::Http,
             routes: names,
             tcp: Vec::new(),

@@ -123,6 +123,7 @@ fn to_backend(
     let server = Server {
         name: name.to_owned(),
         port,
+        hello: None,
         protocol,
         routes: vec![name.to_owned()],
         tcp: vec![tcp],
