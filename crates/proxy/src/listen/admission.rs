@@ -29,7 +29,7 @@ use crate::{
 /// Room is made when no more than one in so many of a limit's connections is left.
 const MARGIN_SHARE: usize = 16;
 /// How long a new connection waits for room.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a line is logged about connections that are not let in.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 

@@ -90,9 +90,10 @@ impl Shedding {
             let found =
                 timeout(PATIENCE, close_idlest(&workers, (count, now.into_std()), of.as_ref()))
                     .await;
-            let (found, took) = (found.unwrap_or_default(), now.elapsed());
-            let length = (took * PAUSE_FACTOR).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-            let pause = Pause { until: Instant::now() + length, is_short: found < count };
+            let length = (now.elapsed() * PAUSE_FACTOR).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+            // Nothing is known of workers that are too busy to answer.
+            let is_short = found.is_ok_and(|found| found < count);
+            let pause = Pause { until: Instant::now() + length, is_short };
             let mut rounds = rounds.borrow_mut();
             rounds.retain(|round| !round.is_of(of.as_ref()));
             rounds.push(Round { of, pause: Some(pause) });
