@@ -158,7 +158,22 @@ fn walk(key: &Key, object: &mut Value, (findings, unusable): (&mut Findings, Unu
 pub fn mesh_config(settings: &Value, key: &Key) -> (MeshConfig, Vec<Diagnostic>) {
     let (usable, diagnostics) =
         read_settings(settings, key, ("data.mesh", schema::settings::MESH_CONFIG));
-    (serde_json::from_value(usable).unwrap_or_default(), diagnostics)
+    let settings = match settings {
+        Value::Null | Value::Object(_) => serde_json::from_value(usable).unwrap_or_default(),
+        _ => closed_mesh_config(),
+    };
+    (settings, diagnostics)
+}
+
+/// The settings of a mesh of which none can be read: each field that may not be wider than it
+/// was meant to be is as narrow as it can be.
+pub fn closed_mesh_config() -> MeshConfig {
+    let guarded = schema::settings::MESH_CONFIG.iter().filter_map(|field| {
+        let value = field.stand_in?.value()?;
+        Some((field.name.to_owned(), value))
+    });
+    serde_json::from_value(Value::Object(guarded.collect()))
+        .expect("stand-ins are of their fields' own types")
 }
 
 /// Reads a proxy's settings, given as the object `key` has them in `field`: what

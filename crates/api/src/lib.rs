@@ -21,8 +21,8 @@ pub mod span;
 pub mod virtual_service;
 
 pub use check::{
-    Checked, MOST, check, check_whole, is_dns_label, key, mesh_config, normalised, proxy_config,
-    read, unknown_istio_kind, usable,
+    Checked, MOST, check, check_whole, closed_mesh_config, is_dns_label, key, mesh_config,
+    normalised, proxy_config, read, unknown_istio_kind, usable,
 };
 pub use diagnostic::{Diagnostic, Severity};
 pub use field::camel_case;

@@ -63,15 +63,21 @@ pub(crate) fn findings(view: &View<'_>) -> Vec<Diagnostic> {
     text.map(|text| parse(text, &key).1).unwrap_or_default()
 }
 
-/// Reads MeshConfig; what is wrong in it costs only itself.
+/// Reads MeshConfig; what is wrong in it costs only itself. A text that cannot be read at all
+/// closes.
 fn parse(text: &str, key: &Key) -> (MeshConfig, Vec<Diagnostic>) {
     match serde_saphyr::from_str(text) {
         Ok(settings) => weft_api::mesh_config(&settings, key),
         Err(error) => {
             let reason = error.to_string();
             let reason = reason.lines().next().unwrap_or_default();
-            let message = format!("is not YAML: {reason}; the defaults apply");
-            (MeshConfig::default(), vec![Diagnostic::error(key, "data.mesh", message)])
+            // What it said may have been narrower than the defaults are.
+            let message = format!(
+                "is not YAML: {reason}; until it is corrected, nothing outside of the mesh is \
+                 reached, objects that do not say exportTo are seen by their own namespace only, \
+                 and nothing is tried again"
+            );
+            (weft_api::closed_mesh_config(), vec![Diagnostic::error(key, "data.mesh", message)])
         }
     }
 }

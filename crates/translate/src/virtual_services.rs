@@ -36,12 +36,14 @@ pub(crate) fn seen(service: &VirtualService, group: &Group, mesh: &Mesh) -> bool
 }
 
 fn reach_of(service: &VirtualService, group: &Group, mesh: &Mesh) -> Option<Reach> {
+    let (own, client) = (service.metadata.namespace.as_str(), group.namespace.as_str());
     if service.spec.is_closed_for_everybody() {
-        // It may have been meant to come before the others.
-        return Some(Reach::Private);
+        // It comes as early as any list of namespaces could have put it, and no earlier: what
+        // another namespace keeps to itself comes before it.
+        return Some(if own == client { Reach::Private } else { Reach::Exported });
     }
     let default = &mesh.config.default_virtual_service_export_to;
-    reach(&service.spec.export_to, default, &service.metadata.namespace, &group.namespace)
+    reach(&service.spec.export_to, default, own, client)
 }
 
 /// The place of `service` among those for one host that `group` sees, as in Istio:

@@ -337,6 +337,25 @@ fn mesh_settings_that_are_wrong_keep_their_default_or_close() {
 }
 
 #[test]
+fn mesh_settings_of_which_nothing_can_be_read_close_and_absent_ones_do_not() {
+    let key = Key::new(Kind::ConfigMap, "istio-system", "istio");
+    for settings in [json!("text"), json!(7), json!([{"accessLogFile": "/dev/stdout"}])] {
+        let (config, diagnostics) = mesh_config(&settings, &key);
+        assert_eq!(config, closed_mesh_config(), "{settings}");
+        assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+    }
+    let closed = closed_mesh_config();
+    assert_eq!(closed.outbound_traffic_policy.mode, "REGISTRY_ONLY");
+    assert_eq!(closed.default_service_export_to, ["."]);
+    assert_eq!(closed.default_virtual_service_export_to, ["."]);
+    assert_eq!(closed.default_destination_rule_export_to, ["."]);
+    assert_eq!(closed.default_http_retry_policy, Some(json!({"attempts": 0})));
+    for settings in [json!(null), json!({})] {
+        assert_eq!(mesh_config(&settings, &key), (MeshConfig::default(), Vec::new()));
+    }
+}
+
+#[test]
 fn objects_that_differ_in_their_version_only_are_equal() {
     let service = |version: &str| {
         let metadata = json!({"name": "cart", "resourceVersion": version, "managedFields": [{}]});

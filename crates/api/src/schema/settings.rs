@@ -18,7 +18,7 @@ pub const MESH_CONFIG: &[Field] = &[
     field("accessLogFormat", Holds::Text),
     field("accessLogEncoding", Holds::Word(&["TEXT", "JSON"])),
     field("connectTimeout", Holds::Span),
-    field("defaultHttpRetryPolicy", Holds::Anything),
+    guarded("defaultHttpRetryPolicy", Holds::Anything, StandIn::NoRetries),
     guarded("defaultServiceExportTo", TEXTS, StandIn::OwnNamespace),
     guarded("defaultVirtualServiceExportTo", TEXTS, StandIn::OwnNamespace),
     guarded("defaultDestinationRuleExportTo", TEXTS, StandIn::OwnNamespace),

@@ -27,6 +27,8 @@ pub enum StandIn {
     Closed,
     /// The object is closed as a whole, and every namespace sees it.
     ClosedEverywhere,
+    /// Nothing is sent twice.
+    NoRetries,
     /// Traffic to hosts that the mesh does not know is refused.
     NothingOutside,
     /// The annotation that says who sees a Service names nobody; the others are left out.
@@ -59,6 +61,7 @@ impl StandIn {
             Self::NoSelectedWorkload => json!({"matchLabels": none()}),
             Self::ClosedRule => json!([{}]),
             Self::Closed => return None,
+            Self::NoRetries => json!({"attempts": 0}),
             Self::NothingOutside => json!({"mode": "REGISTRY_ONLY"}),
             Self::Annotations => json!({EXPORT_TO: NONE}),
         })

@@ -290,20 +290,50 @@ fn is_field(object: &Value, pointer: &str) -> bool {
     object.pointer(pointer).is_some() && name.parse::<usize>().is_err() && !MAPS.contains(&map)
 }
 
-#[test]
-fn a_setting_of_a_wrong_type_opens_nothing() {
-    let world = world();
-    let map = |settings: &Value| {
-        let metadata = json!({"name": "istio", "namespace": "istio-system"});
-        let data = json!({"mesh": to_yaml(settings)});
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
-    };
-    let settings = json!({
+/// The ConfigMap with the mesh's settings.
+fn settings_in(mesh: &str) -> Value {
+    let metadata = json!({"name": "istio", "namespace": "istio-system"});
+    let data = json!({"mesh": mesh});
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+}
+
+/// Settings as narrow as they can be.
+fn narrow() -> Value {
+    json!({
         "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
         "defaultServiceExportTo": ["."],
         "defaultVirtualServiceExportTo": ["."],
         "defaultDestinationRuleExportTo": ["."],
-    });
+    })
+}
+
+#[test]
+fn settings_that_are_no_settings_open_nothing_and_are_reported_with_their_line() {
+    let whole = to_yaml(&narrow());
+    let mut mesh = Mesh::with(&world(), &settings_in(&whole));
+    let before = mesh.whole.clone();
+    let broken =
+        [&format!("{whole}\n  ][\n"), "just words", "[1, 2]", "a: b: c", "\t{", "a: *nobody"];
+    for text in broken {
+        assert_eq!(mesh.opened(text, (&before, &settings_in(text))), None);
+        let found = mesh.translator.diagnostics();
+        let found =
+            found.iter().find(|found| found.object == mesh.key && found.field == "data.mesh");
+        assert!(found.is_some(), "{text:?} is not reported");
+    }
+    mesh.lets_through(&settings_in("accessLogFile: /dev/stdout\ntrustDomain: [\n"));
+    let found = mesh.translator.diagnostics();
+    let found = found.iter().find(|found| found.object == mesh.key).expect("it is reported");
+    let text = found.to_string();
+    assert!(text.starts_with("ConfigMap/istio-system/istio data.mesh: is not YAML: "), "{text}");
+    assert!(text.contains("line 2") || text.contains("line 3"), "{text}");
+}
+
+#[test]
+fn a_setting_of_a_wrong_type_opens_nothing() {
+    let world = world();
+    let map = |settings: &Value| settings_in(&to_yaml(settings));
+    let settings = narrow();
     let mut mesh = Mesh::with(&world, &map(&settings));
     let whole = mesh.whole.clone();
     let (fields, mut found) = (Holds::Object(settings::MESH_CONFIG), Vec::new());
@@ -317,4 +347,62 @@ fn a_setting_of_a_wrong_type_opens_nothing() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.concat());
+}
+
+/// A VirtualService of `namespace` for the host of `shop`, which leads to subset `to`.
+fn for_cart(namespace: &str, export_to: Value, to: &str, made: &str) -> Value {
+    let destination = json!({"host": "cart.shop.svc.cluster.local", "subset": to});
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": to, "namespace": namespace, "creationTimestamp": made},
+        "spec": {
+            "hosts": ["cart.shop.svc.cluster.local"], "exportTo": export_to,
+            "http": [{"route": [{"destination": destination}]}],
+        },
+    })
+}
+
+/// What decides about `cart` for a client in `shop`.
+fn decides_for_cart(services: [Value; 2]) -> String {
+    let pod = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"containers": [{"name": "app"}]},
+        })
+    };
+    let cart = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "cart", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}]},
+    });
+    let all = services.into_iter().chain([pod("web"), cart]);
+    let mut translator = worlds::translator(all.map(|one| weft_api::read(one).expect("an object")));
+    let client = worlds::client(&translator, "shop/web");
+    let resolved = translator.resolve(&client, &"cart:80".parse().expect("an interest"));
+    let route = resolved.resources.iter().find_map(|piece| match &*piece.resource {
+        weft_config::Resource::Route(route) => Some(route.rules[0].origin.object.clone()),
+        _ => None,
+    });
+    route.expect("a route")
+}
+
+/// Nobody knows whom a broken `exportTo` was for, so the object closes its hosts; but it does
+/// not take a place that no list of namespaces could have given it.
+#[test]
+fn a_broken_object_has_no_more_say_over_another_namespaces_hosts_than_a_whole_one() {
+    let (old, new) = ("2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z");
+    for own in [json!(["."]), json!(["shop"]), json!(["*"]), Value::Null] {
+        for (ours, theirs) in [(old, new), (new, old)] {
+            let decides = |export_to: Value| {
+                decides_for_cart([
+                    for_cart("shop", own.clone(), "ours", ours),
+                    for_cart("evil", export_to, "theirs", theirs),
+                ])
+            };
+            let whole = [json!(["*"]), json!(["shop"]), json!(["evil", "shop"])].map(decides);
+            let broken = decides(json!(7));
+            assert!(whole.contains(&broken), "{own} {ours}: {broken} is not among {whole:?}");
+        }
+    }
 }
