@@ -11,6 +11,7 @@ use weft_api::{Diagnostic, Key, Kind, kind::Effect};
 use weft_controllers::{addresses, expand, object, selector, service};
 use weft_inject::{Decision, Namespace, Owner, Settings};
 use weft_manifest::Document;
+use weft_translate::Installation;
 
 use crate::{explanation::Ignored, workloads};
 
@@ -23,8 +24,8 @@ pub enum Unlabelled {
     Skip,
 }
 
-/// The installed gateway's namespace and name.
-const GATEWAY: (&str, &str) = ("istio-system", "istio-ingressgateway");
+/// The installed gateway's name; it is in the control plane's namespace.
+const GATEWAY: &str = "istio-ingressgateway";
 
 /// What a cluster would make of files.
 pub(crate) struct Settled {
@@ -37,7 +38,11 @@ pub(crate) struct Settled {
 }
 
 /// The objects that a cluster would have, and what is to be told of those that are written.
-pub(crate) fn settle(documents: &[Document], unlabelled: Unlabelled) -> Settled {
+pub(crate) fn settle(
+    documents: &[Document],
+    unlabelled: Unlabelled,
+    installation: &Installation,
+) -> Settled {
     let mut objects: BTreeMap<String, Value> = BTreeMap::new();
     let (mut found, mut ignored, mut pods) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents {
@@ -72,13 +77,13 @@ pub(crate) fn settle(documents: &[Document], unlabelled: Unlabelled) -> Settled 
         pods.extend(expand::pods(&deployment));
     }
     let mut services = take(&mut objects, Kind::Service);
-    add_gateway(&objects, &mut pods, &mut services);
+    add_gateway(&objects, &mut pods, &mut services, installation);
     let namespaces: BTreeMap<String, Value> = take(&mut objects, Kind::Namespace)
         .into_iter()
         .map(|namespace| (object::name(&namespace).to_owned(), namespace))
         .collect();
     for pod in &mut pods {
-        inject(pod, &namespaces, unlabelled);
+        inject(pod, &namespaces, unlabelled, installation);
     }
     run(&mut pods);
     expand::address(&mut services);
@@ -159,14 +164,25 @@ fn without_slices(services: &[Value], slices: &[Value]) -> Vec<Value> {
     services.iter().filter(bare).cloned().collect()
 }
 
-fn inject(pod: &mut Value, namespaces: &BTreeMap<String, Value>, unlabelled: Unlabelled) {
+fn inject(
+    pod: &mut Value,
+    namespaces: &BTreeMap<String, Value>,
+    unlabelled: Unlabelled,
+    installation: &Installation,
+) {
     let name = object::namespace(pod).to_owned();
     let described = namespaces.get(&name);
     let unlabelled = match (described, unlabelled) {
         (None, Unlabelled::Inject) => weft_inject::Policy::Enabled,
         _ => weft_inject::Policy::Disabled,
     };
-    let settings = Settings { unlabelled, ..Settings::default() };
+    let settings = Settings {
+        unlabelled,
+        root_namespace: installation.namespace.clone(),
+        cluster_domain: installation.domain.clone(),
+        cluster: installation.cluster.clone(),
+        ..Settings::default()
+    };
     let labels = described.map(|namespace| &namespace["metadata"]["labels"]);
     let labels = labels.and_then(Value::as_object).into_iter().flatten();
     let namespace = Namespace {
@@ -188,8 +204,9 @@ fn add_gateway(
     objects: &BTreeMap<String, Value>,
     pods: &mut Vec<Value>,
     services: &mut Vec<Value>,
+    installation: &Installation,
 ) {
-    let name = GATEWAY.1;
+    let name = GATEWAY;
     let labels = json!({"app": name, "istio": "ingressgateway"});
     let is_gateway = |key: &String| key.parse::<Key>().is_ok_and(|key| key.kind == Kind::Gateway);
     let wanted = objects
@@ -204,14 +221,14 @@ fn add_gateway(
     if !wanted || there {
         return;
     }
-    let (pod, service) = installed_gateway();
+    let (pod, service) = installed_gateway(installation);
     pods.push(pod);
     services.push(service);
 }
 
 /// The gateway that the mesh installs: its pod and its Service.
-pub(crate) fn installed_gateway() -> (Value, Value) {
-    let (namespace, name) = GATEWAY;
+fn installed_gateway(installation: &Installation) -> (Value, Value) {
+    let (namespace, name) = (&installation.namespace, GATEWAY);
     let labels = json!({"app": name, "istio": "ingressgateway"});
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
@@ -246,8 +263,8 @@ pub(crate) fn installed_gateway() -> (Value, Value) {
 
 /// The installed gateway for a world whose files have none: it runs, at an
 /// address that no other pod has.
-pub(crate) fn added_gateway() -> [Value; 2] {
-    let (mut pod, service) = installed_gateway();
+pub(crate) fn added_gateway(installation: &Installation) -> [Value; 2] {
+    let (mut pod, service) = installed_gateway(installation);
     pod["status"] = json!({
         "phase": "Running",
         "podIP": addresses::pod(u16::MAX - 1).to_string(),
@@ -276,8 +293,11 @@ mod tests {
             let text = format!(
                 "{{{object}}}\n---\n{{apiVersion: v1, kind: Service, metadata: {{name: a}}}}"
             );
-            let Settled { objects, found, .. } =
-                settle(&weft_manifest::read("a.yaml", &text), Unlabelled::Inject);
+            let Settled { objects, found, .. } = settle(
+                &weft_manifest::read("a.yaml", &text),
+                Unlabelled::Inject,
+                &Default::default(),
+            );
             assert!(objects.iter().any(|one| object::name(one) == "a"), "{object}");
             let told = found.iter().any(|one| one.field == field) || field.is_empty();
             assert!(told, "{object}: {found:?}");

@@ -19,9 +19,6 @@ use crate::{
     world::World,
 };
 
-/// The domain of the cluster.
-const DOMAIN: &str = "cluster.local";
-
 /// A name with so many dots is looked up as it is first (`ndots:5`).
 const ENOUGH_DOTS: usize = 5;
 
@@ -61,7 +58,8 @@ pub(crate) fn resolve(world: &World, host: &str, namespace: &str) -> Lookup {
         |answer, why| Lookup::Unresolved(Unresolved { host: host.to_owned(), answer, why });
     let lower = host.to_ascii_lowercase();
     let mut without_address = None;
-    for name in candidates(&lower, namespace) {
+    let domain = &world.installation().domain;
+    for name in candidates(&lower, namespace, domain) {
         match follow(world, name) {
             (_, Found::Address(ip)) => return Lookup::Address(ip),
             (name, Found::NoAddress(why)) => {
@@ -104,11 +102,11 @@ fn follow(world: &World, name: String) -> (Followed, Found) {
 }
 
 /// The names that the resolver asks for, in order, without the dot at their end.
-fn candidates(host: &str, namespace: &str) -> Vec<String> {
+fn candidates(host: &str, namespace: &str, domain: &str) -> Vec<String> {
     if let Some(whole) = host.strip_suffix('.') {
         return vec![whole.to_owned()];
     }
-    let ends = [format!("{namespace}.svc.{DOMAIN}"), format!("svc.{DOMAIN}"), DOMAIN.to_owned()];
+    let ends = [format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_owned()];
     let mut names: Vec<String> = ends.iter().map(|end| format!("{host}.{end}")).collect();
     match host.matches('.').count() >= ENOUGH_DOTS {
         true => names.insert(0, host.to_owned()),
@@ -118,7 +116,8 @@ fn candidates(host: &str, namespace: &str) -> Vec<String> {
 }
 
 fn look_up(world: &World, name: &str) -> Found {
-    let Some(below) = name.strip_suffix(DOMAIN).and_then(|below| below.strip_suffix('.')) else {
+    let domain = world.installation().domain.as_str();
+    let Some(below) = name.strip_suffix(domain).and_then(|below| below.strip_suffix('.')) else {
         return Found::Elsewhere;
     };
     let labels: Vec<&str> = below.split('.').collect();
@@ -176,7 +175,8 @@ fn is_called(endpoint: &SliceEndpoint, label: &str) -> bool {
 /// Why a name that is the mesh's to answer is not there; none for a name that DNS
 /// outside may have.
 fn missing(world: &World, host: &str, namespace: &str) -> Option<String> {
-    let inside = host.strip_suffix(".cluster.local");
+    let domain = world.installation().domain.as_str();
+    let inside = host.strip_suffix(domain).and_then(|below| below.strip_suffix('.'));
     let inside = inside.or(Some(host).filter(|host| host.ends_with(".svc")));
     let labels: Vec<&str> = inside.unwrap_or(host).split('.').collect();
     let namespaces = namespaces(world);
@@ -193,9 +193,7 @@ fn missing(world: &World, host: &str, namespace: &str) -> Option<String> {
             true => without(world, name, own),
             false => format!("there is no namespace {own}"),
         }),
-        (_, Some(_)) => {
-            Some("names of the cluster are NAME.NAMESPACE.svc.cluster.local".to_owned())
-        }
+        (_, Some(_)) => Some(format!("names of the cluster are NAME.NAMESPACE.svc.{domain}")),
         (_, None) => None,
     }
 }
@@ -227,6 +225,7 @@ fn without(world: &World, name: &str, namespace: &str) -> String {
 mod tests {
     use super::*;
     use crate::files::Unlabelled;
+    use weft_translate::Installation;
 
     const WORLD: &str = "
 apiVersion: v1
@@ -275,6 +274,24 @@ spec: {type: ExternalName, externalName: cart.shop.svc.cluster.local}
             }
         };
         assert_eq!(got, expected, "for {host}");
+    }
+
+    #[test]
+    fn names_end_in_the_clusters_own_domain() {
+        let installation =
+            Installation { domain: "corp.example".to_owned(), ..Installation::default() };
+        let documents = weft_manifest::read("w.yaml", WORLD);
+        let world = World::of_files_in(documents, Unlabelled::Inject, installation);
+        let found = |host: &str| match resolve(&world, host, "shop") {
+            Lookup::Address(ip) => ip.to_string(),
+            Lookup::Unresolved(unresolved) => unresolved.why,
+        };
+        for host in ["cart", "cart.shop.svc", "cart.shop.svc.corp.example"] {
+            assert_eq!(found(host), "10.96.1.1", "{host}");
+        }
+        assert_eq!(found("cart.shop.svc.cluster.local"), "nothing in the mesh has this name");
+        let form = "names of the cluster are NAME.NAMESPACE.svc.corp.example";
+        assert_eq!(found("a.corp.example"), form);
     }
 
     #[test]

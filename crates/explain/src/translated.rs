@@ -67,7 +67,8 @@ fn interests(world: &World, client: &Pod) -> BTreeSet<Interest> {
         if *namespace == client.metadata.namespace {
             hosts.insert(name.clone());
         }
-        for end in ["", ".svc", ".svc.cluster.local", ".svc.cluster.local."] {
+        let domain = &world.installation().domain;
+        for end in ["", ".svc", &format!(".svc.{domain}"), &format!(".svc.{domain}.")] {
             hosts.insert(format!("{name}.{namespace}{end}"));
         }
         if service.headless() {

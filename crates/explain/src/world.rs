@@ -16,16 +16,13 @@ use weft_api::{
 };
 use weft_config::Origin;
 use weft_manifest::{Document, Problem, Remark};
-use weft_translate::{Client, Role, Translator};
+use weft_translate::{Client, Installation, Role, Translator};
 
 use crate::{
     explanation::Ignored,
     files::{self, Unlabelled},
     question::PodName,
 };
-
-/// Where the mesh's settings are kept.
-const MESH_CONFIG: &str = "ConfigMap/istio-system/istio";
 
 /// The annotation of pods into which a sidecar was injected.
 const INJECTED: &str = "sidecar.istio.io/status";
@@ -99,8 +96,18 @@ impl World {
     /// The world that these documents would make in a cluster: pods run, Services
     /// have addresses, and the injector has done its work.
     pub fn of_files(documents: Vec<Document>, unlabelled: Unlabelled) -> Self {
-        let files::Settled { objects, found, ignored } = files::settle(&documents, unlabelled);
-        let mut world = Self::of_objects(objects);
+        Self::of_files_in(documents, unlabelled, Installation::default())
+    }
+
+    /// The same, of a mesh that is installed so.
+    pub fn of_files_in(
+        documents: Vec<Document>,
+        unlabelled: Unlabelled,
+        installation: Installation,
+    ) -> Self {
+        let files::Settled { objects, found, ignored } =
+            files::settle(&documents, unlabelled, &installation);
+        let mut world = Self::of_objects_in(objects, installation);
         world.found = found;
         world.ignored = ignored;
         for document in documents {
@@ -116,7 +123,15 @@ impl World {
 
     /// The world of a running mesh: the objects as its API server lists them.
     pub fn of_objects(objects: impl IntoIterator<Item = Value>) -> Self {
-        let mut translator = Translator::new();
+        Self::of_objects_in(objects, Installation::default())
+    }
+
+    /// The same, of a mesh that is installed so.
+    pub fn of_objects_in(
+        objects: impl IntoIterator<Item = Value>,
+        installation: Installation,
+    ) -> Self {
+        let mut translator = Translator::with(installation);
         let mut found = Vec::new();
         let mut changes = Vec::new();
         for object in objects {
@@ -141,10 +156,16 @@ impl World {
         if self.written.is_empty() {
             return;
         }
-        let checked = files::added_gateway().map(|object| weft_api::check(&object));
+        let checked =
+            files::added_gateway(self.installation()).map(|object| weft_api::check(&object));
         let changes = checked.into_iter().filter_map(|one| Some((one.key?, one.object)));
         self.translator.change(changes);
         self.index = Index::of(&self.translator);
+    }
+
+    /// How the mesh is installed.
+    pub(crate) fn installation(&self) -> &Installation {
+        self.translator.installation()
     }
 
     /// Objects that decide nothing here, and would in a mesh of Istio.
@@ -187,14 +208,14 @@ impl World {
     /// Where a rule is written.
     pub(crate) fn place(&self, origin: &Origin) -> Option<String> {
         let (object, rule) = match origin.object.as_str() {
-            "MeshConfig" => (MESH_CONFIG, "data.mesh"),
-            object => (object, origin.rule.as_str()),
+            "MeshConfig" => (self.installation().settings().to_string(), "data.mesh"),
+            object => (object.to_owned(), origin.rule.as_str()),
         };
         let field = match rule {
             "" | "data.mesh" => rule.to_owned(),
             rule => format!("spec.{rule}"),
         };
-        self.written.get(object)?.locate(&field).map(|place| place.to_string())
+        self.written.get(&object)?.locate(&field).map(|place| place.to_string())
     }
 
     /// The pod called `name`, else the first of a workload of that name.

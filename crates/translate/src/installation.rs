@@ -27,7 +27,7 @@ impl Default for Installation {
 
 impl Installation {
     /// The ConfigMap with the mesh's settings.
-    pub(crate) fn settings(&self) -> Key {
+    pub fn settings(&self) -> Key {
         Key::new(Kind::ConfigMap, self.namespace.as_str(), "istio")
     }
 }

@@ -56,9 +56,9 @@ pub fn into_namespace(documents: &mut [Document], namespace: &str) {
 ///
 /// `weft up` runs with `compatibility: istio-1.0`; what files alone mean is today's
 /// Istio, unless their ConfigMap or the command line says otherwise.
-pub fn with_compatibility(documents: &mut Vec<Document>, release: &str) {
+pub fn with_compatibility(documents: &mut Vec<Document>, release: &str, namespace: &str) {
     let text = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  \
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: {namespace}}}\ndata:\n  \
          mesh: 'compatibility: {release}'\n"
     );
     documents.extend(weft_manifest::read("--compatibility", &text));

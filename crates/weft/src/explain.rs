@@ -4,9 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use weft_explain::{BadQuestion, Question, Start, Unlabelled, World};
+use weft_translate::Installation;
 
 use crate::{
     documents,
+    installed::Installed,
     verbs::{Whose, print, runtime},
 };
 
@@ -50,6 +52,8 @@ pub struct Arguments {
     /// Follow that release where it differs from today's, as `weft up` does; for files
     #[arg(long, value_name = "RELEASE", requires = "filename", value_parser = ["istio-1.0"])]
     compatibility: Option<String>,
+    #[command(flatten)]
+    installed: Installed,
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     output: Form,
@@ -68,17 +72,18 @@ enum Form {
 pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     whose.not_with_files(&arguments.filename)?;
     let question = question(arguments)?;
+    let installation = arguments.installed.installation();
     let mut world = match arguments.filename.is_empty() {
-        true => runtime()?.block_on(of_cluster(whose))?,
+        true => runtime()?.block_on(of_cluster(whose, installation))?,
         false => {
             let unlabelled =
                 if arguments.no_inject { Unlabelled::Skip } else { Unlabelled::Inject };
             let mut documents = documents::read(&arguments.filename)?;
             documents::into_namespace(&mut documents, &arguments.namespace);
             if let Some(release) = &arguments.compatibility {
-                documents::with_compatibility(&mut documents, release);
+                documents::with_compatibility(&mut documents, release, &installation.namespace);
             }
-            World::of_files(documents, unlabelled)
+            World::of_files_in(documents, unlabelled, installation)
         }
     };
     let explanation = weft_explain::explain(&mut world, &question)?;
@@ -94,10 +99,10 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
 }
 
 /// The world as the API server has it now.
-pub async fn of_cluster(whose: Whose<'_>) -> Result<World> {
+pub async fn of_cluster(whose: Whose<'_>, installation: Installation) -> Result<World> {
     let cluster = whose.connect().await?;
     let resources = cluster.resources().await?;
-    Ok(World::of_objects(cluster.deciding_objects(&resources).await?))
+    Ok(World::of_objects_in(cluster.deciding_objects(&resources).await?, installation))
 }
 
 /// Where a request begins; a pod that names no namespace is in `namespace`.

@@ -8,6 +8,7 @@ mod explain;
 mod http_echo;
 mod inject;
 mod installation;
+mod installed;
 mod istio_iptables;
 mod meshes;
 mod pilot_agent;

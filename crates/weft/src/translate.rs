@@ -8,6 +8,7 @@ use weft_manifest::to_yaml;
 
 use crate::{
     documents, explain,
+    installed::Installed,
     verbs::{Whose, print, runtime},
 };
 
@@ -26,6 +27,8 @@ pub struct Arguments {
     /// The namespace of pods and objects that name none
     #[arg(short, long, default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    installed: Installed,
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     output: Format,
@@ -44,15 +47,16 @@ enum Format {
 pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
     whose.not_with_files(&arguments.filename)?;
     let start = explain::start(&arguments.whom, &arguments.namespace)?;
+    let installation = arguments.installed.installation();
     let mut world = match arguments.filename.is_empty() {
-        true => runtime()?.block_on(explain::of_cluster(whose))?,
+        true => runtime()?.block_on(explain::of_cluster(whose, installation))?,
         false => {
             let mut documents = documents::read(&arguments.filename)?;
             documents::into_namespace(&mut documents, &arguments.namespace);
             if let Some(release) = &arguments.compatibility {
-                documents::with_compatibility(&mut documents, release);
+                documents::with_compatibility(&mut documents, release, &installation.namespace);
             }
-            let mut world = World::of_files(documents, Unlabelled::Inject);
+            let mut world = World::of_files_in(documents, Unlabelled::Inject, installation);
             world.complaints().iter().for_each(|line| eprintln!("{line}"));
             world
         }
