@@ -11,11 +11,12 @@ use std::{
 
 use weft_config::Endpoint as Data;
 
-/// One endpoint of a backend. Its state is shared by every table and worker.
+/// One endpoint of a backend. Its state is shared by every table and worker, and its data by
+/// every backend that has it.
 #[derive(Debug)]
 pub struct Endpoint {
     /// Where and who it is.
-    pub data: Data,
+    pub data: Arc<Data>,
     state: Arc<EndpointState>,
 }
 
@@ -30,6 +31,12 @@ pub(crate) struct EndpointState {
     in_flight: AtomicU32,
     /// Exchanges that failed since the last one that did not.
     failures: AtomicU32,
+}
+
+impl EndpointState {
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
 }
 
 /// How an exchange with an endpoint ended.
@@ -49,13 +56,13 @@ pub enum Reported {
 }
 
 impl Endpoint {
-    pub(crate) fn new(data: Data, state: Arc<EndpointState>) -> Self {
+    pub(crate) fn new(data: Arc<Data>, state: Arc<EndpointState>) -> Self {
         Self { data, state }
     }
 
     /// Exchanges under way.
     pub fn in_flight(&self) -> u32 {
-        self.state.in_flight.load(Relaxed)
+        self.state.in_flight()
     }
 
     /// Exchanges that failed since the last one that did not.
@@ -78,10 +85,6 @@ impl Endpoint {
             false if self.failures() == 0 => {}
             false => self.state.failures.store(0, Relaxed),
         }
-    }
-
-    pub(crate) fn shares(&self, state: &Arc<EndpointState>) -> bool {
-        Arc::ptr_eq(&self.state, state)
     }
 }
 

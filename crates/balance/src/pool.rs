@@ -1,6 +1,6 @@
 //! The endpoints of one backend, and the choice among them.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use weft_config::{Endpoint as Data, LoadBalancer};
 
@@ -38,25 +38,26 @@ impl Ask<'_> {
 
 impl Pool {
     /// A pool of endpoints with these `data`, in that order; what `state` remembers of
-    /// their addresses goes on. Endpoints that are as in `previous` are shared with it.
+    /// their addresses goes on. Endpoints that are as in `previous` are shared with it, which
+    /// costs little where both are sorted by address.
     pub fn new(
         algorithm: LoadBalancer,
-        data: impl IntoIterator<Item = Data>,
+        data: impl IntoIterator<Item = Arc<Data>>,
         state: Arc<BackendState>,
         previous: Option<&Pool>,
     ) -> Self {
-        let known: BTreeMap<SocketAddr, &Arc<Endpoint>> = previous
-            .iter()
-            .flat_map(|pool| &pool.endpoints)
-            .map(|endpoint| (endpoint.data.address, endpoint))
-            .collect();
+        let previous = previous.filter(|previous| Arc::ptr_eq(&previous.state, &state));
+        let mut known = previous.map_or(&[][..], |previous| &previous.endpoints).iter().peekable();
         let endpoints = data
             .into_iter()
             .map(|data| {
-                let own = state.endpoint(data.address);
-                match known.get(&data.address) {
-                    Some(known) if known.data == data && known.shares(&own) => Arc::clone(known),
-                    _ => Arc::new(Endpoint::new(data, own)),
+                while known.next_if(|known| known.data.address < data.address).is_some() {}
+                match known.peek() {
+                    Some(known) if known.data == data => Arc::clone(known),
+                    _ => {
+                        let own = state.endpoint(data.address);
+                        Arc::new(Endpoint::new(data, own))
+                    }
                 }
             })
             .collect();
@@ -139,13 +140,9 @@ mod tests {
     use super::*;
     use crate::{Register, Reported};
 
-    fn data(port: u16) -> Data {
-        Data {
-            address: ([10, 0, 0, 1], port).into(),
-            labels: Vec::new(),
-            workload: None,
-            locality: String::new(),
-        }
+    fn data(port: u16) -> Arc<Data> {
+        let address = ([10, 0, 0, 1], port).into();
+        Arc::new(Data { address, labels: Vec::new(), workload: None, locality: String::new() })
     }
 
     fn pool(algorithm: LoadBalancer, ports: &[u16], register: &Register) -> Pool {
@@ -235,7 +232,7 @@ mod tests {
         let without = pool(LoadBalancer::LeastRequest, &[1], &register);
         drop((first, without));
         let mut changed = data(2);
-        changed.locality = "north".to_owned();
+        Arc::make_mut(&mut changed).locality = "north".to_owned();
         let state = register.backend("b");
         let last = Pool::new(LoadBalancer::LeastRequest, [changed, data(3)], state, None);
         assert_eq!(last.endpoints()[0].in_flight(), 1);

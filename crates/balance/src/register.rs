@@ -18,7 +18,7 @@ const KEPT: Duration = Duration::from_secs(10 * 60);
 
 /// All state of a process, by name.
 ///
-/// It is locked while tables are compiled, never while a request is served.
+/// It is locked while tables are compiled, and when a backend is used for the first time.
 #[derive(Debug, Default)]
 pub struct Register {
     backends: Mutex<HashMap<Arc<str>, Entry<BackendState>>>,
@@ -89,6 +89,11 @@ impl Register {
         lock(&self.turns).entry(shares).or_default().take()
     }
 
+    /// How many endpoints it knows, for each backend that was used.
+    pub fn remembered(&self) -> usize {
+        lock(&self.backends).values().map(|entry| lock(&entry.state.endpoints).len()).sum()
+    }
+
     /// Drops what no table has held for ten minutes. To be called every minute or so.
     pub fn sweep(&self, now: Instant) {
         let mut backends = lock(&self.backends);
@@ -101,6 +106,11 @@ impl Register {
 }
 
 impl BackendState {
+    /// Exchanges under way with the endpoint at `address`, through whatever table.
+    pub fn in_flight(&self, address: SocketAddr) -> u32 {
+        lock(&self.endpoints).get(&address).map_or(0, |entry| entry.state.in_flight())
+    }
+
     /// The state of the endpoint at `address`.
     pub(crate) fn endpoint(&self, address: SocketAddr) -> Arc<EndpointState> {
         lock(&self.endpoints).entry(address).or_default().take()

@@ -53,8 +53,11 @@ pub struct Subset {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Discovery {
-    /// The chunks of endpoints with these names.
-    Endpoints(Vec<String>),
+    /// The chunks that the list of this name names. All backends of a service's port share
+    /// it, so that subsets and chunks cost their sum.
+    Endpoints(String),
+    /// There is none.
+    Nowhere,
     /// The address that the client dialled.
     Original,
     /// One fixed address.

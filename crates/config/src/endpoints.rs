@@ -14,6 +14,16 @@ pub struct Endpoints {
     pub endpoints: Vec<Endpoint>,
 }
 
+/// The chunks that make up the endpoints of a service's port, for every backend of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChunkList {
+    /// Unique among lists: `hello.default.svc.cluster.local:8080`.
+    pub name: String,
+    /// The names of the chunks, sorted.
+    pub chunks: Vec<String>,
+}
+
 /// One place to send requests to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

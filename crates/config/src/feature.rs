@@ -92,6 +92,7 @@ pub fn needs(resource: &Resource) -> Features {
         Resource::Answer(Answer { entry: Entry::Server(server), .. }) => of_server(server),
         Resource::Listener(_)
         | Resource::Endpoints(_)
+        | Resource::ChunkList(_)
         | Resource::Directory(_)
         | Resource::Settings(_)
         | Resource::Answer(_) => Features::default(),

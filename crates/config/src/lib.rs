@@ -26,7 +26,7 @@ pub use answer::{Answer, Covers, Entry};
 pub use backend::{Backend, Discovery, LoadBalancer, Upstream};
 pub use directory::{Decides, Directory, DirectoryChunk};
 pub use encoding::{DecodeError, Encoded, decode, encode};
-pub use endpoints::{Endpoint, Endpoints, Workload};
+pub use endpoints::{ChunkList, Endpoint, Endpoints, Workload};
 pub use feature::{Feature, Features, stand_in};
 pub use fingerprint::{Fingerprint, Fingerprints};
 pub use interest::{Interest, Part};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Backend, DirectoryChunk, Endpoints, Listener, Route, Settings};
+use crate::{Answer, Backend, ChunkList, DirectoryChunk, Endpoints, Listener, Route, Settings};
 
 /// One piece of configuration; the body of a resource on the stream is its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,8 +14,10 @@ pub enum Resource {
     Route(Route),
     /// Where requests can be sent.
     Backend(Backend),
-    /// What is behind a backend.
+    /// A part of what is behind a service's port.
     Endpoints(Endpoints),
+    /// Which parts there are.
+    ChunkList(ChunkList),
     /// A part of what exists.
     Directory(DirectoryChunk),
     /// What holds for the whole proxy.
@@ -33,6 +35,7 @@ impl Resource {
             Self::Route(route) => format!("route/{}", route.name),
             Self::Backend(backend) => format!("backend/{}", backend.name),
             Self::Endpoints(endpoints) => format!("endpoints/{}", endpoints.name),
+            Self::ChunkList(list) => format!("chunks/{}", list.name),
             Self::Directory(chunk) => format!("directory/{}", chunk.name),
             Self::Settings(_) => "settings".to_owned(),
             Self::Answer(answer) => answer.interest.to_string(),
@@ -45,12 +48,13 @@ impl Resource {
     pub fn place(name: &str) -> u8 {
         match name.split_once('/').map(|(kind, _)| kind) {
             Some("endpoints") => 0,
-            Some("backend") => 1,
-            Some("route") => 2,
-            Some("listener" | "directory") => 4,
-            None if name == "settings" => 3,
+            Some("chunks") => 1,
+            Some("backend") => 2,
+            Some("route") => 3,
+            None if name == "settings" => 4,
+            Some("listener" | "directory") => 5,
             // An answer.
-            _ => 5,
+            _ => 6,
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Compiled backends.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
-use weft_balance::{Ask, Endpoint as BalancedEndpoint, Pool, Register, Rng, SelectedEndpoint};
-use weft_config::{Backend, Discovery, Endpoint, Endpoints, LoadBalancer, Origin, Upstream};
+use weft_balance::{Ask, BackendState, Pool, Register, Rng, SelectedEndpoint};
+use weft_config::{Backend, Discovery, Endpoint, LoadBalancer, Origin, Upstream};
 
-use crate::{failure::Failure, reply::Reply, shards::Shards};
+use crate::{endpoint_set::EndpointSet, failure::Failure, reply::Reply};
 
 /// A backend with its endpoints, ready to be asked for one.
 #[derive(Debug)]
@@ -15,7 +18,12 @@ pub struct CompiledBackend {
     /// Its name, for access logs and metrics.
     pub name: Arc<str>,
     origin: Arc<Origin>,
-    pool: Pool,
+    /// The endpoints of the service's port, of which it has those with its labels.
+    set: Arc<EndpointSet>,
+    state: Arc<BackendState>,
+    /// Its endpoints: found when it is first used, and with each new table from then on. So
+    /// subsets that nothing is sent to cost nothing for each endpoint.
+    pool: OnceLock<Arc<Pool>>,
 }
 
 /// Where one try goes.
@@ -35,22 +43,29 @@ pub enum Pick {
 }
 
 impl CompiledBackend {
-    /// Compiles a backend with the chunks it names; endpoints that are as in `previous`
-    /// are shared with it.
+    /// Compiles a backend that chooses from `set`; endpoints that are as in `previous` are
+    /// shared with it.
     pub(crate) fn new(
         data: Arc<Backend>,
-        chunks: &Shards<Arc<str>, Arc<Endpoints>>,
+        set: Arc<EndpointSet>,
         register: &Register,
         previous: Option<&Self>,
     ) -> Self {
-        let pool = Pool::new(
-            data.load_balancer,
-            endpoints(&data, chunks),
-            register.backend(&data.name),
-            previous.map(|previous| &previous.pool),
-        );
         let (name, origin) = (Arc::from(data.name.as_str()), Arc::new(data.origin.clone()));
-        Self { name, data, origin, pool }
+        let state = register.backend(&data.name);
+        let pool = OnceLock::new();
+        let backend = Self { data, name, origin, set, state, pool };
+        // One that is used is made ready here, and not by the worker that needs it next.
+        let used = previous.and_then(|previous| Some((previous, previous.pool.get()?)));
+        if let Some((previous, known)) = used {
+            let pool = match backend.chooses_as(previous) {
+                true => Arc::clone(known),
+                false => Arc::new(backend.make_pool(Some(known))),
+            };
+            // Nothing else has the cell yet.
+            let _ = backend.pool.set(pool);
+        }
+        backend
     }
 
     /// The backend of traffic that leaves the mesh as it is.
@@ -68,14 +83,18 @@ impl CompiledBackend {
             closed: None,
             origin: Origin::default(),
         };
-        Self::new(Arc::new(data), &Shards::default(), &Register::default(), None)
+        Self::new(Arc::new(data), Arc::default(), &Register::default(), None)
     }
 
     /// Where one try goes, when the client dialled `destination`; none when there is no
     /// endpoint.
     pub fn pick(&self, destination: SocketAddr, ask: &Ask<'_>, rng: &mut Rng) -> Option<Pick> {
         match &self.data.discovery {
-            Discovery::Endpoints(_) => self.pool.pick(ask, rng).map(Pick::Endpoint),
+            Discovery::Endpoints(_) => {
+                let pool = self.pool.get_or_init(|| Arc::new(self.make_pool(None)));
+                pool.pick(ask, rng).map(Pick::Endpoint)
+            }
+            Discovery::Nowhere => None,
             Discovery::Original => Some(Pick::Address(destination)),
             Discovery::Fixed(address) => Some(Pick::Address(*address)),
             Discovery::Dns { host, port } => {
@@ -91,26 +110,31 @@ impl CompiledBackend {
         reply.about(&self.name).because_of(&self.origin)
     }
 
-    /// All endpoints that the mesh knows of.
-    pub fn endpoints(&self) -> &[Arc<BalancedEndpoint>] {
-        self.pool.endpoints()
+    /// All endpoints that the mesh knows of. To look at them does not make the backend used.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.set.with_labels(self.labels()).map(|endpoint| &**endpoint)
     }
-}
 
-/// The endpoints of the chunks that `backend` names, as far as they have its labels.
-fn endpoints<'c>(
-    backend: &'c Backend,
-    chunks: &'c Shards<Arc<str>, Arc<Endpoints>>,
-) -> impl Iterator<Item = Endpoint> + 'c {
-    let names: &[String] = match &backend.discovery {
-        Discovery::Endpoints(names) => names,
-        Discovery::Original | Discovery::Fixed(_) | Discovery::Dns { .. } => &[],
-    };
-    let labels = backend.subset.as_ref().map_or(&[][..], |subset| &subset.labels);
-    names
-        .iter()
-        .filter_map(|name| chunks.find(name.as_str()))
-        .flat_map(|chunk| &chunk.endpoints)
-        .filter(|endpoint| labels.iter().all(|label| endpoint.labels.contains(label)))
-        .cloned()
+    /// Exchanges under way with the endpoint at `address`.
+    pub fn in_flight(&self, address: SocketAddr) -> u32 {
+        self.state.in_flight(address)
+    }
+
+    fn labels(&self) -> &[(String, String)] {
+        self.data.subset.as_ref().map_or(&[][..], |subset| &subset.labels)
+    }
+
+    /// Whether the endpoints, and how one is chosen, are those of `other`.
+    fn chooses_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.set, &other.set)
+            && Arc::ptr_eq(&self.state, &other.state)
+            && self.labels() == other.labels()
+            && self.data.load_balancer == other.data.load_balancer
+    }
+
+    fn make_pool(&self, previous: Option<&Arc<Pool>>) -> Pool {
+        let endpoints = self.set.with_labels(self.labels()).cloned();
+        let state = Arc::clone(&self.state);
+        Pool::new(self.data.load_balancer, endpoints, state, previous.map(|pool| &**pool))
+    }
 }

@@ -20,6 +20,7 @@ mod route;
 mod candidates;
 mod conditions;
 mod backend;
+mod endpoint_set;
 mod shards;
 mod quick;
 

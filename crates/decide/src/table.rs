@@ -6,7 +6,7 @@
 mod change;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc,
@@ -17,11 +17,12 @@ use std::{
 use smallvec::SmallVec;
 use weft_balance::Register;
 use weft_config::{
-    Answer, Directory, Endpoints, Interest, Listener, Settings, directory::Known, name::suffixes,
+    Answer, Directory, Interest, Listener, Settings, directory::Known, name::suffixes,
 };
 
 use crate::{
     backend::CompiledBackend,
+    endpoint_set::{Chunk, EndpointSet},
     route::{CompiledRoute, CompiledRule},
     server::{CompiledListener, CompiledServer},
     shards::Shards,
@@ -37,11 +38,15 @@ pub struct Table {
     listeners: Arc<BTreeMap<Arc<str>, Arc<CompiledListener>>>,
     routes: Shards<Arc<str>, Arc<CompiledRoute>>,
     backends: Shards<Arc<str>, Arc<CompiledBackend>>,
-    chunks: Shards<Arc<str>, Arc<Endpoints>>,
-    /// Names of backends by the chunks that they name.
-    chunk_users: Shards<Arc<str>, Arc<Vec<Arc<str>>>>,
+    chunks: Shards<Arc<str>, Chunk>,
+    /// Lists of chunks, by name.
+    sets: Shards<Arc<str>, Arc<EndpointSet>>,
+    /// Names of lists by the chunks that they name.
+    chunk_users: Shards<Arc<str>, Arc<BTreeSet<Arc<str>>>>,
+    /// Names of backends by the lists that they name.
+    set_users: Shards<Arc<str>, Arc<BTreeSet<Arc<str>>>>,
     /// Addresses whose servers name a route, by route.
-    route_users: Shards<Arc<str>, Arc<Vec<SocketAddr>>>,
+    route_users: Shards<Arc<str>, Arc<BTreeSet<SocketAddr>>>,
     hosts: Shards<Arc<str>, Arc<ByPort>>,
     /// Answers that stand for a wildcard, by what follows its `*`.
     covers: Shards<Arc<str>, Arc<ByPort>>,
@@ -106,7 +111,9 @@ impl Table {
             routes: Shards::default(),
             backends: Shards::default(),
             chunks: Shards::default(),
+            sets: Shards::default(),
             chunk_users: Shards::default(),
+            set_users: Shards::default(),
             route_users: Shards::default(),
             hosts: Shards::default(),
             covers: Shards::default(),

@@ -36,6 +36,8 @@ const DOCK: &str = "
     answer dock.harbor:80 dock
     backend v1 one
     backend v2 two
+    chunks one one
+    chunks two two
     chunk one 10.0.0.1:1
     chunk two 10.0.0.2:2
 ";

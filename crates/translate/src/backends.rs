@@ -131,12 +131,12 @@ fn destination_rule(rule: &weft_api::destination_rule::DestinationRule) -> Strin
 /// The endpoints of port `port` of the host that `owner` defines; they are added.
 fn endpoints(owner: &Key, port: u16, view: &View<'_>, closure: &mut Closure) -> Discovery {
     let chunks = view.chunks(owner);
-    let mut names = Vec::new();
-    for piece in chunks.by_port.get(&port).into_iter().flatten() {
-        names.extend(piece.name.strip_prefix("endpoints/").map(str::to_owned));
-        closure.add(piece.clone());
+    let Some(listed) = chunks.by_port.get(&port) else { return Discovery::Nowhere };
+    if !closure.has(&listed.list.name) {
+        closure.add(listed.list.clone());
+        listed.chunks.iter().for_each(|piece| closure.add(piece.clone()));
     }
-    Discovery::Endpoints(names)
+    Discovery::Endpoints(listed.name.clone())
 }
 
 /// A backend that dials the address that the client dialled.
@@ -159,7 +159,7 @@ pub(crate) fn original(name: &str, port: u16, upstream: Upstream, mesh: &Mesh) -
 /// The backend that takes connections nowhere.
 pub(crate) fn black_hole(mesh: &Mesh) -> Backend {
     Backend {
-        discovery: Discovery::Endpoints(Vec::new()),
+        discovery: Discovery::Nowhere,
         closed: Some("black_hole".to_owned()),
         ..original(BLACK_HOLE, 0, Upstream::SameAsClient, mesh)
     }

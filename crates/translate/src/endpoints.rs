@@ -14,7 +14,7 @@ use weft_api::{
     Key, Kind,
     kubernetes::{EndpointSlice, Pod, SliceEndpoint},
 };
-use weft_config::{Endpoint, Endpoints, Resource};
+use weft_config::{ChunkList, Endpoint, Endpoints, Resource};
 
 use crate::{
     closure::Piece,
@@ -30,14 +30,24 @@ const CHUNK: usize = 64;
 /// The endpoints of a host in chunks, by the host's port.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Chunks {
-    /// At least one chunk for every TCP port.
-    pub(crate) by_port: BTreeMap<u16, Vec<Piece>>,
+    /// Every TCP port.
+    pub(crate) by_port: BTreeMap<u16, Listed>,
+}
+
+/// The chunks of one port, and the list of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Listed {
+    /// The list's own name.
+    pub(crate) name: String,
+    pub(crate) list: Piece,
+    /// At least one.
+    pub(crate) chunks: Vec<Piece>,
 }
 
 impl Chunks {
     /// The endpoints of `port`.
     pub(crate) fn endpoints(&self, port: u16) -> impl Iterator<Item = &Endpoint> {
-        let pieces = self.by_port.get(&port).into_iter().flatten();
+        let pieces = self.by_port.get(&port).into_iter().flat_map(|listed| &listed.chunks);
         pieces.flat_map(|piece| match &*piece.resource {
             Resource::Endpoints(chunk) => chunk.endpoints.as_slice(),
             _ => &[],
@@ -57,10 +67,13 @@ pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
             collect(slice, port, &labels, view, &mut endpoints);
         }
         let name = format!("{}:{}", found.host, port.number);
-        let pieces = cut(&name, endpoints.into_values().collect())
-            .into_iter()
-            .map(|chunk| view.pool().piece(Resource::Endpoints(chunk)));
-        by_port.insert(port.number, pieces.collect());
+        let chunks = cut(&name, endpoints.into_values().collect());
+        let names = chunks.iter().map(|chunk| chunk.name.clone()).collect();
+        let list = Resource::ChunkList(ChunkList { name: name.clone(), chunks: names });
+        let list = view.pool().piece(list);
+        let chunks =
+            chunks.into_iter().map(|chunk| view.pool().piece(Resource::Endpoints(chunk))).collect();
+        by_port.insert(port.number, Listed { name, list, chunks });
     }
     Chunks { by_port }
 }

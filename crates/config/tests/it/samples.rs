@@ -72,7 +72,7 @@ const SAMPLES: &[&str] = &[
         "origin": {"object": "o", "rule": "r"}
     }}"#,
     r#"{"backend": {
-        "name": "e", "port": 80, "discovery": {"endpoints": ["e"]}, "upstream": "http2",
+        "name": "e", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
         "loadBalancer": "roundRobin", "connectTimeout": "1s",
         "origin": {"object": "o", "rule": "r"}
     }}"#,
@@ -85,6 +85,11 @@ const SAMPLES: &[&str] = &[
         "name": "o", "port": 80, "discovery": "original", "upstream": "http1",
         "loadBalancer": "random", "connectTimeout": "1s", "origin": {"object": "o", "rule": "r"}
     }}"#,
+    r#"{"backend": {
+        "name": "n", "port": 80, "discovery": "nowhere", "upstream": "http1",
+        "loadBalancer": "random", "connectTimeout": "1s", "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"chunkList": {"name": "e", "chunks": ["e/0"]}}"#,
     r#"{"endpoints": {"name": "e", "endpoints": [{
         "address": "10.0.0.1:80", "labels": [["a", "b"]], "locality": "l",
         "workload": {

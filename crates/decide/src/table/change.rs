@@ -1,15 +1,21 @@
 //! From one table to the next.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use weft_balance::Register;
 use weft_config::{
-    Action, Answer, Backend, DirectoryChunk, Discovery, Entry, Interest, Listener, Resource, Route,
+    Action, Answer, Backend, ChunkList, DirectoryChunk, Discovery, Endpoint, Endpoints, Entry,
+    Interest, Listener, Resource, Route,
 };
 
 use super::{ByPort, CompiledAnswer, Table};
 use crate::{
     backend::CompiledBackend,
+    endpoint_set::EndpointSet,
     route::CompiledRoute,
     server::{CompiledListener, CompiledServer},
     shards::Shards,
@@ -27,7 +33,10 @@ pub struct Rejected {
 /// What has to be compiled again once everything new is in place.
 #[derive(Default)]
 struct Stale {
-    backends: BTreeSet<Arc<str>>,
+    /// Lists of chunks, with what they name now where that is new.
+    sets: BTreeMap<Arc<str>, Option<Arc<ChunkList>>>,
+    /// Backends, with what they are now where that is new.
+    backends: BTreeMap<Arc<str>, Option<Arc<Backend>>>,
     routes: BTreeSet<Arc<str>>,
     listeners: BTreeSet<Arc<str>>,
     servers: BTreeSet<SocketAddr>,
@@ -70,11 +79,8 @@ impl Table {
             Resource::Listener(listener) => self.put_listener(listener, stale),
             Resource::Route(route) => return self.put_route(route, stale),
             Resource::Backend(backend) => self.put_backend(backend, stale),
-            Resource::Endpoints(chunk) => {
-                let name: Arc<str> = Arc::from(chunk.name.as_str());
-                self.chunks.set(Arc::clone(&name), Some(Arc::new(chunk.clone())));
-                self.mark_users(&name, stale);
-            }
+            Resource::Endpoints(chunk) => self.put_chunk(chunk, stale),
+            Resource::ChunkList(list) => self.put_list(list, stale),
             Resource::Answer(answer) => {
                 let interest = answer.interest.clone();
                 self.set_answer(&interest, Some(answer), stale);
@@ -98,15 +104,25 @@ impl Table {
             }
             Some(("backend", name)) => {
                 let name: Arc<str> = Arc::from(name);
-                if let Some(previous) = self.backends.set(Arc::clone(&name), None) {
-                    self.link_chunks(&name, chunks(&previous.data), &[]);
+                if let Some(list) = self.list_of(&name, stale) {
+                    unlink(&mut self.set_users, &*list, &name);
                 }
+                self.backends.set(Arc::clone(&name), None);
                 stale.backends.remove(&name);
+            }
+            Some(("chunks", name)) => {
+                let name: Arc<str> = Arc::from(name);
+                for chunk in &self.named_by(&name, stale).chunks {
+                    unlink(&mut self.chunk_users, chunk.as_str(), &name);
+                }
+                self.sets.set(Arc::clone(&name), None);
+                stale.sets.remove(&name);
+                self.mark_backends(&name, stale);
             }
             Some(("endpoints", name)) => {
                 let name: Arc<str> = Arc::from(name);
                 self.chunks.set(Arc::clone(&name), None);
-                self.mark_users(&name, stale);
+                self.mark_lists(&name, stale);
             }
             None if name == "settings" => self.settings = Arc::default(),
             _ => {
@@ -145,36 +161,68 @@ impl Table {
 
     fn put_backend(&mut self, backend: &Backend, stale: &mut Stale) {
         let name: Arc<str> = Arc::from(backend.name.as_str());
-        let previous = self.backends.find(&*name).cloned();
-        let before = previous.as_ref().map_or(&[][..], |previous| chunks(&previous.data));
-        if before != chunks(backend) {
-            self.link_chunks(&name, before, chunks(backend));
+        if let Some(list) = self.list_of(&name, stale) {
+            unlink(&mut self.set_users, &*list, &name);
         }
-        let data = Arc::new(backend.clone());
-        let compiled =
-            CompiledBackend::new(data, &self.chunks, &self.register, previous.as_deref());
-        self.backends.set(Arc::clone(&name), Some(Arc::new(compiled)));
-        // Its chunks may come later in the same change.
-        stale.backends.insert(name);
+        if let Some(list) = list(backend) {
+            link(&mut self.set_users, Arc::from(list), Arc::clone(&name));
+        }
+        // Its list and chunks may come later in the same change.
+        stale.backends.insert(name, Some(Arc::new(backend.clone())));
     }
 
-    /// Notes that `backend` no longer names the chunks `before`, but those of `after`.
-    fn link_chunks(&mut self, backend: &Arc<str>, before: &[String], after: &[String]) {
-        for chunk in before {
-            let mut users = self.chunk_users.find(chunk.as_str()).cloned().unwrap_or_default();
-            Arc::make_mut(&mut users).retain(|user| user != backend);
-            set_unless_empty(&mut self.chunk_users, chunk, users);
+    fn put_list(&mut self, list: &ChunkList, stale: &mut Stale) {
+        let name: Arc<str> = Arc::from(list.name.as_str());
+        for chunk in &self.named_by(&name, stale).chunks {
+            unlink(&mut self.chunk_users, chunk.as_str(), &name);
         }
-        for chunk in after {
-            let mut users = self.chunk_users.find(chunk.as_str()).cloned().unwrap_or_default();
-            Arc::make_mut(&mut users).push(Arc::clone(backend));
-            set_unless_empty(&mut self.chunk_users, chunk, users);
+        for chunk in &list.chunks {
+            link(&mut self.chunk_users, Arc::from(chunk.as_str()), Arc::clone(&name));
+        }
+        stale.sets.insert(name, Some(Arc::new(list.clone())));
+    }
+
+    fn put_chunk(&mut self, chunk: &Endpoints, stale: &mut Stale) {
+        let name: Arc<str> = Arc::from(chunk.name.as_str());
+        // What did not change is shared with what uses it already.
+        let before = self.chunks.find(&*name).cloned().unwrap_or_default();
+        let known: BTreeMap<SocketAddr, &Arc<Endpoint>> =
+            before.iter().map(|endpoint| (endpoint.address, endpoint)).collect();
+        let shared = |endpoint: &Endpoint| match known.get(&endpoint.address) {
+            Some(known) if ***known == *endpoint => Arc::clone(known),
+            _ => Arc::new(endpoint.clone()),
+        };
+        let endpoints = chunk.endpoints.iter().map(shared).collect();
+        self.chunks.set(Arc::clone(&name), Some(endpoints));
+        self.mark_lists(&name, stale);
+    }
+
+    /// The list that the backend called `name` names as of now.
+    fn list_of(&self, name: &Arc<str>, stale: &Stale) -> Option<Arc<str>> {
+        let data = match stale.backends.get(name) {
+            Some(Some(new)) => new,
+            _ => &self.backends.find(&**name)?.data,
+        };
+        list(data).map(Arc::from)
+    }
+
+    /// What the list of chunks called `name` names as of now.
+    fn named_by(&self, name: &Arc<str>, stale: &Stale) -> Arc<ChunkList> {
+        match stale.sets.get(name) {
+            Some(Some(new)) => Arc::clone(new),
+            _ => self.sets.find(&**name).map(|set| Arc::clone(&set.list)).unwrap_or_default(),
         }
     }
 
-    fn mark_users(&self, chunk: &str, stale: &mut Stale) {
-        if let Some(users) = self.chunk_users.find(chunk) {
-            stale.backends.extend(users.iter().map(Arc::clone));
+    fn mark_lists(&self, chunk: &str, stale: &mut Stale) {
+        for list in self.chunk_users.find(chunk).into_iter().flat_map(|users| users.iter()) {
+            stale.sets.entry(Arc::clone(list)).or_default();
+        }
+    }
+
+    fn mark_backends(&self, list: &str, stale: &mut Stale) {
+        for backend in self.set_users.find(list).into_iter().flat_map(|users| users.iter()) {
+            stale.backends.entry(Arc::clone(backend)).or_default();
         }
     }
 
@@ -226,29 +274,33 @@ impl Table {
         after: Option<&CompiledAnswer>,
     ) {
         for route in routes(before) {
-            let mut users = self.route_users.find(route.as_str()).cloned().unwrap_or_default();
-            Arc::make_mut(&mut users).retain(|user| *user != address);
-            set_unless_empty(&mut self.route_users, route, users);
+            unlink(&mut self.route_users, route.as_str(), &address);
         }
         for route in routes(after) {
-            let mut users = self.route_users.find(route.as_str()).cloned().unwrap_or_default();
-            Arc::make_mut(&mut users).push(address);
-            set_unless_empty(&mut self.route_users, route, users);
+            link(&mut self.route_users, Arc::from(route.as_str()), address);
         }
     }
 
     /// Compiles what depends on something that changed.
     fn refresh(&mut self, mut stale: Stale) {
         if !stale.directory.is_empty() {
-            self.directory = Arc::new(self.directory.with(stale.directory));
+            self.directory = Arc::new(self.directory.with(std::mem::take(&mut stale.directory)));
         }
-        for name in &stale.backends {
-            if let Some(previous) = self.backends.find(&**name).cloned() {
-                let data = Arc::clone(&previous.data);
-                let compiled =
-                    CompiledBackend::new(data, &self.chunks, &self.register, Some(&previous));
-                self.backends.set(Arc::clone(name), Some(Arc::new(compiled)));
-            }
+        for (name, list) in std::mem::take(&mut stale.sets) {
+            let list = list.or_else(|| Some(Arc::clone(&self.sets.find(&*name)?.list)));
+            let Some(list) = list else { continue };
+            let set = Arc::new(EndpointSet::new(list, &self.chunks));
+            self.mark_backends(&name, &mut stale);
+            self.sets.set(name, Some(set));
+        }
+        for (name, data) in std::mem::take(&mut stale.backends) {
+            let previous = self.backends.find(&*name).cloned();
+            let data = data.or_else(|| Some(Arc::clone(&previous.as_ref()?.data)));
+            let Some(data) = data else { continue };
+            let set = list(&data).and_then(|list| self.sets.find(list));
+            let set = set.map(Arc::clone).unwrap_or_default();
+            let compiled = CompiledBackend::new(data, set, &self.register, previous.as_deref());
+            self.backends.set(name, Some(Arc::new(compiled)));
         }
         for route in &stale.routes {
             let users = self.route_users.find(&**route).into_iter();
@@ -287,11 +339,13 @@ impl CompiledRoute {
     }
 }
 
-/// The names of the chunks of a backend.
-fn chunks(backend: &Backend) -> &[String] {
+/// The name of the list of a backend's chunks.
+fn list(backend: &Backend) -> Option<&str> {
     match &backend.discovery {
-        Discovery::Endpoints(chunks) => chunks,
-        Discovery::Original | Discovery::Fixed(_) | Discovery::Dns { .. } => &[],
+        Discovery::Endpoints(list) => Some(list),
+        Discovery::Nowhere | Discovery::Original | Discovery::Fixed(_) | Discovery::Dns { .. } => {
+            None
+        }
     }
 }
 
@@ -305,13 +359,20 @@ fn pattern(compiled: &CompiledAnswer) -> Option<&str> {
     compiled.answer.covers.as_ref()?.pattern.as_str().strip_prefix('*')
 }
 
-fn set_unless_empty<T: Clone>(
-    users: &mut Shards<Arc<str>, Arc<Vec<T>>>,
-    name: &str,
-    list: Arc<Vec<T>>,
-) {
-    let list = (!list.is_empty()).then_some(list);
-    users.set(Arc::from(name), list);
+/// Notes that `user` names what is called `name`.
+fn link<T: Ord + Clone>(users: &mut Shards<Arc<str>, Arc<BTreeSet<T>>>, name: Arc<str>, user: T) {
+    // Taken out, so that it is not copied for each user.
+    let mut all = users.set(Arc::clone(&name), None).unwrap_or_default();
+    Arc::make_mut(&mut all).insert(user);
+    users.set(name, Some(all));
+}
+
+/// Notes that `user` no longer names what is called `name`.
+fn unlink<T: Ord + Clone>(users: &mut Shards<Arc<str>, Arc<BTreeSet<T>>>, name: &str, user: &T) {
+    let name: Arc<str> = Arc::from(name);
+    let mut all = users.set(Arc::clone(&name), None).unwrap_or_default();
+    Arc::make_mut(&mut all).remove(user);
+    users.set(name, (!all.is_empty()).then_some(all));
 }
 
 fn set_port(

@@ -61,13 +61,14 @@ proptest! {
 
     #[test]
     fn changes_one_by_one_in_any_order_end_where_all_at_once_do(
-        order in vec(0..12_usize, 12..40),
+        order in vec(0..16_usize, 16..50),
     ) {
         let texts = [
             "listener out directory", "directory a:80 b:80 *.b:80 | http 80 |",
             "route ra a\n -> b1", "route ra a\n -> b2", "route rb b,*.b\n path=/x -> b1",
-            "answer a:80 ra", "answer b:80 rb covers *.b", "backend b1 c1", "backend b2 c1 closed",
-            "chunk c1 10.0.0.1:1", "chunk c1 10.0.0.2:1", "backend b1 c2",
+            "answer a:80 ra", "answer b:80 rb covers *.b", "backend b1 l1", "backend b2 l1 closed",
+            "chunk c1 10.0.0.1:1", "chunk c1 10.0.0.2:1", "backend b1 l2",
+            "chunks l1 c1", "chunks l1 c2 c1", "chunks l2 c1", "chunk c2 10.0.0.3:1",
         ];
         let mut stepwise = Table::new();
         let mut last = std::collections::BTreeMap::new();
@@ -82,8 +83,7 @@ proptest! {
         }
         let addresses = |table: &Table| {
             table.backend("b1").map(|backend| {
-                let endpoints = backend.endpoints().iter();
-                endpoints.map(|endpoint| endpoint.data.address).collect::<Vec<_>>()
+                backend.endpoints().map(|endpoint| endpoint.address).collect::<Vec<_>>()
             })
         };
         assert_eq!(addresses(&stepwise), addresses(&at_once));

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use http::header;
 use weft_config::{
-    AccessLog, Action, Answer, Backend, Conditions, Covers, Destination, DirectoryChunk, Discovery,
-    Endpoint, Endpoints, Entry, Fingerprint, Host, Limits, Listener, LoadBalancer, Origin, Outside,
-    Protocol, Resource, Route, Rule, Scope, Server, Settings, Target, TcpTarget, TextMatch,
-    Upstream, backend::Subset,
+    AccessLog, Action, Answer, Backend, ChunkList, Conditions, Covers, Destination, DirectoryChunk,
+    Discovery, Endpoint, Endpoints, Entry, Fingerprint, Host, Limits, Listener, LoadBalancer,
+    Origin, Outside, Protocol, Resource, Route, Rule, Scope, Server, Settings, Target, TcpTarget,
+    TextMatch, Upstream, backend::Subset,
 };
 
 use crate::{
@@ -32,7 +32,8 @@ impl World {
     ///   CONDITION… -> BACKEND[*WEIGHT] …   or   -> respond STATUS
     /// answer INTEREST ROUTE [covers PATTERN]
     /// server ADDRESS:PORT tcp BACKEND      (the answer for an address)
-    /// backend NAME [CHUNK] [LABEL=VALUE | closed]
+    /// backend NAME [LIST] [LABEL=VALUE | closed]
+    /// chunks LIST [CHUNK]…
     /// chunk NAME ADDRESS:PORT[+LABEL=VALUE]…
     /// ```
     pub(super) fn parse(text: &str) -> Self {
@@ -117,6 +118,10 @@ fn resource(words: &[&str]) -> Resource {
             answer(address, Entry::Server(Box::new(server)), None)
         }
         ["backend", name, rest @ ..] => Resource::Backend(backend(name, rest)),
+        ["chunks", name, chunks @ ..] => Resource::ChunkList(ChunkList {
+            name: (*name).to_owned(),
+            chunks: chunks.iter().map(|chunk| (*chunk).to_owned()).collect(),
+        }),
         ["chunk", name, endpoints @ ..] => Resource::Endpoints(Endpoints {
             name: (*name).to_owned(),
             endpoints: endpoints.iter().map(|text| endpoint(text)).collect(),
@@ -171,11 +176,7 @@ fn server(words: &[&str]) -> Server {
 
 fn backend(name: &str, rest: &[&str]) -> Backend {
     let label = rest.iter().find_map(|word| word.split_once('='));
-    let chunks: Vec<_> = rest
-        .iter()
-        .filter(|word| !word.contains('=') && **word != "closed")
-        .map(|word| (*word).to_owned())
-        .collect();
+    let list = rest.iter().find(|word| !word.contains('=') && **word != "closed");
     Backend {
         name: name.to_owned(),
         service: String::new(),
@@ -185,7 +186,7 @@ fn backend(name: &str, rest: &[&str]) -> Backend {
             name: value.to_owned(),
             labels: vec![(key.to_owned(), value.to_owned())],
         }),
-        discovery: Discovery::Endpoints(chunks),
+        discovery: list.map_or(Discovery::Nowhere, |list| Discovery::Endpoints((*list).into())),
         upstream: Upstream::Http1,
         load_balancer: LoadBalancer::LeastRequest,
         connect_timeout: Duration::from_secs(10),

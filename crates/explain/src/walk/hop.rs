@@ -198,8 +198,9 @@ pub(super) fn destination(backend: &CompiledBackend, dialled: &Dialled) -> Desti
     let data = &backend.data;
     let endpoints = match &data.discovery {
         Discovery::Endpoints(_) => {
-            backend.endpoints().iter().map(|endpoint| endpoint.data.address.to_string()).collect()
+            backend.endpoints().map(|endpoint| endpoint.address.to_string()).collect()
         }
+        Discovery::Nowhere => Vec::new(),
         Discovery::Original => vec![dialled.to_string()],
         Discovery::Fixed(address) => vec![address.to_string()],
         Discovery::Dns { host, port } => vec![format!("{host}:{port}")],
@@ -235,7 +236,7 @@ pub(super) fn backends(table: &Table, action: &Action) -> Vec<Because> {
         if !matches!(data.discovery, Discovery::Endpoints(_)) || data.origin.object.is_empty() {
             continue;
         }
-        let count = match backend.endpoints().len() {
+        let count = match backend.endpoints().count() {
             1 => "1 endpoint".to_owned(),
             count => format!("{count} endpoints"),
         };
@@ -259,8 +260,9 @@ pub(super) fn backends(table: &Table, action: &Action) -> Vec<Because> {
 pub(super) fn address(backend: &CompiledBackend, dialled: &Dialled) -> Option<Option<SocketAddr>> {
     match &backend.data.discovery {
         Discovery::Endpoints(_) => {
-            backend.endpoints().first().map(|endpoint| Some(endpoint.data.address))
+            backend.endpoints().next().map(|endpoint| Some(endpoint.address))
         }
+        Discovery::Nowhere => None,
         Discovery::Original => Some(dialled.known()),
         Discovery::Fixed(address) => Some(Some(*address)),
         Discovery::Dns { .. } => Some(None),

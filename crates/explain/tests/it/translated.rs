@@ -30,7 +30,7 @@ fn outcome(table: &Table, destination: SocketAddr, host: &str, path: &str) -> Ou
         Step::Done(routed) => {
             let backend = routed.backend();
             let chosen = matches!(backend.data.discovery, Discovery::Endpoints(_));
-            match chosen && backend.endpoints().is_empty() {
+            match chosen && backend.endpoints().next().is_none() {
                 true => Outcome::Respond,
                 false => Outcome::Forward,
             }

@@ -172,10 +172,9 @@ impl Pages {
             let table = Arc::clone(&pages.tables.borrow());
             let names = resources.iter().filter_map(|(name, _)| name.strip_prefix("backend/"));
             for backend in names.filter_map(|name| table.backend(name)) {
-                let endpoints = backend
-                    .endpoints()
-                    .iter()
-                    .map(|one| json!({ "address": one.data.address, "busy": one.in_flight() }));
+                let endpoints = backend.endpoints().map(
+                    |one| json!({ "address": one.address, "busy": backend.in_flight(one.address) }),
+                );
                 let endpoints: Vec<Value> = endpoints.collect();
                 list.item(&json!({ "name": &*backend.name, "endpoints": endpoints })).await?;
             }

@@ -123,10 +123,11 @@ fn own() -> Vec<Value> {
 fn shop(address: SocketAddr) -> Vec<Value> {
     vec![
         json!({ "answer": { "interest": "shop.example:80", "entry": { "route": "80/shop.example" },
-            "needs": ["backend/shop", "endpoints/shop", "route/80/shop.example"] } }),
+            "needs": ["backend/shop", "chunks/shop", "endpoints/shop", "route/80/shop.example"] } }),
         json!({ "route": { "name": "80/shop.example", "hosts": ["shop.example"],
             "rules": [rule("shop")], "origin": { "object": "Service/default/shop" } } }),
-        json!({ "backend": backend("shop", json!({ "endpoints": ["shop"] })) }),
+        json!({ "backend": backend("shop", json!({ "endpoints": "shop" })) }),
+        json!({ "chunkList": { "name": "shop", "chunks": ["shop"] } }),
         json!({ "endpoints": { "name": "shop", "endpoints": [{ "address": address }] } }),
     ]
 }

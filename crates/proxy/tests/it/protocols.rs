@@ -181,7 +181,7 @@ async fn http2_server() -> SocketAddr {
 
 /// A backend with the endpoints called `endpoints`, to which `upstream` is spoken.
 fn speaking(name: &str, endpoints: &str, upstream: &str) -> serde_json::Value {
-    let mut backend = backend(name, json!({ "endpoints": [endpoints] }));
+    let mut backend = backend(name, json!({ "endpoints": endpoints }));
     backend["upstream"] = json!(upstream);
     json!({ "backend": backend })
 }

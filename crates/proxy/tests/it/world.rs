@@ -203,13 +203,14 @@ impl World {
             endpoints.iter().map(|address| json!({ "address": address })).collect();
         endpoints.sort_by_key(ToString::to_string);
         self.resources.push(json!({ "endpoints": { "name": name, "endpoints": endpoints } }));
-        self.resources.push(json!({ "backend": backend(name, json!({ "endpoints": [name] })) }));
+        self.resources.push(json!({ "chunkList": { "name": name, "chunks": [name] } }));
+        self.resources.push(json!({ "backend": backend(name, json!({ "endpoints": name })) }));
         self
     }
 
     /// Sends everything to `address`, which is spoken to in this way whatever clients speak.
     pub fn spoken(self, upstream: &str, address: SocketAddr) -> Self {
-        let mut one = backend("one", json!({ "endpoints": ["there"] }));
+        let mut one = backend("one", json!({ "endpoints": "there" }));
         one["upstream"] = json!(upstream);
         self.backend("there", &[address]).resource(json!({ "backend": one })).all_to("one")
     }

@@ -9,5 +9,6 @@ mod installation;
 mod properties;
 mod render;
 mod scale;
+mod sums;
 mod unreadable;
 mod worlds;

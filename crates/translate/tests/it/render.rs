@@ -39,6 +39,9 @@ fn write(out: &mut String, resolved: &Resolved) -> fmt::Result {
             Resource::Route(one) => route(out, one)?,
             Resource::Backend(one) => backend(out, one)?,
             Resource::Endpoints(one) => endpoints(out, one)?,
+            Resource::ChunkList(one) => {
+                writeln!(out, "chunks of {}: {}", one.name, one.chunks.join(" "))?;
+            }
             Resource::Settings(one) => settings(out, one)?,
             Resource::Directory(chunk) => writeln!(
                 out,
@@ -176,7 +179,8 @@ fn backend(out: &mut String, backend: &Backend) -> fmt::Result {
         write!(out, " {:?}", subset.labels)?;
     }
     match &backend.discovery {
-        Discovery::Endpoints(names) => write!(out, " at {}", names.join(" "))?,
+        Discovery::Endpoints(list) => write!(out, " at {list}")?,
+        Discovery::Nowhere => write!(out, " nowhere")?,
         Discovery::Original => write!(out, " at the original address")?,
         Discovery::Fixed(address) => write!(out, " at {address}")?,
         Discovery::Dns { host, port } => write!(out, " at dns {host}:{port}")?,

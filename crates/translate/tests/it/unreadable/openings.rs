@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_config::{
-    Action, Backend, Discovery, Endpoints, Entry, Outside, Resource, Route, Rule, Scope, Server,
-    TcpTarget,
+    Action, Backend, ChunkList, Discovery, Endpoints, Entry, Outside, Resource, Route, Rule, Scope,
+    Server, TcpTarget,
 };
 use weft_translate::Resolved;
 
@@ -19,6 +19,9 @@ pub fn of(resolved: &Resolved) -> BTreeSet<String> {
             }
             Resource::Endpoints(one) => {
                 world.endpoints.insert(&one.name, one);
+            }
+            Resource::ChunkList(one) => {
+                world.lists.insert(&one.name, one);
             }
             _ => {}
         }
@@ -50,6 +53,7 @@ pub fn of(resolved: &Resolved) -> BTreeSet<String> {
 struct World<'r> {
     backends: BTreeMap<&'r str, &'r Backend>,
     endpoints: BTreeMap<&'r str, &'r Endpoints>,
+    lists: BTreeMap<&'r str, &'r ChunkList>,
 }
 
 impl World<'_> {
@@ -86,8 +90,10 @@ impl World<'_> {
             return BTreeSet::new();
         };
         match &backend.discovery {
-            Discovery::Endpoints(chunks) => {
-                let all = chunks.iter().flat_map(|name| &self.endpoints[&**name].endpoints);
+            Discovery::Nowhere => BTreeSet::new(),
+            Discovery::Endpoints(list) => {
+                let chunks = self.lists[&**list].chunks.iter();
+                let all = chunks.flat_map(|name| &self.endpoints[&**name].endpoints);
                 let wanted = backend.subset.iter().flat_map(|one| &one.labels).collect::<Vec<_>>();
                 let inside = all.filter(|one| wanted.iter().all(|it| one.labels.contains(it)));
                 inside.map(|one| one.address.to_string()).collect()
