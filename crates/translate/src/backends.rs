@@ -26,13 +26,13 @@ const ALIASES: usize = 4;
 
 /// A host, one of its ports, and perhaps a part of it: what rules send requests to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct BackendRef {
+pub struct BackendRef {
     /// The host's full name.
-    pub(crate) host: String,
+    pub host: String,
     /// Its port.
-    pub(crate) port: u16,
+    pub port: u16,
     /// A part of it.
-    pub(crate) subset: Option<String>,
+    pub subset: Option<String>,
 }
 
 impl BackendRef {
@@ -70,25 +70,37 @@ pub(crate) fn aliased(host: &str, view: &View<'_>) -> String {
     host
 }
 
-/// Adds the backend for `wanted`, with its endpoints; nothing when there is no
-/// such host, port or part, so that what names it answers 503.
+/// Adds the backend for `wanted`, with its endpoints; when there is no such host, port or
+/// part, it is noted as missing, and what names it answers 503.
 pub(crate) fn add(wanted: &BackendRef, site: &Site<'_>, view: &View<'_>, closure: &mut Closure) {
-    let group = site.group;
     let name = wanted.name();
     if closure.has(&format!("backend/{name}")) {
         return;
     }
+    match backend(wanted, site, view, closure) {
+        Some(backend) => {
+            closure.add(view.pool().piece(Resource::Backend(Backend { name, ..backend })));
+        }
+        None => closure.lacks(name, wanted),
+    }
+}
+
+/// The backend for `wanted`, without its name; its endpoints are added.
+fn backend(
+    wanted: &BackendRef,
+    site: &Site<'_>,
+    view: &View<'_>,
+    closure: &mut Closure,
+) -> Option<Backend> {
+    let group = site.group;
     let mesh = view.mesh();
-    let Some(definition) = seen(&wanted.host, group, &mesh, view) else { return };
-    let Some(port) = definition.port(wanted.port) else { return };
+    let definition = seen(&wanted.host, group, &mesh, view)?;
+    let port = definition.port(wanted.port)?;
     let owner = &definition.owner;
     let policy = destination_rules::policy(&wanted.host, &owner.namespace, group, &mesh, view);
     let subset = match &wanted.subset {
         None => None,
-        Some(subset) => match policy.subset(subset) {
-            None => return,
-            found => found,
-        },
+        Some(subset) => Some(policy.subset(subset)?),
     };
     let choice = policy.choice(subset.map(|(_, _, subset)| subset));
     // Only in the mesh have clients dialled an address that means something.
@@ -103,8 +115,8 @@ pub(crate) fn add(wanted: &BackendRef, site: &Site<'_>, view: &View<'_>, closure
         (None, Some(rule)) => Origin::new(destination_rule(rule), ""),
         (None, None) => Origin::new(owner.to_string(), ""),
     };
-    closure.add(view.pool().piece(Resource::Backend(Backend {
-        name,
+    Some(Backend {
+        name: String::new(),
         service: wanted.host.clone(),
         service_name: Some((owner.name.clone(), owner.namespace.clone())),
         port: port.number,
@@ -121,7 +133,7 @@ pub(crate) fn add(wanted: &BackendRef, site: &Site<'_>, view: &View<'_>, closure
         connect_timeout: mesh.connect_timeout,
         closed: None,
         origin,
-    })));
+    })
 }
 
 fn destination_rule(rule: &weft_api::destination_rule::DestinationRule) -> String {

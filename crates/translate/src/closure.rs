@@ -3,12 +3,14 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
-    hash::Hasher,
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use twox_hash::XxHash64;
 use weft_config::{Answer, Covers, Entry, Interest, Resource};
+
+use crate::{BackendRef, listeners::Limited};
 
 /// One resource, named and hashed, with its body; clones share.
 #[derive(Clone, Debug)]
@@ -46,6 +48,23 @@ pub struct Resolved {
     pub resources: Vec<Piece>,
     /// The hash of all of it: equal versions are equal answers.
     pub version: u64,
+    /// Backends that rules send requests to and that do not exist, by name.
+    pub missing: BTreeMap<String, BackendRef>,
+    /// What is not served in full, of a gateway's own answer.
+    pub(crate) limited: Arc<Limited>,
+}
+
+impl Resolved {
+    /// The answer, of which `limited` is not served in full.
+    pub(crate) fn with_limited(mut self, limited: Limited) -> Self {
+        if limited != Limited::default() {
+            let mut hasher = XxHash64::with_seed(self.version);
+            limited.hash(&mut hasher);
+            self.version = hasher.finish();
+            self.limited = Arc::new(limited);
+        }
+        self
+    }
 }
 
 impl PartialEq for Resolved {
@@ -96,9 +115,15 @@ impl Pool {
 #[derive(Default)]
 pub(crate) struct Closure {
     pieces: BTreeMap<Arc<str>, Piece>,
+    missing: BTreeMap<String, BackendRef>,
 }
 
 impl Closure {
+    /// Notes that there is no backend of this name, which a rule names.
+    pub(crate) fn lacks(&mut self, name: String, wanted: &BackendRef) {
+        self.missing.insert(name, wanted.clone());
+    }
+
     /// Adds a piece; one of the same name stays as it is.
     pub(crate) fn add(&mut self, piece: Piece) {
         self.pieces.entry(piece.name.clone()).or_insert(piece);
@@ -132,7 +157,7 @@ impl Closure {
         let own = serde_json::to_vec(&answer).expect("an answer has only text keys");
         let hashes: Vec<u8> = resources.iter().flat_map(|piece| piece.hash.to_le_bytes()).collect();
         let version = hash([&own[..], &hashes[..]]);
-        Resolved { answer, resources, version }
+        Resolved { answer, resources, version, missing: self.missing, limited: Arc::default() }
     }
 }
 

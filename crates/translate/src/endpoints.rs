@@ -118,9 +118,8 @@ fn address(endpoint: &SliceEndpoint) -> Option<IpAddr> {
 /// The names of the labels by which some subset of `host` tells endpoints apart.
 fn labels_in_subsets(host: &str, view: &View<'_>) -> BTreeSet<String> {
     let names = std::iter::once(host.to_owned()).chain(hosts::patterns(host));
-    let rules = names.flat_map(|name| view.destination_rules(&name));
-    let subsets = rules.flat_map(|rule| &rule.spec.subsets);
-    subsets.flat_map(|subset| subset.labels.keys().cloned()).collect()
+    let labels = names.map(|name| view.labels_in_subsets(name));
+    labels.flat_map(|labels| labels.iter().cloned().collect::<Vec<_>>()).collect()
 }
 
 fn collect(

@@ -78,10 +78,10 @@ impl Graph {
         changes: impl IntoIterator<Item = (Key, Option<Object>)>,
     ) -> Effect {
         let mut dirty = BTreeSet::new();
+        let slots = self.slots.get_mut();
         for (key, object) in changes {
-            for read in self.world.apply(key, object) {
-                self.slots.get_mut().mark(&Source::World(read), &mut dirty);
-            }
+            let mut touched = |read| slots.mark(&Source::World(read), &mut dirty);
+            self.world.apply(key, object, &mut touched);
         }
         let mut effect = Effect::default();
         while let Some((_, id)) = dirty.pop_first() {
@@ -109,6 +109,13 @@ impl Graph {
     /// Forgets `unit`, and the units that only it read.
     pub(crate) fn forget(&self, unit: &Unit) {
         self.slots.borrow_mut().forget(unit);
+        self.forget_labels();
+    }
+
+    /// Has the world forget the labels that nothing asks about any more.
+    fn forget_labels(&self) {
+        let unread = self.slots.borrow_mut().take_unread_labels();
+        unread.iter().for_each(|bucket| self.world.forget_label(bucket));
     }
 
     /// Runs the next `count` remembered units again, from `cursor` on, and returns
@@ -125,6 +132,7 @@ impl Graph {
             let value = unit.run(&view);
             let reads = view.into_reads();
             self.slots.get_mut().let_go(reads);
+            self.forget_labels();
             if value != known {
                 wrong.push(unit);
             }
@@ -137,6 +145,7 @@ impl Graph {
         let value = unit.run(&view);
         let reads = view.into_reads();
         self.slots.borrow_mut().set(unit, value.clone(), reads);
+        self.forget_labels();
         value
     }
 }

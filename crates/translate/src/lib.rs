@@ -32,6 +32,7 @@ mod visibility;
 mod workload;
 mod world;
 
+pub use backends::BackendRef;
 pub use client::{Class, Client, Group, Labelled, Role, Selector};
 pub use closure::{Piece, Resolved};
 pub use installation::Installation;

@@ -5,7 +5,8 @@ mod gateway;
 mod sidecar;
 
 pub(crate) use gateway::{
-    Conflict, Served, anywhere, bound, common_hosts, gateway, pod_port, redirects,
+    Conflict, Limited, PORTS, PodPorts, RULES, Served, TIMES, anywhere, bound, common_hosts,
+    gateway, limited, redirects,
 };
 pub(crate) use sidecar::sidecar;
 

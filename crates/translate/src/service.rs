@@ -13,12 +13,11 @@ use crate::{
     Group, Resolved,
     backends::{self, BackendRef},
     closure::Closure,
-    hosts,
     mesh::Mesh,
     protocol::Spoken,
     registry::{self, Definition},
     rules::{self, Rules, Site, targets},
-    view::View,
+    view::{Pattern, View},
     virtual_services,
 };
 
@@ -48,10 +47,12 @@ fn gathered(
     let name = host.as_str();
     let mut found: Option<(Route, Option<Covers>)> = None;
     // A wildcard covers itself.
-    for pattern in std::iter::once(name.to_owned()).chain(hosts::patterns(name)) {
+    let own = Pattern { text: name.to_owned(), is_named: true };
+    for Pattern { text: pattern, is_named } in std::iter::once(own).chain(view.patterns(name)) {
         let is_pattern = pattern.starts_with('*');
         for source in [Source::VirtualServices, Source::Service] {
             let route = match (source, is_pattern) {
+                (Source::VirtualServices, _) if !is_named => None,
                 (Source::VirtualServices, _) => without_service(&pattern, site, view, closure),
                 (Source::Service, false) => of_service(&pattern, site, view, closure),
                 (Source::Service, true) => below_headless(&pattern, site, view, closure),

@@ -1,6 +1,6 @@
 //! What is computed: one unit for each thing that others read, or that is asked for.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use weft_api::{Diagnostic, Key};
 use weft_config::Interest;
@@ -8,9 +8,10 @@ use weft_config::Interest;
 use crate::{
     Class, Group, Labelled, Resolved, client,
     closure::Piece,
-    diagnose,
+    destination_rules, diagnose,
     directory::{self, DirectoryEntry, Reach, Slot},
     endpoints::{self, Addresses, Chunks},
+    listeners::{self, Limited},
     mesh::{self, Mesh},
     registry::{self, Definition},
     translator,
@@ -28,6 +29,8 @@ pub(crate) enum Unit {
     Group(Labelled),
     /// What an object says of a host.
     Definition(Key),
+    /// The names of the labels in subsets of a host or pattern.
+    LabelsInSubsets(String),
     /// The endpoints of the host that an object defines.
     Chunks(Key),
     /// The addresses behind it, ready or not.
@@ -40,6 +43,8 @@ pub(crate) enum Unit {
     DirectoryAddresses(Key),
     /// The answer to an interest.
     Answer(Class, Interest),
+    /// What the gateways of a Gateway do not serve in full.
+    Limited(Key),
     /// What is wrong with an object, seen together with the others.
     Findings(Key),
 }
@@ -50,12 +55,14 @@ pub(crate) enum Value {
     Mesh(Arc<Mesh>),
     Group(Arc<Group>),
     Definition(Option<Arc<Definition>>),
+    LabelsInSubsets(Arc<BTreeSet<String>>),
     Chunks(Arc<Chunks>),
     Addresses(Arc<Addresses>),
     DirectoryEntry(Arc<DirectoryEntry>),
     DirectorySlot(Arc<Slot>),
     DirectoryAddresses(Arc<Vec<Piece>>),
     Answer(Arc<Resolved>),
+    Limited(Arc<Limited>),
     Findings(Arc<Vec<Diagnostic>>),
 }
 
@@ -66,13 +73,15 @@ impl Unit {
             Self::Mesh => 0,
             Self::Group(_) => 1,
             Self::Definition(_) => 2,
-            Self::Chunks(_) => 3,
-            Self::Addresses(_) => 4,
-            Self::DirectoryEntry(_) => 5,
-            Self::DirectorySlot(..) => 6,
-            Self::DirectoryAddresses(_) => 7,
-            Self::Answer(..) => 8,
-            Self::Findings(_) => 9,
+            Self::LabelsInSubsets(_) => 3,
+            Self::Chunks(_) => 4,
+            Self::Addresses(_) => 5,
+            Self::DirectoryEntry(_) => 6,
+            Self::DirectorySlot(..) => 7,
+            Self::DirectoryAddresses(_) => 8,
+            Self::Answer(..) => 9,
+            Self::Limited(_) => 10,
+            Self::Findings(_) => 11,
         }
     }
 
@@ -90,6 +99,10 @@ impl Unit {
             Self::Definition(key) => {
                 Value::Definition(registry::definition(key, view).map(Arc::new))
             }
+            Self::LabelsInSubsets(name) => {
+                let labels = destination_rules::labels_in_subsets(name, view);
+                Value::LabelsInSubsets(Arc::new(labels))
+            }
             Self::Chunks(service) => Value::Chunks(Arc::new(endpoints::chunks(service, view))),
             Self::Addresses(service) => {
                 Value::Addresses(Arc::new(endpoints::addresses(service, view)))
@@ -106,6 +119,7 @@ impl Unit {
             Self::Answer(class, interest) => {
                 Value::Answer(Arc::new(translator::answer(class, interest, view)))
             }
+            Self::Limited(key) => Value::Limited(listeners::limited(key, view)),
             Self::Findings(key) => Value::Findings(Arc::new(diagnose::findings(key, view))),
         }
     }

@@ -1,6 +1,11 @@
 //! How units look at the world: every look is recorded.
 
-use std::{cell::RefCell, collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use weft_api::{
     Key, Kind, Object,
@@ -11,14 +16,18 @@ use weft_api::{
     virtual_service::VirtualService,
 };
 
+use weft_config::Interest;
+
 use crate::{
-    Installation,
+    Class, Client, Installation, Resolved,
     age::Age,
     closure::{Piece, Pool},
     destination_rules::Policies,
     directory::{DirectoryEntry, Reach, Slot},
     endpoints::{Addresses, Chunks},
     graph::{Graph, Source, SourceId},
+    hosts,
+    listeners::Limited,
     mesh::Mesh,
     registry::Definition,
     unit::{Unit, Value},
@@ -191,6 +200,19 @@ impl<'g> View<'g> {
         keys.iter().filter_map(|key| self.virtual_service(key)).collect()
     }
 
+    /// The patterns that may cover `host`, most specific first. Virtual services name none of
+    /// those that are not [`Pattern::is_named`], which costs one read, however many they are.
+    pub(crate) fn patterns<'h>(&self, host: &'h str) -> impl Iterator<Item = Pattern> + 'h {
+        let (known, next) = self.graph.world().longest_ending(host);
+        if let Some(next) = next {
+            self.record(Source::World(Read::Bucket(next)));
+        }
+        hosts::patterns(host).map(move |text| {
+            let is_named = text.len() <= known + 1;
+            Pattern { text, is_named }
+        })
+    }
+
     /// The virtual services that name gateway `name` of `namespace`, or that may do so.
     pub(crate) fn bound_to(&self, namespace: &str, name: &str) -> Vec<&'g VirtualService> {
         let mut keys = self.keys(Bucket::Gateway(namespace.to_owned(), name.to_owned()));
@@ -202,6 +224,14 @@ impl<'g> View<'g> {
     pub(crate) fn destination_rules(&self, host: &str) -> Vec<&'g DestinationRule> {
         let keys = self.keys(Bucket::Host(Kind::DestinationRule, host.to_owned()));
         keys.iter().filter_map(|key| self.destination_rule(key)).collect()
+    }
+
+    /// The names of the labels in subsets of the rules that name `name`.
+    pub(crate) fn labels_in_subsets(&self, name: String) -> Arc<BTreeSet<String>> {
+        match self.unit(Unit::LabelsInSubsets(name)) {
+            Value::LabelsInSubsets(labels) => labels,
+            _ => unreachable!("the unit computes this value"),
+        }
     }
 
     /// The mesh's settings.
@@ -224,6 +254,22 @@ impl<'g> View<'g> {
     pub(crate) fn addresses(&self, owner: &Key) -> Arc<Addresses> {
         match self.unit(Unit::Addresses(owner.clone())) {
             Value::Addresses(addresses) => addresses,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// What the proxy of `client` runs itself.
+    pub(crate) fn own_answer(&self, client: Client) -> Arc<Resolved> {
+        match self.unit(Unit::Answer(Class::One(Arc::new(client)), Interest::Own)) {
+            Value::Answer(resolved) => resolved,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// What the gateways of the Gateway called `key` do not serve in full.
+    pub(crate) fn limited(&self, key: &Key) -> Arc<Limited> {
+        match self.unit(Unit::Limited(key.clone())) {
+            Value::Limited(limited) => limited,
             _ => unreachable!("the unit computes this value"),
         }
     }
@@ -277,4 +323,11 @@ impl<'g> View<'g> {
         let id = self.graph.intern(source);
         self.reads.borrow_mut().push(id);
     }
+}
+
+/// A pattern that may cover a host.
+pub(crate) struct Pattern {
+    pub(crate) text: String,
+    /// Whether virtual services may name it.
+    pub(crate) is_named: bool,
 }

@@ -3,6 +3,8 @@
 //! The world knows nothing of classes or answers: it stores, indexes, and says
 //! what a change touched.
 
+mod endings;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -13,6 +15,7 @@ use std::{
 use weft_api::{Key, Kind, Object, kubernetes::SERVICE_NAME_LABEL};
 
 use crate::{Installation, directory, hosts, registry, visibility};
+use endings::{Ending, Endings};
 
 /// Objects that something can be looked up by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +28,8 @@ pub(crate) enum Bucket {
     Slices(String, String),
     /// Objects that name a host, resolved: a name or a pattern.
     Host(Kind, String),
+    /// Patterns of VirtualServices with an ending that none had.
+    Ending(Ending),
     /// DestinationRules of a namespace with a workload selector, by its first label.
     Selectors(String, Option<(String, String)>),
     /// VirtualServices bound to a gateway, by namespace and name.
@@ -48,6 +53,9 @@ pub(crate) enum Bucket {
     SlotOf(String, u8),
 }
 
+/// Room for labels that is not worth giving back.
+const SPARE: usize = 64;
+
 /// Something a unit has read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Read {
@@ -67,6 +75,8 @@ pub(crate) struct World {
     /// Pods by label, for labels that something has asked about: selectors name few
     /// of the labels that pods have.
     labelled: RefCell<HashMap<Bucket, BTreeSet<Arc<Key>>>>,
+    /// Of the patterns that VirtualServices name.
+    endings: Endings,
 }
 
 impl World {
@@ -75,31 +85,35 @@ impl World {
         Self { installation, ..Self::default() }
     }
 
-    /// Stores or removes the object called `key`, and says what that touched;
-    /// nothing when it is as it was.
-    pub(crate) fn apply(&mut self, key: Key, object: Option<Object>) -> Vec<Read> {
+    /// Stores or removes the object called `key`, and calls `touched` with all that that
+    /// touches; with nothing when it is as it was.
+    pub(crate) fn apply(
+        &mut self,
+        key: Key,
+        object: Option<Object>,
+        touched: &mut impl FnMut(Read),
+    ) {
         let old = self.objects.get(&key);
         if old.map(|old| &**old) == object.as_ref() {
-            return Vec::new();
+            return;
         }
         let before = old.map(|old| buckets(&key, old, &self.installation)).unwrap_or_default();
         let after =
             object.as_ref().map(|new| buckets(&key, new, &self.installation)).unwrap_or_default();
         let labels = [labels(old.map(|old| &**old)), labels(object.as_ref())];
-        let mut touched = vec![Read::Object(key.clone())];
+        touched(Read::Object(key.clone()));
         let key = Arc::new(key);
-        touched.extend(relabel(self.labelled.get_mut(), &key, labels));
+        relabel(self.labelled.get_mut(), &key, labels).into_iter().for_each(&mut *touched);
         for bucket in before.difference(&after) {
-            self.leave(bucket, &key, &mut touched);
+            self.leave(bucket, &key, touched);
         }
         for bucket in after.difference(&before) {
-            self.enter(bucket, &key, &mut touched);
+            self.enter(bucket, &key, touched);
         }
         match object {
             Some(object) => self.objects.insert(key, Arc::new(object)),
             None => self.objects.remove(&key),
         };
-        touched
     }
 
     /// The object called `key`.
@@ -120,6 +134,27 @@ impl World {
         self.buckets.get(bucket).into_iter().flatten().cloned().collect()
     }
 
+    /// How many bytes at the end of `host` some pattern has, too, and the next longer ending.
+    pub(crate) fn longest_ending(&self, host: &str) -> (usize, Option<Bucket>) {
+        let (length, next) = self.endings.longest(host);
+        (length, next.map(Bucket::Ending))
+    }
+
+    /// Forgets which pods are in `bucket`, which nothing reads any more.
+    pub(crate) fn forget_label(&self, bucket: &Bucket) {
+        let mut labelled = self.labelled.borrow_mut();
+        labelled.remove(bucket);
+        if labelled.capacity() > 4 * labelled.len() + SPARE {
+            labelled.shrink_to_fit();
+        }
+    }
+
+    /// How many labels something has asked about.
+    #[cfg(test)]
+    pub(crate) fn labels_known(&self) -> usize {
+        self.labelled.borrow().len()
+    }
+
     /// How many keys are in `bucket`.
     pub(crate) fn count(&self, bucket: &Bucket) -> usize {
         self.buckets.get(bucket).map_or(0, BTreeSet::len)
@@ -138,8 +173,12 @@ impl World {
         pods.iter().cloned().collect()
     }
 
-    fn leave(&mut self, bucket: &Bucket, key: &Arc<Key>, touched: &mut Vec<Read>) {
-        touched.push(Read::Bucket(bucket.clone()));
+    fn leave(&mut self, bucket: &Bucket, key: &Arc<Key>, touched: &mut impl FnMut(Read)) {
+        touched(Read::Bucket(bucket.clone()));
+        if let Bucket::Host(Kind::VirtualService, pattern) = bucket {
+            // What no pattern covered is not covered now either.
+            self.endings.remove(pattern);
+        }
         let Some(keys) = self.buckets.get_mut(bucket) else { return };
         keys.remove(key);
         if keys.is_empty() {
@@ -147,8 +186,12 @@ impl World {
         }
     }
 
-    fn enter(&mut self, bucket: &Bucket, key: &Arc<Key>, touched: &mut Vec<Read>) {
-        touched.push(Read::Bucket(bucket.clone()));
+    fn enter(&mut self, bucket: &Bucket, key: &Arc<Key>, touched: &mut impl FnMut(Read)) {
+        touched(Read::Bucket(bucket.clone()));
+        if let Bucket::Host(Kind::VirtualService, pattern) = bucket {
+            let new = self.endings.add(pattern).into_iter();
+            new.for_each(|ending| touched(Read::Bucket(Bucket::Ending(ending))));
+        }
         self.buckets.entry(bucket.clone()).or_default().insert(Arc::clone(key));
     }
 }

@@ -1,10 +1,12 @@
 //! Gateways that nobody serves, and servers of theirs that are not.
 
+use std::collections::BTreeSet;
+
 use weft_api::{Diagnostic, Key, gateway::Gateway};
 
 use crate::{
     Client,
-    listeners::{self, Conflict, pod_port},
+    listeners::{self, Conflict, PORTS, PodPorts, TIMES},
     registry,
     view::View,
 };
@@ -44,7 +46,29 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         }
     }
     found.extend(workloads(key, gateway, view));
+    found.extend(limited(key, view));
     found
+}
+
+/// That servers are not served, since the Gateways of the namespace have too much on too many
+/// ports.
+fn limited(key: &Key, view: &View<'_>) -> Option<Diagnostic> {
+    let limited = view.limited(key);
+    let mut own = limited.servers.iter().filter(|(gateway, _)| gateway == key);
+    let (_, first) = own.next()?;
+    let which = match own.count() {
+        0 => "this server is".to_owned(),
+        more => format!("this server and {more} more are"),
+    };
+    let message = format!(
+        "{which} not served: what Gateways of namespace {} have on further ports is more than {} \
+         MiB of hosts and rules and {TIMES} times what each has on its first; nothing listens for \
+         them, and where another Gateway has the port, their hosts get 500; use fewer ports, or \
+         fewer hosts on them",
+        key.namespace,
+        PORTS >> 20
+    );
+    Some(Diagnostic::error(key, format!("spec.servers[{first}].port.number"), message))
 }
 
 /// Whether a pod serves the Gateway, and can be reached on its ports.
@@ -57,17 +81,18 @@ fn workloads(key: &Key, gateway: &Gateway, view: &View<'_>) -> Vec<Diagnostic> {
         return found;
     };
     let inbound = registry::inbound(&Client::of_pod(pod), view);
-    let found = reserved(key, gateway, |number| pod_port(number, &inbound));
+    let behind = PodPorts::new(&inbound);
+    let found = reserved(key, gateway, |number| behind.port(number));
     if inbound.is_empty() {
         return found;
     }
-    let exposed = |number: u16| {
-        // A server on the pod's port behind a service's port is reached there, too.
-        inbound.iter().any(|one| one.port.number == number || one.target == number)
-    };
+    // A server on the pod's port behind a service's port is reached there, too.
+    let exposed: BTreeSet<u16> =
+        inbound.iter().flat_map(|one| [one.port.number, one.target]).collect();
     let servers = gateway.spec.servers.iter().enumerate();
     let hidden = servers
-        .filter(|(_, server)| listeners::bound(server).is_ok() && !exposed(server.port.number));
+        .filter(|(_, server)| listeners::bound(server).is_ok())
+        .filter(|(_, server)| !exposed.contains(&server.port.number));
     let hidden = hidden.map(|(at, server)| {
         let message = format!(
             "no Service of the gateway's pods has port {}, so clients outside cannot reach it",

@@ -13,7 +13,7 @@ use crate::{
     age::Age,
     diagnose::unselected,
     hosts,
-    listeners::{self, Served},
+    listeners::{self, RULES, Served, TIMES},
     mesh::Mesh,
     rules::{self, conditions, retries, targets, targets::Ports},
     view::View,
@@ -80,6 +80,18 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
             continue;
         };
         let served = Served::new(gateway, gateway.spec.servers.iter(), view.installation());
+        if let Some(host) = view.limited(&own).services.get(key) {
+            let message = format!(
+                "the rules are not served for {host} at {own}: it has other hosts together with \
+                 other VirtualServices, and rules of namespace {} that are repeated for such hosts \
+                 are more than {} MiB and {TIMES} times what they are once; requests for the \
+                 youngest such hosts get 500; give hosts to fewer VirtualServices, or fewer rules \
+                 to this one",
+                key.namespace,
+                RULES >> 20
+            );
+            found.push(Diagnostic::error(key, "spec.http", message));
+        }
         if listeners::common_hosts(&served, service).is_empty() {
             let message = format!(
                 "{own} serves none of the hosts {}; add one to its servers",

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::Source;
-use crate::unit::{Unit, Value};
+use crate::{
+    unit::{Unit, Value},
+    world::{Bucket, Read},
+};
 
 /// The number of a source.
 pub(crate) type SourceId = u32;
@@ -27,6 +30,8 @@ pub(super) struct Slots {
     ids: HashMap<Arc<Source>, SourceId>,
     slots: Vec<Slot>,
     free: Vec<SourceId>,
+    /// Labels of pods that were no longer read at some time since this was last taken.
+    unread_labels: Vec<Bucket>,
 }
 
 #[derive(Default)]
@@ -163,6 +168,14 @@ impl Slots {
         }
     }
 
+    /// Labels of pods that nothing reads any more, since this was last asked.
+    pub(super) fn take_unread_labels(&mut self) -> Vec<Bucket> {
+        let mut unread = std::mem::take(&mut self.unread_labels);
+        unread
+            .retain(|bucket| !self.ids.contains_key(&Source::World(Read::Bucket(bucket.clone()))));
+        unread
+    }
+
     fn free_unless_read(&mut self, id: SourceId) {
         let slot = &mut self.slots[id as usize];
         if !slot.readers.is_empty() || slot.node.is_some() {
@@ -171,6 +184,9 @@ impl Slots {
         if let Some(source) = slot.source.take() {
             self.ids.remove(&source);
             self.free.push(id);
+            if let Source::World(Read::Bucket(bucket @ Bucket::PodLabel(..))) = &*source {
+                self.unread_labels.push(bucket.clone());
+            }
         }
     }
 }

@@ -62,3 +62,30 @@ fn a_change_runs_what_read_it_and_stops_where_nothing_is_different() {
     assert_eq!(effect.changed, [Unit::Definition(cart()), Unit::Addresses(cart())]);
     assert_eq!(graph.change([service(81)]).changed, []);
 }
+
+fn gateway(name: &str, label: &str) -> (Key, Option<Object>) {
+    let gateway = json!({
+        "metadata": {"name": name, "namespace": "shop"}, "spec": {"selector": {"app": label}},
+    });
+    let gateway = serde_json::from_value(gateway).expect("a gateway");
+    (Key::new(Kind::Gateway, "shop", name), Some(Object::Gateway(gateway)))
+}
+
+#[test]
+fn labels_that_nothing_asks_about_any_more_are_forgotten() {
+    let mut graph = Graph::default();
+    graph.change([gateway("one", "a"), gateway("two", "a")]);
+    let units = ["one", "two"].map(|name| Unit::Findings(Key::new(Kind::Gateway, "shop", name)));
+    units.iter().for_each(|unit| drop(graph.value(unit)));
+    assert_eq!(graph.world().labels_known(), 1);
+    // A selector that changes leaves its label behind, unless another one names it.
+    for (at, label) in ["b", "c", "d"].into_iter().enumerate() {
+        graph.change([gateway("one", label)]);
+        graph.renew(&units[0]);
+        assert_eq!(graph.world().labels_known(), 2, "{at}");
+    }
+    graph.check(&mut 0, 100);
+    assert_eq!(graph.world().labels_known(), 2);
+    units.iter().for_each(|unit| graph.forget(unit));
+    assert_eq!(graph.world().labels_known(), 0);
+}

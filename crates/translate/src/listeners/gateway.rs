@@ -1,20 +1,25 @@
 //! A gateway: what the Gateways that select its pod ask for.
 
 mod routes;
+mod budget;
 mod served;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 
-use weft_api::gateway::{self, Gateway};
+use weft_api::{
+    Key,
+    gateway::{self, Gateway},
+};
 use weft_config::{
     Destination, Entry, Interest, Limits, Listener, Origin, Protocol, Resource, Scope,
 };
 
 use crate::{
-    Client, Group, Resolved,
+    Client, Group, Resolved, Role,
     age::Age,
     backends, client,
     closure::Closure,
@@ -25,6 +30,8 @@ use crate::{
     view::View,
 };
 
+use budget::Budget;
+pub(crate) use budget::{Limited, PORTS, RULES, TIMES};
 pub(crate) use served::{Served, common_hosts};
 
 /// A server of a Gateway, on the port of the pod where it is served.
@@ -61,8 +68,10 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     for bound in of_client(client, view) {
         places.entry(bound.at).or_default().push(bound);
     }
+    let mut budget = Budget::default();
     for (at, bound) in &places {
-        let routes = routes::of_place(*at, bound, &group, &mesh, view);
+        let routes = routes::of_port(*at, bound, (&group, &mesh), view, &mut budget);
+        let Some(routes) = routes else { continue };
         let names = routes.iter().map(|route| route.route.name.clone()).collect();
         let gateway = bound.first().map(Bound::key).unwrap_or_default();
         let site = Site { group: &group, gateway: Some(gateway), port: at.port() };
@@ -91,12 +100,22 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
             scope: Scope::Servers(vec![server]),
         })));
     }
-    closure.answer(&Interest::Own, Entry::Own, None)
+    closure.answer(&Interest::Own, Entry::Own, None).with_limited(budget.into_limited())
 }
 
-impl Bound<'_> {
+/// What the first gateway that serves the Gateway called `key` does not serve of it, and of
+/// others.
+pub(crate) fn limited(key: &Key, view: &View<'_>) -> Arc<Limited> {
+    let Some(gateway) = view.gateway(key) else { return Arc::default() };
+    let pods = view.pods_picked(&gateway.spec.selector);
+    let mut clients = pods.map(Client::of_pod).filter(|client| client.role == Role::Gateway);
+    let Some(client) = clients.next() else { return Arc::default() };
+    Arc::clone(&view.own_answer(client).limited)
+}
+
+impl<'g> Bound<'g> {
     /// Namespace and name of the Gateway.
-    fn key(&self) -> (&str, &str) {
+    fn key(&self) -> (&'g str, &'g str) {
         (&self.gateway.metadata.namespace, &self.gateway.metadata.name)
     }
 
@@ -112,25 +131,35 @@ fn of_client<'g>(client: &Client, view: &View<'g>) -> Vec<Bound<'g>> {
     let mut gateways = view.gateways();
     gateways.retain(|gateway| selects(&gateway.spec.selector, &client.labels));
     gateways.sort_by_cached_key(|gateway| Age::of(&gateway.metadata));
-    let inbound = registry::inbound(client, view);
-    let target = |number: u16| pod_port(number, &inbound);
+    let behind = PodPorts::new(&registry::inbound(client, view));
     let servers = gateways.into_iter().flat_map(|gateway| {
         gateway.spec.servers.iter().enumerate().map(move |(index, server)| (gateway, index, server))
     });
     servers
         .filter_map(|(gateway, index, server)| {
             let at = bound(server).ok()?;
-            let at = SocketAddr::new(at.ip(), target(at.port()));
+            let at = SocketAddr::new(at.ip(), behind.port(at.port()));
             (!is_reserved(at.port())).then_some(Bound { gateway, index, server, at })
         })
         .collect()
 }
 
-/// The pod's port behind port `number` of the hosts that lead to it; the same number
-/// when none of them has it.
-pub(crate) fn pod_port(number: u16, inbound: &[Inbound]) -> u16 {
-    let found = inbound.iter().find(|inbound| inbound.port.number == number);
-    found.map_or(number, |inbound| inbound.target)
+/// The pod's ports behind those of the hosts that lead to it.
+pub(crate) struct PodPorts(HashMap<u16, u16>);
+
+impl PodPorts {
+    pub(crate) fn new(inbound: &[Inbound]) -> Self {
+        let mut ports = HashMap::new();
+        for one in inbound {
+            ports.entry(one.port.number).or_insert(one.target);
+        }
+        Self(ports)
+    }
+
+    /// The pod's port behind port `number`; the same number when no host has it.
+    pub(crate) fn port(&self, number: u16) -> u16 {
+        self.0.get(&number).copied().unwrap_or(number)
+    }
 }
 
 /// The address and port that `server` names, if it is one that can be served.

@@ -10,5 +10,6 @@ mod properties;
 mod render;
 mod scale;
 mod sums;
+mod unknown;
 mod unreadable;
 mod worlds;

@@ -6,10 +6,14 @@ use std::{
     rc::Rc,
 };
 
-use weft_api::{gateway, virtual_service::VirtualService};
+use weft_api::{Key, Kind, virtual_service::VirtualService};
 use weft_config::{Action, Host, Origin, Route, Rule};
 
-use super::{Bound, Served, common_hosts, redirects};
+use super::{
+    Bound, Served,
+    budget::{Budget, HOST, PORT},
+    common_hosts, redirects,
+};
 use crate::{
     Group, Installation,
     age::Age,
@@ -21,12 +25,10 @@ use crate::{
     virtual_services,
 };
 
-/// Bytes of rules that the virtual services of a namespace may have at a place more than
-/// once, because they share some of their hosts with others and not all: so many, and
-/// [`TIMES`] times what they have once.
-const REPEATED: usize = 16 << 20;
-/// See [`REPEATED`].
-const TIMES: usize = 4;
+/// The details of rules that are closed because there would be too many of them.
+pub(crate) const TOO_MANY_RULES: &str = "too_many_rules";
+/// The details of hosts that are closed because their Gateway has them on too many ports.
+pub(crate) const TOO_MANY_PORTS: &str = "too_many_ports";
 
 /// A route, and the backends that its rules name.
 pub(super) struct Joined {
@@ -35,81 +37,126 @@ pub(super) struct Joined {
 }
 
 /// What one virtual service says for a place, as one of the Gateways there has it.
-struct Said<'g> {
+pub(super) struct Said<'g> {
     service: &'g VirtualService,
     rules: Rules,
     /// Of the rules, in bytes.
-    size: usize,
+    pub(super) size: usize,
 }
 
 impl<'g> Said<'g> {
-    fn namespace(&self) -> &'g str {
+    pub(super) fn namespace(&self) -> &'g str {
         &self.service.metadata.namespace
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key::new(Kind::VirtualService, self.namespace(), &*self.service.metadata.name)
     }
 }
 
-/// The routes of a place: for every host the rules of all virtual services that speak
+/// What is said on a port, by host.
+#[derive(Default)]
+struct ByHost<'g> {
+    said: BTreeMap<String, Vec<Rc<Said<'g>>>>,
+    /// Hosts with the virtual services that have their rules for them already.
+    joined: BTreeSet<(String, (&'g str, &'g str))>,
+    /// Servers of Gateways that have too many ports.
+    ended: Vec<Bound<'g>>,
+}
+
+/// The routes of a port: for every host the rules of all virtual services that speak
 /// for it there in their order, rules that take everything last. Hosts for which the
-/// same virtual services speak share a route.
-pub(super) fn of_place(
+/// same virtual services speak share a route. None when no Gateway may have the port.
+pub(super) fn of_port<'g>(
     at: SocketAddr,
-    bound: &[Bound<'_>],
-    group: &Group,
-    mesh: &Mesh,
-    view: &View<'_>,
-) -> Vec<Joined> {
-    let mut by_host: BTreeMap<String, Vec<Rc<Said<'_>>>> = BTreeMap::new();
-    let mut joined = BTreeSet::new();
+    bound: &[Bound<'g>],
+    (group, mesh): (&Group, &Mesh),
+    view: &View<'g>,
+    budget: &mut Budget<'g>,
+) -> Option<Vec<Joined>> {
+    let mut by_host = ByHost::default();
     // Servers of a Gateway on one port are one list of hosts.
-    let mut servers: Vec<(&Bound<'_>, Vec<&gateway::Server>)> = Vec::new();
-    for one in bound {
-        let number = one.server.port.number;
-        let same = |(first, _): &&mut (&Bound<'_>, Vec<_>)| {
-            first.key() == one.key() && first.server.port.number == number
-        };
-        match servers.last_mut().filter(same) {
-            Some((_, servers)) => servers.push(one.server),
-            None => servers.push((one, vec![one.server])),
-        }
+    let same = |one: &Bound<'_>, next: &Bound<'_>| {
+        one.key() == next.key() && one.server.port.number == next.server.port.number
+    };
+    for servers in bound.chunk_by(same) {
+        by_host.add(servers, (group, mesh), view, budget);
     }
-    for (one, servers) in servers {
+    let ByHost { mut said, ended, .. } = by_host;
+    if ended.len() == bound.len() {
+        return None;
+    }
+    let redirected = redirected(bound, said.keys(), view.installation());
+    said.retain(|host, _| !redirected.contains_key(host));
+    let ended = hosts_of(&ended, view.installation()).into_iter();
+    let ended: BTreeMap<String, Origin> = ended
+        .filter(|(host, _)| !said.contains_key(host) && !redirected.contains_key(host))
+        .collect();
+    let closed = |(hosts, details): (BTreeMap<String, Origin>, &'static str)| {
+        hosts.into_iter().filter_map(move |(host, origin)| {
+            let hosts = vec![Host::parse(&host).ok()?];
+            Some(closed(name(at, &host), hosts, details, origin))
+        })
+    };
+    let closed =
+        [(redirected, "not_honoured_yet"), (ended, TOO_MANY_PORTS)].into_iter().flat_map(closed);
+    let shared = shared(said, group, mesh);
+    Some(within_bound(at, shared, budget).into_iter().chain(closed).collect())
+}
+
+impl<'g> ByHost<'g> {
+    /// Adds what virtual services say for `servers`, which are of one Gateway and port.
+    fn add(
+        &mut self,
+        servers: &[Bound<'g>],
+        (group, mesh): (&Group, &Mesh),
+        view: &View<'g>,
+        budget: &mut Budget<'g>,
+    ) {
+        let [one, ..] = servers else { return };
+        if !budget.is_open(one) {
+            budget.refuse(servers);
+            self.ended.extend_from_slice(servers);
+            return;
+        }
         let gateway = one.key();
         let site = Site { group, gateway: Some(gateway), port: one.server.port.number };
-        let served = Served::new(one.gateway, servers.into_iter(), view.installation());
+        let all = servers.iter().map(|one| one.server);
+        let served = Served::new(one.gateway, all, view.installation());
+        let mut cost = PORT + HOST * served.len();
+        let mut added = Vec::new();
         for service in view.bound_to(gateway.0, gateway.1) {
             if !virtual_services::seen(service, group, mesh) {
                 continue;
             }
             let own = (service.metadata.namespace.as_str(), service.metadata.name.as_str());
-            let hosts = common_hosts(&served, service);
-            let hosts = hosts.into_iter().filter(|host| joined.insert((host.clone(), own)));
-            let hosts: Vec<String> = hosts.collect();
+            cost += HOST * service.spec.hosts.len();
+            let mut hosts = common_hosts(&served, service);
+            hosts.retain(|host| !self.joined.contains(&(host.clone(), own)));
             let rules = match hosts.is_empty() {
                 true => continue,
                 false => rules::http(service, &site, mesh, view),
             };
+            // Another Gateway may have rules of it.
             if rules.is_empty() {
-                // Another Gateway may have rules of it.
-                for host in hosts {
-                    joined.remove(&(host, own));
-                }
                 continue;
             }
             let size = rules.rules.iter().map(size_of).sum();
-            let said = Rc::new(Said { service, rules, size });
+            cost += size + hosts.iter().map(|host| HOST + host.len()).sum::<usize>();
+            added.push((hosts, own, Rc::new(Said { service, rules, size })));
+        }
+        if !budget.charge(one, cost) {
+            budget.refuse(servers);
+            self.ended.extend_from_slice(servers);
+            return;
+        }
+        for (hosts, own, said) in added {
             for host in hosts {
-                by_host.entry(host).or_default().push(Rc::clone(&said));
+                self.joined.insert((host.clone(), own));
+                self.said.entry(host).or_default().push(Rc::clone(&said));
             }
         }
     }
-    let redirected = redirected(bound, by_host.keys(), view.installation());
-    by_host.retain(|host, _| !redirected.contains_key(host));
-    let closed = redirected.into_iter().filter_map(|(host, origin)| {
-        let hosts = vec![Host::parse(&host).ok()?];
-        Some(closed(name(at, &host), hosts, "not_honoured_yet", origin))
-    });
-    let shared = shared(by_host, group, mesh);
-    within_bound(at, shared).into_iter().chain(closed).collect()
 }
 
 /// Hosts for which the same virtual services speak, with these in their order.
@@ -141,62 +188,38 @@ fn shared<'g>(
 
 /// The routes of groups of hosts. A virtual service that repeats more than its namespace
 /// may has one rule in the place of its own: behind those of the others, and closed.
-fn within_bound(at: SocketAddr, shared: Vec<Shared<'_>>) -> Vec<Joined> {
-    let mut budget = Budget::of(&shared);
-    let routes = shared.into_iter().filter_map(|Shared { hosts, said }| {
-        let name = name(at, hosts.first()?);
+fn within_bound<'g>(
+    at: SocketAddr,
+    shared: Vec<Shared<'g>>,
+    budget: &mut Budget<'g>,
+) -> Vec<Joined> {
+    let mut repeats = budget.of_port(shared.iter().flat_map(|shared| &shared.said));
+    let routes = shared.iter().filter_map(|Shared { hosts, said }| {
+        let first = hosts.first()?;
+        let name = name(at, first);
         let origin = Origin::new(rules::object(said.first()?.service), "");
         let hosts: Vec<Host> = hosts.iter().filter_map(|host| Host::parse(host).ok()).collect();
         if hosts.is_empty() {
             return None;
         }
         let mut joined = Rules::default();
-        let mut last = None;
+        let mut closed = Vec::new();
         for said in said {
-            if budget.has(&said) {
+            if repeats.has(said, first) {
                 joined.rules.extend(said.rules.rules.iter().cloned());
                 joined.backends.extend(said.rules.backends.iter().cloned());
             } else {
                 let origin = Origin::new(rules::object(said.service), "");
-                last.get_or_insert_with(|| closed_rule("too_many_rules", origin));
+                closed.push(closed_rule(TOO_MANY_RULES, origin));
             }
         }
         let Rules { mut rules, backends } = joined;
         rules.sort_by_key(|rule| rules::takes_all(&rule.conditions));
-        rules.extend(last);
+        // One is enough: it takes every request.
+        rules.extend(closed.into_iter().next());
         Some(Joined { route: Route { name, hosts, rules, origin }, backends })
     });
     routes.collect()
-}
-
-/// What the virtual services of each namespace may still repeat.
-struct Budget<'g> {
-    left: BTreeMap<&'g str, usize>,
-    seen: BTreeSet<*const Said<'g>>,
-}
-
-impl<'g> Budget<'g> {
-    fn of(shared: &[Shared<'g>]) -> Self {
-        let mut left: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        for said in shared.iter().flat_map(|shared| &shared.said) {
-            if seen.insert(Rc::as_ptr(said)) {
-                *left.entry(said.namespace()).or_insert(REPEATED) += TIMES * said.size;
-            }
-        }
-        Self { left, seen: BTreeSet::new() }
-    }
-
-    /// Whether `said` may stand at one more place.
-    fn has(&mut self, said: &Rc<Said<'g>>) -> bool {
-        if self.seen.insert(Rc::as_ptr(said)) {
-            return true;
-        }
-        let Some(left) = self.left.get_mut(said.namespace()) else { return false };
-        let after = left.checked_sub(said.size);
-        *left = after.unwrap_or(*left);
-        after.is_some()
-    }
 }
 
 /// Hosts that clients must be sent to TLS for, and whose server says so. Until Weft can,
@@ -206,15 +229,11 @@ fn redirected<'h>(
     known: impl Iterator<Item = &'h String>,
     installation: &Installation,
 ) -> BTreeMap<String, Origin> {
-    let mut own = BTreeMap::new();
+    let bound: Vec<Bound<'_>> = bound.iter().filter(|one| redirects(one.server)).cloned().collect();
+    let mut own = hosts_of(&bound, installation);
     let mut index: HostIndex<Option<Origin>> = HostIndex::default();
-    for one in bound.iter().filter(|one| redirects(one.server)) {
-        for entry in &one.server.hosts {
-            let host = entry.split_once('/').map_or(entry.as_str(), |(_, host)| host);
-            let host = installation.resolve(host, &one.gateway.metadata.namespace);
-            index.entry(&host).get_or_insert_with(|| one.origin());
-            own.entry(host).or_insert_with(|| one.origin());
-        }
+    for (host, origin) in &own {
+        index.entry(host).get_or_insert_with(|| origin.clone());
     }
     for host in known {
         if let Some(origin) = index.covering(host).flatten().next() {
@@ -222,6 +241,19 @@ fn redirected<'h>(
         }
     }
     own
+}
+
+/// The hosts of servers, with the first that names each.
+fn hosts_of(servers: &[Bound<'_>], installation: &Installation) -> BTreeMap<String, Origin> {
+    let mut found = BTreeMap::new();
+    for one in servers {
+        for entry in &one.server.hosts {
+            let host = entry.split_once('/').map_or(entry.as_str(), |(_, host)| host);
+            let host = installation.resolve(host, &one.gateway.metadata.namespace);
+            found.entry(host).or_insert_with(|| one.origin());
+        }
+    }
+    found
 }
 
 /// A route whose hosts answer 500.

@@ -35,6 +35,8 @@ const HOSTS: &[&str] = &[
     "api.test",
     "*.test",
     "z.api.test",
+    "*.api.test",
+    "*.d.z.api.test",
 ];
 
 /// Sidecars of two namespaces, and last a gateway.
@@ -69,6 +71,9 @@ pub fn interests() -> Vec<Interest> {
         "api.test:80",
         "z.api.test:80",
         "other.test:80",
+        "q.api.test:80",
+        "c.d.z.api.test:80",
+        "c.e.z.api.test:80",
         "p.y.b:80",
         "host/10.0.0.1:80",
         "10.0.0.1:80",
