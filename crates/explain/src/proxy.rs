@@ -1,13 +1,13 @@
 //! One proxy of the world: it learns on demand, as a running one does.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use weft_config::{Interest, Part, Resource};
 use weft_decide::{
     Answer, Answers, Arrived, CompiledBackend, Connection, Note, Question, Reply, Rng, Routed,
     Scope, Step, Table, Tcp,
 };
-use weft_translate::{Client, Role, Translator};
+use weft_translate::{BackendRef, Client, Role, Translator};
 
 /// How many targets of a rule are looked at for one that exists.
 const MOST_TARGETS: usize = 16;
@@ -17,12 +17,14 @@ pub(crate) struct Proxy<'w> {
     translator: &'w mut Translator,
     client: Client,
     table: Table,
+    /// Backends that rules name and that do not exist, by name.
+    missing: BTreeMap<String, BackendRef>,
 }
 
 impl<'w> Proxy<'w> {
     /// The proxy of a pod, with what it runs itself.
     pub(crate) fn new(client: Client, translator: &'w mut Translator) -> Self {
-        let mut proxy = Self { translator, client, table: Table::new() };
+        let mut proxy = Self { translator, client, table: Table::new(), missing: BTreeMap::new() };
         proxy.learn(&Interest::Own);
         for part in Part::ALL {
             proxy.learn(&Interest::Directory(part));
@@ -38,6 +40,11 @@ impl<'w> Proxy<'w> {
     /// What it decides by now.
     pub(crate) fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// What `backend` means, which a rule names and which does not exist.
+    pub(crate) fn missing(&self, backend: &str) -> Option<&BackendRef> {
+        self.missing.get(backend)
     }
 
     /// The listener that takes a connection to `port` of the pod itself.
@@ -136,6 +143,7 @@ impl<'w> Proxy<'w> {
                 Some((interest.to_string(), Some(Arc::new(answer))))
             }
         };
+        self.missing.extend(resolved.missing.clone());
         let pieces = resolved.resources.iter();
         let pieces =
             pieces.map(|piece| (piece.name.to_string(), Some(Arc::clone(&piece.resource))));

@@ -234,7 +234,7 @@ fn decide(world: &mut World, pod: &Pod, asked: &Asked<'_>, arrival: &Arrival) ->
     let mut notes = Vec::new();
     let mut taken = match proxy.connection(&listener, arrival.dialled.address, &mut notes) {
         Ok(connection) => serve(&mut proxy, connection, arrival, asked, &mut notes),
-        Err(reply) => Taken::end(hop::reply(arrival.pod.to_string(), &reply)),
+        Err(reply) => Taken::end(hop::refused(arrival.pod.to_string(), &reply, &proxy)),
     };
     let mut because = because(world, &notes);
     if is_gateway(world, &arrival.pod) {
@@ -313,7 +313,7 @@ fn request(
     };
     let routed = match proxy.route(scope, &arrived, notes) {
         Ok(routed) => routed,
-        Err(reply) => return Taken::end(hop::reply(at, &reply)),
+        Err(reply) => return Taken::end(hop::refused(at, &reply, proxy)),
     };
     let (rule, backend) = (routed.rule(), routed.backend());
     let outcome = match routed.is_passthrough() {
@@ -321,7 +321,7 @@ fn request(
         false => hop::outcome(backend),
     };
     let mut hop = Hop::new(at.clone(), outcome);
-    hop.destinations = hop::destinations(proxy.table(), &routed, &arrival.dialled);
+    hop.destinations = hop::destinations(proxy, &routed, &arrival.dialled);
     hop.because = hop::backends(proxy.table(), &rule.data.action);
     let Some(onwards) = hop::address(backend, &arrival.dialled) else {
         let mut refused = hop::reply(at, &Failure::NoEndpoint.reply());
@@ -341,14 +341,14 @@ fn relay(proxy: &Proxy<'_>, tcp: &Tcp, arrival: &Arrival, notes: &mut Vec<Note>)
     let at = arrival.pod.to_string();
     let dialled = &arrival.dialled;
     match proxy.relay(tcp, notes) {
-        Err(reply) => Taken::end(hop::reply(at, &reply)),
+        Err(reply) => Taken::end(hop::refused(at, &reply, proxy)),
         Ok(backend) => match hop::address(&backend, dialled) {
             None => {
                 Taken::end(hop::reply(at, &Reply { status: None, ..Failure::NoEndpoint.reply() }))
             }
             Some(onwards) => {
                 let mut hop = Hop::new(at, hop::outcome(&backend));
-                hop.destinations = hop::relayed(proxy.table(), tcp, &backend, dialled);
+                hop.destinations = hop::relayed(proxy, tcp, &backend, dialled);
                 Taken { hop, onwards, head: None }
             }
         },

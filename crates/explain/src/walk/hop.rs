@@ -3,15 +3,17 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use http::{HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
-use weft_config::{Action, Discovery, Upstream};
+use weft_config::{Action, Backend, Discovery, Upstream};
 use weft_decide::{
     Arrival, Arrived, CompiledBackend, Direction, Failure, Reply, Routed, Scheme, Scope, Table,
     Tcp, Verdict, arrive::fields, protocol,
 };
+use weft_translate::BackendRef;
 
 use super::{Dialled, Side};
 use crate::{
     explanation::{Because, Destination, Hop, Outcome, Protocol, Request},
+    proxy::Proxy,
     question::{PodName, Question},
 };
 
@@ -96,9 +98,21 @@ pub(super) fn reply(at: String, reply: &Reply) -> Hop {
         hop.body = Some(reply.body.to_string());
         hop.headers.insert("content-type".to_owned(), vec!["text/plain".to_owned()]);
     }
-    if let Some(backend) = &reply.backend {
-        hop.destinations.extend(named(backend));
-    }
+    hop
+}
+
+/// A hop that ends with what `proxy` replies; what the request was meant for is named, whether
+/// that is there or not.
+pub(super) fn refused(at: String, reply: &Reply, proxy: &Proxy<'_>) -> Hop {
+    let mut hop = self::reply(at, reply);
+    let Some(name) = &reply.backend else { return hop };
+    let closed = proxy.table().backend(name).filter(|backend| !backend.data.service.is_empty());
+    let closed = closed.map(|backend| {
+        let Backend { service, port, subset, .. } = &*backend.data;
+        let subset = subset.as_ref().map(|subset| subset.name.clone());
+        named(service, *port, subset)
+    });
+    hop.destinations.extend(closed.or_else(|| missing(name, proxy)));
     hop
 }
 
@@ -155,11 +169,15 @@ pub(super) fn downgrade(backend: &CompiledBackend, client: Protocol) -> Option<B
 }
 
 /// Where a rule may send requests, by weight.
-pub(super) fn destinations(table: &Table, routed: &Routed, dialled: &Dialled) -> Vec<Destination> {
+pub(super) fn destinations(
+    proxy: &Proxy<'_>,
+    routed: &Routed,
+    dialled: &Dialled,
+) -> Vec<Destination> {
     match &routed.rule().data.action {
         Action::Forward(targets) => {
             let targets = targets.iter().map(|target| (target.backend.as_str(), target.weight));
-            shares(table, targets.collect(), dialled)
+            shares(proxy, targets.collect(), dialled)
         }
         Action::Respond { .. } | Action::Passthrough => {
             vec![destination(routed.backend(), dialled)]
@@ -169,25 +187,25 @@ pub(super) fn destinations(table: &Table, routed: &Routed, dialled: &Dialled) ->
 
 /// Where a connection may be relayed to, by weight.
 pub(super) fn relayed(
-    table: &Table,
+    proxy: &Proxy<'_>,
     tcp: &Tcp,
     backend: &CompiledBackend,
     dialled: &Dialled,
 ) -> Vec<Destination> {
-    match tcp.backends(table.settings()) {
+    match tcp.backends(proxy.table().settings()) {
         [] => vec![destination(backend, dialled)],
         backends => {
             let targets = backends.iter().map(|(name, weight)| (name.as_str(), *weight));
-            shares(table, targets.collect(), dialled)
+            shares(proxy, targets.collect(), dialled)
         }
     }
 }
 
-fn shares(table: &Table, targets: Vec<(&str, u32)>, dialled: &Dialled) -> Vec<Destination> {
+fn shares(proxy: &Proxy<'_>, targets: Vec<(&str, u32)>, dialled: &Dialled) -> Vec<Destination> {
     let single = targets.len() == 1;
     let share = |(name, weight): (&str, u32)| {
-        let found = table.backend(name).map(|backend| destination(backend, dialled));
-        let destination = found.or_else(|| named(name)).unwrap_or_default();
+        let found = proxy.table().backend(name).map(|backend| destination(backend, dialled));
+        let destination = found.or_else(|| missing(name, proxy)).unwrap_or_default();
         Destination { weight: (!single).then_some(weight), ..destination }
     };
     targets.into_iter().map(share).collect()
@@ -214,17 +232,15 @@ pub(super) fn destination(backend: &CompiledBackend, dialled: &Dialled) -> Desti
     }
 }
 
-/// What the name of a backend that does not exist stands for.
-fn named(backend: &str) -> Option<Destination> {
-    let mut parts = backend.split('|').skip(1);
-    let (port, subset, service) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(Destination {
-        service: Some(service.to_owned()).filter(|service| !service.is_empty()),
-        port: port.parse().ok()?,
-        subset: Some(subset.to_owned()).filter(|subset| !subset.is_empty()),
-        weight: None,
-        endpoints: Vec::new(),
-    })
+/// What a backend that does not exist was meant to be.
+fn missing(name: &str, proxy: &Proxy<'_>) -> Option<Destination> {
+    let BackendRef { host, port, subset } = proxy.missing(name)?;
+    Some(named(host, *port, subset.clone()))
+}
+
+fn named(service: &str, port: u16, subset: Option<String>) -> Destination {
+    let service = Some(service.to_owned());
+    Destination { service, port, subset, weight: None, endpoints: Vec::new() }
 }
 
 /// The objects that say what the destinations are.
