@@ -56,7 +56,7 @@ pub enum Discovery {
     /// The chunks that the list of this name names. All backends of a service's port share
     /// it, so that subsets and chunks cost their sum.
     Endpoints(String),
-    /// There is none.
+    /// The backend has no endpoint.
     Nowhere,
     /// The address that the client dialled.
     Original,

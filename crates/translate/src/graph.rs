@@ -66,6 +66,13 @@ impl Graph {
         known.unwrap_or_else(|| self.compute(unit))
     }
 
+    /// The value of `unit`, which is remembered until [`Self::forget`].
+    pub(crate) fn hold(&self, unit: &Unit) -> Value {
+        let value = self.value(unit);
+        self.slots.borrow_mut().hold(unit);
+        value
+    }
+
     /// The name of `source` among the edges.
     pub(crate) fn intern(&self, source: Source) -> SourceId {
         self.slots.borrow_mut().intern(source)
@@ -101,12 +108,14 @@ impl Graph {
         effect
     }
 
-    /// Runs `unit` again.
+    /// Runs `unit` again, and remembers its value until [`Self::forget`].
     pub(crate) fn renew(&mut self, unit: &Unit) -> Value {
-        self.compute(unit)
+        let value = self.compute(unit);
+        self.slots.get_mut().hold(unit);
+        value
     }
 
-    /// Forgets `unit`, and the units that only it read.
+    /// Forgets `unit`, unless others read it, and the units that only it read.
     pub(crate) fn forget(&self, unit: &Unit) {
         self.slots.borrow_mut().forget(unit);
         self.forget_labels();

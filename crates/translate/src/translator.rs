@@ -107,7 +107,7 @@ impl Translator {
                 Class::Namespace(client.namespace.as_str().into())
             }
             (Role::Sidecar, Interest::Host(..) | Interest::Address(_)) => {
-                match self.graph.value(&Unit::Group(client.labelled())) {
+                match self.graph.hold(&Unit::Group(client.labelled())) {
                     Value::Group(group) => Class::Group(group),
                     _ => unreachable!("the unit computes this value"),
                 }
@@ -122,7 +122,7 @@ impl Translator {
 
     /// The answer to `interest` for the clients of `class`.
     pub fn answer(&mut self, class: &Class, interest: &Interest) -> Arc<Resolved> {
-        match self.graph.value(&Unit::Answer(class.clone(), interest.clone())) {
+        match self.graph.hold(&Unit::Answer(class.clone(), interest.clone())) {
             Value::Answer(resolved) => resolved,
             _ => unreachable!("the unit computes this value"),
         }

@@ -24,7 +24,7 @@ pub(super) type Dirty = BTreeSet<(u8, SourceId)>;
 ///
 /// Invariants: `ids` has the occupied slots by their sources. `readers` and `reads`
 /// are each other's inverse. A slot is occupied while it has a value, has readers,
-/// or is being read.
+/// or is being read; it has a value no longer than it has readers or is held.
 #[derive(Default)]
 pub(super) struct Slots {
     ids: HashMap<Arc<Source>, SourceId>,
@@ -39,6 +39,8 @@ struct Slot {
     source: Option<Arc<Source>>,
     node: Option<Node>,
     readers: HashSet<SourceId>,
+    /// Whether its value is wanted though no unit may read it.
+    held: bool,
 }
 
 struct Node {
@@ -128,17 +130,28 @@ impl Slots {
         self.stop_reading(id, unread);
     }
 
-    /// Forgets `unit`, and the units that only it read.
+    /// Keeps the value of `unit` until it is forgotten.
+    pub(super) fn hold(&mut self, unit: &Unit) {
+        if let Some(id) = self.ids.get(&Source::Unit(unit.clone())) {
+            self.slots[*id as usize].held = true;
+        }
+    }
+
+    /// Forgets `unit`, unless others read it, and the units that only it read.
     pub(super) fn forget(&mut self, unit: &Unit) {
         let Some(id) = self.ids.get(&Source::Unit(unit.clone())).copied() else { return };
-        self.drop_value(id);
+        let slot = &mut self.slots[id as usize];
+        slot.held = false;
+        if slot.readers.is_empty() {
+            self.drop_value(id);
+        }
     }
 
     /// Frees those of `reads` that nothing reads.
     pub(super) fn let_go(&mut self, reads: Vec<SourceId>) {
         for read in reads {
             let slot = &self.slots[read as usize];
-            if slot.source.is_some() && slot.readers.is_empty() {
+            if slot.source.is_some() && slot.readers.is_empty() && !slot.held {
                 self.drop_value(read);
             }
         }
@@ -157,7 +170,7 @@ impl Slots {
             for read in reads {
                 let slot = &mut self.slots[read as usize];
                 slot.readers.remove(&reader);
-                if !slot.readers.is_empty() {
+                if !slot.readers.is_empty() || slot.held {
                     continue;
                 }
                 if let Some(node) = slot.node.take() {

@@ -261,9 +261,34 @@ fn ports_times_hosts_have_a_bound_which_closes_nothing_of_others() {
     assert_eq!(limit.field, format!("spec.servers[{first}].port.number"));
     let more = format!("this server and {} more are not served", 1_000 - first - 1);
     assert!(limit.message.starts_with(&more), "{limit}");
+    // It goes away with the ports, though the gateway's proxy has left meanwhile.
+    let class = translator.class(&edge, &Interest::Own);
+    translator.forget(&class, &Interest::Own);
     translator.change([object(gateway_on("other", "*", 2_000..2_004))]);
     let found = translator.diagnostics();
     assert!(!found.iter().any(|one| one.message.contains("32 MiB")), "{found:?}");
+}
+
+#[test]
+fn a_gateway_s_answer_is_kept_up_to_date_whoever_else_has_looked_at_it() {
+    let objects = || [service(1), virtual_service("v", 0, &hosts(1), 1), gateway(&["*"])];
+    let mut translator = Translator::new();
+    translator.change([object(pod("edge", json!({"app": "edge"})))]);
+    translator.change(objects().map(object));
+    let edge = client(pod("edge", json!({"app": "edge"})));
+    translator.resolve(&edge, &Interest::Own);
+    assert!(translator.diagnostics().iter().all(|one| !one.message.contains("MiB")));
+    for _ in 0..2 {
+        // Without Gateways their findings are forgotten, and what these have read.
+        let gone = objects().map(|one| (object(one).0, None));
+        assert_eq!(translator.change(gone).len(), 1);
+        translator.diagnostics();
+        assert_eq!(translator.change(objects().map(object)).len(), 1);
+        translator.diagnostics();
+    }
+    let class = translator.class(&edge, &Interest::Own);
+    translator.forget(&class, &Interest::Own);
+    assert!(translator.check(1_000).is_empty());
 }
 
 #[test]
