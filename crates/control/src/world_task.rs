@@ -2,6 +2,7 @@
 //!
 //! It knows sessions as mailboxes and never waits for one.
 
+mod messages;
 mod sessions;
 mod absent;
 mod pending_acks;
@@ -12,22 +13,22 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use weft_api::{Diagnostic, Key, Kind, Object};
-use weft_config::Interest;
-use weft_delta::{Answer, Name};
 use weft_process::shutdown::Stopping;
 
 use crate::{
-    Acknowledgement, Caller, Change,
-    answers::{Answers, Effect, SessionId},
+    Change,
+    answers::{Answers, Effect},
     gather::Gather,
     metrics::Metrics,
     revisions::Revisions,
+};
+pub(crate) use messages::{
+    CloseReason, Interests, Join, Joined, Message, Offer, Question, SessionFacts,
 };
 use pending_acks::PendingAcks;
 use sessions::Sessions;
@@ -61,91 +62,6 @@ const MESSAGES_BETWEEN: usize = 64;
 
 /// What is wrong, by object; objects of which nothing is wrong are not there.
 pub(crate) type Findings = BTreeMap<Key, Arc<Vec<Diagnostic>>>;
-
-/// Messages from sessions and handles.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// A caller with a valid token wants a session.
-    Join(Join),
-    /// A session has new interests and has lost others.
-    Interests(Interests),
-    /// A session's proxy has these revisions in force.
-    InForce(SessionId, Vec<u64>),
-    /// A session has ended.
-    Leave(SessionId),
-    /// A client asks which proxies have taken note of a change.
-    Acknowledged(Question),
-    /// A client asks which proxies are connected.
-    Sessions(oneshot::Sender<Vec<SessionFacts>>),
-}
-
-/// The wish for a session.
-#[derive(Debug)]
-pub(crate) struct Join {
-    pub(crate) caller: Caller,
-    pub(crate) reply: oneshot::Sender<Joined>,
-}
-
-/// A session's end of it.
-#[derive(Debug)]
-pub(crate) struct Joined {
-    pub(crate) session: SessionId,
-    pub(crate) mailbox: mpsc::Receiver<Offer>,
-    pub(crate) closed: oneshot::Receiver<CloseReason>,
-}
-
-/// Why a session is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseReason {
-    /// The pod is gone, or is another one of the same name.
-    PodGone,
-    /// The pod has opened more streams than it may have.
-    Replaced,
-    /// Its mailbox is full.
-    TooSlow,
-    /// It has ended on its own.
-    Left,
-}
-
-/// Answers for a session, as of a revision.
-#[derive(Clone, Debug)]
-pub(crate) struct Offer {
-    pub(crate) revision: u64,
-    /// `None` for an interest that is refused.
-    pub(crate) answers: Vec<(Name, Option<Answer>)>,
-}
-
-/// What a session is interested in from now on.
-#[derive(Debug)]
-pub(crate) struct Interests {
-    pub(crate) session: SessionId,
-    pub(crate) wanted: Vec<Interest>,
-    pub(crate) dropped: Vec<Interest>,
-    /// Whether the proxy holds something from an earlier stream.
-    pub(crate) resumed: bool,
-}
-
-/// Who has taken note of a version of an object?
-#[derive(Debug)]
-pub(crate) struct Question {
-    pub(crate) key: Key,
-    pub(crate) version: String,
-    /// Who asks, as text: questions are limited by caller.
-    pub(crate) caller: String,
-    /// Whether the caller may ask about everything, as those who run the mesh may.
-    pub(crate) everything: bool,
-    pub(crate) deadline: Instant,
-    pub(crate) reply: oneshot::Sender<Acknowledgement>,
-}
-
-/// What the debug page says of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct SessionFacts {
-    pub(crate) pod: String,
-    pub(crate) interests: usize,
-    pub(crate) behind: usize,
-}
 
 /// Owns the objects and the answers.
 pub(crate) struct WorldTask {

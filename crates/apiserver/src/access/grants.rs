@@ -1,10 +1,17 @@
 //! Whether the author of a role or a binding holds every permission that it grants.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod held;
+mod missing;
+
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use weft_controllers::object::{self, items};
 
+use self::{
+    held::{Held, List, Rules},
+    missing::{Missing, quoted},
+};
 use super::{
     Attempt, User,
     rules::{self, GROUP},
@@ -13,8 +20,6 @@ use crate::{status::Status, store::Store};
 
 /// Combinations of classes that are looked at for one role. Real rules need a few each.
 const MOST_STEPS: usize = 1 << 18;
-/// Missing permissions that a refusal names.
-const MOST_NAMED: usize = 32;
 
 /// Refuses a write of a role or a binding that grants more than its author may do; `old`
 /// is the object that it replaces.
@@ -107,7 +112,7 @@ fn grants_the_same(old: &Value, new: &Value) -> bool {
 
 /// What of `granted` the rules `own` do not allow, as a refusal reads.
 fn missing(own: &[Value], granted: &[Value], user: &User) -> Result<(), String> {
-    let own = Own::of(own);
+    let own = Held::of(own);
     let mut search = Search::default();
     for rule in granted {
         search.rule(&own, rule)?;
@@ -116,11 +121,10 @@ fn missing(own: &[Value], granted: &[Value], user: &User) -> Result<(), String> 
         }
     }
     let missing = search.missing;
-    if missing.0.is_empty() {
+    if missing.is_empty() {
         return Ok(());
     }
-    let mut lines: BTreeSet<String> =
-        missing.0.iter().flat_map(|(what, verbs)| what.lines(verbs)).collect();
+    let mut lines: BTreeSet<String> = missing.lines();
     if missing.is_full() {
         lines.insert("and perhaps others".to_owned());
     }
@@ -133,194 +137,6 @@ fn missing(own: &[Value], granted: &[Value], user: &User) -> Result<(), String> 
     ))
 }
 
-/// Texts as Kubernetes prints lists: `["a" "b"]`.
-fn quoted(texts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    let texts: Vec<String> = texts.into_iter().map(|text| format!("{:?}", text.as_ref())).collect();
-    format!("[{}]", texts.join(" "))
-}
-
-/// Permissions that the caller lacks, with the verbs in the order of the rule.
-#[derive(Default)]
-struct Missing(BTreeMap<What, Vec<String>>);
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum What {
-    Path(String),
-    Resource { group: String, resource: String, name: String },
-}
-
-impl Missing {
-    fn is_full(&self) -> bool {
-        self.0.len() >= MOST_NAMED
-    }
-
-    /// Adds every combination of these lists, until there are enough to name.
-    fn add(&mut self, lists: &[&[&str]]) {
-        let (whats, verbs): (Vec<What>, &[&str]) = match lists {
-            [paths, verbs] => (
-                paths.iter().take(MOST_NAMED).map(|path| What::Path((*path).to_owned())).collect(),
-                verbs,
-            ),
-            [groups, resources, names, verbs] => {
-                let all = groups.iter().flat_map(|group| {
-                    resources.iter().flat_map(move |resource| {
-                        names.iter().map(move |name| What::Resource {
-                            group: (*group).to_owned(),
-                            resource: (*resource).to_owned(),
-                            name: (*name).to_owned(),
-                        })
-                    })
-                });
-                (all.take(MOST_NAMED).collect(), verbs)
-            }
-            _ => return,
-        };
-        for what in whats {
-            if self.is_full() && !self.0.contains_key(&what) {
-                return;
-            }
-            let known = self.0.entry(what).or_default();
-            for verb in verbs.iter().take(MOST_NAMED) {
-                if !known.iter().any(|one| one == verb) {
-                    known.push((*verb).to_owned());
-                }
-            }
-        }
-    }
-}
-
-impl What {
-    /// As Kubernetes writes it: verbs together for resources, one by one for paths.
-    fn lines(&self, verbs: &[String]) -> Vec<String> {
-        match self {
-            Self::Path(path) => {
-                let path = quoted([path]);
-                let line = |verb| format!("{{NonResourceURLs:{path}, Verbs:{}}}", quoted([verb]));
-                verbs.iter().map(line).collect()
-            }
-            Self::Resource { group, resource, name } => {
-                let names = match name.as_str() {
-                    "" => String::new(),
-                    name => format!(", ResourceNames:{}", quoted([name])),
-                };
-                let (group, resource, verbs) = (quoted([group]), quoted([resource]), quoted(verbs));
-                vec![format!("{{APIGroups:{group}, Resources:{resource}{names}, Verbs:{verbs}}}")]
-            }
-        }
-    }
-}
-
-/// The lists of a rule.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum List {
-    Verbs,
-    Groups,
-    Resources,
-    Names,
-    Paths,
-}
-
-impl List {
-    const ALL: [Self; 5] = [Self::Verbs, Self::Groups, Self::Resources, Self::Names, Self::Paths];
-
-    fn of(self, rule: &Value) -> impl Iterator<Item = &str> {
-        let field = match self {
-            Self::Verbs => "verbs",
-            Self::Groups => "apiGroups",
-            Self::Resources => "resources",
-            Self::Names => "resourceNames",
-            Self::Paths => "nonResourceURLs",
-        };
-        items(&rule[field]).filter_map(Value::as_str)
-    }
-}
-
-/// The caller's own rules: which of them have an element in a list.
-struct Own<'o> {
-    count: usize,
-    having: HashMap<(List, &'o str), Vec<usize>>,
-    /// Rules about objects of all names.
-    of_all_names: Vec<usize>,
-    /// Beginnings of paths, each with the rules that allow all that begin so.
-    beginnings: Vec<(&'o str, usize)>,
-}
-
-impl<'o> Own<'o> {
-    fn of(rules: &'o [Value]) -> Self {
-        let mut own = Self {
-            count: rules.len(),
-            having: HashMap::new(),
-            of_all_names: Vec::new(),
-            beginnings: Vec::new(),
-        };
-        for (index, rule) in rules.iter().enumerate() {
-            for list in List::ALL {
-                for element in list.of(rule) {
-                    own.having.entry((list, element)).or_default().push(index);
-                }
-            }
-            let beginnings = List::Paths.of(rule).filter_map(|path| path.strip_suffix('*'));
-            own.beginnings.extend(beginnings.map(|beginning| (beginning, index)));
-            if List::Names.of(rule).next().is_none() {
-                own.of_all_names.push(index);
-            }
-        }
-        own
-    }
-
-    /// The rules whose `list` covers `element`; an empty name stands for all names.
-    fn covering(&self, list: List, element: &str) -> Rules {
-        let mut rules = Rules::none(self.count);
-        let mut add = |element: &str| {
-            let having = self.having.get(&(list, element));
-            having.into_iter().flatten().for_each(|index| rules.insert(*index));
-        };
-        add(element);
-        if list != List::Names {
-            add("*");
-        }
-        if let (List::Resources, Some((_, subresource))) = (list, element.split_once('/')) {
-            add(&format!("*/{subresource}"));
-        }
-        if list == List::Names {
-            self.of_all_names.iter().for_each(|index| rules.insert(*index));
-        }
-        if list == List::Paths {
-            let fitting = self.beginnings.iter().filter(|(start, _)| element.starts_with(start));
-            fitting.for_each(|(_, index)| rules.insert(*index));
-        }
-        rules
-    }
-}
-
-/// Some of the caller's own rules: one bit for each.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Rules(Vec<u64>);
-
-impl Rules {
-    fn none(count: usize) -> Self {
-        Self(vec![0; count.div_ceil(64)])
-    }
-
-    fn all(count: usize) -> Self {
-        let mut all = Self::none(count);
-        (0..count).for_each(|index| all.insert(index));
-        all
-    }
-
-    fn insert(&mut self, index: usize) {
-        self.0[index / 64] |= 1 << (index % 64);
-    }
-
-    fn and(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(one, other)| one & other).collect())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
-}
-
 /// One list of a granted rule. Elements that the same own rules allow are one class, so
 /// that long lists cost their length and not their product.
 struct Dimension<'a> {
@@ -330,7 +146,7 @@ struct Dimension<'a> {
 }
 
 impl<'a> Dimension<'a> {
-    fn of(own: &Own<'_>, list: List, elements: &[&'a str]) -> Self {
+    fn of(own: &Held<'_>, list: List, elements: &[&'a str]) -> Self {
         let mut classes: Vec<(Rules, Vec<&'a str>)> = Vec::new();
         let mut places = HashMap::new();
         let mut throughout = Rules::all(own.count);
@@ -355,7 +171,7 @@ struct Search {
 }
 
 impl Search {
-    fn rule(&mut self, own: &Own<'_>, rule: &Value) -> Result<(), String> {
+    fn rule(&mut self, own: &Held<'_>, rule: &Value) -> Result<(), String> {
         let dimension = |list: List| {
             let mut elements: Vec<&str> = list.of(rule).collect();
             if list == List::Names && elements.is_empty() {

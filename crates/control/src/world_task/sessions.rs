@@ -3,6 +3,8 @@
 //! A session exists only for a pod that is in the world with the same
 //! identifier as in the caller's token, and ends with it.
 
+mod outstanding;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -16,6 +18,7 @@ use weft_api::{Key, Kind, Object};
 use weft_config::Interest;
 use weft_translate::{Class, Client, Labelled};
 
+use self::outstanding::Outstanding;
 use super::{
     CloseReason, FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts,
     absent::{self, Absent},
@@ -39,8 +42,8 @@ pub(super) struct Sessions {
     dead: Vec<Dead>,
     /// Pods whose proxies' streams ended before everything was in force.
     absent: Absent,
-    /// Revisions that some session or absent pod does not have in force, and how many.
-    outstanding: BTreeMap<u64, usize>,
+    /// Revisions that some session or absent pod does not have in force.
+    outstanding: Outstanding,
     patience: Duration,
     next: SessionId,
 }
@@ -79,7 +82,7 @@ impl Sessions {
             waiting_for_pod: Vec::new(),
             dead: Vec::new(),
             absent: Absent::default(),
-            outstanding: BTreeMap::new(),
+            outstanding: Outstanding::default(),
             patience,
             next: 1,
         }
@@ -150,7 +153,7 @@ impl Sessions {
                 _ => None,
             };
             for revision in self.absent.settle_gone(pod, found) {
-                settle(&mut self.outstanding, revision);
+                self.outstanding.settle(revision);
             }
         }
         let mut offered = Vec::new();
@@ -238,7 +241,7 @@ impl Sessions {
         }
         let mut everywhere = replaced;
         for revision in lacked {
-            everywhere |= settle(&mut self.outstanding, revision);
+            everywhere |= self.outstanding.settle(revision);
         }
         everywhere
     }
@@ -272,7 +275,7 @@ impl Sessions {
         let mut everywhere = false;
         for revision in revisions {
             if session.outstanding.remove(revision) {
-                everywhere |= settle(&mut self.outstanding, *revision);
+                everywhere |= self.outstanding.settle(*revision);
             }
         }
         everywhere
@@ -280,7 +283,7 @@ impl Sessions {
 
     /// Whether all sessions have all of `revisions` in force.
     pub(super) fn have(&self, revisions: &[u64]) -> bool {
-        let lacking = |revision: &u64| self.outstanding.contains_key(revision);
+        let lacking = |revision: &u64| self.outstanding.contains(*revision);
         !lacking(&RESUMED) && !revisions.iter().any(lacking)
     }
 
@@ -363,7 +366,7 @@ impl Sessions {
     fn send(&mut self, id: SessionId, offer: Offer) {
         let Some(session) = self.by_id.get_mut(&id) else { return };
         if offer.revision != FRESH && session.outstanding.insert(offer.revision) {
-            *self.outstanding.entry(offer.revision).or_default() += 1;
+            self.outstanding.add(offer.revision);
         }
         if session.mailbox.try_send(offer).is_err() {
             tracing::warn!(pod = text(&session.pod), "a stream takes no more changes: closing it");
@@ -388,23 +391,12 @@ impl Sessions {
             false => self.absent.left(pod, uid, outstanding),
         };
         for revision in settled {
-            settle(&mut self.outstanding, revision);
+            self.outstanding.settle(revision);
         }
         // A session that has ended does not listen.
         let _ = closed.send(why);
         self.dead.push(Dead { id, client, interests });
     }
-}
-
-/// One session less lacks `revision`; whether it was the last one.
-fn settle(outstanding: &mut BTreeMap<u64, usize>, revision: u64) -> bool {
-    let Some(count) = outstanding.get_mut(&revision) else { return false };
-    *count -= 1;
-    let last = *count == 0;
-    if last {
-        outstanding.remove(&revision);
-    }
-    last
 }
 
 fn text(pod: &Key) -> String {

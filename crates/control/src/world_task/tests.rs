@@ -1,6 +1,10 @@
 //! The world's task without sessions: checks of remembered values, and diagnostics.
 
+use tokio::sync::oneshot;
+use weft_config::Interest;
+
 use super::*;
+use crate::{Acknowledgement, Caller};
 
 fn world_task() -> (WorldTask, Arc<Metrics>, watch::Receiver<Findings>) {
     let metrics = Arc::new(Metrics::default());
