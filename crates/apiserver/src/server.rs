@@ -6,13 +6,15 @@
 mod answer;
 mod change;
 mod connect;
+mod delivery;
 mod documents;
 mod exec;
 mod page;
 mod read;
 mod reply;
 mod reviews;
-mod room;
+#[cfg(test)]
+mod tests;
 mod watching;
 
 use std::{
@@ -22,14 +24,18 @@ use std::{
     time::Duration,
 };
 
+use http::Version;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
+use weft_process::peers::{Arrival, Bodies, Connection, Limits, Peers};
 
 use crate::{
     access::{self, User},
@@ -42,9 +48,8 @@ use crate::{
 };
 use answer::Asked;
 pub(crate) use read::Rows;
-use room::{Place, Room};
 
-/// How long a client has for its TLS handshake.
+/// How long a client waits for room, and has for its TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a connection may stay without a request. Longer than clients keep
@@ -54,6 +59,33 @@ const IDLE: Duration = Duration::from_secs(120);
 /// How long to rest when no connection can be accepted (no descriptors left).
 const REST: Duration = Duration::from_millis(100);
 
+/// What hyper may gather of a head, or of an answer that is not taken, on one connection.
+const BUFFER: usize = 64 << 10;
+
+/// The longest body that is read, as by kube-apiserver.
+const LONGEST: usize = 3 << 20;
+/// The longest body that is small.
+const SMALL: usize = 256 << 10;
+
+/// What clients may hold. Turns are bounded for each client only, so that clients that do
+/// not take their answers keep no turn from others.
+const LIMITS: Limits = Limits {
+    connections: 1024,
+    of_peer: 256,
+    of_machine: 1024,
+    waiting: 256,
+    waiting_of_peer: 64,
+    turns: usize::MAX,
+    turns_of_peer: 256,
+    bodies: Bodies {
+        longest: LONGEST,
+        small: SMALL,
+        shared: 64 << 20,
+        large_of_peer: 4 * LONGEST,
+        small_of_peer: 8 * SMALL,
+    },
+};
+
 /// The Kubernetes API over a store.
 pub struct Server {
     store: Store,
@@ -62,7 +94,7 @@ pub struct Server {
     dial: Arc<dyn Dial>,
     writer: Arc<Writer>,
     tls: Arc<ServerConfig>,
-    room: Arc<Room>,
+    peers: Arc<Peers>,
     /// What outlives its request: upgraded and proxied connections.
     sessions: Mutex<JoinSet<()>>,
 }
@@ -80,7 +112,8 @@ impl Server {
         let admission = Admission::new(store.clone(), Arc::clone(&dial));
         let writer = Arc::new(Writer::new(store.clone(), admission));
         let sessions = Mutex::new(JoinSet::new());
-        Ok(Self { store, authority, node, dial, writer, tls, room: Room::new(), sessions })
+        let peers = Peers::new(LIMITS);
+        Ok(Self { store, authority, node, dial, writer, tls, peers, sessions })
     }
 
     /// The objects that are served.
@@ -99,16 +132,11 @@ impl Server {
                 () = &mut shutdown => return,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        let Some(place) = self.room.connect(peer.ip()) else {
+                        let Some(arrival) = self.peers.arrive(peer.ip()) else {
                             tracing::debug!("{} has too many connections to the API server", peer.ip());
                             continue;
                         };
-                        let server = Arc::clone(&self);
-                        connections.spawn(async move {
-                            if let Err(error) = server.connection(stream, place).await {
-                                tracing::debug!("a connection to the API server ended: {error}");
-                            }
-                        });
+                        connections.spawn(Arc::clone(&self).connection(stream, arrival));
                     }
                     Err(error) => {
                         tracing::warn!("accepting a connection to the API server: {error}");
@@ -133,43 +161,83 @@ impl Server {
         }
     }
 
-    async fn connection(
+    async fn connection(self: Arc<Self>, stream: TcpStream, arrival: Arrival) {
+        let Ok(Some(connection)) = timeout(PATIENCE, arrival.enter()).await else {
+            tracing::debug!("a connection to the API server found no room in time");
+            return;
+        };
+        let ended = tokio::select! {
+            () = connection.closed() => return,
+            ended = self.secure(stream, connection.clone()) => ended,
+        };
+        if let Err(error) = ended {
+            tracing::debug!("a connection to the API server ended: {error}");
+        }
+    }
+
+    async fn secure(
         self: Arc<Self>,
         stream: TcpStream,
-        place: Place,
+        connection: Connection,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         stream.set_nodelay(true)?;
         let accept = TlsAcceptor::from(Arc::clone(&self.tls)).accept(stream);
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake in time");
-        let stream = tokio::time::timeout(PATIENCE, accept).await.map_err(late)??;
+        let stream = timeout(PATIENCE, accept).await.map_err(late)??;
         let (_, session) = stream.get_ref();
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
         let user: Option<Arc<User>> =
             certificate.and_then(|der| access::by_certificate(der)).map(Arc::new);
-        let is_http2 = session.alpn_protocol() == Some(b"h2");
-        let place = Arc::new(place);
+        let version = match session.alpn_protocol() {
+            Some(b"h2") => Version::HTTP_2,
+            _ => Version::HTTP_11,
+        };
+        Ok(self.converse(stream, (version, user), connection).await?)
+    }
+
+    /// Answers the requests of a connection, of `user` where it shows a certificate.
+    async fn converse(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        (version, user): (Version, Option<Arc<User>>),
+        connection: Connection,
+    ) -> hyper::Result<()> {
+        connection.established();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let (server, user, place) = (Arc::clone(&self), user.clone(), Arc::clone(&place));
+            let (server, user, busy) = (Arc::clone(&self), user.clone(), connection.begin());
             async move {
-                let answer = answer::answer(&server, (user.as_ref(), &place), request).await;
+                let answer = answer::answer(&server, user.as_ref(), busy, request).await;
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });
         let io = TokioIo::new(stream);
-        if is_http2 {
+        if version == Version::HTTP_2 {
             hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
+                .max_send_buf_size(BUFFER)
                 .serve_connection(io, service)
-                .await?;
+                .await
         } else {
             hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(IDLE)
+                .max_buf_size(BUFFER)
                 .serve_connection(io, service)
                 .with_upgrades()
-                .await?;
+                .await
         }
-        Ok(())
+    }
+
+    /// Carries an upgraded connection, which stays one of its peer's, until it ends or has
+    /// to make room.
+    fn hold(&self, connection: &Connection, session: impl Future<Output = ()> + Send + 'static) {
+        let busy = connection.begin();
+        self.keep(async move {
+            tokio::select! {
+                () = busy.connection().closed() => {}
+                () = session => {}
+            }
+        });
     }
 
     /// Lets a task outlive the request that began it, but not the server.

@@ -7,7 +7,6 @@
 
 mod admission;
 mod authority;
-mod connections;
 mod injection_inputs;
 mod reviews;
 mod root;

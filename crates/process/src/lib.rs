@@ -1,10 +1,12 @@
 //! What every process of the mesh has: logs, metrics, an admin port, an orderly
-//! end, the sockets that it is handed, and the question whether another is well.
+//! end, the sockets that it is handed, what its peers may hold, and the question whether
+//! another is well.
 
 pub mod admin;
 pub mod log;
 pub mod metrics;
 pub mod netfilter;
+pub mod peers;
 pub mod probe;
 pub mod shutdown;
 pub mod sockets;

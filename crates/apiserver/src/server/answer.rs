@@ -7,18 +7,16 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::{
-    body::{Body as _, Incoming},
-    upgrade::OnUpgrade,
-};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::timeout;
+use weft_process::peers::{Busy, Connection, Gathered, ReadError, Turn};
 
 use super::{
-    Server, change, connect, documents, exec, read,
+    LONGEST, Server, change, connect,
+    delivery::{Delivery, Pace},
+    documents, exec, read,
     reply::{self, Body},
-    reviews,
-    room::{Held, LONGEST, Place},
-    watching,
+    reviews, watching,
 };
 use crate::{
     access::{self, Attempt, User},
@@ -28,7 +26,8 @@ use crate::{
     writer::Author,
 };
 
-/// How long a client has to send its body, and waits until there is room for it.
+/// How long a client has to send its body, waits until there is room for it, and waits
+/// for its turn.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request, read.
@@ -45,6 +44,8 @@ pub struct Asked {
     pub user: User,
     /// The connection itself, if the client wants to speak something else.
     pub upgrade: Option<OnUpgrade>,
+    /// The connection that it came by.
+    pub connection: Connection,
     /// The text behind the question mark, as it came.
     pub raw_query: String,
 }
@@ -71,9 +72,10 @@ impl Asked {
 /// The answer to a request.
 pub async fn answer(
     server: &Arc<Server>,
-    (certificate, place): (Option<&Arc<User>>, &Place),
+    certificate: Option<&Arc<User>>,
+    busy: Busy,
     mut request: Request<Incoming>,
-) -> Response<Body> {
+) -> Response<Delivery> {
     let wants_upgrade = request.headers().contains_key(header::UPGRADE);
     let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
@@ -87,7 +89,9 @@ pub async fn answer(
     let found = found.and_then(|caller| access::impersonate(&server.store, caller, &parts.headers));
     let user = match found {
         Ok(user) => user,
-        Err(refused) => return reply::refusal(&refused),
+        Err(refused) => {
+            return Delivery::of(reply::refusal(&refused), busy, (Pace::Short, None));
+        }
     };
     let raw_query = parts.uri.query().unwrap_or_default().to_owned();
     let asked = Asked {
@@ -97,57 +101,68 @@ pub async fn answer(
         body: Bytes::new(),
         user,
         upgrade,
+        connection: busy.connection().clone(),
         raw_query,
     };
     let (method, user) = (asked.method.clone(), asked.user.name.clone());
-    let response = match dispatch(server, parts.uri.path(), asked, (body, place)).await {
-        Ok(response) => response,
-        Err(refused) => reply::refusal(&refused),
+    let (response, delivered) = match dispatch(server, parts.uri.path(), asked, body).await {
+        Ok((response, delivered)) => (response, delivered),
+        Err(refused) => (reply::refusal(&refused), (Pace::Short, None)),
     };
     tracing::debug!(%method, uri = %parts.uri, user, code = response.status().as_u16(), "answered");
-    response
+    Delivery::of(response, busy, delivered)
 }
 
 /// Reads a body whole, when there is room for it.
-async fn read_body(body: Incoming, place: &Place) -> Result<(Bytes, Held), Status> {
-    let too_large = || {
-        let message = format!("Request entity too large: limit is {LONGEST}");
-        Status::new(413, "RequestEntityTooLarge", message)
-    };
-    let length = body.size_hint().exact().map_or(Ok(LONGEST), usize::try_from);
-    let length = length.ok().filter(|length| *length <= LONGEST).ok_or_else(too_large)?;
-    let reading = async {
-        let held = place.hold(length).await.ok_or_else(too_large)?;
-        match Limited::new(body, LONGEST).collect().await {
-            Ok(body) => Ok((body.to_bytes(), held)),
-            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-            Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
+async fn read_body(body: Incoming, connection: &Connection) -> Result<Gathered, Status> {
+    match timeout(PATIENCE, connection.read(body)).await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(ReadError::TooLarge(_))) => {
+            let message = format!("Request entity too large: limit is {LONGEST}");
+            Err(Status::new(413, "RequestEntityTooLarge", message))
         }
-    };
-    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
-        let message = format!("the body did not come within {}s", PATIENCE.as_secs());
-        Err(Status::new(408, "Timeout", message))
+        Ok(Err(error)) => Err(Status::bad_request(error.to_string())),
+        Err(_) => {
+            let message = format!("the body did not come within {}s", PATIENCE.as_secs());
+            Err(Status::new(408, "Timeout", message))
+        }
+    }
+}
+
+async fn take_turn(connection: &Connection) -> Result<Turn, Status> {
+    timeout(PATIENCE, connection.turn()).await.map_err(|_| {
+        let message = "too many requests of this client are being answered; read the answers";
+        Status::new(429, "TooManyRequests", message)
     })
 }
+
+type Answered = (Response<Body>, (Pace, Option<Turn>));
 
 async fn dispatch(
     server: &Arc<Server>,
     path: &str,
     mut asked: Asked,
-    (body, place): (Incoming, &Place),
-) -> Result<Response<Body>, Status> {
+    body: Incoming,
+) -> Result<Answered, Status> {
     let registry = server.store.registry();
     let target = target::parse(path, &registry)?;
     let Target::Objects(at) = target else {
         let verb = asked.method.as_str().to_ascii_lowercase();
         let attempt = Attempt { verb, path: path.to_owned(), ..Attempt::default() };
         access::authorize(&server.store, &asked.user, &attempt)?;
-        return documents::answer(&registry, &target, &asked);
+        let turn = take_turn(&asked.connection).await?;
+        let response = documents::answer(&registry, &target, &asked)?;
+        return Ok((response, (Pace::Short, Some(turn))));
     };
     access::authorize(&server.store, &asked.user, &attempt(&at, &asked))?;
-    let (body, _held) = read_body(body, place).await?;
-    asked.body = body;
-    match at.subresource.as_deref() {
+    let pace = pace(&at, &asked);
+    let Gathered { bytes, held: _held } = read_body(body, &asked.connection).await?;
+    asked.body = bytes;
+    let turn = match pace {
+        Pace::Short => Some(take_turn(&asked.connection).await?),
+        Pace::Watch | Pace::Session => None,
+    };
+    let response = match at.subresource.as_deref() {
         None | Some("status") => objects(server, &at, asked).await,
         Some("scale") => change::scale(server, &at, &asked).await,
         Some("finalize") => change::finalize(server, &at, &asked).await,
@@ -159,7 +174,20 @@ async fn dispatch(
         Some("portforward") => connect::forward(server, &at, asked),
         Some("proxy") => connect::proxy(server, &at, asked).await,
         Some(_) => Err(Status::no_such_path()),
+    };
+    Ok((response?, (pace, turn)))
+}
+
+fn pace(at: &Objects, asked: &Asked) -> Pace {
+    match at.subresource.as_deref() {
+        Some("log" | "exec" | "attach" | "portforward" | "proxy") => Pace::Session,
+        None if is_watch(at, asked) => Pace::Watch,
+        _ => Pace::Short,
     }
+}
+
+fn is_watch(at: &Objects, asked: &Asked) -> bool {
+    asked.method == Method::GET && at.name.is_none() && asked.query.is_set("watch")
 }
 
 async fn objects(
@@ -174,7 +202,7 @@ async fn objects(
         };
     }
     match (&asked.method, &at.name) {
-        (&Method::GET, None) if asked.query.is_set("watch") => watching::watch(server, at, &asked),
+        (&Method::GET, None) if is_watch(at, &asked) => watching::watch(server, at, &asked),
         (&Method::GET, None) => read::list(server, at, &asked),
         (&Method::GET, Some(name)) => read::get(server, at, name, &asked),
         (&Method::POST, None) => change::create(server, at, &asked).await,
@@ -189,9 +217,8 @@ async fn objects(
 }
 
 fn attempt(at: &Objects, asked: &Asked) -> Attempt {
-    let is_watch = asked.query.is_set("watch");
     let verb = match (&asked.method, &at.name) {
-        (&Method::GET, None) if is_watch => "watch",
+        (&Method::GET, None) if is_watch(at, asked) => "watch",
         (&Method::GET, None) => "list",
         (&Method::GET, Some(_)) => match at.subresource.as_deref() {
             Some("exec" | "attach" | "portforward" | "proxy") => "create",

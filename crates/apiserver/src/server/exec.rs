@@ -70,9 +70,10 @@ pub fn run(
         return Err(Status::bad_request("you must specify at least one command for the container"));
     }
     let (io, ends) = streams(&asked);
+    let connection = asked.connection.clone();
     let (response, socket) = accept(asked, PROTOCOLS)?;
     let node = Arc::clone(&server.node);
-    server.keep(async move {
+    server.hold(&connection, async move {
         let Some((sender, receiver)) = socket.await else { return };
         let running = match verb {
             Verb::Exec => node.exec(pod, container, command, io),

@@ -1,12 +1,16 @@
 //! Answers: JSON, refusals, streams.
 
-use std::{convert::Infallible, io};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
+use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::{Frame, SizeHint};
 use serde_json::Value;
 
 use crate::status::Status;
@@ -14,9 +18,38 @@ use crate::status::Status;
 /// The body of every answer.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
+/// Bytes of a body that are given to hyper at a time: what it has taken it keeps until
+/// the client reads it.
+const PIECE: usize = 32 << 10;
+
+/// A body that is all there, and goes piece by piece.
+struct Whole(Bytes);
+
+impl hyper::body::Body for Whole {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let length = self.0.len().min(PIECE);
+        let piece = self.0.split_to(length);
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
 /// A whole body.
 pub fn whole(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+    Whole(bytes.into()).boxed_unsync()
 }
 
 /// An object, with warnings for its reader.

@@ -35,7 +35,11 @@ struct Teller {
     fields: Fields,
     form: Form,
     watch: Watch,
-    ready: VecDeque<Value>,
+    /// What there was at the start and has not been told. It is shown when it is told, so
+    /// that a client that does not read costs no copies.
+    initial: VecDeque<Arc<Value>>,
+    /// The bookmark at its end.
+    initial_end: Option<u64>,
     bookmarks: Option<Instant>,
     end: Instant,
     has_header: bool,
@@ -50,7 +54,8 @@ pub fn watch(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Respon
     if since > current {
         return Err(Status::expired(since, current));
     }
-    let wants_state = since == 0 || query.is_set("sendInitialEvents");
+    let wants_end = query.is_set("sendInitialEvents");
+    let wants_state = since == 0 || wants_end;
     let list = server.store.list(&at.resource, at.namespace.as_deref());
     let start = if wants_state { list.version } else { since };
     let now = Instant::now();
@@ -61,24 +66,16 @@ pub fn watch(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Respon
         fields: query.fields()?,
         form: Form::of(asked),
         watch: server.store.watch(&at.resource, start),
-        ready: VecDeque::new(),
+        initial: VecDeque::new(),
+        initial_end: wants_end.then_some(start),
         bookmarks: query.is_set("allowWatchBookmarks").then_some(now + BOOKMARKS),
         end: now + query.seconds("timeoutSeconds")?.unwrap_or(LONGEST).min(LONGEST),
         has_header: false,
         is_over: false,
     };
     if wants_state {
-        let selected: Vec<_> = list.items.iter().filter(|object| teller.selects(object)).collect();
-        for object in selected {
-            let shown = teller.show(object);
-            teller.ready.push_back(json!({"type": "ADDED", "object": shown}));
-        }
-    }
-    if query.is_set("sendInitialEvents") {
-        let mut bookmark = teller.bookmark(start);
-        bookmark["object"]["metadata"]["annotations"] =
-            json!({"k8s.io/initial-events-end": "true"});
-        teller.ready.push_back(bookmark);
+        let initial = list.items.into_iter().filter(|object| teller.selects(object)).collect();
+        teller.initial = initial;
     }
     let lines = futures::stream::unfold(teller, |mut teller| async move {
         let line = teller.next().await?;
@@ -91,8 +88,15 @@ impl Teller {
     /// The next thing to tell; nothing when the watch is over.
     async fn next(&mut self) -> Option<Value> {
         loop {
-            if let Some(value) = self.ready.pop_front() {
-                return Some(value);
+            if let Some(object) = self.initial.pop_front() {
+                let shown = self.show(&object);
+                return Some(json!({"type": "ADDED", "object": shown}));
+            }
+            if let Some(version) = self.initial_end.take() {
+                let mut bookmark = self.bookmark(version);
+                bookmark["object"]["metadata"]["annotations"] =
+                    json!({"k8s.io/initial-events-end": "true"});
+                return Some(bookmark);
             }
             if self.is_over {
                 return None;
@@ -101,7 +105,9 @@ impl Teller {
             tokio::select! {
                 biased;
                 event = self.watch.next() => match event {
-                    Ok(event) => self.tell(&event),
+                    Ok(event) => if let Some(told) = self.tell(&event) {
+                        return Some(told);
+                    }
                     Err(gone) => {
                         self.is_over = true;
                         return Some(json!({"type": "ERROR", "object": gone.to_value()}));
@@ -120,7 +126,7 @@ impl Teller {
 
     /// Tells an event as it looks through the selectors: an object that comes into
     /// view is added, one that leaves it is deleted.
-    fn tell(&mut self, event: &Event) {
+    fn tell(&mut self, event: &Event) -> Option<Value> {
         let is_in = event.change != Change::Deleted && self.selects(&event.object);
         let was_in = match (&event.previous, event.change) {
             (Some(previous), _) => self.selects(previous),
@@ -131,10 +137,10 @@ impl Teller {
             (false, true) => "ADDED",
             (true, true) => "MODIFIED",
             (true, false) => "DELETED",
-            (false, false) => return,
+            (false, false) => return None,
         };
         let shown = self.show(&event.object);
-        self.ready.push_back(json!({"type": word, "object": shown}));
+        Some(json!({"type": word, "object": shown}))
     }
 
     fn selects(&self, object: &Value) -> bool {

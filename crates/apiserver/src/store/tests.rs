@@ -167,6 +167,21 @@ fn the_history_is_bounded_in_memory_too() {
 }
 
 #[test]
+fn a_watch_that_is_not_read_on_keeps_nothing() {
+    let store = store();
+    let maps = resource(&store, "configmaps");
+    let mut watch = store.watch(&maps, store.version());
+    store.create(&maps, map("a", "0")).unwrap();
+    let second = Arc::downgrade(&store.update(&maps, map("a", "1")).unwrap());
+    assert_eq!(watch.try_next().unwrap().unwrap().change, Change::Added);
+    for number in 0..=HISTORY {
+        store.update(&maps, map("a", &number.to_string())).unwrap();
+    }
+    assert!(second.upgrade().is_none(), "the watch is behind, and has not taken it");
+    assert_eq!(watch.try_next().unwrap_err().code, 410);
+}
+
+#[test]
 fn a_trial_leaves_nothing() {
     let store = store();
     let maps = resource(&store, "configmaps");

@@ -1,17 +1,15 @@
 //! Reading the history as it grows.
 //!
 //! A watch holds nothing but its place: it reads from the store's bounded
-//! history and finds out by version whether it has fallen out of it.
+//! history, one change at a time, and finds out by version whether it has fallen
+//! out of it. So a watch that is not read keeps no object in memory.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::{Key, Store, key, present};
 use crate::{resource::Resource, status::Status};
-
-/// Records read from the history at a time.
-const BATCH: usize = 256;
 
 /// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,14 +50,13 @@ pub struct Watch {
     store: Store,
     resource: Option<Resource>,
     position: u64,
-    ready: VecDeque<Event>,
     changed: tokio::sync::watch::Receiver<u64>,
 }
 
 impl Watch {
     pub(super) fn new(store: Store, resource: Option<Resource>, since: u64) -> Self {
         let changed = store.shared.changed.subscribe();
-        Self { store, resource, position: since, ready: VecDeque::new(), changed }
+        Self { store, resource, position: since, changed }
     }
 
     /// The next change; an error (410) when it has left the history.
@@ -79,19 +76,7 @@ impl Watch {
 
     /// The next change if there is one already.
     pub fn try_next(&mut self) -> Result<Option<Event>, Status> {
-        if self.ready.is_empty() {
-            self.changed.mark_unchanged();
-            self.fill()?;
-        }
-        Ok(self.ready.pop_front())
-    }
-
-    /// The version up to which everything has been read.
-    pub fn position(&self) -> u64 {
-        self.ready.front().map_or(self.position, |event| event.version - 1)
-    }
-
-    fn fill(&mut self) -> Result<(), Status> {
+        self.changed.mark_unchanged();
         let state = self.store.state();
         let oldest = state.history.front().map_or(state.version + 1, |record| record.version);
         // Version 1 is that of the empty store: nothing can have been lost before it.
@@ -101,9 +86,6 @@ impl Watch {
         let wanted = self.resource.as_ref().map(key);
         let start = state.history.partition_point(|record| record.version <= self.position);
         for record in state.history.range(start..) {
-            if self.ready.len() == BATCH {
-                return Ok(());
-            }
             self.position = record.version;
             if wanted.as_ref().is_some_and(|wanted| *wanted != record.key) {
                 continue;
@@ -112,13 +94,18 @@ impl Watch {
                 Some(resource) => present(resource, Arc::clone(object)),
                 None => Arc::clone(object),
             };
-            self.ready.push_back(Event {
+            return Ok(Some(Event {
                 change: record.change,
                 object: show(&record.object),
                 previous: record.previous.as_ref().map(show),
                 version: record.version,
-            });
+            }));
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// The version up to which everything has been read.
+    pub fn position(&self) -> u64 {
+        self.position
     }
 }

@@ -7,55 +7,39 @@
 //! slowly, or much, do not hold off the others. Small reviews, as nearly all are, never
 //! wait for bytes that other peers hold.
 
-use std::{
-    convert::Infallible,
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod review;
 
-use bytes::{Bytes, BytesMut};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    body::{Body as _, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     runtime::{Builder, Runtime},
-    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use weft_api::json;
-use weft_inject::Namespace;
-use weft_process::shutdown::Stopping;
-
-use super::{
-    admission::{self, Injected},
-    connections::{Allowance, Connection, Connections, Limits},
-    injection_inputs::InjectionInputs,
+use weft_process::{
+    peers::{Bodies, Connection, Limits, Peers},
+    shutdown::Stopping,
 };
+
+use self::review::Question;
+use super::injection_inputs::InjectionInputs;
 use crate::client::{Cluster, Resource};
 
 /// The longest review: etcd takes objects of 1.5 MB, and an update has the old one as well.
 const LONGEST_REVIEW: usize = 4 << 20;
-/// The longest review that is small: it takes nothing of what all peers share.
+/// The longest review that is small.
 const SMALL: usize = 256 << 10;
 /// The most bytes of large reviews that are held at a time; of one peer, the longest review.
 const BYTES: usize = 16 << 20;
-/// The most that a review may hold: two objects, and what is around them.
-const MOST: json::Most = json::Most {
-    maps: 2 * weft_api::MOST.maps + 1_000,
-    values: 2 * weft_api::MOST.values + 10_000,
-};
 /// How many reviews are judged at a time; others wait for their turn.
 const AT_ONCE: usize = 2;
 /// How long a request may take from its head to its answer. API servers wait for 5 s.
@@ -66,13 +50,20 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(100);
 /// Connections at a time. An API server has one for each review in flight.
 const LIMITS: Limits = Limits {
-    most: 256,
+    connections: 256,
     of_peer: 64,
+    of_machine: 64,
     waiting: 1024,
     waiting_of_peer: 256,
-    bytes_of_peer: LONGEST_REVIEW,
-    small_of_peer: 4 * SMALL,
+    turns: AT_ONCE,
     turns_of_peer: AT_ONCE,
+    bodies: Bodies {
+        longest: LONGEST_REVIEW,
+        small: SMALL,
+        shared: BYTES,
+        large_of_peer: LONGEST_REVIEW,
+        small_of_peer: 4 * SMALL,
+    },
 };
 /// How long reviews in flight may take at the end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -84,8 +75,6 @@ pub(super) struct Webhooks {
     cluster: Cluster,
     namespaces: Resource,
     inputs: Arc<InjectionInputs>,
-    reviews: Arc<Semaphore>,
-    bytes: Semaphore,
 }
 
 impl Webhooks {
@@ -98,8 +87,7 @@ impl Webhooks {
             kind: "Namespace".to_owned(),
             ..Resource::default()
         };
-        let reviews = Arc::new(Semaphore::new(AT_ONCE));
-        Self { cluster, namespaces, inputs, reviews, bytes: Semaphore::new(BYTES) }
+        Self { cluster, namespaces, inputs }
     }
 }
 
@@ -149,7 +137,7 @@ pub(super) async fn serve(
     let mut tls = ServerConfig::clone(&tls);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let (webhooks, connections) = (Arc::new(webhooks), Connections::new(LIMITS));
+    let (webhooks, peers) = (Arc::new(webhooks), Peers::new(LIMITS));
     let mut serving = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -161,7 +149,7 @@ pub(super) async fn serve(
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let Some(arrival) = connections.arrive(peer.ip()) else { continue };
+        let Some(arrival) = peers.arrive(peer.ip()) else { continue };
         let (acceptor, webhooks) = (acceptor.clone(), Arc::clone(&webhooks));
         let mut stopping = stopping.clone();
         serving.spawn(async move {
@@ -194,12 +182,10 @@ async fn converse(
     stopping: &mut Stopping,
 ) {
     let service = service_fn(|request| async {
-        connection.busy();
-        let answer = answer(webhooks, connection, request).await;
-        connection.idle(Instant::now());
-        Ok::<_, Infallible>(answer)
+        let _busy = connection.begin();
+        Ok::<_, Infallible>(answer(webhooks, connection, request).await)
     });
-    connection.idle(Instant::now());
+    connection.established();
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
@@ -232,9 +218,8 @@ async fn answer(
     };
     let late = (StatusCode::GATEWAY_TIMEOUT, "the review took too long\n".to_owned());
     let review = async {
-        let of_peer = connection.allowance();
-        let body = read(webhooks, of_peer, request.into_body()).await?;
-        review(webhooks, &of_peer.turns, (question, body)).await
+        let body = connection.read(request.into_body()).await.map_err(review::unread)?;
+        review::answer(webhooks, connection, (question, body)).await
     };
     match timeout(DEADLINE, review).await.unwrap_or(Err(late)) {
         Ok(answer) => {
@@ -245,164 +230,6 @@ async fn answer(
         }
         Err((status, message)) => text(status, &message),
     }
-}
-
-/// What a review is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Question {
-    /// Whether a pod gets a sidecar.
-    Inject,
-    /// Whether an object is valid.
-    Validate,
-}
-
-/// Why there is no answer to a review.
-type Refusal = (StatusCode, String);
-
-async fn review(
-    webhooks: &Arc<Webhooks>,
-    of_peer: &Arc<Semaphore>,
-    (question, Body { bytes, held }): (Question, Body<'_>),
-) -> Result<Bytes, Refusal> {
-    let turn = webhooks.turn(of_peer).await?;
-    // What has been begun cannot be stopped, so the turn goes with it and ends with it.
-    let (turn, review) = blocking(move || (turn, json::parse(&bytes, MOST))).await?;
-    drop(held);
-    let review = review.map_err(|error| match error {
-        json::JsonError::TooLarge { .. } => {
-            (StatusCode::PAYLOAD_TOO_LARGE, format!("the review has {error}\n"))
-        }
-        error => (StatusCode::BAD_REQUEST, format!("not an admission review: {error}\n")),
-    })?;
-    if question == Question::Validate {
-        let judge = move || (turn, admission::validate(review).to_string());
-        let (_turn, answer) = blocking(judge).await?;
-        return Ok(answer.into());
-    }
-    drop(turn);
-    inject(webhooks, of_peer, Arc::new(review)).await
-}
-
-/// Decides about a pod by what the watches have seen, and asks the API server before a
-/// pod is left out: its namespace may have got its label just now.
-async fn inject(
-    webhooks: &Arc<Webhooks>,
-    of_peer: &Arc<Semaphore>,
-    review: Arc<Value>,
-) -> Result<Bytes, Refusal> {
-    let name = review["request"]["namespace"].as_str().unwrap_or_default().to_owned();
-    if !weft_api::is_dns_label(&name) {
-        let message = "request.namespace is not the name of a namespace\n";
-        return Err((StatusCode::BAD_REQUEST, message.to_owned()));
-    }
-    webhooks.inputs.complete().await;
-    let mut known = webhooks.inputs.namespace(&name);
-    let mut fresh = false;
-    loop {
-        let namespace = match known.take() {
-            Some(namespace) => namespace,
-            None => {
-                fresh = true;
-                Arc::new(webhooks.namespace(&name).await?)
-            }
-        };
-        let turn = webhooks.turn(of_peer).await?;
-        let (settings, review) = (webhooks.inputs.settings(), Arc::clone(&review));
-        let judge = move || (turn, admission::inject(&review, &namespace, &settings));
-        match blocking(judge).await?.1 {
-            Injected::Skipped(_) if !fresh => {}
-            Injected::Skipped(answer) | Injected::Answer(answer) => {
-                return Ok(answer.to_string().into());
-            }
-        }
-    }
-}
-
-impl Webhooks {
-    /// The next turn. A peer has few places in the queue, so that the reviews of another
-    /// wait for few of its reviews, however many it has sent.
-    async fn turn(&self, of_peer: &Arc<Semaphore>) -> Result<[OwnedSemaphorePermit; 2], Refusal> {
-        let stopping = |_| busy("the server is stopping\n");
-        let own = Arc::clone(of_peer).acquire_owned().await.map_err(stopping)?;
-        let turn = Arc::clone(&self.reviews).acquire_owned().await.map_err(stopping)?;
-        Ok([own, turn])
-    }
-
-    /// The labels of the namespace as they are now.
-    async fn namespace(&self, name: &str) -> Result<Namespace, Refusal> {
-        let found = self.cluster.find(&self.namespaces, "", name).await;
-        let object = found.map_err(|error| {
-            tracing::warn!("reading namespace {name} for a review: {error}");
-            (StatusCode::INTERNAL_SERVER_ERROR, format!("namespace {name} cannot be read\n"))
-        })?;
-        let labels = object.unwrap_or_default()["metadata"]["labels"].clone();
-        Ok(Namespace {
-            name: name.to_owned(),
-            labels: serde_json::from_value(labels).unwrap_or_default(),
-        })
-    }
-}
-
-/// A review as it was sent, and what it takes of what may be held.
-struct Body<'a> {
-    bytes: Bytes,
-    held: (SemaphorePermit<'a>, Option<SemaphorePermit<'a>>),
-}
-
-/// Reads a review whole. What its length says is taken of what its peer may have before
-/// it is read, so that its peer's reviews come one after the other. Of what all may have,
-/// each byte of a large review takes its share when it is there.
-async fn read<'a>(
-    webhooks: &'a Webhooks,
-    of_peer: &'a Allowance,
-    mut body: Incoming,
-) -> Result<Body<'a>, Refusal> {
-    let too_large = || {
-        let message = format!("the review has more than {LONGEST_REVIEW} bytes\n");
-        (StatusCode::PAYLOAD_TOO_LARGE, message)
-    };
-    let length = body.size_hint().exact().map_or(Ok(LONGEST_REVIEW), usize::try_from);
-    let length = length.ok().filter(|length| *length <= LONGEST_REVIEW).ok_or_else(too_large)?;
-    let is_small = length <= SMALL;
-    let own = share(if is_small { &of_peer.small } else { &of_peer.bytes }, length).await?;
-    let mut whole = BytesMut::new();
-    let mut held = match is_small {
-        true => None,
-        false => Some(share(&webhooks.bytes, 0).await?),
-    };
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            (StatusCode::BAD_REQUEST, format!("the review cannot be read: {error}\n"))
-        })?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > LONGEST_REVIEW {
-            return Err(too_large());
-        }
-        if let Some(held) = &mut held {
-            held.merge(share(&webhooks.bytes, data.len()).await?);
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(Body { bytes: whole.freeze(), held: (own, held) })
-}
-
-async fn share(of: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    of.acquire_many(bytes).await.map_err(|_| busy("the server is stopping\n"))
-}
-
-/// Does what takes a processor for longer than a moment.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!("a review was not judged: {error}");
-        (StatusCode::INTERNAL_SERVER_ERROR, "the review could not be judged\n".to_owned())
-    })
-}
-
-fn busy(message: &str) -> Refusal {
-    (StatusCode::SERVICE_UNAVAILABLE, message.to_owned())
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {

@@ -53,9 +53,10 @@ pub fn forward(server: &Arc<Server>, at: &Objects, asked: Asked) -> Result<Respo
     if ports.is_empty() || ports.len() > 127 {
         return Err(Status::bad_request("name one or more ports, such as ?ports=8080"));
     }
+    let connection = asked.connection.clone();
     let (response, socket) = accept(asked, PROTOCOLS)?;
     let kept = Arc::clone(server);
-    server.keep(async move {
+    server.hold(&connection, async move {
         if let Some((sender, receiver)) = socket.await {
             carry(&kept, pod, &ports, (sender, receiver)).await;
         }

@@ -2,17 +2,17 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use weft_process::shutdown;
 
-use super::*;
+use super::{review::MOST, *};
 use crate::control_plane::scripted::{self, Reply};
 
 /// A server whose API server has namespace `late` with a label, and counts what it is asked.
 struct Server {
     webhooks: Arc<Webhooks>,
-    connections: Arc<Connections>,
+    peers: Arc<Peers>,
     asked: Arc<AtomicUsize>,
     stop: shutdown::Stop,
     stopping: Stopping,
@@ -38,9 +38,8 @@ async fn server() -> Server {
     inputs.listed(weft_api::Kind::Namespace);
     inputs.listed(weft_api::Kind::ConfigMap);
     let (stop, stopping) = shutdown::channel();
-    let (webhooks, connections) =
-        (Arc::new(Webhooks::new(cluster, inputs)), Connections::new(LIMITS));
-    Server { webhooks, connections, asked, stop, stopping }
+    let (webhooks, peers) = (Arc::new(Webhooks::new(cluster, inputs)), Peers::new(LIMITS));
+    Server { webhooks, peers, asked, stop, stopping }
 }
 
 const API_SERVER: [u8; 4] = [10, 0, 0, 1];
@@ -54,7 +53,7 @@ impl Server {
     fn connect_from(&self, peer: [u8; 4]) -> DuplexStream {
         let (own, other) = duplex(1 << 20);
         let (webhooks, mut stopping) = (Arc::clone(&self.webhooks), self.stopping.clone());
-        let arrival = self.connections.arrive(peer.into()).expect("few wait");
+        let arrival = self.peers.arrive(peer.into()).expect("few wait");
         tokio::spawn(async move {
             let Some(connection) = arrival.enter().await else { return };
             converse(other, &connection, &webhooks, &mut stopping).await;
@@ -135,7 +134,7 @@ async fn reviews_that_are_too_large_are_refused() {
     let mut text = Vec::new();
     let _ = writing.read_to_end(&mut text).await;
     assert!(String::from_utf8_lossy(&text).starts_with("HTTP/1.1 413"));
-    assert_eq!(server.webhooks.bytes.available_permits(), BYTES, "nothing is held any more");
+    assert_eq!(server.peers.free_bytes(), BYTES, "nothing is held any more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +146,7 @@ async fn a_body_that_stalls_has_a_deadline() {
     let begun = tokio::time::Instant::now();
     let (status, _) = answer_of(&mut stream).await;
     assert_eq!((status, begun.elapsed()), (504, DEADLINE));
-    assert_eq!(server.webhooks.bytes.available_permits(), BYTES);
+    assert_eq!(server.peers.free_bytes(), BYTES);
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,7 +167,7 @@ async fn a_peer_that_sends_slowly_holds_off_only_itself() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    let held = BYTES - server.webhooks.bytes.available_permits();
+    let held = BYTES - server.peers.free_bytes();
     assert!(held > 0 && held <= LONGEST_REVIEW, "{held} bytes are held for one peer");
     let (status, body) = server.ask("/validate", &pod_in("shop")).await;
     assert_eq!((status, begun.elapsed()), (200, Duration::ZERO), "{body}");
@@ -210,7 +209,7 @@ async fn a_small_review_waits_for_no_bytes_that_other_peers_hold() {
         held.push(stall(&server, [10, 0, 0, peer], (8, 1 << 20)).await);
         held.push(stall(&server, [10, 0, 0, peer], (8, SMALL)).await);
     }
-    assert_eq!(server.webhooks.bytes.available_permits(), 0, "all that is shared is taken");
+    assert_eq!(server.peers.free_bytes(), 0, "all that is shared is taken");
     let (status, body) = server.ask("/validate", &pod_in("shop")).await;
     assert_eq!((status, begun.elapsed()), (200, Duration::ZERO), "{body}");
     drop(held);
@@ -233,29 +232,6 @@ async fn four_peers_that_keep_all_connections_busy_hold_off_nobody() {
 }
 
 #[tokio::test]
-async fn a_peer_has_few_places_in_the_queue_for_turns() {
-    let server = server().await;
-    let greedy = server.connections.arrive([10, 0, 0, 2].into()).expect("few wait").enter().await;
-    let greedy = greedy.expect("there is room");
-    let turns = &greedy.allowance().turns;
-    let mut taken = Vec::new();
-    for _ in 0..AT_ONCE {
-        taken.push(server.webhooks.turn(turns).await.expect("a turn"));
-    }
-    let mut more: Vec<_> = (0..9).map(|_| Box::pin(server.webhooks.turn(turns))).collect();
-    for turn in &mut more {
-        assert!(futures::poll!(turn).is_pending());
-    }
-    let review = pod_in("shop");
-    let asking = server.ask("/validate", &review);
-    let mut asking = std::pin::pin!(asking);
-    assert!(futures::poll!(&mut asking).is_pending());
-    taken.pop();
-    let (status, body) = asking.await;
-    assert_eq!(status, 200, "it is next, before those that came earlier: {body}");
-}
-
-#[tokio::test]
 async fn hostile_reviews_at_once_are_judged_few_at_a_time_and_all_answered() {
     let server = server().await;
     let hosts: Vec<String> = (0..20_000).map(|one| format!("\"h{one}.example\"")).collect();
@@ -269,7 +245,11 @@ async fn hostile_reviews_at_once_are_judged_few_at_a_time_and_all_answered() {
         assert!(status == 200 || status == 504, "{status} {body}");
     }
     // A turn ends with the work on it, which may be after the answer.
-    assert!(server.webhooks.reviews.acquire_many(AT_ONCE as u32).await.is_ok());
+    let connection = server.peers.arrive(API_SERVER.into()).expect("few wait").enter().await;
+    let connection = connection.expect("there is room");
+    let turns = futures::future::join_all((0..AT_ONCE).map(|_| connection.turn())).await;
+    assert_eq!(turns.len(), AT_ONCE, "no turn is lost");
+    drop(turns);
     let (status, body) = server.ask("/validate", &pod_in("shop")).await;
     assert_eq!(status, 200, "{body}");
 }

@@ -1,0 +1,161 @@
+//! What the peers of a server may hold: connections, places in the queue for one, turns,
+//! and bytes of request bodies.
+//!
+//! Sockets and the meaning of requests are not known here. Where there is no room for one
+//! more connection, the peer that has the most loses one: the one that has been idle for
+//! longest, or the oldest busy one when that leaves the peer with no fewer than the
+//! newcomer. So peers that hold connections open, or keep them busy, cannot keep out a
+//! peer that has fewer. A peer that keeps as many as it may have busy makes only itself
+//! wait. The places in the queue are shared in the same way.
+
+mod open;
+mod connection;
+mod body;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, Semaphore};
+
+pub use body::{Bodies, Gathered, ReadError};
+pub use connection::{Busy, Connection, Turn};
+use open::Open;
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections of all peers but the machine itself.
+    pub connections: usize,
+    /// Connections of one peer.
+    pub of_peer: usize,
+    /// Connections of the machine itself, whose programs all are one peer. They are
+    /// beside those of the others, which cannot keep them out.
+    pub of_machine: usize,
+    /// Connections that wait for room.
+    pub waiting: usize,
+    /// Connections of one peer that wait for room.
+    pub waiting_of_peer: usize,
+    /// Requests that are worked on at a time.
+    pub turns: usize,
+    /// Requests of one peer that are worked on, or wait for that.
+    pub turns_of_peer: usize,
+    /// Request bodies.
+    pub bodies: Bodies,
+}
+
+/// The peers of a server.
+#[derive(Debug)]
+pub struct Peers {
+    limits: Limits,
+    open: Mutex<Open>,
+    /// A connection was closed, or became idle.
+    changed: Notify,
+    turns: Arc<Semaphore>,
+    /// Bytes of large bodies.
+    bytes: Arc<Semaphore>,
+}
+
+/// What all connections of one peer may take together.
+#[derive(Debug)]
+struct Allowance {
+    large: Arc<Semaphore>,
+    small: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
+
+impl Allowance {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            large: semaphore(limits.bodies.large_of_peer),
+            small: semaphore(limits.bodies.small_of_peer),
+            turns: semaphore(limits.turns_of_peer),
+        }
+    }
+}
+
+fn semaphore(permits: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
+}
+
+impl Peers {
+    /// A server without peers.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            open: Mutex::default(),
+            changed: Notify::new(),
+            turns: semaphore(limits.turns),
+            bytes: semaphore(limits.bodies.shared),
+        })
+    }
+
+    /// A place in the queue for a connection; none when the peer has as many as it may have,
+    /// or when all are taken and no other peer has more of them.
+    pub fn arrive(self: &Arc<Self>, peer: IpAddr) -> Option<Arrival> {
+        let peer = match peer.to_canonical() {
+            own if own.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+            other => other,
+        };
+        let (id, sent_away) = self.lock().queue(peer, &self.limits)?;
+        Some(Arrival { id, peer, sent_away, all: Arc::clone(self) })
+    }
+
+    /// Bytes of large bodies that may still be taken.
+    pub fn free_bytes(&self) -> usize {
+        self.bytes.available_permits()
+    }
+
+    /// Requests that may still be worked on.
+    pub fn free_turns(&self) -> usize {
+        self.turns.available_permits()
+    }
+
+    /// Open connections of all peers.
+    pub fn connections(&self) -> usize {
+        self.lock().connections()
+    }
+
+    // Nothing panics while the lock is held, and what it guards is whole at any time.
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that waits for room; it counts as waiting until it is dropped, or is sent
+/// away.
+#[derive(Debug)]
+pub struct Arrival {
+    id: u64,
+    peer: IpAddr,
+    sent_away: Arc<Notify>,
+    all: Arc<Peers>,
+}
+
+impl Arrival {
+    /// Waits until there is room, which another connection may have to make; none when
+    /// others need the place in the queue more.
+    pub async fn enter(self) -> Option<Connection> {
+        loop {
+            let mut changed = std::pin::pin!(self.all.changed.notified());
+            changed.as_mut().enable();
+            let entered = self.all.lock().enter(self.peer, &self.all.limits);
+            if let Some(entered) = entered {
+                return Some(Connection::new(entered, self.peer, Arc::clone(&self.all)));
+            }
+            tokio::select! {
+                () = changed => {}
+                () = self.sent_away.notified() => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.all.lock().stop_waiting(self.id);
+    }
+}

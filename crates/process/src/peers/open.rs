@@ -1,0 +1,275 @@
+//! The open connections, and those that wait to be.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use tokio::sync::{Notify, watch};
+
+use super::{Allowance, Limits};
+
+/// The open connections, and those that wait to be, by peer.
+///
+/// Invariant: `ranks` has an entry for each peer with an open connection but the machine
+/// itself, which is the peer with a loopback address.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    next: u64,
+    connections: BTreeMap<u64, State>,
+    peers: BTreeMap<IpAddr, Peer>,
+    ranks: BTreeSet<Rank>,
+    /// The queue, and what sends one of it away.
+    waiting: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
+}
+
+/// Which peer makes room first: the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    open: usize,
+    /// The lower this is, the longer one of its connections has been idle.
+    idle: Reverse<u64>,
+    peer: IpAddr,
+}
+
+/// The place among the idle of a peer without idle connections.
+const BUSY: Reverse<u64> = Reverse(u64::MAX);
+
+#[derive(Debug)]
+struct State {
+    peer: IpAddr,
+    /// Whether its handshake is over.
+    established: bool,
+    requests: usize,
+    /// Its place among the idle ones; `None` in its handshake, and while a request is
+    /// answered.
+    idle: Option<u64>,
+    close: watch::Sender<bool>,
+}
+
+/// What one peer has; it is forgotten with its last connection.
+#[derive(Debug)]
+struct Peer {
+    /// Connections that have not been dropped, also those that make room.
+    held: usize,
+    busy: BTreeSet<u64>,
+    /// The first has been idle for longest.
+    idle: BTreeMap<u64, u64>,
+    waiting: usize,
+    may: Arc<Allowance>,
+}
+
+impl Peer {
+    fn open(&self) -> usize {
+        self.busy.len() + self.idle.len()
+    }
+
+    fn idlest(&self) -> Option<u64> {
+        self.idle.first_key_value().map(|(_, id)| *id)
+    }
+}
+
+/// A connection that has just been let in.
+pub(super) struct Entered {
+    pub(super) id: u64,
+    pub(super) close: watch::Receiver<bool>,
+    pub(super) may: Arc<Allowance>,
+}
+
+impl Open {
+    /// How many there are.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether nothing is known of any peer.
+    #[cfg(test)]
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.peers.is_empty() && self.ranks.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Puts a connection of `peer` at the end of the queue.
+    pub(super) fn queue(&mut self, peer: IpAddr, limits: &Limits) -> Option<(u64, Arc<Notify>)> {
+        let own = self.peers.get(&peer).map_or(0, |own| own.waiting);
+        if own >= limits.waiting_of_peer {
+            return None;
+        }
+        // The machine itself waits for its own connections only, and in places of its own.
+        if !peer.is_loopback() && self.waiting.len() >= limits.waiting {
+            let other = self.waiting_most().filter(|(_, theirs)| *theirs > own + 1)?.0;
+            self.send_away_newest(other);
+        }
+        let new = || Peer {
+            held: 0,
+            busy: BTreeSet::new(),
+            idle: BTreeMap::new(),
+            waiting: 0,
+            may: Arc::new(Allowance::new(limits)),
+        };
+        self.peers.entry(peer).or_insert_with(new).waiting += 1;
+        let (id, sent_away) = (self.id(), Arc::new(Notify::new()));
+        self.waiting.insert(id, (peer, Arc::clone(&sent_away)));
+        Some((id, sent_away))
+    }
+
+    /// Lets in a connection of `peer`, perhaps in place of another.
+    pub(super) fn enter(&mut self, peer: IpAddr, limits: &Limits) -> Option<Entered> {
+        let own = self.peers.get(&peer)?;
+        let most = if peer.is_loopback() { limits.of_machine } else { limits.of_peer };
+        let is_full = || self.others() >= limits.connections && !peer.is_loopback();
+        let victim = match () {
+            () if own.open() >= most => Some(own.idlest()?),
+            () if is_full() => Some(self.dispensable(own)?),
+            () => None,
+        };
+        if let Some(state) = victim.and_then(|victim| self.remove(victim)) {
+            state.close.send_replace(true);
+        }
+        let id = self.id();
+        let (close, closed) = watch::channel(false);
+        let state = State { peer, established: false, requests: 0, idle: None, close };
+        let may = self.change(peer, |own| {
+            own.held += 1;
+            own.busy.insert(id);
+            Arc::clone(&own.may)
+        })?;
+        self.connections.insert(id, state);
+        Some(Entered { id, close: closed, may })
+    }
+
+    /// Connections of all but the machine itself.
+    fn others(&self) -> usize {
+        let machine = self.peers.get(&IpAddr::from(Ipv4Addr::LOCALHOST));
+        self.connections.len() - machine.map_or(0, Peer::open)
+    }
+
+    /// The connection that makes room for one more of the peer that has `own`.
+    fn dispensable(&self, own: &Peer) -> Option<u64> {
+        let one_more = own.open() + 1;
+        let most = self.ranks.last().filter(|rank| rank.open > one_more);
+        if let Some(greediest) = most.and_then(|rank| self.peers.get(&rank.peer)) {
+            return greediest.idlest().or_else(|| greediest.busy.first().copied());
+        }
+        // No peer has so many that it would still have as many as the newcomer. One that
+        // has more can spare what is idle.
+        let last = self.ranks.last().filter(|rank| rank.open == one_more && rank.idle != BUSY);
+        let equal = last.and_then(|rank| self.peers.get(&rank.peer)?.idlest());
+        equal.or_else(|| own.idlest())
+    }
+
+    /// The peer with the most that wait, and how many these are.
+    fn waiting_most(&self) -> Option<(IpAddr, usize)> {
+        let others = self.peers.iter().filter(|(peer, _)| !peer.is_loopback());
+        let all = others.map(|(peer, state)| (*peer, state.waiting));
+        all.max_by_key(|(_, waiting)| *waiting)
+    }
+
+    /// Ends the wait of the last that has come of `peer`.
+    fn send_away_newest(&mut self, peer: IpAddr) {
+        let newest = self.waiting.iter().rev().find(|(_, (other, _))| *other == peer);
+        let Some((id, sent_away)) = newest.map(|(id, (_, sent_away))| (*id, Arc::clone(sent_away)))
+        else {
+            return;
+        };
+        sent_away.notify_one();
+        self.stop_waiting(id);
+    }
+
+    /// Takes a connection out of the queue, if it is there.
+    pub(super) fn stop_waiting(&mut self, id: u64) {
+        let Some((peer, _)) = self.waiting.remove(&id) else { return };
+        if let Some(own) = self.peers.get_mut(&peer) {
+            own.waiting -= 1;
+        }
+        self.forget(peer);
+    }
+
+    /// Notes that the handshake of connection `id` is over.
+    pub(super) fn established(&mut self, id: u64) {
+        self.update(id, |state| state.established = true);
+    }
+
+    /// Notes that connection `id` has one more request.
+    pub(super) fn begun(&mut self, id: u64) {
+        self.update(id, |state| state.requests += 1);
+    }
+
+    /// Notes that connection `id` has one request less.
+    pub(super) fn ended(&mut self, id: u64) {
+        self.update(id, |state| state.requests -= 1);
+    }
+
+    fn update(&mut self, id: u64, change: impl FnOnce(&mut State)) {
+        let ticket = self.id();
+        let Some(state) = self.connections.get_mut(&id) else { return };
+        change(state);
+        let is_idle = state.established && state.requests == 0;
+        if is_idle == state.idle.is_some() {
+            return;
+        }
+        let (peer, before) = (state.peer, state.idle);
+        state.idle = is_idle.then_some(ticket);
+        self.change(peer, |own| match before {
+            None => {
+                own.busy.remove(&id);
+                own.idle.insert(ticket, id);
+            }
+            Some(before) => {
+                own.idle.remove(&before);
+                own.busy.insert(id);
+            }
+        });
+    }
+
+    /// Ends connection `id`, which still has to be dropped.
+    pub(super) fn close(&mut self, id: u64) {
+        if let Some(state) = self.connections.get(&id) {
+            state.close.send_replace(true);
+        }
+    }
+
+    /// Notes that connection `id` of `peer` has been dropped.
+    pub(super) fn dropped(&mut self, id: u64, peer: IpAddr) {
+        self.remove(id);
+        self.change(peer, |own| own.held -= 1);
+        self.forget(peer);
+    }
+
+    /// Stops counting a connection.
+    fn remove(&mut self, id: u64) -> Option<State> {
+        let state = self.connections.remove(&id)?;
+        self.change(state.peer, |own| {
+            own.busy.remove(&id);
+            state.idle.and_then(|ticket| own.idle.remove(&ticket));
+        });
+        Some(state)
+    }
+
+    fn change<T>(&mut self, peer: IpAddr, change: impl FnOnce(&mut Peer) -> T) -> Option<T> {
+        let own = self.peers.get_mut(&peer)?;
+        let rank = |own: &Peer| {
+            let idle = own.idle.first_key_value().map_or(BUSY, |(place, _)| Reverse(*place));
+            Rank { open: own.open(), idle, peer }
+        };
+        self.ranks.remove(&rank(own));
+        let done = change(own);
+        if own.open() > 0 && !peer.is_loopback() {
+            self.ranks.insert(rank(own));
+        }
+        Some(done)
+    }
+
+    /// Forgets a peer that has nothing any more.
+    fn forget(&mut self, peer: IpAddr) {
+        if self.peers.get(&peer).is_some_and(|own| own.held == 0 && own.waiting == 0) {
+            self.peers.remove(&peer);
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
