@@ -5,6 +5,7 @@
 //! the program that starts it: nothing here knows Kubernetes or files.
 
 mod options;
+mod admission;
 mod inputs;
 mod run;
 mod world_task;

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use weft_process::peers;
 use weft_translate::Installation;
 use weft_wire::server::Limits;
 
@@ -25,11 +26,27 @@ pub struct Options {
     pub installation: Installation,
     /// What clients may cost.
     pub limits: Limits,
+    /// How many connections there may be, of all ports for proxies together.
+    pub peers: peers::Limits,
     /// How often some of the remembered values are computed again and compared.
     pub check_every: Duration,
     /// How long a proxy may be here before its pod is.
     pub pod_patience: Duration,
 }
+
+/// Connections of proxies. Each pod has one, or two for a while; behind a gateway of another
+/// network, or on the network of a node, many share an address.
+const PEERS: peers::Limits = peers::Limits {
+    connections: 20_000,
+    of_peer: 1_000,
+    of_machine: 20_000,
+    waiting: 4_096,
+    waiting_of_peer: 256,
+    // Streams have bounds of their own: what is asked for on them is no body.
+    turns: 0,
+    turns_of_peer: 0,
+    bodies: peers::Bodies { longest: 0, small: 0, shared: 0, large_of_peer: 0, small_of_peer: 0 },
+};
 
 impl Options {
     /// The usual limits, TLS only.
@@ -47,6 +64,7 @@ impl Options {
             authenticate,
             installation: Installation::default(),
             limits: Limits::default(),
+            peers: PEERS,
             check_every: Duration::from_secs(1),
             pod_patience: Duration::from_secs(10),
         }

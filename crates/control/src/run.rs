@@ -6,11 +6,12 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
-use weft_process::shutdown::Stopping;
+use weft_process::{peers::Peers, shutdown::Stopping};
 use weft_wire::{Call, server::Entrance};
 
 use crate::{
     Change, Handle, Options,
+    admission::Proxies,
     metrics::Metrics,
     pages::Pages,
     session::{AUTHENTICATIONS, Service},
@@ -62,8 +63,10 @@ async fn serve(
 ) {
     let (calls, mut incoming) = mpsc::channel::<Call>(CALLS);
     let mut tasks = JoinSet::new();
-    let tls = Entrance { socket: options.xds, tls: Some(options.tls) };
-    let plain = options.xds_plain.map(|socket| Entrance { socket, tls: None });
+    let admission = Arc::new(Proxies(Peers::new(options.peers)));
+    let tls =
+        Entrance { socket: options.xds, tls: Some(options.tls), admission: admission.clone() };
+    let plain = options.xds_plain.map(|socket| Entrance { socket, tls: None, admission });
     for entrance in [Some(tls), plain].into_iter().flatten() {
         let (limits, calls) = (options.limits.clone(), calls.clone());
         let mut stopping = stopping.clone();

@@ -3,7 +3,13 @@
 //! A connection carries one stream and is closed after it. Who may have one,
 //! and what is said on it, is decided by the code that takes the [`Call`]s.
 
-use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -11,7 +17,7 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -24,11 +30,10 @@ use crate::message::{DeltaRequest, DeltaResponse, PATH};
 /// What clients may cost.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at a time; more wait to be accepted.
-    pub connections: usize,
     /// Bytes of one request.
     pub request_bytes: usize,
-    /// How long a handshake, and then the opening of the stream, may take.
+    /// How long a connection may wait for room, and then its handshake, and then the opening
+    /// of the stream may take.
     pub opening: Duration,
     /// How often a silent client is asked whether it is there.
     pub keepalive: Duration,
@@ -37,7 +42,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 20_000,
             request_bytes: 4 << 20,
             opening: Duration::from_secs(10),
             keepalive: Duration::from_secs(30),
@@ -46,12 +50,28 @@ impl Default for Limits {
 }
 
 /// Where clients connect.
-#[derive(Debug)]
 pub struct Entrance {
     /// Accepts connections.
     pub socket: TcpListener,
     /// Without, plain text.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Decides which connections are taken in.
+    pub admission: Arc<dyn Admission>,
+}
+
+/// Decides which connections are taken in, before a byte of them is read.
+pub trait Admission: Send + Sync {
+    /// A place in the queue for a connection of `peer`; none when it is refused.
+    fn arrive(&self, peer: IpAddr) -> Option<Entering>;
+}
+
+/// Ready when a connection is let in, or has to leave the queue.
+pub type Entering = Pin<Box<dyn Future<Output = Option<Box<dyn Admitted>>> + Send>>;
+
+/// A connection that has been let in; it counts until this is dropped.
+pub trait Admitted: Send + Sync {
+    /// Waits until the connection has to make room.
+    fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// One stream that a client has opened.
@@ -129,45 +149,38 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let tls = entrance.tls.map(TlsAcceptor::from);
+    let Entrance { socket, tls, admission } = entrance;
+    let tls = tls.map(TlsAcceptor::from);
     let limits = Arc::new(limits);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&entrance.socket, &slots) => accepted,
+            accepted = accept(&socket) => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             () = shutdown.as_mut() => break,
         };
-        let Some((tcp, peer, slot)) = accepted else { continue };
-        let connection =
-            Connection { peer, limits: Arc::clone(&limits), calls: calls.clone(), _slot: slot };
+        let Some((tcp, peer)) = accepted else { continue };
+        let Some(entering) = admission.arrive(peer.ip()) else { continue };
+        let connection = Connection { peer, limits: Arc::clone(&limits), calls: calls.clone() };
         let tls = tls.clone();
         connections.spawn(async move {
-            match tls {
-                None => connection.speak(tcp).await,
-                Some(tls) => {
-                    let handshake = timeout(connection.limits.opening, tls.accept(tcp));
-                    if let Ok(Ok(io)) = handshake.await {
-                        connection.speak(io).await;
-                    }
-                }
+            let entered = timeout(connection.limits.opening, entering).await;
+            let Ok(Some(admitted)) = entered else { return };
+            tokio::select! {
+                () = admitted.closed() => {}
+                () = connection.secure(tcp, tls) => {}
             }
         });
     }
     connections.shutdown().await;
 }
 
-async fn accept(
-    socket: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+async fn accept(socket: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     match socket.accept().await {
         Ok((tcp, peer)) => {
             // Only latency is lost without it.
             let _ = tcp.set_nodelay(true);
-            Some((tcp, peer, slot))
+            Some((tcp, peer))
         }
         Err(_) => {
             // Out of file descriptors, most likely: trying at once would spin.
@@ -182,10 +195,21 @@ struct Connection {
     peer: SocketAddr,
     limits: Arc<Limits>,
     calls: mpsc::Sender<Call>,
-    _slot: OwnedSemaphorePermit,
 }
 
 impl Connection {
+    async fn secure(self, tcp: TcpStream, tls: Option<TlsAcceptor>) {
+        match tls {
+            None => self.speak(tcp).await,
+            Some(tls) => {
+                let handshake = timeout(self.limits.opening, tls.accept(tcp));
+                if let Ok(Ok(io)) = handshake.await {
+                    self.speak(io).await;
+                }
+            }
+        }
+    }
+
     async fn speak<Io>(self, io: Io)
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,

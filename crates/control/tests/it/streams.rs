@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use weft_wire::client::StreamError;
+use weft_wire::client::{self, StreamError};
 
 use crate::mesh::{Mesh, names, pod, service, shop, slice, virtual_service};
 
@@ -205,5 +205,32 @@ async fn new_facts_of_a_pod_give_its_proxy_other_answers() {
     mesh.apply(relabelled).await;
     let changed = proxy.next().await;
     assert!(changed.contains("self"), "it serves cart now: {changed:?}");
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn of_more_connections_than_a_peer_may_have_one_waits_and_the_others_are_refused() {
+    let adjust = |options: &mut weft_control::Options| {
+        (options.peers.of_machine, options.peers.waiting_of_peer) = (1, 1);
+    };
+    let mut mesh = Mesh::start_with(adjust).await;
+    for object in shop() {
+        mesh.apply(object).await;
+    }
+    mesh.synced().await;
+    let mut first = mesh.proxy("a/client/uid-client").await;
+    first.want(&[CART]).await;
+    first.next().await;
+    {
+        let connect = || Box::pin(client::connect(&mesh.target, Some("a/client/uid-client")));
+        let (mut one, mut other) = (connect(), connect());
+        let (refused, waiting) = tokio::select! {
+            refused = &mut one => (refused, other),
+            refused = &mut other => (refused, one),
+        };
+        assert!(refused.is_err(), "no place in the queue is left");
+        drop(first);
+        assert!(waiting.await.is_ok(), "the first has made room");
+    }
     mesh.end().await;
 }

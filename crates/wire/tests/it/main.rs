@@ -2,21 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use weft_wire::{
     Call, DeltaRequest, DeltaResponse, Limits, TYPE_URL, Target,
     client::{self, StreamError},
     message::Resource,
-    server::{End, Entrance},
+    server::{Admission, Admitted, End, Entering, Entrance},
     tls::{self, Serving},
 };
 
@@ -40,8 +40,39 @@ impl Root {
     }
 }
 
+/// Lets so many connections in, until it says that they have to end.
+struct Few {
+    places: Arc<Semaphore>,
+    close: watch::Sender<bool>,
+}
+
+struct Place(watch::Receiver<bool>, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+
+impl Few {
+    fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self { places: Arc::new(Semaphore::new(count)), close: watch::Sender::new(false) })
+    }
+}
+
+impl Admission for Few {
+    fn arrive(&self, _: IpAddr) -> Option<Entering> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let place = Place(self.close.subscribe(), permit);
+        Some(Box::pin(async { Some(Box::new(place) as Box<dyn Admitted>) }))
+    }
+}
+
+impl Admitted for Place {
+    fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            let _ = self.0.clone().wait_for(|close| *close).await;
+        })
+    }
+}
+
 /// A server, and its streams as they come.
 struct Server {
+    admission: Arc<Few>,
     target: Target,
     calls: mpsc::Receiver<Call>,
     stop: oneshot::Sender<()>,
@@ -60,12 +91,13 @@ impl Server {
         let client = tls.map(|root| tls::trusting(&root.0.pem()).unwrap());
         let (sender, calls) = mpsc::channel(4);
         let (stop, stopped) = oneshot::channel();
-        let entrance = Entrance { socket, tls: server };
+        let admission = Few::new(64);
+        let entrance = Entrance { socket, tls: server, admission: admission.clone() };
         let running = weft_wire::serve(entrance, limits, sender, async {
             let _ = stopped.await;
         });
         let target = Target { address, name: NAME.to_owned(), tls: client };
-        (Self { target, calls, stop, serving: tokio::spawn(running) }, serving)
+        (Self { admission, target, calls, stop, serving: tokio::spawn(running) }, serving)
     }
 
     async fn end(self) {
@@ -130,6 +162,22 @@ async fn a_certificate_is_swapped_while_serving() {
     serving.unwrap().replace(&chain, &key).unwrap();
     server.target.tls = Some(tls::trusting(&new.0.pem()).unwrap());
     exchange(&mut server).await.unwrap();
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_counts_until_its_stream_ends_and_may_have_to_make_room() {
+    let (mut server, _) = Server::start(None, Limits::default()).await;
+    let all = server.admission.places.available_permits();
+    let (_requests, mut responses) = client::connect(&server.target, None).await.unwrap();
+    let call = server.calls.recv().await.unwrap();
+    assert_eq!(server.admission.places.available_permits(), all - 1);
+    server.admission.close.send_replace(true);
+    assert!(responses.next().await.is_err(), "it has made room");
+    let whole = server.admission.places.acquire_many(u32::try_from(all).unwrap()).await;
+    assert!(whole.is_ok());
+    assert!(client::connect(&server.target, None).await.is_err(), "no place is left");
+    drop((call, whole));
     server.end().await;
 }
 
