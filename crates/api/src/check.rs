@@ -18,6 +18,8 @@ mod walk;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use near::nearest;
+
 use crate::{
     Diagnostic, Key, Kind, Object,
     field::clipped,

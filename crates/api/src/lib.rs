@@ -21,7 +21,7 @@ pub mod span;
 pub mod virtual_service;
 
 pub use check::{
-    Checked, MOST, check, check_whole, closed_mesh_config, is_dns_label, key, mesh_config,
+    Checked, MOST, check, check_whole, closed_mesh_config, is_dns_label, key, mesh_config, nearest,
     normalised, proxy_config, read, unknown_istio_kind, usable,
 };
 pub use diagnostic::{Diagnostic, Severity};

@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,8 +15,10 @@ use serde_json::Value;
 const MARGIN: Duration = Duration::from_secs(2);
 /// After so many crashes in a row the next run is not waited for.
 const HOPELESS: u64 = 3;
+/// The reason that all containers of a pod have when the pod itself cannot be made.
+const SANDBOX: &str = "FailedCreatePodSandBox";
 /// Reasons for which a container will never be started.
-const FINAL: [&str; 2] = ["ErrImagePull", "FailedCreatePodSandBox"];
+const FINAL: [&str; 2] = ["ErrImagePull", SANDBOX];
 
 /// The Deployments and pods of a mesh at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,9 +81,23 @@ impl Readiness {
 }
 
 /// How many pods of `deployments` are available, and how many they ask for.
-pub fn available(deployments: &[Value]) -> (usize, usize) {
-    let counts = deployments.iter().map(count);
+pub fn available<'d>(deployments: impl IntoIterator<Item = &'d Value>) -> (usize, usize) {
+    let counts = deployments.into_iter().map(count);
     counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+/// How many of `pods` that no ReplicaSet counts are ready, and how many these are.
+pub fn ready_alone<'p>(pods: impl IntoIterator<Item = &'p Value>) -> (usize, usize) {
+    let counted = |pod: &&Value| {
+        let mut owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        owners.any(|owner| owner["kind"] == "ReplicaSet")
+    };
+    let alone = pods.into_iter().filter(|pod| is_wanted(pod) && !counted(pod));
+    alone.fold((0, 0), |(ready, all), pod| {
+        let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        let is_ready = conditions.any(|one| one["type"] == "Ready" && one["status"] == "True");
+        (ready + usize::from(is_ready), all + 1)
+    })
 }
 
 /// The message about a Deployment with too few pods.
@@ -207,14 +223,20 @@ fn troubles(pod: &Value, now: Timestamp) -> Vec<Trouble> {
         let (namespace, pod) = (text("namespace"), text("name"));
         return vec![Trouble { namespace, pod, container: "?".to_owned(), kind: Kind::Waiting }];
     }
-    statuses("initContainerStatuses")
-        .chain(statuses("containerStatuses"))
-        .filter_map(|status| {
-            let container = status["name"].as_str()?.to_owned();
-            let kind = trouble(status, now)?;
-            Some(Trouble { namespace: text("namespace"), pod: text("name"), container, kind })
-        })
-        .collect()
+    let all = statuses("initContainerStatuses").chain(statuses("containerStatuses"));
+    let troubles = all.filter_map(|status| {
+        let container = status["name"].as_str()?.to_owned();
+        let kind = trouble(status, now)?;
+        Some(Trouble { namespace: text("namespace"), pod: text("name"), container, kind })
+    });
+    let mut troubles: Vec<Trouble> = troubles.collect();
+    // What holds the pod holds all of its containers, and is said once.
+    let mut held = BTreeSet::new();
+    troubles.retain(|one| match &one.kind {
+        Kind::Held(reason, message) if reason == SANDBOX => held.insert(message.clone()),
+        _ => true,
+    });
+    troubles
 }
 
 fn trouble(status: &Value, now: Timestamp) -> Option<Kind> {

@@ -4,7 +4,7 @@
 const LONGEST: usize = 64;
 
 /// The one of `known` that `word` is nearest to, if it is near enough to be meant.
-pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.chars().nth(LONGEST).is_some() {
         return None;
     }

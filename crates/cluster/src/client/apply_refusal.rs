@@ -1,6 +1,6 @@
 //! Why an object was not applied, with what to do about it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde_json::Value;
 use weft_api::Kind;
@@ -11,7 +11,7 @@ use super::{Applied, ClientError, Resource, Resources, text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplyRefusal {
     /// Whether it is a failure. A kind that the server does not have is left out, and the
-    /// other objects are applied.
+    /// other objects are applied; a misspelt one is a failure.
     pub is_error: bool,
     message: String,
 }
@@ -19,7 +19,10 @@ pub struct ApplyRefusal {
 impl ApplyRefusal {
     /// The refusal of `object` on a server with `resources`.
     pub fn of(object: &Value, error: &ClientError, resources: &Resources) -> Self {
-        let name = format!("{}/{}", text(object, "/kind"), text(object, "/metadata/name"));
+        let name = match (text(object, "/kind"), text(object, "/metadata/name")) {
+            (kind, "") => kind.to_owned(),
+            (kind, name) => format!("{kind}/{name}"),
+        };
         let refused = |why: &dyn fmt::Display| Self {
             is_error: true,
             message: format!("{name} is not applied: {why}"),
@@ -29,6 +32,9 @@ impl ApplyRefusal {
                 refused(&"the object has no apiVersion; give it one")
             }
             ClientError::UnknownKind { kind, version } => {
+                if let Some(meant) = meant(version, kind, resources) {
+                    return refused(&format!("the server has no {kind} of {version}; {meant}"));
+                }
                 let hint = hint(version, kind, resources);
                 let message =
                     format!("{name} is left out: the server has no {kind} of {version}{hint}");
@@ -76,6 +82,30 @@ fn hint(version: &str, kind: &str, resources: &Resources) -> String {
     })
 }
 
+/// The kind that a misspelt one was meant to be: one of a group that is served, by its name
+/// or nearly so.
+fn meant(version: &str, kind: &str, resources: &Resources) -> Option<String> {
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    let groups: BTreeSet<&str> = resources.iter().map(|one| one.group.as_str()).collect();
+    let near_group = weft_api::nearest(group, groups)?;
+    let nearest = |resources: &[&Resource]| {
+        let found = weft_api::nearest(kind, resources.iter().map(|one| one.kind.as_str()))?;
+        resources.iter().find(|one| one.kind == found).copied().cloned()
+    };
+    let all: Vec<&Resource> = resources.iter().collect();
+    let own: Vec<&Resource> = all.iter().filter(|one| one.group == near_group).copied().collect();
+    let found = nearest(&own).or_else(|| nearest(&all))?;
+    let spelled = match found.group.as_str() {
+        "" => found.version.clone(),
+        group => format!("{group}/{}", found.version),
+    };
+    match (found.group == group, found.kind == kind) {
+        (true, true) => None,
+        (true, false) => Some(format!("did you mean {}?", found.kind)),
+        (false, _) => Some(format!("did you mean {} of {spelled}?", found.kind)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -114,6 +144,25 @@ mod tests {
     }
 
     #[test]
+    fn a_misspelt_kind_or_group_is_a_failure_with_what_was_meant() {
+        for (version, kind, expected) in [
+            ("v1", "Servcie", "did you mean Service?"),
+            ("v1", "Deployment", "did you mean Deployment of apps/v1?"),
+            ("apps/v1", "deployment", "did you mean Deployment?"),
+            ("apps/v1", "Service", "did you mean Service of v1?"),
+            (
+                "networking.istio.oi/v1",
+                "Gateway",
+                "did you mean Gateway of networking.istio.io/v1?",
+            ),
+        ] {
+            let begin = format!("error: {kind}/x is not applied: the server has no {kind} of");
+            assert_eq!(refusal(version, kind), format!("{begin} {version}; {expected}"));
+        }
+        assert!(refusal("example.com/v1", "Gatewya").starts_with("warning: "), "not guessed at");
+    }
+
+    #[test]
     fn other_refusals_are_failures() {
         assert_eq!(
             refusal("", "Gateway"),
@@ -121,7 +170,7 @@ mod tests {
         );
         let error = ClientError::Usage("no name".to_owned());
         let refusal = ApplyRefusal::of(&json!({"kind": "A"}), &error, &Resources::default());
-        assert_eq!(refusal.to_string(), "error: A/ is not applied: no name");
+        assert_eq!(refusal.to_string(), "error: A is not applied: no name");
     }
 
     #[test]

@@ -151,3 +151,34 @@ fn a_start_is_hopeless_when_every_missing_pod_is() {
     let other_is_missing = Readiness::of(&[deployment(2, 0)], &[pod(held)], now);
     assert!(!other_is_missing.is_hopeless());
 }
+
+#[test]
+fn pods_without_a_deployment_are_counted_beside_it() {
+    let pod = |owner: Value, ready: &str| {
+        json!({
+            "metadata": {"name": "a", "ownerReferences": owner},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        })
+    };
+    let owned = |kind: &str| json!([{"kind": kind, "name": "x"}]);
+    let pods = [
+        pod(Value::Null, "True"),
+        pod(owned("StatefulSet"), "False"),
+        pod(owned("ReplicaSet"), "True"),
+        json!({"metadata": {"name": "over"}, "status": {"phase": "Succeeded"}}),
+    ];
+    assert_eq!(ready_alone(&pods), (1, 2));
+}
+
+#[test]
+fn what_holds_a_whole_pod_is_said_once() {
+    let status = |name: &str, reason: &str| json!({"name": name, "state": {"waiting": {"reason": reason, "message": "no such volume"}}});
+    let all = |reason: &str| {
+        let pod = json!({
+            "metadata": {"name": "web", "namespace": "shop"},
+            "status": {"containerStatuses": [status("a", reason), status("b", reason)]},
+        });
+        troubles(&pod, RUN.parse().unwrap()).len()
+    };
+    assert_eq!((all("FailedCreatePodSandBox"), all("ErrImagePull")), (1, 2));
+}
