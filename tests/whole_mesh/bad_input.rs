@@ -220,3 +220,17 @@ fn what_crashes_or_is_not_mapped_is_told_with_the_next_step_and_not_waited_for()
     }
     assert_eq!(mesh.run(&["logs", &pod, "-c", "app", "-p"]), "starting\nno config\n");
 }
+
+/// `weft up` prints that it is ready as the last of all lines.
+#[test]
+fn a_start_with_errors_does_not_say_that_all_is_well() {
+    let text = format!(
+        "{CONFIG_MAP}---\napiVersion: v1\nkind: Servcie\nmetadata: {{name: web}}\n---\nkind: [broken\n"
+    );
+    let (_folder, path) = file("bad.yaml", &text);
+    let mesh = Mesh::start("bad-start", &[path], &[]);
+    assert_eq!(mesh.ready()["refused"], 2);
+    let said = mesh.said();
+    let typo = "Servcie/web is not applied: the server has no Servcie of v1; did you mean Service?";
+    assert!(said.contains(typo) && said.contains("configmap/survivor created"), "{said}");
+}

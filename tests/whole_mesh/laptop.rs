@@ -244,3 +244,36 @@ fn a_definition_and_its_objects_may_come_together() {
     let mesh = Mesh::start("laptop-definition", &[folder.path().to_owned()], &[]);
     assert_eq!(mesh.run(&["get", "teapots", "-o", "name"]).trim(), "teapot.example.org/brown");
 }
+
+/// Pods, the name server, the control plane and the sidecars all know the domain.
+#[test]
+fn a_mesh_may_have_another_domain() {
+    let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: world}\nspec:\n  \
+                hosts: [world.default.svc.east.example]\n  http:\n  - match: [{uri: {prefix: /teapot}}]\n    route: \
+                [{destination: {host: hello}}]\n  - route: [{destination: {host: world}}]\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules.yaml");
+    fs::write(&rules, text).expect("a file");
+    let files = [manifest("helloworld.yaml"), rules];
+    let mesh = Mesh::start("laptop-domain", &files, &["--domain", "east.example"]);
+    mesh.wait_for_deployments("default");
+    assert!(!mesh.said().contains("warning"), "{}", mesh.said());
+    let hello = mesh.pods("hello", "default")[0].clone();
+    let search = mesh.run(&["exec", &hello, "-c", "hello", "--", "cat", "/etc/resolv.conf"]);
+    assert!(search.contains("default.svc.east.example svc.east.example east.example"), "{search}");
+    for host in ["world", "world.default", "world.default.svc.east.example"] {
+        let url = format!("http://{host}:8080/");
+        let said = mesh.curl_in(&hello, "hello", &["-w", " %{http_code}", &url]);
+        assert!(said.0 == 0 && said.1.ends_with(" 200"), "{host}: {said:?}");
+    }
+    let log = mesh.eventually("the requests are logged", || {
+        let log = mesh.logs(&hello, "istio-proxy", "default");
+        (log.matches("world.default.svc.east.example;").count() >= 3
+            || log.matches("||world.default.svc.east.example").count() >= 3)
+            .then_some(log)
+    });
+    assert!(!log.contains("cluster.local"), "{log}");
+    let (code, _) =
+        mesh.curl_in(&hello, "hello", &["http://world.default.svc.cluster.local:8080/"]);
+    assert_eq!(code, 6, "that name does not exist");
+}

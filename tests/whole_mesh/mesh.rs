@@ -123,6 +123,14 @@ impl Mesh {
         said.lines.iter().filter_map(text).collect::<Vec<_>>().join("\n")
     }
 
+    /// The event that ended the start.
+    pub fn ready(&self) -> Value {
+        let said = self.seen.said.lock().expect("no reader panics");
+        let events = said.lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut ready = events.filter(|event| event["event"] == "ready");
+        ready.next().expect("the start waits for it")
+    }
+
     /// The gateway's port 80, as clients outside see it.
     #[track_caller]
     pub fn gateway(&self) -> SocketAddr {

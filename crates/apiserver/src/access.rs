@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
-    authority::{AUDIENCE, Authority, MASTERS},
+    authority::{Authority, MASTERS},
     status::Status,
     store::Store,
 };
@@ -121,7 +121,7 @@ pub fn by_token(
 ) -> Option<(User, Vec<String>)> {
     let claims = authority.verify(token, SystemTime::now())?;
     let wanted = match audiences {
-        [] => vec![AUDIENCE.to_owned()],
+        [] => vec![authority.audience().to_owned()],
         some => some.to_vec(),
     };
     let shared: Vec<String> =

@@ -23,10 +23,10 @@ pub use token::{Claims, TokenRequest};
 /// The group whose members may do everything.
 pub const MASTERS: &str = "system:masters";
 
-/// The audience of tokens for the API server itself.
-pub const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
+/// The domain of a cluster's names where no other is chosen.
+const DOMAIN: &str = "cluster.local";
 
-/// Names by which the API server is reached.
+/// Names by which the API server is reached, and the one in the cluster's domain.
 const NAMES: &[&str] = &[
     "localhost",
     "127.0.0.1",
@@ -34,9 +34,10 @@ const NAMES: &[&str] = &[
     "10.96.0.1",
     "kubernetes",
     "kubernetes.default",
-    "kubernetes.default.svc",
-    "kubernetes.default.svc.cluster.local",
+    API_SERVICE,
 ];
+
+const API_SERVICE: &str = "kubernetes.default.svc";
 
 /// Why no authority could be made, or it could not sign.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,7 @@ pub struct Authority {
     server: Identity,
     admin: Identity,
     tokens: token::Signer,
+    audience: String,
 }
 
 struct Identity {
@@ -80,6 +82,11 @@ struct Identity {
 impl Authority {
     /// A new authority with new keys.
     pub fn new() -> Result<Self, AuthorityError> {
+        Self::of_domain(DOMAIN)
+    }
+
+    /// A new authority of a cluster whose names are in `domain`.
+    pub fn of_domain(domain: &str) -> Result<Self, AuthorityError> {
         let failed = |subject: &str| {
             let subject = subject.to_owned();
             move |source| AuthorityError::Certificate { subject, source }
@@ -91,7 +98,10 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let ca = params.self_signed(&key).map_err(failed("the authority"))?;
         let issuer = Issuer::from_params(&params, &key);
-        let names: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
+        let full = format!("{API_SERVICE}.{domain}");
+        let audience = format!("https://{full}");
+        let names = NAMES.iter().map(|name| (*name).to_owned()).chain([full]);
+        let names: Vec<String> = names.collect();
         let server = CertificateParams::new(names).map_err(failed("the API server"))?;
         let server = leaf(
             server,
@@ -107,13 +117,18 @@ impl Authority {
             &issuer,
         )
         .map_err(failed("the administrator"))?;
-        let tokens = token::Signer::new().map_err(failed("the tokens' signer"))?;
-        Ok(Self { ca_pem: ca.pem(), ca: ca.der().clone(), server, admin, tokens })
+        let tokens = token::Signer::new(&audience).map_err(failed("the tokens' signer"))?;
+        Ok(Self { ca_pem: ca.pem(), ca: ca.der().clone(), server, admin, tokens, audience })
     }
 
     /// The authority's certificate, as PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    /// The audience of tokens for the API server itself, which is their issuer, too.
+    pub fn audience(&self) -> &str {
+        &self.audience
     }
 
     /// A kubeconfig of the administrator, for the API server at `server`.

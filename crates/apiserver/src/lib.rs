@@ -31,7 +31,7 @@ mod unserved;
 mod validate;
 mod writer;
 
-pub use authority::{AUDIENCE, Authority, AuthorityError, Claims, MASTERS, TokenRequest};
+pub use authority::{Authority, AuthorityError, Claims, MASTERS, TokenRequest};
 pub use controllers::events::{Happening, Tone, record};
 pub use node::{
     DIAL_DEADLINE, Dial, ExecIo, Io, LogOptions, Node, NodeError, PodRef, TerminalSize,

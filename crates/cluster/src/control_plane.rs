@@ -118,7 +118,7 @@ pub async fn run(
         None => None,
     };
     let root = root::load(&cluster, &options.namespace).await?;
-    let certificate = root::Certificate::new(root, &options.namespace)?;
+    let certificate = root::Certificate::new(root, &options.namespace, &options.domain)?;
     let tls = tls::serving(certificate.serving())?;
     let reviews = Arc::new(reviews::Reviews::new(cluster.clone()));
     let (changes, receiver) = mpsc::channel(CHANGES);

@@ -20,6 +20,9 @@ pub(crate) const VALIDATOR: &str = "istio-validator";
 /// The port on which the control plane serves its webhooks.
 pub(crate) const WEBHOOK_PORT: u16 = 15017;
 
+/// The domain of the cluster's names where no other is chosen.
+const DOMAIN: &str = "cluster.local";
+
 /// What can be chosen about an installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -31,6 +34,8 @@ pub struct Settings {
     pub proxy_image: String,
     /// The text of MeshConfig, as YAML.
     pub mesh: String,
+    /// The domain of the cluster's names.
+    pub domain: String,
 }
 
 impl Default for Settings {
@@ -40,6 +45,7 @@ impl Default for Settings {
             control_image: concat!("weft/pilot:", env!("CARGO_PKG_VERSION")).to_owned(),
             proxy_image: concat!("weft/proxyv2:", env!("CARGO_PKG_VERSION")).to_owned(),
             mesh: MESH.to_owned(),
+            domain: DOMAIN.to_owned(),
         }
     }
 }
@@ -108,6 +114,27 @@ mod tests {
         ] {
             assert!(names.iter().any(|name| name == expected), "{expected} is not in {names:?}");
         }
+    }
+
+    #[test]
+    fn another_domain_reaches_the_control_plane_gateways_and_sidecars() {
+        let settings = Settings { domain: "east.example".to_owned(), ..Settings::default() };
+        let objects = objects(&settings);
+        let arguments = |name: &str| {
+            let is_it = |object: &&Value| {
+                object["kind"] == "Deployment" && object["metadata"]["name"] == name
+            };
+            let found = objects.iter().find(is_it).expect("a Deployment");
+            found["spec"]["template"]["spec"]["containers"][0]["args"].to_string()
+        };
+        assert_eq!(arguments("istiod"), r#"["control","--domain","east.example"]"#);
+        let gateway = arguments("istio-ingressgateway");
+        assert!(gateway.contains("$(POD_NAMESPACE).svc.east.example"), "{gateway}");
+        let injector = objects
+            .iter()
+            .find(|object| object["kind"] == "ConfigMap" && object["metadata"]["name"] == INJECTOR);
+        let values = injector.expect("the injector's values")["data"]["values"].to_string();
+        assert!(values.contains(r#"clusterDomain\":\"east.example"#), "{values}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use explanation::{
 };
 pub use files::Unlabelled;
 pub use question::{BadQuestion, PodName, Question, Start, Url};
-pub use together::{Problems, Workloads, problems};
+pub use together::{Circumstances, Problems, Workloads, problems};
 pub use translated::translate_for;
 pub use walk::{ExplainError, explain};
 pub use world::World;

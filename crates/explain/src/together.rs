@@ -4,7 +4,7 @@
 use serde_json::Value;
 use weft_api::{Key, Kind, Severity};
 use weft_manifest::{Document, render};
-use weft_translate::Translator;
+use weft_translate::{Installation, Translator};
 
 /// Whether workloads are being started, so that a Service without endpoints is to be
 /// expected.
@@ -36,14 +36,26 @@ pub struct Problems {
     pub has_errors: bool,
 }
 
+/// What is known about the documents and the mesh beside their texts.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// The namespace of documents that name none.
+    pub namespace: &'a str,
+    /// The domain of the cluster's names.
+    pub domain: &'a str,
+    /// Whether workloads are being started.
+    pub workloads: Workloads,
+}
+
 /// The problems that the objects of `documents` have together with all `objects` of a
-/// mesh. Documents that name no namespace are those of `namespace`.
+/// mesh.
 pub fn problems<'d>(
     objects: impl IntoIterator<Item = Value>,
     documents: impl Iterator<Item = &'d Document>,
-    (namespace, workloads): (&str, Workloads),
+    Circumstances { namespace, domain, workloads }: Circumstances<'_>,
 ) -> Problems {
-    let mut translator = Translator::new();
+    let domain = domain.to_owned();
+    let mut translator = Translator::with(Installation { domain, ..Installation::default() });
     let checked = objects.into_iter().map(weft_api::check_whole);
     let changes: Vec<_> =
         checked.filter_map(|checked| Some((checked.key?, checked.object))).collect();

@@ -26,8 +26,6 @@ use crate::{
 pub(crate) use names::Directory;
 use names::{Answer, Entry, Kind, look_up};
 
-/// The domain of the cluster.
-pub(crate) const DOMAIN: &str = "cluster.local";
 /// The user's own machine.
 const HOST_NAME: &str = "host.weft.internal";
 const PORT: u16 = 53;
@@ -40,6 +38,8 @@ const SMALLEST_DATAGRAM: usize = 512;
 
 /// Where names are looked up.
 pub(crate) struct Resolver {
+    /// The domain of the cluster's names.
+    pub(crate) domain: String,
     /// Names of the cluster, and those that pods play.
     pub(crate) services: ServiceView,
     /// The host, which knows all others.
@@ -164,7 +164,7 @@ async fn records(resolver: &Resolver, query: &Query) -> io::Result<Option<Vec<Re
     for _ in 0..LONGEST_CHAIN {
         let name = owner.to_lowercase().to_ascii();
         let name = name.trim_end_matches('.');
-        let entries = match look_up(name, kind, &resolver.services) {
+        let entries = match look_up((name, kind), &resolver.domain, &resolver.services) {
             Answer::Entries(entries) => entries,
             Answer::NoSuchName => return Ok(if records.is_empty() { None } else { Some(records) }),
             Answer::Elsewhere if name == HOST_NAME => match kind {

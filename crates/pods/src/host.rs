@@ -187,7 +187,7 @@ async fn serve(
                 });
                 continue;
             }
-            Ok(Some((told, _))) => told.into_event(),
+            Ok(Some((message, _))) => message.into_event(),
             // The channel is closed or broken; either way it is over.
             Ok(None) | Err(_) => break,
         };

@@ -16,7 +16,7 @@ use std::{
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
 use weft_api::host_ports::{self, ANNOTATION, HostPort as Shown};
-use weft_process::sockets::Asked;
+use weft_process::sockets::SocketRequest;
 
 use crate::{
     channel::HostPort,
@@ -42,7 +42,7 @@ enum Event {
     /// Services or endpoints have changed.
     Changed,
     /// A pod wants to listen.
-    Asked(Arc<Pod>, Asked),
+    Requested(Arc<Pod>, SocketRequest),
     /// The borrower of a port's sockets no longer uses them.
     Returned(Key),
 }
@@ -58,8 +58,8 @@ pub(crate) struct Owner {
     events: mpsc::UnboundedReceiver<Event>,
     sender: mpsc::UnboundedSender<Event>,
     bound: BTreeMap<Key, Bound>,
-    /// Why ports are not bound, as it was told.
-    told: BTreeMap<Key, String>,
+    /// Why ports are not bound, as it was reported.
+    reported: BTreeMap<Key, String>,
 }
 
 /// Sockets on the host, and who accepts on them.
@@ -80,8 +80,12 @@ impl HostPorts {
     /// The sender and the owner.
     pub(crate) fn new() -> (Self, Owner) {
         let (sender, events) = mpsc::unbounded_channel();
-        let owner =
-            Owner { events, sender: sender.clone(), bound: BTreeMap::new(), told: BTreeMap::new() };
+        let owner = Owner {
+            events,
+            sender: sender.clone(),
+            bound: BTreeMap::new(),
+            reported: BTreeMap::new(),
+        };
         (Self { events: sender }, owner)
     }
 
@@ -92,12 +96,12 @@ impl HostPorts {
     }
 
     /// Answers a pod that wants to listen.
-    pub(crate) async fn lend(&self, pod: &Arc<Pod>, asked: Asked) {
-        let _ = self.events.send(Event::Asked(Arc::clone(pod), asked));
+    pub(crate) async fn lend(&self, pod: &Arc<Pod>, request: SocketRequest) {
+        let _ = self.events.send(Event::Requested(Arc::clone(pod), request));
     }
 }
 
-/// What the owner asks and tells.
+/// What the owner uses.
 struct Surroundings {
     services: ServiceView,
     sandboxes: Arc<Sandboxes>,
@@ -115,14 +119,15 @@ impl Owner {
         let around = Surroundings { services, sandboxes, link };
         while let Some(event) = self.events.recv().await {
             match event {
-                Event::Changed => self.follow(&around).await,
-                Event::Asked(pod, asked) => self.lend(&around, &pod, asked).await,
+                Event::Changed => self.update(&around).await,
+                Event::Requested(pod, request) => self.lend(&around, &pod, request).await,
                 Event::Returned(key) => self.returned(&around, &key).await,
             }
         }
     }
 
-    async fn follow(&mut self, around: &Surroundings) {
+    /// Relays for what Services and endpoints want now, and for nothing else.
+    async fn update(&mut self, around: &Surroundings) {
         let wanted: BTreeMap<Key, Ipv4Addr> =
             around.services.relayed_ports(&around.sandboxes.pods());
         let stale: Vec<Key> = self
@@ -162,10 +167,10 @@ impl Owner {
         self.opened(around, key, bound).await;
     }
 
-    async fn lend(&mut self, around: &Surroundings, pod: &Pod, asked: Asked) {
-        let Some(key) = around.services.port_of(pod, asked.port) else {
+    async fn lend(&mut self, around: &Surroundings, pod: &Pod, request: SocketRequest) {
+        let Some(key) = around.services.port_of(pod, request.port) else {
             // An asker that is gone no longer wants to know.
-            let _ = asked.lend(&[]).await;
+            let _ = request.lend(&[]).await;
             return;
         };
         if let Some(Use::Relayed(..)) = self.bound.get(&key).map(|bound| &bound.used) {
@@ -173,13 +178,13 @@ impl Owner {
         }
         if !self.bound.contains_key(&key) {
             let Some(bound) = self.bind(around, &key).await else {
-                let _ = asked.refuse(format!("no port of the host is free for {key:?}")).await;
+                let _ = request.refuse(format!("no port of the host is free for {key:?}")).await;
                 return;
             };
             self.opened(around, key.clone(), bound).await;
         }
         let Some(bound) = self.bound.get_mut(&key) else { return };
-        let lent = asked.lend(&bound.listeners).await;
+        let lent = request.lend(&bound.listeners).await;
         let Use::Lent(count) = &mut bound.used else { return };
         if lent.is_err() && *count == 0 {
             // Nobody accepts on them, and nobody would give them back.
@@ -188,7 +193,7 @@ impl Owner {
             *count += 1;
             let sender = self.sender.clone();
             tokio::spawn(async move {
-                asked.returned().await;
+                request.returned().await;
                 let _ = sender.send(Event::Returned(key));
             });
         }
@@ -238,13 +243,13 @@ impl Owner {
                     "Service {}/{}: port {} cannot be bound on the host: {error}",
                     key.namespace, key.service, key.host
                 );
-                if self.told.insert(key.clone(), text.clone()).as_ref() != Some(&text) {
+                if self.reported.insert(key.clone(), text.clone()).as_ref() != Some(&text) {
                     around.link.log(text).await;
                 }
                 return None;
             }
         };
-        self.told.remove(key);
+        self.reported.remove(key);
         let addresses = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
         let port = HostPort {
             namespace: key.namespace.clone(),

@@ -21,7 +21,7 @@ mod endpoint_removal;
 mod enter;
 mod environment;
 mod events;
-mod follow;
+mod object_watch;
 mod host_ports;
 mod images;
 mod launch;

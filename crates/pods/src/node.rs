@@ -18,10 +18,10 @@ pub use serve::LocalNode;
 use crate::{
     endpoint_removal::{Acknowledged, EndpointRemoval},
     environment::Capacity,
-    follow::{self, follow},
     host_ports::{HostPorts, TAKES_SOCKETS},
     images::Images,
     network::PodNetworks,
+    object_watch::{self, watch_objects},
     pod::{self, Presence, Sandbox, Seen},
     pod_store::PodStore,
     runtime::Runtime,
@@ -39,6 +39,8 @@ pub struct Settings {
     pub tools: Vec<Tool>,
     /// Where containers look for programs.
     pub path: String,
+    /// The domain of the cluster's names.
+    pub domain: String,
     /// Who signs service accounts' tokens.
     pub authority: Arc<Authority>,
     /// Awaited before a pod's application is ended.
@@ -137,7 +139,8 @@ impl Node {
         let objects = Arc::clone(&self);
         tokio::spawn(async move { objects.follow_objects().await });
         let store = self.store().clone();
-        follow(store.all(), store.pods(), |presence, object| self.seen(presence, object)).await;
+        watch_objects(store.all(), store.pods(), |presence, object| self.seen(presence, object))
+            .await;
     }
 
     /// Ends all pods in order; resolves when none is left. Those that accept on
@@ -165,11 +168,11 @@ impl Node {
         }
     }
 
-    fn seen(self: &Arc<Self>, presence: follow::Presence, object: &Arc<Value>) {
+    fn seen(self: &Arc<Self>, presence: object_watch::Presence, object: &Arc<Value>) {
         let Some(pod) = self.read(presence, object) else { return };
         let uid = pod.metadata.uid.clone();
         let presence = match (presence, &pod.metadata.deletion_timestamp) {
-            (follow::Presence::Gone, _) => Presence::Gone,
+            (object_watch::Presence::Gone, _) => Presence::Gone,
             (_, Some(_)) => Presence::Ending,
             _ => Presence::Wanted,
         };
@@ -206,7 +209,8 @@ impl Node {
     }
 
     async fn follow_objects(&self) {
-        let changed = |_: follow::Presence, _: &Arc<Value>| self.objects.send_modify(|n| *n += 1);
+        let changed =
+            |_: object_watch::Presence, _: &Arc<Value>| self.objects.send_modify(|n| *n += 1);
         let store = self.store().all();
         let of = |plural: &str| store.resource("", plural);
         let (Some(maps), Some(secrets), Some(accounts)) =
@@ -215,9 +219,9 @@ impl Node {
             return;
         };
         tokio::join!(
-            follow(store, &maps, changed),
-            follow(store, &secrets, changed),
-            follow(store, &accounts, changed),
+            watch_objects(store, &maps, changed),
+            watch_objects(store, &secrets, changed),
+            watch_objects(store, &accounts, changed),
         );
     }
 }

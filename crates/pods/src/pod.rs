@@ -5,6 +5,7 @@
 //! same in reverse.
 
 mod ending;
+mod folder;
 mod sandbox;
 
 use std::{sync::Arc, time::SystemTime};

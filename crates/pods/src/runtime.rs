@@ -19,6 +19,8 @@ pub(crate) struct Runtime {
     pub(crate) images: Images,
     /// Where containers look for programs.
     pub(crate) path: String,
+    /// The domain of the cluster's names.
+    pub(crate) domain: String,
     /// Who signs service accounts' tokens.
     pub(crate) authority: Arc<Authority>,
     /// Which users processes may run as.
@@ -38,8 +40,18 @@ impl Runtime {
         launcher: Vec<OsString>,
         reaper: Reaper,
     ) -> Self {
-        let Settings { images, tools, path, authority, acknowledged: _ } = settings;
-        Self { images, path, authority, users, launcher, reaper, capacity: capacity(), tools }
+        let Settings { images, tools, path, domain, authority, acknowledged: _ } = settings;
+        Self {
+            images,
+            path,
+            domain,
+            authority,
+            users,
+            launcher,
+            reaper,
+            capacity: capacity(),
+            tools,
+        }
     }
 
     /// A command of a container, with a built-in tool in the place of a program that

@@ -5,9 +5,9 @@ use weft_nft::{Change, to_batch};
 use weft_process::netfilter;
 
 use crate::{
-    follow::follow,
     host_ports::HostPorts,
     link::HostLink,
+    object_watch::watch_objects,
     service_view::ServiceView,
     translation::{self, Chains, Pair},
 };
@@ -72,8 +72,8 @@ async fn follow_services(view: &ServiceView) {
         return;
     };
     tokio::join!(
-        follow(store, &services, |_, _| view.networks().note_change()),
-        follow(store, &slices, |_, _| view.networks().note_change()),
+        watch_objects(store, &services, |_, _| view.networks().note_change()),
+        watch_objects(store, &slices, |_, _| view.networks().note_change()),
     );
 }
 

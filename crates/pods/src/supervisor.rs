@@ -121,14 +121,19 @@ impl Prepared {
             Egress::Closed => None,
         };
         let acknowledged = Arc::clone(&settings.acknowledged);
+        let domain = settings.domain.clone();
         let runtime = Arc::new(Runtime::new(settings, self.users, self.launcher, self.reaper));
         let networks = Arc::new(PodNetworks::new(self.router));
         register(&store, &runtime);
         let store = PodStore::new(store).map_err(step("preparing the node"))?;
         let services = ServiceView::new(store.clone(), Arc::clone(&networks));
-        let (link, asked) = (self.link, self.start.egress);
-        let resolver =
-            dns::Resolver { services: services.clone(), link: link.clone(), egress: asked };
+        let (link, wanted) = (self.link, self.start.egress);
+        let resolver = dns::Resolver {
+            domain,
+            services: services.clone(),
+            link: link.clone(),
+            egress: wanted,
+        };
         dns::serve(resolver).await.map_err(step("serving names"))?;
         let pods =
             Node::new(store, networks, Arc::clone(&runtime), host_ports.clone(), acknowledged);

@@ -112,13 +112,13 @@ pub fn ask(path: &Path, port: u16) -> Result<Option<Lease>, SocketsError> {
 
 /// A question that waits for its answer.
 #[derive(Debug)]
-pub struct Asked {
+pub struct SocketRequest {
     /// The port that the asker wants to listen on.
     pub port: u16,
     connection: UnixStream,
 }
 
-impl Asked {
+impl SocketRequest {
     /// Reads the question from a new connection.
     pub async fn read(mut connection: UnixStream) -> Result<Self, SocketsError> {
         let mut line = Vec::new();
@@ -212,11 +212,11 @@ mod tests {
     /// A lender that answers one question by `answer`, and says when the lease ended.
     async fn lender<A>(path: &Path, answer: A) -> (u16, bool)
     where
-        A: AsyncFnOnce(&Asked),
+        A: AsyncFnOnce(&SocketRequest),
     {
         let listener = UnixListener::bind(path).unwrap();
         let (connection, _) = listener.accept().await.unwrap();
-        let asked = Asked::read(connection).await.unwrap();
+        let asked = SocketRequest::read(connection).await.unwrap();
         answer(&asked).await;
         let port = asked.port;
         asked.returned().await;

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{meshes, verbs::Whose};
+use crate::{meshes, verbs::ChosenCluster};
 
 /// How long a graceful end may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,11 +22,11 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    if whose.kubeconfig.is_some() {
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    if chosen.kubeconfig.is_some() {
         bail!("only a mesh that runs on this machine can be ended; say which with --mesh NAME");
     }
-    let mesh = arguments.mesh.as_deref().or(whose.mesh);
+    let mesh = arguments.mesh.as_deref().or(chosen.mesh);
     let folder = meshes::folder()?;
     let mesh = meshes::choose(&folder, mesh)?;
     let process = Pid::from_raw(mesh.process).context("the mesh's lock names no process")?;

@@ -9,7 +9,7 @@ use weft_translate::Installation;
 use crate::{
     documents,
     installed::Installed,
-    verbs::{Whose, print, runtime},
+    verbs::{ChosenCluster, print, runtime},
 };
 
 /// Explains what happens to a request, proxy by proxy and rule by rule, from files or
@@ -69,12 +69,12 @@ enum Form {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    whose.not_with_files(&arguments.filename)?;
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    chosen.not_with_files(&arguments.filename)?;
     let question = question(arguments)?;
     let installation = arguments.installed.installation();
     let mut world = match arguments.filename.is_empty() {
-        true => runtime()?.block_on(of_cluster(whose, installation))?,
+        true => runtime()?.block_on(of_cluster(chosen, installation))?,
         false => {
             let unlabelled =
                 if arguments.no_inject { Unlabelled::Skip } else { Unlabelled::Inject };
@@ -99,8 +99,8 @@ pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
 }
 
 /// The world as the API server has it now.
-pub async fn of_cluster(whose: Whose<'_>, installation: Installation) -> Result<World> {
-    let cluster = whose.connect().await?;
+pub async fn of_cluster(chosen: ChosenCluster<'_>, installation: Installation) -> Result<World> {
+    let cluster = chosen.connect().await?;
     let resources = cluster.resources().await?;
     Ok(World::of_objects_in(cluster.deciding_objects(&resources).await?, installation))
 }

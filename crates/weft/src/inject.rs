@@ -12,7 +12,7 @@ use weft_manifest::{Document, to_yaml};
 
 use crate::{
     documents, meshes,
-    verbs::{Whose, print, runtime},
+    verbs::{ChosenCluster, print, runtime},
 };
 
 /// The namespace of the mesh's own objects.
@@ -40,8 +40,8 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    let (settings, warnings) = settings(arguments, whose)?;
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    let (settings, warnings) = settings(arguments, chosen)?;
     for Warning { field, message } in warnings {
         eprintln!("warning: {field}: {message}");
     }
@@ -75,11 +75,11 @@ fn warn(document: &Document) {
     weft_explain::sidecar_warnings(document).iter().for_each(|line| eprintln!("{line}"));
 }
 
-fn settings(arguments: &Arguments, whose: Whose<'_>) -> Result<(Settings, Vec<Warning>)> {
+fn settings(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<(Settings, Vec<Warning>)> {
     let Arguments { mesh_config_file, values_file, inject_config_file, .. } = arguments;
     let files = [mesh_config_file, values_file, inject_config_file];
     if files.iter().all(|file| file.is_none()) {
-        return of_mesh(whose);
+        return of_mesh(chosen);
     }
     let read = |file: &Option<PathBuf>| file.as_deref().map(read).transpose();
     let [mesh, values, config] = files.map(read);
@@ -96,14 +96,14 @@ fn read(path: &Path) -> Result<String> {
 }
 
 /// The settings of the mesh that other commands would speak to, if there is one.
-fn of_mesh(whose: Whose<'_>) -> Result<(Settings, Vec<Warning>)> {
-    let named = whose.mesh.is_some() || whose.kubeconfig.is_some();
+fn of_mesh(chosen: ChosenCluster<'_>) -> Result<(Settings, Vec<Warning>)> {
+    let named = chosen.mesh.is_some() || chosen.kubeconfig.is_some();
     let runs = meshes::folder().is_ok_and(|folder| !meshes::running(&folder).is_empty());
     if !named && !runs {
         return Ok((Settings::default(), Vec::new()));
     }
     runtime()?.block_on(async {
-        let cluster = whose.connect().await?;
+        let cluster = chosen.connect().await?;
         Ok(cluster.injection_settings(ROOT_NAMESPACE).await?)
     })
 }

@@ -46,7 +46,7 @@ pub struct Arguments {
     log: Option<String>,
     /// Flags of Istio's pods that have no meaning here
     #[arg(long = "domain", hide = true)]
-    _domain: Option<String>,
+    domain: Option<String>,
     #[arg(long = "proxyLogLevel", hide = true)]
     proxy_log_level: Option<String>,
     #[arg(long = "proxyComponentLogLevel", hide = true)]
@@ -114,7 +114,7 @@ fn in_pod(arguments: &Arguments) -> Result<Options> {
             name: None,
             ca_pem: Some(ROOT.into()),
             token: Some(TOKEN.into()),
-            node: node(router, address),
+            node: node(router, address, arguments.domain.as_deref()),
             state: Path::new(STATE).is_dir().then(|| STATE.into()),
         }),
         ports: Ports {
@@ -137,13 +137,14 @@ fn in_pod(arguments: &Arguments) -> Result<Options> {
     })
 }
 
-/// Istio's form: role, address, pod and domain.
-fn node(router: bool, address: Option<IpAddr>) -> String {
+/// Istio's form: role, address, pod, and the domain of the pod's namespace.
+fn node(router: bool, address: Option<IpAddr>, domain: Option<&str>) -> String {
     let role = if router { "router" } else { "sidecar" };
     let address = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
     let word = |name: &str| variable(name).unwrap_or_else(|| "unknown".to_owned());
     let (pod, namespace) = (word("POD_NAME"), word("POD_NAMESPACE"));
-    format!("{role}~{address}~{pod}.{namespace}~{namespace}.svc.cluster.local")
+    let own = format!("{namespace}.svc.cluster.local");
+    format!("{role}~{address}~{pod}.{namespace}~{}", domain.unwrap_or(&own))
 }
 
 /// The log levels: Weft's own, else Istio's unless they are its default.

@@ -20,13 +20,15 @@ pub const COMMAND: &str = "supervise";
 
 /// The settings that `weft up` passes.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Handed {
+pub struct SupervisorSettings {
     /// The mesh's name.
     pub name: String,
     /// The images that can be run.
     pub images: Images,
     /// Where containers look for programs.
     pub path: String,
+    /// The domain of the cluster's names.
+    pub domain: String,
 }
 
 /// The message of the supervisor once its API can be used.
@@ -61,19 +63,20 @@ pub fn run() -> Result<ExitCode> {
 
 async fn inside(entered: weft_pods::supervisor::Entered) -> Result<()> {
     let mut prepared = prepare(entered).await?;
-    let handed: Handed = serde_json::from_value(prepared.settings().clone())
+    let given: SupervisorSettings = serde_json::from_value(prepared.settings().clone())
         .context("reading what was handed over")?;
     let listeners = prepared.api_listeners();
     let address = listeners.first().context("no socket for the API server")?.local_addr()?;
     let store = Store::new();
-    let authority = Arc::new(Authority::new()?);
+    let authority = Arc::new(Authority::of_domain(&given.domain)?);
     let dial = prepared.dial(&store);
     let inside = SocketAddr::from((weft_pods::API, 443));
-    let own = authority.admin_kubeconfig(inside, &handed.name);
+    let own = authority.admin_kubeconfig(inside, &given.name);
     let settings = Settings {
-        images: handed.images,
+        images: given.images,
         tools: vec![curl(), pilot_agent()],
-        path: handed.path,
+        path: given.path,
+        domain: given.domain,
         authority: Arc::clone(&authority),
         acknowledged: acknowledged(own),
     };
@@ -86,7 +89,7 @@ async fn inside(entered: weft_pods::supervisor::Entered) -> Result<()> {
         tokio::spawn(Arc::clone(&server).serve(listener, std::future::pending()));
     }
     tokio::spawn(Arc::clone(&server).control(std::future::pending()));
-    let kubeconfig = authority.admin_kubeconfig(address, &handed.name);
+    let kubeconfig = authority.admin_kubeconfig(address, &given.name);
     running.link().ready(json!(Ready { kubeconfig })).await;
     running.until_stopped().await;
     Ok(())

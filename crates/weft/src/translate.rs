@@ -9,7 +9,7 @@ use weft_manifest::to_yaml;
 use crate::{
     documents, explain,
     installed::Installed,
-    verbs::{Whose, print, runtime},
+    verbs::{ChosenCluster, print, runtime},
 };
 
 /// Prints what a proxy would be given, as a file that `weft proxy --config` runs from.
@@ -44,12 +44,12 @@ enum Format {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    whose.not_with_files(&arguments.filename)?;
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    chosen.not_with_files(&arguments.filename)?;
     let start = explain::start(&arguments.whom, &arguments.namespace)?;
     let installation = arguments.installed.installation();
     let mut world = match arguments.filename.is_empty() {
-        true => runtime()?.block_on(explain::of_cluster(whose, installation))?,
+        true => runtime()?.block_on(explain::of_cluster(chosen, installation))?,
         false => {
             let mut documents = documents::read(&arguments.filename)?;
             documents::into_namespace(&mut documents, &arguments.namespace);

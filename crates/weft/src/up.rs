@@ -33,15 +33,15 @@ use self::{
 };
 use crate::{
     meshes::{self, Claim},
-    supervise::{self, Handed, Ready},
-    verbs::Whose,
+    supervise::{self, Ready, SupervisorSettings},
+    verbs::ChosenCluster,
 };
 
 /// Runs a whole mesh on this machine: API server, control plane, ingress gateway,
 /// and the pods of PATH with their sidecars. Follows the files until Ctrl-C.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Manifests: files, folders (without their folders), or `-` for standard input
+    /// Manifests: files, folders (without subfolders), or `-` for standard input
     paths: Vec<PathBuf>,
     /// The mesh's name: letters, digits, `-`, `_`, `.` [default: the folder of the first path]
     #[arg(long, value_parser = meshes::name)]
@@ -58,9 +58,12 @@ pub struct Arguments {
     /// The namespace of objects that name none; made if the files do not define it
     #[arg(short, long, default_value = "default")]
     namespace: String,
-    /// Leave that namespace without the label istio-injection=enabled
+    /// Do not give that namespace the label istio-injection=enabled
     #[arg(long)]
     no_inject: bool,
+    /// The domain of the names of Services
+    #[arg(long, default_value = "cluster.local", value_parser = domain)]
+    domain: String,
     /// Output format
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -79,8 +82,8 @@ enum EgressChoice {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    if whose.is_said() {
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    if chosen.is_given() {
         bail!("`weft up` starts a mesh of its own; name it with --name NAME");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -117,6 +120,20 @@ async fn up(arguments: &Arguments) -> Result<ExitCode> {
     ended.map(|()| ExitCode::SUCCESS)
 }
 
+/// A domain, as DNS has it (RFC 1123): it becomes part of each name.
+fn domain(text: &str) -> Result<String, String> {
+    let is_domain = text.len() <= LONGEST_DOMAIN && text.split('.').all(weft_api::is_dns_label);
+    match is_domain {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "a domain has up to {LONGEST_DOMAIN} letters: labels of a-z, 0-9 and `-`, with dots between"
+        )),
+    }
+}
+
+/// Names of Services in a domain have room before it.
+const LONGEST_DOMAIN: usize = 120;
+
 /// Whether ports can be bound at an address at all.
 fn check_address(address: IpAddr) -> Result<()> {
     std::net::TcpListener::bind((address, 0)).map(drop).with_context(|| {
@@ -136,10 +153,11 @@ fn options(arguments: &Arguments, name: &str) -> Result<HostOptions> {
     if !arguments.host_ip.is_empty() {
         options.addresses.clone_from(&arguments.host_ip);
     }
-    options.settings = json!(Handed {
+    options.settings = json!(SupervisorSettings {
         name: name.to_owned(),
         images: images::all(&arguments.images),
         path: std::env::var("PATH").unwrap_or_default(),
+        domain: arguments.domain.clone(),
     });
     Ok(options)
 }
@@ -161,7 +179,7 @@ impl Mesh<'_> {
         let ready = loop {
             match host.next().await {
                 Some(HostEvent::Ready(ready)) => break ready,
-                event => tell(report, &mut ports, event)?,
+                event => report_event(report, &mut ports, event)?,
             }
         };
         report.progress("starting the API server", 1, 1);
@@ -175,6 +193,7 @@ impl Mesh<'_> {
             namespace: self.arguments.namespace.clone(),
             no_inject: self.arguments.no_inject,
             images: self.arguments.images.clone(),
+            domain: self.arguments.domain.clone(),
             timeout: Duration::from_secs(self.arguments.timeout),
             report: Arc::clone(report),
         };
@@ -184,6 +203,7 @@ impl Mesh<'_> {
             kubeconfig: &self.claim.kubeconfig,
             seconds: report.seconds(),
             missing: &started.missing,
+            refused: started.refused,
         };
         let table = table::render(&work.cluster, &ports, &end).await?;
         report.ready(end.event(&self.name), &table);
@@ -202,7 +222,7 @@ async fn beside<T>(
     loop {
         tokio::select! {
             done = &mut work => return done,
-            event = host.next() => tell(report, ports, event)?,
+            event = host.next() => report_event(report, ports, event)?,
         }
     }
 }
@@ -215,19 +235,43 @@ struct End<'a> {
     seconds: f64,
     /// Pods that are not ready.
     missing: &'a Missing,
+    /// Documents and objects of the files that are not applied.
+    refused: usize,
 }
 
 impl End<'_> {
     fn event(&self, name: &str) -> serde_json::Value {
-        let Self { kubeconfig, seconds, missing } = self;
+        let Self { kubeconfig, seconds, missing, refused } = self;
         json!({
             "event": "ready", "name": name, "kubeconfig": kubeconfig, "seconds": seconds,
-            "missing": missing,
+            "missing": missing, "refused": refused,
         })
+    }
+
+    /// The line that says whether everything is as the files want it.
+    fn line(&self) -> String {
+        let after = format!("after {:.1} s", self.seconds);
+        let not_applied = match self.refused {
+            0 => String::new(),
+            1 => "1 object of the files is not applied, see the error above".to_owned(),
+            more => format!("{more} objects of the files are not applied, see the errors above"),
+        };
+        match (self.missing.is_empty(), self.refused) {
+            (true, 0) => format!("ready {after}"),
+            (true, _) => format!("ready {after} but for errors: {not_applied}"),
+            (false, 0) => format!("not ready {after}: {}", waiting::named(self.missing)),
+            (false, _) => {
+                format!("not ready {after}: {}; {not_applied}", waiting::named(self.missing))
+            }
+        }
     }
 }
 
-fn tell(report: &Report, ports: &mut Vec<HostPort>, event: Option<HostEvent>) -> Result<()> {
+fn report_event(
+    report: &Report,
+    ports: &mut Vec<HostPort>,
+    event: Option<HostEvent>,
+) -> Result<()> {
     match event {
         None => bail!("the supervisor has ended"),
         Some(HostEvent::Progress { text, done, total }) => report.progress(&text, done, total),
@@ -269,6 +313,45 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_says_what_is_missing() {
+        let pods = vec!["hello-1".to_owned()];
+        for (missing, refused, expected) in [
+            (&[][..], 0, "ready after 1.2 s"),
+            (
+                &[],
+                1,
+                "ready after 1.2 s but for errors: 1 object of the files is not applied, see the error above",
+            ),
+            (&pods, 0, "not ready after 1.2 s: hello-1"),
+            (
+                &pods,
+                2,
+                "not ready after 1.2 s: hello-1; 2 objects of the files are not applied, see the errors above",
+            ),
+        ] {
+            let missing = &missing.to_vec();
+            let end = End { kubeconfig: Path::new("k"), seconds: 1.2, missing, refused };
+            assert_eq!(end.line(), expected);
+            assert_eq!(end.event("a")["refused"], refused);
+        }
+    }
+
+    #[test]
+    fn a_domain_is_one_that_names_can_end_in() {
+        for fine in ["cluster.local", "east", "a-1.example"] {
+            assert_eq!(domain(fine).as_deref(), Ok(fine));
+        }
+        for odd in ["", ".", "a.", ".a", "A.b", "a b", "a_b", &"x.".repeat(100)] {
+            assert!(domain(odd).is_err(), "{odd}");
         }
     }
 }

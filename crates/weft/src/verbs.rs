@@ -37,31 +37,31 @@ pub struct Target {
 
 impl Target {
     /// The cluster given here, else the one given by `outer`.
-    pub fn or<'a>(&'a self, outer: &'a Self) -> Whose<'a> {
-        let said = |target: &Self| target.mesh.is_some() || target.kubeconfig.is_some();
-        let target = if said(self) { self } else { outer };
-        Whose { mesh: target.mesh.as_deref(), kubeconfig: target.kubeconfig.as_deref() }
+    pub fn or<'a>(&'a self, outer: &'a Self) -> ChosenCluster<'a> {
+        let is_given = |target: &Self| target.mesh.is_some() || target.kubeconfig.is_some();
+        let target = if is_given(self) { self } else { outer };
+        ChosenCluster { mesh: target.mesh.as_deref(), kubeconfig: target.kubeconfig.as_deref() }
     }
 }
 
 /// Which cluster a command is for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Whose<'a> {
+pub struct ChosenCluster<'a> {
     /// A mesh that runs on this machine, by name.
     pub mesh: Option<&'a str>,
     /// Any cluster, by its kubeconfig.
     pub kubeconfig: Option<&'a Path>,
 }
 
-impl Whose<'_> {
-    /// Whether one was said.
-    pub fn is_said(self) -> bool {
+impl ChosenCluster<'_> {
+    /// Whether one was given.
+    pub fn is_given(self) -> bool {
         self.mesh.is_some() || self.kubeconfig.is_some()
     }
 
     /// Refuses a cluster beside files that are looked at instead of one.
     pub fn not_with_files(self, files: &[PathBuf]) -> Result<()> {
-        match files.is_empty() || !self.is_said() {
+        match files.is_empty() || !self.is_given() {
             true => Ok(()),
             false => bail!(
                 "-f looks at files instead of a cluster; leave out -f, or --mesh and --kubeconfig"
@@ -115,8 +115,8 @@ pub struct InPod {
 
 impl InPod {
     /// The container that is meant, and its cluster; tells how it was chosen.
-    pub async fn find(&self, whose: Whose<'_>) -> Result<(Cluster, Container)> {
-        let cluster = whose.connect().await?;
+    pub async fn find(&self, chosen: ChosenCluster<'_>) -> Result<(Cluster, Container)> {
+        let cluster = chosen.connect().await?;
         let resources = cluster.resources().await?;
         let namespace = self.place.namespace(&cluster);
         let which = (self.pod.as_str(), namespace.as_str());

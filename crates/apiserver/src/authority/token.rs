@@ -10,8 +10,6 @@ use rcgen::KeyPair;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::AUDIENCE;
-
 /// A request for a token.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
@@ -53,15 +51,16 @@ pub struct Claims {
 pub struct Signer {
     encode: EncodingKey,
     decode: DecodingKey,
+    issuer: String,
 }
 
 impl Signer {
-    /// A signer with a new key.
-    pub fn new() -> Result<Self, rcgen::Error> {
+    /// A signer with a new key, for tokens of `issuer`.
+    pub fn new(issuer: &str) -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate()?;
         let encode = EncodingKey::from_ec_der(&key.serialize_der());
         let decode = DecodingKey::from_ec_der(key.public_key_raw());
-        Ok(Self { encode, decode })
+        Ok(Self { encode, decode, issuer: issuer.to_owned() })
     }
 
     /// Signs what is requested.
@@ -79,7 +78,7 @@ impl Signer {
             kubernetes["pod"] = json!({"name": name, "uid": uid});
         }
         let aud = match request.audiences.is_empty() {
-            true => vec![AUDIENCE.to_owned()],
+            true => vec![self.issuer.clone()],
             false => request.audiences.clone(),
         };
         let claims = Claims {
@@ -87,7 +86,7 @@ impl Signer {
             exp: now + request.lifetime.as_secs(),
             iat: now,
             nbf: now,
-            iss: AUDIENCE.to_owned(),
+            iss: self.issuer.clone(),
             sub: format!("system:serviceaccount:{}:{}", request.namespace, request.account),
             kubernetes,
         };
@@ -128,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_token_says_who_and_for_whom_until_it_ends() {
-        let signer = Signer::new().unwrap();
+        let signer = Signer::new("https://api").unwrap();
         let made = UNIX_EPOCH + Duration::from_secs(1_000_000);
         let token = signer.sign(&request(), made).unwrap();
         let claims = signer.verify(&token, made + Duration::from_secs(599)).unwrap();
@@ -140,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_token_of_another_signer_is_nothing() {
-        let token = Signer::new().unwrap().sign(&request(), UNIX_EPOCH).unwrap();
-        assert_eq!(Signer::new().unwrap().verify(&token, UNIX_EPOCH), None);
+        let token = Signer::new("https://api").unwrap().sign(&request(), UNIX_EPOCH).unwrap();
+        assert_eq!(Signer::new("https://api").unwrap().verify(&token, UNIX_EPOCH), None);
     }
 }

@@ -37,17 +37,18 @@ const KEY: &str = "root-cert.pem";
 pub(super) async fn distribute(cluster: Cluster, ca_pem: Arc<str>) {
     let namespaces = watched(Api::<Namespace>::all(cluster.kube().clone()), None);
     let copies = watched(Api::<ConfigMap>::all(cluster.kube().clone()), Some(CONFIG_MAP));
-    let events = stream::select(namespaces.map(Seen::Namespace), copies.map(Seen::Copy));
+    let events =
+        stream::select(namespaces.map(WatchEvent::Namespace), copies.map(WatchEvent::Copy));
     let mut copies = Copies::default();
-    let lacking = events.flat_map(|seen| stream::iter(copies.lacking(seen, &ca_pem)));
+    let lacking = events.flat_map(|event| stream::iter(copies.lacking(event, &ca_pem)));
     keep_up("putting the root into namespace", lacking, |namespace| {
         give(&cluster, namespace, &ca_pem)
     })
     .await;
 }
 
-/// Something that was seen of namespaces or of their copies of the root.
-enum Seen {
+/// An event about namespaces or about their copies of the root.
+enum WatchEvent {
     Namespace(Event<Namespace>),
     Copy(Event<ConfigMap>),
 }
@@ -65,10 +66,10 @@ struct Copies {
 
 impl Copies {
     /// The namespaces whose copy is missing, or not right, after what was seen.
-    fn lacking(&mut self, seen: Seen, ca_pem: &str) -> Vec<String> {
-        let concerned = match seen {
-            Seen::Namespace(event) => self.namespace(event),
-            Seen::Copy(event) => self.copy(event, ca_pem),
+    fn lacking(&mut self, event: WatchEvent, ca_pem: &str) -> Vec<String> {
+        let concerned = match event {
+            WatchEvent::Namespace(event) => self.namespace(event),
+            WatchEvent::Copy(event) => self.copy(event, ca_pem),
         };
         let lacks = |name: &String| self.known.contains(name) && !self.right.contains(name);
         concerned.into_iter().filter(|name| self.listed && lacks(name)).collect()
@@ -292,21 +293,29 @@ mod tests {
     fn a_copy_that_is_changed_or_deleted_comes_back_at_once() {
         let mut copies = Copies::default();
         let mut after = |seen| copies.lacking(seen, "root").join(" ");
-        assert_eq!(after(Seen::Namespace(Event::InitApply(namespace("shop")))), "");
-        assert_eq!(after(Seen::Copy(Event::Init)), "");
-        assert_eq!(after(Seen::Copy(Event::InitDone)), "shop");
-        assert_eq!(after(Seen::Copy(Event::Apply(copy("shop", "root")))), "");
-        assert_eq!(after(Seen::Copy(Event::Apply(copy("shop", "other")))), "shop");
-        assert_eq!(after(Seen::Copy(Event::Delete(copy("shop", "root")))), "shop");
-        assert_eq!(after(Seen::Namespace(Event::Apply(namespace("shop")))), "");
-        assert_eq!(after(Seen::Copy(Event::Init)), "");
-        assert_eq!(after(Seen::Copy(Event::InitDone)), "shop", "it may have gone unseen");
+        assert_eq!(after(WatchEvent::Namespace(Event::InitApply(namespace("shop")))), "");
+        assert_eq!(after(WatchEvent::Copy(Event::Init)), "");
+        assert_eq!(after(WatchEvent::Copy(Event::InitDone)), "shop");
+        assert_eq!(after(WatchEvent::Copy(Event::Apply(copy("shop", "root")))), "");
+        assert_eq!(after(WatchEvent::Copy(Event::Apply(copy("shop", "other")))), "shop");
+        assert_eq!(after(WatchEvent::Copy(Event::Delete(copy("shop", "root")))), "shop");
+        assert_eq!(after(WatchEvent::Namespace(Event::Apply(namespace("shop")))), "");
+        assert_eq!(after(WatchEvent::Copy(Event::Init)), "");
+        assert_eq!(after(WatchEvent::Copy(Event::InitDone)), "shop", "it may have gone unseen");
         let mut ending = namespace("shop");
         ending.metadata.deletion_timestamp =
             serde_json::from_value(json!("2026-01-01T00:00:00Z")).ok();
-        assert_eq!(after(Seen::Namespace(Event::Apply(ending))), "");
-        assert_eq!(after(Seen::Copy(Event::Delete(copy("shop", "root")))), "", "it goes with it");
-        assert_eq!(after(Seen::Namespace(Event::Apply(namespace("shop")))), "shop", "a new one");
+        assert_eq!(after(WatchEvent::Namespace(Event::Apply(ending))), "");
+        assert_eq!(
+            after(WatchEvent::Copy(Event::Delete(copy("shop", "root")))),
+            "",
+            "it goes with it"
+        );
+        assert_eq!(
+            after(WatchEvent::Namespace(Event::Apply(namespace("shop")))),
+            "shop",
+            "a new one"
+        );
     }
 
     #[test]
@@ -314,12 +323,12 @@ mod tests {
         let mut copies = Copies::default();
         let mut after = |seen| copies.lacking(seen, "root").join(" ");
         for _ in 0..2 {
-            assert_eq!(after(Seen::Copy(Event::Init)), "");
-            assert_eq!(after(Seen::Copy(Event::InitApply(copy("shop", "root")))), "");
-            assert_eq!(after(Seen::Copy(Event::InitDone)), "");
-            assert_eq!(after(Seen::Namespace(Event::Init)), "");
-            assert_eq!(after(Seen::Namespace(Event::InitApply(namespace("shop")))), "");
-            assert_eq!(after(Seen::Namespace(Event::InitDone)), "");
+            assert_eq!(after(WatchEvent::Copy(Event::Init)), "");
+            assert_eq!(after(WatchEvent::Copy(Event::InitApply(copy("shop", "root")))), "");
+            assert_eq!(after(WatchEvent::Copy(Event::InitDone)), "");
+            assert_eq!(after(WatchEvent::Namespace(Event::Init)), "");
+            assert_eq!(after(WatchEvent::Namespace(Event::InitApply(namespace("shop")))), "");
+            assert_eq!(after(WatchEvent::Namespace(Event::InitDone)), "");
         }
     }
 }

@@ -92,11 +92,15 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// A certificate for the names of the control plane's Service.
-    pub(super) fn new(root: Root, namespace: &str) -> Result<Self, ControlPlaneError> {
+    /// A certificate for the names of the control plane's Service in a cluster of `domain`.
+    pub(super) fn new(
+        root: Root,
+        namespace: &str,
+        domain: &str,
+    ) -> Result<Self, ControlPlaneError> {
         let names = vec![
             format!("istiod.{namespace}.svc"),
-            format!("istiod.{namespace}.svc.cluster.local"),
+            format!("istiod.{namespace}.svc.{domain}"),
             format!("istiod.{namespace}"),
         ];
         let served = sign(&root, &names).map_err(|source| ControlPlaneError::Root {
@@ -154,7 +158,17 @@ mod tests {
         let root = generate("istio-system").unwrap();
         let again = read(&write(&root, "istio-system"), "istio-system").unwrap();
         assert_eq!(again.certificate_pem(), root.certificate_pem());
-        assert!(Certificate::new(again, "istio-system").is_ok());
+        assert!(Certificate::new(again, "istio-system", "cluster.local").is_ok());
+    }
+
+    #[test]
+    fn the_control_plane_is_called_by_its_name_in_the_domain_of_the_cluster() {
+        let root = generate("istio-system").unwrap();
+        let certificate = Certificate::new(root, "istio-system", "east.example").unwrap();
+        let expected =
+            ["svc", "svc.east.example", ""].map(|rest| format!("istiod.istio-system.{rest}"));
+        let expected = expected.map(|name| name.trim_end_matches('.').to_owned());
+        assert_eq!(certificate.names, expected);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) async fn keep_up<Work, Error: fmt::Display>(
         };
         tokio::select! {
             name = names.next() => match name {
-                Some(name) => queue.wish(name, now()),
+                Some(name) => queue.enqueue(name, now()),
                 None => return,
             },
             Some(ended) = working.next() => {
@@ -78,7 +78,7 @@ struct Queue {
 impl Queue {
     /// Something about `name` has changed: it is due at once, unless it has only
     /// just been done. Another controller may undo the change each time.
-    fn wish(&mut self, name: String, now: Instant) {
+    fn enqueue(&mut self, name: String, now: Instant) {
         self.rested.retain(|_, rested| *rested > now);
         let due = self.rested.get(&name).copied().unwrap_or(now);
         self.due.insert(name, due);
@@ -109,7 +109,7 @@ impl Queue {
         let failures = self.failures.entry(name.to_owned()).or_default();
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(*failures)).min(LONGEST_PAUSE);
         *failures += 1;
-        // A wish that came in the meantime does not wait.
+        // A change that came in the meantime does not wait.
         self.due.entry(name.to_owned()).or_insert(now + pause);
     }
 }
@@ -126,7 +126,7 @@ mod tests {
     fn a_failure_is_tried_again_less_and_less_often_until_it_succeeds() {
         let mut now = Instant::now();
         let mut queue = Queue::default();
-        queue.wish("a".to_owned(), now);
+        queue.enqueue("a".to_owned(), now);
         let mut pauses = Vec::new();
         for _ in 0..11 {
             assert_eq!(queue.take(now).as_deref(), Some("a"));
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(queue.take(now).as_deref(), Some("a"));
         queue.done("a", true, now);
         assert_eq!(queue.next_due(), None);
-        queue.wish("a".to_owned(), now);
+        queue.enqueue("a".to_owned(), now);
         assert_eq!(queue.take(now), None, "it has only just been done");
         now += FIRST_PAUSE;
         assert_eq!(queue.take(now).as_deref(), Some("a"));
@@ -153,9 +153,9 @@ mod tests {
     fn a_change_during_the_work_is_worked_on_after_it() {
         let now = Instant::now();
         let mut queue = Queue::default();
-        queue.wish("a".to_owned(), now);
+        queue.enqueue("a".to_owned(), now);
         assert_eq!(queue.take(now).as_deref(), Some("a"));
-        queue.wish("a".to_owned(), now);
+        queue.enqueue("a".to_owned(), now);
         assert_eq!((queue.take(now), queue.next_due()), (None, None));
         queue.done("a", false, now);
         assert_eq!(queue.take(now).as_deref(), Some("a"));

@@ -33,20 +33,20 @@ pub(super) async fn run(
         events(api(&cluster, kind, &namespace)).map(move |event| (kind, event)).boxed()
     });
     let mut all = select_all(streams);
-    let mut seen = Seen::default();
+    let mut known_objects = KnownObjects::default();
     while let Some((kind, event)) = all.next().await {
         let listed = matches!(event, Ok(Event::InitDone));
-        let told = match event {
-            Ok(event) => seen.take(kind, event),
+        let found = match event {
+            Ok(event) => known_objects.take(kind, event),
             Err(error) => {
                 tracing::warn!("watching {}: {error}", kind.plural());
                 if !is_undefined(&error) {
                     continue;
                 }
-                seen.undefined(kind)
+                known_objects.undefined(kind)
             }
         };
-        for change in told {
+        for change in found {
             match &change {
                 Change::Apply(object, _) => inputs.applied(object),
                 Change::Delete(key, _) => inputs.deleted(key),
@@ -119,14 +119,14 @@ fn is_undefined(error: &watcher::Error) -> bool {
 /// The objects reported so far, so that a deletion during an interruption of the
 /// watch is reported, too.
 #[derive(Default)]
-struct Seen {
+struct KnownObjects {
     known: BTreeSet<Key>,
     /// Keys of the list that is being read, by kind.
     listed: BTreeSet<Key>,
     complete: BTreeSet<Kind>,
 }
 
-impl Seen {
+impl KnownObjects {
     fn take(&mut self, kind: Kind, event: Event<DynamicObject>) -> Vec<Change> {
         match event {
             Event::Init => {

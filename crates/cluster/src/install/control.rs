@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use weft_api::Kind;
 
-use super::{ISTIOD, Settings, WEBHOOK_PORT, field};
+use super::{DOMAIN, INJECTOR, ISTIOD, Settings, WEBHOOK_PORT, field};
 
 /// The objects of the control plane.
 pub(super) fn objects(settings: &Settings) -> Vec<Value> {
@@ -25,6 +25,16 @@ pub(super) fn objects(settings: &Settings) -> Vec<Value> {
             "data": {"mesh": settings.mesh, "meshNetworks": "networks: {}"},
         }),
     ];
+    // Where the injector looks for what differs from its defaults, as in Istio.
+    if settings.domain != DOMAIN {
+        let values = json!({"global": {"proxy": {"clusterDomain": settings.domain}}});
+        objects.push(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": INJECTOR, "namespace": settings.namespace},
+            "data": {"values": values.to_string()},
+        }));
+    }
     objects.extend(permissions(settings));
     objects.push(json!({
         "apiVersion": "v1",
@@ -74,13 +84,17 @@ pub(super) fn objects(settings: &Settings) -> Vec<Value> {
 }
 
 fn pod(settings: &Settings) -> Value {
+    let arguments = match settings.domain.as_str() {
+        DOMAIN => json!(["control"]),
+        other => json!(["control", "--domain", other]),
+    };
     json!({
         "serviceAccountName": ISTIOD,
         "terminationGracePeriodSeconds": 5,
         "containers": [{
             "name": "discovery",
             "image": settings.control_image,
-            "args": ["control"],
+            "args": arguments,
             "ports": [
                 {"containerPort": 15012, "name": "tls-xds", "protocol": "TCP"},
                 {"containerPort": WEBHOOK_PORT, "name": "https-webhooks", "protocol": "TCP"},

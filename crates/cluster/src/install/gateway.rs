@@ -87,7 +87,7 @@ fn container(settings: &Settings) -> Value {
             "proxy",
             "router",
             "--domain",
-            "$(POD_NAMESPACE).svc.cluster.local",
+            format!("$(POD_NAMESPACE).svc.{}", settings.domain),
             "--proxyLogLevel=warning",
             "--proxyComponentLogLevel=misc:error",
             "--log_output_level=default:info",

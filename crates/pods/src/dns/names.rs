@@ -5,7 +5,6 @@
 
 use std::net::Ipv4Addr;
 
-use super::DOMAIN;
 use crate::services::{Endpoint, Kind as Reach, Protocol, Service, usable};
 
 /// Where names are looked up.
@@ -46,11 +45,15 @@ pub(super) enum Entry {
     Alias(String),
 }
 
-/// Looks up a name in lower case, without the dot at its end.
+/// Looks up a name in lower case, without the dot at its end; `domain` is the cluster's.
 ///
 /// Names for which a pod stands come last: no pod takes over a name of the cluster.
-pub(super) fn look_up(name: &str, kind: Kind, directory: &dyn Directory) -> Answer {
-    let answer = in_cluster(name, kind, directory);
+pub(super) fn look_up(
+    (name, kind): (&str, Kind),
+    domain: &str,
+    directory: &dyn Directory,
+) -> Answer {
+    let answer = in_cluster((name, kind), domain, directory);
     if !matches!(answer, Answer::NoSuchName | Answer::Elsewhere) {
         return answer;
     }
@@ -61,8 +64,8 @@ pub(super) fn look_up(name: &str, kind: Kind, directory: &dyn Directory) -> Answ
     }
 }
 
-fn in_cluster(name: &str, kind: Kind, directory: &dyn Directory) -> Answer {
-    let Some(below) = name.strip_suffix(DOMAIN) else { return Answer::Elsewhere };
+fn in_cluster((name, kind): (&str, Kind), domain: &str, directory: &dyn Directory) -> Answer {
+    let Some(below) = name.strip_suffix(domain) else { return Answer::Elsewhere };
     if !below.is_empty() && !below.ends_with('.') {
         return Answer::Elsewhere;
     }
@@ -75,14 +78,19 @@ fn in_cluster(name: &str, kind: Kind, directory: &dyn Directory) -> Answer {
         },
         [address, namespace, "pod"] => by_address(address, namespace, kind, directory),
         [rest @ .., service, namespace, "svc"] => match directory.service(namespace, service) {
-            Some(found) => within(rest, &found, kind, directory),
+            Some(found) => within((rest, kind), &found, domain, directory),
             None => Answer::NoSuchName,
         },
         _ => Answer::NoSuchName,
     }
 }
 
-fn within(rest: &[&str], service: &Service, kind: Kind, directory: &dyn Directory) -> Answer {
+fn within(
+    (rest, kind): (&[&str], Kind),
+    service: &Service,
+    domain: &str,
+    directory: &dyn Directory,
+) -> Answer {
     let endpoints = || directory.endpoints(&service.namespace, &service.name);
     if let Reach::Alias(target) = &service.kind {
         return match (rest, kind) {
@@ -105,7 +113,8 @@ fn within(rest: &[&str], service: &Service, kind: Kind, directory: &dyn Director
                 "_udp" => Protocol::Udp,
                 _ => return Answer::NoSuchName,
             };
-            services((&port[1..], protocol), service, kind, &endpoints())
+            let base = format!("{}.{}.svc.{domain}", service.name, service.namespace);
+            services((&port[1..], protocol), (service, &base), kind, &endpoints())
         }
         [host] => {
             let all = endpoints();
@@ -124,18 +133,20 @@ fn within(rest: &[&str], service: &Service, kind: Kind, directory: &dyn Director
 
 fn services(
     (name, protocol): (&str, Protocol),
-    service: &Service,
+    (service, base): (&Service, &str),
     kind: Kind,
     endpoints: &[Endpoint],
 ) -> Answer {
-    let base = format!("{}.{}.svc.{DOMAIN}", service.name, service.namespace);
     let fits = |port: &&crate::services::Port| port.name == name && port.protocol == protocol;
     let Some(port) = service.ports.iter().find(fits) else { return Answer::NoSuchName };
     if kind != Kind::Service {
         return Answer::Entries(Vec::new());
     }
     if let Reach::Address(_) = service.kind {
-        return Answer::Entries(vec![Entry::Service { port: port.number, target: base }]);
+        return Answer::Entries(vec![Entry::Service {
+            port: port.number,
+            target: base.to_owned(),
+        }]);
     }
     let entry = |endpoint: &&Endpoint| {
         let port = endpoint.ports.iter().find(fits)?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{NODE_NAME, Node};
 use crate::{
-    follow,
+    object_watch,
     spec::{Metadata, Pod},
 };
 
@@ -19,7 +19,11 @@ const REASON: &str = "FailedCreatePodSandBox";
 impl Node {
     /// A pod as the node reads it. One that runs already keeps the specification
     /// that could be read; one that never could is reported.
-    pub(super) fn read(&self, presence: follow::Presence, object: &Arc<Value>) -> Option<Pod> {
+    pub(super) fn read(
+        &self,
+        presence: object_watch::Presence,
+        object: &Arc<Value>,
+    ) -> Option<Pod> {
         let error = match serde_json::from_value::<Pod>(Value::clone(object)) {
             Ok(pod) => return Some(pod),
             Err(error) => error,
@@ -30,7 +34,7 @@ impl Node {
             let spec = running.borrow().pod.spec.clone();
             return Some(Pod { metadata, spec });
         }
-        if presence == follow::Presence::There {
+        if presence == object_watch::Presence::There {
             match metadata.deletion_timestamp {
                 Some(_) => self.store().remove(&metadata),
                 None => self.report(object, &metadata, &error),

@@ -14,8 +14,9 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{net::UnixListener, sync::watch};
 use weft_apiserver::{PodRef, Tone};
-use weft_process::sockets::{self, Asked};
+use weft_process::sockets::{self, SocketRequest};
 
+use super::folder;
 use crate::{
     begin::{Place, Task},
     enter::Users,
@@ -75,7 +76,7 @@ impl Sandbox {
             let names = pod.metadata.annotations.get(OUTSIDE_NAMES).map_or("", String::as_str);
             networks.play_outside(&link, uid, (&outside, names)).await?;
             let folder = Path::new(STATE).join("pods").join(&pod.metadata.uid);
-            write_folder(&folder, pod, link.address)?;
+            folder::write(&folder, (pod, link.address), &services.runtime.domain)?;
             Ok::<_, io::Error>((link.namespace.try_clone()?, folder))
         };
         let (network, folder) = match prepared.await {
@@ -233,8 +234,8 @@ impl Sandbox {
                     let Ok((connection, _)) = accepted else { continue };
                     let sandbox = Arc::clone(&self);
                     lending.spawn(async move {
-                        match Asked::read(connection).await {
-                            Ok(asked) => sandbox.services.host_ports.lend(&sandbox.pod, asked).await,
+                        match SocketRequest::read(connection).await {
+                            Ok(request) => sandbox.services.host_ports.lend(&sandbox.pod, request).await,
                             Err(error) => tracing::debug!(%error, "a question for sockets"),
                         }
                     });
@@ -362,36 +363,6 @@ impl Sandbox {
         let authority = &self.services.runtime.authority;
         PodObjects::new(&self.services.store, authority, &self.pod)
     }
-}
-
-/// Makes the folders of all volumes, and the files by which names are found.
-fn write_folder(folder: &Path, pod: &Pod, address: Ipv4Addr) -> io::Result<()> {
-    fs::create_dir_all(folder.join("run"))?;
-    let names = pod.spec.volumes.iter().map(|volume| volume.name.as_str());
-    for name in names.chain([ACCOUNT_VOLUME]) {
-        let volume = folder.join("volumes").join(name);
-        fs::create_dir_all(&volume)?;
-        // A container of any user may write to an empty folder.
-        permit(&volume, 0o777)?;
-    }
-    let namespace = &pod.metadata.namespace;
-    let domain = crate::dns::DOMAIN;
-    let resolver = format!(
-        "nameserver {}\nsearch {namespace}.svc.{domain} svc.{domain} {domain}\noptions ndots:5\n",
-        crate::network::DNS
-    );
-    let name = pod.spec.hostname.as_ref().unwrap_or(&pod.metadata.name);
-    let full = match &pod.spec.subdomain {
-        Some(subdomain) => format!("{name}.{subdomain}.{namespace}.svc.{domain}\t{name}"),
-        None => name.clone(),
-    };
-    let mut hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{address}\t{full}\n");
-    for alias in &pod.spec.host_aliases {
-        hosts.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.join("\t")));
-    }
-    fs::write(folder.join("resolv.conf"), resolver)?;
-    fs::write(folder.join("hosts"), hosts)?;
-    fs::write(folder.join("hostname"), format!("{name}\n"))
 }
 
 /// A command that is killed with all that it began, unless it ends before.

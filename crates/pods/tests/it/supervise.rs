@@ -49,6 +49,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
                 command: vec![PROGRAM.into(), "ask".into()],
                 first_in: Vec::new(),
             }],
+            domain: "cluster.local".into(),
             path: "/usr/local/bin:/usr/bin:/bin".into(),
             authority: Arc::clone(&authority),
             acknowledged: Arc::new(|_, _| async {}.boxed()),

@@ -62,7 +62,7 @@ impl Sources {
         empty.map(|path| {
             format!(
                 "warning: there is no manifest in {} yet: its *.yaml, *.yml and *.json are \
-                 followed, not those of its folders",
+                 followed, not those in subfolders",
                 path.display()
             )
         })

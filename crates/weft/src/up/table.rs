@@ -4,7 +4,7 @@ use anyhow::Result;
 use weft_cluster::client::{Cluster, Query, Scope, TableOptions};
 use weft_pods::host::HostPort;
 
-use super::{End, report::Report, waiting};
+use super::{End, report::Report};
 
 /// Namespaces of the mesh and the cluster themselves, which the table leaves out.
 const OWN: &str = "metadata.namespace!=istio-system,metadata.namespace!=kube-system";
@@ -25,13 +25,7 @@ pub async fn render(cluster: &Cluster, ports: &[HostPort], end: &End<'_>) -> Res
         // Without files there are no pods.
         parts.extend((!text.is_empty()).then_some(text));
     }
-    let seconds = end.seconds;
-    let mut last = match end.missing.is_empty() {
-        true => format!("ready after {seconds:.1} s\n"),
-        false => {
-            format!("not ready after {seconds:.1} s: {}\n", waiting::named(end.missing))
-        }
-    };
+    let mut last = format!("{}\n", end.line());
     for HostPort { namespace, service, port, addresses, .. } in ports {
         if let Some(address) = addresses.first() {
             let address = Report::spelled(*address);

@@ -31,6 +31,16 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// all are.
 pub type Missing = Vec<String>;
 
+/// The pods of the user.
+pub const WORKLOADS: &str = "workloads";
+
+/// Whether all that is waited for is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    UnderWay,
+    Complete,
+}
+
 /// A container that has been reported.
 type Reported = BTreeSet<(String, String)>;
 
@@ -43,9 +53,7 @@ impl Work {
         (begun, what): (Instant, &str),
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Missing> {
-        let progress = |ready, total| {
-            self.report.progress(&format!("starting the {what}: pods"), ready, total);
-        };
+        let mut alone = (0, 0);
         let mut reported = Reported::new();
         let mut spoken = Instant::now();
         for look in 0_u32.. {
@@ -57,12 +65,13 @@ impl Work {
             if available || late || look.is_multiple_of(PODS_EVERY) {
                 let mut pods = objects(&self.cluster, resources, "pods").await?;
                 pods.retain(&wanted);
+                alone = readiness::ready_alone(pods.iter().filter(|pod| !is_own(pod)));
                 let now = Readiness::of(&deployments, &pods, Timestamp::now());
                 if self.report_news(&now.unready, &mut reported).await {
                     spoken = Instant::now();
                 }
                 if now.is_complete() {
-                    progress(ready, total);
+                    self.report_progress(what, &deployments, alone, Progress::Complete);
                     return Ok(Missing::new());
                 }
                 if late || now.is_hopeless() {
@@ -73,11 +82,34 @@ impl Work {
                     spoken = Instant::now();
                 }
             }
-            // What is only ready for a moment does not end the line.
-            progress(ready.min(total.saturating_sub(1)), total);
+            self.report_progress(what, &deployments, alone, Progress::UnderWay);
             tokio::time::sleep(LOOK).await;
         }
         Ok(Missing::new())
+    }
+
+    /// Reports how many of the user's pods are ready: those of `deployments`, and `alone`
+    /// without one. Of the mesh's own only while there are no others.
+    fn report_progress(
+        &self,
+        what: &str,
+        deployments: &[Value],
+        alone: (usize, usize),
+        progress: Progress,
+    ) {
+        let users = readiness::available(deployments.iter().filter(|one| !is_own(one)));
+        let all = readiness::available(deployments);
+        let (what, (ready, total)) = match (users.0 + alone.0, users.1 + alone.1) {
+            (_, 0) if what == WORKLOADS => ("mesh", all),
+            (_, 0) => (what, all),
+            users => (what, users),
+        };
+        let ready = match progress {
+            Progress::Complete => total,
+            // What is only ready for a moment does not end the line.
+            Progress::UnderWay => ready.min(total.saturating_sub(1)),
+        };
+        self.report.progress(&format!("starting the {what}: pods"), ready, total);
     }
 
     /// Reports which pods are not ready; without a control plane there is no mesh.
@@ -161,6 +193,12 @@ pub fn named(missing: &Missing) -> String {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
     }
+}
+
+/// Whether an object is of the mesh or the cluster itself.
+fn is_own(object: &Value) -> bool {
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    ["istio-system", "kube-system"].contains(&namespace)
 }
 
 async fn objects(cluster: &Cluster, resources: &Resources, word: &str) -> Result<Vec<Value>> {

@@ -17,7 +17,7 @@ use weft_cluster::{
     },
     install,
 };
-use weft_explain::{Workloads, check, problems};
+use weft_explain::{Circumstances, Workloads, check, problems};
 use weft_manifest::{
     Document,
     files::{Changes, Files, ObjectName, Source},
@@ -28,7 +28,7 @@ use super::{
     images,
     report::Report,
     sources::{QUIET, Sources},
-    waiting::Missing,
+    waiting::{Missing, WORKLOADS},
 };
 
 /// Objects that are applied at once; each has a connection, and a user may have
@@ -53,8 +53,26 @@ trustDomain: cluster.local
 pub struct Started {
     /// Problems of the objects together that have been reported.
     pub reported: Vec<String>,
+    /// Documents and objects of the files that are not applied.
+    pub refused: usize,
     /// Pods that are not ready.
     pub missing: Missing,
+}
+
+/// What has become of changed files.
+struct CarriedOut {
+    /// Problems of the objects together that have been reported.
+    reported: Vec<String>,
+    /// Documents and objects that are not applied.
+    refused: usize,
+}
+
+/// What has become of one object.
+struct AppliedObject {
+    /// What there is to report about it.
+    lines: Vec<String>,
+    /// Whether it is not applied, by an error.
+    is_refused: bool,
 }
 
 /// What the work needs.
@@ -67,6 +85,8 @@ pub struct Work {
     pub namespace: String,
     /// Whether that namespace is left without the label for injection.
     pub no_inject: bool,
+    /// The domain of the cluster's names.
+    pub domain: String,
     /// The commands that the user gave for images.
     pub images: Vec<Image>,
     /// How long the start may take.
@@ -91,12 +111,12 @@ impl Work {
         if !self.is_defined(&changes) {
             self.define(&resources).await?;
         }
-        let reported = self.carry_out(changes, files, Vec::new()).await;
+        let CarriedOut { reported, refused } = self.carry_out(changes, files, Vec::new()).await;
         self.report_namespaces(&resources, files).await?;
         self.report_images(&resources, files).await?;
-        let missing = self.wait_for(&resources, (begun, "workloads"), |_| true).await?;
+        let missing = self.wait_for(&resources, (begun, WORKLOADS), |_| true).await?;
         let reported = self.complain(&resources, files, Workloads::Settled, reported).await;
-        Ok(Started { reported, missing })
+        Ok(Started { reported, refused, missing })
     }
 
     /// Whether the files define the namespace of objects that name none.
@@ -160,12 +180,12 @@ impl Work {
         Ok(())
     }
 
-    /// Follows the files until the process ends; `told` is what is known to be wrong.
-    pub async fn follow(&self, mut files: Files, mut told: Vec<String>) -> Result<()> {
+    /// Follows the files until the process ends; `reported` is what is known to be wrong.
+    pub async fn follow(&self, mut files: Files, mut reported: Vec<String>) -> Result<()> {
         let (_watcher, mut events) = self.sources.watch()?;
         // What was saved between the start and the watch.
         let changes = self.read(&mut files);
-        told = self.carry_out(changes, &files, told).await;
+        reported = self.carry_out(changes, &files, reported).await.reported;
         loop {
             let due = files.due().map(tokio::time::Instant::from_std);
             let fading = async {
@@ -182,13 +202,17 @@ impl Work {
                 }
                 () = fading => files.wait(Instant::now()),
             };
-            told = self.carry_out(changes, &files, told).await;
+            reported = self.carry_out(changes, &files, reported).await.reported;
         }
     }
 
     /// Installs the mesh; what the API serves from then on.
     async fn install(&self) -> Result<Resources> {
-        let settings = install::Settings { mesh: MESH.to_owned(), ..Default::default() };
+        let settings = install::Settings {
+            mesh: MESH.to_owned(),
+            domain: self.domain.clone(),
+            ..Default::default()
+        };
         let objects = install::objects(&settings);
         let total = objects.len();
         self.report.progress("installing the mesh", 0, total);
@@ -230,8 +254,15 @@ impl Work {
         all
     }
 
-    /// Does what changed files say; what is wrong with the objects together now.
-    async fn carry_out(&self, changes: Changes, files: &Files, told: Vec<String>) -> Vec<String> {
+    /// Does what changed files say; `reported` are the problems of the objects together that
+    /// have been reported.
+    async fn carry_out(
+        &self,
+        changes: Changes,
+        files: &Files,
+        reported: Vec<String>,
+    ) -> CarriedOut {
+        let mut refused = changes.problems.len();
         for problem in &changes.problems {
             self.report.line(&problem.to_string());
         }
@@ -239,9 +270,12 @@ impl Work {
             self.report.line(&conflict.to_string());
         }
         if changes.apply.is_empty() && changes.prune.is_empty() {
-            return told;
+            return CarriedOut { reported, refused };
         }
-        let Some(mut resources) = self.served().await else { return told };
+        let Some(mut resources) = self.served().await else {
+            refused += changes.apply.len();
+            return CarriedOut { reported, refused };
+        };
         let workloads =
             Workloads::after(changes.apply.iter().map(|(_, document)| Arc::as_ref(document)));
         for kinds in in_order(changes.apply) {
@@ -249,8 +283,9 @@ impl Work {
                 kinds.iter().map(|(name, document)| self.apply(&resources, name, document));
             // Reported in the order of the files, not of the answers.
             let mut applied = stream::iter(applying).buffered(AT_ONCE);
-            while let Some(lines) = applied.next().await {
-                lines.iter().for_each(|line| self.report.line(line));
+            while let Some(applied) = applied.next().await {
+                applied.lines.iter().for_each(|line| self.report.line(line));
+                refused += usize::from(applied.is_refused);
             }
             drop(applied);
             // What a definition adds is served from the next step on.
@@ -261,7 +296,8 @@ impl Work {
         for name in &changes.prune {
             self.prune(&resources, name).await;
         }
-        self.complain(&resources, files, workloads, told).await
+        let reported = self.complain(&resources, files, workloads, reported).await;
+        CarriedOut { reported, refused }
     }
 
     /// What the API serves now; says so when it cannot be asked.
@@ -276,53 +312,61 @@ impl Work {
     }
 
     /// Reports the problems that the objects of all files have together, but those in
-    /// `told`; returns all of them.
+    /// `reported`; returns all of them.
     async fn complain(
         &self,
         resources: &Resources,
         files: &Files,
         workloads: Workloads,
-        told: Vec<String>,
+        reported: Vec<String>,
     ) -> Vec<String> {
-        let whole = (self.namespace.as_str(), workloads);
+        let known = Circumstances { namespace: &self.namespace, domain: &self.domain, workloads };
         let lines = match self.cluster.deciding_objects(resources).await {
-            Ok(objects) => problems(objects, files.documents(), whole).lines,
+            Ok(objects) => problems(objects, files.documents(), known).lines,
             Err(error) => vec![format!("error: checking the objects together: {error}")],
         };
-        lines.iter().filter(|line| !told.contains(line)).for_each(|line| self.report.line(line));
+        let new = lines.iter().filter(|line| !reported.contains(line));
+        new.for_each(|line| self.report.line(line));
         lines
     }
 
-    /// Applies one object; what there is to report about it.
+    /// Applies one object.
     async fn apply(
         &self,
         resources: &Resources,
         name: &ObjectName,
         document: &Document,
-    ) -> Vec<String> {
-        let mut found = check(document);
+    ) -> AppliedObject {
+        let found = check(document);
+        let mut lines = found.lines;
         let Some(value) = document.value.as_ref().filter(|_| !found.refused) else {
-            found.lines.push(format!("{}: error: {name} is not applied", document.place()));
-            return found.lines;
+            lines.push(format!("{}: error: {name} is not applied", document.place()));
+            return AppliedObject { lines, is_refused: true };
         };
         let value = with_last_applied(value);
+        let mut is_refused = false;
         match self.cluster.apply(resources, &value, &self.namespace).await {
             Ok(applied) => {
                 let place = document.place();
-                let new = applied.new_warnings(&found.lines);
+                let new = applied.new_warnings(&lines);
                 let new: Vec<String> =
                     new.map(|text| format!("{place}: warning: {text}")).collect();
-                found.lines.extend(new);
+                lines.extend(new);
                 if applied.outcome != Outcome::Unchanged {
-                    found.lines.push(format!("{} {}", applied.name, applied.outcome.word()));
+                    lines.push(format!("{} {}", applied.name, applied.outcome.word()));
                 }
             }
             Err(error) => {
                 let refusal = ApplyRefusal::of(&value, &error, resources);
-                found.lines.push(format!("{}: {refusal}", document.place()));
+                is_refused = refusal.is_error;
+                if !is_refused {
+                    // What is left out has no fields that could be wrong.
+                    lines.clear();
+                }
+                lines.push(format!("{}: {refusal}", document.place()));
             }
         }
-        found.lines
+        AppliedObject { lines, is_refused }
     }
 
     async fn prune(&self, resources: &Resources, name: &ObjectName) {

@@ -15,16 +15,18 @@ use weft_cluster::client::{
     Applied, ApplyRefusal, ClientError, Cluster, Outcome, Resources, all_acknowledged,
     with_last_applied,
 };
-use weft_explain::{Workloads, check, problems};
+use weft_explain::{Circumstances, Workloads, check, problems};
 use weft_manifest::Document;
 
-use super::{Place, Whose, print, runtime};
+use super::{ChosenCluster, Place, print, runtime};
 use crate::documents;
 
 /// How many objects are sent at once.
 const AT_ONCE: usize = 8;
 /// How long proxies may take to take a change over.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
+/// Where the mesh's own settings are.
+const ROOT_NAMESPACE: &str = "istio-system";
 /// Kinds that other objects lean on, and that go first.
 const FIRST: [&str; 2] = ["CustomResourceDefinition", "Namespace"];
 /// Creates and updates objects from files; reports problems by file, line and column.
@@ -41,18 +43,18 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
     let documents = documents::read(&arguments.filename)?;
-    runtime()?.block_on(apply(arguments, &documents, whose))
+    runtime()?.block_on(apply(arguments, &documents, chosen))
 }
 
 // Outcomes are printed in the order of the files, not of the answers.
 async fn apply(
     arguments: &Arguments,
     documents: &[Document],
-    whose: Whose<'_>,
+    chosen: ChosenCluster<'_>,
 ) -> Result<ExitCode> {
-    let cluster = whose.connect().await?;
+    let cluster = chosen.connect().await?;
     let namespace = arguments.place.namespace(&cluster);
     let mut sound = Vec::new();
     let mut refused = false;
@@ -61,7 +63,7 @@ async fn apply(
         found.lines.iter().for_each(|line| eprintln!("{line}"));
         refused |= found.refused;
         if let (false, Some(value)) = (found.refused, &document.value) {
-            sound.push(One { document, value, told: found.lines });
+            sound.push(One { document, value, reported: found.lines });
         }
     }
     let (first, rest): (Vec<One<'_>>, Vec<One<'_>>) = sound
@@ -81,7 +83,7 @@ async fn apply(
         while let Some((one, outcome)) = applying.next().await {
             match outcome {
                 Ok(applied) => {
-                    for warning in applied.new_warnings(&one.told) {
+                    for warning in applied.new_warnings(&one.reported) {
                         eprintln!("{}: warning: {warning}", one.document.place());
                     }
                     print(&format!("{} {}\n", applied.name, applied.outcome.word()))?;
@@ -98,10 +100,10 @@ async fn apply(
     }
     if taken {
         let workloads = Workloads::after(documents.iter());
-        let whole = (namespace.as_str(), workloads);
         match together(&cluster).await {
-            Ok(objects) => {
-                let found = problems(objects, documents.iter(), whole);
+            Ok((objects, domain)) => {
+                let known = Circumstances { namespace: &namespace, domain: &domain, workloads };
+                let found = problems(objects, documents.iter(), known);
                 found.lines.iter().for_each(|line| eprintln!("{line}"));
                 refused |= found.has_errors;
             }
@@ -121,13 +123,14 @@ async fn apply(
 struct One<'a> {
     document: &'a Document,
     value: &'a Value,
-    told: Vec<String>,
+    reported: Vec<String>,
 }
 
-/// All objects that decide something about traffic.
-async fn together(cluster: &Cluster) -> Result<Vec<Value>> {
+/// All objects that decide something about traffic, and the domain of the cluster's names.
+async fn together(cluster: &Cluster) -> Result<(Vec<Value>, String)> {
     let resources = cluster.resources().await?;
-    Ok(cluster.deciding_objects(&resources).await?)
+    let (settings, _) = cluster.injection_settings(ROOT_NAMESPACE).await?;
+    Ok((cluster.deciding_objects(&resources).await?, settings.cluster_domain))
 }
 
 async fn send<'a>(

@@ -7,7 +7,7 @@ use clap::ArgAction;
 use futures::{StreamExt, stream};
 use weft_cluster::client::{Cluster, Deletion, Resource, Resources};
 
-use super::{Selection, Whose, print, runtime};
+use super::{ChosenCluster, Selection, print, runtime};
 use crate::documents;
 
 /// Objects that are deleted at once, each on a connection.
@@ -56,12 +56,12 @@ struct Doomed {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    runtime()?.block_on(delete(arguments, whose))
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    runtime()?.block_on(delete(arguments, chosen))
 }
 
-async fn delete(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    let cluster = whose.connect().await?;
+async fn delete(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    let cluster = chosen.connect().await?;
     let resources = cluster.resources().await?;
     let doomed = match arguments.filename.is_empty() {
         true => selected(arguments, &cluster, &resources).await?,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use super::{Selection, Whose, print, runtime};
+use super::{ChosenCluster, Selection, print, runtime};
 
 /// Shows the details of objects and their events.
 #[derive(clap::Args, Debug)]
@@ -17,12 +17,12 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    runtime()?.block_on(describe(arguments, whose))
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    runtime()?.block_on(describe(arguments, chosen))
 }
 
-async fn describe(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    let cluster = whose.connect().await?;
+async fn describe(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    let cluster = chosen.connect().await?;
     let resources = cluster.resources().await?;
     let query = arguments.selection.query(&arguments.words, &cluster);
     let objects = cluster.objects(&query.targets(&resources)?, &query).await?;

@@ -8,7 +8,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use tokio::signal::unix::{SignalKind, signal};
 use weft_cluster::client::{Command, Size, Streams};
 
-use super::{InPod, Whose, runtime, stream};
+use super::{ChosenCluster, InPod, runtime, stream};
 
 /// Runs a command in a container and exits with its exit code.
 #[derive(clap::Args, Debug)]
@@ -27,16 +27,16 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
     let runtime = runtime()?;
-    let ended = runtime.block_on(exec(arguments, whose));
+    let ended = runtime.block_on(exec(arguments, chosen));
     // A read of standard input cannot be given up, and must not keep the program here.
     runtime.shutdown_background();
     ended
 }
 
-async fn exec(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    let (cluster, container) = arguments.within.find(whose).await?;
+async fn exec(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    let (cluster, container) = arguments.within.find(chosen).await?;
     let terminal = arguments.tty && std::io::stdin().is_terminal();
     if arguments.tty && !terminal {
         eprintln!("standard input is not a terminal; the command gets none");

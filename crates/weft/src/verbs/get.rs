@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use weft_cluster::client::{Cluster, Query, Resource, Scope, TableOptions, Target};
 use weft_manifest::to_yaml;
 
-use super::{Selection, Whose, print, runtime};
+use super::{ChosenCluster, Selection, print, runtime};
 
 /// Lists objects.
 #[derive(clap::Args, Debug)]
@@ -42,12 +42,12 @@ enum Form {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    runtime()?.block_on(get(arguments, whose))
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    runtime()?.block_on(get(arguments, chosen))
 }
 
-async fn get(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    let cluster = whose.connect().await?;
+async fn get(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    let cluster = chosen.connect().await?;
     let query = arguments.selection.query(&arguments.words, &cluster);
     let targets = query.targets(&cluster.resources().await?)?;
     let text = match arguments.output {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::Whose;
+use super::ChosenCluster;
 
 /// Runs the installed kubectl against this mesh.
 #[derive(clap::Args, Debug)]
@@ -19,10 +19,10 @@ pub struct Arguments {
 }
 
 /// Runs the command; returns only when it cannot be run.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
     let error = Command::new("kubectl")
         .args(&arguments.arguments)
-        .env("KUBECONFIG", whose.kubeconfig()?)
+        .env("KUBECONFIG", chosen.kubeconfig()?)
         .exec();
     match error.kind() {
         ErrorKind::NotFound => bail!(

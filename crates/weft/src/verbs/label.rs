@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use anyhow::{Result, bail};
 use weft_cluster::client::Labelled;
 
-use super::{Selection, Whose, print, runtime};
+use super::{ChosenCluster, Selection, print, runtime};
 
 /// Sets labels (`KEY=VALUE`), and removes them (`KEY-`).
 #[derive(clap::Args, Debug)]
@@ -27,17 +27,17 @@ pub struct Arguments {
 type Labels = BTreeMap<String, Option<String>>;
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
     let (words, labels) = split(&arguments.words)?;
-    runtime()?.block_on(label(arguments, (&words, &labels), whose))
+    runtime()?.block_on(label(arguments, (&words, &labels), chosen))
 }
 
 async fn label(
     arguments: &Arguments,
     (words, labels): (&[String], &Labels),
-    whose: Whose<'_>,
+    chosen: ChosenCluster<'_>,
 ) -> Result<ExitCode> {
-    let cluster = whose.connect().await?;
+    let cluster = chosen.connect().await?;
     let query = arguments.selection.query(words, &cluster);
     let targets = query.targets(&cluster.resources().await?)?;
     let named = targets.iter().all(|target| !target.names.is_empty());

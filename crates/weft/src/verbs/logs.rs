@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use weft_cluster::client::LogQuery;
 
-use super::{InPod, Whose, runtime, stream};
+use super::{ChosenCluster, InPod, runtime, stream};
 
 /// Prints the log of a container.
 #[derive(clap::Args, Debug)]
@@ -30,16 +30,16 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
     let runtime = runtime()?;
-    let ended = runtime.block_on(logs(arguments, whose));
+    let ended = runtime.block_on(logs(arguments, chosen));
     // A write to standard output that blocks must not keep the program here.
     runtime.shutdown_background();
     ended
 }
 
-async fn logs(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    let (cluster, container) = arguments.within.find(whose).await?;
+async fn logs(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    let (cluster, container) = arguments.within.find(chosen).await?;
     let query = LogQuery {
         follow: arguments.follow,
         previous: arguments.previous,

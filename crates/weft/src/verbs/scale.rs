@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{Selection, Whose, print, runtime};
+use super::{ChosenCluster, Selection, print, runtime};
 
 /// Sets the number of pods of a workload.
 #[derive(clap::Args, Debug)]
@@ -20,12 +20,12 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    runtime()?.block_on(scale(arguments, whose))
+pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    runtime()?.block_on(scale(arguments, chosen))
 }
 
-async fn scale(arguments: &Arguments, whose: Whose<'_>) -> Result<ExitCode> {
-    let cluster = whose.connect().await?;
+async fn scale(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
+    let cluster = chosen.connect().await?;
     let query = arguments.selection.query(&arguments.words, &cluster);
     let targets = query.targets(&cluster.resources().await?)?;
     let mut text = String::new();

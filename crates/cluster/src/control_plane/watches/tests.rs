@@ -22,41 +22,47 @@ fn service(name: &str) -> DynamicObject {
 }
 
 /// `+KEY` for something applied, `-KEY` for something gone, `synced`.
-fn told(seen: &mut Seen, event: Event<DynamicObject>) -> String {
+fn changes_after(known_objects: &mut KnownObjects, event: Event<DynamicObject>) -> String {
     let word = |change: Change| match change {
         Change::Apply(object, _) => format!("+{}", object.key()),
         Change::Delete(key, _) => format!("-{key}"),
         Change::Synced => "synced".to_owned(),
     };
-    seen.take(Kind::Service, event).into_iter().map(word).collect::<Vec<_>>().join(" ")
+    known_objects.take(Kind::Service, event).into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
 fn what_vanished_while_nobody_looked_is_told_as_gone() {
-    let mut seen = Seen::default();
-    assert_eq!(told(&mut seen, Event::Init), "");
-    assert_eq!(told(&mut seen, Event::InitApply(service("a"))), "+Service/shop/a");
-    assert_eq!(told(&mut seen, Event::InitDone), "");
-    assert_eq!(told(&mut seen, Event::Apply(service("b"))), "+Service/shop/b");
-    told(&mut seen, Event::Init);
-    told(&mut seen, Event::InitApply(service("b")));
-    assert_eq!(told(&mut seen, Event::InitDone), "-Service/shop/a");
-    assert_eq!(told(&mut seen, Event::Delete(service("b"))), "-Service/shop/b");
+    let mut known_objects = KnownObjects::default();
+    assert_eq!(changes_after(&mut known_objects, Event::Init), "");
+    assert_eq!(
+        changes_after(&mut known_objects, Event::InitApply(service("a"))),
+        "+Service/shop/a"
+    );
+    assert_eq!(changes_after(&mut known_objects, Event::InitDone), "");
+    assert_eq!(changes_after(&mut known_objects, Event::Apply(service("b"))), "+Service/shop/b");
+    changes_after(&mut known_objects, Event::Init);
+    changes_after(&mut known_objects, Event::InitApply(service("b")));
+    assert_eq!(changes_after(&mut known_objects, Event::InitDone), "-Service/shop/a");
+    assert_eq!(changes_after(&mut known_objects, Event::Delete(service("b"))), "-Service/shop/b");
 }
 
 #[test]
 fn a_kind_that_is_not_defined_holds_nobody_up_and_may_come_later() {
-    let mut seen = Seen::default();
+    let mut known_objects = KnownObjects::default();
     for kind in Kind::deciding().filter(|kind| *kind != Kind::Service) {
-        seen.take(kind, Event::Init);
-        assert!(seen.take(kind, Event::InitDone).is_empty());
+        known_objects.take(kind, Event::Init);
+        assert!(known_objects.take(kind, Event::InitDone).is_empty());
     }
-    assert_eq!(seen.undefined(Kind::Service), [Change::Synced]);
-    assert!(seen.undefined(Kind::Service).is_empty(), "once is enough");
-    told(&mut seen, Event::Init);
-    assert_eq!(told(&mut seen, Event::InitApply(service("a"))), "+Service/shop/a");
-    assert_eq!(told(&mut seen, Event::InitDone), "");
-    let gone = seen.undefined(Kind::Service);
+    assert_eq!(known_objects.undefined(Kind::Service), [Change::Synced]);
+    assert!(known_objects.undefined(Kind::Service).is_empty(), "once is enough");
+    changes_after(&mut known_objects, Event::Init);
+    assert_eq!(
+        changes_after(&mut known_objects, Event::InitApply(service("a"))),
+        "+Service/shop/a"
+    );
+    assert_eq!(changes_after(&mut known_objects, Event::InitDone), "");
+    let gone = known_objects.undefined(Kind::Service);
     assert!(matches!(gone.as_slice(), [Change::Delete(..)]), "with its kind it goes");
 }
 
@@ -75,16 +81,16 @@ fn only_an_unknown_kind_is_undefined() {
 
 #[test]
 fn the_start_is_complete_when_every_kind_is() {
-    let mut seen = Seen::default();
+    let mut known_objects = KnownObjects::default();
     let mut last = String::new();
     for kind in Kind::deciding() {
         assert_eq!(last, "");
-        seen.take(kind, Event::Init);
-        let changes = seen.take(kind, Event::InitDone);
+        known_objects.take(kind, Event::Init);
+        let changes = known_objects.take(kind, Event::InitDone);
         last = if changes == [Change::Synced] { "synced".to_owned() } else { String::new() };
     }
     assert_eq!(last, "synced");
-    assert!(seen.take(Kind::Pod, Event::InitDone).is_empty(), "once is enough");
+    assert!(known_objects.take(Kind::Pod, Event::InitDone).is_empty(), "once is enough");
 }
 
 /// Objects by the last part of their list's path, and what their watches will say.

@@ -50,7 +50,12 @@ fn port(number: u16) -> Port {
 
 #[track_caller]
 fn check(kind: Kind, name: &str, expected: &str) {
-    let found = match look_up(name, kind, &Cluster) {
+    check_in("cluster.local", (kind, name), expected);
+}
+
+#[track_caller]
+fn check_in(domain: &str, (kind, name): (Kind, &str), expected: &str) {
+    let found = match look_up((name, kind), domain, &Cluster) {
         Answer::NoSuchName => "no such name".to_owned(),
         Answer::Elsewhere => "elsewhere".to_owned(),
         Answer::Entries(entries) => entries
@@ -120,4 +125,15 @@ fn names_beyond_the_cluster_are_played_or_elsewhere() {
 fn no_pod_takes_over_a_name_of_the_cluster() {
     check(Kind::Address, "web.shop.svc.cluster.local", "10.96.7.7");
     check(Kind::Address, "api.example.com", "203.0.113.1");
+}
+
+#[test]
+fn a_cluster_may_have_another_domain() {
+    let domain = "east.example";
+    check_in(domain, (Kind::Address, "web.shop.svc.east.example"), "10.96.7.7");
+    let service = "_http._tcp.web.shop.svc.east.example";
+    check_in(domain, (Kind::Service, service), "80 web.shop.svc.east.example");
+    check_in(domain, (Kind::Address, "nothing.shop.svc.east.example"), "no such name");
+    check_in(domain, (Kind::Address, "db.shop.svc.cluster.local"), "elsewhere");
+    check_in(domain, (Kind::Address, "west.example"), "elsewhere");
 }

@@ -1,4 +1,5 @@
-//! Following the objects of one resource, whatever the speed.
+//! Watching all objects of one resource: the list first, then each change, and the list
+//! again after a gap.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +8,7 @@ use weft_apiserver::{Change, Resource, Store};
 
 /// Calls `apply` with every object that exists, and then with every change:
 /// the object, or its last state when it is gone. Never ends.
-pub(crate) async fn follow(
+pub(crate) async fn watch_objects(
     store: &Store,
     resource: &Resource,
     mut apply: impl FnMut(Presence, &Arc<Value>),
