@@ -33,8 +33,11 @@ type Defined<'g> = (&'g DestinationRule, usize, &'g Subset);
 #[derive(Default)]
 pub(crate) struct Policies<'g> {
     /// By host or pattern; for each group.
-    by_name: RefCell<HashMap<String, Vec<(Group, Rc<Named<'g>>)>>>,
+    by_name: RefCell<HashMap<String, Vec<SeenBy<'g>>>>,
 }
+
+/// A group, and the policies that it sees.
+type SeenBy<'g> = (Group, Rc<Named<'g>>);
 
 /// The policies for one host or pattern, as a group sees them.
 #[derive(Default)]
