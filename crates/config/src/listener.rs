@@ -67,7 +67,7 @@ pub struct Server {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// The TLS clients that it is for, whose bytes are relayed as they are. A client that no such
-    /// server of its port is for goes to one without this, and is closed where there is none.
+    /// server of its port is for goes to one without this, and is closed without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hello: Option<HelloMatch>,
     /// How its connections are read.

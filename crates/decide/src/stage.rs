@@ -67,7 +67,7 @@ pub enum Answer {
     Configured,
     /// The client speaks TLS, and said this.
     Hello(Arc<ClientHello>),
-    /// There was no answer in time, or is none.
+    /// There was no answer in time, or there is no answer.
     Missing,
 }
 

@@ -82,9 +82,9 @@ impl Admission {
         if !self.is_let_in(listener, open).await {
             return self.refuse(CloseReason::Overload, listener);
         }
-        let place = match self.idlest_worker() {
-            Some(worker) => timeout(PATIENCE, worker.place()).await.ok().flatten(),
-            None => None,
+        let place = match (self.place_now(), self.idlest_worker()) {
+            (None, Some(worker)) => timeout(PATIENCE, worker.place()).await.ok().flatten(),
+            (place, _) => place,
         };
         self.serve(place, (socket, client), listener, open);
     }
@@ -100,8 +100,7 @@ impl Admission {
         if self.room(listener, open) != Room::Now {
             return self.refuse(CloseReason::Overload, listener);
         }
-        let place = self.idlest_worker().and_then(Handle::place_now);
-        self.serve(place, (socket, client), listener, open);
+        self.serve(self.place_now(), (socket, client), listener, open);
     }
 
     async fn is_let_in(&self, listener: &Listener, open: &Arc<AtomicUsize>) -> bool {
@@ -126,6 +125,12 @@ impl Admission {
     fn idlest_worker(&self) -> Option<&Handle> {
         let loads = self.workers.iter().filter_map(|worker| Some((worker.load()?, worker)));
         loads.min_by_key(|(load, _)| *load).map(|(_, worker)| worker)
+    }
+
+    /// A place at the worker with the fewest connections, else at any that is not far behind.
+    fn place_now(&self) -> Option<Place<'_>> {
+        let idlest = self.idlest_worker().and_then(Handle::place_now);
+        idlest.or_else(|| self.workers.iter().find_map(Handle::place_now))
     }
 
     fn serve(

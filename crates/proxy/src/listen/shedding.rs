@@ -21,7 +21,7 @@ use crate::{worker::Handle, worker::open_connections::IdleConnection};
 /// How long the workers may take to say which of their connections are idle, and to close
 /// some.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// After a round there is none for so many times as long as it took, since it looks at all
+/// After a round no other begins for so many times as long as it took, since it looks at all
 /// connections of every worker.
 const PAUSE_FACTOR: u32 = 10;
 /// The longest and the shortest pause.

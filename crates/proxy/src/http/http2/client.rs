@@ -290,3 +290,45 @@ where
         tracing::debug!(%error, "a connection to a server broke");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncWriteExt, duplex},
+        task::LocalSet,
+    };
+
+    #[tokio::test]
+    async fn before_stream_numbers_run_out_no_more_are_opened_and_open_ones_stay() {
+        let test = async {
+            let (near, mut far) = duplex(1024);
+            // Empty SETTINGS.
+            far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let client = Client::begin(near, &Limits::default()).await.unwrap();
+            let client = Rc::new(client);
+            client.state.streams.set(MOST_STREAMS - 1);
+            let last = client.slot().expect("one more");
+            assert!(client.is_worn_out() && client.slot().is_none());
+            assert!(last.is_ready(), "it can still be opened");
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn only_streams_that_did_not_end_in_order_wear_a_connection_out() {
+        let test = async {
+            let (near, mut far) = duplex(1024);
+            far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let client = Rc::new(Client::begin(near, &Limits::default()).await.unwrap());
+            for _ in 0..2 * BROKEN_STREAMS {
+                client.slot().expect("there is room").complete();
+            }
+            for _ in 0..BROKEN_STREAMS {
+                drop(client.slot().expect("there is room"));
+            }
+            assert!(client.is_worn_out());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}
