@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use weft_api::{Diagnostic, Severity};
-use weft_manifest::{Document, foreign, render};
+use weft_manifest::{Document, files::unnamed, foreign, render};
 
 /// Problems of one document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub fn check(document: &Document) -> Findings {
         found.refused = true;
     }
     let Some(value) = &document.value else { return found };
-    if let Some(problem) = foreign(document) {
+    if let Some(problem) = foreign(document).or_else(|| unnamed(document)) {
         found.lines.push(problem.to_string());
         found.refused = true;
         return found;
@@ -88,6 +88,27 @@ mod tests {
         assert!(found.refused, "{found:?}");
         let [line] = found.lines.as_slice() else { panic!("{found:?}") };
         assert!(line.starts_with("a.yaml:7:") && line.contains("70000"), "{line}");
+    }
+
+    /// YAML 1.1, which kubectl reads, has more words for booleans.
+    #[test]
+    fn a_name_that_is_no_text_is_refused_with_its_place() {
+        for (name, expected) in [
+            (
+                "n",
+                "a.yaml:3:12: error: metadata.name is read as false, not as a text; put it in quotes",
+            ),
+            (
+                "7",
+                "a.yaml:3:12: error: metadata.name is read as 7, not as a text; put it in quotes",
+            ),
+            ("''", "a.yaml:3:12: error: the object has no metadata.name; give it one"),
+        ] {
+            let found =
+                found(&format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\n"));
+            assert!(found.refused, "{name}: {found:?}");
+            assert_eq!(found.lines, [expected]);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{
 
 use crate::{Document, Place, Problem, read};
 
-pub use name::ObjectName;
+pub use name::{ObjectName, unnamed};
 
 /// How long a file must be empty or gone before its objects go: editors truncate, then write.
 pub const PATIENCE: Duration = Duration::from_secs(1);

@@ -35,7 +35,7 @@ struct Teller {
     fields: Fields,
     form: Form,
     watch: Watch,
-    /// What there was at the start and has not been told. It is shown when it is told, so
+    /// What there was at the start and has not been sent. It is shown when it is sent, so
     /// that a client that does not read costs no copies.
     initial: VecDeque<Arc<Value>>,
     /// The bookmark at its end.

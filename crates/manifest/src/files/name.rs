@@ -80,19 +80,27 @@ pub(super) fn each(
 fn nameless(document: &Document) -> Problem {
     let parts =
         [("apiVersion", "/apiVersion"), ("kind", "/kind"), ("metadata.name", "/metadata/name")];
-    for (field, pointer) in parts {
-        let value = document.value.as_ref().and_then(|value| value.pointer(pointer));
-        let message = match value {
-            Some(Value::String(text)) if !text.is_empty() => continue,
-            Some(value @ (Value::Bool(_) | Value::Number(_))) => {
-                format!("{field} is read as {value}, not as a text; put it in quotes")
-            }
-            _ => format!("the object has no {field}; give it one"),
-        };
-        let place = document.locate(field).unwrap_or_else(|| document.place());
-        return Problem { place, message };
-    }
-    Problem { place: document.place(), message: "the object has no name".to_owned() }
+    let found = parts.into_iter().find_map(|part| missing(document, part));
+    let message = || "the object has no name".to_owned();
+    found.unwrap_or_else(|| Problem { place: document.place(), message: message() })
+}
+
+/// What an object lacks first that has no `metadata.name`.
+pub fn unnamed(document: &Document) -> Option<Problem> {
+    missing(document, ("metadata.name", "/metadata/name")).map(|_| nameless(document))
+}
+
+fn missing(document: &Document, (field, pointer): (&str, &str)) -> Option<Problem> {
+    let value = document.value.as_ref().and_then(|value| value.pointer(pointer));
+    let message = match value {
+        Some(Value::String(text)) if !text.is_empty() => return None,
+        Some(value @ (Value::Bool(_) | Value::Number(_))) => {
+            format!("{field} is read as {value}, not as a text; put it in quotes")
+        }
+        _ => format!("the object has no {field}; give it one"),
+    };
+    let place = document.locate(field).unwrap_or_else(|| document.place());
+    Some(Problem { place, message })
 }
 
 #[cfg(test)]
