@@ -7,7 +7,10 @@ use tokio::{
     task::JoinSet,
 };
 use weft_process::{peers::Peers, shutdown::Stopping};
-use weft_wire::{Call, server::Entrance};
+use weft_wire::{
+    Call,
+    server::{Admission, Entrance},
+};
 
 use crate::{
     Change, Handle, Options,
@@ -63,10 +66,14 @@ async fn serve(
 ) {
     let (calls, mut incoming) = mpsc::channel::<Call>(CALLS);
     let mut tasks = JoinSet::new();
-    let admission = Arc::new(Proxies(Peers::new(options.peers)));
-    let tls =
-        Entrance { socket: options.xds, tls: Some(options.tls), admission: admission.clone() };
-    let plain = options.xds_plain.map(|socket| Entrance { socket, tls: None, admission });
+    let admission: Arc<dyn Admission> = Arc::new(Proxies(Peers::new(options.peers)));
+    let tls = Entrance {
+        socket: options.xds,
+        tls: Some(options.tls),
+        admission: Some(Arc::clone(&admission)),
+    };
+    let plain =
+        options.xds_plain.map(|socket| Entrance { socket, tls: None, admission: Some(admission) });
     for entrance in [Some(tls), plain].into_iter().flatten() {
         let (limits, calls) = (options.limits.clone(), calls.clone());
         let mut stopping = stopping.clone();

@@ -55,8 +55,8 @@ pub struct Entrance {
     pub socket: TcpListener,
     /// Without, plain text.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Decides which connections are taken in.
-    pub admission: Arc<dyn Admission>,
+    /// Decides which connections are taken in; without, all are.
+    pub admission: Option<Arc<dyn Admission>>,
 }
 
 /// Decides which connections are taken in, before a byte of them is read.
@@ -160,10 +160,17 @@ pub async fn serve(
             () = shutdown.as_mut() => break,
         };
         let Some((tcp, peer)) = accepted else { continue };
-        let Some(entering) = admission.arrive(peer.ip()) else { continue };
+        let entering = match &admission {
+            None => None,
+            Some(admission) => match admission.arrive(peer.ip()) {
+                Some(entering) => Some(entering),
+                None => continue,
+            },
+        };
         let connection = Connection { peer, limits: Arc::clone(&limits), calls: calls.clone() };
         let tls = tls.clone();
         connections.spawn(async move {
+            let Some(entering) = entering else { return connection.secure(tcp, tls).await };
             let entered = timeout(connection.limits.opening, entering).await;
             let Ok(Some(admitted)) = entered else { return };
             tokio::select! {

@@ -40,7 +40,7 @@ impl ControlPlane {
             runtime.unwrap().block_on(async move {
                 let (calls, mut received) = tokio::sync::mpsc::channel(1);
                 let socket = tokio::net::TcpListener::from_std(socket).unwrap();
-                let entrance = Entrance { socket, tls: None };
+                let entrance = Entrance { socket, tls: None, admission: None };
                 let serving = serve(entrance, Limits::default(), calls, std::future::pending());
                 tokio::spawn(serving);
                 let answering = async {

@@ -92,7 +92,7 @@ impl Server {
         let (sender, calls) = mpsc::channel(4);
         let (stop, stopped) = oneshot::channel();
         let admission = Few::new(64);
-        let entrance = Entrance { socket, tls: server, admission: admission.clone() };
+        let entrance = Entrance { socket, tls: server, admission: Some(admission.clone()) };
         let running = weft_wire::serve(entrance, limits, sender, async {
             let _ = stopped.await;
         });
