@@ -6,21 +6,21 @@
 
 mod options;
 mod admission;
-mod inputs;
+mod authentication;
 mod run;
 mod world_task;
-mod answers;
-mod gather;
+mod subscriptions;
+mod debounce;
 mod revisions;
-mod session;
-mod convert;
+mod delta_stream;
+mod wire_messages;
 mod handle;
-mod pages;
+mod monitoring;
 mod metrics;
-mod stand_ins;
+mod client_features;
 
+pub use authentication::{Authenticate, Authenticating, Caller, Change, Refused};
 pub use handle::{Acknowledgement, Handle};
-pub use inputs::{Authenticate, Authenticating, Caller, Change, Refused};
 pub use options::Options;
 pub use run::run;
 pub use weft_identity::{Account, Root, RootError, Served, secret_key};

@@ -15,9 +15,9 @@ use weft_wire::{
 use crate::{
     Change, Handle, Options,
     admission::Proxies,
+    delta_stream::{AUTHENTICATIONS, Service},
     metrics::Metrics,
-    pages::Pages,
-    session::{AUTHENTICATIONS, Service},
+    monitoring::Pages,
     world_task::{Findings, Inputs, WorldTask},
 };
 

@@ -4,8 +4,8 @@
 
 mod messages;
 mod sessions;
-mod absent;
-mod pending_acks;
+mod disconnected;
+mod distribution;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,15 +22,15 @@ use weft_process::shutdown::Stopping;
 
 use crate::{
     Change,
-    answers::{Answers, Effect},
-    gather::Gather,
+    debounce::Gather,
     metrics::Metrics,
     revisions::Revisions,
+    subscriptions::{Answers, Effect},
 };
+use distribution::PendingAcks;
 pub(crate) use messages::{
     CloseReason, Interests, Join, Joined, Message, Offer, Question, SessionFacts,
 };
-use pending_acks::PendingAcks;
 use sessions::Sessions;
 
 /// The revision of what a proxy gets that may run on something old: until

@@ -1,6 +1,6 @@
 //! The ports for people, probes and Prometheus.
 
-pub mod ports;
-pub mod pages;
+pub mod server;
+pub mod handlers;
 pub mod application_probes;
 pub mod application_metrics;

@@ -1,7 +1,7 @@
 //! One connection, from its first byte: where it was meant to go, and what
 //! serves it.
 
-pub mod original_destination;
+pub mod accepted_connection;
 pub mod downstream;
 pub mod direction;
 pub mod close_reason;
@@ -28,10 +28,10 @@ use weft_decide::{ClientHello, Connection, Flag, Flags, Scope, Tcp};
 use crate::{
     config::on_demand::decide_with_hello,
     connection::{
+        accepted_connection::AcceptedConnection,
         client_hello::NoHello,
         close_reason::CloseReason,
         downstream::Downstream,
-        original_destination::AcceptedConnection,
         protocol_detection::{DetectedProtocol, Detector, begins_http1},
         proxy_protocol::NoHeader,
         server_first::First,
@@ -42,7 +42,7 @@ use crate::{
     },
     io::peeked::PeekedStream,
     listen::listener::Listener,
-    record::outcome::{Kind, Outcome},
+    telemetry::outcome::{Kind, Outcome},
     worker::open_connections::ConnectionGuard,
     worker::state::WorkerState,
 };

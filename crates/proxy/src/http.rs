@@ -1,7 +1,7 @@
 //! HTTP on both sides of the proxy: reading a request, answering it, heads and bodies.
 
 pub mod serve_request;
-pub mod head;
+pub mod headers;
 pub mod body;
 pub mod request_body;
 pub mod response_body;

@@ -3,6 +3,6 @@
 pub mod stream;
 pub mod peeked;
 pub mod gathered;
-pub mod buffers;
+pub mod buffer_limit;
 pub mod pipe;
 pub mod socket_options;

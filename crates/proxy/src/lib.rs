@@ -10,7 +10,7 @@ mod listen;
 mod connection;
 mod http;
 mod upstream;
-mod record;
+mod telemetry;
 mod config;
 mod admin;
 mod io;

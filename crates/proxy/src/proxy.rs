@@ -25,20 +25,20 @@ use weft_process::{
 };
 
 use crate::{
-    admin::ports::{self, Admin, Pages},
+    admin::server::{self, Admin, Pages},
     config::{
         client::{ConfigClient, Publish},
         handle::{self, ConfigHandle, ConfigRequest},
     },
-    io::buffers::Buffers,
+    io::buffer_limit::Buffers,
     listen::{
         admission::Admission,
         file_descriptors,
-        listeners::Listeners,
+        listener_manager::Listeners,
         status::{ListenerState, ListenerStatus},
     },
     options::{Options, Source},
-    record::{
+    telemetry::{
         access_log::{self, Sink},
         metrics::{Metrics, Turns},
     },
@@ -262,7 +262,7 @@ async fn configure(
         }
         Source::File(file) => file,
     };
-    let known = ports::bodies(&file.resources);
+    let known = server::bodies(&file.resources);
     let changes = file.resources.into_iter().map(|one| (one.name(), Some(Arc::new(one))));
     let (table, rejected) = Table::new().when_unanswered(Unanswered::Outside).with(changes);
     for rejected in rejected {

@@ -1,7 +1,7 @@
 //! Towards servers: choosing an endpoint, connecting, pooling, trying again.
 
 pub mod forward;
-pub mod target;
+pub mod endpoint_selection;
 pub mod pool_key;
 pub mod pool;
 pub mod dial;

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::{self, original_destination::AcceptedConnection},
+    connection::{self, accepted_connection::AcceptedConnection},
     listen::listener::Listener,
     worker::open_connections::IdleConnection,
     worker::state::{Parts, WorkerState},

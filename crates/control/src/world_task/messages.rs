@@ -9,7 +9,7 @@ use weft_api::Key;
 use weft_config::Interest;
 use weft_delta::{Answer, Name};
 
-use crate::{Acknowledgement, Caller, answers::SessionId};
+use crate::{Acknowledgement, Caller, subscriptions::SessionId};
 
 /// Messages from sessions and handles.
 #[derive(Debug)]

@@ -21,9 +21,9 @@ use weft_translate::{Class, Client, Labelled};
 use self::outstanding::Outstanding;
 use super::{
     CloseReason, FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts,
-    absent::{self, Absent},
+    disconnected::{self, Absent},
 };
-use crate::answers::{Answers, Offered, SessionId};
+use crate::subscriptions::{Answers, Offered, SessionId};
 
 /// Sessions that one pod may have; a further one replaces its oldest. A proxy has one, and
 /// for a while another one whose end is not known yet.
@@ -116,7 +116,7 @@ impl Sessions {
                 Some(Object::Pod(pod))
                     if pod.metadata.uid.as_deref() == Some(join.caller.pod_uid.as_str()) =>
                 {
-                    let facts = (Client::of_pod(pod), absent::is_ending(pod));
+                    let facts = (Client::of_pod(pod), disconnected::is_ending(pod));
                     self.open(key, facts, join, answers);
                 }
                 _ if join.reply.is_closed() => {}
@@ -168,7 +168,7 @@ impl Sessions {
             let Some(session) = self.by_id.get_mut(&id) else { continue };
             let client = match answers.object(&session.pod).map(|object| &**object) {
                 Some(Object::Pod(pod)) if pod.metadata.uid.as_ref() == Some(&session.uid) => {
-                    session.ending = absent::is_ending(pod);
+                    session.ending = disconnected::is_ending(pod);
                     Client::of_pod(pod)
                 }
                 _ => {

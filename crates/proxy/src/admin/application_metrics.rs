@@ -14,7 +14,7 @@ use tokio::{net::TcpStream, time::timeout};
 use weft_process::admin::Gone;
 
 use crate::{
-    record::metrics::Output,
+    telemetry::metrics::Output,
     upstream::dial::{DialError, DialTarget, Dialer},
 };
 

@@ -4,7 +4,7 @@
 //! resources, and lets waiting requests go on when their configuration is there.
 //! Without a control plane, what is known stays in force.
 
-mod control_plane_tunnel;
+mod control_plane_relay;
 mod wire_messages;
 mod waiting_requests;
 mod unused_interests;
@@ -377,7 +377,7 @@ async fn connect(
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
     let name = options.name.unwrap_or_else(|| host.to_owned());
     if dialer.mark().is_some() {
-        let tunnel = control_plane_tunnel::open(&address, &dialer).await;
+        let tunnel = control_plane_relay::open(&address, &dialer).await;
         let failed = |source| NoStream::Connect { address: address.clone(), source };
         address = tunnel.map_err(failed)?.to_string();
     }

@@ -1,6 +1,6 @@
 //! The direction of traffic, as far as it changes what is done to a request's head.
 
-use crate::record::metrics::Reporter;
+use crate::telemetry::metrics::Reporter;
 
 /// The direction of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,9 @@ use crate::{
     connection::{direction::Direction, relay::RelayLimits, server_first::Preconnected},
     io::stream::Stream,
     listen::listener::Listener,
-    upstream::{dial::DialTarget, pool::ConnectionPool, pool_key::PoolKey, target::Selected},
+    upstream::{
+        dial::DialTarget, endpoint_selection::Selected, pool::ConnectionPool, pool_key::PoolKey,
+    },
     worker::{Counts, state::WorkerState},
 };
 

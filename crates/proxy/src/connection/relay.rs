@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::io::{buffers::Buffers, peeked::PeekedStream, stream::Stream};
+use crate::io::{buffer_limit::Buffers, peeked::PeekedStream, stream::Stream};
 use half::{Broken, Half};
 
 /// Bytes that a connection moves before it lets others go on: well under a millisecond.

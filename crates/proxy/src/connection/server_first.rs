@@ -13,7 +13,7 @@ use weft_decide::Tcp;
 use crate::{
     connection::{close_reason::CloseReason, downstream::Downstream, tcp},
     io::{peeked::PeekedStream, stream::Stream},
-    upstream::target::UpstreamTarget,
+    upstream::endpoint_selection::UpstreamTarget,
 };
 
 /// How long a client of an application that cannot be reached may still begin a

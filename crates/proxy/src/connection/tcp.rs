@@ -13,13 +13,13 @@ use crate::{
         server_first::{Connected, Preconnected},
     },
     io::{peeked::PeekedStream, stream::Stream},
-    record::{
+    telemetry::{
         metrics::PeerId,
         outcome::{Kind, Outcome},
     },
     upstream::{
         dial::{self, DialError},
-        target::UpstreamTarget,
+        endpoint_selection::UpstreamTarget,
     },
 };
 

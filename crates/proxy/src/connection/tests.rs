@@ -15,7 +15,7 @@ use weft_decide::Table;
 use crate::{
     config::handle::{self, ConfigRequest},
     io::stream::Stream,
-    record::access_log,
+    telemetry::access_log,
     upstream::{
         dial::Dialer,
         dns::{Lookup, Name, Resolver},

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{http::request_body::Source, record::outcome::LimitOf};
+use crate::{http::request_body::Source, telemetry::outcome::LimitOf};
 
 /// When an exchange must be over: what its rule allows, from the moment when the request is
 /// complete (as in Envoy: an upload may take its time), or what a gRPC client allows, from

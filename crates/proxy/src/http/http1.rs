@@ -4,4 +4,4 @@ pub mod server;
 pub mod client;
 pub mod head_timeout;
 pub mod error_bodies;
-pub mod last_words;
+pub mod early_response;

@@ -10,7 +10,7 @@ pub mod client;
 pub mod incoming_body;
 pub mod outgoing_body;
 pub mod keep_alive;
-pub mod resets;
+pub mod premature_resets;
 
 use crate::http::metered_stream;
 

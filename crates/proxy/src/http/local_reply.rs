@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request
 use weft_decide::Reply;
 
 use crate::{
-    connection::direction::Direction, http::response_body::Payload, record::outcome::Outcome,
+    connection::direction::Direction, http::response_body::Payload, telemetry::outcome::Outcome,
 };
 
 /// Answers the request with these parts by `reply`.

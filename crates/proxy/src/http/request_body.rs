@@ -26,7 +26,7 @@ use crate::{
         grpc::Messages,
         http2::outgoing_body::Outgoing,
     },
-    io::buffers::{Buffers, Held},
+    io::buffer_limit::{Buffers, Held},
 };
 
 /// What is remembered of a body at most.

@@ -25,7 +25,7 @@ use crate::{
         http2::outgoing_body::Outgoing,
         request_body::Source,
     },
-    record::outcome::Outcome,
+    telemetry::outcome::Outcome,
     upstream::pool::PooledConnection,
 };
 

@@ -12,8 +12,8 @@ use weft_decide::{Arrival, Arrived, Failure, Reply, Routed, Scheme};
 use crate::{
     config::on_demand::decide_on_demand,
     connection::{direction::Direction, downstream::Downstream},
-    http::{body::Incoming, head, local_reply, request_body::Source, response_body::Payload},
-    record::outcome::Outcome,
+    http::{body::Incoming, headers, local_reply, request_body::Source, response_body::Payload},
+    telemetry::outcome::Outcome,
     upstream::forward::{self, UpstreamRequest},
 };
 
@@ -32,7 +32,7 @@ pub async fn serve_request(
         scheme: Scheme::Http,
     };
     let mut arrived = Arrived::read(parts, arrival);
-    let id = || head::request_id(worker.random(), worker.random());
+    let id = || headers::request_id(worker.random(), worker.random());
     arrived.announce(|| downstream.client_text(), id);
     let authority = arrived.authority().cloned();
     let outcome = Outcome::begin(&downstream, arrived.head(), authority.clone(), source.clone());
@@ -49,7 +49,7 @@ pub async fn serve_request(
     if direction != Direction::Inbound
         && let Some(decorator) = worker.decorator(routed.rule(), routed.backend())
     {
-        parts.headers.insert(head::DECORATOR, decorator);
+        parts.headers.insert(headers::DECORATOR, decorator);
     }
     let absolute = None;
     let request =

@@ -13,11 +13,11 @@ use crate::{
     },
     http::{
         body::Incoming,
-        http1::{error_bodies::ErrorBodies, last_words::LastWords},
+        http1::{early_response::LastWords, error_bodies::ErrorBodies},
         metered_stream::MeteredStream,
     },
     io::{gathered::GatheredWriter, peeked::PeekedStream, stream::Stream},
-    record::outcome::Outcome,
+    telemetry::outcome::Outcome,
     upstream::pool::PooledConnection,
     worker::{live_relays::LiveRelay, open_connections::ConnectionGuard},
 };

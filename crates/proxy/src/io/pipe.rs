@@ -15,7 +15,7 @@ use std::{
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::{io::Interest, net::TcpStream};
 
-use crate::io::buffers::{Buffers, Held};
+use crate::io::buffer_limit::{Buffers, Held};
 
 /// The most that a pipe holds.
 const CAPACITY: usize = 256 * 1024;

@@ -22,7 +22,7 @@ use weft_config::ProcessLimits;
 
 use crate::{
     connection::close_reason::{CloseCounts, CloseReason},
-    listen::{file_descriptors, listener::Listener, shedding::Shedding},
+    listen::{file_descriptors, idle_shedding::Shedding, listener::Listener},
     worker::{Counted, Freed, Handle, Incoming, Place},
 };
 

@@ -18,13 +18,13 @@ use crate::{
     http::{
         deadline::Deadline,
         error::Cause,
-        grpc, head, local_reply,
+        grpc, headers, local_reply,
         request_body::Source,
         response_body::{Payload, Relayed},
         upgrade::{self, SWITCHING},
     },
-    record::outcome::Outcome,
-    upstream::target::{self, Selected},
+    telemetry::outcome::Outcome,
+    upstream::endpoint_selection::{self, Selected},
 };
 use attempt::{Answer, HttpVersion};
 
@@ -131,12 +131,12 @@ fn finish(
     let switching = response.status() == SWITCHING;
     let took = outcome.elapsed();
     let headers = response.headers_mut();
-    head::finish_response(headers, direction, switching);
+    headers::finish_response(headers, direction, switching);
     outcome.service_time = Some(took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(head::SERVICE_TIME, head::number(milliseconds));
+    headers.insert(headers::SERVICE_TIME, headers::number(milliseconds));
     if request.parts.version == Version::HTTP_2 {
-        head::without_http1(headers);
+        headers::without_http1(headers);
     }
     // The client's own version is the codec's business.
     *response.version_mut() = match request.parts.version {
@@ -168,7 +168,7 @@ fn finish(
     }
     let (outcome, connection) = (Some(outcome), Some(connection));
     let announced = match response.status() {
-        StatusCode::NOT_MODIFIED => head::announced(response.headers()),
+        StatusCode::NOT_MODIFIED => headers::announced(response.headers()),
         _ => None,
     };
     response.map(|incoming| {
@@ -214,7 +214,7 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
         let Selected { pool, endpoint } = select(request, &tried).await?;
         outcome.host = Some(pool.address());
         outcome.local = None;
-        outcome.peer = Some(target::peer(
+        outcome.peer = Some(endpoint_selection::peer(
             &request.downstream,
             &pool,
             request.routed.backend(),
@@ -222,7 +222,10 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
         ));
         if request.downstream.direction() != Direction::Inbound && !request.routed.is_passthrough()
         {
-            request.parts.headers.insert(head::ATTEMPT_COUNT, head::number((again + 1).into()));
+            request
+                .parts
+                .headers
+                .insert(headers::ATTEMPT_COUNT, headers::number((again + 1).into()));
         }
         let limit = retries.and_then(|retries| retries.per_try_timeout);
         let source = request.source.clone();
@@ -308,6 +311,6 @@ async fn select(request: &UpstreamRequest, tried: &[SocketAddr]) -> Result<Selec
     let backend = request.routed.backend();
     match request.downstream.preconnected_to(backend) {
         Some(selected) => Ok(selected),
-        None => target::select(&request.downstream, backend, tried).await,
+        None => endpoint_selection::select(&request.downstream, backend, tried).await,
     }
 }

@@ -5,7 +5,7 @@
 //! shared. Which address a request goes to is not decided here.
 
 mod pooled_connection;
-mod http2;
+mod http2_connections;
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,13 +24,13 @@ use weft_decide::CompiledBackend;
 use crate::{
     http::{error::Error, http1::client::Client as Http1Client},
     io::{gathered::GatheredWriter, stream::Stream},
-    record::metrics::PeerId,
+    telemetry::metrics::PeerId,
     upstream::{
         dial::{DialError, Dialer},
         pool_key::PoolKey,
     },
 };
-use http2::Http2Connections;
+use http2_connections::Http2Connections;
 use pooled_connection::Sender;
 pub use pooled_connection::{PooledConnection, Unanswered, UpstreamResponse};
 
@@ -283,7 +283,7 @@ impl Drop for ConnectionPool {
 mod tests {
     use super::*;
     use crate::{
-        record::metrics::{Peer, Registry},
+        telemetry::metrics::{Peer, Registry},
         upstream::{dial::DialTarget, pool_key::Transport},
     };
     use weft_decide::Table;

@@ -13,8 +13,8 @@ use weft_decide::{CompiledBackend, CompiledRule, Table};
 use crate::{
     config::handle::ConfigHandle,
     connection::close_reason::CloseCounts,
-    io::buffers::Buffers,
-    record::{
+    io::buffer_limit::Buffers,
+    telemetry::{
         access_log::Sink,
         access_log::buffer::AccessLogBuffer,
         metrics::{Metrics, Registry},

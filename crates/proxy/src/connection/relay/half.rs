@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     connection::relay::RelayStream,
     io::{
-        buffers::{Buffers, Waiting},
+        buffer_limit::{Buffers, Waiting},
         pipe::Pipe,
     },
 };

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use weft_config::Limits;
 
 use crate::http::{
-    body::Incoming, error::Error, http1::last_words::LastWords, metered_stream::MeteredStream,
+    body::Incoming, error::Error, http1::early_response::LastWords, metered_stream::MeteredStream,
     request_body::RequestBody, stall_timer::StallTimer,
 };
 

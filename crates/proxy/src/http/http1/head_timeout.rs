@@ -11,7 +11,7 @@ use weft_decide::Failure;
 
 use crate::{
     connection::downstream::Downstream,
-    record::outcome::{Kind, Outcome},
+    telemetry::outcome::{Kind, Outcome},
 };
 
 /// How long the client may take to accept the answer, which needs one packet.

@@ -24,7 +24,7 @@ use crate::{
         stall_timer::StallTimer,
     },
     io::peeked::PeekedStream,
-    record::outcome::{Kind, Outcome},
+    telemetry::outcome::{Kind, Outcome},
     worker::open_connections::ConnectionGuard,
 };
 

@@ -34,7 +34,7 @@ use super::{
 use crate::http::{
     body::Incoming,
     error::Error,
-    head,
+    headers,
     metered_stream::{Greeting, Meter, MeteredStream},
 };
 
@@ -226,7 +226,7 @@ impl StreamSlot {
         let body = match stream {
             None => Incoming::empty(),
             Some(stream) => {
-                let owed = Owed::Nothing.or_bytes(head::announced(&parts.headers));
+                let owed = Owed::Nothing.or_bytes(headers::announced(&parts.headers));
                 let body = ReceivedBody::new(stream, owed, &state.bodies, limits.stalled);
                 Incoming::http2(body)
             }

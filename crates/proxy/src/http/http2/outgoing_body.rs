@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame};
 
-use crate::http::{error::Error, head, stall_timer::StallTimer};
+use crate::http::{error::Error, headers, stall_timer::StallTimer};
 
 /// A body that may have a deadline of its own.
 pub trait Outgoing: Body<Data = Bytes> + Unpin {
@@ -140,7 +140,7 @@ impl<B: Outgoing> Sending<B> {
         match frame.into_trailers() {
             Ok(mut trailers) => {
                 // The codec refuses them, and the stream would never end.
-                head::without_http1(&mut trailers);
+                headers::without_http1(&mut trailers);
                 self.stream.send_trailers(trailers).map(|()| true)
             }
             Err(_) => Ok(false),

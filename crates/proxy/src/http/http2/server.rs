@@ -27,13 +27,13 @@ use super::{
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::{KeepAlive, Verdict},
     outgoing_body::{Sending, Unsent},
-    resets::{Open, Resets},
+    premature_resets::{Open, Resets},
 };
 use crate::{
     connection::downstream::Downstream,
     http::{
         body::Incoming,
-        grpc, head,
+        grpc, headers,
         metered_stream::{Greeting, Meter, MeteredStream},
         response_body::Payload,
         serve_request::serve_request,
@@ -197,7 +197,7 @@ impl Serving {
                     true => Owed::Nothing,
                     false => Owed::End,
                 };
-                let owed = owed.or_bytes(head::announced(&parts.headers));
+                let owed = owed.or_bytes(headers::announced(&parts.headers));
                 Incoming::http2(ReceivedBody::new(stream, owed, &self.bodies, limit))
             }
         };

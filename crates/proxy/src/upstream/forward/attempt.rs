@@ -14,7 +14,7 @@ use crate::{
     http::{
         body::Incoming,
         error::{Cause, Error},
-        head,
+        headers,
         http2::client::Upload,
         request_body::RequestBody,
     },
@@ -221,14 +221,14 @@ fn request_head(request: &mut UpstreamRequest, version: HttpVersion, copy: bool)
             if head.version == Version::HTTP_2
                 && let Some(host) = request.authority.clone()
             {
-                head::host_first(&mut head.headers, host);
+                headers::host_first(&mut head.headers, host);
             }
             head.version = Version::HTTP_11;
             frame_body(&mut head, request.source.is_some());
         }
         HttpVersion::Http2 => {
             head.version = Version::HTTP_2;
-            head::without_http1(&mut head.headers);
+            headers::without_http1(&mut head.headers);
             head.uri = request.absolute.clone().unwrap_or_default();
         }
     }
@@ -267,7 +267,7 @@ fn restore(request: &mut UpstreamRequest, unsent: Request<RequestBody>) {
         && parts.version == Version::HTTP_2
         && let Some(host) = request.authority.clone()
     {
-        head::host_first(&mut parts.headers, host);
+        headers::host_first(&mut parts.headers, host);
     }
     if let Some(target) = parts.uri.path_and_query().cloned() {
         parts.uri = Uri::from(target);

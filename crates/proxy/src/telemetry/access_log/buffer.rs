@@ -8,7 +8,7 @@ use std::{
 
 use weft_config::AccessLog;
 
-use crate::record::access_log::{Clock, Destination, Facts, Format, Sink};
+use crate::telemetry::access_log::{Clock, Destination, Facts, Format, Sink};
 
 /// Lines are handed over at this size.
 const FULL: usize = 64 * 1024;
@@ -120,7 +120,7 @@ impl AccessLogBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::access_log;
+    use crate::telemetry::access_log;
 
     #[tokio::test(start_paused = true)]
     async fn exchanges_under_way_are_logged_where_they_began() {

@@ -17,11 +17,10 @@ use weft_wire::{
 };
 
 use crate::{
-    Authenticate, Refused,
-    answers::SessionId,
-    convert,
+    Authenticate, Refused, client_features,
     metrics::{Metrics, count},
-    stand_ins,
+    subscriptions::SessionId,
+    wire_messages,
     world_task::{CloseReason, Interests, Join, Joined, Message, Offer, RESUMED},
 };
 
@@ -174,7 +173,7 @@ impl Stream<'_> {
             }
             if let Some(response) = self.server.response() {
                 count(&self.service.metrics.pushes);
-                let sending = call.responses.send(convert::response(response));
+                let sending = call.responses.send(wire_messages::response(response));
                 if !timeout(ACKNOWLEDGEMENT, sending).await.unwrap_or(false) {
                     return None;
                 }
@@ -231,7 +230,7 @@ impl Stream<'_> {
         let has = self.features.unwrap_or_default();
         let mut replaced = Vec::new();
         let suited = answers.into_iter().map(|(interest, answer)| {
-            let answer = answer.map(|answer| stand_ins::suited(answer, has, &mut replaced));
+            let answer = answer.map(|answer| client_features::suited(answer, has, &mut replaced));
             (interest, answer)
         });
         let suited = suited.collect();
@@ -251,7 +250,7 @@ impl Stream<'_> {
             self.features = Some(Features::named(names.map(String::as_str)));
         }
         let request =
-            convert::request(message).map_err(|error| End::Violation(error.to_string()))?;
+            wire_messages::request(message).map_err(|error| End::Violation(error.to_string()))?;
         let resumed = !request.held.is_empty();
         let events = self
             .server

@@ -16,8 +16,8 @@ use weft_decide::{Failure, Flags, Reply};
 
 use crate::{
     connection::{direction::Direction, downstream::Downstream},
-    http::{error::Cause, grpc, head::FORWARDED_FOR, request_body::Source},
-    record::{
+    http::{error::Cause, grpc, headers::FORWARDED_FOR, request_body::Source},
+    telemetry::{
         access_log::buffer::Log,
         access_log::{Captured, Facts, Head, Upstream, capture},
         metrics::{Grpc, PeerId, Request},

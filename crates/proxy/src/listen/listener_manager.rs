@@ -19,8 +19,8 @@ use crate::{
     listen::{
         accept::{Accepting, accept},
         admission::Admission,
-        borrowed_sockets::{Borrowing, borrow},
         listener::Listener,
+        passed_sockets::{Borrowing, borrow},
         socket,
         status::{ListenerState, ListenerStatus},
     },

@@ -13,7 +13,7 @@ use weft_process::{
     shutdown::{self, Stop},
 };
 
-pub use crate::admin::pages::Pages;
+pub use crate::admin::handlers::Pages;
 use crate::{admin::application_probes::Probes, options};
 
 /// The thread of the ports, until it is ended.

@@ -19,7 +19,7 @@ use crate::{
     connection::close_reason::CloseCounts,
     listen::status::ListenerStatus,
     options,
-    record::{
+    telemetry::{
         access_log::Sink,
         metrics::{Metrics, Output, Turns, expose},
     },

@@ -11,7 +11,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use weft_api::{Key, Kind};
 use weft_process::admin::{Answer, Asked, Paths};
 
-use crate::{Authenticate, Caller, Handle, metrics::Metrics, session::AUTHENTICATION};
+use crate::{Authenticate, Caller, Handle, delta_stream::AUTHENTICATION, metrics::Metrics};
 
 /// How long a question waits when it does not say.
 const WAIT: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use std::{
 use http::Version;
 
 use super::{Facts, Field, Name, Part, Piece, format::Shape};
-use crate::record::access_log::{Captured, Format};
+use crate::telemetry::access_log::{Captured, Format};
 
 /// Writes times; remembers the last second it wrote.
 #[derive(Debug, Default)]

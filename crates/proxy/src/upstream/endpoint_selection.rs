@@ -9,7 +9,7 @@ use weft_decide::{Ask, CompiledBackend, Endpoint, Failure, Pick, Reply, Selected
 use crate::{
     connection::downstream::Downstream,
     io::stream::Stream,
-    record::metrics::{Peer, PeerId},
+    telemetry::metrics::{Peer, PeerId},
     upstream::{dial::DialError, dns::Name, pool::ConnectionPool},
 };
 
