@@ -5,8 +5,8 @@ mod gateway;
 mod sidecar;
 
 pub(crate) use gateway::{
-    Conflict, Limited, PORTS, PodPorts, RULES, Served, TIMES, anywhere, bound, common_hosts,
-    gateway, limited, redirects,
+    Conflict, FURTHER, Limited, PORTS, PodPorts, RULES, Served, TIMES, anywhere, bound,
+    common_hosts, gateway, limited, redirects,
 };
 pub(crate) use sidecar::sidecar;
 

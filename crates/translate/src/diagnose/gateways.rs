@@ -6,7 +6,7 @@ use weft_api::{Diagnostic, Key, gateway::Gateway};
 
 use crate::{
     Client,
-    listeners::{self, Conflict, PORTS, PodPorts, TIMES},
+    listeners::{self, Conflict, PORTS, PodPorts},
     registry,
     view::View,
 };
@@ -50,8 +50,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     found
 }
 
-/// That servers are not served, since the Gateways of the namespace have too much on too many
-/// ports.
+/// That servers are not served, since the Gateways of the namespace have too many ports.
 fn limited(key: &Key, view: &View<'_>) -> Option<Diagnostic> {
     let limited = view.limited(key);
     let mut own = limited.servers.iter().filter(|(gateway, _)| gateway == key);
@@ -61,12 +60,10 @@ fn limited(key: &Key, view: &View<'_>) -> Option<Diagnostic> {
         more => format!("this server and {more} more are"),
     };
     let message = format!(
-        "{which} not served: what Gateways of namespace {} have on further ports is more than {} \
-         MiB of hosts and rules and {TIMES} times what each has on its first; nothing listens for \
-         them, and where another Gateway has the port, their hosts get 500; use fewer ports, or \
-         fewer hosts on them",
+        "{which} not served: the Gateways of namespace {} have more than {PORTS} ports at one \
+         gateway; nothing listens on the highest of them, and where another namespace has the \
+         port, hosts that it does not serve get 500; use fewer ports",
         key.namespace,
-        PORTS >> 20
     );
     Some(Diagnostic::error(key, format!("spec.servers[{first}].port.number"), message))
 }

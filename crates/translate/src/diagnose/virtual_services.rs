@@ -13,7 +13,7 @@ use crate::{
     age::Age,
     diagnose::unselected,
     hosts,
-    listeners::{self, RULES, Served, TIMES},
+    listeners::{self, FURTHER, RULES, Served, TIMES},
     mesh::Mesh,
     rules::{self, conditions, retries, targets, targets::Ports},
     view::View,
@@ -80,18 +80,7 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
             continue;
         };
         let served = Served::new(gateway, gateway.spec.servers.iter(), view.installation());
-        if let Some(host) = view.limited(&own).services.get(key) {
-            let message = format!(
-                "the rules are not served for {host} at {own}: it has other hosts together with \
-                 other VirtualServices, and rules of namespace {} that are repeated for such hosts \
-                 are more than {} MiB and {TIMES} times what they are once; requests for the \
-                 youngest such hosts get 500; give hosts to fewer VirtualServices, or fewer rules \
-                 to this one",
-                key.namespace,
-                RULES >> 20
-            );
-            found.push(Diagnostic::error(key, "spec.http", message));
-        }
+        found.extend(limited(key, &own, &field, view));
         if listeners::common_hosts(&served, service).is_empty() {
             let message = format!(
                 "{own} serves none of the hosts {}; add one to its servers",
@@ -100,6 +89,34 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
             found.push(Diagnostic::warning(key, field, message));
         }
     }
+}
+
+/// What the gateways of `gateway`, which `field` names, do not serve of the object.
+fn limited(key: &Key, gateway: &Key, field: &str, view: &View<'_>) -> Vec<Diagnostic> {
+    let (limited, namespace) = (view.limited(gateway), &key.namespace);
+    let mut found = Vec::new();
+    if let Some(port) = limited.ports.get(key) {
+        let message = format!(
+            "is not served on port {port} and higher ones of {gateway}: hosts and rules that \
+             VirtualServices of namespace {namespace} have on further ports are more than {} MiB \
+             and {TIMES} times what they are once; nothing listens there for it, or its hosts get \
+             500; use Gateways with fewer ports",
+            FURTHER >> 20
+        );
+        found.push(Diagnostic::error(key, field, message));
+    }
+    if let Some(host) = limited.rules.get(key) {
+        let message = format!(
+            "the rules are not served for {host} at {gateway}: it has other hosts together with \
+             other VirtualServices, and rules of namespace {namespace} that are repeated for such \
+             hosts are more than {} MiB and {TIMES} times what they are once; requests for the \
+             youngest such hosts get 500; give hosts to fewer VirtualServices, or fewer rules to \
+             this one",
+            RULES >> 20
+        );
+        found.push(Diagnostic::error(key, "spec.http", message));
+    }
+    found
 }
 
 /// The first of `hosts`, and how many more there are.

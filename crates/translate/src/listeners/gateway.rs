@@ -31,7 +31,7 @@ use crate::{
 };
 
 use budget::Budget;
-pub(crate) use budget::{Limited, PORTS, RULES, TIMES};
+pub(crate) use budget::{FURTHER, Limited, PORTS, RULES, TIMES};
 pub(crate) use served::{Served, common_hosts};
 
 /// A server of a Gateway, on the port of the pod where it is served.

@@ -224,7 +224,7 @@ fn ports_times_hosts_have_a_bound_which_closes_nothing_of_others() {
             wide,
             plain,
             gateway_on("shop", "plain.test", [80, 2_999].into_iter()),
-            gateway_on("other", "*", 2_000..3_000),
+            gateway_on("other", "*", 2_000..3_200),
             pod("edge", json!({"app": "edge"})),
         ]
         .map(object),
@@ -254,19 +254,61 @@ fn ports_times_hosts_have_a_bound_which_closes_nothing_of_others() {
     assert!(rest.len() == 1 && refuses(&rest[0]), "{rest:?}");
 
     let found = translator.diagnostics();
-    let limit: Vec<_> = found.iter().filter(|one| one.message.contains("32 MiB")).collect();
-    let [limit] = &limit[..] else { panic!("{limit:?}") };
-    let first = ports.len() - 2;
-    assert_eq!(limit.object.to_string(), "Gateway/other/edge");
-    assert_eq!(limit.field, format!("spec.servers[{first}].port.number"));
-    let more = format!("this server and {} more are not served", 1_000 - first - 1);
-    assert!(limit.message.starts_with(&more), "{limit}");
+    let told = |text: &str| {
+        let limit: Vec<_> = found.iter().filter(|one| one.message.contains(text)).collect();
+        let [limit] = &limit[..] else { panic!("{text}: {limit:?}") };
+        limit.to_string()
+    };
+    let first = 2_000 + ports.len() - 2;
+    let service = format!(
+        "VirtualService/other/wide spec.gateways[0]: is not served on port {first} and higher ones"
+    );
+    assert!(told("32 MiB").starts_with(&service), "{} {first}", told("32 MiB"));
+    let gateway =
+        "Gateway/other/edge spec.servers[1000].port.number: this server and 199 more are not";
+    assert!(told("1000 ports").starts_with(gateway), "{}", told("1000 ports"));
     // It goes away with the ports, though the gateway's proxy has left meanwhile.
     let class = translator.class(&edge, &Interest::Own);
     translator.forget(&class, &Interest::Own);
     translator.change([object(gateway_on("other", "*", 2_000..2_004))]);
     let found = translator.diagnostics();
-    assert!(!found.iter().any(|one| one.message.contains("32 MiB")), "{found:?}");
+    let is_limit = |text: &str| text.contains("32 MiB") || text.contains("1000 ports");
+    assert!(!found.iter().any(|one| is_limit(&one.message)), "{found:?}");
+}
+
+#[test]
+fn gateways_times_hosts_have_the_same_bound_and_what_is_there_once_has_none() {
+    let all = hosts(3_000);
+    let mut translator = Translator::new();
+    translator.change([object(service(1)), object(pod("edge", json!({"app": "edge"})))]);
+    let edge = |at: usize, hosts: &str| {
+        let mut one = gateway_on("other", hosts, std::iter::once(2_000 + at as u16));
+        one["metadata"]["name"] = json!(format!("edge-{at}"));
+        one
+    };
+    // One virtual service at 300 Gateways, each with a port of its own.
+    let mut wide = virtual_service_of(("other", "wide"), 0, &all, 200);
+    let names: Vec<String> = (0..300).map(|at| format!("other/edge-{at}")).collect();
+    wide["spec"]["gateways"] = json!(names);
+    translator.change((0..300).map(|at| object(edge(at, "*"))).chain([object(wide)]));
+    let client = client(pod("edge", json!({"app": "edge"})));
+    let ports = |translator: &mut Translator| {
+        let resolved = translator.resolve(&client, &Interest::Own);
+        let all = resolved.resources.iter();
+        (all.filter(|piece| piece.name.starts_with("listener/")).count(), size(&resolved))
+    };
+    let (count, bytes) = ports(&mut translator);
+    assert!(count > 10 && count < 100 && bytes < 32 << 20, "{count} ports, {bytes} bytes");
+    // As many virtual services, each at a Gateway of its own.
+    let gone = object(virtual_service_of(("other", "wide"), 0, &all, 1)).0;
+    let own = (0..300).map(|at| {
+        let mut one = virtual_service_of(("other", &format!("v{at}")), 0, &all[..1_000], 5);
+        one["spec"]["gateways"] = json!([format!("other/edge-{at}")]);
+        object(one)
+    });
+    translator.change(own.chain([(gone, None)]));
+    assert_eq!(ports(&mut translator).0, 300);
+    assert!(!translator.diagnostics().iter().any(|one| one.message.contains("MiB")));
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! What may be repeated at a gateway: the rules of a virtual service for hosts that it shares
-//! with others, and what a Gateway has on several ports.
+//! with others, and its hosts and rules on several ports.
 //!
 //! What is written once may be as much as it is; products have a bound. What goes beyond it is
 //! closed for its owner's namespace, and a diagnostic says so.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     rc::Rc,
 };
 
-use weft_api::{Key, Kind};
+use weft_api::{Key, Kind, virtual_service::VirtualService};
 
 use super::{Bound, routes::Said};
 
@@ -17,70 +18,97 @@ use super::{Bound, routes::Said};
 /// port, because they share some of their hosts with others and not all: so many, and
 /// [`TIMES`] times what they have once.
 pub(crate) const RULES: usize = 16 << 20;
-/// Bytes of hosts and rules that the Gateways of a namespace may have on further ports: so
-/// many, and [`TIMES`] times what they have on their first ones.
-pub(crate) const PORTS: usize = 32 << 20;
-/// See [`RULES`] and [`PORTS`].
+/// Bytes of hosts and rules that the virtual services of a namespace may have on further
+/// ports: so many, and [`TIMES`] times what they have on their first ones.
+pub(crate) const FURTHER: usize = 32 << 20;
+/// See [`RULES`] and [`FURTHER`].
 pub(crate) const TIMES: usize = 4;
+/// Ports that the Gateways of a namespace may have at a gateway.
+pub(crate) const PORTS: usize = 1_000;
 
-/// What a port costs besides hosts and rules, in bytes, about: a listener here and in the
-/// proxy, and a socket.
-pub(super) const PORT: usize = 16 << 10;
-/// What it costs to look at a host, in bytes, about, whether it is served on the port or not.
+/// What a host costs on a port besides its name, in bytes, about.
 pub(super) const HOST: usize = 128;
 
 /// What a gateway does not serve in full, because it would be repeated too often.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Limited {
-    /// Gateways, with the index of a server.
+    /// Servers of Gateways that have too many ports, by Gateway and index.
     pub(crate) servers: BTreeSet<(Key, usize)>,
-    /// Virtual services, with a host for which their rules are closed.
-    pub(crate) services: BTreeMap<Key, String>,
+    /// Virtual services that are not served on some ports, with the first of them.
+    pub(crate) ports: BTreeMap<Key, u16>,
+    /// Virtual services with a host for which their rules are closed.
+    pub(crate) rules: BTreeMap<Key, String>,
 }
 
 /// What the objects of each namespace may still repeat.
 #[derive(Default)]
 pub(super) struct Budget<'g> {
+    /// Ports by the namespaces of Gateways.
+    ports: BTreeMap<&'g str, BTreeSet<SocketAddr>>,
+    /// What is left for rules on one port, and for all on further ports, by the namespaces of
+    /// virtual services.
     rules: BTreeMap<&'g str, usize>,
-    ports: BTreeMap<&'g str, usize>,
-    /// Gateways, by namespace and name, that have a port already.
-    begun: BTreeSet<(&'g str, &'g str)>,
-    /// Gateways that have no more.
-    ended: BTreeSet<(&'g str, &'g str)>,
+    further: BTreeMap<&'g str, usize>,
+    /// Virtual services that have a port already, and those that have no more.
+    begun: BTreeSet<*const VirtualService>,
+    ended: BTreeSet<*const VirtualService>,
+    /// The virtual services of each Gateway.
+    bound: BTreeMap<(&'g str, &'g str), Rc<Vec<&'g VirtualService>>>,
     limited: Limited,
 }
 
 impl<'g> Budget<'g> {
-    /// Whether a Gateway may have one more port, whatever that costs.
-    pub(super) fn is_open(&self, one: &Bound<'g>) -> bool {
-        !self.ended.contains(&one.key())
+    /// The virtual services that are bound to a Gateway; `find` finds them once.
+    pub(super) fn bound_to(
+        &mut self,
+        gateway: (&'g str, &'g str),
+        find: impl FnOnce() -> Vec<&'g VirtualService>,
+    ) -> Rc<Vec<&'g VirtualService>> {
+        Rc::clone(self.bound.entry(gateway).or_insert_with(|| Rc::new(find())))
     }
 
-    /// Whether a Gateway may have one more port, which costs `cost`.
-    pub(super) fn charge(&mut self, one: &Bound<'g>, cost: usize) -> bool {
-        let key = one.key();
-        let left = self.ports.entry(key.0).or_insert(PORTS);
-        if self.begun.insert(key) {
+    /// Whether `servers`, which are of one Gateway, may have the port.
+    pub(super) fn may_listen(&mut self, at: SocketAddr, servers: &[Bound<'g>]) -> bool {
+        let Some(one) = servers.first() else { return false };
+        let (namespace, name) = one.key();
+        let ports = self.ports.entry(namespace).or_default();
+        if ports.len() < PORTS || ports.contains(&at) {
+            ports.insert(at);
+            return true;
+        }
+        let key = Key::new(Kind::Gateway, namespace, name);
+        self.limited.servers.extend(servers.iter().map(|one| (key.clone(), one.index)));
+        false
+    }
+
+    /// Whether `service` may have one more port, whatever that costs.
+    pub(super) fn is_open(&self, service: &VirtualService) -> bool {
+        !self.ended.contains(&std::ptr::from_ref(service))
+    }
+
+    /// Whether `service` may have one more port, where it costs `cost`.
+    pub(super) fn charge(
+        &mut self,
+        service: &'g VirtualService,
+        at: SocketAddr,
+        cost: usize,
+    ) -> bool {
+        let namespace = service.metadata.namespace.as_str();
+        let left = self.further.entry(namespace).or_insert(FURTHER);
+        if self.begun.insert(std::ptr::from_ref(service)) {
             *left += TIMES * cost;
             return true;
         }
         match left.checked_sub(cost) {
             Some(after) => *left = after,
             None => {
-                self.ended.insert(key);
+                self.ended.insert(std::ptr::from_ref(service));
+                let key = Key::new(Kind::VirtualService, namespace, &*service.metadata.name);
+                self.limited.ports.insert(key, at.port());
                 return false;
             }
         }
         true
-    }
-
-    /// Notes that servers of a Gateway are not served.
-    pub(super) fn refuse(&mut self, servers: &[Bound<'g>]) {
-        for one in servers {
-            let (namespace, name) = one.key();
-            let key = Key::new(Kind::Gateway, namespace, name);
-            self.limited.servers.insert((key, one.index));
-        }
     }
 
     /// What was not served in full.
@@ -118,7 +146,7 @@ impl<'g> Repeats<'_, 'g> {
         match left.checked_sub(said.size) {
             Some(after) => *left = after,
             None => {
-                self.limited.services.entry(said.key()).or_insert_with(|| host.to_owned());
+                self.limited.rules.entry(said.key()).or_insert_with(|| host.to_owned());
                 return false;
             }
         }

@@ -11,7 +11,7 @@ use weft_config::{Action, Host, Origin, Route, Rule};
 
 use super::{
     Bound, Served,
-    budget::{Budget, HOST, PORT},
+    budget::{Budget, HOST},
     common_hosts, redirects,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 
 /// The details of rules that are closed because there would be too many of them.
 pub(crate) const TOO_MANY_RULES: &str = "too_many_rules";
-/// The details of hosts that are closed because their Gateway has them on too many ports.
+/// The details of hosts that are closed because they would be there on too many ports.
 pub(crate) const TOO_MANY_PORTS: &str = "too_many_ports";
 
 /// A route, and the backends that its rules name.
@@ -60,13 +60,13 @@ struct ByHost<'g> {
     said: BTreeMap<String, Vec<Rc<Said<'g>>>>,
     /// Hosts with the virtual services that have their rules for them already.
     joined: BTreeSet<(String, (&'g str, &'g str))>,
-    /// Servers of Gateways that have too many ports.
+    /// Servers of which something is not served, since there would be too much of it.
     ended: Vec<Bound<'g>>,
 }
 
 /// The routes of a port: for every host the rules of all virtual services that speak
 /// for it there in their order, rules that take everything last. Hosts for which the
-/// same virtual services speak share a route. None when no Gateway may have the port.
+/// same virtual services speak share a route. None when nothing may be served there.
 pub(super) fn of_port<'g>(
     at: SocketAddr,
     bound: &[Bound<'g>],
@@ -83,7 +83,7 @@ pub(super) fn of_port<'g>(
         by_host.add(servers, (group, mesh), view, budget);
     }
     let ByHost { mut said, ended, .. } = by_host;
-    if ended.len() == bound.len() {
+    if said.is_empty() && ended.len() == bound.len() {
         return None;
     }
     let redirected = redirected(bound, said.keys(), view.installation());
@@ -114,8 +114,7 @@ impl<'g> ByHost<'g> {
         budget: &mut Budget<'g>,
     ) {
         let [one, ..] = servers else { return };
-        if !budget.is_open(one) {
-            budget.refuse(servers);
+        if !budget.may_listen(one.at, servers) {
             self.ended.extend_from_slice(servers);
             return;
         }
@@ -123,38 +122,43 @@ impl<'g> ByHost<'g> {
         let site = Site { group, gateway: Some(gateway), port: one.server.port.number };
         let all = servers.iter().map(|one| one.server);
         let served = Served::new(one.gateway, all, view.installation());
-        let mut cost = PORT + HOST * served.len();
-        let mut added = Vec::new();
-        for service in view.bound_to(gateway.0, gateway.1) {
-            if !virtual_services::seen(service, group, mesh) {
+        let services = budget.bound_to(gateway, || {
+            let mut all = view.bound_to(gateway.0, gateway.1);
+            all.retain(|service| virtual_services::seen(service, group, mesh));
+            all
+        });
+        let mut is_whole = true;
+        for service in &*services {
+            let own = (service.metadata.namespace.as_str(), service.metadata.name.as_str());
+            if !budget.is_open(service) {
+                is_whole = false;
                 continue;
             }
-            let own = (service.metadata.namespace.as_str(), service.metadata.name.as_str());
-            cost += HOST * service.spec.hosts.len();
             let mut hosts = common_hosts(&served, service);
             hosts.retain(|host| !self.joined.contains(&(host.clone(), own)));
             let rules = match hosts.is_empty() {
-                true => continue,
+                true => Rules::default(),
                 false => rules::http(service, &site, mesh, view),
             };
+            let size = rules.rules.iter().map(size_of).sum();
+            let names: usize = hosts.iter().map(|host| HOST + host.len()).sum();
+            let cost = HOST * service.spec.hosts.len() + size + names;
+            if !budget.charge(service, one.at, cost) {
+                is_whole = false;
+                continue;
+            }
             // Another Gateway may have rules of it.
             if rules.is_empty() {
                 continue;
             }
-            let size = rules.rules.iter().map(size_of).sum();
-            cost += size + hosts.iter().map(|host| HOST + host.len()).sum::<usize>();
-            added.push((hosts, own, Rc::new(Said { service, rules, size })));
-        }
-        if !budget.charge(one, cost) {
-            budget.refuse(servers);
-            self.ended.extend_from_slice(servers);
-            return;
-        }
-        for (hosts, own, said) in added {
+            let said = Rc::new(Said { service, rules, size });
             for host in hosts {
                 self.joined.insert((host.clone(), own));
                 self.said.entry(host).or_default().push(Rc::clone(&said));
             }
+        }
+        if !is_whole {
+            self.ended.extend_from_slice(servers);
         }
     }
 }

@@ -35,11 +35,6 @@ impl<'g> Served<'g> {
         served
     }
 
-    /// How many hosts are written.
-    pub(crate) fn len(&self) -> usize {
-        self.all.len()
-    }
-
     /// Whether virtual services of `namespace` may serve what was written with `whose`.
     fn admits(&self, whose: &str, namespace: &str) -> bool {
         match whose {
