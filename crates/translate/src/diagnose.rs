@@ -2,6 +2,7 @@
 //!
 //! What is wrong with one object, whatever the others say, is `api`'s to say.
 
+pub(crate) mod regexes;
 mod destination_rules;
 mod gateways;
 mod services;
@@ -11,7 +12,7 @@ use std::collections::BTreeSet;
 
 use weft_api::{Diagnostic, Key, Kind, kind::Effect};
 
-use crate::{Group, mesh, view::View};
+use crate::{Group, graph::view::View, model::mesh_config};
 
 /// Whether something can be wrong with the object called `key` that only shows
 /// together with the others; `settings` are the mesh's.
@@ -25,7 +26,7 @@ pub(crate) fn concerns(key: &Key, settings: &Key) -> bool {
 /// What is wrong with the object called `key`.
 pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let mut found = match key.kind {
-        Kind::ConfigMap if *key == view.installation().settings() => mesh::findings(view),
+        Kind::ConfigMap if *key == view.installation().settings() => mesh_config::findings(view),
         Kind::Service => services::findings(key, view),
         Kind::Gateway => gateways::findings(key, view),
         Kind::VirtualService => virtual_services::findings(key, view),

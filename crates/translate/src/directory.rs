@@ -15,13 +15,14 @@ use weft_config::{DirectoryChunk, Fingerprint, Interest, Resource, fingerprint::
 use crate::{
     Resolved,
     closure::{Closure, Piece},
-    endpoints,
-    mesh::Mesh,
-    registry::{Definition, Port},
-    view::View,
-    virtual_services,
-    visibility::visible,
-    world::Bucket,
+    clusters::endpoints,
+    graph::{objects::Bucket, view::View},
+    model::{
+        mesh_config::Mesh,
+        registry::{Definition, Port},
+        visibility::visible,
+    },
+    routes::virtual_services,
 };
 
 /// Chunks of what everybody sees: with 5,000 services each holds about 20.

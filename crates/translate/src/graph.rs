@@ -4,6 +4,9 @@
 //! The graph does not know what a unit computes beyond calling [`Unit::run`];
 //! nothing is ever invalidated by hand.
 
+pub(crate) mod objects;
+pub(crate) mod unit;
+pub(crate) mod view;
 mod slots;
 
 use std::{cell::RefCell, collections::BTreeSet};
@@ -13,9 +16,11 @@ use weft_api::{Key, Object};
 use crate::{
     Installation,
     closure::Pool,
-    unit::{Unit, Value},
-    view::View,
-    world::{Read, World},
+    graph::{
+        objects::{Read, World},
+        unit::{Unit, Value},
+        view::View,
+    },
 };
 use slots::Slots;
 pub(crate) use slots::SourceId;

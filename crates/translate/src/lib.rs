@@ -5,36 +5,20 @@
 //! connected. A mistake in one object never takes another object's traffic down:
 //! a broken rule becomes one that answers 500, plus a diagnostic.
 
-mod age;
-mod backends;
-mod client;
-mod closure;
-mod destination_rules;
-mod diagnose;
-mod directory;
-mod endpoints;
+mod model;
 mod graph;
-mod hosts;
-mod installation;
-mod listeners;
-mod mesh;
-mod patterns;
-mod protocol;
-mod registry;
-mod rules;
-mod service;
-mod settings;
 mod translator;
-mod unit;
-mod view;
-mod virtual_services;
-mod visibility;
-mod workload;
-mod world;
+mod routes;
+mod clusters;
+mod listeners;
+mod proxy_settings;
+mod directory;
+mod closure;
+mod diagnose;
 
-pub use backends::BackendRef;
-pub use client::{Class, Client, Group, Labelled, Role, Selector};
 pub use closure::{Piece, Resolved};
-pub use installation::Installation;
-pub use patterns::unreadable_patterns;
+pub use clusters::backends::BackendRef;
+pub use diagnose::regexes::unreadable_patterns;
+pub use model::client::{Class, Client, Group, Labelled, Role, Selector};
+pub use model::installation::Installation;
 pub use translator::{Changed, Examined, Translator};

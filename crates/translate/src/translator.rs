@@ -13,11 +13,14 @@ use crate::{
     closure::Closure,
     diagnose,
     directory::{self, Reach},
-    graph::Graph,
-    listeners, service,
-    unit::{Unit, Value},
-    view::View,
-    world::Bucket,
+    graph::{
+        Graph,
+        objects::Bucket,
+        unit::{Unit, Value},
+        view::View,
+    },
+    listeners,
+    routes::outbound,
 };
 
 /// Owns every object, and remembers the answers that proxies asked for.
@@ -213,10 +216,10 @@ pub(crate) fn answer(class: &Class, interest: &Interest, view: &View<'_>) -> Res
             directory::answer(&Reach::Namespace(namespace.to_string()), interest, view)
         }
         (Class::Group(group), Interest::Host(host, port)) => {
-            service::host(group, host, *port, view)
+            outbound::host(group, host, *port, view)
         }
         (Class::Group(group), Interest::Address(address)) => {
-            service::address(group, *address, view)
+            outbound::address(group, *address, view)
         }
         _ => Closure::default().answer(interest, Entry::Outside, None),
     }

@@ -3,7 +3,7 @@
 use weft_api::{Diagnostic, Key, destination_rule::DestinationRule};
 use weft_config::Endpoint;
 
-use crate::{Installation, destination_rules, diagnose::unselected, view::View};
+use crate::{Installation, clusters::destination_rules, diagnose::unselected, graph::view::View};
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(rule) = view.destination_rule(key) else { return Vec::new() };

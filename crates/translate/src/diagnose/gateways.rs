@@ -6,9 +6,9 @@ use weft_api::{Diagnostic, Key, gateway::Gateway};
 
 use crate::{
     Client,
+    graph::view::View,
     listeners::{self, Conflict, PORTS, PodPorts},
-    registry,
-    view::View,
+    model::registry,
 };
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {

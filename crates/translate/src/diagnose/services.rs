@@ -5,7 +5,7 @@ use weft_api::{
     kubernetes::{PortRef, ServicePort},
 };
 
-use crate::{listeners, protocol::Spoken, view::View};
+use crate::{graph::view::View, listeners, model::protocol::Spoken};
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(service) = view.service(key) else { return Vec::new() };

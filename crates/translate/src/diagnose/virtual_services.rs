@@ -10,14 +10,14 @@ use weft_api::{
 };
 
 use crate::{
-    age::Age,
     diagnose::unselected,
-    hosts,
+    graph::view::View,
     listeners::{self, FURTHER, RULES, Served, TIMES},
-    mesh::Mesh,
-    rules::{self, conditions, retries, targets, targets::Ports},
-    view::View,
-    virtual_services::{self, MESH},
+    model::{age::Age, hosts, mesh_config::Mesh},
+    routes::{
+        rules::{self, conditions, retries, targets, targets::Ports},
+        virtual_services::{self, MESH},
+    },
 };
 
 /// How many hosts a message names.

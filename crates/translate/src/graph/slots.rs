@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::Source;
-use crate::{
+use crate::graph::{
+    objects::{Bucket, Read},
     unit::{Unit, Value},
-    world::{Bucket, Read},
 };
 
 /// The number of a source.

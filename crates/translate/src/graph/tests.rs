@@ -6,7 +6,7 @@ use serde_json::json;
 use weft_api::Kind;
 
 use super::*;
-use crate::endpoints::Addresses;
+use crate::clusters::endpoints::Addresses;
 
 fn cart() -> Key {
     Key::new(Kind::Service, "shop", "cart")

@@ -20,14 +20,17 @@ use weft_config::{
 
 use crate::{
     Client, Group, Resolved, Role,
-    age::Age,
-    backends, client,
     closure::Closure,
+    clusters::backends,
+    graph::view::View,
     listeners::{is_reserved, selects},
-    registry::{self, Inbound},
-    rules::Site,
-    settings,
-    view::View,
+    model::{
+        age::Age,
+        client,
+        registry::{self, Inbound},
+    },
+    proxy_settings,
+    routes::rules::Site,
 };
 
 use budget::Budget;
@@ -63,7 +66,7 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     let group =
         Group { labels: Some(client.labels.clone()), ..client::group(&client.labelled(), view) };
     let mut closure = Closure::default();
-    closure.add(view.pool().piece(Resource::Settings(settings::of_client(client, &mesh))));
+    closure.add(view.pool().piece(Resource::Settings(proxy_settings::of_client(client, &mesh))));
     let mut places: BTreeMap<SocketAddr, Vec<Bound<'_>>> = BTreeMap::new();
     for bound in of_client(client, view) {
         places.entry(bound.at).or_default().push(bound);

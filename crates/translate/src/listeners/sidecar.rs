@@ -9,14 +9,17 @@ use weft_config::{
 };
 
 use crate::{
-    Client, Resolved, backends,
+    Client, Resolved,
     closure::Closure,
+    clusters::backends,
+    graph::view::View,
     listeners::anywhere,
-    mesh::Mesh,
-    protocol::Spoken,
-    registry::{self, Definition, Inbound},
-    settings,
-    view::View,
+    model::{
+        mesh_config::Mesh,
+        protocol::Spoken,
+        registry::{self, Definition, Inbound},
+    },
+    proxy_settings,
 };
 
 const OUTBOUND: u16 = 15001;
@@ -27,7 +30,7 @@ pub(crate) fn sidecar(client: &Client, view: &View<'_>) -> Resolved {
     let mesh = view.mesh();
     let mut closure = Closure::default();
     let pool = view.pool();
-    closure.add(pool.piece(Resource::Settings(settings::of_client(client, &mesh))));
+    closure.add(pool.piece(Resource::Settings(proxy_settings::of_client(client, &mesh))));
     let servers = inbound(client, &mesh, view, &mut closure);
     for (name, port, scope) in
         [("outbound", OUTBOUND, Scope::Directory), ("inbound", INBOUND, Scope::Servers(servers))]

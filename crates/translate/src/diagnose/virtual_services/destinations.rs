@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use weft_api::{Diagnostic, Key, virtual_service::Destination};
 
-use crate::{backends, destination_rules, diagnose::unselected, view::View};
+use crate::{
+    clusters::{backends, destination_rules},
+    diagnose::unselected,
+    graph::view::View,
+};
 
 /// What is wrong with `destination`, which stands at `field` of `key`; `dialled`
 /// are the ports that one without a port may stand for, if they are known.

@@ -16,13 +16,13 @@ use super::{
 };
 use crate::{
     Group, Installation,
-    age::Age,
-    backends::BackendRef,
-    hosts::HostIndex,
-    mesh::Mesh,
-    rules::{self, Rules, Site},
-    view::View,
-    virtual_services,
+    clusters::backends::BackendRef,
+    graph::view::View,
+    model::{age::Age, hosts::HostIndex, mesh_config::Mesh},
+    routes::{
+        rules::{self, Rules, Site},
+        virtual_services,
+    },
 };
 
 /// The details of rules that are closed because there would be too many of them.

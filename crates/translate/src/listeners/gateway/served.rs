@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use weft_api::{gateway, gateway::Gateway, virtual_service::VirtualService};
 
-use crate::{Installation, hosts::HostIndex};
+use crate::{Installation, model::hosts::HostIndex};
 
 /// The hosts of some servers of a Gateway, by name.
 pub(crate) struct Served<'g> {

@@ -9,8 +9,10 @@ use weft_api::{
 
 use super::{Definition, Port, Resolution};
 use crate::{
-    Client, Installation, age::Age, listeners::target_port, protocol::Spoken, view::View,
-    visibility, world::Bucket,
+    Client, Installation,
+    graph::{objects::Bucket, view::View},
+    listeners::target_port,
+    model::{age::Age, protocol::Spoken, visibility},
 };
 
 /// The host that `service` defines.

@@ -18,10 +18,12 @@ use weft_config::{ChunkList, Endpoint, Endpoints, Resource};
 
 use crate::{
     closure::Piece,
-    hosts,
-    registry::{self, Port},
-    view::View,
-    workload,
+    graph::view::View,
+    model::{
+        hosts,
+        registry::{self, Port},
+        workload,
+    },
 };
 
 /// The largest chunk.

@@ -6,7 +6,7 @@ use weft_api::{
     virtual_service::{HttpMatch, StringMatch},
 };
 
-use crate::rules::conditions;
+use crate::routes::rules::conditions;
 
 /// What compiling the patterns of one object may cost. Patterns beyond that are judged when
 /// the object is stored.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use weft_api::{Diagnostic, Key, mesh_config::MeshConfig, span, virtual_service};
 use weft_config::{Outside, Retries};
 
-use crate::{rules::retries, view::View};
+use crate::{graph::view::View, routes::rules::retries};
 
 /// How long a connection may take to be made when nobody says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -20,18 +20,19 @@ use weft_config::Interest;
 
 use crate::{
     Class, Client, Installation, Resolved,
-    age::Age,
     closure::{Piece, Pool},
-    destination_rules::Policies,
+    clusters::{
+        destination_rules::Policies,
+        endpoints::{Addresses, Chunks},
+    },
     directory::{DirectoryEntry, Reach, Slot},
-    endpoints::{Addresses, Chunks},
-    graph::{Graph, Source, SourceId},
-    hosts,
+    graph::{
+        Graph, Source, SourceId,
+        objects::{Bucket, Read},
+        unit::{Unit, Value},
+    },
     listeners::Limited,
-    mesh::Mesh,
-    registry::Definition,
-    unit::{Unit, Value},
-    world::{Bucket, Read},
+    model::{age::Age, hosts, mesh_config::Mesh, registry::Definition},
 };
 
 /// A look at the world that remembers what was looked at.

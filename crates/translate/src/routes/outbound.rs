@@ -11,14 +11,18 @@ use weft_config::{
 
 use crate::{
     Group, Resolved,
-    backends::{self, BackendRef},
     closure::Closure,
-    mesh::Mesh,
-    protocol::Spoken,
-    registry::{self, Definition},
-    rules::{self, Rules, Site, targets},
-    view::{Pattern, View},
-    virtual_services,
+    clusters::backends::{self, BackendRef},
+    graph::view::{Pattern, View},
+    model::{
+        mesh_config::Mesh,
+        protocol::Spoken,
+        registry::{self, Definition},
+    },
+    routes::{
+        rules::{self, Rules, Site, targets},
+        virtual_services,
+    },
 };
 
 /// The answer for requests to `host` on `port`.

@@ -14,7 +14,11 @@ use weft_api::destination_rule::{
 };
 use weft_config::LoadBalancer;
 
-use crate::{Group, age::Age, hosts, mesh::Mesh, view::View, visibility::visible};
+use crate::{
+    Group,
+    graph::view::View,
+    model::{age::Age, hosts, mesh_config::Mesh, visibility::visible},
+};
 
 /// The destination rules that hold together: of one namespace and for one host or pattern,
 /// those with a selector first, then the older ones.

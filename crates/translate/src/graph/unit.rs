@@ -6,16 +6,22 @@ use weft_api::{Diagnostic, Key};
 use weft_config::Interest;
 
 use crate::{
-    Class, Group, Labelled, Resolved, client,
+    Class, Group, Labelled, Resolved,
     closure::Piece,
-    destination_rules, diagnose,
+    clusters::{
+        destination_rules,
+        endpoints::{self, Addresses, Chunks},
+    },
+    diagnose,
     directory::{self, DirectoryEntry, Reach, Slot},
-    endpoints::{self, Addresses, Chunks},
+    graph::view::View,
     listeners::{self, Limited},
-    mesh::{self, Mesh},
-    registry::{self, Definition},
+    model::{
+        client,
+        mesh_config::{self, Mesh},
+        registry::{self, Definition},
+    },
     translator,
-    view::View,
 };
 
 /// Something that is computed from the world and from other units.
@@ -94,7 +100,7 @@ impl Unit {
     /// Computes it.
     pub(crate) fn run(&self, view: &View<'_>) -> Value {
         match self {
-            Self::Mesh => Value::Mesh(Arc::new(mesh::read(view))),
+            Self::Mesh => Value::Mesh(Arc::new(mesh_config::read(view))),
             Self::Group(labelled) => Value::Group(Arc::new(client::group(labelled, view))),
             Self::Definition(key) => {
                 Value::Definition(registry::definition(key, view).map(Arc::new))

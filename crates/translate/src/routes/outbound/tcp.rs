@@ -8,12 +8,14 @@ use weft_config::{Origin, Resource, SourceMatch, TcpTarget};
 
 use crate::{
     Group,
-    backends::{self, BackendRef},
     closure::Closure,
-    registry::{self, Definition, Port},
-    rules::{self, Site, conditions, targets, targets::Ports},
-    view::View,
-    virtual_services,
+    clusters::backends::{self, BackendRef},
+    graph::view::View,
+    model::registry::{self, Definition, Port},
+    routes::{
+        rules::{self, Site, conditions, targets, targets::Ports},
+        virtual_services,
+    },
 };
 
 /// The host, and its port, that decides about connections to `address`; none when it

@@ -14,7 +14,8 @@ use weft_api::{Key, Kind};
 use weft_config::{Outside, Upstream};
 
 use crate::{
-    age::Age, mesh::Mesh, protocol::Spoken, view::View, visibility::visible, world::Bucket,
+    graph::{objects::Bucket, view::View},
+    model::{age::Age, mesh_config::Mesh, protocol::Spoken, visibility::visible},
 };
 
 /// What one object says of a host.

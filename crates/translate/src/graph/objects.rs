@@ -14,7 +14,10 @@ use std::{
 
 use weft_api::{Key, Kind, Object, kubernetes::SERVICE_NAME_LABEL};
 
-use crate::{Installation, directory, hosts, registry, visibility};
+use crate::{
+    Installation, directory,
+    model::{hosts, registry, visibility},
+};
 use endings::{Ending, Endings};
 
 /// Objects that something can be looked up by.

@@ -12,7 +12,10 @@ use std::{
 use weft_api::{kubernetes::Pod, metadata::selects};
 use weft_config::Workload;
 
-use crate::{view::View, workload, world::Bucket};
+use crate::{
+    graph::{objects::Bucket, view::View},
+    model::workload,
+};
 
 /// Facts of one proxy, from its authenticated pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

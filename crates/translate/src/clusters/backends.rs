@@ -8,11 +8,13 @@ use weft_config::{Backend, Discovery, LoadBalancer, Origin, Resource, Upstream, 
 use crate::{
     Group,
     closure::Closure,
-    destination_rules::{self, Choice},
-    mesh::Mesh,
-    registry::{Definition, Resolution},
-    rules::Site,
-    view::View,
+    clusters::destination_rules::{self, Choice},
+    graph::view::View,
+    model::{
+        mesh_config::Mesh,
+        registry::{Definition, Resolution},
+    },
+    routes::rules::Site,
 };
 
 /// Takes connections to the application, to where the client meant them to go.

@@ -6,11 +6,13 @@ use weft_api::{Key, Kind, virtual_service::VirtualService};
 
 use crate::{
     Group,
-    age::Age,
-    hosts,
-    mesh::Mesh,
-    view::View,
-    visibility::{Reach, reach},
+    graph::view::View,
+    model::{
+        age::Age,
+        hosts,
+        mesh_config::Mesh,
+        visibility::{Reach, reach},
+    },
 };
 
 /// The name that stands for the sidecars among the gateways of a rule.

@@ -4,9 +4,9 @@ use weft_api::virtual_service::{Destination, HttpRoute};
 use weft_config::{Action, Target};
 
 use crate::{
-    backends::{self, BackendRef},
-    rules::{InvalidRule, Site},
-    view::View,
+    clusters::backends::{self, BackendRef},
+    graph::view::View,
+    routes::rules::{InvalidRule, Site},
 };
 
 /// The details of a rule that sends requests nowhere.

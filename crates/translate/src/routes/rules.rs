@@ -21,13 +21,11 @@ use weft_config::{Action, Conditions, Origin, Retries, Rule, SourceMatch};
 
 use crate::{
     Group,
-    backends::{self, BackendRef},
     closure::Closure,
-    hosts,
-    mesh::Mesh,
-    rules::targets::Ports,
-    view::View,
-    virtual_services::MESH,
+    clusters::backends::{self, BackendRef},
+    graph::view::View,
+    model::{hosts, mesh_config::Mesh},
+    routes::{rules::targets::Ports, virtual_services::MESH},
 };
 
 /// Where rules are used.

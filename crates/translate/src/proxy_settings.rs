@@ -4,7 +4,7 @@ use serde_json::Value;
 use weft_api::mesh_config::MeshConfig;
 use weft_config::{AccessLog, LogFormat, ProcessLimits, Settings, Workload};
 
-use crate::{Client, mesh::Mesh};
+use crate::{Client, model::mesh_config::Mesh};
 
 /// The settings of `client`'s proxy.
 pub(crate) fn of_client(client: &Client, mesh: &Mesh) -> Settings {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weft_api::virtual_service::{HttpMatch, StringMatch};
 use weft_config::{Conditions, SourceMatch, TextMatch, text_match};
 
-use crate::rules::InvalidRule;
+use crate::routes::rules::InvalidRule;
 
 /// The conditions of `one`, and those that cannot be read. The latter are left
 /// out, so the caller, who has the rest, must close the rule.

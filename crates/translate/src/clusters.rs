@@ -1,0 +1,5 @@
+//! Where traffic goes: backends with their policies, and endpoints.
+
+pub(crate) mod destination_rules;
+pub(crate) mod backends;
+pub(crate) mod endpoints;

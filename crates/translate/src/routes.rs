@@ -1,0 +1,6 @@
+//! Which rules decide about a request or a connection: VirtualServices, and what holds
+//! without one.
+
+pub(crate) mod virtual_services;
+pub(crate) mod rules;
+pub(crate) mod outbound;
