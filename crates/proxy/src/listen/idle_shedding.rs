@@ -75,13 +75,12 @@ impl Shedding {
         let now = Instant::now();
         let mut rounds = self.rounds.borrow_mut();
         rounds.retain(|round| round.pause.is_none_or(|pause| now < pause.until));
-        match rounds.iter().position(|round| round.is_of(of)) {
-            Some(at) => match rounds[at].pause {
+        if let Some(at) = rounds.iter().position(|round| round.is_of(of)) {
+            match rounds[at].pause {
                 None => return true,
                 Some(pause) if pause.is_short || !is_urgent => return false,
                 Some(_) => drop(rounds.swap_remove(at)),
-            },
-            None => {}
+            }
         }
         rounds.push(Round { of: of.cloned(), pause: None });
         let (workers, rounds) = (Arc::clone(&self.workers), Rc::clone(&self.rounds));

@@ -172,9 +172,8 @@ fn finish(
         _ => None,
     };
     response.map(|incoming| {
-        let _upload = upload;
         let relayed =
-            Relayed { incoming, outcome, connection, _upload, source, deadline, announced };
+            Relayed { incoming, outcome, connection, _upload: upload, source, deadline, announced };
         Payload::Relayed(Box::new(relayed))
     })
 }
