@@ -13,7 +13,7 @@ use weft_inject::{Decision, Namespace, Owner, Settings};
 use weft_manifest::Document;
 use weft_translate::Installation;
 
-use crate::{explanation::Ignored, workloads};
+use crate::{explanation::Ignored, sidecar_settings::SidecarTexts, workloads};
 
 /// Whether pods get a sidecar in namespaces that the files do not describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +82,11 @@ pub(crate) fn settle(
         .into_iter()
         .map(|namespace| (object::name(&namespace).to_owned(), namespace))
         .collect();
+    let mut texts = SidecarTexts::default();
+    objects.values().for_each(|object| texts.note(object, installation));
+    let settings = texts.settings(installation);
     for pod in &mut pods {
-        inject(pod, &namespaces, unlabelled, installation);
+        inject(pod, &namespaces, unlabelled, &settings);
     }
     run(&mut pods);
     expand::address(&mut services);
@@ -168,7 +171,7 @@ fn inject(
     pod: &mut Value,
     namespaces: &BTreeMap<String, Value>,
     unlabelled: Unlabelled,
-    installation: &Installation,
+    settings: &Settings,
 ) {
     let name = object::namespace(pod).to_owned();
     let described = namespaces.get(&name);
@@ -176,13 +179,7 @@ fn inject(
         (None, Unlabelled::Inject) => weft_inject::Policy::Enabled,
         _ => weft_inject::Policy::Disabled,
     };
-    let settings = Settings {
-        unlabelled,
-        root_namespace: installation.namespace.clone(),
-        cluster_domain: installation.domain.clone(),
-        cluster: installation.cluster.clone(),
-        ..Settings::default()
-    };
+    let settings = Settings { unlabelled, ..settings.clone() };
     let labels = described.map(|namespace| &namespace["metadata"]["labels"]);
     let labels = labels.and_then(Value::as_object).into_iter().flatten();
     let namespace = Namespace {

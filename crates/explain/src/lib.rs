@@ -8,6 +8,7 @@ mod document;
 mod explanation;
 mod files;
 mod workloads;
+mod sidecar_settings;
 mod names;
 mod proxy;
 mod question;

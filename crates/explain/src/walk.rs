@@ -13,7 +13,7 @@ use std::{
 use http::request::Parts;
 use weft_api::kubernetes::Pod;
 use weft_decide::{Connection, Failure, NO_CONDITIONS, Note, Reply, Scope, Tcp, Verdict};
-use weft_inject::{Settings, Traffic};
+use weft_inject::Traffic;
 use weft_translate::Role;
 
 use self::begin::{begin, find, gateway, listening_ports, name_of};
@@ -367,11 +367,12 @@ fn excluded(world: &World, pod: &Pod, arrival: &Arrival) -> Option<String> {
         Side::Network => (Traffic::Inbound(arrival.dialled.port()), "what it is sent on this port"),
     };
     let annotations = &pod.metadata.annotations;
-    let annotation = weft_inject::uncaptured(annotations, &Settings::default(), traffic)?;
-    Some(format!(
-        "the pod's annotation {annotation} keeps {which} away from its sidecar, so no rule of the \
-         mesh applies"
-    ))
+    let annotation = weft_inject::uncaptured(annotations, world.sidecars(), traffic)?;
+    let keeps = match annotations.contains_key(annotation) {
+        true => format!("the pod's annotation {annotation} keeps"),
+        false => format!("the mesh's settings, where the pod has no annotation {annotation}, keep"),
+    };
+    Some(format!("{keeps} {which} away from its sidecar, so no rule of the mesh applies"))
 }
 
 /// A connection that no proxy sees: the pod has none, or it stays within the pod.

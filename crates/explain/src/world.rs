@@ -15,6 +15,7 @@ use weft_api::{
     metadata,
 };
 use weft_config::Origin;
+use weft_inject::Settings;
 use weft_manifest::{Document, Problem, Remark};
 use weft_translate::{Client, Installation, Role, Translator};
 
@@ -22,6 +23,7 @@ use crate::{
     explanation::Ignored,
     files::{self, Unlabelled},
     question::PodName,
+    sidecar_settings::SidecarTexts,
 };
 
 /// The annotation of pods into which a sidecar was injected.
@@ -39,6 +41,7 @@ pub struct World {
     problems: Vec<Problem>,
     remarks: Vec<Remark>,
     ignored: Vec<Ignored>,
+    sidecars: Settings,
 }
 
 /// The objects by what they are looked up by, so that a look does not walk all of them.
@@ -132,9 +135,10 @@ impl World {
         installation: Installation,
     ) -> Self {
         let mut translator = Translator::with(installation);
-        let mut found = Vec::new();
-        let mut changes = Vec::new();
+        let (mut found, mut changes) = (Vec::new(), Vec::new());
+        let mut texts = SidecarTexts::default();
         for object in objects {
+            texts.note(&object, translator.installation());
             let checked = weft_api::check_whole(object);
             found.extend(checked.diagnostics);
             changes.extend(checked.key.map(|key| (key, checked.object)));
@@ -142,6 +146,7 @@ impl World {
         translator.change(changes);
         Self {
             index: Index::of(&translator),
+            sidecars: texts.settings(translator.installation()),
             translator,
             written: BTreeMap::new(),
             found,
@@ -161,6 +166,11 @@ impl World {
         let changes = checked.into_iter().filter_map(|one| Some((one.key?, one.object)));
         self.translator.change(changes);
         self.index = Index::of(&self.translator);
+    }
+
+    /// What the mesh's settings say of sidecars.
+    pub(crate) fn sidecars(&self) -> &Settings {
+        &self.sidecars
     }
 
     /// How the mesh is installed.

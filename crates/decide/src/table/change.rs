@@ -105,7 +105,7 @@ impl Table {
             Some(("backend", name)) => {
                 let name: Arc<str> = Arc::from(name);
                 if let Some(list) = self.list_of(&name, stale) {
-                    unlink(&mut self.set_users, &*list, &name);
+                    unlink(&mut self.set_users, &list, &name);
                 }
                 self.backends.set(Arc::clone(&name), None);
                 stale.backends.remove(&name);
@@ -162,7 +162,7 @@ impl Table {
     fn put_backend(&mut self, backend: &Backend, stale: &mut Stale) {
         let name: Arc<str> = Arc::from(backend.name.as_str());
         if let Some(list) = self.list_of(&name, stale) {
-            unlink(&mut self.set_users, &*list, &name);
+            unlink(&mut self.set_users, &list, &name);
         }
         if let Some(list) = list(backend) {
             link(&mut self.set_users, Arc::from(list), Arc::clone(&name));

@@ -274,3 +274,23 @@ fn a_gateways_configuration_is_what_it_runs_itself() {
         "{names:?}"
     );
 }
+
+/// What the mesh's ConfigMaps say of sidecars holds here as it does for the injector.
+#[test]
+fn what_the_meshs_settings_keep_from_sidecars_meets_none() {
+    let settings = "apiVersion: v1\nkind: ConfigMap\n\
+                    metadata: {name: istio-sidecar-injector, namespace: istio-system}\n\
+                    data: {values: '{\"global\": {\"proxy\": {\"excludeOutboundPorts\": \"80\"}}}'}\n";
+    let explained = |settings: &str| {
+        let shop = fs::read_to_string(folder().join("shop.yaml")).unwrap();
+        let documents = [("shop.yaml", shop.as_str()), ("settings.yaml", settings)];
+        let documents = documents.iter().flat_map(|(file, text)| weft_manifest::read(file, text));
+        let mut world = World::of_files(documents.collect(), Unlabelled::Inject);
+        explain(&mut world, &question("web.shop", &["http://cart/"])).unwrap().to_string()
+    };
+    let kept = "the mesh's settings, where the pod has no annotation \
+                traffic.sidecar.istio.io/excludeOutboundPorts, keep what it sends";
+    let text = explained(settings);
+    assert!(text.contains(kept), "{text}");
+    assert!(!explained("").contains("keep what it sends"));
+}

@@ -252,7 +252,7 @@ fn a_request_is_read_as_by_a_proxy() {
 }
 
 #[test]
-fn a_large_world_is_explained_in_good_time() {
+fn a_request_is_explained_in_a_large_world() {
     let mut text = String::new();
     for number in 0..1_500 {
         text.push_str(&format!(
@@ -275,11 +275,8 @@ spec: {{hosts: [s{number}], http: [{{route: [{{destination: {{host: s{number}}}}
         ));
     }
     let documents = weft_manifest::read("w.yaml", &format!("{SHOP}{text}"));
-    let began = std::time::Instant::now();
     let mut world = World::of_files(documents, Unlabelled::Inject);
-    let built = began.elapsed();
     let question = Question::new(None, "http://s77/", "client".parse().unwrap()).unwrap();
     let explanation = explain(&mut world, &question).unwrap();
     assert_eq!(explanation.hops.len(), 2, "{explanation}");
-    eprintln!("built in {built:?}, explained after {:?}", began.elapsed());
 }

@@ -24,7 +24,10 @@ use crate::{
         upgrade::{self, SWITCHING},
     },
     telemetry::outcome::Outcome,
-    upstream::endpoint_selection::{self, Selected},
+    upstream::{
+        endpoint_selection::{self, Selected},
+        pool::ConnectionPool,
+    },
 };
 use attempt::{Answer, HttpVersion};
 
@@ -211,21 +214,7 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
     let mut again = 0;
     loop {
         let Selected { pool, endpoint } = select(request, &tried).await?;
-        outcome.host = Some(pool.address());
-        outcome.local = None;
-        outcome.peer = Some(endpoint_selection::peer(
-            &request.downstream,
-            &pool,
-            request.routed.backend(),
-            endpoint.as_ref().map(SelectedEndpoint::endpoint),
-        ));
-        if request.downstream.direction() != Direction::Inbound && !request.routed.is_passthrough()
-        {
-            request
-                .parts
-                .headers
-                .insert(headers::ATTEMPT_COUNT, headers::number((again + 1).into()));
-        }
+        prepare(request, outcome, (&pool, endpoint.as_ref()), again);
         let limit = retries.and_then(|retries| retries.per_try_timeout);
         let source = request.source.clone();
         let attempt = attempt::run(request, &pool, version, copy);
@@ -276,6 +265,25 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
                 return Err(reply);
             }
         }
+    }
+}
+
+/// Writes down where the attempt goes, and tells the server which attempt it is.
+fn prepare(
+    request: &mut UpstreamRequest,
+    outcome: &mut Outcome,
+    (pool, endpoint): (&Rc<ConnectionPool>, Option<&SelectedEndpoint>),
+    again: u32,
+) {
+    let backend = request.routed.backend();
+    outcome.host = Some(pool.address());
+    outcome.local = None;
+    let endpoint = endpoint.map(SelectedEndpoint::endpoint);
+    outcome.peer = Some(endpoint_selection::peer(&request.downstream, pool, backend, endpoint));
+    let outbound = request.downstream.direction() != Direction::Inbound;
+    if outbound && !request.routed.is_passthrough() {
+        let number = headers::number((again + 1).into());
+        request.parts.headers.insert(headers::ATTEMPT_COUNT, number);
     }
 }
 
