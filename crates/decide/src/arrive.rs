@@ -71,6 +71,8 @@ pub struct Arrived {
     named: Option<Scheme>,
     arrival: Arrival,
     upgrade: Upgrade,
+    /// Proxies of a mesh that the request came through, as far as it says so.
+    hops: u32,
     refused: Option<Box<Reply>>,
 }
 
@@ -92,7 +94,10 @@ impl Arrived {
     /// clients may not say, and brings the rest into the one form that is sent on.
     pub fn read(mut head: Parts, arrival: Arrival) -> Self {
         let found = fields::inspect(&head.headers, arrival.direction);
+        // A server may ignore the wish (RFC 9110, section 7.8). With a body it would have to wait
+        // for the body's end, which may never come.
         let upgrade = match found.upgrade
+            && !found.body
             && head.version == Version::HTTP_11
             && protocol::upgrades(&head.headers)
         {
@@ -106,11 +111,15 @@ impl Arrived {
         if found.cookies > 1 {
             fields::join_cookies(&mut head.headers);
         }
+        if found.zeros {
+            fields::plain_length(&mut head.headers);
+        }
+        let hops = found.hops;
         let (authority, named, refused) = match read {
             Ok(Read { authority, named }) => (Some(authority), named, None),
             Err(reply) => (head.headers.get(header::HOST).cloned(), None, Some(Box::new(reply))),
         };
-        Self { head, authority, named, arrival, upgrade, refused }
+        Self { head, authority, named, arrival, upgrade, hops, refused }
     }
 
     /// Puts in what the mesh says about every request. `client` is the client's address,
@@ -120,7 +129,7 @@ impl Arrived {
         client: impl FnOnce() -> HeaderValue,
         id: impl FnOnce() -> [u8; 36],
     ) {
-        fields::announce(&mut self.head.headers, &self.arrival, client, id);
+        fields::announce(&mut self.head.headers, (&self.arrival, self.hops), client, id);
     }
 
     /// The head as it is sent on.
@@ -203,6 +212,12 @@ impl<'a> Request<'a> {
 fn read(head: &mut Parts, found: &fields::Findings, arrival: &Arrival) -> Result<Read, Reply> {
     if head.method == Method::CONNECT {
         return Err(Failure::NoRoute.reply());
+    }
+    if found.count > fields::MOST_FIELDS {
+        return Err(Failure::HeadTooLarge.reply());
+    }
+    if fields::is_in_a_circle(found) {
+        return Err(Failure::Circle.reply());
     }
     framing(found)?;
     let named = target::scheme(head, arrival)?;

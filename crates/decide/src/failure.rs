@@ -5,6 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::reply::{Flag, Flags, Reply};
 
+/// Loop Detected (RFC 5842, section 7.2). No try is made again after it, since each proxy of a
+/// circle would multiply the tries of the next.
+pub(crate) const CIRCLE: u16 = 508;
+
 /// The cause of a request's or connection's end, where that was not its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -45,6 +49,8 @@ pub enum Failure {
     UpgradeRefused,
     /// The request is about the proxy, not about anything behind it (`OPTIONS *`).
     Asterisk,
+    /// The request came through so many proxies that it goes in a circle.
+    Circle,
     /// No answer came from the server.
     NoAnswer(NoAnswer),
     /// The server switches to another protocol without having been asked.
@@ -231,6 +237,8 @@ impl Failure {
             Self::NotEncrypted => Facts::new(Client, 403, None, "scheme_mismatch"),
             Self::UpgradeRefused => Facts::new(Client, 403, None, "upgrade_failed"),
             Self::Asterisk => Facts::new(Client, 404, None, "absolute_path_rejected"),
+            Self::Circle => Facts::new(Configuration, CIRCLE, None, "routed_in_a_circle")
+                .saying("the request goes in a circle: a backend leads back to the mesh"),
             Self::NoAnswer(NoAnswer { reset, spent }) => reset.facts(*spent),
             Self::UnaskedUpgrade => Reset::Malformed.facts(false),
             Self::Timeout => Facts::new(Server, 504, Some(Flag::Timeout), "response_timeout")
@@ -331,6 +339,9 @@ mod tests {
         let encoding = "501 DPE http1.invalid_transfer_encoding \"Not Implemented\"";
         check(&Failure::UnknownEncoding, encoding);
         check(&Failure::Timeout, "504 UT response_timeout \"upstream request timeout\"");
+        let circle = "508 - routed_in_a_circle \
+                      \"the request goes in a circle: a backend leads back to the mesh\"";
+        check(&Failure::Circle, circle);
         check(&Failure::NoDestination, "0 UH no_healthy_upstream \"\"");
         check(&Failure::RequestStalled, "408 SI stream_idle_timeout \"stream timeout\"");
         assert_eq!(Failure::ClientLeft.flags().to_string(), "DC");

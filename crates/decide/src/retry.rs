@@ -7,7 +7,7 @@ use http::Method;
 use weft_balance::{Reported, Rng};
 use weft_config::{Retries, RetryOn};
 
-use crate::failure::{Failure, NoAnswer, Reset};
+use crate::failure::{CIRCLE, Failure, NoAnswer, Reset};
 
 /// How one try ended, as far as retries are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,11 @@ fn was_not_sent(outcome: Outcome) -> bool {
 
 fn wanted(retries: &Retries, outcome: Outcome) -> bool {
     // A stall has lasted for minutes: as in Envoy, it ends the exchange and not a try.
-    outcome != Outcome::Stalled
+    let is_final = |outcome| match outcome {
+        Outcome::Answered { status, .. } => status == CIRCLE,
+        other => other == Outcome::Stalled,
+    };
+    !is_final(outcome)
         && retries.on.iter().any(|on| covers(*on, outcome, &retries.statuses))
 }
 
@@ -189,6 +193,7 @@ mod tests {
         check(&[RetryOn::ServerError], answered(500, None), 0, Verdict::Again);
         check(&[RetryOn::Statuses], answered(503, None), 0, Verdict::Again);
         check(&[RetryOn::Reset, RetryOn::ServerError], Outcome::Stalled, 0, Verdict::Keep);
+        check(&[RetryOn::ServerError], answered(508, None), 0, Verdict::Keep);
     }
 
     #[test]

@@ -16,8 +16,19 @@ pub const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-extern
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The scheme that the client used.
 pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// How many proxies of a mesh, one after the other, a request came through.
+pub const HOPS: HeaderName = HeaderName::from_static("x-weft-hops");
 /// The request's own id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The most proxies that a request comes through on its way, before it is taken for one that
+/// goes in a circle.
+const MOST_HOPS: u32 = 16;
+/// The most fields that a head or its trailers may have, cookies counted as one: what the
+/// codec of HTTP/1 allows, and Envoy for both versions.
+pub const MOST_FIELDS: usize = 100;
+/// Digits that every codec reads without overflow.
+const MOST_DIGITS: usize = 19;
 
 /// What a look at the fields found out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +39,16 @@ pub(super) struct Findings {
     pub(super) cookies: usize,
     /// How many `Content-Length` fields there are.
     pub(super) lengths: usize,
-    /// Whether one of them is no number.
+    /// Whether one of them is no number, or one that some codec cannot read.
     pub(super) odd_length: bool,
+    /// Whether one of them has a zero in front.
+    pub(super) zeros: bool,
+    /// Whether a body is announced.
+    pub(super) body: bool,
+    /// All fields, cookies counted as one.
+    pub(super) count: usize,
+    /// Proxies of a mesh that the request came through, as far as it says so.
+    pub(super) hops: u32,
     /// What `Transfer-Encoding` says.
     pub(super) encoding: Encoding,
     /// Whether there is an `Upgrade` field.
@@ -52,7 +71,7 @@ pub(super) enum Encoding {
 
 /// Looks at the fields of a request once.
 pub(super) fn inspect(headers: &HeaderMap, direction: Direction) -> Findings {
-    let mut found = Findings::default();
+    let mut found = Findings { count: headers.len(), ..Findings::default() };
     for (name, value) in headers {
         let text = name.as_str();
         match text.as_bytes().first() {
@@ -61,9 +80,13 @@ pub(super) fn inspect(headers: &HeaderMap, direction: Direction) -> Findings {
             Some(b'c') if *name == header::CONTENT_LENGTH => {
                 let digits = value.as_bytes();
                 found.lengths += 1;
-                found.odd_length |= digits.is_empty() || !digits.iter().all(u8::is_ascii_digit);
+                found.odd_length |= !(1..=MOST_DIGITS).contains(&digits.len())
+                    || !digits.iter().all(u8::is_ascii_digit);
+                found.zeros |= digits.len() > 1 && digits[0] == b'0';
+                found.body |= digits.iter().any(|digit| *digit != b'0');
             }
             Some(b't') if *name == header::TRANSFER_ENCODING => {
+                found.body = true;
                 let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
                 found.encoding = match found.encoding {
                     Encoding::None if chunked => Encoding::Chunked,
@@ -71,11 +94,61 @@ pub(super) fn inspect(headers: &HeaderMap, direction: Direction) -> Findings {
                 };
             }
             Some(b'u') if *name == header::UPGRADE => found.upgrade = true,
+            Some(b'x') if *name == HOPS => found.hops = found.hops.max(hops(value)),
+            // The sender is a proxy, or passes on what one has said.
+            Some(b'x') if text == "x-envoy-attempt-count" => found.hops = found.hops.max(1),
             _ => {}
         }
         found.unwanted |= is_hop_by_hop(name) || is_sanitized(text, direction);
     }
+    found.count -= found.cookies.saturating_sub(1);
     found
+}
+
+/// Whether a request has come through more proxies than are on any way that is no circle.
+pub(super) fn is_in_a_circle(found: &Findings) -> bool {
+    found.hops > MOST_HOPS
+}
+
+/// What a field says about proxies on the way; more than any way has where it says nothing
+/// that can be read.
+fn hops(value: &HeaderValue) -> u32 {
+    value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u32::MAX)
+}
+
+/// Writes the length without zeros in front, which readers take for different numbers.
+pub(super) fn plain_length(headers: &mut HeaderMap) {
+    let Some(length) = headers.get_mut(header::CONTENT_LENGTH) else { return };
+    if let Some(number) = length.to_str().ok().and_then(|text| text.parse::<u64>().ok()) {
+        *length = HeaderValue::from(number);
+    }
+}
+
+/// Takes out of trailers what no sender may say there: what would be taken out of a head, or
+/// written anew there, and what frames or addresses a message (RFC 9110, section 6.5.1).
+pub fn strip_trailers(trailers: &mut HeaderMap, direction: Direction) {
+    let of_head = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::TE,
+        header::TRAILER,
+        header::FORWARDED,
+        REQUEST_ID,
+        EXTERNAL_ADDRESS,
+    ];
+    let is_unwanted = |name: &HeaderName| {
+        let text = name.as_str();
+        is_hop_by_hop(name)
+            || is_sanitized(text, direction)
+            || of_head.contains(name)
+            || text.starts_with("x-forwarded-")
+    };
+    if trailers.keys().any(is_unwanted) {
+        rebuild(trailers, |name| !is_unwanted(name));
+    }
 }
 
 /// Takes out what must not be passed on; `upgrade` keeps what asks for another protocol.
@@ -104,7 +177,7 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 /// Puts in what the mesh says about every request.
 pub(super) fn announce(
     headers: &mut HeaderMap,
-    arrival: &Arrival,
+    (arrival, hops): (&Arrival, u32),
     client: impl FnOnce() -> HeaderValue,
     id: impl FnOnce() -> [u8; 36],
 ) {
@@ -117,6 +190,9 @@ pub(super) fn announce(
         headers.insert(EXTERNAL_ADDRESS, address);
     } else if let Entry::Vacant(vacant) = headers.entry(FORWARDED_PROTO) {
         vacant.insert(scheme);
+    }
+    if hops > 0 && arrival.direction != Direction::Inbound {
+        headers.insert(HOPS, HeaderValue::from(hops.saturating_add(1)));
     }
     let new_id = || HeaderValue::from_bytes(&id()).expect("hexadecimal digits are a header value");
     match headers.entry(REQUEST_ID) {
@@ -185,7 +261,7 @@ fn is_sanitized(name: &str, direction: Direction) -> bool {
     if !name.starts_with("x-") {
         return false;
     }
-    if name == "x-forwarded-client-cert" {
+    if name == "x-forwarded-client-cert" || name == HOPS {
         return true;
     }
     let Some(envoy) = name.strip_prefix("x-envoy-") else { return false };

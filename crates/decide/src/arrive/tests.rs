@@ -229,6 +229,107 @@ fn lengths_and_encodings_that_can_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
+fn a_length_that_some_codec_cannot_read_is_refused_and_others_are_written_plainly() {
+    let length = |digits: &str| {
+        let request = format!("POST / HTTP/1.1\nhost: a\ncontent-length: {digits}");
+        let arrived = read(Direction::Edge, &request);
+        let sent = arrived.head().headers[header::CONTENT_LENGTH].to_str().unwrap().to_owned();
+        arrived.refused().is_none().then_some(sent)
+    };
+    assert_eq!(length("0"), Some("0".to_owned()));
+    assert_eq!(length("000"), Some("0".to_owned()));
+    assert_eq!(length("0000000000000000003"), Some("3".to_owned()));
+    assert_eq!(length("9999999999999999999"), Some("9999999999999999999".to_owned()));
+    assert_eq!(length("00000000000000000003"), None);
+    assert_eq!(length("18446744073709551612"), None);
+}
+
+#[test]
+fn a_head_has_as_many_fields_in_either_version() {
+    for version in ["HTTP/1.1", "HTTP/2"] {
+        let with = |count: usize| {
+            let fields: String = (2..=count).map(|at| format!("\nx-{at}: 1")).collect();
+            // However many cookies there are, they are one field.
+            format!("GET / {version}\nhost: a\ncookie: a=1\ncookie: b=2\ncookie: c=3{fields}")
+        };
+        refused(Direction::Outbound, &with(99), "served");
+        refused(Direction::Outbound, &with(100), "431 DPE http1.headers_too_large");
+    }
+}
+
+#[test]
+fn an_upgrade_is_not_asked_for_by_a_request_with_a_body() {
+    for (fields, expected) in [
+        ("", true),
+        ("content-length: 0\n", true),
+        ("content-length: 3\n", false),
+        ("transfer-encoding: chunked\n", false),
+    ] {
+        let fields = format!("{fields}connection: upgrade\nupgrade: websocket");
+        let arrived = read(Direction::Edge, &format!("POST / HTTP/1.1\nhost: a\n{fields}"));
+        assert_eq!(arrived.asks_for_upgrade(), expected, "{fields}");
+        assert_eq!(arrived.head().headers.contains_key("upgrade"), expected, "{fields}");
+    }
+}
+
+/// How many proxies the next one is told of, after a head with `fields`.
+fn hops(direction: Direction, fields: &str) -> Option<String> {
+    let mut arrived = read(direction, &format!("GET / HTTP/1.1\nhost: a{fields}"));
+    arrived.announce(|| HeaderValue::from_static("10.0.0.9"), || *ID);
+    let told = arrived.head().headers.get("x-weft-hops");
+    told.map(|hops| hops.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn proxies_on_the_way_are_counted_from_the_second_on_and_applications_see_none() {
+    for direction in [Direction::Outbound, Direction::Edge] {
+        assert_eq!(hops(direction, ""), None);
+        let second = hops(direction, "\nx-envoy-attempt-count: 1");
+        assert_eq!(second.as_deref(), Some("2"));
+        let third = hops(direction, "\nx-weft-hops: 2\nx-envoy-attempt-count: 1");
+        assert_eq!(third.as_deref(), Some("3"));
+    }
+    assert_eq!(hops(Direction::Inbound, "\nx-weft-hops: 2\nx-envoy-attempt-count: 1"), None);
+}
+
+#[test]
+fn a_request_that_goes_in_a_circle_is_refused() {
+    for direction in [Direction::Outbound, Direction::Inbound, Direction::Edge] {
+        let request = |hops: &str| format!("GET / HTTP/1.1\nhost: a\nx-weft-hops: {hops}");
+        refused(direction, &request("16"), "served");
+        for hops in ["17", "99999999999", "-1", "x", "1\nx-weft-hops: 17"] {
+            refused(direction, &request(hops), "508 - routed_in_a_circle");
+        }
+    }
+}
+
+#[test]
+fn trailers_say_nothing_that_a_head_may_not_say() {
+    let sorted = |direction| {
+        let names = [
+            "x-a",
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "x-forwarded-for",
+            "x-forwarded-client-cert",
+            "x-envoy-retry-on",
+            "x-envoy-original-path",
+            "x-request-id",
+            "grpc-status",
+        ];
+        let value = HeaderValue::from_static("1");
+        let mut trailers: HeaderMap =
+            names.map(|name| (HeaderName::from_static(name), value.clone())).into_iter().collect();
+        fields::strip_trailers(&mut trailers, direction);
+        trailers.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(sorted(Direction::Edge), "x-a grpc-status");
+    assert_eq!(sorted(Direction::Inbound), "x-a x-envoy-original-path grpc-status");
+}
+
+#[test]
 fn a_target_with_tls_on_a_plain_connection_is_refused_at_the_edge_only() {
     for version in ["HTTP/1.1", "HTTP/2"] {
         let request = format!("GET https://a/ {version}\nhost: a");
