@@ -62,6 +62,9 @@ const REST: Duration = Duration::from_millis(100);
 /// What hyper may gather of a head, or of an answer that is not taken, on one connection.
 const BUFFER: usize = 64 << 10;
 
+/// Requests that are answered at a time on one connection of HTTP/2, as by kube-apiserver.
+const STREAMS: u32 = 100;
+
 /// The longest body that is read, as by kube-apiserver.
 const LONGEST: usize = 3 << 20;
 /// The longest body that is small.
@@ -136,7 +139,8 @@ impl Server {
                             tracing::debug!("{} has too many connections to the API server", peer.ip());
                             continue;
                         };
-                        connections.spawn(Arc::clone(&self).connection(stream, arrival));
+                        // At once where that can be, so that few wait.
+                        connections.spawn(Arc::clone(&self).connection(stream, arrival.enter_now()));
                     }
                     Err(error) => {
                         tracing::warn!("accepting a connection to the API server: {error}");
@@ -161,10 +165,16 @@ impl Server {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, arrival: Arrival) {
-        let Ok(Some(connection)) = timeout(PATIENCE, arrival.enter()).await else {
-            tracing::debug!("a connection to the API server found no room in time");
-            return;
+    async fn connection(self: Arc<Self>, stream: TcpStream, entered: Result<Connection, Arrival>) {
+        let connection = match entered {
+            Ok(connection) => connection,
+            Err(arrival) => match timeout(PATIENCE, arrival.enter()).await {
+                Ok(Some(connection)) => connection,
+                _ => {
+                    tracing::debug!("a connection to the API server found no room in time");
+                    return;
+                }
+            },
         };
         let ended = tokio::select! {
             () = connection.closed() => return,
@@ -214,6 +224,7 @@ impl Server {
         if version == Version::HTTP_2 {
             hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS)
                 .max_send_buf_size(BUFFER)
                 .serve_connection(io, service)
                 .await

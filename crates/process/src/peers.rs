@@ -6,7 +6,8 @@
 //! longest, or the oldest busy one when that leaves the peer with no fewer than the
 //! newcomer. So peers that hold connections open, or keep them busy, cannot keep out a
 //! peer that has fewer. A peer that keeps as many as it may have busy makes only itself
-//! wait. The places in the queue are shared in the same way.
+//! wait. The programs of the machine itself are one peer and strangers to each other: among
+//! their connections, one in its handshake makes room as well. The places in the queue are shared in the same way.
 
 mod open;
 mod connection;
@@ -136,6 +137,15 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// Goes in if there is room at once, or another can make it.
+    pub fn enter_now(self) -> Result<Connection, Self> {
+        let entered = self.all.lock().enter(self.peer, &self.all.limits);
+        match entered {
+            Some(entered) => Ok(Connection::new(entered, self.peer, Arc::clone(&self.all))),
+            None => Err(self),
+        }
+    }
+
     /// Waits until there is room, which another connection may have to make; none when
     /// others need the place in the queue more.
     pub async fn enter(self) -> Option<Connection> {

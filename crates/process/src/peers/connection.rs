@@ -37,7 +37,7 @@ impl Connection {
         Self(Arc::new(Held { id, peer, close, may, all }))
     }
 
-    /// Notes that its handshake is over. Before that it makes room for no other.
+    /// Notes that its handshake is over. Before that it makes room for no other peer.
     pub fn established(&self) {
         self.0.all.lock().established(self.0.id);
         self.0.all.changed.notify_waiters();

@@ -55,6 +55,8 @@ struct Peer {
     /// Connections that have not been dropped, also those that make room.
     held: usize,
     busy: BTreeSet<u64>,
+    /// Those of the busy that are in their handshake; the first is the oldest.
+    greeting: BTreeSet<u64>,
     /// The first has been idle for longest.
     idle: BTreeMap<u64, u64>,
     waiting: usize,
@@ -68,6 +70,17 @@ impl Peer {
 
     fn idlest(&self) -> Option<u64> {
         self.idle.first_key_value().map(|(_, id)| *id)
+    }
+
+    /// The connection that makes room among those of the machine itself, whose programs do
+    /// not answer for each other: the oldest in its handshake, where most of those without
+    /// a request are in theirs; else the idlest.
+    fn least_known(&self) -> Option<u64> {
+        let oldest = || self.greeting.first().copied();
+        match self.greeting.len() > self.idle.len() {
+            true => oldest(),
+            false => self.idlest().or_else(oldest),
+        }
     }
 }
 
@@ -104,6 +117,7 @@ impl Open {
         let new = || Peer {
             held: 0,
             busy: BTreeSet::new(),
+            greeting: BTreeSet::new(),
             idle: BTreeMap::new(),
             waiting: 0,
             may: Arc::new(Allowance::new(limits)),
@@ -120,6 +134,7 @@ impl Open {
         let most = if peer.is_loopback() { limits.of_machine } else { limits.of_peer };
         let is_full = || self.others() >= limits.connections && !peer.is_loopback();
         let victim = match () {
+            () if own.open() >= most && peer.is_loopback() => Some(own.least_known()?),
             () if own.open() >= most => Some(own.idlest()?),
             () if is_full() => Some(self.dispensable(own)?),
             () => None,
@@ -133,6 +148,7 @@ impl Open {
         let may = self.change(peer, |own| {
             own.held += 1;
             own.busy.insert(id);
+            own.greeting.insert(id);
             Arc::clone(&own.may)
         })?;
         self.connections.insert(id, state);
@@ -205,6 +221,11 @@ impl Open {
         let ticket = self.id();
         let Some(state) = self.connections.get_mut(&id) else { return };
         change(state);
+        if state.established
+            && let Some(own) = self.peers.get_mut(&state.peer)
+        {
+            own.greeting.remove(&id);
+        }
         let is_idle = state.established && state.requests == 0;
         if is_idle == state.idle.is_some() {
             return;
@@ -242,6 +263,7 @@ impl Open {
         let state = self.connections.remove(&id)?;
         self.change(state.peer, |own| {
             own.busy.remove(&id);
+            own.greeting.remove(&id);
             state.idle.and_then(|ticket| own.idle.remove(&ticket));
         });
         Some(state)

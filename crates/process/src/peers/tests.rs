@@ -84,6 +84,28 @@ async fn what_is_busy_counts_when_its_connection_has_been_dropped() {
     assert!(all.lock().is_forgotten(), "a peer without connections is forgotten");
 }
 
+/// A program without credentials opens connections and says nothing.
+#[tokio::test]
+async fn silent_connections_of_the_machine_itself_keep_out_none_of_its_programs() {
+    let all = Peers::new(Limits { of_machine: 3, ..FEW });
+    let own = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let kubectl = enters_now(&all, own).expect("room");
+    kubectl.established();
+    let request = kubectl.begin();
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(enters_now(&all, own).expect("another makes room"));
+    }
+    assert!(!is_closed(&kubectl), "it has a request");
+    assert_eq!(silent.iter().filter(|one| !is_closed(one)).count(), 2, "the newest");
+    let second = all.arrive(own).expect("none waits").enter_now().expect("the oldest goes");
+    assert!(is_closed(&silent[98]) && !is_closed(&silent[99]));
+    drop(request);
+    second.established();
+    let third = enters_now(&all, own).expect("the idle one goes: most are idle");
+    assert!(is_closed(&kubectl) && !is_closed(&second) && !is_closed(&third));
+}
+
 #[tokio::test]
 async fn one_that_ends_makes_room() {
     let all = Peers::new(Limits { connections: 1, ..FEW });
@@ -154,13 +176,15 @@ async fn ten_thousand_peers_take_no_more_than_there_is_and_leave_the_machine_alo
     assert_eq!((open.len(), waiting.len(), refused), (512, 256, 10_000 - 512 - 256));
     let own: Vec<_> = (0..64).map_while(|_| enters_now(&all, [127, 0, 0, 1].into())).collect();
     assert_eq!(own.len(), 64, "the machine has its own");
+    own.iter().for_each(Connection::established);
+    let requests: Vec<_> = own.iter().map(Connection::begin).collect();
     assert!(enters_now(&all, [127, 0, 0, 9].into()).is_none(), "all its addresses are one peer");
     assert!(!open.iter().any(is_closed), "nothing was idle");
     open[7].established();
     let entered = waiting.iter_mut().filter_map(|one| one.now_or_never().flatten());
     let entered: Vec<_> = entered.collect();
     assert_eq!((entered.len(), is_closed(&open[7])), (1, true), "what is idle makes room");
-    drop((open, waiting, own, entered));
+    drop((open, waiting, requests, own, entered));
     assert!(all.lock().is_forgotten());
 }
 
