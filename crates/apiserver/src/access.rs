@@ -134,12 +134,15 @@ pub fn by_token(
     let lives = |plural: &str, reference: &Value| {
         let resource = store.resource("", plural)?;
         let object = store.get(&resource, namespace, reference["name"].as_str()?)?;
-        (object["metadata"]["uid"] == reference["uid"]).then_some(())
+        (object["metadata"]["uid"] == reference["uid"]).then_some(object)
     };
     lives("serviceaccounts", &bound["serviceaccount"])?;
     let mut extra = Value::Null;
     if bound["pod"].is_object() {
-        lives("pods", &bound["pod"])?;
+        let pod = lives("pods", &bound["pod"])?;
+        if !runs_as(&pod, bound["serviceaccount"]["name"].as_str()?) {
+            return None;
+        }
         extra = json!({
             "authentication.kubernetes.io/pod-name": [bound["pod"]["name"]],
             "authentication.kubernetes.io/pod-uid": [bound["pod"]["uid"]],
@@ -156,6 +159,11 @@ pub fn by_token(
         extra,
     };
     Some((user, shared))
+}
+
+/// Whether a pod runs as a service account of its namespace.
+pub fn runs_as(pod: &Value, account: &str) -> bool {
+    pod["spec"]["serviceAccountName"] == account
 }
 
 /// Whether a caller may do something; the refusal says what was refused.
@@ -221,7 +229,8 @@ mod tests {
         let object =
             |spec: Value| json!({"metadata": {"name": "web", "namespace": "blue"}, "spec": spec});
         let account = store.create(&of("serviceaccounts"), object(Value::Null)).unwrap();
-        let pod = store.create(&of("pods"), object(json!({"containers": []}))).unwrap();
+        let spec = json!({"containers": [], "serviceAccountName": "web"});
+        let pod = store.create(&of("pods"), object(spec)).unwrap();
         let uid = |object: &Value| object["metadata"]["uid"].as_str().unwrap().to_owned();
         let request = crate::TokenRequest {
             namespace: "blue".into(),
@@ -238,6 +247,16 @@ mod tests {
         assert_eq!(user.extra["authentication.kubernetes.io/pod-name"], json!(["web"]));
         assert!(ask("elsewhere").is_none());
         assert!(by_token(&authority, &store, &token, &[]).is_none());
+        let mut of_other = request.clone();
+        of_other.account = "default".into();
+        store
+            .create(
+                &of("serviceaccounts"),
+                json!({"metadata": {"name": "default", "namespace": "blue"}}),
+            )
+            .unwrap();
+        let stolen = authority.service_account_token(&of_other, SystemTime::now()).unwrap();
+        assert!(by_token(&authority, &store, &stolen, &["istio-ca".to_owned()]).is_none());
         store.delete(&of("pods"), "blue", "web", &crate::Deletion::now()).unwrap();
         assert!(ask("istio-ca").is_none());
     }

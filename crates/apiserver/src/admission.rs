@@ -16,7 +16,7 @@ use weft_controllers::object;
 use crate::{
     access::User,
     node::Dial,
-    resource::Resource,
+    resource::{Builtin, Resource},
     status::Status,
     store::{Mode, Store},
 };
@@ -141,7 +141,7 @@ impl Admission {
 
     /// The labels that a webhook's `namespaceSelector` is about, if it is about any.
     fn labels_of_namespace(&self, resource: &Resource, object: &Value) -> Option<Value> {
-        if resource.plural == "namespaces" {
+        if resource.is(Builtin::Namespace) {
             return Some(object["metadata"]["labels"].clone());
         }
         let namespaces = self.store.resource("", "namespaces").filter(|_| resource.namespaced)?;
@@ -204,7 +204,7 @@ fn patched(webhook: &str, object: &Value, patch: &str) -> Result<Value, Status> 
     let patch: json_patch::Patch = serde_json::from_slice(&bytes)
         .map_err(|error| broken(format!("is no JSON patch: {error}")))?;
     let mut changed = object.clone();
-    crate::patch::change(&mut changed, &patch)
+    crate::patch::json::change(&mut changed, &patch)
         .map_err(|error| broken(format!("does not fit the object: {error}")))?;
     Ok(changed)
 }

@@ -5,7 +5,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{registry::Registry, resource::Resource};
+use crate::{
+    registry::Registry,
+    resource::{Builtin, Resource},
+};
 
 /// The media type of the aggregated document.
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -172,7 +175,7 @@ fn subresource_kind<'r>(resource: &'r Resource, name: &str) -> (&'r str, &'r str
         "exec" => ("", "v1", "PodExecOptions"),
         "attach" => ("", "v1", "PodAttachOptions"),
         "portforward" => ("", "v1", "PodPortForwardOptions"),
-        "proxy" if resource.plural == "services" => ("", "v1", "ServiceProxyOptions"),
+        "proxy" if resource.is(Builtin::Service) => ("", "v1", "ServiceProxyOptions"),
         "proxy" => ("", "v1", "PodProxyOptions"),
         _ => (&resource.group, &resource.version, &resource.kind),
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     resource::{Origin, Resource},
+    size,
     status::Status,
     structs::{self, Field, METADATA, Struct, Type},
 };
@@ -23,6 +24,11 @@ pub fn decode(resource: &Resource, object: &mut Value) -> Result<Vec<String>, St
             "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
         ))
     };
+    if let Some((what, depth)) = size::too_deep(object) {
+        return Err(refuse(format!(
+            "{what} is nested {depth} deep, which is more than any kind needs; flatten it"
+        )));
+    }
     let mut decoder = Decoder { unknown: Vec::new() };
     let Some(fields) = object.as_object_mut() else {
         let found = kind_of(object);
@@ -49,6 +55,16 @@ pub fn decode(resource: &Resource, object: &mut Value) -> Result<Vec<String>, St
     };
     decoder.fields(known, fields, "").map_err(refuse)?;
     Ok(decoder.unknown)
+}
+
+/// Brings what is no stored object, such as `DeleteOptions`, into the form of its struct.
+pub fn decode_as(name: &str, object: &mut Value) -> Result<(), Status> {
+    let refuse =
+        |why: String| Status::bad_request(format!("{name} cannot be handled as a {name}: {why}"));
+    let (Some(known), Some(fields)) = (structs::by_name(name), object.as_object_mut()) else {
+        return Err(refuse(format!("json: cannot unmarshal {}", kind_of(object))));
+    };
+    Decoder { unknown: Vec::new() }.fields(known, fields, "").map_err(refuse)
 }
 
 fn is_custom(resource: &Resource) -> bool {
@@ -136,6 +152,7 @@ impl Decoder {
 fn scalar(holds: &Type, value: &Value, at: &At<'_>) -> Result<(), String> {
     let fits = match (holds, value) {
         (Type::Any, _)
+        | (Type::Fields, Value::Object(_))
         | (Type::String, Value::String(_))
         | (Type::Bool, Value::Bool(_))
         | (Type::IntOrString, Value::String(_)) => true,
@@ -208,7 +225,7 @@ fn zero(holds: &Type) -> Value {
         Type::Quantity => "0".into(),
         Type::List(_) => Value::Array(Vec::new()),
         Type::Map(_) | Type::Struct(_) => Value::Object(Map::new()),
-        Type::Any | Type::Time | Type::Duration => Value::Null,
+        Type::Any | Type::Fields | Type::Time | Type::Duration => Value::Null,
     }
 }
 

@@ -22,6 +22,7 @@ mod resource;
 mod schema;
 mod selector;
 mod server;
+mod size;
 mod status;
 mod store;
 mod structs;
@@ -37,7 +38,7 @@ pub use node::{
     DIAL_DEADLINE, Dial, ExecIo, Io, LogOptions, Node, NodeError, PodRef, TerminalSize,
 };
 pub use registry::Registry;
-pub use resource::{Custom, Origin, Resource};
+pub use resource::{Builtin, Custom, Origin, Resource};
 pub use server::Server;
 pub use status::{Cause, Status};
 pub use store::{

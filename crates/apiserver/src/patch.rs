@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod fields;
+pub mod json;
 pub mod lists;
 pub mod managers;
 pub mod strategic;
@@ -87,12 +88,7 @@ impl Patch {
     pub fn merged(&self, resource: &Resource, object: &Value) -> Result<Value, Status> {
         let mut result = object.clone();
         match self {
-            Self::Json(patch) => change(&mut result, patch).map_err(|error| {
-                let message = format!(
-                    "the server rejected our request due to an error in our request: {error}"
-                );
-                Status::new(422, "Invalid", message)
-            })?,
+            Self::Json(patch) => json::change(&mut result, patch)?,
             Self::Merge(patch) => json_patch::merge(&mut result, patch),
             Self::Strategic(patch) => {
                 if matches!(resource.origin, Origin::Custom(_)) {
@@ -109,14 +105,6 @@ impl Patch {
             false => Err(Status::bad_request("the patched object is not an object")),
         }
     }
-}
-
-/// Applies a JSON patch to a copy, which is worth nothing after an error.
-///
-/// The function that undoes what it did until the error panics where that cannot
-/// be undone, as when a part took the place of the whole.
-pub fn change(copy: &mut Value, patch: &json_patch::Patch) -> Result<(), json_patch::PatchError> {
-    json_patch::patch_unsafe(copy, patch)
 }
 
 #[cfg(test)]

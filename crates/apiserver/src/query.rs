@@ -51,10 +51,20 @@ impl Query {
         matches!(self.text(name), Some("true" | "1" | "t" | "T" | "True" | "TRUE"))
     }
 
-    /// A number that may be absent.
+    /// A number that may be absent. Those of Kubernetes have 64 bits, and a sign.
     pub fn number(&self, name: &str) -> Result<Option<u64>, Status> {
+        let Some(number) = self.integer(name)? else { return Ok(None) };
+        let wrong = |_| Status::bad_request(format!("{name}={number} may not be negative"));
+        u64::try_from(number).map(Some).map_err(wrong)
+    }
+
+    /// A number that may be negative, or absent.
+    pub fn integer(&self, name: &str) -> Result<Option<i64>, Status> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        let wrong = |_| Status::bad_request(format!("{name}={text:?} is not a number"));
+        let wrong = |_| {
+            let most = i64::MAX;
+            Status::bad_request(format!("{name}={text:?} is not a number of at most {most}"))
+        };
         text.parse().map(Some).map_err(wrong)
     }
 
@@ -129,6 +139,9 @@ mod tests {
         assert_eq!(query.text("labelSelector"), Some("app=web,tier in (a)"));
         assert_eq!(query.all("command"), ["sh", "-c"]);
         assert_eq!(query.number("limit").unwrap_err().code, 400);
+        let large = Query::parse("limit=9223372036854775808&timeoutSeconds=-1");
+        assert_eq!(large.number("limit").unwrap_err().code, 400);
+        assert_eq!(large.number("timeoutSeconds").unwrap_err().code, 400);
         assert_eq!(decode("100%zz%2"), "100%zz%2");
     }
 }

@@ -42,6 +42,16 @@ impl Registry {
         self.custom.remove(name);
     }
 
+    /// The preferred version of what a definition has brought.
+    pub fn brought_by(&self, definition: &str) -> Option<Arc<Resource>> {
+        self.custom.get(definition)?.first().cloned()
+    }
+
+    /// Whether a kind that is built in has this group and plural.
+    pub fn is_built_in(&self, group: &str, plural: &str) -> bool {
+        self.resources.iter().any(|one| one.group == group && one.plural == plural)
+    }
+
     /// Every resource in every version, built-in ones first.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.resources.iter().chain(self.custom.values().flatten())

@@ -40,6 +40,29 @@ pub enum Origin {
     Custom(Custom),
 }
 
+/// A built-in kind that the server itself acts on.
+///
+/// A definition may bring a kind of the same name in a group of its own; that one is just
+/// stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Builtin {
+    /// A CustomResourceDefinition.
+    Definition,
+    /// A Job.
+    Job,
+    /// A namespace.
+    Namespace,
+    /// A node.
+    Node,
+    /// A pod.
+    Pod,
+    /// A Service.
+    Service,
+    /// Any other.
+    Other,
+}
+
 /// What a CustomResourceDefinition says about one of its versions.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Custom {
@@ -79,6 +102,27 @@ impl Resource {
             _ if self.group == "extensions" => "apps/v1".to_owned(),
             _ => self.api_version(),
         }
+    }
+
+    /// The built-in kind that it is; none for those of definitions.
+    pub fn builtin(&self) -> Option<Builtin> {
+        if matches!(self.origin, Origin::Custom(_)) {
+            return None;
+        }
+        Some(match (self.group.as_str(), self.kind.as_str()) {
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => Builtin::Definition,
+            ("batch", "Job") => Builtin::Job,
+            ("", "Namespace") => Builtin::Namespace,
+            ("", "Node") => Builtin::Node,
+            ("", "Pod") => Builtin::Pod,
+            ("", "Service") => Builtin::Service,
+            _ => Builtin::Other,
+        })
+    }
+
+    /// Whether it is this built-in kind.
+    pub fn is(&self, kind: Builtin) -> bool {
+        self.builtin() == Some(kind)
     }
 
     /// Whether `name` is one of its subresources.

@@ -10,6 +10,7 @@ mod delivery;
 mod documents;
 mod exec;
 mod page;
+mod pieces;
 mod read;
 mod reply;
 mod reviews;

@@ -22,9 +22,14 @@ use std::{
 use serde_json::Value;
 use weft_controllers::{job, object};
 
-use crate::{defaults, form, registry::Registry, resource::Resource, status::Status};
+use crate::{
+    defaults, form,
+    registry::Registry,
+    resource::{Builtin, Resource},
+    status::Status,
+};
 use addresses::Addresses;
-pub use metadata::{suffix, timestamp, uid};
+pub use metadata::{name, suffix, timestamp, uid};
 pub use watch::{Change, Event, Watch};
 
 /// Changes that are kept for watchers; one that falls further behind lists again.
@@ -219,10 +224,10 @@ impl Store {
         if state.find(resource, &namespace, &name).is_some() {
             return Err(Status::already_exists(&resource.group, &resource.plural, &name));
         }
-        match (resource.group.as_str(), resource.kind.as_str()) {
-            ("", "Service") => state.addresses.assign(&mut object)?,
+        match resource.builtin() {
+            Some(Builtin::Service) => state.addresses.assign(&mut object)?,
             // Its uid, which is its pods' label, is known only now.
-            ("batch", "Job") => job::select(&mut object),
+            Some(Builtin::Job) => job::select(&mut object),
             _ => {}
         }
         object["apiVersion"] = resource.storage_version().into();
@@ -267,13 +272,13 @@ impl Store {
         metadata::expect_version(resource, &old, &object)?;
         object["apiVersion"] = resource.storage_version().into();
         let mut new = metadata::merge(resource, &old, object, part)?;
-        if resource.kind == "Service" && part == Part::Main {
+        if resource.is(Builtin::Service) && part == Part::Main {
             state.addresses.keep(&old, &mut new)?;
         }
         if metadata::same(&old, &new) {
             return Ok(present(resource, old));
         }
-        let stored = match metadata::is_finished(&new) {
+        let stored = match metadata::is_finished(resource, &new) {
             true => state.remove(resource, new, mode),
             false => state.put(resource, new, Some(old), mode),
         };
@@ -306,7 +311,7 @@ impl Store {
             .ok_or_else(|| Status::not_found(&resource.group, &resource.plural, name))?;
         metadata::expect_identity(resource, &old, deletion)?;
         let marked = metadata::terminate(resource, &old, deletion);
-        let deleted = if metadata::is_finished(&marked) {
+        let deleted = if metadata::is_finished(resource, &marked) {
             Deleted::Gone(present(resource, state.remove(resource, marked, mode)))
         } else if metadata::same(&old, &marked) {
             Deleted::Terminating(present(resource, old))
@@ -318,8 +323,8 @@ impl Store {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock was held cannot leave a half-made write: a write
-        // is one insertion, made last.
+        // A panic while the lock was held cannot leave a half-made write: what can panic is
+        // done before the first change (`commit`).
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

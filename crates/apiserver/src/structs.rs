@@ -61,6 +61,8 @@ pub enum Type {
     IntOrString,
     /// Anything.
     Any,
+    /// A set of fields, as an object (FieldsV1).
+    Fields,
     /// A list.
     List(Box<Type>),
     /// A map from strings.
@@ -98,6 +100,7 @@ impl Type {
             Self::Quantity => "resource.Quantity".into(),
             Self::IntOrString => "intstr.IntOrString".into(),
             Self::Any => "runtime.RawExtension".into(),
+            Self::Fields => "v1.FieldsV1".into(),
             Self::List(each) => format!("[]{}", each.go()),
             Self::Map(each) => format!("map[string]{}", each.go()),
             Self::Struct(name) => format!("v1.{}", name.rsplit('.').next().unwrap_or(name)),
@@ -122,6 +125,7 @@ impl Type {
             "quantity" => Self::Quantity,
             "intorstring" => Self::IntOrString,
             "any" => Self::Any,
+            "fields" => Self::Fields,
             name => Self::Struct(name),
         }
     }

@@ -6,6 +6,7 @@
 mod causes;
 mod config;
 mod container;
+mod endpoints;
 mod extensions;
 mod metadata;
 mod names;
@@ -43,7 +44,7 @@ pub fn object(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<C
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => pod::spec(spec, "spec", &mut causes),
         ("", "Service") => service::check(spec, &mut causes),
-        ("", "Endpoints") => service::endpoints(object, &mut causes),
+        ("", "Endpoints") => endpoints::endpoints(object, &mut causes),
         ("", "ConfigMap") => config::config_map(object, &mut causes),
         ("", "Secret") => config::secret(object, &mut causes),
         (
@@ -54,7 +55,7 @@ pub fn object(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<C
         }
         ("batch", "Job") => workload::job(spec, "spec", &mut causes),
         ("batch", "CronJob") => workload::cron_job(spec, &mut causes),
-        ("discovery.k8s.io", "EndpointSlice") => service::slice(object, &mut causes),
+        ("discovery.k8s.io", "EndpointSlice") => endpoints::slice(object, &mut causes),
         ("networking.k8s.io", "Ingress") => service::ingress(spec, &mut causes),
         ("rbac.authorization.k8s.io", kind @ ("Role" | "ClusterRole")) => {
             roles::role(kind, object, &mut causes);

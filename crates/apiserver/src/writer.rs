@@ -12,7 +12,7 @@ use serde_json::Value;
 use weft_controllers::object;
 
 use crate::{
-    access::{self, User},
+    access::{self, Attempt, User},
     admission::{Admission, Operation, Review},
     defaults, form,
     patch::{
@@ -20,10 +20,10 @@ use crate::{
         fields::Fields,
         managers::{self, Manager},
     },
-    resource::{Origin, Resource},
+    resource::{Builtin, Origin, Resource},
     schema,
     status::Status,
-    store::{Deleted, Deletion, Mode, Part, Store, suffix, timestamp},
+    store::{Deleted, Deletion, Mode, Part, Store, name, timestamp},
     validate,
 };
 
@@ -81,10 +81,7 @@ impl Writer {
     ) -> Result<Written, Status> {
         let mut warnings = Vec::new();
         prepare(author, resource, &mut object, &mut warnings)?;
-        let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
-        if object::name(&object).is_empty() && !prefix.is_empty() {
-            object["metadata"]["name"] = format!("{prefix}{}", suffix()).into();
-        }
+        name(&mut object);
         if let Some(cause) = validate::name(resource, object::name(&object)) {
             let name = object::name(&object);
             return Err(Status::invalid(&resource.group, &resource.kind, name, &[cause]));
@@ -135,6 +132,10 @@ impl Writer {
             tries += 1;
             let old = self.store.get(resource, namespace, name);
             let Some(old) = old else {
+                // As in Kubernetes, only the object itself is made by an apply.
+                if part != Part::Main {
+                    return Err(Status::not_found(&resource.group, &resource.plural, name));
+                }
                 return self.apply_new(author, resource, (namespace, name), patch).await;
             };
             let (new, trace) = match patch {
@@ -165,7 +166,7 @@ impl Writer {
         deletion: &Deletion,
     ) -> Result<(Deleted, Vec<String>), Status> {
         let old = self.stored(resource, namespace, name)?;
-        if resource.plural == "namespaces" && LASTING.contains(&name) {
+        if resource.is(Builtin::Namespace) && LASTING.contains(&name) {
             let message =
                 format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
             return Err(Status::forbidden(message).about("", "namespaces", name));
@@ -205,6 +206,15 @@ impl Writer {
         let Patch::Apply(wanted, conflicts) = patch else {
             return Err(Status::not_found(&resource.group, &resource.plural, name));
         };
+        let attempt = Attempt {
+            verb: "create".to_owned(),
+            group: resource.group.clone(),
+            plural: resource.plural.clone(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            ..Attempt::default()
+        };
+        access::authorize(&self.store, &author.user, &attempt)?;
         let mut wanted = wanted.clone();
         if resource.namespaced && object::namespace(&wanted).is_empty() {
             wanted["metadata"]["namespace"] = namespace.into();

@@ -64,7 +64,7 @@ var kinds = []struct {
 // What is not a struct of fields in JSON.
 var plain = map[string]string{
 	"Time": "time", "MicroTime": "time", "Quantity": "quantity", "IntOrString": "intorstring", "Duration": "duration",
-	"RawExtension": "any", "FieldsV1": "any", "JSONSchemaProps": "any", "JSON": "any", "TypeMeta": "",
+	"RawExtension": "any", "FieldsV1": "fields", "JSONSchemaProps": "any", "JSON": "any", "TypeMeta": "",
 }
 
 var names = map[reflect.Type]string{}

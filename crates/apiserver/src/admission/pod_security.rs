@@ -11,7 +11,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use weft_controllers::object::{self, items};
 
-use crate::{resource::Resource, status::Status};
+use crate::{
+    resource::{Builtin, Resource},
+    status::Status,
+};
 
 const LABELS: &str = "pod-security.kubernetes.io/";
 
@@ -68,7 +71,7 @@ pub fn check(
         (!violations.is_empty())
             .then(|| format!("PodSecurity {policy:?}: {}", violations.join(", ")))
     };
-    if resource.kind == "Pod"
+    if resource.is(Builtin::Pod)
         && let Some(policy) = violated("enforce")
     {
         let name = object::name(object);
@@ -92,6 +95,7 @@ fn level_of(label: &str) -> Level {
 
 /// The pod that an object is, or the template of those that it makes.
 fn pod<'v>(resource: &Resource, object: &'v Value) -> Option<&'v Value> {
+    resource.builtin()?;
     let maker = match resource.kind.as_str() {
         "Pod" => return Some(object),
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => &object["spec"],

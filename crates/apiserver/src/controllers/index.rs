@@ -36,14 +36,19 @@ impl Index {
         self.dependents(object)
     }
 
-    /// What refers to an object as its owner.
+    /// What refers to an object as its owner, and may: an owner with a namespace owns
+    /// nothing elsewhere.
     pub fn dependents(&self, object: &Value) -> Vec<Key> {
-        self.dependents.get(object::uid(object)).into_iter().flatten().cloned().collect()
+        let all = self.dependents.get(object::uid(object)).into_iter().flatten();
+        let within = object::namespace(object);
+        all.filter(|key| may_own(within, key)).cloned().collect()
     }
 
     /// The living objects to which an object refers as its owners.
     pub fn owners(&self, object: &Value) -> Vec<Key> {
-        uids(object).filter_map(|uid| self.living.get(&uid).cloned()).collect()
+        let living = uids(object).filter_map(|uid| self.living.get(&uid));
+        let within = object::namespace(object);
+        living.filter(|(_, _, owner, _)| owner.is_empty() || owner == within).cloned().collect()
     }
 
     fn forget(&mut self, key: &Key) {
@@ -58,8 +63,45 @@ impl Index {
     }
 }
 
+/// Whether an owner in a namespace, or in none, may own an object.
+fn may_own(owner: &str, (_, _, namespace, _): &Key) -> bool {
+    owner.is_empty() || owner == namespace
+}
+
 fn uids(object: &Value) -> impl Iterator<Item = String> {
     items(&object["metadata"]["ownerReferences"])
         .filter_map(|owner| owner["uid"].as_str())
         .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_owner_with_a_namespace_owns_nothing_elsewhere() {
+        let mut index = Index::default();
+        let key = |namespace: &str, name: &str| -> Key {
+            (String::new(), "configmaps".into(), namespace.into(), name.into())
+        };
+        let owner =
+            |namespace: &str, uid: &str| json!({"metadata": {"namespace": namespace, "uid": uid}});
+        let dependent = |namespace: &str, owner: &str| {
+            json!({"metadata": {"namespace": namespace, "uid": format!("{owner}-{namespace}"),
+                                "ownerReferences": [{"uid": owner, "blockOwnerDeletion": true}]}})
+        };
+        index.insert(&key("shop", "victim"), &owner("shop", "v"));
+        index.insert(&key("", "node"), &owner("", "n"));
+        for of in ["v", "n"] {
+            for namespace in ["shop", "evil"] {
+                index.insert(&key(namespace, of), &dependent(namespace, of));
+            }
+        }
+        assert_eq!(index.dependents(&owner("shop", "v")), [key("shop", "v")]);
+        assert_eq!(index.owners(&dependent("evil", "v")), []);
+        assert_eq!(index.dependents(&owner("", "n")), [key("evil", "n"), key("shop", "n")]);
+        assert_eq!(index.owners(&dependent("evil", "n")), [key("", "node")]);
+    }
 }

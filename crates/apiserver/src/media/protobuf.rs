@@ -216,7 +216,7 @@ fn value(holds: &Type, wire: Wire<'_>, depth: usize) -> Result<Option<Value>, St
         }
         (Type::Quantity, Wire::Bytes(bytes)) => text(scalars(bytes)?.1),
         // Fields of managers, raw objects: JSON in bytes.
-        (Type::Any, Wire::Bytes(bytes)) => {
+        (Type::Any | Type::Fields, Wire::Bytes(bytes)) => {
             let (_, raw) = scalars(bytes)?;
             match raw {
                 [] => Some(Value::Null),

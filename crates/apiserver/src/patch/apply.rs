@@ -45,12 +45,9 @@ pub fn apply(
     }
     let known = owners.iter().position(|one| one.is_same(&writer));
     if let Some(index) = known {
-        let mut given_up = owners[index].fields.minus(&claimed);
-        for (other, manager) in owners.iter().enumerate() {
-            if other != index {
-                given_up = given_up.minus(&manager.fields);
-            }
-        }
+        let others = owners.iter().enumerate().filter(|(other, _)| *other != index);
+        let held = others.fold(Fields::default(), |held, (_, manager)| held.union(&manager.fields));
+        let given_up = owners[index].fields.minus(&claimed).minus(&held);
         remove(&mut result, &given_up, place);
     }
     merge(&mut result, &part, place);
@@ -175,13 +172,15 @@ fn merge(target: &mut Value, wanted: &Value, place: Place<'_>) {
 
 fn merge_list(target: &mut Vec<Value>, wanted: &[Value], place: Place<'_>) {
     let list = place.list();
+    let mut places = fields::by_step(&list, target);
     for item in wanted {
         let step = fields::step(&list, item);
-        let known =
-            target.iter_mut().find(|one| step.is_some() && fields::step(&list, one) == step);
-        match known {
-            Some(known) => merge(known, item, place.element()),
-            None => target.push(item.clone()),
+        match step.as_ref().and_then(|step| places.get(step)) {
+            Some(index) => merge(&mut target[*index], item, place.element()),
+            None => {
+                places.extend(step.map(|step| (step, target.len())));
+                target.push(item.clone());
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A set is a tree whose steps are FieldsV1's own words (`f:name`, `k:{…}`,
 //! `v:…`, and `.` for the place itself), so reading and writing is copying.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
@@ -199,6 +199,18 @@ pub fn step(list: &List, element: &Value) -> Option<String> {
     }
 }
 
+/// Where the elements of a keyed list or set are, by the step to each; the first of several
+/// with the same.
+pub fn by_step(list: &List, items: &[Value]) -> HashMap<String, usize> {
+    let mut places = HashMap::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        if let Some(step) = step(list, item) {
+            places.entry(step).or_insert(index);
+        }
+    }
+    places
+}
+
 /// The fields that an object or a part of it consists of.
 pub fn of(value: &Value, place: Place<'_>) -> Fields {
     let leaf = Fields { here: true, below: BTreeMap::new() };
@@ -246,10 +258,11 @@ pub fn changed(old: Option<&Value>, new: &Value, place: Place<'_>) -> Fields {
         }
         (Value::Array(before), Value::Array(after)) if place.list() != List::Atomic => {
             let list = place.list();
+            let known = by_step(&list, before);
             let mut below = BTreeMap::new();
             for item in after {
                 let Some(step_to) = step(&list, item) else { return of(new, place) };
-                let known = before.iter().find(|one| step(&list, one).as_ref() == Some(&step_to));
+                let known = known.get(&step_to).map(|index| &before[*index]);
                 let mut fields = changed(known, item, place.element());
                 fields.here |= known.is_none();
                 if !fields.is_empty() {
@@ -304,6 +317,19 @@ mod tests {
         let expected = json!({"f:spec": {"f:containers": {
             "k:{\"name\":\"a\"}": {"f:image": {}}, "k:{\"name\":\"b\"}": {".": {}, "f:name": {}}}}});
         assert_eq!(changed(Some(&old), &new, Place::top(None)).write(), expected);
+    }
+
+    /// Each element is looked up in the list before, not searched for.
+    #[test]
+    fn long_lists_are_compared_in_one_pass() {
+        const MANY: usize = 20_000;
+        let env = |letter: &str| -> Value {
+            (0..MANY).map(|one| json!({"name": format!("{letter}{one}")})).collect()
+        };
+        let object = |env: Value| json!({"spec": {"containers": [{"name": "a", "env": env}]}});
+        let found = changed(Some(&object(env("a"))), &object(env("b")), Place::top(None));
+        let container = &found.below["f:spec"].below["f:containers"].below["k:{\"name\":\"a\"}"];
+        assert_eq!(container.below["f:env"].below.len(), MANY);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The directives `$patch`, `$retainKeys`, `$setElementOrder/FIELD` and
 //! `$deleteFromPrimitiveList/FIELD` are obeyed and never stored.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::lists;
@@ -36,7 +38,8 @@ fn merge_map(target: &mut Value, patch: &Map<String, Value>, above: &str) -> Res
     }
     let fields = target.as_object_mut().expect("made an object above");
     if let Some(kept) = patch.get("$retainKeys").and_then(Value::as_array) {
-        fields.retain(|field, _| kept.iter().any(|one| one == field));
+        let kept: HashSet<&str> = kept.iter().filter_map(Value::as_str).collect();
+        fields.retain(|field, _| kept.contains(field.as_str()));
     }
     for (field, value) in patch {
         if let Some(list) = field.strip_prefix("$deleteFromPrimitiveList/") {
@@ -96,17 +99,15 @@ fn merge_list(
         return Ok(());
     };
     if lists::is_set(field) {
-        for value in patch {
-            if !items.contains(value) {
-                items.push(value.clone());
-            }
-        }
+        let mut known: HashSet<Value> = items.iter().cloned().collect();
+        items.extend(patch.iter().filter(|value| known.insert(Value::clone(value))).cloned());
         return Ok(());
     }
     let Some(key) = key else {
         *target = clean(patch);
         return Ok(());
     };
+    let mut elements = Elements::of(std::mem::take(items), key);
     for element in patch {
         let Value::Object(change) = element else {
             return Err(Status::bad_request(format!("elements of {field} must be objects")));
@@ -115,50 +116,81 @@ fn merge_list(
             let text = format!("map: {element} does not contain declared merge key: {key}");
             Status::bad_request(text)
         })?;
-        let position = items.iter().position(|item| item.get(key) == Some(wanted));
-        match (position, change.get("$patch").and_then(Value::as_str)) {
-            (Some(index), Some("delete")) => {
-                items.remove(index);
-            }
-            (None, Some("delete")) => {}
-            (Some(index), _) => merge_map(&mut items[index], change, field)?,
-            (None, _) => {
-                let mut fresh = Value::Object(Map::new());
-                merge_map(&mut fresh, change, field)?;
-                items.push(fresh);
-            }
+        match change.get("$patch").and_then(Value::as_str) {
+            Some("delete") => elements.remove(wanted),
+            _ => merge_map(elements.get_or_add(wanted), change, field)?,
         }
     }
+    *items = elements.rest();
     Ok(())
+}
+
+/// A list while it is merged: each element is found at once, however long the list is.
+struct Elements {
+    items: Vec<Option<Value>>,
+    /// The places of the elements with a key, in order.
+    places: HashMap<Value, Vec<usize>>,
+}
+
+impl Elements {
+    fn of(items: Vec<Value>, key: &str) -> Self {
+        let mut places: HashMap<Value, Vec<usize>> = HashMap::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            if let Some(value) = item.get(key) {
+                places.entry(value.clone()).or_default().push(index);
+            }
+        }
+        Self { items: items.into_iter().map(Some).collect(), places }
+    }
+
+    /// Takes out every element with a key, as Kubernetes does.
+    fn remove(&mut self, key: &Value) {
+        for index in self.places.remove(key).into_iter().flatten() {
+            self.items[index] = None;
+        }
+    }
+
+    /// The first element with a key, or a new one at the end.
+    fn get_or_add(&mut self, key: &Value) -> &mut Value {
+        let end = self.items.len();
+        let known = self.places.get(key).and_then(|places| places.first().copied());
+        let index = known.unwrap_or_else(|| {
+            self.items.push(None);
+            self.places.insert(key.clone(), vec![end]);
+            end
+        });
+        self.items[index].get_or_insert_with(|| Value::Object(Map::new()))
+    }
+
+    fn rest(self) -> Vec<Value> {
+        self.items.into_iter().flatten().collect()
+    }
 }
 
 fn delete_values(fields: &mut Map<String, Value>, list: &str, values: &Value) {
     let Some(items) = fields.get_mut(list).and_then(Value::as_array_mut) else { return };
-    let gone = values.as_array().map(Vec::as_slice).unwrap_or_default();
+    let gone: HashSet<&Value> = values.as_array().into_iter().flatten().collect();
     items.retain(|item| !gone.contains(item));
 }
 
 /// Puts elements named by `order` into that order; others keep their place behind
 /// the element that they stood behind.
-fn arrange(items: &mut [Value], order: &Value, key: Option<&str>) {
-    let order = order.as_array().map(Vec::as_slice).unwrap_or_default();
-    let rank = |item: &Value| match key {
-        Some(key) => order.iter().position(|one| one.get(key) == item.get(key)),
-        None => order.iter().position(|one| one == item),
-    };
-    let mut last = None;
-    let ranks: Vec<_> = items
-        .iter()
-        .map(|item| {
-            last = rank(item).or(last);
-            last
-        })
-        .collect();
-    let mut paired: Vec<_> = items.iter().cloned().zip(ranks).collect();
-    paired.sort_by_key(|(_, rank)| *rank);
-    for (place, (item, _)) in items.iter_mut().zip(paired) {
-        *place = item;
+fn arrange(items: &mut Vec<Value>, order: &Value, key: Option<&str>) {
+    let mut ranks: HashMap<Value, usize> = HashMap::new();
+    for (rank, one) in order.as_array().into_iter().flatten().enumerate() {
+        if let Some(name) = key.map_or(Some(one), |key| one.get(key)) {
+            ranks.entry(name.clone()).or_insert(rank);
+        }
     }
+    let mut last = None;
+    let ranked = std::mem::take(items).into_iter().map(|item| {
+        let name = key.map_or(Some(&item), |key| item.get(key));
+        last = name.and_then(|name| ranks.get(name).copied()).or(last);
+        (last, item)
+    });
+    let mut ranked: Vec<_> = ranked.collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    items.extend(ranked.into_iter().map(|(_, item)| item));
 }
 
 fn clean(patch: &[Value]) -> Value {
@@ -242,6 +274,37 @@ mod tests {
             json!({"data": {"a": "1", "b": "2"}}),
             json!({"data": {"$patch": "replace", "c": "3"}}),
             json!({"data": {"c": "3"}}),
+        );
+    }
+
+    /// The same list of many elements in another order, with others, and gone: each is looked
+    /// up, not searched for.
+    #[test]
+    fn long_lists_are_merged_in_one_pass() {
+        const MANY: usize = 20_000;
+        let names = |from: usize| -> Value {
+            (from..from + MANY).map(|one| json!({"name": format!("e{one}")})).collect()
+        };
+        let mut object = pod(json!([{"name": "c", "env": names(0)}]));
+        let order: Vec<Value> = names(0).as_array().unwrap().iter().rev().cloned().collect();
+        let patch = json!({"name": "c", "env": names(MANY / 2), "$setElementOrder/env": order});
+        merge(&mut object, &pod(json!([patch]))).unwrap();
+        let env = object["spec"]["containers"][0]["env"].as_array().unwrap();
+        assert_eq!(env.len(), MANY * 3 / 2);
+        let gone: Value = names(0)
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| json!({"name": one["name"], "$patch": "delete"}))
+            .collect();
+        merge(&mut object, &pod(json!([{"name": "c", "env": gone}]))).unwrap();
+        let env = object["spec"]["containers"][0]["env"].as_array().unwrap();
+        assert_eq!((env.len(), &env[0]["name"]), (MANY / 2, &json!(format!("e{MANY}"))));
+        let texts = |from: usize| (from..=MANY).map(|one| one.to_string()).collect::<Value>();
+        check(
+            json!({"finalizers": texts(0)}),
+            json!({"finalizers": texts(1), "$deleteFromPrimitiveList/finalizers": texts(1)}),
+            json!({"finalizers": texts(0)}),
         );
     }
 

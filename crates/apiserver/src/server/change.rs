@@ -1,6 +1,6 @@
 //! Creating, replacing, patching and deleting by request.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{Method, Response, header};
 use serde_json::{Value, json};
@@ -11,9 +11,9 @@ use super::{
     reply::{self, Body},
 };
 use crate::{
-    media,
+    form, media,
     patch::{Conflicts, Patch},
-    resource::{Origin, Resource},
+    resource::{Builtin, Origin, Resource},
     status::Status,
     store::{Deleted, Deletion, Mode, Part, Propagation},
     target::Objects,
@@ -76,11 +76,9 @@ pub async fn delete(
     let (deleted, warnings) =
         server.writer.delete(&author, resource, (at.within(), name), &deletion).await?;
     Ok(match deleted {
-        Deleted::Terminating(object) => reply::object(200, &object, &warnings),
+        Deleted::Terminating(object) => reply::object(200, object, &warnings),
         // A pod's last state is what clients expect, anything else is a success.
-        Deleted::Gone(object) if resource.plural == "pods" => {
-            reply::object(200, &object, &warnings)
-        }
+        Deleted::Gone(object) if resource.is(Builtin::Pod) => reply::object(200, object, &warnings),
         Deleted::Gone(object) => {
             let details = json!({
                 "name": name, "group": resource.group, "kind": resource.plural,
@@ -88,7 +86,7 @@ pub async fn delete(
             });
             let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
                                  "status": "Success", "details": details});
-            reply::object(200, &success, &warnings)
+            reply::short(200, &success, &warnings)
         }
     })
 }
@@ -121,7 +119,8 @@ pub async fn delete_all(
         }
     }
     let version = Value::from(server.store.version().to_string());
-    Ok(reply::object(200, &read::listed(&at.resource, &items, version), &all_warnings))
+    let (rest, items) = read::listed(&at.resource, items, version);
+    Ok(reply::list(rest, "items", items, &all_warnings))
 }
 
 /// GET, PUT and PATCH of `scale`.
@@ -139,7 +138,7 @@ pub async fn scale(server: &Server, at: &Objects, asked: &Asked) -> Result<Respo
     let current = stored()?;
     let scale = scale_of(&current);
     let wanted = match asked.method {
-        Method::GET => return Ok(reply::object(200, &scale, &[])),
+        Method::GET => return Ok(reply::short(200, &scale, &[])),
         Method::PUT => media::object(asked.header(header::CONTENT_TYPE), &asked.body)?,
         Method::PATCH => match read_patch(asked)? {
             Patch::Strategic(patch) => Patch::Merge(patch),
@@ -163,7 +162,7 @@ pub async fn scale(server: &Server, at: &Objects, asked: &Asked) -> Result<Respo
     let place = (at.within(), name);
     let patch = Patch::Merge(patch);
     let written = server.writer.patch(&author, resource, place, (Part::Main, &patch)).await?;
-    Ok(reply::object(200, &scale_of(&written.object), &written.warnings))
+    Ok(reply::short(200, &scale_of(&written.object), &written.warnings))
 }
 
 fn scale_of(object: &Value) -> Value {
@@ -203,14 +202,15 @@ pub async fn finalize(
 
 /// POST of a pod's `eviction`: a deletion, since no budget forbids it here.
 pub async fn evict(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<Body>, Status> {
-    let eviction = media::object(asked.header(header::CONTENT_TYPE), &asked.body)?;
+    let mut eviction = media::object(asked.header(header::CONTENT_TYPE), &asked.body)?;
+    form::decode_as("Eviction", &mut eviction)?;
     let deletion = options(&eviction["deleteOptions"])?;
     let name = at.name.as_deref().unwrap_or_default();
     let place = (at.within(), name);
     server.writer.delete(&asked.author()?, &at.resource, place, &deletion).await?;
     let success =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
-    Ok(reply::object(201, &success, &[]))
+    Ok(reply::short(201, &success, &[]))
 }
 
 fn part(at: &Objects) -> Part {
@@ -221,7 +221,8 @@ fn part(at: &Objects) -> Part {
 }
 
 fn answered(written: &Written) -> Response<Body> {
-    reply::object(if written.is_new { 201 } else { 200 }, &written.object, &written.warnings)
+    let code = if written.is_new { 201 } else { 200 };
+    reply::object(code, Arc::clone(&written.object), &written.warnings)
 }
 
 /// Gives an object the namespace of its path, or refuses another.
@@ -271,14 +272,18 @@ fn mode(asked: &Asked) -> Result<Mode, Status> {
 fn delete_options(asked: &Asked) -> Result<Value, Status> {
     match asked.body.is_empty() {
         true => Ok(Value::Null),
-        false => media::object(asked.header(header::CONTENT_TYPE), &asked.body),
+        false => {
+            let mut options = media::object(asked.header(header::CONTENT_TYPE), &asked.body)?;
+            form::decode_as("DeleteOptions", &mut options)?;
+            Ok(options)
+        }
     }
 }
 
 fn deletion(asked: &Asked) -> Result<Deletion, Status> {
     let mut deletion = options(&delete_options(asked)?)?;
-    if let Some(grace) = asked.query.seconds("gracePeriodSeconds")? {
-        deletion.grace = Some(grace);
+    if let Some(grace) = asked.query.integer("gracePeriodSeconds")? {
+        deletion.grace = Some(grace_period(grace));
     }
     if let Some(policy) = asked.query.text("propagationPolicy") {
         deletion.propagation = Some(propagation(policy)?);
@@ -290,7 +295,7 @@ fn options(options: &Value) -> Result<Deletion, Status> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let orphans = (options["orphanDependents"] == true).then_some(Propagation::Orphan);
     Ok(Deletion {
-        grace: options["gracePeriodSeconds"].as_u64().map(Duration::from_secs),
+        grace: options["gracePeriodSeconds"].as_i64().map(grace_period),
         propagation: options["propagationPolicy"]
             .as_str()
             .map(propagation)
@@ -299,6 +304,11 @@ fn options(options: &Value) -> Result<Deletion, Status> {
         uid: text(&options["preconditions"]["uid"]),
         version: text(&options["preconditions"]["resourceVersion"]),
     })
+}
+
+/// As in Kubernetes, a negative grace period is one of a second.
+fn grace_period(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
 }
 
 fn propagation(policy: &str) -> Result<Propagation, Status> {

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     node::{DIAL_DEADLINE, Io, LogOptions, NodeError, PodRef},
+    resource::Builtin,
     status::Status,
     target::Objects,
 };
@@ -133,7 +134,7 @@ pub async fn proxy(
         let text = format!("error trying to reach {} {name}: {error}", at.resource.singular);
         Status::new(503, "ServiceUnavailable", text)
     };
-    let stream: Box<dyn Io> = if at.resource.plural == "services" {
+    let stream: Box<dyn Io> = if at.resource.is(Builtin::Service) {
         let port = port_of_service(server, at, name, port)?;
         let dialled = server.dial.service(at.within(), name, port);
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time");

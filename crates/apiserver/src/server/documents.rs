@@ -47,5 +47,5 @@ pub fn answer(
         },
         Target::Objects(_) => return Err(Status::no_such_path()),
     };
-    Ok(reply::object(200, &document, &[]))
+    Ok(reply::short(200, &document, &[]))
 }

@@ -8,15 +8,10 @@ use serde_json::{Value, json};
 use super::{
     Asked, Server,
     page::Page,
+    pieces::Part,
     reply::{self, Body},
 };
-use crate::{
-    media,
-    resource::{Origin, Resource},
-    status::Status,
-    table,
-    target::Objects,
-};
+use crate::{media, resource::Resource, status::Status, table, target::Objects};
 
 /// The form in which a client wants objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,14 +63,14 @@ pub fn get(
         .get(resource, at.within(), name)
         .ok_or_else(|| Status::not_found(&resource.group, &resource.plural, name))?;
     let value = match Form::of(asked) {
-        Form::Whole => return Ok(reply::object(200, &object, &[])),
+        Form::Whole => return Ok(reply::object(200, object, &[])),
         Form::Metadata => metadata_of(&object),
         Form::Table(rows) => {
             let version = object["metadata"]["resourceVersion"].clone();
             table::of(resource, &[object], rows, version)
         }
     };
-    Ok(reply::object(200, &value, &[]))
+    Ok(reply::short(200, &value, &[]))
 }
 
 /// The objects of a namespace or of all, as far as the selectors select them.
@@ -90,40 +85,53 @@ pub fn list(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Respons
     let page = Page::of(&asked.query)?;
     let piece = page.cut((&server.store, &at.resource), items, list.version)?;
     let version = Value::from(piece.version.to_string());
-    let mut value = match Form::of(asked) {
-        Form::Table(rows) => table::of(&at.resource, &piece.items, rows, version),
-        Form::Whole => listed(&at.resource, &piece.items, version),
-        Form::Metadata => {
-            let items: Vec<Value> = piece.items.iter().map(|object| metadata_of(object)).collect();
-            json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                   "metadata": {"resourceVersion": version}, "items": items})
-        }
-    };
     // As on a cluster, what selectors leave of the rest is not counted.
     let selects =
         ["labelSelector", "fieldSelector"].iter().any(|it| asked.query.text(it).is_some());
-    piece.note_rest(&mut value, !selects);
-    Ok(reply::object(200, &value, &[]))
+    let noted = |mut rest: Value| {
+        piece.note_rest(&mut rest, !selects);
+        rest
+    };
+    Ok(match Form::of(asked) {
+        Form::Table(rows) => {
+            let rest = noted(table::of(&at.resource, &[], rows, version));
+            let resource = Arc::clone(&at.resource);
+            let row = move |object| {
+                let mut table = table::of(&resource, &[object], rows, Value::Null);
+                Part::whole(Arc::new(table["rows"][0].take()))
+            };
+            reply::list(rest, "rows", piece.items.into_iter().map(row), &[])
+        }
+        Form::Whole => {
+            let (rest, items) = listed(&at.resource, piece.items.clone(), version);
+            reply::list(noted(rest), "items", items, &[])
+        }
+        Form::Metadata => {
+            let rest = noted(json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"resourceVersion": version},
+            }));
+            let items =
+                piece.items.into_iter().map(|object| Part::whole(metadata_of(&object).into()));
+            reply::list(rest, "items", items, &[])
+        }
+    })
 }
 
-/// A list object of some kind. As on a cluster, the items of a built-in kind do not
-/// repeat the type that the list has already named; those of a custom one do.
-pub fn listed(resource: &Resource, items: &[Arc<Value>], version: Value) -> Value {
-    let items: Vec<Value> = items
-        .iter()
-        .map(|object| {
-            let mut item = Value::clone(object);
-            if let (Origin::BuiltIn, Some(fields)) = (&resource.origin, item.as_object_mut()) {
-                fields.remove("kind");
-                fields.remove("apiVersion");
-            }
-            item
-        })
-        .collect();
-    json!({
+/// A list object of some kind, and its items. As on a cluster, those of a built-in kind do
+/// not repeat the type that the list has already named; those of a custom one do.
+pub fn listed(
+    resource: &Resource,
+    items: Vec<Arc<Value>>,
+    version: Value,
+) -> (Value, impl Iterator<Item = Part> + use<>) {
+    let is_bare = resource.builtin().is_some();
+    let items = items.into_iter().map(move |item| Part { is_bare, ..Part::whole(item) });
+    let rest = json!({
         "kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(),
-        "metadata": {"resourceVersion": version}, "items": items,
-    })
+        "metadata": {"resourceVersion": version},
+    });
+    (rest, items)
 }
 
 /// What identifies an object.

@@ -3,24 +3,22 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, SizeHint};
 use serde_json::Value;
 
+use super::pieces::{FRAME, Part, Pieces};
 use crate::status::Status;
 
 /// The body of every answer.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-/// Bytes of a body that are given to hyper at a time: what it has taken it keeps until
-/// the client reads it.
-const PIECE: usize = 32 << 10;
 
 /// A body that is all there, and goes piece by piece.
 struct Whole(Bytes);
@@ -33,7 +31,7 @@ impl hyper::body::Body for Whole {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let length = self.0.len().min(PIECE);
+        let length = self.0.len().min(FRAME);
         let piece = self.0.split_to(length);
         Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
     }
@@ -52,9 +50,41 @@ pub fn whole(bytes: impl Into<Bytes>) -> Body {
     Whole(bytes.into()).boxed_unsync()
 }
 
+/// Something short, with warnings for its reader.
+pub fn short(code: u16, value: &Value, warnings: &[String]) -> Response<Body> {
+    warned(typed(code, "application/json", value.to_string()), warnings)
+}
+
 /// An object, with warnings for its reader.
-pub fn object(code: u16, value: &Value, warnings: &[String]) -> Response<Body> {
-    let mut response = typed(code, "application/json", value.to_string());
+pub fn object(code: u16, object: Arc<Value>, warnings: &[String]) -> Response<Body> {
+    let parts = stream::iter([Part::whole(object)]);
+    warned(coded(code, "application/json", Pieces::new(parts).boxed_unsync()), warnings)
+}
+
+/// A list: all but its `field`, and the items of that.
+pub fn list(
+    mut rest: Value,
+    field: &str,
+    items: impl Iterator<Item = Part> + Send + 'static,
+    warnings: &[String],
+) -> Response<Body> {
+    rest.as_object_mut().map(|fields| fields.remove(field));
+    let mut head = rest.to_string();
+    // It goes on where it would end.
+    head.truncate(head.len() - 1);
+    let head = Part::text(format!("{head},\"{field}\":["));
+    let items = items.enumerate().map(|(index, mut part)| {
+        if index > 0 {
+            part.before.insert(0, ',');
+        }
+        part
+    });
+    let parts = std::iter::once(head).chain(items).chain([Part::text("]}".into())]);
+    let body = Pieces::new(stream::iter(parts)).boxed_unsync();
+    warned(coded(200, "application/json", body), warnings)
+}
+
+fn warned(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
     for warning in warnings {
         let text: String = warning.chars().filter(|letter| !letter.is_control()).collect();
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
@@ -68,7 +98,7 @@ pub fn object(code: u16, value: &Value, warnings: &[String]) -> Response<Body> {
 
 /// A refusal.
 pub fn refusal(status: &Status) -> Response<Body> {
-    let mut response = object(status.code, &status.to_value(), &[]);
+    let mut response = short(status.code, &status.to_value(), &[]);
     if status.code == 401 {
         let challenge = HeaderValue::from_static("Bearer");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
@@ -78,20 +108,27 @@ pub fn refusal(status: &Status) -> Response<Body> {
 
 /// Text or JSON of a media type.
 pub fn typed(code: u16, media: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(whole(body));
+    coded(code, media, whole(body))
+}
+
+fn coded(code: u16, media: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() =
         StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     response
 }
 
-/// A body that grows.
+/// Bytes that come as they come.
 pub fn stream(
     media: &'static str,
     pieces: impl Stream<Item = Bytes> + Send + 'static,
 ) -> Response<Body> {
     let frames = pieces.map(|bytes| Ok(Frame::data(bytes)));
-    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    response
+    coded(200, media, StreamBody::new(frames).boxed_unsync())
+}
+
+/// Objects that come as they come.
+pub fn events(parts: impl Stream<Item = Part> + Send + 'static) -> Response<Body> {
+    coded(200, "application/json", Pieces::new(parts).boxed_unsync())
 }

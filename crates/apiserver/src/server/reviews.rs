@@ -39,7 +39,7 @@ pub fn answer(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<B
         "selfsubjectaccessreviews" => verdict(server, &asked.user, &review["spec"]),
         _ => verdict(server, &subject(&review["spec"]), &review["spec"]),
     };
-    Ok(reply::object(201, &review, &[]))
+    Ok(reply::short(201, &review, &[]))
 }
 
 fn token_review(server: &Server, spec: &Value) -> Value {
@@ -107,7 +107,7 @@ pub fn token(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<Bo
         namespace: namespace.to_owned(),
         account: name.to_owned(),
         account_uid: object::uid(&account).to_owned(),
-        pod: bound_pod(server, namespace, &spec["boundObjectRef"])?,
+        pod: bound_pod(server, (namespace, name), &spec["boundObjectRef"])?,
         audiences: items(&spec["audiences"]).filter_map(Value::as_str).map(str::to_owned).collect(),
         lifetime,
     };
@@ -120,12 +120,12 @@ pub fn token(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<Bo
     review["apiVersion"] = "authentication.k8s.io/v1".into();
     review["kind"] = "TokenRequest".into();
     review["status"] = json!({"token": token, "expirationTimestamp": end.to_string()});
-    Ok(reply::object(201, &review, &[]))
+    Ok(reply::short(201, &review, &[]))
 }
 
 fn bound_pod(
     server: &Server,
-    namespace: &str,
+    (namespace, account): (&str, &str),
     reference: &Value,
 ) -> Result<Option<(String, String)>, Status> {
     if !reference.is_object() {
@@ -141,5 +141,23 @@ fn bound_pod(
         .resource("", "pods")
         .and_then(|pods| server.store.get(&pods, namespace, name))
         .ok_or_else(|| Status::not_found("", "pods", name))?;
-    Ok(Some((name.to_owned(), object::uid(&pod).to_owned())))
+    if !access::runs_as(&pod, account) {
+        return Err(Status::bad_request(format!(
+            "cannot bind token for serviceaccount {account:?} to pod running with different \
+             serviceaccount name."
+        )));
+    }
+    let uid = object::uid(&pod);
+    match reference["uid"].as_str().filter(|wanted| !wanted.is_empty() && *wanted != uid) {
+        None => Ok(Some((name.to_owned(), uid.to_owned()))),
+        Some(wanted) => Err(Status::conflict(
+            "",
+            "pods",
+            name,
+            &format!(
+                "the UID in the bound object reference ({wanted}) does not match the UID in \
+                 record. The object might have been deleted and then recreated"
+            ),
+        )),
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
     Asked, Server,
+    pieces::Part,
     read::{self, Form, Rows},
     reply::{self, Body},
 };
@@ -56,8 +56,8 @@ pub fn watch(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Respon
     }
     let wants_end = query.is_set("sendInitialEvents");
     let wants_state = since == 0 || wants_end;
-    let list = server.store.list(&at.resource, at.namespace.as_deref());
-    let start = if wants_state { list.version } else { since };
+    let list = wants_state.then(|| server.store.list(&at.resource, at.namespace.as_deref()));
+    let start = list.as_ref().map_or(since, |list| list.version);
     let now = Instant::now();
     let mut teller = Teller {
         resource: Arc::clone(&at.resource),
@@ -73,30 +73,29 @@ pub fn watch(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Respon
         has_header: false,
         is_over: false,
     };
-    if wants_state {
+    if let Some(list) = list {
         let initial = list.items.into_iter().filter(|object| teller.selects(object)).collect();
         teller.initial = initial;
     }
     let lines = futures::stream::unfold(teller, |mut teller| async move {
         let line = teller.next().await?;
-        Some((Bytes::from(format!("{line}\n")), teller))
+        Some((line, teller))
     });
-    Ok(reply::stream("application/json", lines))
+    Ok(reply::events(lines))
 }
 
 impl Teller {
     /// The next thing to tell; nothing when the watch is over.
-    async fn next(&mut self) -> Option<Value> {
+    async fn next(&mut self) -> Option<Part> {
         loop {
             if let Some(object) = self.initial.pop_front() {
                 let shown = self.show(&object);
-                return Some(json!({"type": "ADDED", "object": shown}));
+                return Some(line("ADDED", shown));
             }
             if let Some(version) = self.initial_end.take() {
                 let mut bookmark = self.bookmark(version);
-                bookmark["object"]["metadata"]["annotations"] =
-                    json!({"k8s.io/initial-events-end": "true"});
-                return Some(bookmark);
+                bookmark["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+                return Some(line("BOOKMARK", bookmark.into()));
             }
             if self.is_over {
                 return None;
@@ -110,14 +109,15 @@ impl Teller {
                     }
                     Err(gone) => {
                         self.is_over = true;
-                        return Some(json!({"type": "ERROR", "object": gone.to_value()}));
+                        return Some(line("ERROR", gone.to_value().into()));
                     }
                 },
                 () = tokio::time::sleep_until(pause) => {
                     self.is_over = Instant::now() >= self.end;
                     if let Some(at) = &mut self.bookmarks {
                         *at = Instant::now() + BOOKMARKS;
-                        return Some(self.bookmark(self.watch.position()));
+                        let bookmark = self.bookmark(self.watch.position());
+                        return Some(line("BOOKMARK", bookmark.into()));
                     }
                 }
             }
@@ -126,7 +126,7 @@ impl Teller {
 
     /// Tells an event as it looks through the selectors: an object that comes into
     /// view is added, one that leaves it is deleted.
-    fn tell(&mut self, event: &Event) -> Option<Value> {
+    fn tell(&mut self, event: &Event) -> Option<Part> {
         let is_in = event.change != Change::Deleted && self.selects(&event.object);
         let was_in = match (&event.previous, event.change) {
             (Some(previous), _) => self.selects(previous),
@@ -140,7 +140,7 @@ impl Teller {
             (false, false) => return None,
         };
         let shown = self.show(&event.object);
-        Some(json!({"type": word, "object": shown}))
+        Some(line(word, shown))
     }
 
     fn selects(&self, object: &Value) -> bool {
@@ -151,10 +151,10 @@ impl Teller {
             && self.fields.match_object(object)
     }
 
-    fn show(&mut self, object: &Arc<Value>) -> Value {
+    fn show(&mut self, object: &Arc<Value>) -> Arc<Value> {
         match self.form {
-            Form::Whole => Value::clone(object),
-            Form::Metadata => read::metadata_of(object),
+            Form::Whole => Arc::clone(object),
+            Form::Metadata => read::metadata_of(object).into(),
             Form::Table(rows) => {
                 let version = object["metadata"]["resourceVersion"].clone();
                 let mut shown =
@@ -162,20 +162,25 @@ impl Teller {
                 if std::mem::replace(&mut self.has_header, true) {
                     shown["columnDefinitions"] = Value::Null;
                 }
-                shown
+                shown.into()
             }
         }
     }
 
     fn bookmark(&mut self, version: u64) -> Value {
         let version = version.to_string();
-        let object = match self.form {
+        match self.form {
             Form::Table(_) => table::of(&self.resource, &[], Rows::Bare, version.into()),
             _ => json!({
                 "kind": self.resource.kind, "apiVersion": self.resource.api_version(),
                 "metadata": {"resourceVersion": version, "creationTimestamp": null},
             }),
-        };
-        json!({"type": "BOOKMARK", "object": object})
+        }
     }
+}
+
+/// One line of the answer.
+fn line(kind: &str, object: Arc<Value>) -> Part {
+    let before = format!("{{\"type\":\"{kind}\",\"object\":");
+    Part { before, object: Some(object), is_bare: false, after: "}\n" }
 }

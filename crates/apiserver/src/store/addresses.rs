@@ -5,7 +5,7 @@
 //! runs of the same files give the same addresses.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::Ipv4Addr,
 };
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use weft_controllers::{addresses, object};
 
 use crate::{
-    resource::Resource,
+    resource::{Builtin, Resource},
     status::{Cause, Status},
 };
 
@@ -38,7 +38,14 @@ impl Addresses {
         let address = match spec["clusterIP"].as_str() {
             None | Some("") => {
                 let (namespace, name) = (object::namespace(service), object::name(service));
-                addresses::service(namespace, name, |address| self.taken.contains_key(&address))
+                let is_taken = |address| self.taken.contains_key(&address);
+                let found = addresses::service(namespace, name, is_taken);
+                if is_taken(found) {
+                    let why = "failed to allocate an IP address: range is full";
+                    let cause = Cause::invalid("spec.clusterIP", &"".into(), why);
+                    return Err(Status::invalid("", "Service", name, &[cause]));
+                }
+                found
             }
             Some(text) => self.wanted(service, text)?,
         };
@@ -73,7 +80,7 @@ impl Addresses {
 
     /// Follows what is stored.
     pub fn note(&mut self, resource: &Resource, old: Option<&Value>, new: Option<&Value>) {
-        if resource.plural != "services" {
+        if !resource.is(Builtin::Service) {
             return;
         }
         let address =
@@ -119,27 +126,23 @@ impl Addresses {
                 return refuse("provided port is already allocated");
             }
         }
-        for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
-            if port["nodePort"].as_u64().is_none_or(|port| port == 0) {
-                let seed = format!("{me}:{}", port["port"]);
-                let found = self.free_port(&seed, &own);
-                own.insert(found);
-                port["nodePort"] = found.into();
+        let is_free = |port: &u64| !self.node_ports.contains_key(port) && !own.contains(port);
+        let mut free: BTreeSet<u64> = NODE_PORTS.filter(is_free).collect();
+        let name = object::name(service).to_owned();
+        let ports = service["spec"]["ports"].as_array_mut().into_iter().flatten();
+        for (index, port) in ports.enumerate() {
+            if port["nodePort"].as_u64().is_some_and(|port| port != 0) {
+                continue;
             }
+            let found =
+                take_port(&mut free, &format!("{me}:{}", port["port"])).ok_or_else(|| {
+                    let field = format!("spec.ports[{index}].nodePort");
+                    let why = "failed to allocate a nodePort: range is full";
+                    Status::invalid("", "Service", &name, &[Cause::invalid(field, &0.into(), why)])
+                })?;
+            port["nodePort"] = found.into();
         }
         Ok(())
-    }
-
-    fn free_port(&self, seed: &str, own: &BTreeSet<u64>) -> u64 {
-        let count = NODE_PORTS.end() - NODE_PORTS.start() + 1;
-        // FNV-1a: the same in every run.
-        let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let all = (0..count).map(|step| NODE_PORTS.start() + (hash % count + step) % count);
-        let mut free =
-            all.filter(|port| !self.node_ports.contains_key(port) && !own.contains(port));
-        free.next().unwrap_or(*NODE_PORTS.start())
     }
 
     fn wanted(&self, service: &Value, text: &str) -> Result<Ipv4Addr, Status> {
@@ -159,6 +162,19 @@ impl Addresses {
     }
 }
 
+/// Takes the first free port from where a hash of `seed` points; none when all are taken.
+fn take_port(free: &mut BTreeSet<u64>, seed: &str) -> Option<u64> {
+    let count = NODE_PORTS.end() - NODE_PORTS.start() + 1;
+    // FNV-1a: the same in every run.
+    let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let start = NODE_PORTS.start() + hash % count;
+    let found = free.range(start..).next().or_else(|| free.first()).copied()?;
+    free.remove(&found);
+    Some(found)
+}
+
 /// `namespace/name`.
 fn owner(service: &Value) -> String {
     format!("{}/{}", object::namespace(service), object::name(service))
@@ -175,10 +191,12 @@ fn keep_ports(old: &Value, new: &mut Value) {
         return;
     }
     let taken: BTreeSet<u64> = node_ports(new).collect();
+    let ports = object::items(&old["spec"]["ports"]);
+    let before: HashMap<(&Value, &Value), u64> = ports
+        .filter_map(|one| Some(((&one["port"], &one["protocol"]), one["nodePort"].as_u64()?)))
+        .collect();
     for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
-        let had = object::items(&old["spec"]["ports"])
-            .find(|one| one["port"] == port["port"] && one["protocol"] == port["protocol"])
-            .and_then(|one| one["nodePort"].as_u64());
+        let had = before.get(&(&port["port"], &port["protocol"])).copied();
         if let Some(had) = had.filter(|had| port["nodePort"].is_null() && !taken.contains(had)) {
             port["nodePort"] = had.into();
         }

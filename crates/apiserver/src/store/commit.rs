@@ -6,7 +6,12 @@ use serde_json::Value;
 use weft_controllers::object;
 
 use super::{HISTORY, HISTORY_BYTES, Mode, State, key, watch::Change, watch::Record};
-use crate::{resource::Resource, status::Status};
+use crate::{
+    registry::Registry,
+    resource::{Builtin, Resource},
+    size::Extent,
+    status::Status,
+};
 
 impl State {
     pub(super) fn find(
@@ -56,20 +61,29 @@ impl State {
         if mode == Mode::DryRun {
             return Arc::new(object);
         }
-        self.version += 1;
-        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let version = self.version + 1;
+        object["metadata"]["resourceVersion"] = version.to_string().into();
         let object = Arc::new(object);
-        self.addresses.note(resource, previous.as_deref(), Some(&object));
-        if resource.plural == "customresourcedefinitions" {
-            Arc::make_mut(&mut self.registry).define(&object);
-        }
-        let name = (object::namespace(&object).to_owned(), object::name(&object).to_owned());
-        self.objects.entry(key(resource)).or_default().insert(name, Arc::clone(&object));
         let change = match previous {
             None => Change::Added,
             Some(_) => Change::Modified,
         };
-        self.record(resource, change, Arc::clone(&object), previous);
+        let record =
+            Record::new(resource, change, (Arc::clone(&object), previous.clone()), version);
+        let registry = resource.is(Builtin::Definition).then(|| {
+            let mut registry = Registry::clone(&self.registry);
+            registry.define(&object);
+            Arc::new(registry)
+        });
+        let name = (object::namespace(&object).to_owned(), object::name(&object).to_owned());
+        // From here on, nothing reads what a client has sent.
+        self.version = version;
+        self.objects.entry(key(resource)).or_default().insert(name, Arc::clone(&object));
+        if let Some(registry) = registry {
+            self.registry = registry;
+        }
+        self.addresses.note(resource, previous.as_deref(), Some(&object));
+        self.record(record);
         object
     }
 
@@ -79,49 +93,41 @@ impl State {
             return Arc::new(last);
         }
         let removed = self.take(resource, last);
-        if resource.plural == "customresourcedefinitions" {
+        if resource.is(Builtin::Definition) {
             let name = object::name(&removed).to_owned();
-            self.remove_all_of(&removed["spec"]);
+            self.remove_all_of(&name);
             Arc::make_mut(&mut self.registry).undefine(&name);
         }
         removed
     }
 
     fn take(&mut self, resource: &Resource, mut last: Value) -> Arc<Value> {
-        self.version += 1;
-        last["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let version = self.version + 1;
+        last["metadata"]["resourceVersion"] = version.to_string().into();
         let last = Arc::new(last);
         let name = (object::namespace(&last).to_owned(), object::name(&last).to_owned());
-        let previous = self.objects.get_mut(&key(resource)).and_then(|all| all.remove(&name));
+        let objects = self.objects.get(&key(resource));
+        let previous = objects.and_then(|all| all.get(&name)).cloned();
+        let pair = (Arc::clone(&last), previous.clone());
+        let record = Record::new(resource, Change::Deleted, pair, version);
+        self.version = version;
+        self.objects.get_mut(&key(resource)).and_then(|all| all.remove(&name));
         self.addresses.note(resource, previous.as_deref(), None);
-        self.record(resource, Change::Deleted, Arc::clone(&last), previous);
+        self.record(record);
         last
     }
 
-    fn remove_all_of(&mut self, definition: &Value) {
-        let group = definition["group"].as_str().unwrap_or_default();
-        let plural = definition["names"]["plural"].as_str().unwrap_or_default();
-        let Some(resource) = self.registry.find(group, plural) else { return };
+    fn remove_all_of(&mut self, definition: &str) {
+        let Some(resource) = self.registry.brought_by(definition) else { return };
         let orphans: BTreeMap<_, _> = self.objects.remove(&key(&resource)).unwrap_or_default();
         for object in orphans.into_values() {
             self.take(&resource, Arc::unwrap_or_clone(object));
         }
     }
 
-    fn record(
-        &mut self,
-        resource: &Resource,
-        change: Change,
-        object: Arc<Value>,
-        previous: Option<Arc<Value>>,
-    ) {
-        // The object itself lives in the store, until a later record replaces it.
-        let ended = (change == Change::Deleted).then_some(&object);
-        let size = previous.iter().chain(ended).map(|kept| footprint(kept)).sum();
-        self.history_bytes += size;
-        let key = key(resource);
-        let version = self.version;
-        self.history.push_back(Record { key, change, object, previous, version, size });
+    fn record(&mut self, record: Record) {
+        self.history_bytes += record.size;
+        self.history.push_back(record);
         while self.history.len() > HISTORY || self.history_bytes > HISTORY_BYTES {
             let Some(oldest) = self.history.pop_front() else { break };
             self.history_bytes -= oldest.size;
@@ -129,18 +135,16 @@ impl State {
     }
 }
 
-/// About how much memory a value takes.
-fn footprint(value: &Value) -> usize {
-    // A node of a map or list has spare places; half as many again on average.
-    const NODE: usize = size_of::<Value>() * 3 / 2;
-    let below = match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len() + 16,
-        Value::Array(items) => items.iter().map(footprint).sum(),
-        Value::Object(fields) => {
-            let entry = |(name, value): (&String, &Value)| name.len() + 40 + footprint(value);
-            fields.iter().map(entry).sum()
-        }
-    };
-    NODE + below
+impl Record {
+    fn new(
+        resource: &Resource,
+        change: Change,
+        (object, previous): (Arc<Value>, Option<Arc<Value>>),
+        version: u64,
+    ) -> Self {
+        // The object itself lives in the store, until a later record replaces it.
+        let ended = (change == Change::Deleted).then_some(&object);
+        let size = previous.iter().chain(ended).map(|kept| Extent::of(kept).memory).sum();
+        Self { key: key(resource), change, object, previous, version, size }
+    }
 }

@@ -3,14 +3,14 @@
 //! Pure functions from the old object and the wish to the new one; names,
 //! versions, generations, deletion marks. Nothing here stores anything.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use weft_controllers::object;
 
 use super::{Deletion, Part, Propagation};
 use crate::{
-    resource::Resource,
+    resource::{Builtin, Resource},
     status::{Cause, Status},
     validate,
 };
@@ -34,16 +34,23 @@ pub fn suffix() -> String {
     (0..5).map(letter).collect()
 }
 
+/// Gives an object that asks for a generated name, and has none, such a name.
+pub fn name(object: &mut Value) {
+    // So that the whole is a DNS label.
+    const LONGEST: usize = 58;
+    let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default();
+    if object::name(object).is_empty() && !prefix.is_empty() {
+        let prefix: String = prefix.chars().take(LONGEST).collect();
+        object["metadata"]["name"] = format!("{prefix}{}", suffix()).into();
+    }
+}
+
 /// Gives a new object its identity; refuses a name that cannot be.
 pub fn identify(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
     }
-    let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
-    if object::name(object).is_empty() && !prefix.is_empty() {
-        let prefix: String = prefix.chars().take(58).collect();
-        object["metadata"]["name"] = format!("{prefix}{}", suffix()).into();
-    }
+    name(object);
     let name = object::name(object).to_owned();
     if let Some(cause) = validate::name(resource, &name) {
         return Err(Status::invalid(&resource.group, &resource.kind, &name, &[cause]));
@@ -59,10 +66,17 @@ pub fn identify(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     metadata.insert("creationTimestamp".into(), timestamp().into());
     metadata.insert("generation".into(), 1.into());
     object["kind"] = resource.kind.clone().into();
-    if resource.has("status") && resource.plural != "nodes" && resource.plural != "pods" {
-        // A creator has no say in the status; nodes and pods of the laptop's own
-        // node are the exception, since nobody else makes them.
-        object.as_object_mut().expect("has metadata").remove("status");
+    // A creator has no say in the status. A node is made by what runs on it, which knows.
+    match resource.builtin() {
+        Some(Builtin::Node) => {}
+        Some(Builtin::Pod) => {
+            let class = object["status"]["qosClass"].take();
+            object["status"] = json!({"phase": "Pending", "qosClass": class});
+        }
+        _ if resource.has("status") => {
+            object.as_object_mut().expect("has metadata").remove("status");
+        }
+        _ => {}
     }
     Ok(())
 }
@@ -137,11 +151,10 @@ pub fn merge(
     for field in FIXED.iter().chain(&["namespace"]) {
         replace(&mut merged["metadata"], field, old["metadata"].get(*field));
     }
-    let finalizers = &merged["metadata"]["finalizers"];
-    let is_new =
-        |wanted: &&Value| !object::items(&old["metadata"]["finalizers"]).any(|one| one == *wanted);
-    let late = object::items(finalizers).find(is_new).filter(|_| object::is_terminating(old));
-    if let Some(late) = late {
+    let known: HashSet<&Value> = object::items(&old["metadata"]["finalizers"]).collect();
+    let late =
+        object::items(&merged["metadata"]["finalizers"]).find(|wanted| !known.contains(wanted));
+    if let Some(late) = late.filter(|_| object::is_terminating(old)) {
         let message = "no new finalizers can be added if the object is being deleted";
         let cause = Cause::invalid("metadata.finalizers", late, message);
         return Err(Status::invalid(&resource.group, &resource.kind, object::name(old), &[cause]));
@@ -210,7 +223,7 @@ pub fn terminate(resource: &Resource, old: &Arc<Value>, wish: &Deletion) -> Valu
             None => marked["metadata"]["finalizers"] = json!([finalizer]),
         }
     }
-    if resource.plural == "namespaces" {
+    if resource.is(Builtin::Namespace) {
         marked["status"]["phase"] = "Terminating".into();
     }
     marked
@@ -220,7 +233,7 @@ pub fn terminate(resource: &Resource, old: &Arc<Value>, wish: &Deletion) -> Valu
 fn grace(resource: &Resource, old: &Value, wish: Option<Duration>) -> u64 {
     let runs = old["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty())
         && !matches!(old["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-    if resource.plural != "pods" || !runs {
+    if !resource.is(Builtin::Pod) || !runs {
         return 0;
     }
     let own = || old["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
@@ -228,10 +241,10 @@ fn grace(resource: &Resource, old: &Value, wish: Option<Duration>) -> u64 {
 }
 
 /// Whether a terminating object has nothing left to wait for.
-pub fn is_finished(object: &Value) -> bool {
+pub fn is_finished(resource: &Resource, object: &Value) -> bool {
     object::is_terminating(object)
         && object::items(&object["metadata"]["finalizers"]).next().is_none()
         && object["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(0) == 0
-        && (object["kind"] != "Namespace"
+        && (!resource.is(Builtin::Namespace)
             || object::items(&object["spec"]["finalizers"]).next().is_none())
 }

@@ -233,6 +233,26 @@ fn a_node_port_is_given_kept_and_never_shared() {
 }
 
 #[test]
+fn node_ports_are_refused_when_all_are_given() {
+    let store = store();
+    let services = resource(&store, "services");
+    let service = |name: &str, count: u64| {
+        let ports: Vec<Value> = (1..=count).map(|port| json!({"port": port})).collect();
+        json!({"metadata": {"name": name, "namespace": "default"},
+               "spec": {"type": "NodePort", "ports": ports}})
+    };
+    let refused = store.create(&services, service("a", 2769)).unwrap_err();
+    assert!(refused.message.ends_with("range is full"), "{refused}");
+    let made = store.create(&services, service("a", 2768)).unwrap();
+    let given = object::items(&made["spec"]["ports"]).map(|port| port["nodePort"].as_u64());
+    assert_eq!(given.collect::<std::collections::BTreeSet<_>>().len(), 2768);
+    let kept = store.update(&services, service("a", 2768)).unwrap();
+    assert_eq!(kept["spec"]["ports"], made["spec"]["ports"]);
+    let refused = store.create(&services, service("b", 1)).unwrap_err();
+    assert_eq!(refused.code, 422, "{refused}");
+}
+
+#[test]
 fn a_definition_takes_its_objects_with_it() {
     let store = store();
     let definitions = store.resource("apiextensions.k8s.io", "customresourcedefinitions").unwrap();

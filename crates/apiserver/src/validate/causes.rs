@@ -44,6 +44,12 @@ impl Causes {
         self.0.push(Cause { field: field.into(), message, reason: "FieldValueTooLong" });
     }
 
+    /// A list holds more than it may.
+    pub fn too_many(&mut self, field: impl Into<String>, found: usize, most: usize) {
+        let message = format!("Too many: {found}: must have at most {most} items");
+        self.0.push(Cause { field: field.into(), message, reason: "FieldValueTooMany" });
+    }
+
     /// A text that is there has to follow a rule.
     pub fn follows(&mut self, field: impl Into<String>, value: &Value, rule: Rule) {
         if let Some(wrong) = value.as_str().and_then(rule) {

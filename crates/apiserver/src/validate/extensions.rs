@@ -4,6 +4,7 @@ use serde_json::Value;
 use weft_controllers::object::items;
 
 use super::causes::Causes;
+use crate::registry::Registry;
 
 /// Webhooks must be reachable, and must not hang on conditions that nobody evaluates.
 pub fn webhooks(object: &Value, causes: &mut Causes) {
@@ -65,6 +66,14 @@ pub fn definition(object: &Value, causes: &mut Causes) {
     ] {
         if value.as_str().is_none_or(str::is_empty) {
             causes.required(field, "");
+        }
+    }
+    let (group, plural) = (&spec["group"], &spec["names"]["plural"]);
+    if let (Some(group), Some(plural)) = (group.as_str(), plural.as_str()) {
+        if !group.is_empty() && !group.contains('.') {
+            causes.invalid("spec.group", &group.into(), "should be a domain with at least one dot");
+        } else if Registry::built_in().is_built_in(group, plural) {
+            causes.invalid("spec.names.plural", &plural.into(), "this kind is built in");
         }
     }
     let stored = items(&spec["versions"]).filter(|version| version["storage"] == true).count();

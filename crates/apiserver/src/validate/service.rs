@@ -1,4 +1,4 @@
-//! What Services, endpoints and Ingresses have to be.
+//! What Services and Ingresses have to be.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -7,7 +7,8 @@ use weft_controllers::object::items;
 
 use super::{causes::Causes, metadata, names};
 
-const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+/// The protocols that ports may have.
+pub const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 /// Checks a Service.
@@ -85,66 +86,13 @@ fn ports(spec: &Value, causes: &mut Causes) {
     }
 }
 
-fn ip(address: &Value, field: &str, causes: &mut Causes) {
-    if address.as_str().is_none_or(|text| text.parse::<IpAddr>().is_err()) {
+/// An address of any kind; says which, if it is one.
+pub fn ip(address: &Value, field: &str, causes: &mut Causes) -> Option<IpAddr> {
+    let parsed = address.as_str().and_then(|text| text.parse().ok());
+    if parsed.is_none() {
         causes.invalid(field, address, ADDRESS);
     }
-}
-
-/// Checks an EndpointSlice.
-pub fn slice(object: &Value, causes: &mut Causes) {
-    match object["addressType"].as_str() {
-        None | Some("") => causes.required("addressType", ""),
-        Some(_) => causes.one_of("addressType", &object["addressType"], &["FQDN", "IPv4", "IPv6"]),
-    }
-    for (index, endpoint) in items(&object["endpoints"]).enumerate() {
-        let field = format!("endpoints[{index}].addresses");
-        if items(&endpoint["addresses"]).next().is_none() {
-            causes.required(&field, "must contain at least 1 address");
-        }
-        for (number, address) in items(&endpoint["addresses"]).enumerate() {
-            let field = format!("{field}[{number}]");
-            let parsed = address.as_str().and_then(|text| text.parse::<IpAddr>().ok());
-            let fits = match object["addressType"].as_str() {
-                Some("IPv4") => parsed.is_some_and(|address| address.is_ipv4()),
-                Some("IPv6") => parsed.is_some_and(|address| address.is_ipv6()),
-                _ => true,
-            };
-            if !fits {
-                let family = object["addressType"].as_str().unwrap_or_default();
-                causes.invalid(field, address, &format!("must be a valid {family} address"));
-            }
-        }
-    }
-    for (index, port) in items(&object["ports"]).enumerate() {
-        causes.within(format!("ports[{index}].port"), &port["port"], (1, 65_535));
-        causes.one_of(format!("ports[{index}].protocol"), &port["protocol"], PROTOCOLS);
-    }
-}
-
-/// Checks an Endpoints object.
-pub fn endpoints(object: &Value, causes: &mut Causes) {
-    for (index, subset) in items(&object["subsets"]).enumerate() {
-        let field = format!("subsets[{index}]");
-        let lists = ["addresses", "notReadyAddresses"];
-        if lists.iter().all(|list| items(&subset[*list]).next().is_none()) {
-            causes.required(&field, "must specify `addresses` or `notReadyAddresses`");
-        }
-        for list in lists {
-            for (number, address) in items(&subset[list]).enumerate() {
-                ip(&address["ip"], &format!("{field}.{list}[{number}].ip"), causes);
-            }
-        }
-        let several = items(&subset["ports"]).count() > 1;
-        for (number, port) in items(&subset["ports"]).enumerate() {
-            let field = format!("{field}.ports[{number}]");
-            if several && port["name"].as_str().is_none_or(str::is_empty) {
-                causes.required(format!("{field}.name"), "");
-            }
-            let number = if port["port"].is_null() { &json!(0) } else { &port["port"] };
-            causes.within(format!("{field}.port"), number, (1, 65_535));
-        }
-    }
+    parsed
 }
 
 /// Checks an Ingress.

@@ -16,6 +16,11 @@ fn right(kind: &str) -> Value {
         "ConfigMap" => ("v1", json!({"data": {"a": "b"}})),
         "Secret" => ("v1", json!({"data": {"a": "Yg=="}})),
         "Deployment" => ("apps/v1", json!({"spec": workload})),
+        "EndpointSlice" => (
+            "discovery.k8s.io/v1",
+            json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.244.0.9"]}]}),
+        ),
+        "Endpoints" => ("v1", json!({"subsets": [{"addresses": [{"ip": "10.244.0.9"}]}]})),
         "Role" => (
             "rbac.authorization.k8s.io/v1",
             json!({"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}),
@@ -256,4 +261,45 @@ fn names_follow_the_rule_of_their_kind() {
     check("", "namespaces", "1-blue", "blue.green");
     check("", "configmaps", "kube-root-ca.crt", "Big");
     check("rbac.authorization.k8s.io", "roles", "system:reader", "a/b");
+}
+
+#[test]
+fn endpoints_are_other_machines_and_not_too_many() {
+    let slice = |endpoints: Value| json!({"endpoints": endpoints});
+    let of = |kind: &str, address: &str| json!({"addressType": kind, "endpoints": [{"addresses": [address]}]});
+    for (kind, address, rule) in [
+        ("IPv4", "127.0.0.1", "may not be in the loopback range"),
+        ("IPv4", "0.0.0.0", "may not be unspecified"),
+        ("IPv4", "169.254.169.254", "may not be in the link-local range"),
+        ("IPv4", "224.0.0.1", "may not be a multicast address"),
+        ("IPv4", "255.255.255.255", "may not be a multicast address"),
+        ("IPv4", "::1", "must be a valid IPv4 address"),
+        ("IPv6", "::1", "may not be in the loopback range"),
+        ("IPv6", "::ffff:127.0.0.1", "may not be in the loopback range"),
+        ("IPv6", "fe80::1", "may not be in the link-local range"),
+        ("FQDN", "localhost", "at least two segments"),
+    ] {
+        check(
+            "EndpointSlice",
+            of(kind, address),
+            &format!("endpoints[0].addresses[0]: Invalid value: \"{address}\": "),
+        );
+        check("EndpointSlice", of(kind, address), rule);
+    }
+    for address in ["127.0.0.1", "::", "ff02::1"] {
+        let patch = json!({"subsets": [{"notReadyAddresses": [{"ip": address}]}]});
+        check("Endpoints", patch, "subsets[0].notReadyAddresses[0].ip: Invalid value");
+    }
+    let one = json!({"addresses": ["10.244.0.9"]});
+    let many = "endpoints: Too many: 1001: must have at most 1000 items";
+    check("EndpointSlice", slice(vec![one; 1001].into()), many);
+    let many = "endpoints[0].addresses: Too many: 101: must have at most 100 items";
+    check("EndpointSlice", slice(json!([{"addresses": vec!["10.244.0.9"; 101]}])), many);
+    let ports = |count: u64| -> Value {
+        (0..count).map(|one| json!({"name": format!("p{one}"), "port": 80})).collect()
+    };
+    assert_eq!(wrong("EndpointSlice", &json!({"ports": ports(100)}), None), "");
+    check("EndpointSlice", json!({"ports": ports(101)}), "ports: Too many: 101");
+    let twice = json!({"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 81}]});
+    check("EndpointSlice", twice, "ports[1].name: Duplicate value: \"a\"");
 }

@@ -8,7 +8,7 @@ use super::Author;
 use crate::{
     defaults, form,
     patch::Validation,
-    resource::{Origin, Resource},
+    resource::{Builtin, Origin, Resource},
     schema,
     status::Status,
     unserved,
@@ -25,7 +25,7 @@ pub(super) fn inherit(resource: &Resource, old: &Value, new: &mut Value) {
             new.as_object_mut().map(|fields| fields.remove("status"));
         }
     }
-    if resource.kind == "Service" && new["spec"]["type"] != "ExternalName" {
+    if resource.is(Builtin::Service) && new["spec"]["type"] != "ExternalName" {
         for field in ["clusterIP", "clusterIPs"] {
             if new["spec"][field].is_null() && !old["spec"][field].is_null() {
                 new["spec"][field] = old["spec"][field].clone();
@@ -33,7 +33,7 @@ pub(super) fn inherit(resource: &Resource, old: &Value, new: &mut Value) {
         }
     }
     // A pod's place is not its writer's to forget.
-    if resource.kind == "Pod"
+    if resource.is(Builtin::Pod)
         && new["spec"]["nodeName"].is_null()
         && old["spec"]["nodeName"].is_string()
     {

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use weft_controllers::{deployment, expand, replica_set, service};
 
 use super::*;
-use crate::{node::Dial, patch::Conflicts, server::Rows, table};
+use crate::{node::Dial, patch::Conflicts, server::Rows, store::suffix, table};
 
 struct Nowhere;
 

@@ -132,8 +132,12 @@ impl World {
 
     /// GET with a token and no certificate.
     pub async fn get_as(&self, token: &str, path: &str) -> Answer {
+        self.call_as(token, request(Method::GET, path, "", "")).await
+    }
+
+    /// Sends a request with a token and no certificate, and reads the answer.
+    pub async fn call_as(&self, token: &str, mut request: Request<Full<Bytes>>) -> Answer {
         let plain = self.plain();
-        let mut request = request(Method::GET, path, "", "");
         if !token.is_empty() {
             let value = format!("Bearer {token}").parse().unwrap();
             request.headers_mut().insert("authorization", value);

@@ -4,6 +4,7 @@
 
 mod client;
 mod fake;
+mod hostile;
 mod kubectl;
 mod sessions;
 mod watches;
