@@ -4,6 +4,9 @@
 //! combinations, defaults, pruning. Rules in CEL are not evaluated; a mesh's
 //! own webhook says more than they could.
 
+use std::{cell::RefCell, collections::HashMap};
+
+use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::status::Cause;
@@ -77,16 +80,38 @@ fn join(path: &str, field: &str) -> String {
     if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
+/// The patterns of a schema, each read once however many texts have to match it.
+#[derive(Default)]
+struct Patterns(RefCell<HashMap<String, Option<Regex>>>);
+
+impl Patterns {
+    /// Whether a text matches. A pattern that this engine cannot read refuses nothing: the
+    /// definition's author meant another dialect, and the webhook still looks.
+    fn allow(&self, pattern: &str, text: &str) -> bool {
+        let mut known = self.0.borrow_mut();
+        if !known.contains_key(pattern) {
+            known.insert(pattern.to_owned(), Regex::new(pattern).ok());
+        }
+        known.get(pattern).and_then(Option::as_ref).is_none_or(|pattern| pattern.is_match(text))
+    }
+}
+
 /// What is wrong with an object by its schema.
 pub fn check(schema: &Value, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     if schema.is_object() {
-        check_at(schema, object, "", &mut causes);
+        check_at(schema, object, "", &Patterns::default(), &mut causes);
     }
     causes
 }
 
-fn check_at(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+fn check_at(
+    schema: &Value,
+    value: &Value,
+    path: &str,
+    patterns: &Patterns,
+    causes: &mut Vec<Cause>,
+) {
     if value.is_null() && (schema["nullable"] == true || path.is_empty()) {
         return;
     }
@@ -111,21 +136,27 @@ fn check_at(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) 
         });
     }
     match value {
-        Value::Object(_) => check_object(schema, value, path, causes),
+        Value::Object(_) => check_object(schema, value, path, patterns, causes),
         Value::Array(items) => {
             bounds(schema, path, ("minItems", "maxItems", "items"), items.len(), causes);
             for (index, item) in items.iter().enumerate() {
-                check_at(&schema["items"], item, &format!("{path}[{index}]"), causes);
+                check_at(&schema["items"], item, &format!("{path}[{index}]"), patterns, causes);
             }
         }
-        Value::String(text) => check_text(schema, text, path, causes),
+        Value::String(text) => check_text(schema, text, path, patterns, causes),
         Value::Number(_) => check_number(schema, value, path, causes),
         _ => {}
     }
-    combinations(schema, value, path, causes);
+    combinations(schema, value, path, patterns, causes);
 }
 
-fn check_object(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+fn check_object(
+    schema: &Value,
+    value: &Value,
+    path: &str,
+    patterns: &Patterns,
+    causes: &mut Vec<Cause>,
+) {
     for field in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if value.get(field).is_none() {
             causes.push(Cause::required(join(path, field), ""));
@@ -137,17 +168,21 @@ fn check_object(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Caus
         let property = schema["properties"].get(field);
         let property = property.or_else(|| schema.get("additionalProperties"));
         if let Some(property) = property.filter(|one| one.is_object() && !is_known_anyway) {
-            check_at(property, value, &join(path, field), causes);
+            check_at(property, value, &join(path, field), patterns, causes);
         }
     }
 }
 
-fn check_text(schema: &Value, text: &str, path: &str, causes: &mut Vec<Cause>) {
+fn check_text(
+    schema: &Value,
+    text: &str,
+    path: &str,
+    patterns: &Patterns,
+    causes: &mut Vec<Cause>,
+) {
     bounds(schema, path, ("minLength", "maxLength", "chars"), text.chars().count(), causes);
     let Some(pattern) = schema["pattern"].as_str() else { return };
-    // A pattern that this engine cannot read refuses nothing: the definition's
-    // author meant another dialect, and the webhook still looks.
-    if regex::Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text)) {
+    if !patterns.allow(pattern, text) {
         let rule = format!("{path} in body should match '{pattern}'");
         causes.push(Cause::invalid(path, &text.into(), &rule));
     }
@@ -190,15 +225,21 @@ fn bounds(
     }
 }
 
-fn combinations(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+fn combinations(
+    schema: &Value,
+    value: &Value,
+    path: &str,
+    patterns: &Patterns,
+    causes: &mut Vec<Cause>,
+) {
     let fits = |part: &Value| {
         let mut found = Vec::new();
-        check_at(part, value, path, &mut found);
+        check_at(part, value, path, patterns, &mut found);
         found.is_empty()
     };
     let parts = |name: &str| schema[name].as_array().map(Vec::as_slice).unwrap_or_default();
     for part in parts("allOf") {
-        check_at(part, value, path, causes);
+        check_at(part, value, path, patterns, causes);
     }
     let refuse = |rule: &str| Cause::invalid(path, value, &format!("{path} in body {rule}"));
     let any = parts("anyOf");
@@ -216,19 +257,27 @@ fn combinations(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Caus
 
 fn is_of_type(schema: &Value, value: &Value) -> bool {
     if schema["x-kubernetes-int-or-string"] == true {
-        return value.is_i64() || value.is_u64() || value.is_string();
+        return value.is_i64() || value.is_string();
     }
     match schema["type"].as_str() {
         Some("object") => value.is_object(),
         Some("array") => value.is_array(),
         Some("string") => value.is_string(),
-        Some("integer") => {
-            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|it| it.fract() == 0.0)
-        }
+        Some("integer") => is_integer(schema, value),
         Some("number") => value.is_number(),
         Some("boolean") => value.is_boolean(),
         _ => true,
     }
+}
+
+/// A whole number of 64 bits with a sign, which is what Kubernetes' clients read.
+fn is_integer(schema: &Value, value: &Value) -> bool {
+    // 2^53: beyond it, a fraction cannot be told from none.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let Some(whole) = value.as_i64() else {
+        return value.as_f64().is_some_and(|it| it.fract() == 0.0 && it.abs() <= EXACT);
+    };
+    schema["format"] != "int32" || i32::try_from(whole).is_ok()
 }
 
 fn type_name(value: &Value) -> &'static str {
@@ -253,6 +302,8 @@ mod tests {
                 "host": {"type": "string", "pattern": "^[a-z.]+$"},
                 "weight": {"type": "integer", "minimum": 0, "maximum": 100, "default": 1},
                 "mode": {"enum": ["A", "B"]},
+                "count": {"type": "integer"},
+                "small": {"type": "integer", "format": "int32"},
                 "port": {"x-kubernetes-int-or-string": true},
                 "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
             }, "not": {"required": ["both"]}
@@ -275,7 +326,23 @@ mod tests {
         check_spec(json!({"host": "a", "weight": 101}), &["spec.weight"]);
         check_spec(json!({"host": "a", "mode": "C"}), &["spec.mode"]);
         check_spec(json!({"host": "a", "port": true}), &["spec.port"]);
+        check_spec(json!({"host": "a", "port": u64::MAX}), &["spec.port"]);
+        check_spec(json!({"host": "a", "count": i64::MAX, "small": i32::MAX}), &[]);
+        check_spec(json!({"host": "a", "count": u64::MAX}), &["spec.count"]);
+        check_spec(json!({"host": "a", "count": 1e300}), &["spec.count"]);
+        check_spec(json!({"host": "a", "small": 1_i64 << 31}), &["spec.small"]);
         check_spec(json!({"host": "a", "both": 1}), &["spec"]);
+    }
+
+    /// Reading a pattern takes far longer than matching it.
+    #[test]
+    fn a_pattern_is_read_once_for_all_texts() {
+        let patterns = Patterns::default();
+        let schema = json!({"items": {"type": "string", "pattern": "^[a-z]{1,60}$"}});
+        let texts: Value = vec!["a"; 1000].into();
+        let mut causes = Vec::new();
+        check_at(&schema, &texts, "hosts", &patterns, &mut causes);
+        assert_eq!((patterns.0.borrow().len(), causes), (1, Vec::new()));
     }
 
     #[test]

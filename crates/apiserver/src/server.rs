@@ -4,6 +4,7 @@
 //! means is decided in the modules below; this one knows TLS and HTTP only.
 
 mod answer;
+mod apart;
 mod change;
 mod connect;
 mod delivery;
@@ -99,6 +100,7 @@ pub struct Server {
     writer: Arc<Writer>,
     tls: Arc<ServerConfig>,
     peers: Arc<Peers>,
+    writing: apart::Callers,
     /// What outlives its request: upgraded and proxied connections.
     sessions: Mutex<JoinSet<()>>,
 }
@@ -117,7 +119,8 @@ impl Server {
         let writer = Arc::new(Writer::new(store.clone(), admission));
         let sessions = Mutex::new(JoinSet::new());
         let peers = Peers::new(LIMITS);
-        Ok(Self { store, authority, node, dial, writer, tls, peers, sessions })
+        let writing = apart::Callers::default();
+        Ok(Self { store, authority, node, dial, writer, tls, peers, writing, sessions })
     }
 
     /// The objects that are served.

@@ -162,12 +162,15 @@ async fn dispatch(
         Pace::Short => Some(take_turn(&asked.connection).await?),
         Pace::Watch | Pace::Session => None,
     };
+    let caller = asked.user.name.clone();
+    let apart = &server.writing;
     let response = match at.subresource.as_deref() {
-        None | Some("status") => objects(server, &at, asked).await,
-        Some("scale") => change::scale(server, &at, &asked).await,
-        Some("finalize") => change::finalize(server, &at, &asked).await,
+        None | Some("status") if asked.method == Method::GET => objects(server, &at, asked).await,
+        None | Some("status") => apart.run(&caller, objects(server, &at, asked)).await,
+        Some("scale") => apart.run(&caller, change::scale(server, &at, &asked)).await,
+        Some("finalize") => apart.run(&caller, change::finalize(server, &at, &asked)).await,
         Some("token") => reviews::token(server, &at, &asked),
-        Some("eviction") => change::evict(server, &at, &asked).await,
+        Some("eviction") => apart.run(&caller, change::evict(server, &at, &asked)).await,
         Some("log") => connect::log(server, &at, &asked).await,
         Some("exec") => exec::run(server, &at, asked, exec::Verb::Exec),
         Some("attach") => exec::run(server, &at, asked, exec::Verb::Attach),
