@@ -47,7 +47,7 @@ const ROWS: &[Row] = &[
     ("apps", "v1", "statefulsets", "StatefulSet", Namespaced, "sts", "status scale"),
     ("batch", "v1", "cronjobs", "CronJob", Namespaced, "cj", "status"),
     ("batch", "v1", "jobs", "Job", Namespaced, "", "status"),
-    ("extensions", "v1beta1", "deployments", "Deployment", Namespaced, "", ""),
+    ("extensions", "v1beta1", "deployments", "Deployment", Namespaced, "", "status"),
     ("events.k8s.io", "v1", "events", "Event", Namespaced, "ev", ""),
     ("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", Cluster, "", ""),
     ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", Cluster, "", ""),

@@ -184,6 +184,16 @@ async fn the_status_of_a_new_pod_is_not_its_makers_to_say() {
                               "conditions": [{"type": "Ready", "status": "True"}]});
     let made = world.post(PODS, &forged).await.json();
     assert_eq!(made["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
+    let old = "/apis/extensions/v1beta1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("p")["spec"]});
+    let deployment = json!({"metadata": {"name": "d"}, "status": {"readyReplicas": 7},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let made = world.post(old, &deployment).await;
+    assert!(made.code == 201 && made.json()["status"]["readyReplicas"].is_null(), "{}", made.body);
+    let patch = json!({"status": {"readyReplicas": 7}});
+    let media = "application/merge-patch+json";
+    let changed = world.patch(&format!("{old}/d"), media, &patch).await;
+    assert!(changed.json()["status"]["readyReplicas"].is_null(), "{}", changed.body);
 }
 
 #[tokio::test]
