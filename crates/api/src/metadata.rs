@@ -40,11 +40,6 @@ pub struct Metadata {
     pub owner_references: Vec<OwnerReference>,
 }
 
-/// Whether all labels that `selector` asks for are among `labels`; an empty one asks for none.
-pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
-    selector.iter().all(|(name, value)| labels.get(name) == Some(value))
-}
-
 /// An object that owns another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

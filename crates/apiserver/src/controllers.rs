@@ -20,7 +20,8 @@ use std::{
 use futures::FutureExt as _;
 use serde_json::Value;
 use tokio::{task::JoinSet, time::Instant};
-use weft_controllers::{garbage, object, selector, service};
+use weft_api::selector;
+use weft_controllers::{garbage, object, service};
 
 use crate::{
     status::Status,

@@ -3,6 +3,7 @@
 //! The grammar is Kubernetes' own; a field that cannot be selected by is refused.
 
 use serde_json::Value;
+use weft_api::selector;
 
 use crate::status::Status;
 
@@ -19,13 +20,16 @@ struct Requirement {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operator {
-    In,
-    NotIn,
-    Exists,
-    Absent,
+    /// As in a `LabelSelector` object.
+    Plain(selector::Operator),
     Above,
     Below,
 }
+
+const IN: Operator = Operator::Plain(selector::Operator::In);
+const NOT_IN: Operator = Operator::Plain(selector::Operator::NotIn);
+const EXISTS: Operator = Operator::Plain(selector::Operator::Exists);
+const ABSENT: Operator = Operator::Plain(selector::Operator::DoesNotExist);
 
 impl Labels {
     /// Reads a selector; an empty one selects everything.
@@ -48,16 +52,12 @@ impl Labels {
 
 impl Requirement {
     fn is_met(&self, have: Option<&str>) -> bool {
-        let listed = || have.is_some_and(|have| self.values.iter().any(|value| value == have));
         let compare = || {
             let number = |text: &str| text.parse::<i64>().ok();
             Some(number(have?)?.cmp(&number(self.values.first()?)?))
         };
         match self.operator {
-            Operator::In => listed(),
-            Operator::NotIn => !listed(),
-            Operator::Exists => have.is_some(),
-            Operator::Absent => have.is_none(),
+            Operator::Plain(plain) => plain.holds(have, self.values.iter().map(String::as_str)),
             Operator::Above => compare().is_some_and(std::cmp::Ordering::is_gt),
             Operator::Below => compare().is_some_and(std::cmp::Ordering::is_lt),
         }
@@ -91,20 +91,16 @@ fn requirement(part: &str) -> Result<Requirement, String> {
         }
     };
     if let Some(key) = part.strip_prefix('!') {
-        return make(key, Operator::Absent, Vec::new());
+        return make(key, ABSENT, Vec::new());
     }
-    for (word, operator) in [
-        ("!=", Operator::NotIn),
-        ("==", Operator::In),
-        ("=", Operator::In),
-        (">", Operator::Above),
-        ("<", Operator::Below),
-    ] {
+    for (word, operator) in
+        [("!=", NOT_IN), ("==", IN), ("=", IN), (">", Operator::Above), ("<", Operator::Below)]
+    {
         if let Some((key, value)) = part.split_once(word) {
             return make(key, operator, vec![value.trim().to_owned()]);
         }
     }
-    for (word, operator) in [(" notin ", Operator::NotIn), (" in ", Operator::In)] {
+    for (word, operator) in [(" notin ", NOT_IN), (" in ", IN)] {
         let spaced = part.replace('(', " (");
         if let Some((key, list)) = spaced.split_once(word) {
             let list = list.trim().strip_prefix('(').and_then(|list| list.strip_suffix(')'));
@@ -113,7 +109,7 @@ fn requirement(part: &str) -> Result<Requirement, String> {
             return make(key, operator, values);
         }
     }
-    make(part, Operator::Exists, Vec::new())
+    make(part, EXISTS, Vec::new())
 }
 
 /// Fields by which objects can be selected.

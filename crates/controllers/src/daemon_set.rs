@@ -1,11 +1,11 @@
 //! DaemonSet → one pod on each node that fits.
 
 use serde_json::{Value, json};
+use weft_api::selector;
 
 use crate::{
     object,
     pods::{self, Claim},
-    selector,
     stateful_set::REVISION,
     template,
     write::Write,

@@ -17,7 +17,6 @@ pub mod object;
 pub mod pods;
 pub mod replica_set;
 pub mod schedule;
-pub mod selector;
 pub mod service;
 pub mod stateful_set;
 mod template;

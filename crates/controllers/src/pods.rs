@@ -1,8 +1,9 @@
 //! What the controllers that make pods have in common: claiming pods, making new ones.
 
 use serde_json::{Value, json};
+use weft_api::selector;
 
-use crate::{object, selector, time, write::Write};
+use crate::{object, time, write::Write};
 
 /// Whether a pod has ended and will not run again.
 pub fn is_over(pod: &Value) -> bool {

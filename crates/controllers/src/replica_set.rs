@@ -4,11 +4,11 @@
 mod tests;
 
 use serde_json::{Value, json};
+use weft_api::selector;
 
 use crate::{
     object,
     pods::{self, Claim},
-    selector,
     write::Write,
 };
 

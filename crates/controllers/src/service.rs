@@ -8,10 +8,11 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use weft_api::selector;
 
 use crate::{
     object::{self, items},
-    pods, selector, template,
+    pods, template,
     write::Write,
 };
 

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
-use weft_api::{Diagnostic, Key, Kind, kind::Effect};
-use weft_controllers::{addresses, expand, object, selector, service};
+use weft_api::{Diagnostic, Key, Kind, kind::Effect, selector};
+use weft_controllers::{addresses, expand, object, service};
 use weft_inject::{Decision, Namespace, Owner, Settings};
 use weft_manifest::Document;
 use weft_translate::Installation;

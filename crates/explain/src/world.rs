@@ -12,7 +12,7 @@ use weft_api::{
     gateway::Gateway,
     host_ports::{self, HostPort},
     kubernetes::{EndpointSlice, Pod, PortRef, SERVICE_NAME_LABEL, Service, ServicePort},
-    metadata,
+    selector,
 };
 use weft_config::Origin;
 use weft_inject::Settings;
@@ -260,7 +260,7 @@ impl World {
         let labels = &pod.metadata.labels;
         self.gateways().any(|gateway| {
             let selector = &gateway.spec.selector;
-            !selector.is_empty() && metadata::selects(selector, labels)
+            !selector.is_empty() && selector::selects(selector, labels)
         })
     }
 
@@ -393,7 +393,7 @@ pub(crate) fn selects(service: &Service, pod: &Pod) -> bool {
     let selector = &service.spec.selector;
     service.metadata.namespace == pod.metadata.namespace
         && !selector.is_empty()
-        && metadata::selects(selector, &pod.metadata.labels)
+        && selector::selects(selector, &pod.metadata.labels)
 }
 
 /// The pod's port that a Service's port leads to.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use weft_api::selector;
 
 use crate::{Policy, Settings};
 
@@ -62,7 +63,7 @@ pub(crate) fn require(pod: &Value, namespace: &str, settings: &Settings) -> Deci
         .into_iter()
         .find_map(|(word, place)| Some((word, metadata(pod, place, INJECT)?)));
     let labels = &pod["metadata"]["labels"];
-    let selected = |selectors: &[Value]| selectors.iter().any(|one| selects(one, labels));
+    let selected = |selectors: &[Value]| selectors.iter().any(|one| selector::matches(one, labels));
     match (own, settings.policy) {
         (Some((_, "true" | "y" | "yes" | "on")), _) => with_template(pod),
         (Some((word, value)), _) => skip(format!("the pod has the {word} {INJECT}={value}")),
@@ -86,28 +87,6 @@ fn with_template(pod: &Value) -> Decision {
              remove the annotation"
         )),
     }
-}
-
-/// Whether a label selector selects `labels`; an empty one selects everything.
-fn selects(selector: &Value, labels: &Value) -> bool {
-    let text = |key: &str| labels.get(key).and_then(Value::as_str);
-    let equal = selector["matchLabels"].as_object().into_iter().flatten();
-    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
-    let holds = |expression: &Value| {
-        let found = text(expression["key"].as_str().unwrap_or_default());
-        let values = expression["values"].as_array().into_iter().flatten();
-        let among = found.is_some_and(|found| values.into_iter().any(|value| value == found));
-        match expression["operator"].as_str() {
-            Some("In") => among,
-            Some("NotIn") => !among,
-            Some("Exists") => found.is_some(),
-            Some("DoesNotExist") => found.is_none(),
-            _ => false,
-        }
-    };
-    selector.is_object()
-        && equal.into_iter().all(|(key, value)| text(key).is_some_and(|found| value == found))
-        && expressions.into_iter().all(holds)
 }
 
 /// The selectors of the webhooks.

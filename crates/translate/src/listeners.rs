@@ -12,7 +12,7 @@ pub(crate) use sidecar::sidecar;
 
 use weft_api::{
     kubernetes::{Pod, PortRef, ServicePort},
-    metadata::selects,
+    selector::selects,
 };
 
 /// Ports of a proxy itself: admin, capture, tunnels, merged metrics, readiness, DNS and

@@ -6,10 +6,8 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use weft_controllers::{
-    object::{self, items},
-    selector,
-};
+use weft_api::selector;
+use weft_controllers::object::{self, items};
 
 use super::{Attempt, User};
 use crate::store::Store;

@@ -1,7 +1,8 @@
 //! Which webhooks want to see a write.
 
 use serde_json::Value;
-use weft_controllers::{object::items, selector};
+use weft_api::selector;
+use weft_controllers::object::items;
 
 use super::Review;
 use crate::resource::Resource;
@@ -37,10 +38,16 @@ pub fn concerns(
     namespace: Option<&Value>,
 ) -> bool {
     items(&webhook["rules"]).any(|rule| covers(rule, webhook, review))
-        && namespace.is_none_or(|labels| selector::matches(&webhook["namespaceSelector"], labels))
-        && [Some(object), review.old].into_iter().flatten().any(|object| {
-            selector::matches(&webhook["objectSelector"], &object["metadata"]["labels"])
-        })
+        && namespace.is_none_or(|labels| selects(&webhook["namespaceSelector"], labels))
+        && [Some(object), review.old]
+            .into_iter()
+            .flatten()
+            .any(|object| selects(&webhook["objectSelector"], &object["metadata"]["labels"]))
+}
+
+/// A selector that a webhook does not have selects everything.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    selector.is_null() || selector::matches(selector, labels)
 }
 
 fn covers(rule: &Value, webhook: &Value, review: &Review<'_>) -> bool {

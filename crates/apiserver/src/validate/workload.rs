@@ -85,7 +85,7 @@ fn selector(kind: &str, spec: &Value, causes: &mut Causes) {
         let kind = kind.to_lowercase();
         let rule = format!("empty selector is invalid for {kind}");
         causes.invalid("spec.selector", selector, &rule);
-    } else if !weft_controllers::selector::matches(selector, labels) {
+    } else if !weft_api::selector::matches(selector, labels) {
         let rule = "`selector` does not match template `labels`";
         causes.invalid("spec.template.metadata.labels", labels, rule);
     }

@@ -4,7 +4,7 @@
 //! the one that names the host.
 
 use http::header::HOST;
-use weft_api::{gateway::Server, kubernetes::Pod, metadata::selects};
+use weft_api::{gateway::Server, kubernetes::Pod, selector::selects};
 use weft_config::Host;
 use weft_decide::of_authority;
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use weft_api::metadata::selects;
+use weft_api::selector::selects;
 
 use crate::spec::{Container, Pod, port_number};
 

@@ -12,7 +12,7 @@ use weft_api::{
     destination_rule::DestinationRule,
     gateway::Gateway,
     kubernetes::{ConfigMap, EndpointSlice, Pod, Service},
-    metadata::selects,
+    selector::selects,
     virtual_service::VirtualService,
 };
 

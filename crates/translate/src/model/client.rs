@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use weft_api::{kubernetes::Pod, metadata::selects};
+use weft_api::{kubernetes::Pod, selector::selects};
 use weft_config::Workload;
 
 use crate::{

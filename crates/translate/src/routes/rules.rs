@@ -13,7 +13,7 @@ pub(crate) mod targets;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_api::{
-    metadata::selects,
+    selector::selects,
     span,
     virtual_service::{HttpMatch, HttpRoute, VirtualService},
 };
