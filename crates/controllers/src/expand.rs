@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 
 use crate::{addresses, deployment, object, pods as of_pods, service, template};
 
-/// The pods that a Deployment has when everything runs, without addresses.
+/// The most pods of one workload that files give: one answers for the others.
+pub const MOST_PODS: u64 = 10;
+
+/// The pods that a Deployment has when everything runs, without addresses; at most
+/// [`MOST_PODS`].
 pub fn pods(deployment: &Value) -> Vec<Value> {
     let mut deployment = deployment.clone();
     // The version before apps/v1 took a missing selector from the template.
@@ -20,7 +24,7 @@ pub fn pods(deployment: &Value) -> Vec<Value> {
         deployment["metadata"]["namespace"] = "default".into();
     }
     let set = deployment::first_set(&deployment);
-    let count = set["spec"]["replicas"].as_u64().unwrap_or(1);
+    let count = set["spec"]["replicas"].as_u64().unwrap_or(1).min(MOST_PODS);
     (0..count)
         .map(|index| {
             let end = template::text(&json!([object::name(&set), index]), 0, 5);
@@ -72,6 +76,14 @@ pub fn slices(services: &[Value], pods: &[Value]) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_few_pods_stand_for_many_replicas() {
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web"}, "spec": {"replicas": 300_000, "template": {
+                "metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}}});
+        assert_eq!(pods(&deployment).len() as u64, MOST_PODS);
+    }
 
     #[test]
     fn files_alone_tell_names_addresses_and_endpoints() {

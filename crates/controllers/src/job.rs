@@ -72,7 +72,7 @@ pub fn step(
         },
     };
     let has = active.len() as u64;
-    for _ in has..wanted {
+    for _ in 0..pods::room(&active, wanted.saturating_sub(has)) {
         let name = format!("{}-{}", object::name(job), suffix());
         writes.push(Write::Create(pods::from_template(job, &name)));
     }
@@ -213,6 +213,13 @@ mod tests {
         let mut two = job(json!({"completions": 2, "parallelism": 2}));
         assert_eq!(run(&mut two, &["Succeeded"]), "create sum-abcde");
         assert_eq!(run(&mut two, &["Succeeded", "Succeeded"]), "Complete");
+    }
+
+    #[test]
+    fn many_pods_at_once_are_made_in_bursts() {
+        let many = job(json!({"completions": u64::MAX, "parallelism": u64::MAX}));
+        let writes = step(&many, &[], "2026-01-01T00:00:00Z", &mut || "a".into());
+        assert_eq!(writes.iter().filter(|write| matches!(write, Write::Create(_))).count(), 500);
     }
 
     #[test]

@@ -10,6 +10,19 @@ pub fn is_over(pod: &Value) -> bool {
     matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
 
+/// The most pods of one owner that are made and do not run yet.
+///
+/// Kubernetes' burst for one step. Here what was made before counts too: a number of
+/// replicas is a few bytes, and this process holds the pods.
+const BURST: usize = 500;
+
+/// How many pods an owner may make now, that has these and lacks `missing`.
+pub fn room(active: &[&Value], missing: u64) -> usize {
+    let starting = active.iter().filter(|pod| pod["status"]["phase"] != "Running").count();
+    let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+    missing.min(BURST.saturating_sub(starting))
+}
+
 /// The pods of an owner, and the writes that adopt and release some.
 #[derive(Debug)]
 pub struct Claim<'p> {
@@ -97,4 +110,19 @@ pub fn told(owner: &Value, status: Value) -> Option<Write> {
         told["status"] = status;
         Write::Status(told)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_are_made_as_fast_as_they_start_to_run() {
+        let (waiting, running) = (json!({}), json!({"status": {"phase": "Running"}}));
+        assert_eq!(room(&[], u64::MAX), 500);
+        assert_eq!(room(&[&waiting; 500], u64::MAX), 0);
+        assert_eq!(room(&[&waiting; 600], 1), 0);
+        assert_eq!(room(&[&running; 600], 1_000), 500);
+        assert_eq!(room(&[&waiting; 3], 2), 2);
+    }
 }

@@ -14,7 +14,8 @@ use crate::{
 
 /// What a ReplicaSet and its pods are to become.
 ///
-/// `pods` are those of its namespace; `suffix` gives the random end of a new name.
+/// Makes no more pods at once than [`pods::room`] allows; their changes lead to the next
+/// step. `pods` are those of its namespace; `suffix` gives the random end of a new name.
 pub fn step(
     set: &Value,
     pods: &[&Value],
@@ -27,7 +28,8 @@ pub fn step(
     active.retain(|pod| !object::is_terminating(pod) && !pods::is_over(pod));
     let wanted = set["spec"]["replicas"].as_u64().unwrap_or(1);
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-    for _ in active.len()..wanted {
+    let missing = wanted.saturating_sub(active.len()) as u64;
+    for _ in 0..pods::room(&active, missing) {
         let name = format!("{}-{}", object::name(set), suffix());
         writes.push(Write::Create(pods::from_template(set, &name)));
     }

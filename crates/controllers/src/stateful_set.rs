@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
+    expand::MOST_PODS,
     object,
     pods::{self, Claim},
     template,
@@ -34,6 +35,8 @@ pub fn step(set: &Value, pods: &[&Value], now: &str) -> Vec<Write> {
     if set["spec"]["podManagementPolicy"] == "Parallel" {
         let missing = wanted.clone().filter(|number| !by_ordinal.contains_key(number));
         writes.retain(|write| !matches!(write, Write::Create(_)));
+        let starting: Vec<&Value> = by_ordinal.values().copied().collect();
+        let missing = missing.take(pods::room(&starting, count));
         writes.extend(missing.map(|number| Write::Create(pod(set, number, &revision))));
     }
     writes.extend(pods::told(set, status(set, &by_ordinal, (&revision, now))));
@@ -98,10 +101,11 @@ fn revision(set: &Value) -> String {
     format!("{}-{}", object::name(set), template::hash(&set["spec"]["template"], 0))
 }
 
-/// The pods that a StatefulSet has when everything runs, without addresses.
+/// The pods that a StatefulSet has when everything runs, without addresses; at most
+/// [`MOST_PODS`].
 pub fn pods(set: &Value) -> Vec<Value> {
-    let count = set["spec"]["replicas"].as_u64().unwrap_or(1);
-    (0..count).map(|index| pod(set, start(set) + index, &revision(set))).collect()
+    let count = set["spec"]["replicas"].as_u64().unwrap_or(1).min(MOST_PODS);
+    (0..count).map(|index| pod(set, start(set).saturating_add(index), &revision(set))).collect()
 }
 
 fn pod(set: &Value, ordinal: u64, revision: &str) -> Value {

@@ -61,6 +61,7 @@ pub(crate) fn settle(
             ignored.extend(workloads::ignored(value, document).map(named));
             continue;
         }
+        found.extend(stand_ins(value, &key));
         let Some(mut object) = whole(value, &key) else { continue };
         if key.kind.namespaced() {
             object["metadata"]["namespace"] = key.namespace.clone().into();
@@ -95,6 +96,15 @@ pub(crate) fn settle(
     let all = objects.into_values().chain(namespaces.into_values());
     let objects = all.chain(pods).chain(services).chain(slices).chain(made).collect();
     Settled { objects, found, ignored }
+}
+
+/// Says that a few pods stand for many.
+fn stand_ins(value: &Value, key: &Key) -> Option<Diagnostic> {
+    let replicas = value["spec"]["replicas"].as_u64()?;
+    let is_workload = matches!(key.kind, Kind::Deployment | Kind::ReplicaSet);
+    let text = format!("{} pods stand for all {replicas} here", expand::MOST_PODS);
+    (is_workload && replicas > expand::MOST_PODS)
+        .then(|| Diagnostic::info(key, "spec.replicas", text))
 }
 
 /// The EndpointSlices of Services in front of pods. Candidates are found by one label of
@@ -299,5 +309,18 @@ mod tests {
             let told = found.iter().any(|one| one.field == field) || field.is_empty();
             assert!(told, "{object}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_few_pods_stand_for_many_replicas_and_that_is_told() {
+        let text = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: \
+                    300000, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: \
+                    c, image: i}]}}}}";
+        let documents = weft_manifest::read("a.yaml", text);
+        let settled = settle(&documents, Unlabelled::Inject, &Default::default());
+        let pods = settled.objects.iter().filter(|one| object::kind(one) == "Pod");
+        assert!(pods.count() <= 11, "the workload's and the gateway's");
+        let told = settled.found.iter().find(|one| one.field == "spec.replicas");
+        assert_eq!(told.unwrap().message, "10 pods stand for all 300000 here");
     }
 }

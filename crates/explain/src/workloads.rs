@@ -2,13 +2,10 @@
 //! say about them is not passed over in silence.
 
 use serde_json::{Value, json};
-use weft_controllers::{object, pods::from_template};
+use weft_controllers::{expand::MOST_PODS, object, pods::from_template};
 use weft_manifest::Document;
 
 use crate::explanation::Ignored;
-
-/// The most pods of one workload that are made.
-const MOST_PODS: u64 = 1_000;
 
 /// The pods of a StatefulSet, ReplicaSet, DaemonSet or Job when everything runs; none for
 /// other kinds. A DaemonSet has one, for one node.

@@ -89,13 +89,6 @@ impl HostLink {
         wanted.map_or(Stopping::AtOnce, |stop| *stop)
     }
 
-    /// Resolves when the terminal is gone.
-    pub(crate) async fn gone(&self) {
-        let mut stopping = self.stopping.clone();
-        // An error means that the reader has ended, which is the same.
-        let _ = stopping.wait_for(|stop| *stop == Stopping::AtOnce).await;
-    }
-
     /// Listening sockets on the host for a Service's port.
     pub(crate) async fn listen(&self, port: u16) -> io::Result<Vec<TcpListener>> {
         self.listeners(Request::Listen { port }).await
@@ -144,7 +137,7 @@ impl HostLink {
     }
 
     async fn tell(&self, message: ToHost) {
-        // A terminal that does not hear is gone, and `gone` says so.
+        // A terminal that does not hear is gone, and this process ends with it.
         let _ = self.channel.send(&message, &[]).await;
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     runtime::Runtime,
     service_rules,
     service_view::ServiceView,
+    thread::when_closed,
 };
 
 /// The port of the API server's Service.
@@ -57,12 +58,14 @@ pub struct Running {
 }
 
 /// Sets up the network and asks the terminal's process for its sockets; needs a
-/// runtime.
+/// runtime. From here on this process ends, and with it everything, when the terminal's
+/// is gone: a thread of its own sees to it, since the runtime can be busy.
 pub async fn prepare(entered: Entered) -> Result<Prepared, StartError> {
     let step = |step| move |source| StartError { step, source };
-    let (link, start) =
-        HostLink::open(entered.channel).await.map_err(step("talking to the terminal's process"))?;
-    end_with_terminal(link.clone());
+    let talking = step("talking to the terminal's process");
+    let socket = entered.channel.try_clone().map_err(&talking)?;
+    when_closed(socket, || std::process::exit(0)).map_err(&talking)?;
+    let (link, start) = HostLink::open(entered.channel).await.map_err(talking)?;
     let reaper = Reaper::start().map_err(step("watching for the end of processes"))?;
     let router = Router::start().await.map_err(step("setting up the router"))?;
     let mut listeners =
@@ -71,14 +74,6 @@ pub async fn prepare(entered: Entered) -> Result<Prepared, StartError> {
     listeners.push(inside.map_err(step("binding the API server's address"))?);
     let launcher = entered.arguments;
     Ok(Prepared { users: entered.users, launcher, link, start, reaper, router, listeners })
-}
-
-/// Ends this process, and with it everything, when the terminal's is gone.
-fn end_with_terminal(link: HostLink) {
-    tokio::spawn(async move {
-        link.gone().await;
-        std::process::exit(0);
-    });
 }
 
 impl Prepared {

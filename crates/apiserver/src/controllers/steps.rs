@@ -92,10 +92,20 @@ fn of_service(tools: &Tools, namespace: &str, name: &str) -> Vec<Write> {
     writes
 }
 
-/// Tries all writes; gives the first refusal.
-async fn carry_out(tools: &Tools, work: &Work, writes: Vec<Write>) -> Result<(), Status> {
+/// Tries all writes; gives the first refusal. Once an object is refused, or its maker is
+/// gone, no further ones are made in this step.
+pub(super) async fn carry_out(
+    tools: &Tools,
+    work: &Work,
+    writes: Vec<Write>,
+) -> Result<(), Status> {
     let mut outcome = Ok(());
     for write in writes {
+        if let Write::Create(object) = &write
+            && (outcome.is_err() || !is_wanted(tools, object))
+        {
+            continue;
+        }
         let told = write.clone();
         let done = perform(tools, write).await;
         tell(tools, work, &told, &done);
@@ -104,6 +114,22 @@ async fn carry_out(tools: &Tools, work: &Work, writes: Vec<Write>) -> Result<(),
         }
     }
     outcome
+}
+
+/// Whether the maker that an object names is there and stays.
+fn is_wanted(tools: &Tools, object: &Value) -> bool {
+    let Some(reference) = object::controller(object) else { return true };
+    let maker = owner(tools, object, reference);
+    maker.is_some_and(|maker| !object::is_terminating(&maker))
+}
+
+/// The object to which an owner reference of `object` points, if it is still that one.
+fn owner(tools: &Tools, object: &Value, reference: &Value) -> Option<Arc<Value>> {
+    let text = |field: &str| reference[field].as_str().unwrap_or_default();
+    let resource = tools.store.registry().kind(text("apiVersion"), text("kind"))?;
+    let within = if resource.namespaced { object::namespace(object) } else { "" };
+    let owner = tools.store.get(&resource, within, text("name"))?;
+    (object::uid(&owner) == text("uid")).then_some(owner)
 }
 
 /// Makes Events of what people look for: scaling, and pods made, ended or refused.
@@ -249,15 +275,7 @@ fn at(tools: &Tools, (group, plural, namespace, name): &Key) -> Option<Arc<Value
 
 fn owned(tools: &Tools, key: &Key) -> Option<Write> {
     let found = at(tools, key)?;
-    garbage::owned(&found, |reference| {
-        let text = |field: &str| reference[field].as_str().unwrap_or_default();
-        let Some(resource) = tools.store.registry().kind(text("apiVersion"), text("kind")) else {
-            return false;
-        };
-        let within = if resource.namespaced { object::namespace(&found) } else { "" };
-        let owner = tools.store.get(&resource, within, text("name"));
-        owner.is_some_and(|owner| object::uid(&owner) == text("uid"))
-    })
+    garbage::owned(&found, |reference| owner(tools, &found, reference).is_some())
 }
 
 fn waiting(tools: &Tools, key: &Key) -> Vec<Write> {

@@ -214,3 +214,30 @@ fn events_are_counted_and_the_oldest_forgotten() {
     );
     assert!(kept.iter().any(|event| event["message"] == "message 309" && event["count"] == 2));
 }
+
+#[tokio::test]
+async fn what_a_maker_wants_is_not_made_once_it_is_gone() {
+    let store = Store::new();
+    bootstrap::prepare(&store);
+    let admission = Admission::new(store.clone(), Arc::new(Nowhere));
+    let writer = Arc::new(Writer::new(store.clone(), admission));
+    let controllers = Controllers::new(store.clone(), writer, "PEM".into());
+    let set = make(
+        &store,
+        ("apps", "replicasets"),
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "c", "image": "i"}]}}}}),
+    );
+    let work = Work::ReplicaSet("default".into(), "web".into());
+    let pods = store.resource("", "pods").unwrap();
+    let step = || weft_controllers::replica_set::step(&set, &[], "", &mut crate::store::suffix);
+    steps::carry_out(&controllers.tools, &work, step()).await.unwrap();
+    assert_eq!(store.list(&pods, None).items.len(), 2);
+    let sets = store.resource("apps", "replicasets").unwrap();
+    store.delete(&sets, "default", "web", &Deletion::default()).unwrap();
+    steps::carry_out(&controllers.tools, &work, step()).await.unwrap();
+    assert_eq!(store.list(&pods, None).items.len(), 2);
+}

@@ -93,3 +93,20 @@ fn a_pod_is_available_after_its_rest() {
     careful["spec"]["minReadySeconds"] = 10.into();
     check(&careful, &[pod("p", "1", true)], &["1/1/1"]);
 }
+
+#[test]
+fn a_large_number_of_replicas_is_made_in_bursts() {
+    let set = set(u64::MAX);
+    let writes = step(&set, &[], "2026-01-01T00:00:10Z", &mut || "a".into());
+    let made: Vec<Value> = writes
+        .into_iter()
+        .filter_map(|write| match write {
+            Write::Create(pod) => Some(pod),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(made.len(), 500);
+    let made: Vec<&Value> = made.iter().collect();
+    let next = step(&set, &made, "2026-01-01T00:00:10Z", &mut || "a".into());
+    assert!(!next.iter().any(|write| matches!(write, Write::Create(_))), "none of them runs yet");
+}

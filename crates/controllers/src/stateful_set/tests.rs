@@ -86,3 +86,11 @@ fn a_pod_is_known_by_its_name() {
     );
     assert_eq!(object::label(&pods[1], "statefulset.kubernetes.io/pod-name"), Some("db-1"));
 }
+
+#[test]
+fn many_parallel_pods_are_made_in_bursts() {
+    let mut many = set(u64::MAX);
+    many["spec"]["podManagementPolicy"] = "Parallel".into();
+    let writes = step(&many, &[], "2026-01-01T00:00:00Z");
+    assert_eq!(writes.iter().filter(|write| matches!(write, Write::Create(_))).count(), 500);
+}
