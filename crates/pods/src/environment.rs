@@ -2,13 +2,20 @@
 //!
 //! Pure: other objects come through [`Objects`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
 
 use crate::network::{API, NODE};
 use crate::spec::{Container, Pod, ResourceFieldRef, Variable};
+
+/// The longest argument or variable that a program can be given (`MAX_ARG_STRLEN` of
+/// Linux, with the zero at its end).
+const LONGEST: usize = 128 << 10;
+/// What the arguments and variables of a program can take together: a quarter of the
+/// customary limit of a stack.
+const LARGEST: usize = 2 << 20;
 
 /// The machine as the node tells it to pods that ask for limits they do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +46,8 @@ pub(crate) fn variables(
     fields: Fields<'_>,
     container: &Container,
     objects: &dyn Objects,
-) -> Result<Vec<(String, String)>, String> {
-    let mut found = Found::default();
+) -> Result<Variables, String> {
+    let mut found = Variables::default();
     for source in &container.env_from {
         let (kind, reference, entries) = match (&source.config_map_ref, &source.secret_ref) {
             (Some(reference), _) => ("configmap", reference, objects.config_map(&reference.name)),
@@ -51,7 +58,7 @@ pub(crate) fn variables(
             Some(entries) => {
                 for (key, value) in entries {
                     let value = String::from_utf8_lossy(&value).into_owned();
-                    found.set(format!("{}{key}", source.prefix), value);
+                    found.set(format!("{}{key}", source.prefix), value)?;
                 }
             }
             None if reference.optional => {}
@@ -61,10 +68,10 @@ pub(crate) fn variables(
     for variable in &container.env {
         if let Some(value) = value_of(fields, variable, container, objects)? {
             let value = match variable.value {
-                Some(_) => expand(&value, |name| found.value(name)),
+                Some(_) => found.expand(&value).ok_or_else(|| too_long(&variable.name))?,
                 None => value,
             };
-            found.set(variable.name.clone(), value);
+            found.set(variable.name.clone(), value)?;
         }
     }
     let defaults = [
@@ -74,37 +81,33 @@ pub(crate) fn variables(
     ];
     for (name, value) in defaults {
         if found.value(name).is_none() {
-            found.set(name.into(), value);
+            found.set(name.into(), value)?;
         }
     }
-    Ok(found.0)
+    Ok(found)
 }
 
-/// `$(NAME)` becomes the variable's value, `$$` a dollar sign; what is unknown
-/// stays as it is.
-pub(crate) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(dollar) = rest.find('$') {
-        out.push_str(&rest[..dollar]);
-        let after = &rest[dollar + 1..];
-        if let Some(escaped) = after.strip_prefix('$') {
-            out.push('$');
-            rest = escaped;
-        } else if let Some((name, tail)) =
-            after.strip_prefix('(').and_then(|open| open.split_once(')'))
-        {
-            match value(name) {
-                Some(value) => out.push_str(&value),
-                None => out.push_str(&rest[dollar..dollar + name.len() + 3]),
-            }
-            rest = tail;
-        } else {
-            out.push('$');
-            rest = after;
-        }
+/// The words of a command line with the variables in them filled in; why not, when a
+/// program cannot be given them.
+pub(crate) fn command_line(line: &[String], variables: &Variables) -> Result<Vec<String>, String> {
+    let mut room = LARGEST.saturating_sub(variables.bytes);
+    let mut words = Vec::new();
+    for (index, word) in line.iter().enumerate() {
+        let word = variables.expand(word).ok_or_else(|| {
+            format!("word {index} of the command line is longer than {LONGEST} bytes")
+        })?;
+        room = room.checked_sub(word.len() + 1).ok_or_else(too_large)?;
+        words.push(word);
     }
-    out + rest
+    Ok(words)
+}
+
+fn too_long(name: &str) -> String {
+    format!("env {name}: the value is longer than {LONGEST} bytes")
+}
+
+fn too_large() -> String {
+    format!("command line and env are larger than {LARGEST} bytes together")
 }
 
 /// A field of the pod by its path, such as `metadata.labels['app']`.
@@ -202,19 +205,81 @@ fn value_of(
 }
 
 /// Variables in order; a later one replaces an earlier one in its place.
-#[derive(Default)]
-struct Found(Vec<(String, String)>);
+///
+/// Invariant: a program can be given each, and all together.
+#[derive(Debug, Default)]
+pub(crate) struct Variables {
+    list: Vec<(String, String)>,
+    places: HashMap<String, usize>,
+    /// The length of all, as a program is given them.
+    bytes: usize,
+}
 
-impl Found {
-    fn value(&self, name: &str) -> Option<String> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+impl Variables {
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.places.get(name).map(|place| self.list[*place].1.as_str())
     }
 
-    fn set(&mut self, name: String, value: String) {
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some(known) => known.1 = value,
-            None => self.0.push((name, value)),
+    /// Adds a variable; why not, when a program cannot be given it.
+    pub(crate) fn set(&mut self, name: String, value: String) -> Result<(), String> {
+        // `NAME=value` and a zero.
+        let length = name.len() + value.len() + 2;
+        if length > LONGEST {
+            return Err(too_long(&name));
         }
+        let place = self.places.get(&name).copied();
+        let before = place.map_or(0, |place| name.len() + self.list[place].1.len() + 2);
+        let bytes = self.bytes - before + length;
+        if bytes > LARGEST {
+            return Err(too_large());
+        }
+        self.bytes = bytes;
+        match place {
+            Some(place) => self.list[place].1 = value,
+            None => {
+                self.places.insert(name.clone(), self.list.len());
+                self.list.push((name, value));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn into_list(self) -> Vec<(String, String)> {
+        self.list
+    }
+
+    /// `$(NAME)` becomes the variable's value, `$$` a dollar sign; what is unknown
+    /// stays as it is. Nothing when the result is too long for a program.
+    fn expand(&self, text: &str) -> Option<String> {
+        let mut out = String::new();
+        let mut rest = text;
+        // Looked for once: without one behind it, no other `$(` has an end either.
+        let mut has_end = true;
+        while let Some(dollar) = rest.find('$') {
+            out.push_str(&rest[..dollar]);
+            let after = &rest[dollar + 1..];
+            let open = after.strip_prefix('(').filter(|_| has_end);
+            let closed = open.and_then(|open| open.split_once(')'));
+            has_end &= open.is_none() || closed.is_some();
+            if let Some(escaped) = after.strip_prefix('$') {
+                out.push('$');
+                rest = escaped;
+            } else if let Some((name, tail)) = closed {
+                match self.value(name) {
+                    Some(value) => out.push_str(value),
+                    None => out.push_str(&rest[dollar..dollar + name.len() + 3]),
+                }
+                rest = tail;
+            } else {
+                out.push('$');
+                rest = after;
+            }
+            if out.len() > LONGEST {
+                return None;
+            }
+        }
+        out.push_str(rest);
+        (out.len() < LONGEST).then_some(out)
     }
 }
 

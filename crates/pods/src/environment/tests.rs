@@ -33,6 +33,7 @@ fn check(container: Value, expected: &str) {
     let fields = Fields { pod: &pod, address: Ipv4Addr::new(10, 244, 0, 7), capacity };
     let found = match variables(fields, &container, &Known) {
         Ok(found) => found
+            .into_list()
             .into_iter()
             .filter(|(name, _)| !name.starts_with("KUBERNETES_"))
             .map(|(name, value)| format!("{name}={value}"))
@@ -117,11 +118,54 @@ fn the_api_server_can_be_found() {
     let capacity = Capacity { cpus: 1, memory: 1 };
     let fields = Fields { pod: &pod, address: Ipv4Addr::LOCALHOST, capacity };
     let found = variables(fields, &Container::default(), &Known).unwrap();
-    assert_eq!(found[0], ("KUBERNETES_SERVICE_HOST".into(), "10.96.0.1".into()));
+    assert_eq!(found.into_list()[0], ("KUBERNETES_SERVICE_HOST".into(), "10.96.0.1".into()));
 }
 
 #[test]
 fn maps_become_lines_of_quoted_values() {
     let map = BTreeMap::from([("a".into(), "x \"y\"".into())]);
     assert_eq!(lines(&map), "a=\"x \\\"y\\\"\"\n");
+}
+
+/// Variables that each hold the one before them twice.
+fn doubling(count: usize) -> Value {
+    let value = |number: usize| match number {
+        0 => "x".repeat(100),
+        _ => format!("$(A{0})$(A{0})", number - 1),
+    };
+    (0..count).map(|number| json!({"name": format!("A{number}"), "value": value(number)})).collect()
+}
+
+#[test]
+fn a_value_that_no_program_can_be_given_is_refused_before_it_is_made() {
+    let long = "! env A11: the value is longer than 131072 bytes";
+    check(json!({"env": doubling(60)}), long);
+}
+
+#[test]
+fn variables_that_are_too_large_together_are_refused() {
+    let of = |number: usize| json!({"name": format!("B{number}"), "value": "x".repeat(100_000)});
+    let env: Vec<Value> = (0..30).map(of).collect();
+    check(json!({"env": env}), "! command line and env are larger than 2097152 bytes together");
+}
+
+#[test]
+fn a_command_line_that_no_program_can_be_given_is_refused() {
+    let mut known = Variables::default();
+    known.set("A".into(), "x".repeat(60_000)).unwrap();
+    let line = |word: &str, count: usize| command_line(&vec![word.to_owned(); count], &known);
+    assert_eq!(line("$(A)-$(B)", 1).unwrap()[0].len(), 60_005);
+    let error = line("$(A)$(A)$(A)", 1).unwrap_err();
+    assert_eq!(error, "word 0 of the command line is longer than 131072 bytes");
+    let error = line("$(A)", 1_000).unwrap_err();
+    assert_eq!(error, "command line and env are larger than 2097152 bytes together");
+}
+
+#[test]
+fn a_variable_that_is_replaced_counts_once() {
+    let mut known = Variables::default();
+    for _ in 0..100 {
+        known.set("A".into(), "x".repeat(100_000)).unwrap();
+    }
+    assert_eq!(known.into_list().len(), 1);
 }

@@ -20,7 +20,7 @@ use super::folder;
 use crate::{
     begin::{Place, Task},
     enter::Users,
-    environment::{Fields, expand, variables},
+    environment::{Fields, command_line, variables},
     launch::{Streams, beside},
     mounts::{Access, ContainerRoot, Mount},
     network::{PodNetwork, ranges},
@@ -106,17 +106,13 @@ impl Sandbox {
     ) -> Result<(Task, ContainerRoot), String> {
         let objects = self.objects();
         let mut known = variables(self.fields(), container, &objects)?;
-        let value = |known: &[(String, String)], name: &str| {
-            known.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())
-        };
-        let command_line: Vec<String> =
-            line.iter().map(|word| expand(word, |name| value(&known, name))).collect();
+        let command_line = command_line(&line, &known)?;
         let hostname = self.hostname();
         let path = self.services.runtime.path.as_str();
         let defaults = [("PATH", path), ("HOSTNAME", &hostname), ("HOME", "/tmp")];
         for (name, text) in defaults {
-            if value(&known, name).is_none() {
-                known.push((name.into(), text.to_owned()));
+            if known.value(name).is_none() {
+                known.set(name.into(), text.to_owned())?;
             }
         }
         let working_folder = container.working_dir.clone().unwrap_or_else(|| "/tmp".into());
@@ -128,7 +124,7 @@ impl Sandbox {
         };
         let task = Task {
             command_line,
-            variables: known,
+            variables: known.into_list(),
             owner: self.owner(container),
             working_folder: Some(working_folder),
             place: Place::First,
