@@ -18,6 +18,8 @@ pub enum Change {
     /// These chains have exactly these rules; chains that are not named, and
     /// the chains' hooks, stay as they are.
     ReplaceChains(Family, String, Vec<Chain>),
+    /// The chain of this table and name is gone, with its rules.
+    RemoveChain(Family, String, String),
 }
 
 /// Spells `changes` as one batch. The last message before the batch's end asks
@@ -47,6 +49,12 @@ pub fn to_batch(changes: &[Change]) -> Vec<u8> {
                 }
                 batch.add_rules(*family, name, chains);
             }
+            Change::RemoveChain(family, table, name) => {
+                // As with tables.
+                batch.add_chain(*family, table, &Chain::plain(name, Vec::new()));
+                batch.flush_chain(*family, table, name);
+                batch.delete_chain(*family, table, name);
+            }
         }
     }
     batch.acknowledge_last();
@@ -67,6 +75,7 @@ enum Message {
     NewTable,
     DeleteTable,
     NewChain,
+    DeleteChain,
     NewRule,
     DeleteRule,
 }
@@ -79,6 +88,7 @@ impl Message {
             Self::NewTable => SUBSYSTEM,
             Self::DeleteTable => SUBSYSTEM | 2,
             Self::NewChain => SUBSYSTEM | 3,
+            Self::DeleteChain => SUBSYSTEM | 5,
             Self::NewRule => SUBSYSTEM | 6,
             Self::DeleteRule => SUBSYSTEM | 8,
         }
@@ -86,7 +96,11 @@ impl Message {
 
     fn flags(self) -> u16 {
         match self {
-            Self::BatchBegin | Self::BatchEnd | Self::DeleteTable | Self::DeleteRule => REQUEST,
+            Self::BatchBegin
+            | Self::BatchEnd
+            | Self::DeleteTable
+            | Self::DeleteChain
+            | Self::DeleteRule => REQUEST,
             Self::NewTable | Self::NewChain => REQUEST | CREATE,
             Self::NewRule => REQUEST | CREATE | APPEND,
         }
@@ -159,6 +173,12 @@ impl Batch {
             );
         }
         self.message(Message::NewChain, family, attributes);
+    }
+
+    fn delete_chain(&mut self, family: Family, table: &str, chain: &str) {
+        let mut attributes = named(1, table);
+        attributes.text(3, chain);
+        self.message(Message::DeleteChain, family, attributes);
     }
 
     fn flush_chain(&mut self, family: Family, table: &str, chain: &str) {

@@ -3,7 +3,7 @@
 //! Pure readers; what is done with them (addresses, names, host ports) is
 //! decided elsewhere.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub(crate) struct Port {
 }
 
 /// What is spoken below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Protocol {
     Tcp,
     Udp,
@@ -51,8 +51,9 @@ pub(crate) struct Endpoint {
     pub(crate) address: Ipv4Addr,
     pub(crate) hostname: Option<String>,
     pub(crate) fitness: Fitness,
-    /// The name of the Service's port, and the number on the endpoint.
-    pub(crate) ports: Vec<Port>,
+    /// The name of the Service's port, and the number on the endpoint; all endpoints of a
+    /// slice share them.
+    pub(crate) ports: Arc<[Port]>,
 }
 
 /// Whether an endpoint is to be used.
@@ -91,7 +92,7 @@ pub(crate) fn owner(slice: &Value) -> Option<&str> {
 
 /// Reads the endpoints of a slice.
 pub(crate) fn endpoints(slice: &Value) -> Vec<Endpoint> {
-    let ports: Vec<Port> = each(&slice["ports"]).filter_map(port).collect();
+    let ports: Arc<[Port]> = each(&slice["ports"]).filter_map(port).collect();
     let mut found = Vec::new();
     for endpoint in each(&slice["endpoints"]) {
         let conditions = &endpoint["conditions"];
@@ -108,7 +109,7 @@ pub(crate) fn endpoints(slice: &Value) -> Vec<Endpoint> {
             address,
             hostname: hostname.clone(),
             fitness,
-            ports: ports.clone(),
+            ports: Arc::clone(&ports),
         }));
     }
     found
@@ -140,4 +141,21 @@ fn each(list: &Value) -> std::slice::Iter<'_, Value> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_endpoints_of_a_slice_share_its_ports() {
+        let found = endpoints(&json!({
+            "ports": [{"name": "http", "port": 80}, {"name": "https", "port": 443}],
+            "endpoints": [{"addresses": ["10.244.0.2", "10.244.0.3"]}, {"addresses": ["10.244.0.4"]}],
+        }));
+        assert_eq!(found.len(), 3);
+        assert!(found.iter().all(|one| Arc::ptr_eq(&one.ports, &found[0].ports)));
+    }
 }

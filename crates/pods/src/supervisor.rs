@@ -136,8 +136,9 @@ impl Prepared {
         let mut tasks = JoinSet::new();
         tasks.spawn(ports.run(services.clone(), Arc::clone(&sandboxes), link.clone()));
         // Before any pod runs: its first connection must find its way.
-        if let Some(known) = service_rules::create(&services, egress, &link).await {
-            tasks.spawn(service_rules::keep(services, egress, known, host_ports));
+        if let Some(rules) = service_rules::create(&services, egress, &link).await {
+            let tell = (host_ports, link.clone());
+            tasks.spawn(service_rules::keep(services, egress, rules, tell));
         }
         tasks.spawn(Arc::clone(&pods).run());
         Ok(Running { node: LocalNode::new(sandboxes, runtime), pods, link, tasks })

@@ -16,7 +16,7 @@ fn pairs(text: &str) -> Vec<(Service, Vec<Endpoint>)> {
                 address: Ipv4Addr::new(10, 244, 0, number(last)),
                 hostname: None,
                 fitness: Fitness::Ready,
-                ports: vec![port(8080)],
+                ports: vec![port(8080)].into(),
             });
             let service = Service {
                 namespace: "shop".into(),
@@ -54,9 +54,10 @@ fn check(chains: &Chains, chain: &str, expected: &str) {
 fn endpoints_of_a_service_take_turns() {
     let chains = of("7.1:80>2,3,4");
     check(&chains, "services", "ip daddr 10.96.7.0/24 jump services-7");
+    check(&chains, "services-7", "ip daddr 10.96.7.1 jump services-7-1");
     check(
         &chains,
-        "services-7",
+        "services-7-1",
         "ip daddr 10.96.7.1 tcp dport 80 numgen inc mod 3 0 dnat to 10.244.0.2:8080
          ip daddr 10.96.7.1 tcp dport 80 numgen inc mod 2 0 dnat to 10.244.0.3:8080
          ip daddr 10.96.7.1 tcp dport 80 dnat to 10.244.0.4:8080",
@@ -78,20 +79,80 @@ fn a_service_without_endpoints_has_no_rules() {
 }
 
 #[test]
-fn a_change_touches_its_own_bucket_only() {
+fn a_change_touches_its_own_service_only() {
     let names = |before: &str, after: &str| -> Vec<String> {
         changes(&of(before), &of(after))
             .into_iter()
-            .map(|change| match change {
-                Change::ReplaceChains(_, _, chains) => chains[0].name.clone(),
+            .map(|(name, change)| match change {
+                Change::ReplaceChains(..) => name,
+                Change::RemoveChain(..) => format!("-{name}"),
                 other => panic!("{other:?}"),
             })
             .collect()
     };
     assert_eq!(names("7.1:80>2 8.1:80>3", "7.1:80>2 8.1:80>3"), Vec::<String>::new());
-    assert_eq!(names("7.1:80>2 8.1:80>2,3", "7.1:80>2,3 8.1:80>2,3"), ["services-7"]);
-    assert_eq!(names("7.1:80>2", "7.1:80>2 8.1:80>2"), ["services-8", "services"]);
-    assert_eq!(names("7.1:80>2 8.1:80>2", "7.1:80>2"), ["services-8", "services"]);
+    assert_eq!(names("7.1:80>2 7.2:80>2,3", "7.1:80>2,3 7.2:80>2,3"), ["services-7-1"]);
+    let added = ["services-8-1", "services-8", "services"];
+    assert_eq!(names("7.1:80>2", "7.1:80>2 8.1:80>2"), added);
+    let removed = ["services", "-services-8", "-services-8-1"];
+    assert_eq!(names("7.1:80>2 8.1:80>2", "7.1:80>2"), removed);
+}
+
+/// A Service with so many ports and endpoints, all in one slice.
+fn large(ports: u16, endpoints: u16) -> (Service, Vec<Endpoint>) {
+    let port = |number| Port { name: format!("p{number}"), protocol: Protocol::Tcp, number };
+    let ports: Vec<Port> = (1..=ports).map(port).collect();
+    let shared: Arc<[Port]> = ports.clone().into();
+    let kind = Kind::Address(Ipv4Addr::new(10, 96, 7, 1));
+    let service = Service { namespace: "evil".into(), name: "n".into(), kind, ports };
+    let endpoint = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let (address, ports) = (Ipv4Addr::new(10, 245, high, low), Arc::clone(&shared));
+        Endpoint { address, hostname: None, fitness: Fitness::Ready, ports }
+    };
+    (service, (0..endpoints).map(endpoint).collect())
+}
+
+#[test]
+fn a_large_service_becomes_chains_that_the_kernel_takes() {
+    for (ports, endpoints) in [(40, 100), (1, 20_000), (3_000, 3_000), (100, 1_000)] {
+        let (service, endpoints) = large(ports, endpoints);
+        let chains = chains(&[(&service, &endpoints)], &BTreeMap::new());
+        let rules: usize = chains.values().map(Vec::len).sum();
+        assert!(rules < 5_000, "{rules} rules");
+        for (name, change) in changes(&Chains::new(), &chains) {
+            let bytes = weft_nft::to_batch(&[change]).len();
+            assert!(bytes < 200_000, "{name} has {bytes}");
+        }
+        // Each chain ends with a rule that takes what is left.
+        assert!(chains.values().all(|rules| !has_turn(rules.last())));
+    }
+}
+
+fn has_turn(rule: Option<&Rule>) -> bool {
+    let is_turn = |one: &Statement| matches!(one, Statement::Match(Selector::Turn { .. }, _));
+    rule.is_some_and(|rule| rule.0.iter().any(is_turn))
+}
+
+#[test]
+fn many_played_addresses_become_chains_that_the_kernel_takes() {
+    let net = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        Ipv4Net::from(Ipv4Addr::new(203, 0, high, low))
+    };
+    let played: Vec<Ipv4Net> = (0..1_000).map(net).collect();
+    let chains = outside(Some(15999), &played);
+    assert_eq!(chains.len(), 6);
+    assert!(chains.values().all(|rules| rules.len() <= LONGEST));
+    check(
+        &chains,
+        "outside",
+        r#"ip daddr 10.244.0.0/16 return
+           ip daddr 10.96.0.0/16 return
+           ip daddr 169.254.0.0/16 return
+           jump outside-played
+           iifname "p*" meta l4proto tcp redirect to :15999"#,
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Directory for Cluster {
             address: Ipv4Addr::new(10, 244, 0, last),
             hostname: hostname.map(str::to_owned),
             fitness,
-            ports: vec![port(5432)],
+            ports: vec![port(5432)].into(),
         };
         match name {
             "db" => vec![
