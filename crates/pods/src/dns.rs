@@ -5,20 +5,23 @@
 
 mod names;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},
     rr::{DNSClass, Name, RData, Record, RecordType, rdata},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UdpSocket},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, UdpSocket},
+    sync::Semaphore,
+    time::timeout,
 };
+use weft_process::peers::Connection;
 
 use crate::{
+    admit::{self, RELIEF},
     channel::Egress,
-    egress::RELIEF,
     link::HostLink,
     network::{DNS, HOST},
     service_view::ServiceView,
@@ -35,6 +38,15 @@ const LIFETIME: u32 = 5;
 const LONGEST_CHAIN: usize = 8;
 /// A datagram without a word about its size (RFC 1035, 4.2.1).
 const SMALLEST_DATAGRAM: usize = 512;
+
+/// Connections at most, of all pods and of one. Questions come as datagrams first.
+const CONNECTIONS: (usize, usize) = (1024, 64);
+/// The part of all descriptors that these may take.
+const PART: usize = 16;
+/// How long a connection waits for a question, or for its answer to be taken.
+const IDLE: Duration = Duration::from_secs(10);
+/// Datagrams that are answered at a time; the host may take long for a name.
+const DATAGRAMS: usize = 4096;
 
 /// Where names are looked up.
 pub(crate) struct Resolver {
@@ -55,17 +67,37 @@ pub(crate) async fn serve(resolver: Resolver) -> io::Result<()> {
     let datagrams = Arc::new(UdpSocket::bind(address).await?);
     let streams = TcpListener::bind(address).await?;
     tokio::spawn(serve_datagrams(Arc::clone(&resolver), datagrams));
-    tokio::spawn(serve_streams(resolver, streams));
+    let (most, of_peer) = CONNECTIONS;
+    let peers = admit::peers(most.min(admit::share(PART)), of_peer);
+    let serve = move |stream, connection: Connection| {
+        let resolver = Arc::clone(&resolver);
+        async move {
+            // The asker closes; what it sent wrongly ends the connection.
+            serve_stream(stream, &connection, |question| {
+                let resolver = Arc::clone(&resolver);
+                async move { respond(&resolver, &question, Transport::Stream).await }
+            })
+            .await
+        }
+    };
+    tokio::spawn(admit::accept(streams, peers, serve));
     Ok(())
 }
 
 async fn serve_datagrams(resolver: Arc<Resolver>, socket: Arc<UdpSocket>) {
     let mut buffer = [0; 4096];
+    let turns = Arc::new(Semaphore::new(DATAGRAMS));
     loop {
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+            tokio::time::sleep(RELIEF).await;
+            continue;
+        };
+        // A client that gets no answer asks again.
+        let Ok(turn) = Arc::clone(&turns).try_acquire_owned() else { continue };
         let question = buffer[..length].to_vec();
         let (resolver, socket) = (Arc::clone(&resolver), Arc::clone(&socket));
         tokio::spawn(async move {
+            let _turn = turn;
             if let Some(answer) = respond(&resolver, &question, Transport::Datagram).await {
                 // A client that gets no answer asks again.
                 let _ = socket.send_to(&answer, peer).await;
@@ -74,30 +106,26 @@ async fn serve_datagrams(resolver: Arc<Resolver>, socket: Arc<UdpSocket>) {
     }
 }
 
-async fn serve_streams(resolver: Arc<Resolver>, listener: TcpListener) {
+/// Answers the questions of one connection, one after the other; one that is idle for too
+/// long ends.
+async fn serve_stream<F: Future<Output = Option<Vec<u8>>>>(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    connection: &Connection,
+    answer: impl Fn(Vec<u8>) -> F,
+) -> io::Result<()> {
+    connection.established();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(RELIEF).await;
-            continue;
-        };
-        let resolver = Arc::clone(&resolver);
-        tokio::spawn(async move {
-            // The asker closes; what it sent wrongly ends the connection.
-            let _ = serve_stream(&resolver, stream).await;
-        });
-    }
-}
-
-async fn serve_stream(resolver: &Resolver, mut stream: TcpStream) -> io::Result<()> {
-    loop {
-        let length = stream.read_u16().await?;
+        let length = timeout(IDLE, stream.read_u16()).await??;
+        let _busy = connection.begin();
         let mut question = vec![0; usize::from(length)];
-        stream.read_exact(&mut question).await?;
-        let Some(answer) = respond(resolver, &question, Transport::Stream).await else {
-            return Ok(());
+        timeout(IDLE, stream.read_exact(&mut question)).await??;
+        let Some(answer) = answer(question).await else { return Ok(()) };
+        let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+        let written = async {
+            stream.write_u16(length).await?;
+            stream.write_all(&answer).await
         };
-        stream.write_u16(u16::try_from(answer.len()).map_err(io::Error::other)?).await?;
-        stream.write_all(&answer).await?;
+        timeout(IDLE, written).await??;
     }
 }
 
@@ -225,4 +253,48 @@ fn parse(name: &str) -> io::Result<Name> {
     let mut name = Name::from_ascii(name).map_err(io::Error::other)?;
     name.set_fqdn(true);
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    async fn connection() -> Connection {
+        let peers = admit::peers(1, 1);
+        let arrival = peers.arrive([10, 244, 0, 2].into()).expect("nobody else is there");
+        arrival.enter().await.expect("nobody else is there")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_question_ends() {
+        let (_peer, own) = tokio::io::duplex(64);
+        let begun = Instant::now();
+        let served = serve_stream(own, &connection().await, |_| async { None }).await;
+        assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed(), IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_are_answered_until_one_is_not_whole() {
+        let (mut peer, own) = tokio::io::duplex(64);
+        let asker = async {
+            for _ in 0..3 {
+                peer.write_all(b"\0\x02hi").await.unwrap();
+                assert_eq!(peer.read_u16().await.unwrap(), 4);
+                let mut answer = [0; 4];
+                peer.read_exact(&mut answer).await.unwrap();
+                assert_eq!(&answer, b"hihi");
+            }
+            peer.write_all(b"\0\x02h").await.unwrap();
+            peer
+        };
+        let held = connection().await;
+        let serving = serve_stream(own, &held, |question| async move {
+            Some([question.as_slice(), &question].concat())
+        });
+        let (served, _peer) = tokio::join!(serving, asker);
+        assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
 }

@@ -7,7 +7,6 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
 use socket2::SockRef;
@@ -15,36 +14,34 @@ use tokio::{
     io::copy_bidirectional_with_sizes,
     net::{TcpListener, TcpStream},
 };
+use weft_process::peers::Connection;
 
 use crate::{
+    admit::{self, reset},
     link::HostLink,
     network::{GATEWAY, HOST},
 };
 
 /// Bytes that are on their way in each direction.
 const BUFFER: usize = 64 << 10;
-/// The pause when no connection can be accepted for lack of descriptors.
-pub(crate) const RELIEF: Duration = Duration::from_millis(50);
+/// The part of all descriptors that connections beyond the mesh may take, with two each.
+const PART: usize = 8;
 
 /// Relays connections until it is dropped; gives the port to redirect them to.
 pub(crate) async fn serve(link: HostLink) -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
     let port = listener.local_addr()?.port();
     let link = Arc::new(link);
-    tokio::spawn(async move {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(RELIEF).await;
-                continue;
-            };
-            let link = Arc::clone(&link);
-            tokio::spawn(async move {
-                if let Err(error) = carry(&link, stream).await {
-                    tracing::debug!(%error, "a connection beyond the mesh");
-                }
-            });
+    let connections = admit::share(PART);
+    let peers = admit::peers(connections, connections / 4);
+    let carry = move |stream, connection| {
+        let link = Arc::clone(&link);
+        async move {
+            let _held: Connection = connection;
+            carry(&link, stream).await
         }
-    });
+    };
+    tokio::spawn(admit::accept(listener, peers, carry));
     Ok(port)
 }
 
@@ -72,9 +69,4 @@ pub(crate) async fn relay(mut one: TcpStream, mut other: TcpStream) -> io::Resul
     one.set_nodelay(true)?;
     other.set_nodelay(true)?;
     copy_bidirectional_with_sizes(&mut one, &mut other, BUFFER, BUFFER).await.map(|_| ())
-}
-
-/// Ends a connection in the way that a refusal looks most like.
-pub(crate) fn reset(stream: &TcpStream) -> io::Result<()> {
-    SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }

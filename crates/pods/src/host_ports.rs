@@ -6,6 +6,7 @@
 //! bound one would hang instead of refusing.
 
 mod pods;
+mod requests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,17 +17,27 @@ use std::{
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
 use weft_api::host_ports::{self, ANNOTATION, HostPort as Shown};
-use weft_process::sockets::SocketRequest;
+use weft_process::peers::{Connection, Peers};
 
 use crate::{
+    admit::{self, reset},
     channel::HostPort,
-    egress::{RELIEF, relay, reset},
+    egress::relay,
     link::HostLink,
     node::Sandboxes,
     service_view::ServiceView,
     spec::Pod,
 };
 pub(crate) use pods::{Balanced, BalancedPort, TAKES_SOCKETS, balanced};
+use requests::Counted;
+pub(crate) use requests::answer_requests;
+
+/// Ports of all Services at most.
+const MOST: usize = 1_000;
+/// The part of all descriptors that ports may take, with four each.
+const PORTS_PART: usize = 32;
+/// The part of all descriptors that connections may take, with two each.
+const CONNECTIONS_PART: usize = 8;
 
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +53,7 @@ enum Event {
     /// Services or endpoints have changed.
     Changed,
     /// A pod wants to listen.
-    Requested(Arc<Pod>, SocketRequest),
+    Requested(Arc<Pod>, Counted),
     /// The borrower of a port's sockets no longer uses them.
     Returned(Key),
 }
@@ -60,7 +71,14 @@ pub(crate) struct Owner {
     bound: BTreeMap<Key, Bound>,
     /// Why ports are not bound, as it was reported.
     reported: BTreeMap<Key, String>,
+    /// What was reported of Services some of whose ports are left out.
+    left_out: BTreeSet<String>,
+    /// Who is connected through relays.
+    peers: Arc<Peers>,
 }
+
+/// A Service: namespace and name.
+type Name = (String, String);
 
 /// Sockets on the host, and who accepts on them.
 struct Bound {
@@ -70,10 +88,20 @@ struct Bound {
 }
 
 enum Use {
+    /// Nobody accepts on them.
+    Idle,
     /// Relayed to this address; stopped by these.
     Relayed(Ipv4Addr, Vec<AbortHandle>),
     /// So many pods accept.
     Lent(usize),
+}
+
+/// What is to be relayed.
+pub(crate) struct Relayed {
+    /// Ports of Services, and the address to relay them to.
+    pub(crate) ports: BTreeMap<Key, Ipv4Addr>,
+    /// What is to be said of Services that have too many.
+    pub(crate) left_out: BTreeSet<String>,
 }
 
 impl HostPorts {
@@ -85,6 +113,11 @@ impl HostPorts {
             sender: sender.clone(),
             bound: BTreeMap::new(),
             reported: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            peers: {
+                let connections = admit::share(CONNECTIONS_PART);
+                admit::peers(connections, connections / 4)
+            },
         };
         (Self { events: sender }, owner)
     }
@@ -96,7 +129,7 @@ impl HostPorts {
     }
 
     /// Answers a pod that wants to listen.
-    pub(crate) async fn lend(&self, pod: &Arc<Pod>, request: SocketRequest) {
+    pub(crate) fn lend(&self, pod: &Arc<Pod>, request: Counted) {
         let _ = self.events.send(Event::Requested(Arc::clone(pod), request));
     }
 }
@@ -128,46 +161,55 @@ impl Owner {
 
     /// Relays for what Services and endpoints want now, and for nothing else.
     async fn update(&mut self, around: &Surroundings) {
-        let wanted: BTreeMap<Key, Ipv4Addr> =
+        let Relayed { ports: wanted, left_out } =
             around.services.relayed_ports(&around.sandboxes.pods());
+        self.report_left_out(around, left_out).await;
         let stale: Vec<Key> = self
             .bound
             .iter()
             .filter(|(key, bound)| match &bound.used {
                 Use::Relayed(address, _) => wanted.get(*key) != Some(address),
-                Use::Lent(_) => false,
+                Use::Lent(_) | Use::Idle => false,
             })
             .map(|(key, _)| key.clone())
             .collect();
+        // A Service that was made anew, or replaced as a whole, shows nothing yet.
+        let mut services: BTreeSet<Name> = self.bound.keys().map(Key::service).collect();
         for key in stale {
-            self.close(around, &key).await;
+            self.unbind(around, &key).await;
         }
         for (key, address) in wanted {
             if !self.bound.contains_key(&key) {
+                services.insert(key.service());
                 self.relay(around, key, address).await;
             }
         }
-        // A Service that was made anew, or replaced as a whole, shows nothing yet.
-        let named = |key: &Key| (key.namespace.clone(), key.service.clone());
-        let services: BTreeSet<(String, String)> = self.bound.keys().map(named).collect();
-        for (namespace, service) in &services {
-            self.show(around, namespace, service);
+        self.show(around, services);
+    }
+
+    /// Says which Services have more ports than are bound, when that is new.
+    async fn report_left_out(&mut self, around: &Surroundings, left_out: BTreeSet<String>) {
+        for text in left_out.difference(&self.left_out) {
+            around.link.log(text.clone()).await;
         }
+        self.left_out = left_out;
     }
 
     async fn relay(&mut self, around: &Surroundings, key: Key, address: Ipv4Addr) {
-        let Some(mut bound) = self.bind(around, &key).await else { return };
+        let Ok(mut bound) = self.bind(around, &key).await else { return };
         let target = SocketAddr::from((address, key.port));
         let mut tasks = Vec::new();
         for listener in &bound.listeners {
             let Ok(listener) = listener.try_clone() else { continue };
-            tasks.push(tokio::spawn(serve(listener, target)).abort_handle());
+            let serving = serve(listener, target, Arc::clone(&self.peers));
+            tasks.push(tokio::spawn(serving).abort_handle());
         }
         bound.used = Use::Relayed(address, tasks);
         self.opened(around, key, bound).await;
     }
 
-    async fn lend(&mut self, around: &Surroundings, pod: &Pod, request: SocketRequest) {
+    async fn lend(&mut self, around: &Surroundings, pod: &Pod, counted: Counted) {
+        let request = &counted.request;
         let Some(key) = around.services.port_of(pod, request.port) else {
             // An asker that is gone no longer wants to know.
             let _ = request.lend(&[]).await;
@@ -177,34 +219,37 @@ impl Owner {
             self.stop_relay(&key);
         }
         if !self.bound.contains_key(&key) {
-            let Some(bound) = self.bind(around, &key).await else {
-                let _ = request.refuse(format!("no port of the host is free for {key:?}")).await;
-                return;
-            };
-            self.opened(around, key.clone(), bound).await;
+            match self.bind(around, &key).await {
+                Ok(bound) => self.opened(around, key.clone(), bound).await,
+                Err(why) => {
+                    let _ = request.refuse(why).await;
+                    return;
+                }
+            }
+            self.show(around, [key.service()]);
         }
         let Some(bound) = self.bound.get_mut(&key) else { return };
         let lent = request.lend(&bound.listeners).await;
-        let Use::Lent(count) = &mut bound.used else { return };
-        if lent.is_err() && *count == 0 {
+        match (&mut bound.used, lent) {
+            (Use::Lent(count), Ok(())) => *count += 1,
+            (Use::Idle, Ok(())) => bound.used = Use::Lent(1),
             // Nobody accepts on them, and nobody would give them back.
-            self.close(around, &key).await;
-        } else if lent.is_ok() {
-            *count += 1;
-            let sender = self.sender.clone();
-            tokio::spawn(async move {
-                request.returned().await;
-                let _ = sender.send(Event::Returned(key));
-            });
+            (Use::Idle, Err(_)) => return self.close(around, &key).await,
+            (Use::Lent(_), Err(_)) | (Use::Relayed(..), _) => return,
         }
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            counted.returned().await;
+            let _ = sender.send(Event::Returned(key));
+        });
     }
 
     async fn returned(&mut self, around: &Surroundings, key: &Key) {
-        if let Some(Bound { used: Use::Lent(count), .. }) = self.bound.get_mut(key) {
-            *count -= 1;
-            if *count == 0 {
-                self.close(around, key).await;
-            }
+        let Some(bound) = self.bound.get_mut(key) else { return };
+        match &mut bound.used {
+            Use::Lent(count) if *count > 1 => *count -= 1,
+            Use::Lent(_) => self.close(around, key).await,
+            Use::Relayed(..) | Use::Idle => {}
         }
     }
 
@@ -213,40 +258,50 @@ impl Owner {
             if let Use::Relayed(_, tasks) = &bound.used {
                 tasks.iter().for_each(AbortHandle::abort);
             }
-            bound.used = Use::Lent(0);
+            bound.used = Use::Idle;
         }
     }
 
     async fn opened(&mut self, around: &Surroundings, key: Key, bound: Bound) {
-        let (namespace, service, port) =
-            (key.namespace.clone(), key.service.clone(), bound.port.clone());
+        let port = bound.port.clone();
         self.bound.insert(key, bound);
-        self.show(around, &namespace, &service);
         around.link.host_port(port).await;
     }
 
     async fn close(&mut self, around: &Surroundings, key: &Key) {
+        self.unbind(around, key).await;
+        self.show(around, [key.service()]);
+    }
+
+    async fn unbind(&mut self, around: &Surroundings, key: &Key) {
         self.stop_relay(key);
         if let Some(bound) = self.bound.remove(key) {
             drop(bound.listeners);
             around.link.host_port_closed(bound.port).await;
         }
-        self.show(around, &key.namespace, &key.service);
     }
 
-    /// Binds a port; says why it cannot be, when that is new.
-    async fn bind(&mut self, around: &Surroundings, key: &Key) -> Option<Bound> {
-        let listeners = match around.link.listen(key.host).await {
+    /// Binds a port; says why it cannot be, to the terminal when that is new.
+    async fn bind(&mut self, around: &Surroundings, key: &Key) -> Result<Bound, String> {
+        let most = MOST.min(admit::share(PORTS_PART));
+        let listened = match self.bound.len() < most {
+            true => around.link.listen(key.host).await.map_err(|error| error.to_string()),
+            false => Err(format!("Services have {most} ports there already, and no more are open")),
+        };
+        let listeners = match listened {
             Ok(listeners) => listeners,
-            Err(error) => {
+            Err(why) => {
+                let Key { namespace, service, host, .. } = key;
                 let text = format!(
-                    "Service {}/{}: port {} cannot be bound on the host: {error}",
-                    key.namespace, key.service, key.host
+                    "Service {namespace}/{service}: port {host} cannot be bound on the host: {why}"
                 );
-                if self.reported.insert(key.clone(), text.clone()).as_ref() != Some(&text) {
-                    around.link.log(text).await;
+                // One line for the ports of a Service that have the same reason.
+                let is_new = !self.is_reported(key, &why);
+                self.reported.insert(key.clone(), why);
+                if is_new {
+                    around.link.log(text.clone()).await;
                 }
-                return None;
+                return Err(text);
             }
         };
         self.reported.remove(key);
@@ -258,34 +313,55 @@ impl Owner {
             wanted: crate::host::wished(key.host),
             addresses,
         };
-        Some(Bound { listeners, port, used: Use::Lent(0) })
+        Ok(Bound { listeners, port, used: Use::Idle })
     }
 
-    /// Shows on a Service where it is reached on the host.
-    fn show(&self, around: &Surroundings, namespace: &str, service: &str) {
-        let own = |key: &&Key| key.namespace == namespace && key.service == service;
-        let keys = self.bound.keys().filter(own);
-        let ports: Vec<_> = keys.flat_map(|key| bound_at(&self.bound[key].port)).collect();
-        around.services.show_ingress(namespace, service, &ports);
+    /// Whether a reason has been reported for a port of the same Service.
+    fn is_reported(&self, key: &Key, why: &str) -> bool {
+        let first = Key { port: 0, host: 0, ..key.clone() };
+        let own = self.reported.range(first..).take_while(|(one, _)| one.is_beside(key));
+        own.into_iter().any(|(_, known)| known == why)
+    }
+
+    /// Shows on Services where they are reached on the host.
+    fn show(&self, around: &Surroundings, services: impl IntoIterator<Item = Name>) {
+        for (namespace, service) in services {
+            let ports = self.shown(&namespace, &service);
+            around.services.show_ingress(&namespace, &service, &ports);
+        }
+    }
+
+    fn shown(&self, namespace: &str, service: &str) -> Vec<Shown> {
+        let (namespace, service) = (namespace.to_owned(), service.to_owned());
+        let first = Key { namespace, service, port: 0, host: 0 };
+        let own = self.bound.range(first.clone()..).take_while(|(key, _)| key.is_beside(&first));
+        own.flat_map(|(_, bound)| bound_at(&bound.port)).collect()
     }
 }
 
-async fn serve(listener: TcpListener, target: SocketAddr) {
+impl Key {
+    fn service(&self) -> Name {
+        (self.namespace.clone(), self.service.clone())
+    }
+
+    /// Whether both are ports of one Service.
+    fn is_beside(&self, other: &Self) -> bool {
+        self.namespace == other.namespace && self.service == other.service
+    }
+}
+
+async fn serve(listener: TcpListener, target: SocketAddr, peers: Arc<Peers>) {
     let listener =
         listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
     let Ok(listener) = listener else { return };
-    loop {
-        let Ok((outside, _)) = listener.accept().await else {
-            tokio::time::sleep(RELIEF).await;
-            continue;
-        };
-        tokio::spawn(async move {
-            match TcpStream::connect(target).await {
-                Ok(inside) => relay(outside, inside).await,
-                Err(_) => reset(&outside),
-            }
-        });
-    }
+    let carry = move |outside, connection| async move {
+        let _held: Connection = connection;
+        match TcpStream::connect(target).await {
+            Ok(inside) => relay(outside, inside).await,
+            Err(_) => reset(&outside),
+        }
+    };
+    admit::accept(listener, peers, carry).await;
 }
 
 /// Where a port is reached, one address after the other.

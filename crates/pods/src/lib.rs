@@ -11,6 +11,7 @@
 pub mod host;
 pub mod supervisor;
 
+mod admit;
 mod begin;
 mod channel;
 mod container;

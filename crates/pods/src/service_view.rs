@@ -1,7 +1,11 @@
 //! Services and their endpoints as the store has them now: for names, for the
 //! router's rules, and for the host's ports.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
 use serde_json::Value;
 use weft_api::host_ports::HostPort;
@@ -9,7 +13,7 @@ use weft_apiserver::Resource;
 
 use crate::{
     dns::Directory,
-    host_ports::{Balanced, BalancedPort, Key, TAKES_SOCKETS, balanced, shown},
+    host_ports::{Balanced, BalancedPort, Key, Relayed, TAKES_SOCKETS, balanced, shown},
     network::PodNetworks,
     pod_store::PodStore,
     services::{Endpoint, Kind, Service, endpoints, owner, service, usable},
@@ -62,11 +66,11 @@ impl ServiceView {
 
     /// Ports of Services that are to be relayed to, and their address.
     /// `pods` are those that run.
-    pub(crate) fn relayed_ports(&self, pods: &[Arc<Pod>]) -> BTreeMap<Key, Ipv4Addr> {
+    pub(crate) fn relayed_ports(&self, pods: &[Arc<Pod>]) -> Relayed {
         let takes = |pod: &Pod| {
             pod.metadata.annotations.get(TAKES_SOCKETS).is_some_and(|value| value == "true")
         };
-        let mut ports = BTreeMap::new();
+        let (mut ports, mut left_out) = (BTreeMap::new(), BTreeSet::new());
         for (service, balanced) in self.balanced() {
             let Kind::Address(address) = service.kind else { continue };
             let behind = |pod: &&Arc<Pod>| {
@@ -80,8 +84,13 @@ impl ServiceView {
             for port in &balanced.ports {
                 ports.insert(key(&service, port), address);
             }
+            left_out.extend(
+                balanced
+                    .left_out()
+                    .map(|text| format!("Service {}/{}: {text}", service.namespace, service.name)),
+            );
         }
-        ports
+        Relayed { ports, left_out }
     }
 
     /// The port of a Service on the host that stands for this port of the pod.

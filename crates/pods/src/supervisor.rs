@@ -12,6 +12,7 @@ use weft_apiserver::{Dial, Store};
 use crate::channel::Egress;
 pub use crate::enter::{EnterError, Entered, Entry, Users, enter, users};
 use crate::{
+    admit::raise_descriptors,
     dial::RouterDial,
     dns, egress,
     host_ports::HostPorts,
@@ -62,6 +63,7 @@ pub struct Running {
 /// is gone: a thread of its own sees to it, since the runtime can be busy.
 pub async fn prepare(entered: Entered) -> Result<Prepared, StartError> {
     let step = |step| move |source| StartError { step, source };
+    raise_descriptors();
     let talking = step("talking to the terminal's process");
     let socket = entered.channel.try_clone().map_err(&talking)?;
     when_closed(socket, || std::process::exit(0)).map_err(&talking)?;

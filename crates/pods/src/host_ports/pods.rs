@@ -17,9 +17,14 @@ pub(crate) const TAKES_SOCKETS: &str = "weft.internal/host-sockets";
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Balanced {
     selector: BTreeMap<String, String>,
-    /// Its TCP ports.
+    /// Its TCP ports, or the first of them.
     pub(crate) ports: Vec<BalancedPort>,
+    /// How many it has.
+    all: usize,
 }
+
+/// Ports of a Service that are bound at most: as many as an EndpointSlice has.
+const MOST_OF_SERVICE: usize = 100;
 
 /// A port of such a Service.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +61,10 @@ pub(crate) fn balanced(object: &Value) -> Option<Balanced> {
             };
             Some(BalancedPort { number, host, target })
         });
-    Some(Balanced { selector, ports: ports.collect() })
+    let mut ports: Vec<BalancedPort> = ports.collect();
+    let all = ports.len();
+    ports.truncate(MOST_OF_SERVICE);
+    Some(Balanced { selector, ports, all })
 }
 
 impl Balanced {
@@ -64,6 +72,12 @@ impl Balanced {
     pub(crate) fn selects(&self, pod: &Pod) -> bool {
         let labels = &pod.metadata.labels;
         !self.selector.is_empty() && selects(&self.selector, labels)
+    }
+
+    /// Says that some of its ports are not bound.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        let (some, all) = (self.ports.len(), self.all);
+        (some < all).then(|| format!("only the first {some} of its {all} ports are on the host"))
     }
 
     /// The Service's port that leads to this port of the pod.
@@ -123,6 +137,15 @@ mod tests {
         let spec = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]});
         let service = balanced(&json!({"spec": spec})).unwrap();
         assert_eq!((service.ports[0].number, service.ports[0].host), (80, 30080));
+    }
+
+    #[test]
+    fn a_service_has_no_more_ports_on_the_host_than_an_endpoint_slice_has() {
+        let ports: Vec<Value> = (1..=800).map(|port| json!({"port": port})).collect();
+        let service = balanced(&json!({"spec": {"type": "LoadBalancer", "ports": ports}})).unwrap();
+        assert_eq!(service.ports.len(), 100);
+        let text = service.left_out().unwrap();
+        assert_eq!(text, "only the first 100 of its 800 ports are on the host");
     }
 
     #[test]

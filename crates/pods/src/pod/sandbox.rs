@@ -14,13 +14,14 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{net::UnixListener, sync::watch};
 use weft_apiserver::{PodRef, Tone};
-use weft_process::sockets::{self, SocketRequest};
+use weft_process::sockets;
 
 use super::folder;
 use crate::{
     begin::{Place, Task},
     enter::Users,
     environment::{Fields, command_line, variables},
+    host_ports::answer_requests,
     launch::{Streams, beside},
     mounts::{Access, ContainerRoot, Mount},
     network::{PodNetwork, ranges},
@@ -223,22 +224,13 @@ impl Sandbox {
         };
         // Proxies run as users of their own.
         let _ = permit(&path, 0o666);
-        let mut lending = tokio::task::JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => {
-                    let Ok((connection, _)) = accepted else { continue };
-                    let sandbox = Arc::clone(&self);
-                    lending.spawn(async move {
-                        match SocketRequest::read(connection).await {
-                            Ok(request) => sandbox.services.host_ports.lend(&sandbox.pod, request).await,
-                            Err(error) => tracing::debug!(%error, "a question for sockets"),
-                        }
-                    });
-                }
-                Some(_) = lending.join_next() => {}
-            }
-        }
+        let host_ports = self.services.host_ports.clone();
+        let pod = Arc::clone(&self.pod);
+        let lend = move |request| {
+            host_ports.lend(&pod, request);
+            std::future::ready(())
+        };
+        answer_requests(listener, lend).await;
     }
 
     /// Who the pod is.
