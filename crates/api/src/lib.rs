@@ -20,6 +20,7 @@ pub mod schema;
 pub mod selector;
 pub mod span;
 pub mod virtual_service;
+pub mod visible;
 
 pub use check::{
     Checked, MOST, check, check_whole, closed_mesh_config, is_dns_label, key, mesh_config, nearest,
@@ -30,3 +31,4 @@ pub use field::camel_case;
 pub use kind::Kind;
 pub use metadata::Metadata;
 pub use object::{Key, Object};
+pub use visible::{visible, visible_in_line};

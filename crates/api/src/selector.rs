@@ -41,7 +41,7 @@ pub fn selects(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, Stri
 pub enum Operator {
     /// It is one of these.
     In,
-    /// It is none of these, or absent.
+    /// It is another value than these, or absent.
     NotIn,
     /// It is there.
     Exists,

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use weft_api::visible_in_line;
+
 use crate::explanation::{
     Answer, Because, Destination, Explanation, Hop, Ignored, Outcome, Unresolved,
 };
@@ -31,14 +33,15 @@ impl fmt::Display for Ignored {
             f,
             "{}: warning: {}: not honoured yet: objects of this kind change nothing about traffic \
              here, and may in Istio",
-            self.source, self.object
+            visible_in_line(&self.source),
+            visible_in_line(&self.object)
         )
     }
 }
 
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, why, .. } = self;
+        let (host, why) = (visible_in_line(&self.host), visible_in_line(&self.why));
         match self.answer {
             Answer::NoSuchName => writeln!(f, "`{host}` does not resolve: {why}.")?,
             Answer::NoAddress => writeln!(f, "`{host}` has no address: {why}.")?,
@@ -100,7 +103,7 @@ impl Hop {
         };
         let causes = [&self.flags, &self.details];
         for cause in causes.into_iter().flatten() {
-            let _ = write!(line, ", {cause}");
+            let _ = write!(line, ", {}", visible_in_line(cause));
         }
         if let Some(body) = &self.body {
             let _ = write!(line, " ({body:?})");
@@ -112,11 +115,11 @@ impl Hop {
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.service {
-            Some(service) => write!(f, "{service}:{}", self.port)?,
+            Some(service) => write!(f, "{}:{}", visible_in_line(service), self.port)?,
             None => write!(f, "port {}", self.port)?,
         }
         if let Some(subset) = &self.subset {
-            write!(f, " subset {subset}")?;
+            write!(f, " subset {}", visible_in_line(subset))?;
         }
         if let Some(weight) = self.weight {
             write!(f, " weight {weight}")?;
@@ -151,7 +154,9 @@ fn table(because: &[Because]) -> String {
                 false => format!("{} {}", one.object, one.rule),
             };
             let place = one.source.clone().unwrap_or_default();
+            // These are names and texts of objects.
             [one.verdict.clone(), what, place, one.why.clone()]
+                .map(|cell| visible_in_line(&cell).into_owned())
         })
         .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
@@ -163,4 +168,23 @@ fn table(because: &[Because]) -> String {
         let _ = writeln!(text, "{verdict:<first$}  {what:<second$}  {place:<third$}{gap}{why}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printed() {
+        let because = Because {
+            object: "VirtualService/evil/\x1b]52;c;aGk=\x07".into(),
+            rule: String::new(),
+            verdict: "matched".into(),
+            why: "a\nb".into(),
+            source: None,
+        };
+        let text = table(&[because]);
+        assert!(!text.contains('\x1b') && text.contains("\\x1b]52;c;aGk=\\x07"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
 }

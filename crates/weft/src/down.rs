@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{meshes, verbs::ChosenCluster};
+use crate::{meshes, terminal::print, verbs::ChosenCluster};
 
 /// How long a graceful end may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +39,6 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
         }
         std::thread::park_timeout(Duration::from_millis(50));
     }
-    println!("{} has ended", mesh.name);
+    print(&format!("{} has ended\n", mesh.name))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,8 @@ use weft_translate::Installation;
 use crate::{
     documents,
     installed::Installed,
-    verbs::{ChosenCluster, print, runtime},
+    terminal::{note, print, print_data},
+    verbs::{ChosenCluster, runtime},
 };
 
 /// Explains what happens to a request, proxy by proxy and rule by rule, from files or
@@ -87,14 +88,16 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
         }
     };
     let explanation = weft_explain::explain(&mut world, &question)?;
-    let text = match arguments.output {
-        Form::Text => explanation.to_string(),
-        Form::Json => serde_json::to_string_pretty(&explanation).context("writing JSON")? + "\n",
-    };
-    print(&text)?;
+    match arguments.output {
+        Form::Text => print(&explanation.to_string())?,
+        Form::Json => {
+            let text = serde_json::to_string_pretty(&explanation).context("writing JSON")?;
+            print_data(&(text + "\n"))?;
+        }
+    }
     // Problems of objects that decide about the request stand in the explanation.
     let unreadable = world.unreadable();
-    unreadable.iter().for_each(|line| eprintln!("{line}"));
+    unreadable.iter().for_each(note);
     Ok(if unreadable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -12,7 +12,8 @@ use weft_manifest::{Document, to_yaml};
 
 use crate::{
     documents, meshes,
-    verbs::{ChosenCluster, print, runtime},
+    terminal::{note, print_data},
+    verbs::{ChosenCluster, runtime},
 };
 
 /// The namespace of the mesh's own objects.
@@ -43,7 +44,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode> {
     let (settings, warnings) = settings(arguments, chosen)?;
     for Warning { field, message } in warnings {
-        eprintln!("warning: {field}: {message}");
+        note(format_args!("warning: {field}: {message}"));
     }
     let mut documents = documents::read(&arguments.filename)?;
     if arguments.namespace != "default" {
@@ -66,13 +67,13 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
             problems.join("\n")
         );
     }
-    print(&texts.join("---\n"))?;
+    print_data(&texts.join("---\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Reports settings of the document's pod that have no effect.
 fn warn(document: &Document) {
-    weft_explain::sidecar_warnings(document).iter().for_each(|line| eprintln!("{line}"));
+    weft_explain::sidecar_warnings(document).iter().for_each(note);
 }
 
 fn settings(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<(Settings, Vec<Warning>)> {

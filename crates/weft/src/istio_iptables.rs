@@ -8,6 +8,8 @@ use weft_nft::{Capture, Change, to_batch, to_text};
 use weft_pods::supervisor::{Users, users};
 use weft_process::netfilter;
 
+use crate::terminal::print;
+
 /// The mark of the proxy's own packets, where it cannot have a user of its own.
 pub const MARK: u32 = 1337;
 
@@ -26,7 +28,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         capture = capture.excluding_mark(MARK);
     }
     let tables = capture.tables();
-    print!("{}", to_text(&tables));
+    print(&to_text(&tables))?;
     let changes: Vec<Change> = tables.into_iter().map(Change::ReplaceTable).collect();
     netfilter::apply(&to_batch(&changes)).context("setting the capture rules")?;
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ mod meshes;
 mod pilot_agent;
 mod proxy;
 mod supervise;
+mod terminal;
 mod translate;
 mod up;
 mod verbs;
@@ -108,7 +109,7 @@ fn main() -> ExitCode {
         Command::Installation => installation::run(),
     };
     ended.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        terminal::note(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

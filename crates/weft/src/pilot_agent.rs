@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Prints the answer. As in Istio, a page that is not there is no failure.
 async fn request(method: &str, url: &str) -> Result<ExitCode> {
     let (status, body) = ask(&["-X", method, "-m", "60", url]).await?;
-    crate::verbs::print(&body)?;
+    crate::terminal::print_data(&body)?;
     match status {
         200..=399 | 404 => Ok(ExitCode::SUCCESS),
         other => bail!("{url} answers {other}"),

@@ -45,7 +45,7 @@ pub const FORBIDDEN: u8 = 77;
 pub fn run() -> Result<ExitCode> {
     match enter(&[COMMAND.into()]) {
         Err(error @ EnterError::Forbidden { .. }) => {
-            eprintln!("error: {error}");
+            crate::terminal::note(format_args!("error: {error}"));
             Ok(ExitCode::from(FORBIDDEN))
         }
         Err(error) => Err(error.into()),

@@ -9,7 +9,8 @@ use weft_manifest::to_yaml;
 use crate::{
     documents, explain,
     installed::Installed,
-    verbs::{ChosenCluster, print, runtime},
+    terminal::{note, print_data},
+    verbs::{ChosenCluster, runtime},
 };
 
 /// Prints what a proxy would be given, as a file that `weft proxy --config` runs from.
@@ -57,7 +58,7 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
                 documents::with_compatibility(&mut documents, release, &installation.namespace);
             }
             let mut world = World::of_files_in(documents, Unlabelled::Inject, installation);
-            world.complaints().iter().for_each(|line| eprintln!("{line}"));
+            world.complaints().iter().for_each(note);
             world
         }
     };
@@ -68,7 +69,7 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
             serde_json::to_string_pretty(&file).context("writing the configuration")? + "\n"
         }
     };
-    print(&text)?;
+    print_data(&text)?;
     let readable = world.unreadable().is_empty();
     Ok(if readable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

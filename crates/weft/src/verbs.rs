@@ -13,7 +13,6 @@ pub mod scale;
 
 use std::{
     fs,
-    io::{ErrorKind, Write},
     os::fd::AsFd,
     path::{Path, PathBuf},
 };
@@ -22,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
 use weft_cluster::client::{Cluster, Container, Query, Scope};
 
-use crate::meshes;
+use crate::{meshes, terminal::note};
 
 /// The cluster of a command, as options of the program or of the command.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -122,7 +121,7 @@ impl InPod {
         let which = (self.pod.as_str(), namespace.as_str());
         let container = cluster.container(&resources, which, self.container.as_deref()).await?;
         if let Some(remark) = &container.remark {
-            eprintln!("{remark}");
+            note(remark);
         }
         Ok((cluster, container))
     }
@@ -172,13 +171,4 @@ pub fn runtime() -> Result<Runtime> {
 pub fn stream(own: impl AsFd) -> Result<tokio::fs::File> {
     let copy = own.as_fd().try_clone_to_owned().context("using a standard stream")?;
     Ok(tokio::fs::File::from_std(copy.into()))
-}
-
-/// Writes to standard output; a reader that has left is not a failure.
-pub fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("writing to standard output"),
-    }
 }

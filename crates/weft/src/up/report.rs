@@ -1,6 +1,7 @@
 //! The output of `weft up`: text, or JSON for programs.
 
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal, Write},
     path::Path,
     sync::{Mutex, PoisonError},
@@ -8,7 +9,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use weft_api::visible;
 use weft_pods::host::HostPort;
+
+use crate::terminal::one_line;
 
 /// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,12 +30,17 @@ pub struct Report {
     begun: Instant,
     /// The line that the next progress overwrites, on a terminal.
     pending: Mutex<bool>,
+    /// Ports of Services that have lines of their own.
+    ports: Mutex<BTreeMap<(String, String), usize>>,
 }
+
+/// Ports of one Service that have a line each.
+pub const LINES_OF_SERVICE: usize = 8;
 
 impl Report {
     /// A report of a start that begins now.
     pub fn new(output: Output) -> Self {
-        Self { output, begun: Instant::now(), pending: Mutex::new(false) }
+        Self { output, begun: Instant::now(), pending: Mutex::new(false), ports: Mutex::default() }
     }
 
     /// Seconds since the start began.
@@ -50,7 +59,7 @@ impl Report {
             0 => String::new(),
             _ => format!(" {done}/{total}"),
         };
-        let line = format!("{:5.1}s  {text}{count}", self.seconds());
+        let line = format!("{:5.1}s  {}{count}", self.seconds(), one_line(text));
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stderr = io::stderr().lock();
         let finished = done >= total;
@@ -74,7 +83,8 @@ impl Report {
         }
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let clear = if std::mem::take(&mut *pending) { "\r\x1b[K" } else { "" };
-        let _ = writeln!(io::stderr().lock(), "{clear}{text}");
+        // Much of this is text of images, objects and programs.
+        let _ = writeln!(io::stderr().lock(), "{clear}{}", visible(text));
     }
 
     /// A port of a Service can be reached on the host now.
@@ -95,7 +105,9 @@ impl Report {
                 "event": event, "namespace": namespace, "service": service, "port": number, "address": address,
             }));
         }
+        let Some(more) = self.lines_of(port, event == "port") else { return };
         match (event, addresses.first()) {
+            ("port", _) if !more.is_empty() => self.line(&more),
             ("port", Some(address)) => {
                 let why = match address.port() == *usual {
                     true => String::new(),
@@ -105,6 +117,24 @@ impl Report {
                 self.line(&format!("{service}.{namespace} port {number} is at http://{at}{why}"));
             }
             _ => self.line(&format!("{service}.{namespace} port {number} is closed on the host")),
+        }
+    }
+
+    /// Whether a port has a line of its own: nothing when it has none, and the line in its
+    /// place when it is the first of those that have none.
+    fn lines_of(&self, port: &HostPort, is_open: bool) -> Option<String> {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let service = (port.namespace.clone(), port.service.clone());
+        let open = ports.entry(service).or_default();
+        *open = if is_open { *open + 1 } else { open.saturating_sub(1) };
+        match (*open, is_open) {
+            (open, _) if open < LINES_OF_SERVICE => Some(String::new()),
+            (LINES_OF_SERVICE, true) => Some(format!(
+                "{0}.{1} has more ports, which are not listed; `weft get service {0} -n {1} -o yaml` \
+                 shows them",
+                port.service, port.namespace
+            )),
+            _ => None,
         }
     }
 
@@ -129,7 +159,7 @@ impl Report {
         match self.output {
             Output::Json => self.event(&ready),
             Output::Text => {
-                let _ = writeln!(io::stdout().lock(), "\n{table}");
+                let _ = writeln!(io::stdout().lock(), "\n{}", visible(table));
             }
         }
     }
@@ -138,5 +168,33 @@ impl Report {
         let mut stdout = io::stdout().lock();
         // A reader that is gone ends the mesh through its own ways.
         let _ = writeln!(stdout, "{event}").and_then(|()| stdout.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_with_many_ports_has_one_line_for_most_of_them() {
+        let report = Report::new(Output::Text);
+        let port = |port| HostPort {
+            namespace: "evil".into(),
+            service: "lb".into(),
+            port,
+            wanted: port,
+            addresses: Vec::new(),
+        };
+        let lines = |is_open| -> Vec<String> {
+            (1..=100).filter_map(|number| report.lines_of(&port(number), is_open)).collect()
+        };
+        let opened = lines(true);
+        assert_eq!(opened.len(), 8);
+        assert_eq!(
+            opened[7],
+            "lb.evil has more ports, which are not listed; `weft get service lb -n evil -o yaml` \
+             shows them"
+        );
+        assert_eq!(lines(false).len(), 8, "of those with lines");
     }
 }

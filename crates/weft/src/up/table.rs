@@ -4,7 +4,10 @@ use anyhow::Result;
 use weft_cluster::client::{Cluster, Query, Scope, TableOptions};
 use weft_pods::host::HostPort;
 
-use super::{End, report::Report};
+use super::{
+    End,
+    report::{LINES_OF_SERVICE, Report},
+};
 
 /// Namespaces of the mesh and the cluster themselves, which the table leaves out.
 const OWN: &str = "metadata.namespace!=istio-system,metadata.namespace!=kube-system";
@@ -26,7 +29,14 @@ pub async fn render(cluster: &Cluster, ports: &[HostPort], end: &End<'_>) -> Res
         parts.extend((!text.is_empty()).then_some(text));
     }
     let mut last = format!("{}\n", end.line());
-    for HostPort { namespace, service, port, addresses, .. } in ports {
+    for (index, HostPort { namespace, service, port, addresses, .. }) in ports.iter().enumerate() {
+        let before = ports
+            .iter()
+            .take(index)
+            .filter(|one| (&one.namespace, &one.service) == (namespace, service));
+        if before.take(LINES_OF_SERVICE).count() == LINES_OF_SERVICE {
+            continue;
+        }
         if let Some(address) = addresses.first() {
             let address = Report::spelled(*address);
             last += &format!("{service}.{namespace} port {port}: http://{address}\n");

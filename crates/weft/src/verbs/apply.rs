@@ -18,8 +18,11 @@ use weft_cluster::client::{
 use weft_explain::{Circumstances, Workloads, check, problems};
 use weft_manifest::Document;
 
-use super::{ChosenCluster, Place, print, runtime};
-use crate::documents;
+use super::{ChosenCluster, Place, runtime};
+use crate::{
+    documents,
+    terminal::{note, print},
+};
 
 /// How many objects are sent at once.
 const AT_ONCE: usize = 8;
@@ -29,6 +32,7 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 const ROOT_NAMESPACE: &str = "istio-system";
 /// Kinds that other objects lean on, and that go first.
 const FIRST: [&str; 2] = ["CustomResourceDefinition", "Namespace"];
+
 /// Creates and updates objects from files; reports problems by file, line and column.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
@@ -60,17 +64,17 @@ async fn apply(
     let mut refused = false;
     for document in documents {
         let found = check(document);
-        found.lines.iter().for_each(|line| eprintln!("{line}"));
+        found.lines.iter().for_each(note);
         refused |= found.refused;
         if let (false, Some(value)) = (found.refused, &document.value) {
             sound.push(One { document, value, reported: found.lines });
         }
     }
+    let mut changed = Vec::new();
+    let mut taken = false;
     let (first, rest): (Vec<One<'_>>, Vec<One<'_>>) = sound
         .into_iter()
         .partition(|one| FIRST.contains(&one.value["kind"].as_str().unwrap_or_default()));
-    let mut changed = Vec::new();
-    let mut taken = false;
     for wave in [first, rest] {
         if wave.is_empty() {
             continue;
@@ -84,7 +88,7 @@ async fn apply(
             match outcome {
                 Ok(applied) => {
                     for warning in applied.new_warnings(&one.reported) {
-                        eprintln!("{}: warning: {warning}", one.document.place());
+                        note(format_args!("{}: warning: {warning}", one.document.place()));
                     }
                     print(&format!("{} {}\n", applied.name, applied.outcome.word()))?;
                     taken |= concerns_traffic(&applied.object);
@@ -92,7 +96,7 @@ async fn apply(
                 }
                 Err(error) => {
                     let refusal = ApplyRefusal::of(one.value, &error, &resources);
-                    eprintln!("{}: {refusal}", one.document.place());
+                    note(format_args!("{}: {refusal}", one.document.place()));
                     refused |= refusal.is_error;
                 }
             }
@@ -104,12 +108,14 @@ async fn apply(
             Ok((objects, domain)) => {
                 let known = Circumstances { namespace: &namespace, domain: &domain, workloads };
                 let found = problems(objects, documents.iter(), known);
-                found.lines.iter().for_each(|line| eprintln!("{line}"));
+                found.lines.iter().for_each(note);
                 refused |= found.has_errors;
             }
             // Who may write in one namespace need not be allowed to read all others.
             Err(error) => {
-                eprintln!("warning: the objects are not checked together with others: {error:#}");
+                note(format_args!(
+                    "warning: the objects are not checked together with others: {error:#}"
+                ));
             }
         }
     }
@@ -166,7 +172,7 @@ async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
         Ok(Some(control_plane)) => control_plane,
         Ok(None) => return Ok(()),
         Err(error) => {
-            eprintln!("warning: cannot tell whether proxies use the change: {error}");
+            note(format_args!("warning: cannot tell whether proxies use the change: {error}"));
             return Ok(());
         }
     };
@@ -189,11 +195,11 @@ async fn wait(cluster: &Cluster, changed: &[Value]) -> Result<()> {
         };
         if let Some(missing) = missing {
             all = false;
-            eprintln!("warning: {name}: {missing}");
+            note(format_args!("warning: {name}: {missing}"));
         }
     }
     if all {
-        eprintln!("{}", all_acknowledged(proxies, begun.elapsed()));
+        note(all_acknowledged(proxies, begun.elapsed()));
     }
     Ok(())
 }

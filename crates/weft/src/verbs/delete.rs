@@ -7,8 +7,11 @@ use clap::ArgAction;
 use futures::{StreamExt, stream};
 use weft_cluster::client::{Cluster, Deletion, Resource, Resources};
 
-use super::{ChosenCluster, Selection, print, runtime};
-use crate::documents;
+use super::{ChosenCluster, Selection, runtime};
+use crate::{
+    documents,
+    terminal::{note, print},
+};
 
 /// Objects that are deleted at once, each on a connection.
 const AT_ONCE: usize = 64;
@@ -86,7 +89,7 @@ async fn delete(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<Exit
     let mut deleting = stream::iter(deleting).buffered(AT_ONCE);
     while let Some(deleted) = deleting.next().await {
         if let Err(error) = deleted {
-            eprintln!("error: {error:#}");
+            note(format_args!("error: {error:#}"));
             code = ExitCode::FAILURE;
         }
     }

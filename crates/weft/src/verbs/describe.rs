@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use super::{ChosenCluster, Selection, print, runtime};
+use super::{ChosenCluster, Selection, runtime};
+use crate::terminal::print;
 
 /// Shows the details of objects and their events.
 #[derive(clap::Args, Debug)]

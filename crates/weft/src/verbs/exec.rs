@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use weft_cluster::client::{Command, Size, Streams};
 
 use super::{ChosenCluster, InPod, runtime, stream};
+use crate::terminal::note;
 
 /// Runs a command in a container and exits with its exit code.
 #[derive(clap::Args, Debug)]
@@ -39,7 +40,7 @@ async fn exec(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCo
     let (cluster, container) = arguments.within.find(chosen).await?;
     let terminal = arguments.tty && std::io::stdin().is_terminal();
     if arguments.tty && !terminal {
-        eprintln!("standard input is not a terminal; the command gets none");
+        note("standard input is not a terminal; the command gets none");
     }
     let command = Command { words: arguments.command.clone(), terminal };
     let raw = terminal.then(Raw::enter).transpose()?;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use weft_cluster::client::{Cluster, Query, Resource, Scope, TableOptions, Target};
 use weft_manifest::to_yaml;
 
-use super::{ChosenCluster, Selection, print, runtime};
+use super::{ChosenCluster, Selection, runtime};
+use crate::terminal::{note, print, print_data};
 
 /// Lists objects.
 #[derive(clap::Args, Debug)]
@@ -50,7 +51,7 @@ async fn get(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCod
     let cluster = chosen.connect().await?;
     let query = arguments.selection.query(&arguments.words, &cluster);
     let targets = query.targets(&cluster.resources().await?)?;
-    let text = match arguments.output {
+    match arguments.output {
         None | Some(Form::Wide) => {
             let options = TableOptions {
                 wide: arguments.output == Some(Form::Wide),
@@ -60,11 +61,11 @@ async fn get(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCod
             };
             let text = cluster.tables(&targets, &query, options).await?;
             if text.is_empty() {
-                eprintln!("{}", nothing(&query));
+                note(nothing(&query));
             }
-            text
+            print(&text)?;
         }
-        Some(Form::Name) => names(&cluster, &targets, &query).await?,
+        Some(Form::Name) => print(&names(&cluster, &targets, &query).await?)?,
         Some(form) => {
             let mut objects = cluster.objects(&targets, &query).await?;
             if !arguments.show_managed_fields {
@@ -72,13 +73,12 @@ async fn get(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCod
             }
             let one = matches!(targets.as_slice(), [target] if target.names.len() == 1);
             let value = gather(objects, one);
-            match form {
+            print_data(&match form {
                 Form::Json => serde_json::to_string_pretty(&value)? + "\n",
                 _ => to_yaml(&value),
-            }
+            })?;
         }
-    };
-    print(&text)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, process::ExitCode};
 use anyhow::{Result, bail};
 use weft_cluster::client::Labelled;
 
-use super::{ChosenCluster, Selection, print, runtime};
+use super::{ChosenCluster, Selection, runtime};
+use crate::terminal::print;
 
 /// Sets labels (`KEY=VALUE`), and removes them (`KEY-`).
 #[derive(clap::Args, Debug)]

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{ChosenCluster, Selection, print, runtime};
+use super::{ChosenCluster, Selection, runtime};
+use crate::terminal::print;
 
 /// Sets the number of pods of a workload.
 #[derive(clap::Args, Debug)]
