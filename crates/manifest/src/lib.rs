@@ -10,9 +10,11 @@ mod old_words;
 mod place;
 mod read;
 mod tree;
+mod waves;
 mod write;
 
 pub use foreign::foreign;
 pub use place::{Place, Problem, Remark, render};
 pub use read::{Document, read};
+pub use waves::waves;
 pub use write::to_yaml;

@@ -21,6 +21,7 @@ use weft_explain::{Circumstances, Workloads, check, problems};
 use weft_manifest::{
     Document,
     files::{Changes, Files, ObjectName, Source},
+    waves,
 };
 use weft_pods::Image;
 
@@ -217,17 +218,9 @@ impl Work {
         let total = objects.len();
         self.report.progress("installing the mesh", 0, total);
         let mut resources = Resources::default();
-        // Kinds before objects of these kinds, namespaces before what is in them.
-        for step in [&["CustomResourceDefinition", "Namespace"][..], &[][..]] {
+        for wave in waves(&objects, |object| object["kind"].as_str().unwrap_or_default()) {
             resources = self.cluster.resources().await?;
-            let early = |object: &&Value| {
-                let kind = object["kind"].as_str().unwrap_or_default();
-                ["CustomResourceDefinition", "Namespace"].contains(&kind) != step.is_empty()
-            };
-            let applying = objects
-                .iter()
-                .filter(early)
-                .map(|object| self.cluster.apply(&resources, object, ""));
+            let applying = wave.iter().map(|object| self.cluster.apply(&resources, object, ""));
             try_join_all(applying).await.context("installing the mesh")?;
         }
         self.report.progress("installing the mesh", total, total);
@@ -278,7 +271,7 @@ impl Work {
         };
         let workloads =
             Workloads::after(changes.apply.iter().map(|(_, document)| Arc::as_ref(document)));
-        for kinds in in_order(changes.apply) {
+        for kinds in waves(changes.apply, |(name, _)| &name.kind) {
             let applying =
                 kinds.iter().map(|(name, document)| self.apply(&resources, name, document));
             // Reported in the order of the files, not of the answers.
@@ -388,18 +381,4 @@ impl Work {
 /// Waits until nothing has happened for a while.
 async fn settle(events: &mut mpsc::Receiver<()>) {
     while tokio::time::timeout(QUIET, events.recv()).await.is_ok_and(|event| event.is_some()) {}
-}
-
-/// Namespaces and kinds first, then what others refer to, then the rest.
-fn in_order(mut all: Vec<(ObjectName, Arc<Document>)>) -> Vec<Vec<(ObjectName, Arc<Document>)>> {
-    let rank = |kind: &str| match kind {
-        "CustomResourceDefinition" | "Namespace" => 0,
-        "ServiceAccount" | "ConfigMap" | "Secret" | "Service" => 1,
-        _ => 2,
-    };
-    let mut steps: Vec<Vec<_>> = vec![Vec::new(), Vec::new(), Vec::new()];
-    for (name, document) in all.drain(..) {
-        steps[rank(&name.kind)].push((name, document));
-    }
-    steps
 }

@@ -16,7 +16,7 @@ use weft_cluster::client::{
     with_last_applied,
 };
 use weft_explain::{Circumstances, Workloads, check, problems};
-use weft_manifest::Document;
+use weft_manifest::{Document, waves};
 
 use super::{ChosenCluster, Place, runtime};
 use crate::{
@@ -30,8 +30,6 @@ const AT_ONCE: usize = 8;
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 /// Where the mesh's own settings are.
 const ROOT_NAMESPACE: &str = "istio-system";
-/// Kinds that other objects lean on, and that go first.
-const FIRST: [&str; 2] = ["CustomResourceDefinition", "Namespace"];
 
 /// Creates and updates objects from files; reports problems by file, line and column.
 #[derive(clap::Args, Debug)]
@@ -72,13 +70,7 @@ async fn apply(
     }
     let mut changed = Vec::new();
     let mut taken = false;
-    let (first, rest): (Vec<One<'_>>, Vec<One<'_>>) = sound
-        .into_iter()
-        .partition(|one| FIRST.contains(&one.value["kind"].as_str().unwrap_or_default()));
-    for wave in [first, rest] {
-        if wave.is_empty() {
-            continue;
-        }
+    for wave in waves(sound, |one| one.value["kind"].as_str().unwrap_or_default()) {
         // What a definition adds is served from the next wave on.
         let resources = cluster.resources().await?;
         let mut applying = stream::iter(&wave)
