@@ -1,5 +1,6 @@
 //! The node: every pod of the store runs here.
 
+mod places;
 mod serve;
 mod streams;
 mod unreadable;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use weft_apiserver::{Authority, Deletion, PodRef};
 
+use places::Places;
 pub use serve::LocalNode;
 
 use crate::{
@@ -65,6 +67,8 @@ pub(crate) struct Node {
     removal: EndpointRemoval,
     sandboxes: Arc<Sandboxes>,
     running: watch::Sender<HashMap<String, watch::Sender<Seen>>>,
+    /// The pods for which there is no room.
+    places: Mutex<Places>,
     /// Counts changes of ConfigMaps, Secrets and service accounts.
     objects: watch::Sender<u64>,
 }
@@ -122,7 +126,8 @@ impl Node {
         let (running, _) = watch::channel(HashMap::new());
         let removal = EndpointRemoval::new(store.all().clone(), acknowledged);
         let services = PodServices { store, networks, runtime, host_ports, objects: changes };
-        Arc::new(Self { services, removal, sandboxes: Arc::default(), running, objects })
+        let (sandboxes, places) = (Arc::default(), Mutex::default());
+        Arc::new(Self { services, removal, sandboxes, running, places, objects })
     }
 
     /// The sandboxes of the pods that run.
@@ -177,7 +182,13 @@ impl Node {
             _ => Presence::Wanted,
         };
         let seen = Seen { pod: Arc::new(pod), presence };
-        let known = self.running.borrow().get(&uid).cloned();
+        if presence != Presence::Wanted {
+            self.places().forget(&uid);
+        }
+        let (known, count) = {
+            let running = self.running.borrow();
+            (running.get(&uid).cloned(), running.len())
+        };
         match (known, presence) {
             (Some(known), _) => {
                 known.send_replace(seen);
@@ -189,7 +200,14 @@ impl Node {
             }
             (None, Presence::Wanted) if is_over(object) => {}
             (None, Presence::Wanted) if self.removal.is_ending() => {}
-            (None, Presence::Wanted) => self.start(uid, seen),
+            (None, Presence::Wanted) => match self.places().take(count, (&uid, object)) {
+                true => self.start(uid, seen),
+                false => {
+                    self.store().record_failure(&seen.pod.metadata, "OutOfpods", &full());
+                    // Another may have ended meanwhile.
+                    self.start_waiting();
+                }
+            },
         }
     }
 
@@ -205,7 +223,22 @@ impl Node {
             node.running.send_modify(|running| {
                 running.remove(&uid);
             });
+            node.start_waiting();
         });
+    }
+
+    /// Starts a pod that waits, if there is room now.
+    fn start_waiting(self: &Arc<Self>) {
+        let count = self.running.borrow().len();
+        let next = self.places().next(count);
+        if let Some(next) = next {
+            self.seen(object_watch::Presence::There, &next);
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        // Only insertions and removals happen under this lock.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn follow_objects(&self) {
@@ -231,7 +264,7 @@ pub(crate) fn node_object(capacity: Capacity) -> Value {
     let resources = json!({
         "cpu": capacity.cpus.to_string(),
         "memory": format!("{}Ki", capacity.memory / 1024),
-        "pods": "1000",
+        "pods": places::MOST.to_string(),
     });
     json!({
         "apiVersion": "v1", "kind": "Node",
@@ -252,6 +285,11 @@ pub(crate) fn node_object(capacity: Capacity) -> Value {
             },
         },
     })
+}
+
+/// Why a pod waits.
+fn full() -> String {
+    format!("the node runs {} pods; this one starts when another ends", places::MOST)
 }
 
 /// Whether a pod accepts on the host's ports itself.

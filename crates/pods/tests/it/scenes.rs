@@ -31,6 +31,8 @@ pub async fn play(
         "deployment" => deployment(&mut stage).await,
         "outside" => outside(&mut stage).await,
         "host-ports" => host_ports(&mut stage).await,
+        "many-ports" => many_ports(&mut stage).await,
+        "large-service" => large_service(&mut stage).await,
         "unbound-port" => unbound_port(&mut stage).await,
         "lent-port" => lent_port(&mut stage).await,
         "egress" => return egress(&mut stage, rest).await,
@@ -247,6 +249,7 @@ async fn refused(stage: &mut Stage) {
             "cannot be read: invalid value: integer `-5`",
         ),
         ("hostnet", with("hostNetwork", json!(true)), "hostNetwork is not served"),
+        ("bomb", doubling(30), "env A11: the value is longer than 131072 bytes"),
         ("keeper", with("volumes", claim), "persistentVolumeClaim is not served"),
         ("looker", with("volumes", path), "hostPath is not served"),
     ] {
@@ -256,6 +259,18 @@ async fn refused(stage: &mut Stage) {
         stage.delete(name);
         stage.gone(name).await;
     }
+}
+
+/// A pod whose variables each hold the one before them twice.
+fn doubling(count: usize) -> Value {
+    let value = |number: usize| match number {
+        0 => "x".repeat(100),
+        _ => format!("$(A{0})$(A{0})", number - 1),
+    };
+    let one = |number: usize| json!({"name": format!("A{number}"), "value": value(number)});
+    let mut spec = shell("sleep 1000");
+    spec["containers"][0]["env"] = (0..count).map(one).collect();
+    spec
 }
 
 async fn lifecycle(stage: &mut Stage) {
@@ -377,6 +392,49 @@ async fn host_ports(stage: &mut Stage) {
         }),
     );
     stage.ready("app").await;
+}
+
+/// A Service with more ports than are bound, all of which become reachable at once.
+async fn many_ports(stage: &mut Stage) {
+    stage.pod("app", json!({"app": "app"}), server("relayed", 8080)).await;
+    stage.ready("app").await;
+    let port = |number: u16| json!({"name": format!("p{number}"), "port": 20_000 + number, "targetPort": 8080});
+    let ports: Vec<Value> = (0..120).map(port).collect();
+    let spec = json!({"type": "LoadBalancer", "selector": {"app": "app"}, "ports": ports});
+    let all_shown = |service: &Value| {
+        let shown = service["metadata"]["annotations"]["weft.internal/host-ports"].as_str();
+        shown.is_some_and(|shown| shown.matches("=127.0.0.1:").count() == 100)
+    };
+    let writes = stage.writes(("services", "app"), || stage.service("app", spec), all_shown).await;
+    let is_few = writes.is_some_and(|writes| writes <= 4);
+    stage.check(if is_few { "few" } else { "many" }, "few");
+}
+
+/// A Service whose rules the kernel does not take at once, and one that comes after it.
+async fn large_service(stage: &mut Stage) {
+    stage.pod("one", json!({"app": "web"}), server("one", 8080)).await;
+    stage.pod("client", json!({}), shell("sleep 1000")).await;
+    stage.ready("one").await;
+    stage.ready("client").await;
+    let (one, client) = (stage.address("one"), stage.address("client"));
+    let ports = |number: fn(u16) -> u16| -> Vec<Value> {
+        let port = |index: u16| json!({"name": format!("p{index}"), "port": number(index)});
+        (1..=40).map(port).collect()
+    };
+    stage.service("large", json!({"ports": ports(|index| index)}));
+    let endpoints: Vec<Value> = (0..100).map(|_| json!({"addresses": [one]})).collect();
+    let slice = json!({
+        "metadata": {"name": "large", "namespace": "default",
+                     "labels": {"kubernetes.io/service-name": "large"}},
+        "addressType": "IPv4", "ports": ports(|_| 8080), "endpoints": endpoints,
+    });
+    stage.create_in("discovery.k8s.io", "endpointslices", slice);
+    let ports = json!([{"name": "http", "port": 80, "targetPort": 8080}]);
+    stage.service("web", json!({"selector": {"app": "web"}, "ports": ports}));
+    for address in ["web:80", "large:1", "large:40"] {
+        let answer = stage.ask_when_routed("client", address).await;
+        stage.check(&answer, &format!("one {client}\n"));
+    }
 }
 
 /// A Service whose endpoints change after its port could not be bound.

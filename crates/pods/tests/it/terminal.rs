@@ -40,6 +40,8 @@ const TESTS: &[Test] = &[
     ("a_pod_can_play_the_outside", || told("outside")),
     ("a_service_is_reached_at_a_port_of_the_host", host_ports),
     ("a_port_that_cannot_be_bound_is_told_once", unbound_port),
+    ("a_service_with_many_ports_is_shown_once", || told("many-ports")),
+    ("a_large_service_stops_no_other", || told("large-service")),
     ("the_egress_leads_to_the_host_and_no_further_when_closed", egress),
     ("nothing_is_left_after_a_kill", nothing_left),
     ("an_orderly_end_waits_for_the_pods", orderly_end),

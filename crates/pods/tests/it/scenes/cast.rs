@@ -305,6 +305,31 @@ impl Stage {
         timeout(PATIENCE, waiting).await.is_ok()
     }
 
+    /// Does something, and counts the writes of an object until it is as wanted; none when
+    /// it does not become so.
+    pub async fn writes(
+        &self,
+        (plural, name): (&str, &str),
+        does: impl FnOnce(),
+        is_done: impl Fn(&Value) -> bool,
+    ) -> Option<usize> {
+        let resource = self.store.resource("", plural).unwrap();
+        let mut watch = self.store.watch(&resource, self.store.version());
+        does();
+        let mut count = 0;
+        let counting = async {
+            loop {
+                let event = watch.next().await.unwrap();
+                count += usize::from(event.object["metadata"]["name"] == name);
+                if is_done(&event.object) {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, counting).await.ok()?;
+        Some(count)
+    }
+
     fn reference(&self, name: &str) -> PodRef {
         let pod = self.store.get(&self.pods(), "default", name).unwrap();
         let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
