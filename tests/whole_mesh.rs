@@ -6,6 +6,8 @@
 mod application;
 #[path = "support/root.rs"]
 mod root;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 #[path = "whole_mesh/mesh.rs"]
 mod mesh;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -135,7 +134,7 @@ fn row_023_deleting_a_pod_costs_nobody_a_request() {
             mesh.run(&["delete", "pod", &victim, "--wait=false"]);
         }
         let due = begun + Duration::from_millis(200) * number;
-        thread::park_timeout(due.saturating_duration_since(Instant::now()));
+        crate::waiting::until(due);
         let response = outside::get(gateway, "/hello");
         assert_eq!((response.status, response.body.as_str()), (200, BODY), "request {number}");
     }

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     mesh::{Mesh, manifest},
     outside, root,
+    waiting::eventually,
 };
 
 /// The course's example, in files of this test's own.
@@ -60,7 +61,6 @@ fn family(root: u32) -> BTreeSet<u32> {
 /// Waits until none of the processes is left.
 #[track_caller]
 fn check_gone(processes: &BTreeSet<u32>) {
-    let begun = Instant::now();
     let left = || -> Vec<_> {
         let alive = |pid: &&u32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -68,10 +68,8 @@ fn check_gone(processes: &BTreeSet<u32>) {
         };
         processes.iter().filter(alive).collect()
     };
-    while !left().is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "still there: {:?}", left());
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    let gone = eventually(Duration::from_secs(5), || left().is_empty().then_some(()));
+    assert!(gone.is_some(), "still there: {:?}", left());
 }
 
 /// Ends the load also when the test fails, which would wait for it otherwise.

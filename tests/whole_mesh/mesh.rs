@@ -13,12 +13,12 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::root;
+use crate::{root, waiting};
 
 /// The program under test.
 pub const WEFT: &str = env!("CARGO_BIN_EXE_weft");
@@ -230,12 +230,8 @@ impl Mesh {
     /// Asks again until there is an answer; a user pressing the up arrow.
     #[track_caller]
     pub fn eventually<T>(&self, what: &str, ask: impl Fn() -> Option<T>) -> T {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            if let Some(answer) = ask() {
-                return answer;
-            }
-            thread::park_timeout(Duration::from_millis(100));
+        if let Some(answer) = waiting::eventually(PATIENCE, ask) {
+            return answer;
         }
         let pods = self.try_run(&["get", "pods", "-A"]);
         panic!("never: {what}\n{}", String::from_utf8_lossy(&pods.stdout));

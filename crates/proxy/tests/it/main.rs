@@ -4,6 +4,8 @@
 
 #[path = "../../../../tests/support/application.rs"]
 mod application;
+#[path = "../../../../tests/support/waiting.rs"]
+mod waiting;
 
 mod abuse;
 mod admin;
