@@ -21,6 +21,9 @@ pub enum Failure {
     NoWeight,
     /// The backend has no endpoint.
     NoEndpoint,
+    /// The backend's addresses are the proxy's own machine or link, which it does not dial for
+    /// others.
+    OutOfReach,
     /// The backend is closed, for the reason given.
     BackendClosed(String),
     /// The control plane did not answer in time.
@@ -205,6 +208,11 @@ impl Failure {
             Self::NoEndpoint => {
                 Facts::new(Server, 503, Some(Flag::NoEndpoint), "no_healthy_upstream")
                     .saying("no healthy upstream")
+            }
+            Self::OutOfReach => {
+                let flag = Some(Flag::NoEndpoint);
+                Facts::new(Configuration, 503, flag, "upstream_address_not_allowed")
+                    .saying("the destination's address is the proxy's own, loopback, or link-local")
             }
             Self::BackendClosed(details) => Facts {
                 details: Cow::Owned(details.clone()),

@@ -18,3 +18,4 @@ mod io;
 pub use listen::status::{ListenerState, ListenerStatus};
 pub use options::{Application, Options, Ports, Sockets, Source, Stream};
 pub use proxy::{Proxy, ProxyError, run};
+pub use upstream::reach::Reach;

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use weft_config::File;
 
+use crate::upstream::reach::Reach;
+
 /// Options of a proxy, fixed when it starts.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -17,6 +19,8 @@ pub struct Options {
     pub sockets: Sockets,
     /// The mark of every outgoing socket.
     pub mark: Option<u32>,
+    /// Which addresses it dials for others.
+    pub reach: Reach,
     /// How long connections may go on after the end was asked for.
     pub drain: Duration,
     /// The application behind this proxy, as far as probes and metrics go.
@@ -91,6 +95,7 @@ impl Default for Options {
             ports: Ports::default(),
             sockets: Sockets::Bind,
             mark: None,
+            reach: Reach::default(),
             drain: Duration::from_secs(5),
             application: Application::default(),
         }

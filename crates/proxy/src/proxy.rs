@@ -169,7 +169,7 @@ async fn keep(
 ) -> Result<(), ProxyError> {
     let sink = access_log::start().map_err(ProxyError::Start)?;
     let (config, requests) = handle::channel();
-    let dialer = Dialer::new(options.mark);
+    let dialer = Dialer::new(options.mark).reaching(options.reach);
     let first = Arc::new(Table::new());
     let (sender, tables) = watch::channel(Arc::clone(&first));
     let closed = Arc::default();

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use weft_pods::supervisor::{Users, users};
 use weft_process::log::{self, Form};
-use weft_proxy::{Application, Options, Ports, Sockets, Source, Stream};
+use weft_proxy::{Application, Options, Ports, Reach, Sockets, Source, Stream};
 
 use crate::istio_iptables::MARK;
 
@@ -87,6 +87,8 @@ fn from_file(arguments: &Arguments, path: &Path) -> Result<Options> {
         workers: arguments.workers.unwrap_or(1),
         source: Source::File(Box::new(file)),
         ports: Ports { admin, ..Ports::default() },
+        // Whoever starts a program with a file may reach this machine without it.
+        reach: Reach::Anywhere,
         ..Options::default()
     })
 }
@@ -128,6 +130,7 @@ fn in_pod(arguments: &Arguments) -> Result<Options> {
             false => Sockets::Bind,
         },
         mark: (users() == Users::One).then_some(MARK),
+        reach: Reach::Mesh,
         drain: config.drain.unwrap_or(Duration::from_secs(5)),
         application: Application {
             metrics: variable("ISTIO_PROMETHEUS_ANNOTATIONS").as_deref().and_then(metrics_url),

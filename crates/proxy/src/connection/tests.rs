@@ -19,6 +19,7 @@ use crate::{
     upstream::{
         dial::Dialer,
         dns::{Lookup, Name, Resolver},
+        reach::Reach,
     },
     worker::state::Parts,
 };
@@ -78,7 +79,7 @@ impl World {
         let (config, _requests) = handle::channel();
         let parts = Parts {
             metrics: Arc::default(),
-            dialer: Dialer::default(),
+            dialer: Dialer::default().reaching(Reach::Anywhere),
             resolver: Resolver::with(lookup),
             sink: access_log::start().unwrap(),
             config,

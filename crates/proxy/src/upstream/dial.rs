@@ -22,6 +22,7 @@ use weft_config::ProcessLimits;
 use crate::{
     io::{socket_options, stream::Stream},
     listen::file_descriptors,
+    upstream::reach::Reach,
 };
 
 /// Connections to the application come from here, so that capture leaves them alone.
@@ -31,6 +32,7 @@ pub const TO_APPLICATION: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
 #[derive(Clone, Debug, Default)]
 pub struct Dialer {
     mark: Option<u32>,
+    reach: Reach,
     limits: Arc<DialLimits>,
 }
 
@@ -89,7 +91,17 @@ pub enum DialError {
 impl Dialer {
     /// A dialer whose sockets have `mark`, for packet filters to know them by.
     pub fn new(mark: Option<u32>) -> Self {
-        Self { mark, limits: Arc::default() }
+        Self { mark, ..Self::default() }
+    }
+
+    /// A dialer as this one, for connections to addresses within `reach`.
+    pub fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// The addresses that may be dialled for others; who asks for a connection heeds it.
+    pub fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// The mark of every outgoing socket.

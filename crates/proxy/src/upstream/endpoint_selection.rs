@@ -43,7 +43,7 @@ pub async fn select(
     backend: &Arc<CompiledBackend>,
     tried: &[SocketAddr],
 ) -> Result<Selected, Reply> {
-    let (addresses, endpoint) = addresses(downstream, backend, tried, Instant::now()).await;
+    let (addresses, endpoint) = addresses(downstream, backend, tried, Instant::now()).await?;
     let fresh = addresses.iter().find(|address| !tried.contains(address));
     match fresh.or(addresses.first()) {
         // The connection would come back to the listener it came through.
@@ -61,7 +61,9 @@ impl UpstreamTarget {
         backend: Arc<CompiledBackend>,
     ) -> Result<Self, Reply> {
         let began = Instant::now();
-        let (addresses, selected) = addresses(downstream, &backend, &[], began).await;
+        let (addresses, selected) = addresses(downstream, &backend, &[], began)
+            .await
+            .map_err(|reply| reply.about(&backend.name))?;
         // The connection would come back to the listener it came through.
         let mut others = addresses.into_iter().filter(|address| *address != downstream.local);
         let Some(first) = others.next() else {
@@ -132,27 +134,50 @@ pub fn peer(
     })
 }
 
+/// Addresses, and the endpoint that they are of.
+type Given = (SmallVec<[SocketAddr; 1]>, Option<SelectedEndpoint>);
+
 /// The addresses that `backend` gives, in the order to try them; none without an endpoint, or
-/// when its name is not resolved within the time for connecting.
+/// when its name is not resolved within the time for connecting. It fails where there are
+/// some, and all are out of reach.
 async fn addresses(
     downstream: &Downstream,
     backend: &CompiledBackend,
     tried: &[SocketAddr],
     now: Instant,
-) -> (SmallVec<[SocketAddr; 1]>, Option<SelectedEndpoint>) {
+) -> Result<Given, Reply> {
     let worker = &downstream.worker;
+    let reach = worker.dialer.reach();
     let ask = Ask { tried, ..Ask::at(now.into_std()) };
-    match worker.with_rng(|rng| backend.pick(downstream.destination, &ask, rng)) {
-        None => (SmallVec::new(), None),
-        Some(Pick::Endpoint(selected)) => {
-            (SmallVec::from_elem(selected.endpoint().data.address, 1), Some(selected))
-        }
-        Some(Pick::Address(address)) => (SmallVec::from_elem(address, 1), None),
-        Some(Pick::Name { host, port }) => {
-            let deadline = now + backend.data.connect_timeout;
-            let found = worker.names.addresses(&Name { host, port }, deadline).await;
-            (found.map(|all| SmallVec::from_slice(&all)).unwrap_or_default(), None)
-        }
+    let mut dialled = false;
+    let (mut addresses, selected): Given =
+        match worker.with_rng(|rng| backend.pick(downstream.destination, &ask, rng)) {
+            None => (SmallVec::new(), None),
+            Some(Pick::Endpoint(selected)) => {
+                (SmallVec::from_elem(selected.endpoint().data.address, 1), Some(selected))
+            }
+            // An application is dialled where its clients dialled it.
+            Some(Pick::Address(address)) if downstream.listener.leads_to_application() => {
+                return Ok((SmallVec::from_elem(address, 1), None));
+            }
+            Some(Pick::Address(address)) => {
+                dialled = true;
+                (SmallVec::from_elem(address, 1), None)
+            }
+            Some(Pick::Name { host, port }) => {
+                let deadline = now + backend.data.connect_timeout;
+                let found = worker.names.addresses(&Name { host, port }, deadline).await;
+                (found.map(|all| SmallVec::from_slice(&all)).unwrap_or_default(), None)
+            }
+        };
+    let found = addresses.len();
+    addresses.retain(|address| match dialled {
+        true => reach.includes_dialled(*address),
+        false => reach.includes(*address),
+    });
+    match found > 0 && addresses.is_empty() {
+        true => Err(Failure::OutOfReach.reply()),
+        false => Ok((addresses, selected)),
     }
 }
 

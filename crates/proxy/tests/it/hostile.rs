@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use weft_balance::Rng;
 
-use crate::world::{Client, Server, World, ok, server};
+use weft_proxy::Reach;
+
+use crate::world::{Client, Server, World, backend, brief, get, lines, ok, rule, server};
 
 /// How many heads are tried.
 const HEADS: usize = 600;
@@ -150,4 +152,53 @@ fn a_server_receives_what_the_decision_saw_or_nothing() {
         }
     }
     assert!(served.iter().all(|served| *served > 20), "{served:?} of {HEADS} were served");
+}
+
+/// What users' objects say is dialled as the proxy, so its own machine is not theirs to reach.
+#[test]
+fn backends_on_the_proxys_own_machine_are_not_dialled() {
+    let server = server(&[&ok("secret")]);
+    let port = server.address.port();
+    let named = |name: &str, host: &str| {
+        let discovery = json!({ "dns": { "host": host, "port": port } });
+        json!({ "backend": backend(name, discovery) })
+    };
+    let to = |name: &str| json!([rule(name)]);
+    let (world, log) = World::new().log("%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%");
+    let mut world = world
+        .backend("slice", &[server.address])
+        .resource(named("name", "localhost"))
+        .resource(named("literal", "127.0.0.1"))
+        .resource(named("mapped", "::ffff:127.0.0.1"))
+        .resource(named("metadata", "169.254.169.254"));
+    let names = ["slice", "name", "literal", "mapped", "metadata"];
+    for name in names {
+        world = world.route(&[&format!("{name}.example")], to(name));
+    }
+    world.options.reach = Reach::Mesh;
+    let proxy = world.start();
+    for name in names {
+        let answer = proxy.ask(&get(&format!("{name}.example"), "/"));
+        let says = "503 the destination's address is the proxy's own, loopback, or link-local";
+        assert_eq!(brief(&answer), says, "{name}");
+    }
+    let expected = vec!["UH upstream_address_not_allowed"; names.len()];
+    assert_eq!(lines(&log, names.len()), expected);
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_relay_to_the_proxys_own_machine_is_closed() {
+    let server = server(&[&ok("secret")]);
+    let tcp = json!([{ "backends": [["own", 1]], "origin": { "object": "Service/default/tcp" } }]);
+    let (mut world, log) = World::new()
+        .server("protocol", json!("tcp"))
+        .server("tcp", tcp)
+        .backend("own", &[server.address])
+        .log("%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%");
+    world.options.reach = Reach::Mesh;
+    let proxy = world.start();
+    assert_eq!(proxy.client().ask(&get("x", "/")), "");
+    assert_eq!(lines(&log, 1), ["UH -"]);
+    assert_eq!(server.connections(), 0);
 }

@@ -16,7 +16,7 @@ use std::{
 use serde_json::{Value, json};
 use weft_config::File;
 use weft_process::log::Levels;
-use weft_proxy::{ListenerStatus, Options, Ports, Proxy, Source};
+use weft_proxy::{ListenerStatus, Options, Ports, Proxy, Reach, Source};
 
 /// Nothing here takes this long unless it hangs.
 const HANGS: Duration = Duration::from_secs(20);
@@ -158,7 +158,7 @@ impl World {
         });
         let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let ports = Ports { admin: any, metrics: None, merged: any, readiness: any };
-        let options = Options { ports, ..Options::default() };
+        let options = Options { ports, reach: Reach::Anywhere, ..Options::default() };
         Self { resources: Vec::new(), server, layers: Vec::new(), limits: json!({}), options }
     }
 

@@ -114,7 +114,27 @@ fn target(slice: &EndpointSlice, port: &Port) -> Option<u16> {
 /// The address of an endpoint. All of its addresses are fungible, and Kubernetes
 /// writes one.
 fn address(endpoint: &SliceEndpoint) -> Option<IpAddr> {
-    endpoint.addresses.first()?.parse().ok()
+    endpoint.addresses.first()?.parse().ok().filter(|ip| !is_local(*ip))
+}
+
+/// Whether `ip` means another machine to each that dials it: loopback, the link's, and what
+/// is no machine's. The API server refuses such endpoints of others than itself, too.
+pub(crate) fn is_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            ip.is_loopback()
+                || ip.octets()[0] == 0
+                || ip.is_link_local()
+                || ip.is_multicast()
+                || ip.is_broadcast()
+        }
+        IpAddr::V6(ip) => {
+            ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_unicast_link_local()
+                || ip.is_multicast()
+        }
+    }
 }
 
 /// The names of the labels by which some subset of `host` tells endpoints apart.

@@ -1,15 +1,22 @@
 //! Services that cannot answer.
 
+use std::net::IpAddr;
+
 use weft_api::{
     Diagnostic, Key,
-    kubernetes::{PortRef, ServicePort},
+    kubernetes::{PortRef, Service, ServicePort},
 };
 
-use crate::{graph::view::View, listeners, model::protocol::Spoken};
+use crate::{
+    clusters::endpoints::is_local,
+    graph::view::View,
+    listeners,
+    model::{protocol::Spoken, registry},
+};
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(service) = view.service(key) else { return Vec::new() };
-    let mut found = Vec::new();
+    let mut found: Vec<Diagnostic> = local(key, service, view).into_iter().collect();
     if service.spec.kind == "ExternalName" {
         for (at, port) in service.spec.ports.iter().enumerate() {
             if Spoken::of(port) == Spoken::Undeclared {
@@ -51,4 +58,27 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         "has no ready endpoint, so requests to it get 503; see why its pods are not ready";
     found.push(Diagnostic::warning(key, "", message));
     found
+}
+
+/// That it leads to the machine of whoever dials it, which proxies refuse.
+fn local(key: &Key, service: &Service, view: &View<'_>) -> Option<Diagnostic> {
+    let refused = "which is loopback, link-local, unspecified or multicast: another machine to \
+                   each that dials it, so no proxy does";
+    let is_refused = |text: &str| text.parse::<IpAddr>().is_ok_and(is_local);
+    if service.spec.kind == "ExternalName" {
+        let name = service.spec.external_name.trim_end_matches('.').to_ascii_lowercase();
+        let here = name == "localhost" || name.ends_with(".localhost") || is_refused(&name);
+        let message = format!("leads to {name}, {refused}; requests get 503, name another host");
+        return here.then(|| Diagnostic::warning(key, "spec.externalName", message));
+    }
+    registry::slices_of(key, view).into_iter().find_map(|slice| {
+        let mut addresses = slice.endpoints.iter().filter_map(|one| one.addresses.first());
+        let address = addresses.find(|text| is_refused(text))?;
+        let name = &slice.metadata.name;
+        let message = format!(
+            "EndpointSlice {name} has the address {address}, {refused}; give the address of a pod \
+             or of a machine"
+        );
+        Some(Diagnostic::warning(key, "", message))
+    })
 }

@@ -6,6 +6,7 @@ mod cases;
 mod classes;
 mod honoured;
 mod installation;
+mod local_addresses;
 mod properties;
 mod render;
 mod scale;

@@ -154,7 +154,10 @@ async fn open(
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut result = open_in(request, pool, version, fresh, share).await;
     let mut last = pool.address();
-    let is_other = |address: &&SocketAddr| ![pool.address(), downstream.local].contains(address);
+    let reach = downstream.worker.dialer.reach();
+    let is_other = |address: &&SocketAddr| {
+        ![pool.address(), downstream.local].contains(address) && reach.includes(**address)
+    };
     for address in addresses.iter().filter(is_other) {
         if !result.as_ref().is_err_and(Failed::is_unconnected) {
             break;
