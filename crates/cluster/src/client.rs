@@ -28,6 +28,8 @@ use kube::{
 };
 use serde_json::Value;
 
+use crate::stored;
+
 pub use acknowledged::{Acknowledgement, ControlPlane, all_acknowledged};
 pub use apply::{Applied, Outcome, with_last_applied};
 pub use apply_refusal::ApplyRefusal;
@@ -194,7 +196,7 @@ impl Cluster {
         let code = response.status().as_u16();
         let warnings = warnings(&response);
         let bytes = bytes_of(response).await?;
-        let body = serde_json::from_slice(&bytes).map_err(|error| match code {
+        let body = stored::read(&bytes).map_err(|error| match code {
             200..=299 => ClientError::Answer { what, why: error.to_string() },
             _ => refused(code, &bytes),
         })?;

@@ -9,3 +9,4 @@ pub mod client;
 pub mod control_plane;
 pub mod install;
 pub mod readiness;
+mod stored;

@@ -180,7 +180,8 @@ impl<'de> Visitor<'de> for Level<'_> {
                 continue;
             }
             let too_deep = Cell::new(false);
-            let value = fields.next_value_seed(Level { too_deep: &too_deep, ..self.below(&name) })?;
+            let value =
+                fields.next_value_seed(Level { too_deep: &too_deep, ..self.below(&name) })?;
             if !too_deep.get() {
                 all.insert(name, value);
             }

@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Resource, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ApiResource, Patch, PatchParams},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -26,6 +26,7 @@ use super::upkeep::keep_up;
 use crate::{
     client::{Cluster, MANAGER},
     install::{INJECTOR, VALIDATOR},
+    stored::StoredObject,
 };
 
 /// The ConfigMap in which pods find the root, as Istio names it.
@@ -35,8 +36,8 @@ const KEY: &str = "root-cert.pem";
 
 /// Keeps the root in every namespace.
 pub(super) async fn distribute(cluster: Cluster, ca_pem: Arc<str>) {
-    let namespaces = watched(Api::<Namespace>::all(cluster.kube().clone()), None);
-    let copies = watched(Api::<ConfigMap>::all(cluster.kube().clone()), Some(CONFIG_MAP));
+    let namespaces = watched::<Namespace>(&cluster, None);
+    let copies = watched::<ConfigMap>(&cluster, Some(CONFIG_MAP));
     let events =
         stream::select(namespaces.map(WatchEvent::Namespace), copies.map(WatchEvent::Copy));
     let mut copies = Copies::default();
@@ -174,10 +175,10 @@ pub(super) async fn inject_bundle(cluster: Cluster, ca_pem: Arc<str>, namespace:
 async fn keep<K>(cluster: &Cluster, name: &str, bundle: &str)
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
-    K: Send + Sync + 'static,
+    K: Default + Send + Sync + 'static,
 {
     let api: Api<K> = Api::all(cluster.kube().clone());
-    let changed = watched(api.clone(), Some(name)).filter_map(|event| async {
+    let changed = watched::<K>(cluster, Some(name)).filter_map(|event| async {
         match event {
             Event::Apply(one) | Event::InitApply(one) => Some(one.name_any()),
             Event::Delete(_) | Event::Init | Event::InitDone => None,
@@ -211,23 +212,45 @@ enum CorrectError {
 
 /// What happens to objects of a kind, or to the one called `name`; a watch that
 /// breaks is taken up again.
-fn watched<K>(api: Api<K>, name: Option<&str>) -> impl Stream<Item = Event<K>> + use<K>
+fn watched<K>(cluster: &Cluster, name: Option<&str>) -> impl Stream<Item = Event<K>> + use<K>
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + Default + DeserializeOwned + Send + 'static,
 {
+    let resource = ApiResource::erase::<K>(&());
+    let api = Api::<StoredObject>::all_with(cluster.kube().clone(), &resource);
     let config = match name {
         Some(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
         None => watcher::Config::default(),
     };
     watcher::watcher(api, config).default_backoff().filter_map(|event| async {
         match event {
-            Ok(event) => Some(event),
+            Ok(event) => Some(typed(event)),
             Err(error) => {
                 tracing::warn!("watching {}: {error}", K::plural(&()));
                 None
             }
         }
     })
+}
+
+/// The event with what was stored as a `K`. What is none has nothing but its name, so it is
+/// not right, and is put right.
+fn typed<K: Resource + Default + DeserializeOwned>(event: Event<StoredObject>) -> Event<K> {
+    let typed = |object: StoredObject| {
+        let value = object.value.clone().unwrap_or_default();
+        serde_json::from_value(value).unwrap_or_else(|_| {
+            let mut named = K::default();
+            *named.meta_mut() = object.meta().clone();
+            named
+        })
+    };
+    match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(object) => Event::InitApply(typed(object)),
+        Event::Apply(object) => Event::Apply(typed(object)),
+        Event::Delete(object) => Event::Delete(typed(object)),
+    }
 }
 
 /// JSON patch operations that make every hook trust `bundle`. The webhooks answer

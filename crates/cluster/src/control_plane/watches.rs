@@ -7,8 +7,8 @@ use futures::{
     stream::{self, BoxStream, select_all},
 };
 use kube::{
-    Api,
-    api::{ApiResource, DynamicObject, TypeMeta},
+    Api, Resource, ResourceExt,
+    api::ApiResource,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -19,7 +19,7 @@ use weft_api::{Key, Kind};
 use weft_control::Change;
 
 use super::injection_inputs::InjectionInputs;
-use crate::client::Cluster;
+use crate::{client::Cluster, stored::StoredObject};
 
 /// Sends everything that happens to `changes`, until its receiver is gone, and what
 /// injection depends on to `inputs`. `namespace` is the mesh's own.
@@ -65,8 +65,8 @@ pub(super) async fn run(
 /// The events of one watch. A watch that cannot be continued from where it ended
 /// begins with a new list: some servers say 410 with the answer's status rather
 /// than in an event, and kube would ask for the same version for ever.
-fn events(api: Api<DynamicObject>) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> {
-    let begin = |api: &Api<DynamicObject>| -> BoxStream<'static, _> {
+fn events(api: Api<StoredObject>) -> impl Stream<Item = watcher::Result<Event<StoredObject>>> {
+    let begin = |api: &Api<StoredObject>| -> BoxStream<'static, _> {
         watcher::watcher(api.clone(), watcher::Config::default()).boxed()
     };
     let first = begin(&api);
@@ -91,7 +91,7 @@ fn cannot_be_continued(error: &watcher::Error) -> bool {
 }
 
 /// All objects of a kind; of ConfigMaps only the mesh's own.
-fn api(cluster: &Cluster, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+fn api(cluster: &Cluster, kind: Kind, namespace: &str) -> Api<StoredObject> {
     let resource = ApiResource {
         group: kind.group().to_owned(),
         version: kind.versions()[0].to_owned(),
@@ -127,7 +127,7 @@ struct KnownObjects {
 }
 
 impl KnownObjects {
-    fn take(&mut self, kind: Kind, event: Event<DynamicObject>) -> Vec<Change> {
+    fn take(&mut self, kind: Kind, event: Event<StoredObject>) -> Vec<Change> {
         match event {
             Event::Init => {
                 self.listed.retain(|key| key.kind != kind);
@@ -147,27 +147,31 @@ impl KnownObjects {
         }
     }
 
-    fn apply(&mut self, kind: Kind, mut object: DynamicObject) -> Vec<Change> {
-        // A server leaves the type out of the items of a list of a built-in kind.
-        object.types =
-            Some(TypeMeta { api_version: kind.api_version(), kind: kind.name().to_owned() });
+    fn apply(&mut self, kind: Kind, object: StoredObject) -> Vec<Change> {
         let (key, version) = (key(kind, &object), version(&object));
-        let value = match serde_json::to_value(&object) {
-            Ok(value) => value,
-            Err(error) => {
-                tracing::error!("{key} cannot be read: {error}");
-                return Vec::new();
-            }
+        if key.name.is_empty() {
+            tracing::error!("{}: an object without a name is left out", kind.plural());
+            return Vec::new();
+        }
+        // A server leaves the type out of the items of a list of a built-in kind.
+        let value = object.value.map(|mut value| {
+            value["apiVersion"] = kind.api_version().into();
+            value["kind"] = kind.name().into();
+            value
+        });
+        let why = match &value {
+            None => "goes too deep",
+            Some(_) => "cannot be read",
         };
         // The object is stored, so its owner has been told what is wrong with it.
-        match weft_api::read(value) {
+        match value.and_then(weft_api::read) {
             Some(object) => {
                 self.known.insert(key);
                 vec![Change::Apply(Box::new(object), version)]
             }
             None => {
                 self.known.remove(&key);
-                tracing::error!("{key} cannot be read and is left out");
+                tracing::error!("{key} {why} and is left out");
                 vec![Change::Delete(key, version)]
             }
         }
@@ -199,14 +203,14 @@ impl KnownObjects {
     }
 }
 
-fn key(kind: Kind, object: &DynamicObject) -> Key {
-    let metadata = &object.metadata;
+fn key(kind: Kind, object: &StoredObject) -> Key {
+    let metadata = object.meta();
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     Key::new(kind, text(&metadata.namespace), text(&metadata.name))
 }
 
-fn version(object: &DynamicObject) -> String {
-    object.metadata.resource_version.clone().unwrap_or_default()
+fn version(object: &StoredObject) -> String {
+    object.resource_version().unwrap_or_default()
 }
 
 #[cfg(test)]

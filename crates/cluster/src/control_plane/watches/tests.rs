@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use super::*;
 use crate::control_plane::scripted::{self, Reply};
 
-fn service(name: &str) -> DynamicObject {
+fn service(name: &str) -> StoredObject {
     serde_json::from_value(json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -22,7 +22,7 @@ fn service(name: &str) -> DynamicObject {
 }
 
 /// `+KEY` for something applied, `-KEY` for something gone, `synced`.
-fn changes_after(known_objects: &mut KnownObjects, event: Event<DynamicObject>) -> String {
+fn changes_after(known_objects: &mut KnownObjects, event: Event<StoredObject>) -> String {
     let word = |change: Change| match change {
         Change::Apply(object, _) => format!("+{}", object.key()),
         Change::Delete(key, _) => format!("-{key}"),
@@ -279,4 +279,31 @@ async fn a_server_that_fails_for_a_while_is_asked_again_and_nothing_counts_as_go
     drop(lines);
     more.send(json!({"type": "ADDED", "object": named("shop", "b")})).unwrap();
     assert_eq!(word(changes.recv().await.unwrap()), "+Service/shop/b");
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_hides_no_other() {
+    let mut deep = named("shop", "deep");
+    for _ in 0..120 {
+        deep = json!({"f:a": deep});
+    }
+    let kept = json!([{"manager": "m", "operation": 7, "time": "never", "fieldsV1": deep}]);
+    let mut with_deep_fields = named("shop", "fields");
+    with_deep_fields["metadata"]["managedFields"] = kept;
+    let mut too_deep = named("shop", "deep");
+    too_deep["spec"] = deep;
+    let mut odd = named("shop", "odd");
+    odd["metadata"]["deletionGracePeriodSeconds"] = json!(u64::MAX);
+    odd["metadata"]["creationTimestamp"] = json!("never");
+    odd["metadata"]["ownerReferences"] = json!([{"controller": "yes"}]);
+    let items = vec![with_deep_fields, too_deep, odd, named("shop", "whole"), json!(7)];
+    let items = [("services", items.clone()), ("pods", items)].into();
+    let (_, mut changes) = watching(Script { items, ..Script::default() }).await;
+    let told = until_synced(&mut changes).await;
+    for kind in ["Service", "Pod"] {
+        for name in ["fields", "whole"] {
+            assert!(told.contains(&format!("+{kind}/shop/{name}")), "{kind} {name}: {told:?}");
+        }
+        assert!(told.contains(&format!("-{kind}/shop/deep")), "{told:?}");
+    }
 }
