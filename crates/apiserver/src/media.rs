@@ -1,16 +1,18 @@
 //! Bodies: which media types are read and written.
 
+mod bounded;
 mod protobuf;
 
 use serde_json::Value;
 
 use crate::status::Status;
+pub use bounded::json;
 
 /// Reads an object from a request's body.
 pub fn object(media: &str, body: &[u8]) -> Result<Value, Status> {
     let kind = media.split(';').next().unwrap_or_default().trim();
     let value = match kind {
-        "" | "application/json" | "text/json" => serde_json::from_slice(body)
+        "" | "application/json" | "text/json" => bounded::json(body)
             .map_err(|error| Status::bad_request(format!("the body is not JSON: {error}")))?,
         protobuf::MEDIA => protobuf::read(body)?,
         "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(body)?,
@@ -27,8 +29,12 @@ pub fn object(media: &str, body: &[u8]) -> Result<Value, Status> {
 
 /// Reads YAML; JSON is a part of it and is read faster.
 pub fn yaml(body: &[u8]) -> Result<Value, Status> {
-    if let Ok(value) = serde_json::from_slice(body) {
-        return Ok(value);
+    match bounded::json(body) {
+        Ok(value) => return Ok(value),
+        Err(error) if error.is_data() => {
+            return Err(Status::bad_request(format!("the body cannot be read: {error}")));
+        }
+        Err(_) => {}
     }
     let text = std::str::from_utf8(body)
         .map_err(|error| Status::bad_request(format!("the body is not UTF-8: {error}")))?;

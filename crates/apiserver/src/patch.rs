@@ -13,6 +13,7 @@ pub mod strategic;
 use serde_json::Value;
 
 use crate::{
+    media,
     resource::{Origin, Resource},
     status::Status,
 };
@@ -55,7 +56,7 @@ impl Patch {
     pub fn parse(media: &str, body: &[u8], force: Conflicts) -> Result<Self, Status> {
         let kind = media.split(';').next().unwrap_or_default().trim();
         let json = || {
-            serde_json::from_slice::<Value>(body)
+            media::json(body)
                 .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))
         };
         match kind {
@@ -66,7 +67,7 @@ impl Patch {
             "application/merge-patch+json" => Ok(Self::Merge(json()?)),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic(json()?)),
             "application/apply-patch+yaml" => {
-                let wanted = super::media::yaml(body)?;
+                let wanted = media::yaml(body)?;
                 match wanted.is_object() {
                     true => Ok(Self::Apply(wanted, force)),
                     false => Err(Status::bad_request("what is applied must be one object")),

@@ -92,7 +92,6 @@ mod tests {
     async fn a_caller_has_few_places_and_takes_none_from_others() {
         let callers = Callers::default();
         let held: Vec<_> = (0..FEW).map(|_| callers.places("a").try_acquire_owned()).collect();
-        // The places are the callers' as long as somebody has one.
         assert!(held.iter().all(Result::is_ok));
         let mut more = Box::pin(callers.run("a", async {}));
         assert!(more.as_mut().now_or_never().is_none());
