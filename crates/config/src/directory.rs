@@ -23,7 +23,8 @@ pub struct DirectoryChunk {
     /// wildcards as `*.suffix`.
     #[serde(skip_serializing_if = "Fingerprints::is_empty")]
     pub hosts: Fingerprints,
-    /// Addresses and ports on which the address decides.
+    /// Addresses and ports on which the address decides; with [`ANY_PORT`], on all but those
+    /// on which the Host does.
     #[serde(skip_serializing_if = "Fingerprints::is_empty")]
     pub addresses: Fingerprints,
     /// Ports on which the Host of an HTTP request decides, whatever the address.
@@ -152,15 +153,19 @@ impl Directory {
 
     /// What decides about a connection to `address`.
     pub fn decides(&self, address: SocketAddr) -> Decides {
-        let fingerprint = Fingerprint::of_address(address);
-        if self.addresses.may_contain(fingerprint)
-            && self.chunks.iter().any(|chunk| chunk.addresses.contains(fingerprint))
-        {
-            return Decides::Address;
-        }
-        match self.http_ports.contains(&address.port()) {
-            true => Decides::Host,
-            false => Decides::Outside,
+        let has = |fingerprint: Fingerprint| {
+            self.addresses.may_contain(fingerprint)
+                && self.chunks.iter().any(|chunk| chunk.addresses.contains(fingerprint))
+        };
+        let on_any_port = SocketAddr::new(address.ip(), ANY_PORT);
+        if has(Fingerprint::of_address(address)) {
+            Decides::Address
+        } else if self.http_ports.contains(&address.port()) {
+            Decides::Host
+        } else if has(Fingerprint::of_address(on_any_port)) {
+            Decides::Address
+        } else {
+            Decides::Outside
         }
     }
 
@@ -217,6 +222,15 @@ mod tests {
             http_ports: [80].into(),
         };
         (name.to_owned(), Some(Arc::new(chunk)))
+    }
+
+    #[test]
+    fn an_address_on_any_port_decides_where_the_host_does_not() {
+        let known = Directory::default().with([chunk("one", &[], &["10.0.0.1:0"])]);
+        let decides = |address: &str| known.decides(address.parse().unwrap());
+        assert_eq!(decides("10.0.0.1:3306"), Decides::Address);
+        assert_eq!(decides("10.0.0.1:80"), Decides::Host);
+        assert_eq!(decides("10.0.0.2:3306"), Decides::Outside);
     }
 
     fn directory() -> Directory {

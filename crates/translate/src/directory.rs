@@ -201,14 +201,11 @@ fn candidates(namespace: &str, slot: u8, view: &View<'_>) -> Vec<Arc<Key>> {
 /// defines.
 pub(crate) fn of_endpoints(owner: &Key, view: &View<'_>) -> Vec<Piece> {
     let Some(found) = view.definition(owner) else { return Vec::new() };
-    let behind = view.addresses(owner);
-    let ports = found.ports.iter().filter(|port| !port.spoken.is_http());
-    let ports = ports.filter_map(|port| behind.by_port.get(&port.number));
-    let all: BTreeSet<SocketAddr> = ports.flatten().copied().collect();
+    let all = view.addresses(owner);
     let count = all.len().div_ceil(ADDRESSES).next_power_of_two();
     let mut chunks = vec![Vec::new(); count];
-    for address in all {
-        chunks[endpoints::hash(address) as usize & (count - 1)].push(address);
+    for address in all.iter() {
+        chunks[endpoints::hash(*address) as usize & (count - 1)].push(*address);
     }
     let host = &found.host;
     let chunks = chunks.into_iter().enumerate().filter(|(_, chunk)| !chunk.is_empty());

@@ -25,7 +25,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    log::init(&arguments.log, Form::Text)?;
+    log::init(&levels(&arguments.log), Form::Text)?;
     let namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| "istio-system".to_owned());
     let cluster_name = std::env::var("CLUSTER_ID").unwrap_or_else(|_| "Kubernetes".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -46,4 +46,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         control_plane::run(cluster, options, stopping).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The levels as written; without the bodies of answers that kube cannot read, which are
+/// users' objects.
+fn levels(written: &str) -> String {
+    match written.contains("kube_client") {
+        true => written.to_owned(),
+        false => format!("{written},kube_client::client=error"),
+    }
 }

@@ -14,20 +14,27 @@ use weft_api::{
     Key, Kind,
     kubernetes::{EndpointSlice, Pod, SliceEndpoint},
 };
-use weft_config::{ChunkList, Endpoint, Endpoints, Resource};
+use weft_config::{ChunkList, Endpoint, Endpoints, Resource, fingerprint::ANY_PORT};
 
 use crate::{
     closure::Piece,
     graph::view::View,
     model::{
         hosts,
-        registry::{self, Port},
+        registry::{self, Definition, Port},
         workload,
     },
 };
 
 /// The largest chunk.
 const CHUNK: usize = 64;
+/// Pairs of a port and an endpoint that one host may have: so many, and [`TIMES`] times what
+/// its ports and endpoints are without being paired.
+pub(crate) const PAIRS: usize = 16_384;
+/// See [`PAIRS`].
+pub(crate) const TIMES: usize = 4;
+/// Such pairs beyond which proxies ask for the addresses of a headless host on any port.
+const DIALLED: usize = 4096;
 
 /// The endpoints of a host in chunks, by the host's port.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,10 +69,11 @@ pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
     let Some(found) = view.definition(owner) else { return Chunks::default() };
     let labels = labels_in_subsets(&found.host, view);
     let slices = registry::slices_of(owner, view);
+    let served = served_ports(&found, &slices);
     let mut by_port = BTreeMap::new();
-    for port in &found.ports {
+    for (at, port) in found.ports.iter().enumerate() {
         let mut endpoints = BTreeMap::new();
-        for slice in &slices {
+        for slice in slices.iter().filter(|_| at < served) {
             collect(slice, port, &labels, view, &mut endpoints);
         }
         let name = format!("{}:{}", found.host, port.number);
@@ -80,28 +88,56 @@ pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
     Chunks { by_port }
 }
 
-/// The addresses behind a host, ready or not, by the host's port.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Addresses {
-    /// Every TCP port.
-    pub(crate) by_port: BTreeMap<u16, BTreeSet<SocketAddr>>,
+/// How many of the host's ports, the first ones, have endpoints: each repeats all of them.
+pub(crate) fn served_ports(found: &Definition, slices: &[&EndpointSlice]) -> usize {
+    let endpoints = slices.iter().map(|slice| slice.endpoints.len()).sum::<usize>();
+    let mut left = PAIRS + TIMES * (endpoints + found.ports.len());
+    let fits = |port: &&Port| match left.checked_sub(pairs(slices, port)) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    found.ports.iter().take_while(fits).count()
 }
+
+/// The endpoints of `port`.
+fn pairs(slices: &[&EndpointSlice], port: &Port) -> usize {
+    let there = slices.iter().filter(|slice| target(slice, port).is_some());
+    there.map(|slice| slice.endpoints.len()).sum()
+}
+
+/// The addresses that clients of a headless host dial on ports that do not speak HTTP, ready
+/// or not; with [`ANY_PORT`] where those would be too many pairs.
+pub(crate) type Addresses = BTreeSet<SocketAddr>;
 
 /// The addresses behind the host that `owner` defines.
 pub(crate) fn addresses(owner: &Key, view: &View<'_>) -> Addresses {
     let Some(found) = view.definition(owner) else { return Addresses::default() };
     let slices = registry::slices_of(owner, view);
-    let by_port = found.ports.iter().map(|port| {
-        let there = slices.iter().flat_map(|slice| {
-            let target = target(slice, port);
-            let endpoints = slice.endpoints.iter().filter_map(address);
-            target.into_iter().flat_map(move |target| {
-                endpoints.clone().map(move |ip| SocketAddr::new(ip, target))
-            })
-        });
-        (port.number, there.collect())
-    });
-    Addresses { by_port: by_port.collect() }
+    let ports: Vec<&Port> = found.ports.iter().filter(|port| !port.spoken.is_http()).collect();
+    let all: usize = ports.iter().map(|port| pairs(&slices, port)).sum();
+    let mut found = Addresses::new();
+    for slice in slices {
+        let targets = ports.iter().filter_map(|port| target(slice, port));
+        let targets: BTreeSet<u16> = match all > DIALLED {
+            true => targets.take(1).map(|_| ANY_PORT).collect(),
+            false => targets.collect(),
+        };
+        for ip in slice.endpoints.iter().filter_map(address) {
+            found.extend(targets.iter().map(|port| SocketAddr::new(ip, *port)));
+        }
+    }
+    found
+}
+
+/// Whether `address` is behind `port` of the host that `owner` defines, ready or not.
+pub(crate) fn is_behind(address: SocketAddr, owner: &Key, port: &Port, view: &View<'_>) -> bool {
+    registry::slices_of(owner, view).into_iter().any(|slice| {
+        target(slice, port) == Some(address.port())
+            && slice.endpoints.iter().filter_map(self::address).any(|ip| ip == address.ip())
+    })
 }
 
 /// The port that `slice` gives to `port` of its host.

@@ -8,7 +8,7 @@ use weft_api::{
 };
 
 use crate::{
-    clusters::endpoints::is_local,
+    clusters::endpoints::{PAIRS, TIMES, is_local, served_ports},
     graph::view::View,
     listeners,
     model::{protocol::Spoken, registry},
@@ -27,6 +27,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         }
         return found;
     }
+    found.extend(closed(key, service, view));
     let speaks = |port: &ServicePort| Spoken::of(port) != Spoken::Datagrams;
     if !service.spec.ports.iter().any(speaks) {
         return found;
@@ -81,4 +82,18 @@ fn local(key: &Key, service: &Service, view: &View<'_>) -> Option<Diagnostic> {
         );
         Some(Diagnostic::warning(key, "", message))
     })
+}
+
+/// The first port that has no endpoints because all would be repeated too often.
+fn closed(key: &Key, service: &Service, view: &View<'_>) -> Option<Diagnostic> {
+    let definition = view.definition(key)?;
+    let served = served_ports(&definition, &registry::slices_of(key, view));
+    let number = definition.ports.get(served)?.number;
+    let at = service.spec.ports.iter().position(|port| port.port == number)?;
+    let message = format!(
+        "has no endpoints for sidecars and gateways, nor have the ports after it: ports times \
+         endpoints are more than {PAIRS} and {TIMES} times their sum; requests get 503, give the \
+         Service fewer ports"
+    );
+    Some(Diagnostic::error(key, format!("spec.ports[{at}]"), message))
 }

@@ -7,6 +7,7 @@ mod classes;
 mod honoured;
 mod installation;
 mod local_addresses;
+mod pairs;
 mod properties;
 mod render;
 mod scale;

@@ -9,7 +9,10 @@ use weft_config::{Origin, Resource, SourceMatch, TcpTarget};
 use crate::{
     Group,
     closure::Closure,
-    clusters::backends::{self, BackendRef},
+    clusters::{
+        backends::{self, BackendRef},
+        endpoints,
+    },
     graph::view::View,
     model::registry::{self, Definition, Port},
     routes::{
@@ -37,11 +40,9 @@ pub(super) fn behind(
         if !definition.is_headless() {
             continue;
         }
-        let behind = view.addresses(&definition.owner);
         let mut ports = definition.ports.iter().filter(|port| !port.spoken.is_http());
-        let port = ports.find(|port| {
-            behind.by_port.get(&port.number).is_some_and(|all| all.contains(&address))
-        });
+        let owner = &definition.owner;
+        let port = ports.find(|port| endpoints::is_behind(address, owner, port, view));
         if let Some(port) = port.cloned() {
             return Some((definition, port));
         }
