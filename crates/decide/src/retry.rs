@@ -108,8 +108,7 @@ fn wanted(retries: &Retries, outcome: Outcome) -> bool {
         Outcome::Answered { status, .. } => status == CIRCLE,
         other => other == Outcome::Stalled,
     };
-    !is_final(outcome)
-        && retries.on.iter().any(|on| covers(*on, outcome, &retries.statuses))
+    !is_final(outcome) && retries.on.iter().any(|on| covers(*on, outcome, &retries.statuses))
 }
 
 fn covers(on: RetryOn, outcome: Outcome, statuses: &[u16]) -> bool {

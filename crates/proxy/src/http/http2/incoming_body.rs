@@ -14,10 +14,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use weft_decide::arrive::fields::MOST_FIELDS;
 
 use crate::http::{
     error::Error,
@@ -152,9 +151,6 @@ impl Received {
                 Poll::Ready(Some(Ok(data))) => self.push(data),
                 Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
                 Poll::Ready(None) => match self.stream.poll_trailers(context) {
-                    Poll::Ready(Ok(Some(trailers))) if trailers.len() > MOST_FIELDS => {
-                        self.end = Some(Err(too_many_fields()));
-                    }
                     Poll::Ready(Ok(trailers)) => {
                         self.trailers = trailers;
                         self.end = Some(Ok(()));
