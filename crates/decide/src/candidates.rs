@@ -56,17 +56,7 @@ impl Candidates {
                 Some(TextMatch::Present) | None => others.push(rank),
             }
         }
-        let set = RegexSetBuilder::new(&patterns.0).unicode(false).size_limit(1 << 22).build();
-        let regexes = match set {
-            _ if patterns.1.is_empty() => None,
-            Ok(set) => Some((set, patterns.1)),
-            // Too much for one set: each is tried separately, as part of its rule.
-            Err(_) => {
-                others.extend(patterns.1);
-                others.sort_unstable();
-                None
-            }
-        };
+        let regexes = index(patterns, &mut others);
         Self { exact, prefixes: link(prefixes), regexes, others }
     }
 
@@ -92,6 +82,32 @@ impl Candidates {
         }
         merge
     }
+}
+
+/// One set of patterns. Those that it cannot have, such as those that need Unicode, go to the
+/// `others`: each is tried separately, as part of its rule. So do all where they are too much.
+fn index((patterns, ranks): (Vec<String>, Ranks), others: &mut Ranks) -> Option<(RegexSet, Ranks)> {
+    let build = |patterns: &[&str]| {
+        RegexSetBuilder::new(patterns).unicode(false).size_limit(1 << 22).build()
+    };
+    let all: Vec<&str> = patterns.iter().map(String::as_str).collect();
+    if let Ok(set) = build(&all) {
+        return (!ranks.is_empty()).then_some((set, ranks));
+    }
+    let of_both = all.into_iter().zip(ranks);
+    let (fitting, unfit): (Vec<_>, Vec<_>) =
+        of_both.partition(|(pattern, _)| build(&[pattern]).is_ok());
+    others.extend(unfit.into_iter().map(|(_, rank)| rank));
+    let (patterns, ranks): (Vec<&str>, Ranks) = fitting.into_iter().unzip();
+    let regexes = match build(&patterns) {
+        Ok(set) => (!ranks.is_empty()).then_some((set, ranks)),
+        Err(_) => {
+            others.extend(ranks);
+            None
+        }
+    };
+    others.sort_unstable();
+    regexes
 }
 
 fn link(prefixes: std::collections::BTreeMap<Box<[u8]>, Ranks>) -> Vec<Prefix> {
@@ -135,5 +151,24 @@ impl Iterator for Merge<'_> {
             }
         }
         Some(least as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_that_needs_unicode_is_tried_separately_and_others_are_not() {
+        let conditions = |pattern: &str| Conditions {
+            path: Some(TextMatch::Regex(pattern.to_owned())),
+            ..Conditions::default()
+        };
+        let rules = ["/a[0-9]+", r"/\p{Greek}+", "/b.*"].map(conditions);
+        let index = Candidates::new(rules.iter());
+        let of = |path| index.of(path).collect::<Vec<_>>();
+        assert_eq!(of("/a1"), [0, 1]);
+        assert_eq!(of("/b"), [1, 2]);
+        assert_eq!(of("/\u{3b1}"), [1]);
     }
 }

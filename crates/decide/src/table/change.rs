@@ -12,7 +12,7 @@ use weft_config::{
     Interest, Listener, Resource, Route,
 };
 
-use super::{ByPort, CompiledAnswer, Table};
+use super::{ByPort, CompiledAnswer, Table, on};
 use crate::{
     backend::CompiledBackend,
     endpoint_set::EndpointSet,
@@ -226,6 +226,12 @@ impl Table {
         }
     }
 
+    /// An answer for `port` that stands for all names that end in `suffix`.
+    fn covering(&self, suffix: &str, port: u16) -> Option<Arc<CompiledAnswer>> {
+        let mut answers = self.hosts.values().filter_map(|ports| on(ports, port));
+        answers.find(|one| pattern(one) == Some(suffix)).cloned()
+    }
+
     fn set_answer(&mut self, interest: &Interest, answer: Option<&Answer>, stale: &mut Stale) {
         let used =
             self.answered(interest).map(|compiled| compiled.used.clone()).unwrap_or_default();
@@ -248,8 +254,16 @@ impl Table {
             }
             Interest::Host(host, port) => {
                 let previous = set_port(&mut self.hosts, host.as_str(), *port, compiled.clone());
-                if let Some(pattern) = previous.as_deref().and_then(pattern) {
-                    set_port(&mut self.covers, pattern, *port, None);
+                if let Some(previous) = &previous
+                    && let Some(pattern) = pattern(previous)
+                {
+                    let holds = |one: &Arc<CompiledAnswer>| Arc::ptr_eq(one, previous);
+                    let now = self.covers.find(pattern).and_then(|ports| on(ports, *port));
+                    if now.is_some_and(holds) {
+                        // Another answer may say the same, and holds on.
+                        let other = self.covering(pattern, *port);
+                        set_port(&mut self.covers, pattern, *port, other);
+                    }
                 }
                 if let Some(pattern) = compiled.as_deref().and_then(pattern) {
                     set_port(&mut self.covers, pattern, *port, compiled.clone());

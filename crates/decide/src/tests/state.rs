@@ -33,6 +33,20 @@ fn counts_survive_an_endpoint_that_flaps_and_a_backend_that_goes_and_comes() {
     assert_eq!(in_flight(&world.table, "v1"), [0]);
 }
 
+#[test]
+fn a_wildcard_holds_while_any_answer_says_so() {
+    let answers = ["a.wild.example:80", "zzz.wild.example:80"];
+    for (gone, left) in [(0, 1), (1, 0)] {
+        let covers = |name| format!("\nanswer {name} dock covers *.wild.example");
+        let mut world = World::parse(&format!("{DOCK}{}", answers.map(covers).concat()));
+        world.table = world.table.with([(answers[gone].to_owned(), None)]).0;
+        assert_eq!(world::outcome(&world.table, "GET c.b.wild.example /"), "v1", "{gone}");
+        world.table = world.table.with([(answers[left].to_owned(), None)]).0;
+        let outcome = world::outcome(&world.table, "GET c.b.wild.example /");
+        assert_eq!(outcome, "ask c.b.wild.example:80");
+    }
+}
+
 fn pick(table: &Table, backend: &str) -> Option<Pick> {
     let now = std::time::Instant::now();
     let backend = table.backend(backend).unwrap();
