@@ -1,6 +1,7 @@
 //! The process's one resolver: a task that owns the cache, and threads for lookups.
 
 use std::{
+    collections::HashMap,
     io,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
@@ -16,6 +17,8 @@ use super::cache::{Answer, Cache, Name, ResolveError};
 
 /// Threads that wait for the system's resolver at a time.
 const MOST_THREADS: usize = 32;
+/// Those of them that names with one ending may have: the server that knows them may be silent.
+const MOST_THREADS_OF_ENDING: usize = 8;
 /// Questions that wait for the task.
 const MOST_QUESTIONS: usize = 4096;
 /// How long one lookup may take; its thread may take longer.
@@ -58,7 +61,7 @@ impl Resolver {
 }
 
 async fn run(mut questions: mpsc::Receiver<Question>, lookup: Lookup) {
-    let threads = Arc::new(Semaphore::new(MOST_THREADS));
+    let mut threads = Threads::default();
     let (done, mut answers) = mpsc::unbounded_channel();
     let mut cache = Cache::default();
     let mut sweep = interval(SWEEP);
@@ -67,7 +70,7 @@ async fn run(mut questions: mpsc::Receiver<Question>, lookup: Lookup) {
             question = questions.recv() => {
                 let Some((name, answer)) = question else { return };
                 if cache.ask(&name, answer, Instant::now()) {
-                    let (threads, done) = (Arc::clone(&threads), done.clone());
+                    let (threads, done) = (threads.of(&name), done.clone());
                     tokio::spawn(async move {
                         let looking = timeout(DEADLINE, look_up(name.clone(), threads, lookup));
                         let answer = looking.await.unwrap_or(Err(ResolveError::Silent));
@@ -78,16 +81,55 @@ async fn run(mut questions: mpsc::Receiver<Question>, lookup: Lookup) {
             Some((name, answer)) = answers.recv() => {
                 cache.answered(&name, &answer, Instant::now());
             }
-            _ = sweep.tick() => cache.sweep(Instant::now()),
+            _ = sweep.tick() => {
+                cache.sweep(Instant::now());
+                threads.sweep();
+            }
         }
     }
 }
 
-async fn look_up(name: Name, threads: Arc<Semaphore>, lookup: Lookup) -> Answer {
-    let permit = threads.acquire_owned().await.map_err(|_| ResolveError::Overload)?;
+/// The threads that lookups may have.
+struct Threads {
+    all: Arc<Semaphore>,
+    /// The share of names with one ending, by that.
+    shares: HashMap<Box<str>, Arc<Semaphore>>,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(MOST_THREADS)), shares: HashMap::new() }
+    }
+}
+
+impl Threads {
+    /// The share of `name`, and all of them.
+    fn of(&mut self, name: &Name) -> [Arc<Semaphore>; 2] {
+        let share = || Arc::new(Semaphore::new(MOST_THREADS_OF_ENDING));
+        let share = self.shares.entry(ending(&name.host).into()).or_insert_with(share);
+        [Arc::clone(share), Arc::clone(&self.all)]
+    }
+
+    /// Forgets shares that nobody has a part of.
+    fn sweep(&mut self) {
+        self.shares.retain(|_, share| Arc::strong_count(share) > 1);
+    }
+}
+
+/// The last two labels of a name, which one organisation's servers know.
+fn ending(host: &str) -> &str {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.rmatch_indices('.').nth(1).map_or(host, |(dot, _)| &host[dot + 1..])
+}
+
+async fn look_up(name: Name, threads: [Arc<Semaphore>; 2], lookup: Lookup) -> Answer {
+    let mut permits = Vec::with_capacity(threads.len());
+    for threads in threads {
+        permits.push(threads.acquire_owned().await.map_err(|_| ResolveError::Overload)?);
+    }
     let looking = tokio::task::spawn_blocking(move || {
-        // It is given back when the thread is free, which may be long after the deadline.
-        let _permit = permit;
+        // They are given back when the thread is free, which may be long after the deadline.
+        let _permits = permits;
         lookup(&name)
     });
     match looking.await {

@@ -126,6 +126,36 @@ fn a_silent_name_server_costs_a_bounded_number_of_threads_and_a_bounded_time() {
     runtime.shutdown_background();
 }
 
+/// Only the server of one domain says nothing.
+fn partly_silent(name: &Name) -> io::Result<Vec<SocketAddr>> {
+    match name.host.ends_with(".silent.example") {
+        true => loop {
+            std::thread::park();
+        },
+        false => Ok(vec![([10, 0, 0, 1], name.port).into()]),
+    }
+}
+
+#[test]
+fn names_whose_server_is_silent_leave_threads_for_others() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let names = Rc::new(Names::new(Resolver::with(partly_silent)));
+        let soon = Instant::now() + Duration::from_millis(50);
+        let asking = (0..100).map(|number| {
+            let names = Rc::clone(&names);
+            async move { names.addresses(&name(&format!("a{number}.silent.example")), soon).await }
+        });
+        for answer in futures_all(asking).await {
+            assert_eq!(answer, Err(ResolveError::Silent));
+        }
+        let hangs = Instant::now() + Duration::from_secs(60);
+        let answer = names.addresses(&name("a.other.example"), hangs).await;
+        assert!(answer.is_ok_and(|addresses| addresses.len() == 1));
+    });
+    runtime.shutdown_background();
+}
+
 /// Runs all of `work` at once.
 async fn futures_all<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut waiting: Vec<_> = work.map(|one| (Box::pin(one), None)).collect();
