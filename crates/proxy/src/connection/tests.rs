@@ -344,9 +344,10 @@ fn what_a_relay_goes_by_counts_as_used_while_it_lives() {
                 json!({ "endpoints": { "name": "there", "endpoints": [
                     { "address": server.local_addr().unwrap() },
                 ] } }),
+                json!({ "chunkList": { "name": "there", "chunks": ["there"] } }),
                 json!({ "backend": {
                     "name": "there", "service": "", "port": 80, "connectTimeout": "5s",
-                    "discovery": { "endpoints": ["there"] }, "upstream": "http1",
+                    "discovery": { "endpoints": "there" }, "upstream": "http1",
                     "loadBalancer": "roundRobin", "origin": origin,
                 } }),
                 json!({ "route": { "name": "to-there", "hosts": ["*"], "origin": origin, "rules": [{

@@ -43,7 +43,8 @@ fn counted() -> Running {
     let all = json!({ "endpoints": { "name": "many", "endpoints": endpoints } });
     let proxy = World::new()
         .resource(all)
-        .resource(json!({ "backend": backend("one", json!({ "endpoints": ["many"] })) }))
+        .resource(json!({ "chunkList": { "name": "many", "chunks": ["many"] } }))
+        .resource(json!({ "backend": backend("one", json!({ "endpoints": "many" })) }))
         .all_to("one")
         .start();
     let mut client = proxy.client();
