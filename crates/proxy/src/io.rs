@@ -6,3 +6,4 @@ pub mod gathered;
 pub mod buffer_limit;
 pub mod pipe;
 pub mod socket_options;
+pub mod tally;

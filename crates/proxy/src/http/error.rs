@@ -18,6 +18,9 @@ pub enum Error {
     /// On a stream of HTTP/2.
     #[error("an HTTP/2 stream ended early")]
     Http2(#[from] h2::Error),
+    /// A head or trailers have more fields than may be.
+    #[error("too many fields")]
+    TooManyFields,
     /// The peer owed bytes, or did not take them, for too long.
     #[error("no progress within the limit")]
     Stalled,
@@ -71,6 +74,7 @@ impl Error {
         match self {
             Self::Http1(error) => of_http1(error),
             Self::Http2(error) => of_http2(error),
+            Self::TooManyFields => Cause::Protocol,
             Self::Stalled | Self::Overflow => Cause::Stalled,
         }
     }

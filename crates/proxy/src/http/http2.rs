@@ -9,7 +9,10 @@ pub mod server;
 pub mod client;
 pub mod incoming_body;
 pub mod outgoing_body;
+pub mod windows;
 pub mod keep_alive;
+#[cfg(test)]
+mod tests;
 pub mod premature_resets;
 
 use crate::http::metered_stream;

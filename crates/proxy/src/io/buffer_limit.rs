@@ -1,7 +1,8 @@
 //! How many bytes all connections of the process together have waiting.
 //!
 //! Beyond the limit relays go on with small reads, so that each of them adds little, and
-//! requests keep nothing of their bodies for another try.
+//! requests keep nothing of their bodies for another try. Streams of HTTP/2 get small windows,
+//! and beyond half as much again those whose peers take nothing are reset.
 
 use std::sync::{
     Arc,
@@ -44,6 +45,25 @@ impl Buffers {
     /// Whether more may be kept that need not be.
     pub fn have_room(&self) -> bool {
         self.waiting() < self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether less than half of what may wait does.
+    pub fn is_half_empty(&self) -> bool {
+        self.waiting() < self.limit.load(Ordering::Relaxed) / 2
+    }
+
+    /// Whether half as much again waits as may.
+    pub fn is_overfull(&self) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        self.waiting() >= limit.saturating_add(limit / 2)
+    }
+
+    /// Somebody has `now` bytes waiting, and had `before`.
+    pub fn change(&self, before: usize, now: usize) {
+        match now.checked_sub(before) {
+            Some(more) => self.waiting.fetch_add(more as u64, Ordering::Relaxed),
+            None => self.waiting.fetch_sub((before - now) as u64, Ordering::Relaxed),
+        };
     }
 
     /// Bytes that wait now.
@@ -103,11 +123,7 @@ impl Held {
 
     /// Keeps so many from now on.
     pub fn set(&mut self, bytes: usize) {
-        let waiting = &self.buffers.waiting;
-        match bytes.checked_sub(self.bytes) {
-            Some(more) => waiting.fetch_add(more as u64, Ordering::Relaxed),
-            None => waiting.fetch_sub((self.bytes - bytes) as u64, Ordering::Relaxed),
-        };
+        self.buffers.change(self.bytes, bytes);
         self.bytes = bytes;
     }
 }

@@ -23,7 +23,7 @@ use weft_decide::CompiledBackend;
 
 use crate::{
     http::{error::Error, http1::client::Client as Http1Client},
-    io::{gathered::GatheredWriter, stream::Stream},
+    io::{gathered::GatheredWriter, stream::Stream, tally::Tally},
     telemetry::metrics::PeerId,
     upstream::{
         dial::{DialError, Dialer},
@@ -48,6 +48,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(5 * 60);
 pub struct ConnectionPools {
     pools: RefCell<HashMap<PoolKey, Rc<ConnectionPool>>>,
     idle: Rc<Cell<usize>>,
+    tally: Rc<Tally>,
 }
 
 /// The connections with one key.
@@ -58,6 +59,8 @@ pub struct ConnectionPool {
     /// Idle connections of all pools of the worker.
     idle_total: Rc<Cell<usize>>,
     http2: Http2Connections,
+    /// Counts bytes of bodies that wait.
+    tally: Rc<Tally>,
     peers: RefCell<Vec<KnownPeer>>,
 }
 
@@ -98,6 +101,11 @@ pub enum PoolError {
 }
 
 impl ConnectionPools {
+    /// None yet; bytes of bodies that wait are counted in `tally`.
+    pub fn counted_in(tally: &Rc<Tally>) -> Self {
+        Self { tally: Rc::clone(tally), ..Self::default() }
+    }
+
     /// The pool of connections with `key`.
     pub fn get(&self, key: PoolKey, dialer: &Dialer) -> Rc<ConnectionPool> {
         if let Some(pool) = self.pools.borrow().get(&key) {
@@ -109,6 +117,7 @@ impl ConnectionPools {
             idle: RefCell::default(),
             idle_total: Rc::clone(&self.idle),
             http2: Http2Connections::default(),
+            tally: Rc::clone(&self.tally),
             peers: RefCell::default(),
         });
         self.pools.borrow_mut().insert(key, Rc::clone(&pool));

@@ -13,7 +13,7 @@ use weft_decide::{CompiledBackend, CompiledRule, Table};
 use crate::{
     config::handle::ConfigHandle,
     connection::close_reason::CloseCounts,
-    io::buffer_limit::Buffers,
+    io::{buffer_limit::Buffers, tally::Tally},
     telemetry::{
         access_log::Sink,
         access_log::buffer::AccessLogBuffer,
@@ -55,6 +55,8 @@ pub struct WorkerState {
     pub closed: Arc<CloseCounts>,
     /// Bytes that wait in all connections of the process.
     pub buffers: Arc<Buffers>,
+    /// The same for bodies of HTTP.
+    pub tally: Rc<Tally>,
     /// Names of operations.
     decorators: RefCell<PairCache<CompiledRule, CompiledBackend, HeaderValue>>,
     updates: RefCell<watch::Receiver<Arc<Table>>>,
@@ -90,10 +92,11 @@ impl WorkerState {
         let table = Arc::clone(&tables.borrow_and_update());
         let access_log = AccessLogBuffer::new(sink);
         access_log.configure(table.settings().access_log.as_ref());
+        let tally = Tally::new(&buffers);
         Self {
             dialer,
             config,
-            pools: ConnectionPools::default(),
+            pools: ConnectionPools::counted_in(&tally),
             registry: RefCell::new(Registry::new(metrics)),
             access_log,
             connections: Rc::default(),
@@ -101,6 +104,7 @@ impl WorkerState {
             names: Rc::new(Names::new(resolver)),
             closed,
             buffers,
+            tally,
             decorators: RefCell::new(PairCache::new(MOST_DECORATORS)),
             updates: RefCell::new(tables),
             table: RefCell::new(table),

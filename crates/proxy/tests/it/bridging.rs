@@ -197,6 +197,32 @@ fn answers_of_http_2_keep_their_framing_for_clients_of_http_1() {
 }
 
 #[test]
+fn an_answer_of_http_2_has_as_many_fields_as_one_of_http_1_may() {
+    for (count, status) in [(100, "200"), (101, "502")] {
+        let names: Vec<String> = (0..count).map(|at| format!("x-{at}")).collect();
+        let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let block = [&[OK][..], &block(&fields)].concat();
+        let (proxy, _heads) =
+            http2_server(vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &block)]);
+        let answer = proxy.ask("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{count}: {answer}");
+    }
+}
+
+#[test]
+fn a_length_that_a_server_of_http_2_cannot_read_does_not_reach_it() {
+    let (proxy, heads) = http2_server(vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &[OK])]);
+    for digits in ["00000000000000000000000003", "18446744073709551612"] {
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {digits}\r\n\r\nabc");
+        assert!(proxy.ask(&head).starts_with("HTTP/1.1 400 "), "{digits}");
+    }
+    let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0000000000000000000\r\n\r\n";
+    assert_eq!(brief(&proxy.ask(head)), "200 ");
+    let head = decoded(&heads.recv().unwrap());
+    assert!(head.contains("content-length: 0\n"), "{head}");
+}
+
+#[test]
 fn an_answer_with_two_framings_is_passed_on_with_one() {
     let both = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n\
                 4\r\nbody\r\n0\r\n\r\n";

@@ -48,8 +48,12 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// A block of header fields, written literally and never indexed (RFC 7541, section 6.2.2).
 pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let text = |text: &str| {
-        assert!(text.len() < 127, "a short text");
-        [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
+        let length = match u8::try_from(text.len()).unwrap() {
+            short @ ..127 => vec![short],
+            // RFC 7541, section 5.1: no more than one byte beyond the prefix.
+            long => vec![127, long - 127],
+        };
+        [&length, text.as_bytes()].concat()
     };
     let field = |(name, value): &(&str, &str)| [vec![0], text(name), text(value)].concat();
     fields.iter().flat_map(field).collect()

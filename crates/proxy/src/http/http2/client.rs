@@ -23,6 +23,7 @@ use tokio::{
     task::JoinHandle,
 };
 use weft_config::Limits;
+use weft_decide::arrive::fields::MOST_FIELDS;
 
 use super::{
     BROKEN_STREAMS, FRAME_BUDGET, MOST_STREAMS, REMEMBERED_RESETS, RESETS_OF_SERVERS,
@@ -30,6 +31,7 @@ use super::{
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::KeepAlive,
     outgoing_body::{Outgoing, Sending, Unsent},
+    windows::Windows,
 };
 use crate::http::{
     body::Incoming,
@@ -37,6 +39,7 @@ use crate::http::{
     headers,
     metered_stream::{Greeting, Meter, MeteredStream},
 };
+use crate::io::tally::Tally;
 
 /// A connection to a server, for many streams.
 pub struct Client {
@@ -86,8 +89,9 @@ impl Drop for Upload {
 }
 
 impl Client {
-    /// Begins HTTP/2 on `stream`, and waits for what the server allows.
-    pub async fn begin<S>(stream: S, limits: &Limits) -> Result<Self, Error>
+    /// Begins HTTP/2 on `stream`, and waits for what the server allows. Bytes of bodies that
+    /// wait are counted in `tally`.
+    pub async fn begin<S>(stream: S, limits: &Limits, tally: &Rc<Tally>) -> Result<Self, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -118,7 +122,8 @@ impl Client {
         })
         .await?;
         let allowed = Cell::new(connection.max_concurrent_send_streams());
-        let state = State { meter, allowed, limits: *limits, ..State::default() };
+        let bodies = Bodies::counted_in(tally);
+        let state = State { meter, allowed, bodies, limits: *limits, ..State::default() };
         let state = Rc::new(state);
         tokio::task::spawn_local(drive(connection, Rc::clone(&state)));
         Ok(Self { sender: RefCell::new(sender), state })
@@ -205,9 +210,13 @@ impl StreamSlot {
         let head = Request::from_parts(parts, ());
         let (response, stream) = self.client.begin_stream(head, end)?;
         let limits = &self.client.state.limits;
-        let sending = (!end).then(|| Sending::new(stream, body, limits.stalled));
+        let tally = self.client.state.bodies.tally();
+        let sending = (!end).then(|| Sending::new(stream, body, limits.stalled, tally));
         let mut exchange = Exchange { response, sending };
         let response = poll_fn(|context| exchange.poll(context)).await?;
+        if response.headers().len() > MOST_FIELDS {
+            return Err(Error::TooManyFields);
+        }
         let upload = exchange.sending.take().map(|mut sending| {
             Upload(tokio::task::spawn_local(async move {
                 let sent = poll_fn(|context| sending.poll(context)).await;
@@ -270,11 +279,18 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut keep_alive = KeepAlive::new(connection.ping_pong(), &state.limits, None);
+    let mut windows = Windows::new(state.limits.stream_window);
     let ended = poll_fn(|context| {
         let meter = &state.meter;
         meter.begin_turn();
         let polled = Pin::new(&mut connection).poll(context);
         state.bodies.after_turn(meter);
+        if let Some(size) = windows.change(state.bodies.tally())
+            && connection.set_initial_window_size(size).is_ok()
+        {
+            windows.changed(size);
+            context.waker().wake_by_ref();
+        }
         if meter.is_exhausted() {
             context.waker().wake_by_ref();
         }
@@ -305,7 +321,7 @@ mod tests {
             let (near, mut far) = duplex(1024);
             // Empty SETTINGS.
             far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-            let client = Client::begin(near, &Limits::default()).await.unwrap();
+            let client = Client::begin(near, &Limits::default(), &Rc::default()).await.unwrap();
             let client = Rc::new(client);
             client.state.streams.set(MOST_STREAMS - 1);
             let last = client.slot().expect("one more");
@@ -320,7 +336,8 @@ mod tests {
         let test = async {
             let (near, mut far) = duplex(1024);
             far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-            let client = Rc::new(Client::begin(near, &Limits::default()).await.unwrap());
+            let client =
+                Rc::new(Client::begin(near, &Limits::default(), &Rc::default()).await.unwrap());
             for _ in 0..2 * BROKEN_STREAMS {
                 client.slot().expect("there is room").complete();
             }

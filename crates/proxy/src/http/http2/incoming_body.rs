@@ -17,11 +17,15 @@ use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use weft_decide::arrive::fields::MOST_FIELDS;
 
-use crate::http::{
-    error::Error,
-    metered_stream::{Meter, TURN},
-    stall_timer::StallTimer,
+use crate::{
+    http::{
+        error::Error,
+        metered_stream::{Meter, TURN},
+        stall_timer::StallTimer,
+    },
+    io::tally::Tally,
 };
 
 /// Frames shorter than this are joined while they wait for the reader.
@@ -30,12 +34,23 @@ const SMALL: usize = 4096;
 /// The bodies that come on the streams of one connection.
 #[derive(Debug, Default)]
 pub struct Bodies {
+    tally: Rc<Tally>,
     list: RefCell<Vec<Weak<RefCell<Received>>>>,
     /// Bytes that the connection had read when the bodies were last taken from the codec.
     absorbed: Cell<u64>,
 }
 
 impl Bodies {
+    /// None yet; what waits of them is counted in `tally`.
+    pub fn counted_in(tally: &Rc<Tally>) -> Self {
+        Self { tally: Rc::clone(tally), ..Self::default() }
+    }
+
+    /// What counts bytes that wait.
+    pub fn tally(&self) -> &Rc<Tally> {
+        &self.tally
+    }
+
     /// Takes from the codec what has come, if that may be much.
     pub fn after_turn(&self, meter: &Meter) {
         if meter.read() - self.absorbed.get() < TURN as u64 / 2 {
@@ -64,6 +79,7 @@ impl Bodies {
 #[derive(Debug)]
 struct Received {
     stream: RecvStream,
+    tally: Rc<Tally>,
     /// The first chunk in line; most bodies never have a second one.
     front: Option<Bytes>,
     queue: VecDeque<Bytes>,
@@ -72,7 +88,7 @@ struct Received {
     /// Bytes in line.
     held: usize,
     trailers: Option<HeaderMap>,
-    end: Option<Result<(), h2::Error>>,
+    end: Option<Result<(), Error>>,
     reader: Option<Waker>,
 }
 
@@ -111,6 +127,7 @@ impl ReceivedBody {
     pub fn new(stream: RecvStream, owed: Owed, bodies: &Bodies, limit: Duration) -> Self {
         let received = Rc::new(RefCell::new(Received {
             stream,
+            tally: Rc::clone(&bodies.tally),
             front: None,
             queue: VecDeque::new(),
             joined: BytesMut::new(),
@@ -149,13 +166,16 @@ impl Received {
         while self.end.is_none() {
             match self.stream.poll_data(context) {
                 Poll::Ready(Some(Ok(data))) => self.push(data),
-                Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
+                Poll::Ready(Some(Err(error))) => self.end = Some(Err(error.into())),
                 Poll::Ready(None) => match self.stream.poll_trailers(context) {
+                    Poll::Ready(Ok(Some(trailers))) if trailers.len() > MOST_FIELDS => {
+                        self.end = Some(Err(Error::TooManyFields));
+                    }
                     Poll::Ready(Ok(trailers)) => {
                         self.trailers = trailers;
                         self.end = Some(Ok(()));
                     }
-                    Poll::Ready(Err(error)) => self.end = Some(Err(error)),
+                    Poll::Ready(Err(error)) => self.end = Some(Err(error.into())),
                     Poll::Pending => return,
                 },
                 Poll::Pending => return,
@@ -165,6 +185,7 @@ impl Received {
 
     fn push(&mut self, data: Bytes) {
         self.held += data.len();
+        self.tally.add(data.len());
         if self.held == data.len() {
             self.front = Some(data);
         } else if data.len() < SMALL {
@@ -185,6 +206,7 @@ impl Received {
             (!self.joined.is_empty()).then(|| std::mem::take(&mut self.joined).freeze())
         })?;
         self.held -= next.len();
+        self.tally.remove(next.len());
         self.release(next.len());
         Some(next)
     }
@@ -207,6 +229,7 @@ impl Received {
 impl Drop for Received {
     fn drop(&mut self) {
         if self.held > 0 {
+            self.tally.remove(self.held);
             self.release(self.held);
         }
     }
@@ -235,7 +258,7 @@ impl Body for ReceivedBody {
         }
         if let Some(end) = &mut received.end {
             let end = std::mem::replace(end, Ok(()));
-            return Poll::Ready(end.err().map(|error| Err(Error::Http2(error))));
+            return Poll::Ready(end.err().map(Err));
         }
         let waker = context.waker();
         if received.reader.as_ref().is_none_or(|reader| !reader.will_wake(waker)) {

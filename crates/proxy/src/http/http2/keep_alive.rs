@@ -23,6 +23,8 @@ pub struct KeepAlive {
     /// Bytes that the peer had sent when it was last looked at.
     read: u64,
     asked: bool,
+    /// Whether the peer was told that the connection ends, since it was idle.
+    told: bool,
     /// When the last stream was seen.
     used: Instant,
 }
@@ -48,6 +50,7 @@ impl KeepAlive {
             idle,
             read: 0,
             asked: false,
+            told: false,
             used: Instant::now(),
         }
     }
@@ -69,9 +72,12 @@ impl KeepAlive {
             let now = Instant::now();
             if in_use {
                 self.used = now;
+            } else if self.told {
+                // A peer that goes on answering PINGs and does not leave is left.
+                return Poll::Ready(Verdict::Dead);
             } else if self.idle.is_some_and(|idle| now.duration_since(self.used) >= idle) {
-                self.used = now;
-                self.sleep.as_mut().reset(now + self.interval);
+                self.told = true;
+                self.sleep.as_mut().reset(now + self.patience);
                 return Poll::Ready(Verdict::Idle);
             }
             self.asked = silent && self.ask(context);
@@ -87,5 +93,29 @@ impl KeepAlive {
         // Its waker is that of the connection's own task.
         let _ = pings.poll_pong(context);
         pings.send_ping(Ping::opaque()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_peer_that_does_not_leave_when_told_is_left() {
+        let seconds = Duration::from_secs;
+        let (keep_alive, keep_alive_answer) = (seconds(60), seconds(20));
+        let limits = Limits { keep_alive, keep_alive_answer, ..Limits::default() };
+        let mut watch = KeepAlive::new(None, &limits, Some(seconds(900)));
+        let (meter, began) = (Meter::default(), Instant::now());
+        let idle = poll_fn(|context| watch.poll(context, &meter, false)).await;
+        assert_eq!((idle, began.elapsed()), (Verdict::Idle, seconds(900)));
+        // A stream that came meanwhile is served to its end.
+        let busy = poll_fn(|context| watch.poll(context, &meter, true));
+        assert!(tokio::time::timeout(seconds(1000), busy).await.is_err());
+        let began = Instant::now();
+        let dead = poll_fn(|context| watch.poll(context, &meter, false)).await;
+        assert_eq!(dead, Verdict::Dead);
+        assert!(began.elapsed() <= keep_alive);
     }
 }

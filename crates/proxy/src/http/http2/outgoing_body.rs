@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -10,7 +11,10 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame};
 
-use crate::http::{error::Error, headers, stall_timer::StallTimer};
+use crate::{
+    http::{error::Error, headers, stall_timer::StallTimer},
+    io::tally::Tally,
+};
 
 /// A body that may have a deadline of its own.
 pub trait Outgoing: Body<Data = Bytes> + Unpin {
@@ -26,7 +30,19 @@ pub struct Sending<B> {
     /// How long the peer may take nothing.
     limit: Duration,
     begun: bool,
+    /// Bytes that were sent when there may have been no room, and are counted in `tally`.
+    waiting: usize,
+    tally: Rc<Tally>,
+    /// Since the peer takes nothing, as far as that matters while memory is short.
+    short: StallTimer,
+    /// How often that was for [`WHILE_SHORT`], one after the other.
+    times: u32,
 }
+
+/// How long a peer may take nothing while the process has far more bytes waiting than it may.
+const WHILE_SHORT: Duration = Duration::from_secs(5);
+/// How many times as long while it has as many as it may.
+const WHILE_FULL: u32 = 6;
 
 /// Why a body was not sent whole.
 #[derive(Debug)]
@@ -39,10 +55,19 @@ pub enum Unsent<E> {
     Expired,
 }
 
+impl<B> Drop for Sending<B> {
+    fn drop(&mut self) {
+        self.tally.remove(self.waiting);
+    }
+}
+
 impl<B: Outgoing> Sending<B> {
-    /// Sends `body` on `stream`, whose peer may take nothing for `limit`.
-    pub fn new(stream: SendStream<Bytes>, body: B, limit: Duration) -> Self {
-        Self { stream, body, stall: StallTimer::default(), limit, begun: false }
+    /// Sends `body` on `stream`, whose peer may take nothing for `limit`, or until there are far
+    /// too many bytes that wait; those of this body are counted in `tally`.
+    pub fn new(stream: SendStream<Bytes>, body: B, limit: Duration, tally: &Rc<Tally>) -> Self {
+        let (stall, short) = (StallTimer::default(), StallTimer::default());
+        let tally = Rc::clone(tally);
+        Self { stream, body, stall, limit, begun: false, waiting: 0, tally, short, times: 0 }
     }
 
     /// Sends what can be sent; ready at the end, or when that cannot be reached.
@@ -101,6 +126,9 @@ impl<B: Outgoing> Sending<B> {
         loop {
             if self.stream.capacity() > 0 {
                 self.stall.moved();
+                self.short.moved();
+                self.times = 0;
+                self.tally.remove(std::mem::take(&mut self.waiting));
                 return Poll::Ready(Ok(false));
             }
             match self.stream.poll_capacity(context) {
@@ -126,12 +154,22 @@ impl<B: Outgoing> Sending<B> {
         if self.body.poll_expired(context).is_ready() {
             return Poll::Ready(Err(Unsent::Expired));
         }
+        while self.short.poll(context, WHILE_SHORT).is_ready() {
+            self.times += 1;
+            let is_long = self.times >= WHILE_FULL;
+            if self.tally.is_overfull() || (is_long && self.tally.is_full()) {
+                return Poll::Ready(Err(Unsent::Peer(Error::Stalled)));
+            }
+            self.short.moved();
+        }
         ready!(self.stall.poll(context, self.limit));
         Poll::Ready(Err(Unsent::Peer(Error::Stalled)))
     }
 
     fn send(&mut self, data: Bytes, end: bool) -> Result<bool, h2::Error> {
         self.begun = true;
+        self.waiting += data.len();
+        self.tally.add(data.len());
         self.stream.send_data(data, end)?;
         Ok(end)
     }

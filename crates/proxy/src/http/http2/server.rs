@@ -28,6 +28,7 @@ use super::{
     keep_alive::{KeepAlive, Verdict},
     outgoing_body::{Sending, Unsent},
     premature_resets::{Open, Resets},
+    windows::Windows,
 };
 use crate::{
     connection::downstream::Downstream,
@@ -38,7 +39,7 @@ use crate::{
         response_body::Payload,
         serve_request::serve_request,
     },
-    io::peeked::PeekedStream,
+    io::{peeked::PeekedStream, tally::Tally},
     worker::open_connections::ConnectionGuard,
 };
 
@@ -73,7 +74,8 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
             return tracing::debug!(client = %downstream.client, "no HTTP/2 preface in time");
         }
     };
-    let mut serving = Serving::new(connection, meter, limits, guard);
+    let tally = &downstream.worker.tally;
+    let mut serving = Serving::new(connection, meter, (limits, tally), guard);
     poll_fn(|context| serving.poll(context, &downstream)).await;
 }
 
@@ -82,6 +84,7 @@ struct Serving {
     connection: Connection<MeteredStream<PeekedStream>, Bytes>,
     meter: Arc<Meter>,
     bodies: Bodies,
+    windows: Windows,
     guard: ConnectionGuard,
     keep_alive: KeepAlive,
     /// Until the client's first SETTINGS have come.
@@ -97,17 +100,19 @@ impl Serving {
     fn new(
         mut connection: Connection<MeteredStream<PeekedStream>, Bytes>,
         meter: Arc<Meter>,
-        limits: &Limits,
+        (limits, tally): (&Limits, &Rc<Tally>),
         guard: ConnectionGuard,
     ) -> Self {
         let keep_alive = KeepAlive::new(connection.ping_pong(), limits, Some(limits.idle));
         let resets = Resets::new(limits.premature_resets);
-        let bodies = Bodies::default();
+        let bodies = Bodies::counted_in(tally);
+        let windows = Windows::new(limits.stream_window);
         let greeting = Some(Box::pin(sleep(limits.head)));
         Self {
             connection,
             meter,
             bodies,
+            windows,
             guard,
             keep_alive,
             greeting,
@@ -148,6 +153,12 @@ impl Serving {
             }
         }
         self.bodies.after_turn(&self.meter);
+        if let Some(size) = self.windows.change(self.bodies.tally())
+            && self.connection.set_initial_window_size(size).is_ok()
+        {
+            self.windows.changed(size);
+            context.waker().wake_by_ref();
+        }
         if self.poll_greeting(context).is_ready() {
             return Poll::Ready(());
         }
@@ -217,6 +228,7 @@ struct Stream {
 
 impl Stream {
     async fn serve(mut self, downstream: Rc<Downstream>, request: Request<Incoming>) {
+        let tally = Rc::clone(&downstream.worker.tally);
         let head = request.method() == Method::HEAD;
         if !request.body().is_end_stream() && expects_continue(request.headers()) {
             let mut response = Response::new(());
@@ -241,7 +253,7 @@ impl Stream {
         match sent {
             Ok(_) if end => {}
             Ok(stream) => {
-                if send(stream, payload, self.limit).await == Sent::Reset {
+                if send(stream, payload, self.limit, &tally).await == Sent::Reset {
                     self.open.was_reset();
                 }
             }
@@ -262,8 +274,13 @@ enum Sent {
     Ended,
 }
 
-async fn send(stream: h2::SendStream<Bytes>, payload: Payload, limit: Duration) -> Sent {
-    let mut sending = Sending::new(stream, payload, limit);
+async fn send(
+    stream: h2::SendStream<Bytes>,
+    payload: Payload,
+    limit: Duration,
+    tally: &Rc<Tally>,
+) -> Sent {
+    let mut sending = Sending::new(stream, payload, limit, tally);
     let ended = poll_fn(|context| sending.poll(context)).await;
     if sending.is_reset() {
         return Sent::Reset;

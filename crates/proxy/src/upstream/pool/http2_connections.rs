@@ -141,7 +141,8 @@ async fn connection(
         None => pool.connect(limit).await?,
     };
     let local = stream.local_addr();
-    let client = match timeout_at(due, Client::begin(GatheredWriter(stream), &limits)).await {
+    let beginning = Client::begin(GatheredWriter(stream), &limits, &pool.tally);
+    let client = match timeout_at(due, beginning).await {
         Ok(client) => client.map_err(PoolError::Handshake)?,
         Err(_) => return Err(PoolError::Dial(DialError::Timeout(limit))),
     };

@@ -1,0 +1,212 @@
+//! Peers that send much and take nothing, while the process has too many bytes waiting.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use tokio::{
+    io::{DuplexStream, duplex},
+    task::LocalSet,
+    time::{Instant, timeout},
+};
+use weft_config::{Limits, ProcessLimits};
+
+use super::{
+    client::Client,
+    outgoing_body::{Outgoing, Sending, Unsent},
+};
+use crate::{
+    http::{body::Incoming, error::Error},
+    io::{buffer_limit::Buffers, tally::Tally},
+};
+
+/// What may wait.
+const ROOM: usize = 1 << 20;
+
+/// Counts in a process of its own.
+fn tally() -> (Arc<Buffers>, Rc<Tally>) {
+    let buffers = Arc::new(Buffers::default());
+    buffers.limit(&ProcessLimits { buffers: ROOM as u64, ..ProcessLimits::new() });
+    let tally = Tally::new(&buffers);
+    (buffers, tally)
+}
+
+/// Requests without a body.
+struct Nothing;
+
+impl Body for Nothing {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
+impl Outgoing for Nothing {
+    fn poll_expired(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// A body without an end.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[7; 1000])))))
+    }
+}
+
+impl Outgoing for Endless {
+    fn poll_expired(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// Sends what the windows allow, and says how much that was.
+async fn as_allowed(stream: &mut SendStream<Bytes>) -> usize {
+    let mut sent = 0;
+    loop {
+        stream.reserve_capacity(1 << 20);
+        // Time stands still while anything moves.
+        let capacity = timeout(Duration::from_secs(1), async {
+            loop {
+                match poll_fn(|context| stream.poll_capacity(context)).await {
+                    Some(Ok(0)) => {}
+                    other => return other,
+                }
+            }
+        });
+        let Ok(Some(Ok(room))) = capacity.await else { return sent };
+        stream.send_data(Bytes::from(vec![7; room]), false).unwrap();
+        sent += room;
+    }
+}
+
+/// A connection to a server, whose end of a stream is given to `answer`.
+async fn server<F: Future<Output = ()> + 'static>(
+    far: DuplexStream,
+    answer: impl Fn(SendStream<Bytes>) -> F + 'static,
+) {
+    let mut connection = h2::server::handshake(far).await.unwrap();
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
+        let stream = respond.send_response(Response::new(()), false).unwrap();
+        tokio::task::spawn_local(answer(stream));
+    }
+}
+
+async fn answer_of(client: &Rc<Client>) -> (Response<Incoming>, super::client::StreamSlot) {
+    let slot = client.slot().unwrap();
+    let sent = slot.send(Request::get("http://x/").body(Nothing).unwrap()).await.unwrap();
+    (sent.response, slot)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_received_and_nobody_takes_is_counted_and_makes_windows_small() {
+    let test = async {
+        let (buffers, tally) = tally();
+        let (near, far) = duplex(16 * 1024);
+        let (sender, mut sent) = tokio::sync::mpsc::unbounded_channel();
+        let answer = move |mut stream| {
+            let sender = sender.clone();
+            async move {
+                sender.send(as_allowed(&mut stream).await).unwrap();
+                // The stream stays open.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::task::spawn_local(server(far, answer));
+        let limits = Limits { stream_window: 256 * 1024, ..Limits::default() };
+        let client = Rc::new(Client::begin(near, &limits, &tally).await.unwrap());
+        let mut all = Vec::new();
+        let mut total = 0;
+        for _ in 0..8 {
+            all.push(answer_of(&client).await);
+            total += sent.recv().await.unwrap();
+        }
+        // Four full windows are all that may wait, of which a little is still in the codec: one
+        // more is full, and the next ones are small.
+        assert_eq!(total, 5 * 256 * 1024 + 3 * 16 * 1024);
+        assert!(buffers.waiting() >= ROOM as u64, "{}", buffers.waiting());
+        drop(all);
+        // The process hears only of much.
+        tally.add(ROOM);
+        tally.remove(ROOM);
+        assert_eq!(buffers.waiting(), 0, "nothing is left of them");
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+/// A stream to a client that takes nothing.
+async fn to_one_who_takes_nothing() -> (SendStream<Bytes>, impl Sized) {
+    let (near, far) = duplex(64 * 1024);
+    let client = async {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(0);
+        let (mut sender, connection) = builder.handshake::<_, Bytes>(near).await.unwrap();
+        tokio::task::spawn_local(connection);
+        let (response, _) = sender.send_request(Request::new(()), true).unwrap();
+        (sender, response)
+    };
+    let server = async {
+        let mut connection = h2::server::handshake(far).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let stream = respond.send_response(Response::new(()), false).unwrap();
+        tokio::task::spawn_local(async move { while connection.accept().await.is_some() {} });
+        stream
+    };
+    let (client, stream): ((h2::client::SendRequest<Bytes>, _), _) = tokio::join!(client, server);
+    let kept: (_, Option<RecvStream>) = (client, None);
+    (stream, kept)
+}
+
+/// For how long a body is offered to somebody who takes nothing, where `more` bytes wait
+/// elsewhere in the process.
+async fn patience(more: usize) -> Duration {
+    let (buffers, tally) = tally();
+    tally.add(more);
+    let (stream, _kept) = to_one_who_takes_nothing().await;
+    let began = Instant::now();
+    let mut sending = Sending::new(stream, Endless, Duration::from_secs(300), &tally);
+    let ended = poll_fn(|context| sending.poll(context)).await;
+    assert!(matches!(ended, Err(Unsent::Peer(Error::Stalled))), "{ended:?}");
+    drop(sending);
+    tally.remove(more);
+    drop(tally);
+    assert_eq!(buffers.waiting(), 0);
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_takes_nothing_is_waited_for_until_memory_is_short() {
+    let test = async {
+        assert_eq!(patience(0).await.as_secs(), 300);
+        assert_eq!(patience(ROOM).await.as_secs(), 30);
+        assert_eq!(patience(ROOM + ROOM / 2).await.as_secs(), 5);
+    };
+    LocalSet::new().run_until(test).await;
+}
