@@ -28,8 +28,8 @@ pub const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-s
 /// Makes a response's head what the client gets.
 pub fn finish_response(headers: &mut HeaderMap, direction: Direction, upgraded: bool) {
     frame_once(headers);
-    if upgraded && headers.contains_key(header::CONTENT_LENGTH) {
-        rebuild(headers, |name| *name != header::CONTENT_LENGTH);
+    if upgraded {
+        without_length(headers);
     }
     let unwanted = headers.keys().any(|name| is_hop_by_hop(name) || *name == DECORATOR);
     if unwanted {
@@ -44,6 +44,30 @@ pub fn finish_response(headers: &mut HeaderMap, direction: Direction, upgraded: 
         }
     }
     headers.insert(header::SERVER, HeaderValue::from_static(direction.server()));
+}
+
+/// Whether an answer's head announces a body in a way that some reader takes for another, which
+/// the codec lets pass where no body comes: a length that is no number or not the same each
+/// time, or chunks twice (RFC 9112, section 6.1).
+pub fn is_framed_oddly(headers: &HeaderMap) -> bool {
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut lengths = lengths.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let is_odd = lengths.next().is_some_and(|first| {
+        let first = first.trim_ascii();
+        let is_number = (1..=19).contains(&first.len()) && first.iter().all(u8::is_ascii_digit);
+        !is_number || lengths.any(|other| other.trim_ascii() != first)
+    });
+    let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let codings = codings.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let chunked = |one: &&[u8]| one.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    is_odd || codings.filter(chunked).nth(1).is_some()
+}
+
+/// Takes out a length, which an answer without content does not have (RFC 9110, section 8.6).
+pub fn without_length(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        rebuild(headers, |name| *name != header::CONTENT_LENGTH);
+    }
 }
 
 /// Leaves one way to find the end of the body: chunks come before a length (RFC 9112,

@@ -4,4 +4,5 @@ pub mod server;
 pub mod client;
 pub mod head_timeout;
 pub mod error_bodies;
+pub mod raw_head;
 pub mod early_response;

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 use tokio::time::Instant;
+use weft_decide::{Direction, arrive::fields::strip_trailers};
 
 use crate::{
     http::{
@@ -48,6 +49,8 @@ pub struct Source {
     /// Woken when the body has ended.
     watcher: RefCell<Option<Waker>>,
     received: Cell<u64>,
+    /// Which way the body goes, for what its trailers may not say.
+    direction: Cell<Option<Direction>>,
     /// Counts the messages of gRPC, if that is spoken.
     messages: Cell<Option<Messages>>,
 }
@@ -89,6 +92,7 @@ impl Source {
                 failed: Cell::new(None),
                 watcher: RefCell::default(),
                 received: Cell::new(0),
+                direction: Cell::new(None),
                 messages: Cell::default(),
             })
         })
@@ -144,6 +148,22 @@ impl Source {
         self.failed.get()
     }
 
+    /// The body goes this way: its trailers say no more than a head that does may.
+    pub fn goes(&self, direction: Direction) {
+        self.direction.set(Some(direction));
+    }
+
+    fn without_unwanted(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match (frame.into_trailers(), self.direction.get()) {
+            (Ok(mut trailers), Some(direction)) => {
+                strip_trailers(&mut trailers, direction);
+                Frame::trailers(trailers)
+            }
+            (Ok(trailers), None) => Frame::trailers(trailers),
+            (Err(frame), _) => frame,
+        }
+    }
+
     /// Bytes read so far.
     pub fn received(&self) -> u64 {
         self.received.get()
@@ -179,7 +199,7 @@ impl Source {
             return Poll::Pending;
         }
         let polled = Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(context);
-        let Poll::Ready(frame) = polled else {
+        let Poll::Ready(frame) = polled.map_ok(|frame| self.without_unwanted(frame)) else {
             // The body wakes only the reader that polled it last; that reader wakes the others.
             self.park(id, context.waker());
             return Poll::Pending;

@@ -26,6 +26,9 @@ pub async fn serve_request(
     let worker = &downstream.worker;
     let (parts, body) = request.into_parts();
     let source = Source::of(body, &worker.buffers);
+    if let Some(source) = &source {
+        source.goes(direction.into());
+    }
     let arrival = Arrival {
         destination: downstream.destination,
         direction: direction.into(),

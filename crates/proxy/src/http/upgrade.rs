@@ -5,6 +5,7 @@ use std::rc::Rc;
 use http::{Response, StatusCode, response};
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
 use crate::{
     connection::{
@@ -25,8 +26,8 @@ use crate::{
 /// The status of a response that begins another protocol.
 pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
 
-/// Relays whatever is spoken after `response`, once the client has it, until nothing has
-/// passed for too long; the head for the client. The connection counts as one until both
+/// Relays whatever is spoken after `response`, once the client has it, which must be soon, until
+/// nothing has passed for too long; the head for the client. The connection counts as one until both
 /// sides are done, so does the request at its endpoint, and what it goes by as used.
 pub fn relay(
     mut response: Response<Incoming>,
@@ -38,9 +39,18 @@ pub fn relay(
     let server = hyper::upgrade::on(&mut response);
     let (parts, _) = response.into_parts();
     tokio::task::spawn_local(async move {
-        let _counted = (guard, connection, used);
+        let _counted = (connection, used);
         let passed = relay::Passed::default();
-        if let (Ok(client), Ok(server)) = (client.await, server.await) {
+        let limit = downstream.listener.limits.stalled;
+        let begun = tokio::select! {
+            // Until the client has the answer, the connection may be one too many.
+            () = guard.shed() => None,
+            begun = timeout(limit, async { (client.await.ok()).zip(server.await.ok()) }) => {
+                begun.ok().flatten()
+            }
+        };
+        if let Some((client, server)) = begun {
+            guard.idle_timer().begin();
             let (mut client, mut server) = (of_client(client), of_server(server));
             let limits = downstream.relay_limits();
             let ended = relay::relay(&mut client, &mut server, &passed, limits).await;

@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 use weft_config::{Retries, RetryOn};
-use weft_decide::{Failure, Reply, Routed, SelectedEndpoint, protocol, retry};
+use weft_decide::{Failure, NoAnswer, Reply, Reset, Routed, SelectedEndpoint, protocol, retry};
 
 use crate::{
     connection::{direction::Direction, downstream::Downstream},
@@ -86,6 +86,10 @@ pub async fn send(mut request: UpstreamRequest, mut outcome: Box<Outcome>) -> Re
         // A protocol that the client did not ask for would end policy on this connection.
         match response.status() == SWITCHING && !protocol::grants(response.headers(), &asked) {
             true => Err(Failure::UnaskedUpgrade.reply()),
+            false if headers::is_framed_oddly(response.headers()) => {
+                let reset = Reset::Malformed;
+                Err(Failure::NoAnswer(NoAnswer { reset, spent: false }).reply())
+            }
             false => Ok(answer),
         }
     });
@@ -132,9 +136,13 @@ fn finish(
     let Answer { mut response, upload, connection } = answer;
     let direction = request.downstream.direction();
     let switching = response.status() == SWITCHING;
+    let is_without_body = response.status() == StatusCode::NO_CONTENT;
     let took = outcome.elapsed();
     let headers = response.headers_mut();
     headers::finish_response(headers, direction, switching);
+    if is_without_body {
+        headers::without_length(headers);
+    }
     outcome.service_time = Some(took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     headers.insert(headers::SERVICE_TIME, headers::number(milliseconds));
@@ -153,7 +161,6 @@ fn finish(
     if let (true, Some(client)) = (switching, request.upgrade) {
         let of = request.downstream.counts.as_ref().map(|counts| &counts.listener.0);
         let guard = request.downstream.worker.connections.enter(of);
-        guard.idle_timer().begin();
         let host = request.authority.as_ref().and_then(|host| host.to_str().ok());
         let interest = request.downstream.scope.as_ref().zip(host);
         let interest = interest.and_then(|(scope, host)| scope.interest(host));

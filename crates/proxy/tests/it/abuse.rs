@@ -1,5 +1,7 @@
 //! What could be read in two ways, or never ends, is refused.
 
+use std::io::Write;
+
 use crate::world::{World, get, lines, ok, server};
 
 /// The status that a proxy answers `request` with; 0 when it just closes.
@@ -31,21 +33,59 @@ fn ambiguous_lengths_are_refused() {
 }
 
 #[test]
-fn a_length_beside_chunks_is_dropped_and_the_connection_ends() {
+fn what_has_two_readings_is_refused_and_the_connection_ends() {
     let server = server(&[&ok("")]);
     let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
     for fields in [
         "transfer-encoding: chunked\r\ncontent-length: 3\r\n",
         "content-length: 3\r\ntransfer-encoding: chunked\r\n",
+        "x-a: 1\ntransfer-encoding: chunked\r\n",
     ] {
         let mut client = proxy.client();
+        // The second request on a connection is looked at like the first.
+        client.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n1\n\n2");
+        assert!(client.hear().starts_with("HTTP/1.1 200 "));
         client.say(&format!("POST / HTTP/1.1\r\nhost: x\r\n{fields}\r\n1\r\na\r\n0\r\n\r\n"));
-        client.say("GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n");
-        assert!(client.rest().contains("connection: close"));
+        let _ = client.0.write_all(b"GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n");
+        let refused = client.rest();
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{fields}: {refused}");
+        assert!(refused.ends_with("\r\n\r\nBad Request"), "{fields}: {refused}");
     }
     let heard = server.heard();
-    assert_eq!(heard.len(), 2, "{heard:?}");
-    assert!(heard.iter().all(|one| !one.contains("content-length")), "{heard:?}");
+    assert_eq!(heard.len(), 3, "{heard:?}");
+}
+
+#[test]
+fn a_request_with_a_body_asks_for_no_other_protocol() {
+    let server = server(&[&ok("plain")]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    for body in ["content-length: 3\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"] {
+        let wish = "connection: upgrade\r\nupgrade: websocket";
+        let answer = proxy.ask(&format!("POST / HTTP/1.1\r\nhost: x\r\n{wish}\r\n{body}"));
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("plain"), "{answer}");
+    }
+    assert!(server.heard().iter().all(|one| !one.contains("upgrade")), "{:?}", server.heard());
+}
+
+#[test]
+fn an_answer_without_a_body_that_is_framed_oddly_is_an_error_of_the_server() {
+    let head = |answer: &str| {
+        let server = server(&[answer]);
+        let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+        let mut client = proxy.client();
+        client.say("HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        client.rest()
+    };
+    for length in ["", "x", "-3", "+3", "3, 4", "00000000000000000003"] {
+        let answer = head(&format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{length}: {answer}");
+    }
+    let answer = head("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, chunked\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    let answer = head("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n");
+    assert!(answer.contains("content-length: 3\r\n"), "{answer}");
+    let answer = head("HTTP/1.1 204 No Content\r\ncontent-length: 3\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 204 ") && !answer.contains("content-length"), "{answer}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod abuse;
 mod admin;
 mod connections;
 mod bridging;
+mod circles;
 mod deadlines;
 mod faults;
 mod floods;

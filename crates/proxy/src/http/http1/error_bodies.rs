@@ -3,7 +3,7 @@
 //! Hyper answers a head that it cannot read with a status and nothing else, and has no
 //! setting for it. Users of Envoy find the reason as text, so these few answers, which
 //! never come from a server (they lack what the proxy adds), are replaced as they are
-//! written.
+//! written. Heads with two readings, which the codec would choose from, are made to be refused.
 
 use std::{
     io::{self, IoSlice},
@@ -12,6 +12,8 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::http::http1::raw_head::RawHeads;
 
 macro_rules! answer {
     ($status:literal, $length:literal) => {
@@ -42,12 +44,13 @@ pub struct ErrorBodies<S> {
     stream: S,
     /// What is sent instead, and how much of it has been.
     instead: Option<(String, usize)>,
+    heads: RawHeads,
 }
 
 impl<S> ErrorBodies<S> {
     /// Looks at what is written to `stream`.
     pub fn new(stream: S) -> Self {
-        Self { stream, instead: None }
+        Self { stream, instead: None, heads: RawHeads::default() }
     }
 
     /// The stream itself.
@@ -115,6 +118,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for ErrorBodies<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = &mut buffer.filled_mut()[before..];
+        if let Some(at) = self.heads.look(read) {
+            // No head has this byte, so the codec refuses the one that has two readings.
+            read[at] = 0;
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -187,3 +187,39 @@ fn a_reader_goes_on_when_the_one_that_waited_for_the_body_is_gone() {
         assert_eq!(read, "late");
     });
 }
+
+#[test]
+fn trailers_say_no_more_than_a_head_that_goes_the_same_way_may() {
+    local(async {
+        for direction in [Direction::Edge, Direction::Outbound] {
+            let (source, mut stream) = body().await;
+            source.goes(direction);
+            let mut reader = RequestBody::of(Some(&source));
+            let names = ["x-a", "x-forwarded-client-cert", "x-envoy-retry-on", "host"];
+            let fields = names.map(|name| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_static("1"))
+            });
+            stream.send_trailers(fields.into_iter().collect()).unwrap();
+            let frame = poll_fn(|context| Pin::new(&mut reader).poll_frame(context)).await;
+            let trailers = frame.unwrap().unwrap().into_trailers().unwrap();
+            assert_eq!(trailers.keys().collect::<Vec<_>>(), ["x-a"]);
+        }
+    });
+}
+
+#[test]
+fn trailers_have_no_more_fields_than_a_head() {
+    local(async {
+        for (count, is_kept) in [(100, true), (101, false)] {
+            let (source, mut stream) = body().await;
+            let mut reader = RequestBody::of(Some(&source));
+            let field = |at| {
+                let name = http::HeaderName::try_from(format!("x-{at}")).unwrap();
+                (name, http::HeaderValue::from_static("1"))
+            };
+            stream.send_trailers((0..count).map(field).collect()).unwrap();
+            let frame = poll_fn(|context| Pin::new(&mut reader).poll_frame(context)).await;
+            assert_eq!(frame.unwrap().is_ok(), is_kept, "{count}");
+        }
+    });
+}

@@ -1,0 +1,220 @@
+//! Heads of requests as they are on the wire, before the codec of HTTP/1 reads them.
+//!
+//! The codec takes a length away that stands beside chunks, and ends a line at a bare LF. Both
+//! are read in other ways by others (RFC 9112, sections 2.2 and 6.3), and nothing of it is left
+//! to be seen in what the codec hands on. Nothing else is judged here: what the codec refuses is
+//! the codec's business, and so is what follows.
+
+/// Follows the requests on one connection, from the first byte on.
+#[derive(Debug, Default)]
+pub struct RawHeads {
+    place: Place,
+    head: Head,
+    /// The line so far, where it did not come at once.
+    begun: Vec<u8>,
+}
+
+/// Where in the messages the next byte is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// In a head, or before one.
+    #[default]
+    Head,
+    /// In so many bytes of a body.
+    Body(u64),
+    /// At the size of a chunk.
+    Size,
+    /// In so many bytes of a chunk, with the end of its line.
+    Chunk(u64),
+    /// After the last chunk.
+    Trailers,
+    /// Nothing is known of what follows: another protocol, or what the codec refuses.
+    Beyond,
+}
+
+/// What a head has said so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Head {
+    begun: bool,
+    length: Option<u64>,
+    /// Whether there is a length that is no number.
+    odd: bool,
+    chunked: bool,
+    /// Whether another protocol may follow.
+    upgrade: bool,
+}
+
+impl RawHeads {
+    /// Looks at the next bytes; the place of the one that makes a head ambiguous. Nothing after
+    /// it is looked at.
+    pub fn look(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            match &mut self.place {
+                Place::Beyond => return None,
+                Place::Body(left) | Place::Chunk(left) => {
+                    let rest = (bytes.len() - at) as u64;
+                    let taken = rest.min(*left);
+                    *left -= taken;
+                    at += usize::try_from(taken).unwrap_or(usize::MAX);
+                    match self.place {
+                        Place::Body(0) => self.place = Place::Head,
+                        Place::Chunk(0) => self.place = Place::Size,
+                        _ => {}
+                    }
+                }
+                Place::Head | Place::Size | Place::Trailers => {
+                    let rest = &bytes[at..];
+                    let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+                        self.begun.extend_from_slice(rest);
+                        return None;
+                    };
+                    let is_clear = match self.begun.is_empty() {
+                        true => self.line(&rest[..end]),
+                        false => {
+                            let mut line = std::mem::take(&mut self.begun);
+                            line.extend_from_slice(&rest[..end]);
+                            self.line(&line)
+                        }
+                    };
+                    at += end + 1;
+                    if !is_clear {
+                        self.place = Place::Beyond;
+                        return Some(at - 1);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// A line without its LF; whether it leaves the head with one reading.
+    fn line(&mut self, line: &[u8]) -> bool {
+        match self.place {
+            Place::Size => {
+                self.place = match size(line) {
+                    Some(0) => Place::Trailers,
+                    Some(size) => Place::Chunk(size.saturating_add(2)),
+                    None => Place::Beyond,
+                };
+                true
+            }
+            Place::Trailers => {
+                if line == b"\r" {
+                    self.place = Place::Head;
+                }
+                true
+            }
+            _ => self.line_of_head(line),
+        }
+    }
+
+    fn line_of_head(&mut self, line: &[u8]) -> bool {
+        let head = &mut self.head;
+        if matches!(line, [] | [b'\r']) && !head.begun {
+            // Empty lines before a request are skipped (RFC 9112, section 2.2).
+            return true;
+        }
+        let Some(line) = line.strip_suffix(b"\r") else { return false };
+        if line.is_empty() {
+            self.place = match std::mem::take(head) {
+                Head { upgrade: true, .. } | Head { odd: true, .. } => Place::Beyond,
+                Head { chunked: true, .. } => Place::Size,
+                Head { length: Some(length @ 1..), .. } => Place::Body(length),
+                _ => Place::Head,
+            };
+            return true;
+        }
+        if !head.begun {
+            head.begun = true;
+            head.upgrade = line.starts_with(b"CONNECT ");
+        } else if let Some(value) = field(line, b"content-length") {
+            let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            head.odd |= number.is_none() || head.length.is_some_and(|first| Some(first) != number);
+            head.length = number.or(Some(0));
+        } else if field(line, b"transfer-encoding").is_some() {
+            head.chunked = true;
+        } else if field(line, b"upgrade").is_some() {
+            head.upgrade = true;
+        }
+        !(head.chunked && head.length.is_some())
+    }
+}
+
+/// The value of a field that is called `name`.
+fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
+/// The size that stands at the begin of a chunk's line, before any extension.
+fn size(line: &[u8]) -> Option<u64> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let digits = std::str::from_utf8(&line[..digits]).ok()?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where `text` becomes ambiguous, however it is cut into pieces.
+    #[track_caller]
+    fn found(text: &str) -> Option<&str> {
+        let at = RawHeads::default().look(text.as_bytes());
+        for cut in 0..text.len() {
+            let (first, second) = text.as_bytes().split_at(cut);
+            let mut heads = RawHeads::default();
+            let in_pieces =
+                heads.look(first).or_else(|| heads.look(second).map(|place| place + cut));
+            assert_eq!(in_pieces, at, "cut at {cut}");
+        }
+        at.map(|at| &text[at..])
+    }
+
+    #[test]
+    fn a_length_beside_chunks_is_found_in_either_order() {
+        let length_first =
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\nTRANSFER-ENCODING:chunked\r\n\r\n";
+        assert_eq!(found(length_first), Some("\n\r\n"));
+        let chunks_first =
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: x\r\n\r\n";
+        assert_eq!(found(chunks_first), Some("\n\r\n"));
+    }
+
+    #[test]
+    fn a_bare_line_feed_is_found_in_any_line_of_a_head() {
+        assert_eq!(found("GET / HTTP/1.1\nhost: a\r\n\r\n"), Some("\nhost: a\r\n\r\n"));
+        assert_eq!(found("GET / HTTP/1.1\r\na: b\nc: d\r\n\r\n"), Some("\nc: d\r\n\r\n"));
+        assert_eq!(found("GET / HTTP/1.1\r\na: b\r\n\n"), Some("\n"));
+        assert_eq!(found("\n\r\n\nGET / HTTP/1.1\r\na: b\r\n\r\n"), None, "before a request");
+    }
+
+    #[test]
+    fn bodies_are_passed_over_and_the_next_head_is_not() {
+        let odd = "GET /\n";
+        for before in [
+            "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 6\r\ncontent-length: 6\r\n\r\na\nb\n\nc",
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n\
+             4;x=y\r\na\nb\n\r\nA \r\n0\r\n\r\n\n\n\n\n\n\r\n0\r\nx: y\r\n\r\n\r\n",
+        ] {
+            assert_eq!(found(before), None, "{before}");
+            assert_eq!(found(&format!("{before}{odd}")), Some("\n"), "{before}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_let_be() {
+        for head in [
+            "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            "CONNECT a:80 HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 3, 3\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nz\r\n",
+        ] {
+            assert_eq!(found(&format!("{head}a\nb\n\n")), None, "{head}");
+        }
+    }
+}
