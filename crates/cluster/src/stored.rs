@@ -1,8 +1,8 @@
 //! Objects as an API server stores them, each read on its own.
 //!
 //! A server may store what a reader with types cannot hold: a number beyond its range, a
-//! time that is none, more levels than it goes down. In a list one such object would hide
-//! all others, and whoever may write one object would stop the program. So nothing is
+//! time that is invalid, more levels than it goes down. In a list one such object would hide
+//! all others, and anyone who may write one object would stop the program. So nothing is
 //! required of an object here but that it is JSON, and what lies too deep is skipped.
 
 use std::{borrow::Cow, cell::Cell, fmt};

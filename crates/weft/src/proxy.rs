@@ -87,7 +87,7 @@ fn from_file(arguments: &Arguments, path: &Path) -> Result<Options> {
         workers: arguments.workers.unwrap_or(1),
         source: Source::File(Box::new(file)),
         ports: Ports { admin, ..Ports::default() },
-        // Whoever starts a program with a file may reach this machine without it.
+        // A user who starts a program with a file may reach this machine without it.
         reach: Reach::Anywhere,
         ..Options::default()
     })

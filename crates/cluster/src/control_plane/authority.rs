@@ -233,7 +233,7 @@ where
     })
 }
 
-/// The event with what was stored as a `K`. What is none has nothing but its name, so it is
+/// The event with what was stored as a `K`. What is invalid has nothing but its name, so it is
 /// not right, and is put right.
 fn typed<K: Resource + Default + DeserializeOwned>(event: Event<StoredObject>) -> Event<K> {
     let typed = |object: StoredObject| {

@@ -58,7 +58,7 @@ impl Buffers {
         self.waiting() >= limit.saturating_add(limit / 2)
     }
 
-    /// Somebody has `now` bytes waiting, and had `before`.
+    /// One owner has `now` bytes waiting, and had `before`.
     pub fn change(&self, before: usize, now: usize) {
         match now.checked_sub(before) {
             Some(more) => self.waiting.fetch_add(more as u64, Ordering::Relaxed),

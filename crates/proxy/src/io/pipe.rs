@@ -23,7 +23,7 @@ const CAPACITY: usize = 256 * 1024;
 const PIPES: usize = 32;
 
 thread_local! {
-    /// An empty pipe for whoever needs one next.
+    /// An empty pipe for the next connection that needs one.
     static SPARE: Cell<Option<Ends>> = const { Cell::new(None) };
     /// Pipes in use.
     static IN_USE: Cell<usize> = const { Cell::new(0) };

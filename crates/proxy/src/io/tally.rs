@@ -6,7 +6,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use crate::io::buffer_limit::Buffers;
 
-/// What the process is told at once.
+/// What is counted for the process at once.
 const MUCH: usize = 64 * 1024;
 
 /// Bytes of bodies that wait in one worker's HTTP.

@@ -1,6 +1,6 @@
 //! Which addresses the proxy dials for others.
 //!
-//! Whoever writes an `EndpointSlice` or a name chooses an address that the proxy dials as
+//! The author of an `EndpointSlice` or a name chooses an address that the proxy dials as
 //! itself. The machine that it runs on is not theirs to reach: its administration trusts who
 //! comes from there. So an address is looked at last, after names are resolved.
 
@@ -18,7 +18,7 @@ pub enum Reach {
     /// Others than its own machine's and its link's: the configuration comes from many.
     #[default]
     Mesh,
-    /// All: whoever wrote the configuration may do all that the proxy may.
+    /// All: the author of the configuration may do all that the proxy may.
     Anywhere,
 }
 
@@ -41,7 +41,8 @@ impl Reach {
             }
             IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_multicast(),
         };
-        !nowhere && !(OWN_PORTS.contains(&address.port()) && is_own(ip))
+        let own = OWN_PORTS.contains(&address.port()) && is_own(ip);
+        !(nowhere || own)
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     found
 }
 
-/// That it leads to the machine of whoever dials it, which proxies refuse.
+/// That it leads to the machine of the client that dials it, which proxies refuse.
 fn local(key: &Key, service: &Service, view: &View<'_>) -> Option<Diagnostic> {
     let refused = "which is loopback, link-local, unspecified or multicast: another machine to \
                    each that dials it, so no proxy does";

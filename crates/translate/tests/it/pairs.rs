@@ -39,7 +39,7 @@ fn client(translator: &Translator) -> Client {
 
 /// Endpoints that the sidecar gets for `port` of the service's own address.
 fn endpoints(translator: &mut Translator, port: usize) -> usize {
-    let interest: Interest = format!("10.96.0.1:{port}").parse().unwrap();
+    let interest: Interest = format!("10.96.0.1:{port}").parse().expect("an interest");
     let client = client(translator);
     let resolved = translator.resolve(&client, &interest);
     assert!(matches!(resolved.answer.entry, Entry::Server(_)), "{port}");

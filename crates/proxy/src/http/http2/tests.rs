@@ -184,7 +184,7 @@ async fn to_one_who_takes_nothing() -> (SendStream<Bytes>, impl Sized) {
     (stream, kept)
 }
 
-/// For how long a body is offered to somebody who takes nothing, where `more` bytes wait
+/// For how long a body is offered to a peer that takes nothing, where `more` bytes wait
 /// elsewhere in the process.
 async fn patience(more: usize) -> Duration {
     let (buffers, tally) = tally();
