@@ -15,6 +15,7 @@ use crate::{
     listeners::{self, FURTHER, RULES, Served, TIMES},
     model::{age::Age, hosts, mesh_config::Mesh},
     routes::{
+        outbound,
         rules::{self, conditions, retries, targets, targets::Ports},
         virtual_services::{self, MESH},
     },
@@ -142,6 +143,9 @@ fn in_mesh(
         if let Some(message) = nothing(written, &host, service, view) {
             found.push(Diagnostic::warning(key, field.clone(), message));
         }
+        if let Some(message) = foreign(&host, (key, service), mesh, view) {
+            found.push(Diagnostic::warning(key, field.clone(), message));
+        }
         if service.spec.http.is_empty() {
             continue;
         }
@@ -164,6 +168,34 @@ fn in_mesh(
             found.push(Diagnostic::warning(key, field, message));
         }
     }
+}
+
+/// That `host` is a service of another namespace.
+fn foreign(
+    host: &str,
+    (key, service): (&Key, &VirtualService),
+    mesh: &Mesh,
+    view: &View<'_>,
+) -> Option<String> {
+    let named = view.installation().service_key(host)?;
+    let owner = &named.namespace;
+    let exported = match service.spec.export_to.is_empty() {
+        true => &mesh.config.default_virtual_service_export_to,
+        false => &service.spec.export_to,
+    };
+    let is_own = |name: &String| name == "." || *name == key.namespace;
+    let is_private = !exported.is_empty() && exported.iter().all(is_own);
+    let is_there = !is_private && *owner != key.namespace && !view.definitions(host).is_empty();
+    is_there.then(|| {
+        format!(
+            "is a host of namespace {owner}: the rules here decide for its clients in every \
+             namespace that sees them, up to {} MiB of rules of namespace {} for clients \
+             elsewhere, and younger rules beyond that are left out; set exportTo to [\".\"] where \
+             they are for clients of this namespace only",
+            outbound::FOREIGN >> 20,
+            key.namespace
+        )
+    })
 }
 
 /// What is to be said of a host that names no service.

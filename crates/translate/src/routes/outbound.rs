@@ -2,7 +2,7 @@
 
 mod tcp;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use weft_config::{
     Action, Conditions, Covers, Entry, Host, Interest, Origin, Outside, Protocol, Resource, Route,
@@ -84,6 +84,11 @@ fn gathered(
     route.rules.push(Rule::always(action, route.origin.clone()));
     found
 }
+
+/// Bytes of rules for one host that its clients take from the virtual services of a namespace
+/// that is neither the host's nor theirs. Beyond it younger ones are left out: no namespace
+/// fills the sidecars of another.
+pub(crate) const FOREIGN: usize = 1 << 20;
 
 /// What a route may come from.
 #[derive(Clone, Copy)]
@@ -258,11 +263,20 @@ fn own_rules(
     if concrete != definition.host {
         services.extend(virtual_services::of_host(&concrete, site.group, mesh, view));
     }
+    let near = [definition.owner.namespace.as_str(), site.group.namespace.as_str()];
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
     let mut found: Option<(Rules, Origin)> = None;
     for service in services {
         let rules = rules::http(service, site, mesh, view);
+        let namespace = service.metadata.namespace.as_str();
         if rules.is_empty() {
             continue;
+        }
+        if !near.contains(&namespace) {
+            let left = left.entry(namespace).or_insert(FOREIGN);
+            let size = rules.rules.iter().map(rules::size_of).sum();
+            let Some(after) = left.checked_sub(size) else { continue };
+            *left = after;
         }
         let origin = Origin::new(rules::object(service), "");
         let (all, first) = found.get_or_insert((Rules::default(), origin));

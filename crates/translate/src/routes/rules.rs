@@ -183,6 +183,11 @@ pub(crate) fn http(
     found
 }
 
+/// The size of a rule's JSON, in bytes.
+pub(crate) fn size_of(rule: &Rule) -> usize {
+    serde_json::to_vec(rule).map_or(0, |text| text.len())
+}
+
 /// The object's name in origins.
 pub(crate) fn object(service: &VirtualService) -> String {
     format!("VirtualService/{}/{}", service.metadata.namespace, service.metadata.name)

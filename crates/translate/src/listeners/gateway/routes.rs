@@ -140,7 +140,7 @@ impl<'g> ByHost<'g> {
                 true => Rules::default(),
                 false => rules::http(service, &site, mesh, view),
             };
-            let size = rules.rules.iter().map(size_of).sum();
+            let size = rules.rules.iter().map(rules::size_of).sum();
             let names: usize = hosts.iter().map(|host| HOST + host.len()).sum();
             let cost = HOST * service.spec.hosts.len() + size + names;
             if !budget.charge(service, one.at, cost) {
@@ -277,9 +277,4 @@ fn name(at: SocketAddr, host: &str) -> String {
         true => format!("http.{}/{host}", at.port()),
         false => format!("http.{at}/{host}"),
     }
-}
-
-/// The size of a rule's JSON, in bytes.
-fn size_of(rule: &Rule) -> usize {
-    serde_json::to_vec(rule).map_or(0, |text| text.len())
 }
