@@ -1,9 +1,12 @@
 //! What must hold of a request for a rule to be used.
 
-use std::collections::BTreeMap;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+};
 
 use weft_api::virtual_service::{HttpMatch, StringMatch};
-use weft_config::{Conditions, SourceMatch, TextMatch, text_match};
+use weft_config::{Conditions, SourceMatch, TextMatch, text_match, text_match::NotAPattern};
 
 use crate::routes::rules::InvalidRule;
 
@@ -78,8 +81,8 @@ fn compared(
     if pattern == "*" {
         return Some(TextMatch::Regex(pattern.clone()));
     }
-    match text_match::compile(pattern) {
-        Ok(_) => Some(TextMatch::Regex(pattern.clone())),
+    match validated(pattern) {
+        Ok(()) => Some(TextMatch::Regex(pattern.clone())),
         Err(error) => {
             broken.push(InvalidRule::new(
                 format!("{field}.regex"),
@@ -88,5 +91,53 @@ fn compared(
             ));
             None
         }
+    }
+}
+
+/// Patterns that are remembered, and bytes of one.
+const REMEMBERED: usize = 4096;
+const LONGEST: usize = 1024;
+
+thread_local! {
+    /// What is known of patterns: compiling one may take a hundred milliseconds, and the same
+    /// ones are read for each host, gateway and diagnostic.
+    static KNOWN: RefCell<HashMap<String, Result<(), NotAPattern>>> = RefCell::default();
+}
+
+/// Whether `pattern` can be compiled; that never changes.
+fn validated(pattern: &str) -> Result<(), NotAPattern> {
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(pattern).cloned()) {
+        return known;
+    }
+    let found = text_match::compile(pattern).map(|_| ());
+    if pattern.len() <= LONGEST {
+        KNOWN.with_borrow_mut(|known| {
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert(pattern.to_owned(), found.clone());
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_compiled_once() {
+        let pattern = "(?:a{100}){100}";
+        let begun = Instant::now();
+        assert_eq!(validated(pattern), Ok(()));
+        let once = begun.elapsed();
+        for _ in 0..50 {
+            assert_eq!(validated(pattern), Ok(()));
+        }
+        // To compile it each time takes 51 times as long.
+        assert!(begun.elapsed() < once * 10);
+        assert!(validated("(").is_err() && validated("(").is_err());
     }
 }
