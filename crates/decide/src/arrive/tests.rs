@@ -272,7 +272,7 @@ fn an_upgrade_is_not_asked_for_by_a_request_with_a_body() {
     }
 }
 
-/// How many proxies are counted for the next one, after a head with `fields`.
+/// How many proxies the head announces to the next one, after a head with `fields`.
 fn hops(direction: Direction, fields: &str) -> Option<String> {
     let mut arrived = read(direction, &format!("GET / HTTP/1.1\nhost: a{fields}"));
     arrived.announce(|| HeaderValue::from_static("10.0.0.9"), || *ID);

@@ -97,9 +97,10 @@ impl Client {
     {
         let (stream, meter) = MeteredStream::in_turns(stream, 0);
         meter.begin_turn();
+        let windows = Windows::begin(limits.stream_window, tally);
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
-            .initial_window_size(limits.stream_window)
+            .initial_window_size(windows.size())
             .initial_connection_window_size(connection_window(
                 UPSTREAM_STREAMS,
                 limits.stream_window,
@@ -125,7 +126,7 @@ impl Client {
         let bodies = Bodies::counted_in(tally);
         let state = State { meter, allowed, bodies, limits: *limits, ..State::default() };
         let state = Rc::new(state);
-        tokio::task::spawn_local(drive(connection, Rc::clone(&state)));
+        tokio::task::spawn_local(drive(connection, Rc::clone(&state), windows));
         Ok(Self { sender: RefCell::new(sender), state })
     }
 
@@ -274,12 +275,14 @@ impl<B: Outgoing<Error = Error>> Exchange<B> {
 }
 
 /// Reads and writes until the connection has ended.
-async fn drive<S>(mut connection: Connection<MeteredStream<S>, Bytes>, state: Rc<State>)
-where
+async fn drive<S>(
+    mut connection: Connection<MeteredStream<S>, Bytes>,
+    state: Rc<State>,
+    mut windows: Windows,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut keep_alive = KeepAlive::new(connection.ping_pong(), &state.limits, None);
-    let mut windows = Windows::new(state.limits.stream_window);
     let ended = poll_fn(|context| {
         let meter = &state.meter;
         meter.begin_turn();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
+use h2::SendStream;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use tokio::{
@@ -179,12 +179,11 @@ async fn to_one_who_takes_nothing() -> (SendStream<Bytes>, impl Sized) {
         tokio::task::spawn_local(async move { while connection.accept().await.is_some() {} });
         stream
     };
-    let (client, stream): ((h2::client::SendRequest<Bytes>, _), _) = tokio::join!(client, server);
-    let kept: (_, Option<RecvStream>) = (client, None);
-    (stream, kept)
+    let (client, stream) = tokio::join!(client, server);
+    (stream, client)
 }
 
-/// For how long a body is offered to a peer that takes nothing, where `more` bytes wait
+/// For how long a body is offered to a client that takes nothing, where `more` bytes wait
 /// elsewhere in the process.
 async fn patience(more: usize) -> Duration {
     let (buffers, tally) = tally();

@@ -17,6 +17,20 @@ pub struct Windows {
 }
 
 impl Windows {
+    /// A connection that begins now, whose windows are usually of this size.
+    pub fn begin(usual: u32, tally: &Tally) -> Self {
+        let mut windows = Self::new(usual);
+        if let Some(size) = windows.change(tally) {
+            windows.changed(size);
+        }
+        windows
+    }
+
+    /// The size that the peer knows of.
+    pub fn size(&self) -> u32 {
+        self.now
+    }
+
     /// The peer knows of windows of the `usual` size.
     pub fn new(usual: u32) -> Self {
         Self { usual, now: usual }
@@ -56,6 +70,7 @@ mod tests {
         tally.add(1 << 20);
         assert_eq!(windows.change(&tally), Some(SMALL));
         windows.changed(SMALL);
+        assert_eq!(Windows::begin(1 << 18, &tally).size(), SMALL);
         tally.remove(1 << 18);
         assert_eq!(windows.change(&tally), None, "not to and fro");
         tally.remove(1 << 19);
