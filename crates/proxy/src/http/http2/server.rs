@@ -51,9 +51,11 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     let limits = &downstream.listener.limits;
     let (stream, meter) = MeteredStream::in_turns(stream, PREFACE);
     meter.begin_turn();
+    let tally = &downstream.worker.tally;
+    let windows = Windows::begin(limits.stream_window, tally);
     let mut builder = Builder::new();
     builder
-        .initial_window_size(limits.stream_window)
+        .initial_window_size(windows.size())
         .initial_connection_window_size(connection_window(limits.streams, limits.stream_window))
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.head_bytes)
@@ -74,8 +76,8 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
             return tracing::debug!(client = %downstream.client, "no HTTP/2 preface in time");
         }
     };
-    let tally = &downstream.worker.tally;
-    let mut serving = Serving::new(connection, meter, (limits, tally), guard);
+    let bodies = Bodies::counted_in(tally);
+    let mut serving = Serving::new(connection, meter, limits, (bodies, windows), guard);
     poll_fn(|context| serving.poll(context, &downstream)).await;
 }
 
@@ -100,13 +102,12 @@ impl Serving {
     fn new(
         mut connection: Connection<MeteredStream<PeekedStream>, Bytes>,
         meter: Arc<Meter>,
-        (limits, tally): (&Limits, &Rc<Tally>),
+        limits: &Limits,
+        (bodies, windows): (Bodies, Windows),
         guard: ConnectionGuard,
     ) -> Self {
         let keep_alive = KeepAlive::new(connection.ping_pong(), limits, Some(limits.idle));
         let resets = Resets::new(limits.premature_resets);
-        let bodies = Bodies::counted_in(tally);
-        let windows = Windows::new(limits.stream_window);
         let greeting = Some(Box::pin(sleep(limits.head)));
         Self {
             connection,
