@@ -4,7 +4,7 @@ use serde_json::json;
 use weft_config::{Interest, Resource};
 
 /// Rules of the route that a client in `shop` gets for web.shop, where `namespace` has 12
-/// virtual services of 200 KiB each for it; and who is told that it is another's host.
+/// virtual services of 200 KiB each for it; and how many warnings say that the host is another's.
 fn rules(namespace: &str) -> (usize, usize) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"},
