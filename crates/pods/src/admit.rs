@@ -82,6 +82,9 @@ where
                 let _ = reset(&stream);
                 return;
             };
+            // What is carried has no handshake and no requests: it is busy until it ends.
+            let _busy = connection.begin();
+            connection.established();
             let carried = tokio::select! {
                 () = connection.closed() => return,
                 carried = carry(stream, connection.clone()) => carried,
