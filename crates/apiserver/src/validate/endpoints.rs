@@ -21,7 +21,7 @@ const ENDPOINTS: usize = 1000;
 const ADDRESSES: usize = 100;
 
 /// The most ports of a slice.
-const PORTS: usize = 100;
+const PORTS: usize = 20_000;
 
 /// Checks an EndpointSlice.
 pub fn slice(object: &Value, causes: &mut Causes) {
