@@ -65,7 +65,7 @@ mod dns {
         let written = std::str::from_utf8(bytes).map(str::to_ascii_lowercase);
         for name in asked.chain(written) {
             for kind in [Kind::Address, Kind::Service, Kind::Other] {
-                let answer = look_up(name.trim_end_matches('.'), kind, &Cluster);
+                let answer = look_up((name.trim_end_matches('.'), kind), "cluster.local", &Cluster);
                 if name.trim_end_matches('.').ends_with(".cluster.local") {
                     assert_ne!(answer, Answer::Elsewhere, "{name} is the cluster's");
                 }

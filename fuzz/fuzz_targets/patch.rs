@@ -10,11 +10,12 @@ mod apiserver {
     pub mod patch;
     pub mod resource;
     pub mod selector;
+    pub mod size;
     pub mod status;
     pub mod structs;
 }
 
-use apiserver::{media, patch, resource, selector, status, structs};
+use apiserver::{media, patch, resource, selector, size, status, structs};
 use libfuzzer_sys::{
     arbitrary::{Result, Unstructured},
     fuzz_target,

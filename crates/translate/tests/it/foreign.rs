@@ -37,7 +37,7 @@ fn rules(namespace: &str) -> (usize, usize) {
     let objects = objects.map(|value| weft_api::read(value).expect("an object"));
     let mut translator = crate::worlds::translator(objects);
     let client = crate::worlds::client(&translator, "shop/web");
-    let interest: Interest = "web.shop:80".parse().unwrap();
+    let interest: Interest = "web.shop:80".parse().expect("an interest");
     let resolved = translator.resolve(&client, &interest);
     let count = resolved.resources.iter().map(|piece| match &*piece.resource {
         Resource::Route(route) => route.rules.len(),
