@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Value, json};
 use weft_api::{Diagnostic, Key, Kind, kind::Effect, selector};
 use weft_controllers::{addresses, expand, object, service};
-use weft_inject::{Decision, Namespace, Owner, Settings};
+use weft_inject::{Decision, Namespace, Owner, Policy, Settings};
 use weft_manifest::Document;
 use weft_translate::Installation;
 
-use crate::{explanation::Ignored, sidecar_settings::SidecarTexts, workloads};
+use crate::{explanation::Ignored, sidecar_settings::ConfigMaps, workloads};
 
 /// Whether pods get a sidecar in namespaces that the files do not describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +83,19 @@ pub(crate) fn settle(
         .into_iter()
         .map(|namespace| (object::name(&namespace).to_owned(), namespace))
         .collect();
-    let mut texts = SidecarTexts::default();
-    objects.values().for_each(|object| texts.note(object, installation));
-    let settings = texts.settings(installation);
+    let mut config_maps = ConfigMaps::default();
+    objects.values().for_each(|object| config_maps.note(object, installation));
+    let settings = config_maps.settings(installation);
+    let described = Settings { unlabelled: Policy::Disabled, ..settings };
+    let undescribed = match unlabelled {
+        Unlabelled::Inject => Settings { unlabelled: Policy::Enabled, ..described.clone() },
+        Unlabelled::Skip => described.clone(),
+    };
     for pod in &mut pods {
-        inject(pod, &namespaces, unlabelled, &settings);
+        match namespaces.get(object::namespace(pod)) {
+            Some(namespace) => inject(pod, Some(namespace), &described),
+            None => inject(pod, None, &undescribed),
+        }
     }
     run(&mut pods);
     expand::address(&mut services);
@@ -177,19 +185,9 @@ fn without_slices(services: &[Value], slices: &[Value]) -> Vec<Value> {
     services.iter().filter(bare).cloned().collect()
 }
 
-fn inject(
-    pod: &mut Value,
-    namespaces: &BTreeMap<String, Value>,
-    unlabelled: Unlabelled,
-    settings: &Settings,
-) {
+/// Adds a sidecar to `pod`, if its namespace, as far as it is described, and `settings` say so.
+fn inject(pod: &mut Value, described: Option<&Value>, settings: &Settings) {
     let name = object::namespace(pod).to_owned();
-    let described = namespaces.get(&name);
-    let unlabelled = match (described, unlabelled) {
-        (None, Unlabelled::Inject) => weft_inject::Policy::Enabled,
-        _ => weft_inject::Policy::Disabled,
-    };
-    let settings = Settings { unlabelled, ..settings.clone() };
     let labels = described.map(|namespace| &namespace["metadata"]["labels"]);
     let labels = labels.and_then(Value::as_object).into_iter().flatten();
     let namespace = Namespace {
@@ -198,10 +196,10 @@ fn inject(
             .collect(),
         name: name.clone(),
     };
-    if weft_inject::decide(pod, &namespace, &settings) != Decision::Inject {
+    if weft_inject::decide(pod, &namespace, settings) != Decision::Inject {
         return;
     }
-    let patch = weft_inject::patch(pod, &Owner::of_pod(pod), &name, &settings);
+    let patch = weft_inject::patch(pod, &Owner::of_pod(pod), &name, settings);
     json_patch::patch(pod, &patch).expect("the patch was made for this pod");
 }
 

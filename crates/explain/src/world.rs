@@ -23,7 +23,7 @@ use crate::{
     explanation::Ignored,
     files::{self, Unlabelled},
     question::PodName,
-    sidecar_settings::SidecarTexts,
+    sidecar_settings::ConfigMaps,
 };
 
 /// The annotation of pods into which a sidecar was injected.
@@ -136,9 +136,9 @@ impl World {
     ) -> Self {
         let mut translator = Translator::with(installation);
         let (mut found, mut changes) = (Vec::new(), Vec::new());
-        let mut texts = SidecarTexts::default();
+        let mut config_maps = ConfigMaps::default();
         for object in objects {
-            texts.note(&object, translator.installation());
+            config_maps.note(&object, translator.installation());
             let checked = weft_api::check_whole(object);
             found.extend(checked.diagnostics);
             changes.extend(checked.key.map(|key| (key, checked.object)));
@@ -146,7 +146,7 @@ impl World {
         translator.change(changes);
         Self {
             index: Index::of(&translator),
-            sidecars: texts.settings(translator.installation()),
+            sidecars: config_maps.settings(translator.installation()),
             translator,
             written: BTreeMap::new(),
             found,

@@ -9,15 +9,32 @@ use weft_api::{Key, Kind};
 
 use crate::{Policy, Settings, Warning};
 
+/// The ConfigMap with MeshConfig.
+pub const MESH: &str = "istio";
+/// The ConfigMap with what the injector goes by.
+pub const INJECTOR: &str = "istio-sidecar-injector";
+
 /// The texts of the ConfigMaps; what is not there says nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Texts<'a> {
-    /// ConfigMap `istio`, key `mesh`.
+    /// ConfigMap [`MESH`], key `mesh`.
     pub mesh: Option<&'a str>,
-    /// ConfigMap `istio-sidecar-injector`, key `values`.
+    /// ConfigMap [`INJECTOR`], key `values`.
     pub values: Option<&'a str>,
-    /// ConfigMap `istio-sidecar-injector`, key `config`.
+    /// ConfigMap [`INJECTOR`], key `config`.
     pub config: Option<&'a str>,
+}
+
+impl<'a> Texts<'a> {
+    /// The texts that `text` finds, by the name of a ConfigMap of the mesh's own namespace and
+    /// a key of its data.
+    pub fn find(text: impl Fn(&str, &str) -> Option<&'a str>) -> Self {
+        Self {
+            mesh: text(MESH, "mesh"),
+            values: text(INJECTOR, "values"),
+            config: text(INJECTOR, "config"),
+        }
+    }
 }
 
 /// Values that are set by a mesh's owner and have no effect here: where, what

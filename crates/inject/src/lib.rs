@@ -22,7 +22,7 @@ mod volumes;
 mod warnings;
 
 pub use capture::{Traffic, uncaptured};
-pub use config_maps::Texts;
+pub use config_maps::{INJECTOR, MESH, Texts};
 pub use decision::{Decision, Namespace, decide};
 pub use document::{Refused, document, pod_of};
 pub use outside::outside;

@@ -1,7 +1,6 @@
 //! The mesh's settings about sidecars, as its ConfigMaps have them.
 
-use serde_json::Value;
-use weft_inject::{Settings, Texts, Warning};
+use weft_inject::{INJECTOR, MESH, Settings, Texts, Warning};
 
 use super::{ClientError, Cluster, Resource};
 
@@ -20,18 +19,14 @@ impl Cluster {
             ..Resource::default()
         };
         let (mesh, injector) = futures::join!(
-            self.find(&resource, root_namespace, "istio"),
-            self.find(&resource, root_namespace, "istio-sidecar-injector"),
+            self.find(&resource, root_namespace, MESH),
+            self.find(&resource, root_namespace, INJECTOR),
         );
         let (mesh, injector) = (mesh?.unwrap_or_default(), injector?.unwrap_or_default());
-        Ok(Settings::read(Texts {
-            mesh: text(&mesh, "mesh"),
-            values: text(&injector, "values"),
-            config: text(&injector, "config"),
-        }))
+        let text = |name: &str, key: &str| {
+            let config_map = if name == MESH { &mesh } else { &injector };
+            config_map["data"][key].as_str()
+        };
+        Ok(Settings::read(Texts::find(text)))
     }
-}
-
-fn text<'m>(config_map: &'m Value, key: &str) -> Option<&'m str> {
-    config_map["data"][key].as_str()
 }

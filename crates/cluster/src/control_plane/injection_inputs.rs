@@ -10,12 +10,7 @@ use std::{
 
 use tokio::sync::watch;
 use weft_api::{Key, Kind, Object};
-use weft_inject::{Namespace, Settings, Texts};
-
-/// The ConfigMap with MeshConfig.
-const MESH: &str = "istio";
-/// The ConfigMap with the injector's own settings.
-const INJECTOR: &str = "istio-sidecar-injector";
+use weft_inject::{INJECTOR, MESH, Namespace, Settings, Texts};
 
 /// Namespaces and settings; the watches write them, the webhook reads them.
 #[derive(Debug)]
@@ -39,11 +34,7 @@ impl State {
     /// Reads the settings anew. What is wrong with them is logged once for each change.
     fn read_settings(&mut self) {
         let text = |name: &str, key: &str| Some(self.config_maps.get(name)?.get(key)?.as_str());
-        let (settings, warnings) = Settings::read(Texts {
-            mesh: text(MESH, "mesh"),
-            values: text(INJECTOR, "values"),
-            config: text(INJECTOR, "config"),
-        });
+        let (settings, warnings) = Settings::read(Texts::find(text));
         for warning in warnings {
             tracing::warn!("{}: {}", warning.field, warning.message);
         }
