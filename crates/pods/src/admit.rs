@@ -6,7 +6,6 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use futures::FutureExt as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::{
@@ -71,14 +70,13 @@ where
         };
         let carry = carry.clone();
         // One for which there is room waits no moment, so that many at once can come.
-        let mut entering = Box::pin(arrival.enter());
-        let entered = (&mut entering).now_or_never();
+        let entered = arrival.enter_now();
         tokio::spawn(async move {
             let entered = match entered {
-                Some(entered) => Ok(entered),
-                None => timeout(PATIENCE, entering).await,
+                Ok(connection) => Some(connection),
+                Err(arrival) => timeout(PATIENCE, arrival.enter()).await.ok().flatten(),
             };
-            let Ok(Some(connection)) = entered else {
+            let Some(connection) = entered else {
                 let _ = reset(&stream);
                 return;
             };

@@ -7,7 +7,8 @@
 //! newcomer. So peers that hold connections open, or keep them busy, cannot keep out a
 //! peer that has fewer. A peer that keeps as many as it may have busy makes only itself
 //! wait. The programs of the machine itself are one peer and strangers to each other: among
-//! their connections, one in its handshake makes room as well. The places in the queue are shared in the same way.
+//! their connections, one in its handshake makes room as well. The places in the queue are
+//! shared in the same way.
 
 mod open;
 mod connection;
