@@ -124,26 +124,27 @@ pub(super) fn plain_length(headers: &mut HeaderMap) {
     }
 }
 
+/// What frames a message, addresses it or says whom it is from: neither does `Connection` take
+/// it out, nor may it come after the body.
+static OF_A_HEAD: [HeaderName; 6] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::TE,
+];
+
 /// Takes out of trailers what no sender may say there: what would be taken out of a head, or
 /// written anew there, and what frames or addresses a message (RFC 9110, section 6.5.1).
 pub fn strip_trailers(trailers: &mut HeaderMap, direction: Direction) {
-    let of_head = [
-        header::HOST,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::AUTHORIZATION,
-        header::COOKIE,
-        header::TE,
-        header::TRAILER,
-        header::FORWARDED,
-        REQUEST_ID,
-        EXTERNAL_ADDRESS,
-    ];
+    let written_anew = [header::TRAILER, header::FORWARDED, REQUEST_ID, EXTERNAL_ADDRESS];
     let is_unwanted = |name: &HeaderName| {
         let text = name.as_str();
         is_hop_by_hop(name)
             || is_sanitized(text, direction)
-            || of_head.contains(name)
+            || OF_A_HEAD.contains(name)
+            || written_anew.contains(name)
             || text.starts_with("x-forwarded-")
     };
     if trailers.keys().any(is_unwanted) {
@@ -238,21 +239,13 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// The fields that `Connection` names, but for those that frame the message or say whom
 /// it is for: no client may have these taken out.
 pub fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let kept = [
-        header::HOST,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::AUTHORIZATION,
-        header::COOKIE,
-        header::TE,
-    ];
     headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .filter(|name| !kept.contains(name) && !name.as_str().starts_with("x-forwarded-"))
+        .filter(|name| !OF_A_HEAD.contains(name) && !name.as_str().starts_with("x-forwarded-"))
         .collect()
 }
 

@@ -14,7 +14,7 @@ use crate::{
     },
     http::{
         body::Incoming,
-        http1::{early_response::LastWords, error_bodies::ErrorBodies},
+        http1::{early_response::EarlyResponse, error_bodies::ErrorBodies},
         metered_stream::MeteredStream,
     },
     io::{gathered::GatheredWriter, peeked::PeekedStream, stream::Stream},
@@ -80,7 +80,7 @@ fn of_client(upgraded: Upgraded) -> PeekedStream {
 
 /// The same of the server's.
 fn of_server(upgraded: Upgraded) -> PeekedStream {
-    match upgraded.downcast::<TokioIo<MeteredStream<LastWords<GatheredWriter>>>>() {
+    match upgraded.downcast::<TokioIo<MeteredStream<EarlyResponse<GatheredWriter>>>>() {
         Ok(Parts { io, read_buf, .. }) => {
             PeekedStream::new(io.into_inner().into_inner().into_inner().0).with_unread(&read_buf)
         }

@@ -24,10 +24,7 @@ use crate::{
         upgrade::{self, SWITCHING},
     },
     telemetry::outcome::Outcome,
-    upstream::{
-        endpoint_selection::{self, Selected},
-        pool::ConnectionPool,
-    },
+    upstream::endpoint_selection::{self, Selected},
 };
 use attempt::{Answer, HttpVersion};
 
@@ -220,8 +217,9 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
     let mut again = 0;
     loop {
-        let Selected { pool, endpoint } = select(request, &tried).await?;
-        prepare(request, outcome, (&pool, endpoint.as_ref()), again);
+        let selected = select(request, &tried).await?;
+        prepare(request, outcome, &selected, again);
+        let Selected { pool, endpoint } = selected;
         let limit = retries.and_then(|retries| retries.per_try_timeout);
         let source = request.source.clone();
         let attempt = attempt::run(request, &pool, version, copy);
@@ -276,16 +274,11 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
 }
 
 /// Writes down where the attempt goes, and tells the server which attempt it is.
-fn prepare(
-    request: &mut UpstreamRequest,
-    outcome: &mut Outcome,
-    (pool, endpoint): (&Rc<ConnectionPool>, Option<&SelectedEndpoint>),
-    again: u32,
-) {
-    let backend = request.routed.backend();
+fn prepare(request: &mut UpstreamRequest, outcome: &mut Outcome, selected: &Selected, again: u32) {
+    let (pool, backend) = (&selected.pool, request.routed.backend());
     outcome.host = Some(pool.address());
     outcome.local = None;
-    let endpoint = endpoint.map(SelectedEndpoint::endpoint);
+    let endpoint = selected.endpoint.as_ref().map(SelectedEndpoint::endpoint);
     outcome.peer = Some(endpoint_selection::peer(&request.downstream, pool, backend, endpoint));
     let outbound = request.downstream.direction() != Direction::Inbound;
     if outbound && !request.routed.is_passthrough() {

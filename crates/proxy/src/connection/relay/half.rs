@@ -121,9 +121,10 @@ impl Half {
 
     /// An empty pipe, where bytes go from one socket to another and there are many of them.
     fn through_kernel(&self, from: &impl RelayStream, to: &impl RelayStream) -> Option<Pipe> {
-        let room = self.buffers.most(SCRATCH) == SCRATCH;
         let sockets = from.socket().is_some() && to.socket().is_some();
-        (self.bulk && room && sockets).then(|| Pipe::open(&self.buffers)).flatten()
+        (self.bulk && self.buffers.have_room() && sockets)
+            .then(|| Pipe::open(&self.buffers))
+            .flatten()
     }
 
     /// Reads once into `pipe`, which is kept until it is empty; how much was read.

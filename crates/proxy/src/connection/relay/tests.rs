@@ -42,34 +42,33 @@ async fn an_answer_still_comes_after_the_client_has_ended() {
     assert_eq!((passed.received.get(), passed.sent.get()), (8, 11));
 }
 
+/// Both peers send what is given, end, and read to the end what the other has sent.
+async fn exchange<C, S>(client: &mut C, server: &mut S, (up, down): (&[u8], &[u8]))
+where
+    C: RelayStream,
+    S: RelayStream,
+{
+    async fn talk<T: RelayStream>(peer: &mut T, says: &[u8], hears: &[u8]) {
+        let (mut from, mut to) = tokio::io::split(peer);
+        let mut heard = Vec::new();
+        let saying = async {
+            to.write_all(says).await.unwrap();
+            to.shutdown().await.unwrap();
+        };
+        let ((), read) = tokio::join!(saying, from.read_to_end(&mut heard));
+        read.unwrap();
+        assert!(heard == hears);
+    }
+    tokio::join!(talk(client, up, down), talk(server, down, up));
+}
+
 #[tokio::test]
 async fn much_passes_a_side_that_takes_little_in_order_in_both_directions() {
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
     let (mut client, near) = duplex(777);
     let (mut server, far) = duplex(100_001);
     let passed = Passed::default();
-    let talking = async {
-        let (mut from_client, mut to_client) = tokio::io::split(&mut client);
-        let (mut from_server, mut to_server) = tokio::io::split(&mut server);
-        let (mut up, mut down) = (Vec::new(), Vec::new());
-        let send_up = async {
-            to_client.write_all(&bytes).await.unwrap();
-            to_client.shutdown().await.unwrap();
-        };
-        let send_down = async {
-            to_server.write_all(&bytes).await.unwrap();
-            to_server.shutdown().await.unwrap();
-        };
-        let (.., one, two) = tokio::join!(
-            send_up,
-            send_down,
-            from_server.read_to_end(&mut up),
-            from_client.read_to_end(&mut down),
-        );
-        one.unwrap();
-        two.unwrap();
-        assert!(up == bytes && down == bytes);
-    };
+    let talking = exchange(&mut client, &mut server, (&bytes, &bytes));
     let (relayed, ()) = tokio::join!(relayed((near, far), &passed), talking);
     relayed.unwrap();
 }
@@ -256,29 +255,8 @@ async fn much_passes_between_sockets_in_order_and_ends_in_both_directions() {
     let passed = Passed::default();
     let buffers = Arc::default();
     let relaying = relay(&mut near, &mut far, &passed, limits(&buffers));
-    let talking = async {
-        let (mut from_client, mut to_client) = client.split();
-        let (mut from_server, mut to_server) = server.split();
-        let (mut up, mut down) = (Vec::new(), Vec::new());
-        let send_up = async {
-            to_client.write_all(&bytes).await.unwrap();
-            to_client.write_all(b"a little more").await.unwrap();
-            to_client.shutdown().await.unwrap();
-        };
-        let send_down = async {
-            to_server.write_all(&bytes).await.unwrap();
-            to_server.shutdown().await.unwrap();
-        };
-        let (.., one, two) = tokio::join!(
-            send_up,
-            send_down,
-            from_server.read_to_end(&mut up),
-            from_client.read_to_end(&mut down),
-        );
-        one.unwrap();
-        two.unwrap();
-        assert!(up == [&bytes, &b"a little more"[..]].concat() && down == bytes);
-    };
+    let more = [&bytes, &b"a little more"[..]].concat();
+    let talking = exchange(&mut client, &mut server, (&more, &bytes));
     let (relayed, ()) = tokio::join!(relaying, talking);
     relayed.unwrap();
     assert_eq!((passed.received.get(), passed.sent.get()), (9_000_013, 9_000_000));

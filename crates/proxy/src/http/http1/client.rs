@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use weft_config::Limits;
 
 use crate::http::{
-    body::Incoming, error::Error, http1::early_response::LastWords, metered_stream::MeteredStream,
-    request_body::RequestBody, stall_timer::StallTimer,
+    body::Incoming, error::Error, http1::early_response::EarlyResponse,
+    metered_stream::MeteredStream, request_body::RequestBody, stall_timer::StallTimer,
 };
 
 /// A connection to a server, for one request at a time.
@@ -37,7 +37,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limit = limits.stalled;
-        let (stream, meter) = MeteredStream::new(LastWords::new(stream));
+        let (stream, meter) = MeteredStream::new(EarlyResponse::new(stream));
         let (sender, connection) = Builder::new()
             .preserve_header_case(true)
             .max_buf_size(limits.buffer as usize)

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A stream that takes nothing more once its peer takes nothing more, and whose end is
 /// found by reading: that comes soon, since the peer is gone.
 #[derive(Debug)]
-pub struct LastWords<S> {
+pub struct EarlyResponse<S> {
     stream: S,
     /// Whether something was written since something was read. If not, nothing of the
     /// request was sent, and what there is to read is no answer to it.
@@ -24,7 +24,7 @@ pub struct LastWords<S> {
     closed: bool,
 }
 
-impl<S> LastWords<S> {
+impl<S> EarlyResponse<S> {
     /// Reads `stream` to its end.
     pub fn new(stream: S) -> Self {
         Self { stream, asked: false, closed: false }
@@ -57,7 +57,7 @@ impl<S> LastWords<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for LastWords<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for EarlyResponse<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -70,7 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for LastWords<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for LastWords<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for EarlyResponse<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
