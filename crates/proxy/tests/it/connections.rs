@@ -2,31 +2,17 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    thread,
+    net::{SocketAddr, TcpStream},
 };
 
 use serde_json::{Value, json};
 use socket2::SockRef;
 use std::time::Duration;
 
-use crate::world::{Client, World, brief, get, ok, server};
+use crate::world::{Client, World, brief, get, ok, server, serving};
 
 fn to(backend: &str) -> Value {
     json!([{ "backends": [[backend, 1]], "origin": { "object": "Service/default/tcp" } }])
-}
-
-/// A server that does `serve` to each connection.
-fn serving(serve: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = serve.clone();
-            thread::spawn(move || serve(stream));
-        }
-    });
-    address
 }
 
 fn reset(stream: TcpStream) {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -15,23 +15,10 @@ use serde_json::json;
 use crate::{
     frames::{DATA, END_HEADERS, END_STREAM, HEADERS, PING, Peer, RST_STREAM, frame},
     streams::{LARGE, client, h2_server, request},
-    world::{Client, Running, World, alone, brief, get, lines, memory, ok, rule, server},
+    world::{Client, Running, World, alone, brief, get, lines, memory, ok, rule, server, serving},
 };
 
 const LOG: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%";
-
-/// A server that does `serve` with each connection.
-fn serving(serve: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = serve.clone();
-            thread::spawn(move || serve(stream));
-        }
-    });
-    address
-}
 
 /// Reads until the end of a head.
 fn read_head(stream: &mut TcpStream) -> String {

@@ -312,7 +312,7 @@ fn gateways_times_hosts_have_the_same_bound_and_what_is_there_once_has_none() {
 }
 
 #[test]
-fn a_gateway_s_answer_is_kept_up_to_date_whoever_else_has_looked_at_it() {
+fn a_gateways_answer_is_kept_up_to_date_when_diagnostics_read_it_too() {
     let objects = || [service(1), virtual_service("v", 0, &hosts(1), 1), gateway(&["*"])];
     let mut translator = Translator::new();
     translator.change([object(pod("edge", json!({"app": "edge"})))]);
