@@ -14,6 +14,7 @@ use crate::{
     world::{Running, World, ok, server},
 };
 
+const NO_ERROR: u32 = 0;
 const PROTOCOL_ERROR: u32 = 1;
 const FLOW_CONTROL_ERROR: u32 = 3;
 const STREAM_CLOSED: u32 = 5;
@@ -32,6 +33,8 @@ enum Must {
     Answer,
     /// Answer a PING that follows.
     GoOn,
+    /// Answer a PING that follows, or end without an error: the client has said that it leaves.
+    GoOnOrLeave,
 }
 
 /// A proxy before a server that answers all requests.
@@ -60,7 +63,7 @@ fn judge(name: &str, peer: &mut Peer, must: Must) {
     let done = loop {
         let Some(frame) = peer.next() else {
             // A connection may be closed before its GOAWAY could be read.
-            break matches!(must, Must::End(_) | Must::Reset(_));
+            break matches!(must, Must::End(_) | Must::Reset(_) | Must::GoOnOrLeave);
         };
         seen.push(frame.clone());
         match must {
@@ -70,7 +73,8 @@ fn judge(name: &str, peer: &mut Peer, must: Must) {
             }
             Must::Reset(codes) if frame.kind == RST_STREAM => break codes.contains(&code(&frame)),
             Must::Answer if frame.kind == HEADERS && frame.stream == 1 => break true,
-            Must::GoOn if frame == pong => break true,
+            Must::GoOn | Must::GoOnOrLeave if frame == pong => break true,
+            Must::GoOnOrLeave if frame.kind == GOAWAY => break code(&frame) == NO_ERROR,
             Must::Answer | Must::GoOn if frame.kind == GOAWAY => break false,
             Must::End(_) if frame == pong => break false,
             _ => {}
@@ -381,7 +385,7 @@ fn section_6_10_continuation_and_7_codes() {
         (
             "7 unknown code of GOAWAY",
             vec![unknown(GOAWAY, 0, &[0, 0, 0, 0, 0, 0, 0, 0xff])],
-            Must::GoOn,
+            Must::GoOnOrLeave,
         ),
     ]);
 }
