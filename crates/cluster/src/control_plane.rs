@@ -7,6 +7,7 @@
 
 mod admission;
 mod authority;
+mod events;
 mod injection_inputs;
 mod reviews;
 mod root;

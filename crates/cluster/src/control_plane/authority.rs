@@ -14,15 +14,12 @@ use k8s_openapi::api::{
 use kube::{
     Api, Resource, ResourceExt,
     api::{ApiResource, Patch, PatchParams},
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::upkeep::keep_up;
+use super::{events::events, upkeep::keep_up};
 use crate::{
     client::{Cluster, MANAGER},
     install::{INJECTOR, VALIDATOR},
@@ -222,7 +219,7 @@ where
         Some(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
         None => watcher::Config::default(),
     };
-    watcher::watcher(api, config).default_backoff().filter_map(|event| async {
+    events(api, config).filter_map(|event| async {
         match event {
             Ok(event) => Some(typed(event)),
             Err(error) => {

@@ -2,23 +2,17 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use futures::{
-    Stream, StreamExt,
-    stream::{self, BoxStream, select_all},
-};
+use futures::{StreamExt, stream::select_all};
 use kube::{
     Api, Resource, ResourceExt,
     api::ApiResource,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 use tokio::sync::mpsc;
 use weft_api::{Key, Kind};
 use weft_control::Change;
 
-use super::injection_inputs::InjectionInputs;
+use super::{events::events, injection_inputs::InjectionInputs};
 use crate::{client::Cluster, stored::StoredObject};
 
 /// Sends everything that happens to `changes`, until its receiver is gone, and what
@@ -30,7 +24,8 @@ pub(super) async fn run(
     inputs: Arc<InjectionInputs>,
 ) {
     let streams = Kind::deciding().map(|kind| {
-        events(api(&cluster, kind, &namespace)).map(move |event| (kind, event)).boxed()
+        let events = events(api(&cluster, kind, &namespace), watcher::Config::default());
+        events.map(move |event| (kind, event)).boxed()
     });
     let mut all = select_all(streams);
     let mut known_objects = KnownObjects::default();
@@ -59,34 +54,6 @@ pub(super) async fn run(
         if listed {
             inputs.listed(kind);
         }
-    }
-}
-
-/// The events of one watch. A watch that cannot be continued from where it ended
-/// begins with a new list: some servers say 410 with the answer's status rather
-/// than in an event, and kube would ask for the same version for ever.
-fn events(api: Api<StoredObject>) -> impl Stream<Item = watcher::Result<Event<StoredObject>>> {
-    let begin = |api: &Api<StoredObject>| -> BoxStream<'static, _> {
-        watcher::watcher(api.clone(), watcher::Config::default()).boxed()
-    };
-    let first = begin(&api);
-    let restarted = stream::unfold((api, first), move |(api, mut events)| async move {
-        let event = events.next().await?;
-        if event.as_ref().is_err_and(cannot_be_continued) {
-            events = begin(&api);
-        }
-        Some((event, (api, events)))
-    });
-    Box::pin(restarted).default_backoff()
-}
-
-/// Whether the version from which a watch was to go on is not known any more.
-fn cannot_be_continued(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
-            matches!(status.code, 404 | 410)
-        }
-        _ => false,
     }
 }
 
