@@ -2,12 +2,10 @@
 //! acceptance table row by row, the laptop's promises, bad input, and
 //! configuration on demand.
 
-#[path = "support/application.rs"]
-mod application;
 #[path = "support/root.rs"]
 mod root;
-#[path = "support/waiting.rs"]
-mod waiting;
+
+use weft_testkit::{application, waiting};
 
 #[path = "whole_mesh/mesh.rs"]
 mod mesh;

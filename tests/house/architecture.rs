@@ -48,6 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("apiserver", &["api", "controllers", "process"]),
     ("pods", &["api", "apiserver", "nft", "process"]),
     ("echo", &["process"]),
+    ("testkit", &["api", "manifest"]),
 ];
 
 /// The program may use everything.
@@ -134,6 +135,13 @@ fn every_edge_between_crates_is_in_the_table() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_tests_use_the_testkit() {
+    let used = crates();
+    let linked = used.values().flatten().find(|used| used.name == "testkit" && !used.dev);
+    assert!(linked.is_none(), "testkit is for [dev-dependencies]");
 }
 
 #[test]

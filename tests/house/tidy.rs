@@ -117,11 +117,12 @@ fn globs_are_imported_in_tests_only_and_only_from_the_parent() {
 fn tests_do_not_sleep() {
     check(|source| {
         // The one place where tests wait for time.
-        if source.path.ends_with("support/waiting.rs") || source.path.ends_with("house/tidy.rs") {
+        if source.path.ends_with("testkit/src/waiting.rs") || source.path.ends_with("house/tidy.rs")
+        {
             return None;
         }
         let line = source.tests().lines().find(|line| sleeps(line, source.has_paused_clock()))?;
-        Some(format!("`{}`: use tests/support/waiting.rs", line.trim()))
+        Some(format!("`{}`: use weft_testkit::waiting", line.trim()))
     });
 }
 

@@ -1,8 +1,7 @@
-//! An application that answers probes of every kind, as tests of several crates
-//! need it: over HTTP/1.1 and HTTP/2, with TLS or without, and gRPC's health
+//! An application that answers probes of every kind: over HTTP/1.1 and HTTP/2, with TLS or without, and gRPC's health
 //! service.
 
-use std::{convert::Infallible, sync::Arc};
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
@@ -11,16 +10,19 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
 
+use crate::certificates::SelfSigned;
+
 /// Serves every connection; over TLS when there are protocols to be negotiated.
 pub async fn serve(listener: TcpListener, tls: Option<&[&str]>) {
-    let acceptor = tls.map(|protocols| TlsAcceptor::from(Arc::new(self_signed(protocols))));
+    // For another name than the one that it is reached by.
+    let certificate = SelfSigned::new("elsewhere.example");
+    let acceptor = tls.map(|protocols| TlsAcceptor::from(certificate.server(protocols)));
     while let Ok((stream, _)) = listener.accept().await {
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
@@ -35,22 +37,6 @@ pub async fn serve(listener: TcpListener, tls: Option<&[&str]>) {
             }
         });
     }
-}
-
-/// A certificate that nobody vouches for, and for another name.
-fn self_signed(protocols: &[&str]) -> ServerConfig {
-    let made = rcgen::generate_simple_self_signed(["elsewhere.example".to_owned()]);
-    let made = made.expect("a certificate can be made");
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows them")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .expect("the key belongs to the certificate");
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    config
 }
 
 async fn answer_all<S>(stream: S)

@@ -8,22 +8,35 @@ use std::{
 
 /// The client's preface (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Types of frames.
+/// Type of frame: a piece of a body.
 pub const DATA: u8 = 0;
+/// Type of frame: a head, or trailers.
 pub const HEADERS: u8 = 1;
+/// Type of frame, deprecated.
 pub const PRIORITY: u8 = 2;
+/// Type of frame: a stream ends at once.
 pub const RST_STREAM: u8 = 3;
+/// Type of frame: what its sender takes.
 pub const SETTINGS: u8 = 4;
+/// Type of frame: a request that the client did not make.
 pub const PUSH_PROMISE: u8 = 5;
+/// Type of frame: who is there answers.
 pub const PING: u8 = 6;
+/// Type of frame: no more streams.
 pub const GOAWAY: u8 = 7;
+/// Type of frame: so much more may be sent.
 pub const WINDOW_UPDATE: u8 = 8;
+/// Type of frame: a head goes on.
 pub const CONTINUATION: u8 = 9;
-/// Flags of frames.
+/// Flag of SETTINGS and PING: the answer to one.
 pub const ACK: u8 = 1;
+/// Flag of DATA and HEADERS: nothing follows in this direction.
 pub const END_STREAM: u8 = 1;
+/// Flag of HEADERS and CONTINUATION: the head is whole.
 pub const END_HEADERS: u8 = 4;
+/// Flag of DATA and HEADERS: the payload begins with the length of the padding.
 pub const PADDED: u8 = 8;
+/// Flag of HEADERS: a priority comes before the fields.
 pub const WITH_PRIORITY: u8 = 0x20;
 
 /// Nothing here takes this long unless it hangs.
@@ -32,9 +45,13 @@ const HANGS: Duration = Duration::from_secs(20);
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
+    /// Its type.
     pub kind: u8,
+    /// Its flags.
     pub flags: u8,
+    /// Its stream; 0 is the connection.
     pub stream: u32,
+    /// What follows the nine bytes of its head.
     pub payload: Vec<u8>,
 }
 

@@ -1,20 +1,15 @@
 //! Admission webhooks, really called over TLS.
 
-use std::sync::Arc;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use rustls::{
-    ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
+use weft_testkit::certificates::SelfSigned;
 
 use crate::client::{Answer, World, request};
 
@@ -57,17 +52,8 @@ async fn serve(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hype
 
 impl Hook {
     async fn start() -> Self {
-        let name = vec!["hook.default.svc".to_owned()];
-        let made = rcgen::generate_simple_self_signed(name).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let certificate = SelfSigned::new("hook.default.svc");
+        let acceptor = TlsAcceptor::from(certificate.server(&[]));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut task = JoinSet::new();
@@ -83,7 +69,7 @@ impl Hook {
                 });
             }
         });
-        Self { port, bundle: STANDARD.encode(made.cert.pem()), _task: task }
+        Self { port, bundle: STANDARD.encode(certificate.pem), _task: task }
     }
 
     /// A configuration that sends ConfigMaps here.

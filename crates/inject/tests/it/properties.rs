@@ -3,6 +3,7 @@
 use json_patch::PatchOperation;
 use serde_json::{Value, json};
 use weft_inject::{Owner, Settings, patch};
+use weft_testkit::objects::damaged;
 
 fn owner() -> Owner {
     Owner::new("apps/v1", "Deployment", "cart")
@@ -102,41 +103,18 @@ fn what_is_not_a_pod_stays_as_it_is() {
     assert_ne!(injected(&odd, &Settings::default()), odd);
 }
 
-/// Every value inside `value`, by its pointer.
-fn places(value: &Value, here: &str, found: &mut Vec<String>) {
-    found.push(here.to_owned());
-    match value {
-        Value::Object(entries) => {
-            for (key, value) in entries {
-                places(value, &format!("{here}/{}", key.replace('/', "~1")), found);
-            }
-        }
-        Value::Array(items) => {
-            for (index, value) in items.iter().enumerate() {
-                places(value, &format!("{here}/{index}"), found);
-            }
-        }
-        _ => {}
-    }
-}
-
 #[test]
 fn a_damaged_object_is_injected_or_stays_as_it_is() {
     let text = include_str!("../cases/annotations.yaml").to_owned()
         + "---\n"
         + include_str!("../cases/probes.yaml");
+    let odd = [json!(null), json!(5), json!("a"), json!([5]), json!({"a": 5})];
     for document in weft_manifest::read("case.yaml", &text) {
         let object = document.value.unwrap();
-        let mut found = Vec::new();
-        places(&object, "", &mut found);
-        for place in found {
-            for odd in [json!(null), json!(5), json!("a"), json!([5]), json!({"a": 5})] {
-                let mut damaged = object.clone();
-                *damaged.pointer_mut(&place).unwrap() = odd;
-                let once = weft_inject::document(&damaged, &Settings::default()).unwrap();
-                let twice = weft_inject::document(&once, &Settings::default()).unwrap();
-                assert_eq!(once, twice, "{place} of {damaged}");
-            }
+        for (place, damaged) in damaged(&object, &odd) {
+            let once = weft_inject::document(&damaged, &Settings::default()).unwrap();
+            let twice = weft_inject::document(&once, &Settings::default()).unwrap();
+            assert_eq!(once, twice, "{place} of {damaged}");
         }
     }
 }

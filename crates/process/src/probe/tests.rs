@@ -1,9 +1,7 @@
 //! Probes of an application on loopback.
 
-#[path = "../../../../tests/support/application.rs"]
-mod application;
-
 use tokio::net::TcpListener;
+use weft_testkit::application;
 
 use super::*;
 

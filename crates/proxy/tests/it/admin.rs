@@ -1,8 +1,5 @@
 //! The ports of the proxy while others are slow, hostile or gone.
 
-#[path = "../../../../tests/support/prometheus.rs"]
-mod prometheus;
-
 use std::{
     net::{SocketAddr, TcpListener},
     thread,
@@ -12,6 +9,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use weft_process::log::Levels;
 use weft_proxy::{Options, Proxy, Source, Stream};
+use weft_testkit::prometheus;
 
 use crate::world::{Client, Running, World, get, lines, ok, server};
 

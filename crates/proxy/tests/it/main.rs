@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../../../../tests/support/application.rs"]
-mod application;
-#[path = "../../../../tests/support/waiting.rs"]
-mod waiting;
+use weft_testkit::{application, http2 as frames};
 
 mod abuse;
 mod admin;
@@ -15,7 +12,6 @@ mod circles;
 mod deadlines;
 mod faults;
 mod floods;
-mod frames;
 mod goaway;
 mod h2spec;
 mod heads;

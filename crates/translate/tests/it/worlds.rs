@@ -1,20 +1,8 @@
 //! Worlds from YAML, and clients in them.
 
 use weft_api::{Key, Kind, Object};
+pub use weft_testkit::objects::objects;
 use weft_translate::{Client, Translator};
-
-/// The objects in `text`.
-pub fn objects(text: &str) -> Vec<Object> {
-    let mut objects = Vec::new();
-    for document in weft_manifest::read("world.yaml", text) {
-        assert!(document.problems.is_empty(), "{:?}", document.problems);
-        let value = document.value.expect("a document without problems has a value");
-        let checked = weft_api::check(&value);
-        let object = checked.object.unwrap_or_else(|| panic!("not an object: {value}"));
-        objects.push(object);
-    }
-    objects
-}
 
 /// A translator that has taken in `objects`.
 pub fn translator(objects: impl IntoIterator<Item = Object>) -> Translator {

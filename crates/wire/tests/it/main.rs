@@ -5,13 +5,13 @@
 use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::JoinHandle,
 };
+use weft_testkit::certificates::Authority;
 use weft_wire::{
     Call, DeltaRequest, DeltaResponse, Limits, TYPE_URL, Target,
     client::{self, StreamError},
@@ -21,24 +21,6 @@ use weft_wire::{
 };
 
 const NAME: &str = "istiod.istio-system.svc";
-
-/// A certificate authority.
-struct Root(CertifiedIssuer<'static, KeyPair>);
-
-impl Root {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// A chain and key for [`NAME`].
-    fn leaf(&self) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
-}
 
 /// Lets so many connections in, until it says that they have to end.
 struct Few {
@@ -80,15 +62,15 @@ struct Server {
 }
 
 impl Server {
-    async fn start(tls: Option<&Root>, limits: Limits) -> (Self, Option<Arc<Serving>>) {
+    async fn start(tls: Option<&Authority>, limits: Limits) -> (Self, Option<Arc<Serving>>) {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap().to_string();
         let serving = tls.map(|root| {
-            let (chain, key) = root.leaf();
+            let (chain, key) = root.leaf(NAME);
             Arc::new(Serving::new(&chain, &key).unwrap())
         });
         let server = serving.clone().map(|serving| tls::serving(serving).unwrap());
-        let client = tls.map(|root| tls::trusting(&root.0.pem()).unwrap());
+        let client = tls.map(|root| tls::trusting(&root.pem()).unwrap());
         let (sender, calls) = mpsc::channel(4);
         let (stop, stopped) = oneshot::channel();
         let admission = Few::new(64);
@@ -132,7 +114,7 @@ async fn exchange(server: &mut Server) -> Result<(), StreamError> {
 
 #[tokio::test]
 async fn a_stream_carries_a_token_requests_and_responses() {
-    for root in [None, Some(Root::new())] {
+    for root in [None, Some(Authority::new())] {
         let (mut server, _) = Server::start(root.as_ref(), Limits::default()).await;
         exchange(&mut server).await.unwrap();
         exchange(&mut server).await.unwrap();
@@ -142,12 +124,12 @@ async fn a_stream_carries_a_token_requests_and_responses() {
 
 #[tokio::test]
 async fn a_server_under_another_root_is_not_spoken_to() {
-    let root = Root::new();
+    let root = Authority::new();
     let (mut server, _) = Server::start(Some(&root), Limits::default()).await;
-    server.target.tls = Some(tls::trusting(&Root::new().0.pem()).unwrap());
+    server.target.tls = Some(tls::trusting(&Authority::new().pem()).unwrap());
     let error = exchange(&mut server).await.unwrap_err();
     assert!(matches!(error, StreamError::Secure { .. }), "{error}");
-    server.target.tls = Some(tls::trusting(&root.0.pem()).unwrap());
+    server.target.tls = Some(tls::trusting(&root.pem()).unwrap());
     server.target.name = "elsewhere.svc".to_owned();
     let error = exchange(&mut server).await.unwrap_err();
     assert!(matches!(error, StreamError::Secure { .. }), "{error}");
@@ -156,11 +138,11 @@ async fn a_server_under_another_root_is_not_spoken_to() {
 
 #[tokio::test]
 async fn a_certificate_is_swapped_while_serving() {
-    let (old, new) = (Root::new(), Root::new());
+    let (old, new) = (Authority::new(), Authority::new());
     let (mut server, serving) = Server::start(Some(&old), Limits::default()).await;
-    let (chain, key) = new.leaf();
+    let (chain, key) = new.leaf(NAME);
     serving.unwrap().replace(&chain, &key).unwrap();
-    server.target.tls = Some(tls::trusting(&new.0.pem()).unwrap());
+    server.target.tls = Some(tls::trusting(&new.pem()).unwrap());
     exchange(&mut server).await.unwrap();
     server.end().await;
 }
@@ -224,7 +206,7 @@ async fn a_token_of_several_lines_is_refused_before_it_is_sent() {
 
 #[tokio::test]
 async fn a_connection_that_asks_for_nothing_does_not_stay() {
-    for root in [None, Some(Root::new())] {
+    for root in [None, Some(Authority::new())] {
         let limits = Limits { opening: Duration::from_millis(10), ..Limits::default() };
         let (server, _) = Server::start(root.as_ref(), limits).await;
         let mut idle = TcpStream::connect(&server.target.address).await.unwrap();

@@ -1,5 +1,7 @@
 //! Objects in which every place in turn holds something that it should not.
 
+use weft_testkit::objects::damaged;
+
 use super::*;
 
 /// An object with `rest` beside its metadata.
@@ -102,24 +104,6 @@ fn of_the_mesh() -> Vec<Value> {
     ]
 }
 
-/// Pointers to everything inside `value`.
-fn places(value: &Value, here: &str, found: &mut Vec<String>) {
-    found.push(here.to_owned());
-    match value {
-        Value::Object(entries) => {
-            for (key, value) in entries {
-                places(value, &format!("{here}/{}", key.replace('/', "~1")), found);
-            }
-        }
-        Value::Array(items) => {
-            for (index, value) in items.iter().enumerate() {
-                places(value, &format!("{here}/{index}"), found);
-            }
-        }
-        _ => {}
-    }
-}
-
 #[test]
 fn objects_can_be_read_whatever_stands_anywhere_in_them() {
     let odd = [
@@ -135,18 +119,12 @@ fn objects_can_be_read_whatever_stands_anywhere_in_them() {
         json!({"": 5, "host": []}),
     ];
     for sample in of_the_cluster().into_iter().chain(of_the_mesh()) {
-        let mut found = Vec::new();
-        places(&sample, "", &mut found);
-        for place in found {
-            for value in &odd {
-                let mut damaged = sample.clone();
-                *damaged.pointer_mut(&place).unwrap() = value.clone();
-                let checked = check(&damaged);
-                let Some(key) = checked.key else { continue };
-                let decides = key.kind != Kind::Deployment;
-                assert_eq!(checked.object.is_some(), decides, "{place} of {damaged}");
-                assert_eq!(read(damaged.clone()), checked.object, "{place} of {damaged}");
-            }
+        for (place, damaged) in damaged(&sample, &odd) {
+            let checked = check(&damaged);
+            let Some(key) = checked.key else { continue };
+            let decides = key.kind != Kind::Deployment;
+            assert_eq!(checked.object.is_some(), decides, "{place} of {damaged}");
+            assert_eq!(read(damaged.clone()), checked.object, "{place} of {damaged}");
         }
     }
 }

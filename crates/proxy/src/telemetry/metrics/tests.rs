@@ -1,15 +1,12 @@
 //! What is counted is what is exposed, within the budget, and in Prometheus' format.
 
-#[path = "../../../../../tests/support/prometheus.rs"]
-mod prometheus;
-
 use std::sync::Arc;
 
 use weft_decide::Flag;
 use weft_process::admin::Body;
+use weft_testkit::prometheus::{Sample, parse};
 
 use super::{registry::BUDGET, *};
-use prometheus::{Sample, parse};
 
 fn request(peer: &PeerId, status: u16) -> Request {
     Request {
