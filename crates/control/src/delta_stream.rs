@@ -270,6 +270,10 @@ impl Stream<'_> {
                     count(&self.service.metrics.rejects);
                     refusals.iter().take(LOGGED).for_each(|refusal| self.log(refusal));
                 }
+                Event::RefusedWhole(refusals) => {
+                    count(&self.service.metrics.rejects);
+                    self.log_whole(&refusals);
+                }
             }
         }
         if wanted.is_empty() && dropped.is_empty() && !resumed {
@@ -293,12 +297,22 @@ impl Stream<'_> {
     }
 
     fn log(&self, refusal: &Refusal) {
-        let short = |text: &str| text.chars().take(LOGGED_TEXT).collect::<String>();
         tracing::warn!(
             pod = self.pod,
             resource = short(&refusal.name),
             why = short(&refusal.why),
             "a proxy cannot use a resource and keeps the previous one"
+        );
+    }
+
+    fn log_whole(&self, refusals: &[Refusal]) {
+        let said: Vec<String> =
+            refusals.iter().take(LOGGED).map(|one| format!("{}: {}", one.name, one.why)).collect();
+        tracing::warn!(
+            pod = self.pod,
+            why = short(&said.join("; ")),
+            "a proxy refuses a response and does not say which of its resources it cannot use: \
+             none of them counts as in force there; the proxy's own log says more"
         );
     }
 
@@ -317,6 +331,11 @@ impl Stream<'_> {
         // Without the world's task the session is closed, which ends the stream.
         let _ = self.service.world.send(Message::InForce(self.session, done)).await;
     }
+}
+
+/// The beginning of a proxy's text, as it is logged.
+fn short(text: &str) -> String {
+    text.chars().take(LOGGED_TEXT).collect()
 }
 
 /// The interest that `name` spells, if it does so in the one way there is.

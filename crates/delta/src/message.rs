@@ -52,9 +52,11 @@ pub struct Request {
     pub held: Vec<(Name, u64)>,
     /// The greeting goes on in the next request.
     pub more: bool,
-    /// The response that this request is about; empty for none.
+    /// The response that this request is about; empty for none, or, beside refusals, for
+    /// the one in flight.
     pub nonce: String,
-    /// What of that response the client could not use; the rest is in force.
+    /// What of that response the client could not use; the rest is in force. One that
+    /// names nothing that the response carried is a refusal of all of it.
     pub refused: Vec<Refusal>,
 }
 

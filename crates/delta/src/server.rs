@@ -39,6 +39,9 @@ pub enum Event {
     Accepted,
     /// The response in flight is in force but for these.
     Refused(Vec<Refusal>),
+    /// Nothing of the response in flight counts as in force: one of these refusals
+    /// names nothing that the response carried.
+    RefusedWhole(Vec<Refusal>),
 }
 
 /// How what there is to say is split into responses.
@@ -86,6 +89,9 @@ pub struct Server {
     nonce: u64,
     revisions: BTreeSet<u64>,
     refused: HashMap<Name, BTreeSet<u64>>,
+    /// Revisions of removals that were refused. These are not sent again, so the
+    /// revisions are lacking until the stream ends.
+    refused_removals: BTreeSet<u64>,
 }
 
 /// How far the client has come in saying what it holds.
@@ -102,8 +108,21 @@ enum Greeting {
 #[derive(Debug)]
 struct Flight {
     nonce: String,
-    names: Vec<Name>,
+    names: BTreeSet<Name>,
+    removed: BTreeSet<Name>,
     revisions: BTreeSet<u64>,
+}
+
+impl Flight {
+    /// Whether `nonce` names this response. A refusal without a nonce can only be of the
+    /// response that waits for one.
+    fn is(&self, nonce: &str, refused: &[Refusal]) -> bool {
+        self.nonce == nonce || nonce.is_empty() && !refused.is_empty()
+    }
+
+    fn carried(&self, name: &Name) -> bool {
+        self.names.contains(name) || self.removed.contains(name)
+    }
 }
 
 impl Server {
@@ -115,9 +134,7 @@ impl Server {
     /// Takes one request.
     pub fn request(&mut self, request: Request) -> Result<Vec<Event>, Violation> {
         let mut events = Vec::new();
-        if !request.nonce.is_empty() {
-            events.extend(self.acknowledge(&request.nonce, request.refused));
-        }
+        events.extend(self.acknowledge(&request.nonce, request.refused));
         for name in request.unsubscribe {
             if let Some(answer) = self.answers.remove(&name) {
                 answer.iter().flat_map(Answer::all).for_each(|resource| self.release(resource));
@@ -231,8 +248,9 @@ impl Server {
         self.nonce += 1;
         response.nonce = self.nonce.to_string();
         let names = response.resources.iter().map(|resource| Arc::clone(&resource.name)).collect();
+        let removed = response.removed.iter().cloned().collect();
         let nonce = response.nonce.clone();
-        self.flight = Some(Flight { nonce, names, revisions });
+        self.flight = Some(Flight { nonce, names, removed, revisions });
         Some(response)
     }
 
@@ -278,18 +296,29 @@ impl Server {
     pub fn lacks(&self, revision: u64) -> bool {
         let flight =
             self.flight.as_ref().is_some_and(|flight| flight.revisions.contains(&revision));
-        let refused = self.refused.values().any(|revisions| revisions.contains(&revision));
+        let refused = self.refused_removals.contains(&revision)
+            || self.refused.values().any(|revisions| revisions.contains(&revision));
         let begun = self.greeting == Greeting::Begun;
         begun || flight || refused || self.revisions.contains(&revision)
     }
 
+    /// Takes the client's word about the response in flight. What a refusal that cannot be
+    /// assigned is about is not known, so all that the response carried counts as refused.
     fn acknowledge(&mut self, nonce: &str, refused: Vec<Refusal>) -> Option<Event> {
-        let flight = self.flight.take_if(|flight| flight.nonce == nonce)?;
+        let flight = self.flight.take_if(|flight| flight.is(nonce, &refused))?;
         for name in &flight.names {
             self.refused.remove(name);
         }
         if refused.is_empty() {
             return Some(Event::Accepted);
+        }
+        if !refused.iter().all(|refusal| flight.carried(&refusal.name)) {
+            if !flight.removed.is_empty() {
+                self.refused_removals.extend(&flight.revisions);
+            }
+            let all = flight.names.into_iter().map(|name| (name, flight.revisions.clone()));
+            self.refused.extend(all);
+            return Some(Event::RefusedWhole(refused));
         }
         for refusal in &refused {
             if flight.names.contains(&refusal.name) {

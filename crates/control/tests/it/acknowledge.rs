@@ -117,6 +117,24 @@ async fn a_proxy_that_refuses_a_change_is_behind() {
     mesh.end().await;
 }
 
+/// As clients of xDS do that reject a response as a whole.
+#[tokio::test]
+async fn a_proxy_that_refuses_and_does_not_say_what_is_behind() {
+    let mut mesh = Mesh::with(shop()).await;
+    let mut client = proxy(&mesh, "client", CART).await;
+    let version = mesh.apply(virtual_service("a", "cart", 3)).await;
+    let update = client.receive().await.unwrap();
+    client.refuse_whole(&update).await;
+    client.want(&[TILL]).await;
+    client.next().await;
+    let found = asked(&mesh, "VirtualService/a/cart", &version, Duration::ZERO).await;
+    check(&found, false, &["a/client"]);
+    let mended = mesh.apply(virtual_service("a", "cart", 4)).await;
+    client.next().await;
+    check(&asked(&mesh, "VirtualService/a/cart", &mended, PATIENCE).await, true, &[]);
+    mesh.end().await;
+}
+
 #[tokio::test]
 async fn a_proxy_that_leaves_or_comes_back_with_something_old_counts_as_it_is() {
     let mut mesh = Mesh::with(shop()).await;

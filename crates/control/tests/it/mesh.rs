@@ -190,6 +190,14 @@ impl Proxy {
         self.say(request).await;
     }
 
+    /// Refuses an update without saying what of it cannot be used.
+    pub(crate) async fn refuse_whole(&mut self, update: &Update) {
+        let request = self.client.accepted(&update.nonce).unwrap();
+        let error = RpcStatus { code: 3, message: "no".to_owned(), details: Vec::new() };
+        let message = DeltaRequest { error: Some(error), ..message_of(request) };
+        self.link.as_ref().unwrap().0.send(message).await.unwrap();
+    }
+
     /// The names in the next response, which is accepted; removed ones with a `-`.
     pub(crate) async fn next(&mut self) -> BTreeSet<String> {
         let update = self.receive().await.unwrap();

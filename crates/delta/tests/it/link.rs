@@ -163,6 +163,7 @@ impl Mesh {
                 Event::Wanted(name) => drop(self.asked.insert(number(&name))),
                 Event::Dropped(name) => drop(self.asked.remove(&number(&name))),
                 Event::Accepted | Event::Refused(_) => {}
+                Event::RefusedWhole(_) => panic!("each refusal names what it is about"),
             }
         }
     }

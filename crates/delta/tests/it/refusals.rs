@@ -1,0 +1,106 @@
+//! Clients that refuse a response and do not say what of it they cannot use.
+
+use weft_delta::{Answer, Event, Name, Refusal, Request, Resource, Response, Server, Splitting};
+
+/// A server with one interest, `a`, whose client does as the test says.
+struct Exchange(Server);
+
+impl Exchange {
+    fn begin() -> Self {
+        let mut server = Server::new(Splitting::default());
+        let subscribe = Request { subscribe: vec!["a".into()], ..Request::default() };
+        server.request(subscribe).unwrap();
+        Self(server)
+    }
+
+    /// Offers `texts`, the answer first, each as `NAME@VERSION`; the response to that.
+    fn send(&mut self, revision: u64, texts: &[&str]) -> Response {
+        let all: Vec<Resource> = texts.iter().copied().map(resource).collect();
+        let (answer, pieces) = all.split_first().unwrap();
+        let answer = Answer { resource: answer.clone(), pieces: pieces.into() };
+        self.0.offer([("a".into(), Some(answer))], revision);
+        self.0.response().unwrap()
+    }
+
+    fn accept(&mut self, response: Response) {
+        let accepted = Request { nonce: response.nonce, ..Request::default() };
+        assert_eq!(self.0.request(accepted).unwrap(), [Event::Accepted]);
+    }
+
+    /// Refuses the response called `nonce`, naming `names`.
+    fn refuse(&mut self, nonce: &str, names: &[&str]) -> Vec<Event> {
+        let refused = refusals(names);
+        self.0.request(Request { nonce: nonce.into(), refused, ..Request::default() }).unwrap()
+    }
+}
+
+fn resource(text: &str) -> Resource {
+    let (name, version) = text.split_once('@').unwrap();
+    let version = version.parse().unwrap();
+    Resource { name: name.into(), version, body: text.to_owned().into() }
+}
+
+fn refusals(names: &[&str]) -> Vec<Refusal> {
+    let refusal = |name: &&str| Refusal { name: Name::from(*name), why: "bad".into() };
+    names.iter().map(refusal).collect()
+}
+
+#[test]
+fn a_refusal_without_a_name_is_of_all_that_the_response_carried() {
+    let mut exchange = Exchange::begin();
+    let first = exchange.send(1, &["a@1", "p@1"]);
+    assert_eq!(exchange.refuse(&first.nonce, &[""]), [Event::RefusedWhole(refusals(&[""]))]);
+    assert!(exchange.0.lacks(1));
+    // Each of the two has to come again, and be accepted, until nothing is lacking.
+    let second = exchange.send(2, &["a@2", "p@1"]);
+    exchange.accept(second);
+    assert!(exchange.0.lacks(1) && !exchange.0.lacks(2));
+    let third = exchange.send(3, &["a@2", "p@2"]);
+    exchange.accept(third);
+    assert!(!exchange.0.lacks(1));
+}
+
+#[test]
+fn a_refusal_of_what_the_response_did_not_carry_is_of_all_of_it() {
+    let mut exchange = Exchange::begin();
+    let first = exchange.send(1, &["a@1", "p@1"]);
+    let refused = ["p", "elsewhere"];
+    let events = exchange.refuse(&first.nonce, &refused);
+    assert_eq!(events, [Event::RefusedWhole(refusals(&refused))]);
+    let second = exchange.send(2, &["a@1", "p@2"]);
+    exchange.accept(second);
+    assert!(exchange.0.lacks(1), "the answer itself has not come again");
+}
+
+#[test]
+fn a_refusal_that_names_no_response_is_of_the_one_in_flight() {
+    let mut exchange = Exchange::begin();
+    exchange.send(1, &["a@1"]);
+    assert_eq!(exchange.refuse("", &["a"]), [Event::Refused(refusals(&["a"]))]);
+    assert!(exchange.0.lacks(1) && !exchange.0.in_flight());
+    assert_eq!(exchange.refuse("", &["a"]), [], "nothing is in flight any more");
+}
+
+#[test]
+fn resources_that_a_client_refuses_to_forget_count_as_long_as_the_stream() {
+    let mut exchange = Exchange::begin();
+    let first = exchange.send(1, &["a@1", "p@1"]);
+    exchange.accept(first);
+    let second = exchange.send(2, &["a@2"]);
+    assert_eq!(second.removed, [Name::from("p")]);
+    assert_eq!(exchange.refuse(&second.nonce, &[""]), [Event::RefusedWhole(refusals(&[""]))]);
+    let third = exchange.send(3, &["a@3"]);
+    exchange.accept(third);
+    assert!(exchange.0.lacks(2) && !exchange.0.lacks(3), "`p` is not sent again");
+}
+
+/// As a proxy does that is asked to forget a resource of a kind that it does not know.
+#[test]
+fn a_removal_that_is_refused_by_name_leaves_the_rest_in_force() {
+    let mut exchange = Exchange::begin();
+    let first = exchange.send(1, &["a@1", "p@1"]);
+    exchange.accept(first);
+    let second = exchange.send(2, &["a@2"]);
+    assert_eq!(exchange.refuse(&second.nonce, &["p"]), [Event::Refused(refusals(&["p"]))]);
+    assert!(!exchange.0.lacks(2));
+}
