@@ -143,8 +143,7 @@ impl Server {
                             tracing::debug!("{} has too many connections to the API server", peer.ip());
                             continue;
                         };
-                        // At once where that can be, so that few wait.
-                        connections.spawn(Arc::clone(&self).connection(stream, arrival.enter_now()));
+                        connections.spawn(Arc::clone(&self).connection(stream, arrival));
                     }
                     Err(error) => {
                         tracing::warn!("accepting a connection to the API server: {error}");
@@ -169,16 +168,10 @@ impl Server {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, entered: Result<Connection, Arrival>) {
-        let connection = match entered {
-            Ok(connection) => connection,
-            Err(arrival) => match timeout(PATIENCE, arrival.enter()).await {
-                Ok(Some(connection)) => connection,
-                _ => {
-                    tracing::debug!("a connection to the API server found no room in time");
-                    return;
-                }
-            },
+    async fn connection(self: Arc<Self>, stream: TcpStream, arrival: Arrival) {
+        let Ok(Some(connection)) = timeout(PATIENCE, arrival.enter()).await else {
+            tracing::debug!("a connection to the API server found no room in time");
+            return;
         };
         let ended = tokio::select! {
             () = connection.closed() => return,

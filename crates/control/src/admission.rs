@@ -2,27 +2,31 @@
 
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
-use weft_process::peers::{Connection, Peers};
+use weft_process::peers::{Busy, Peers};
 use weft_wire::server::{Admission, Admitted, Entering};
 
 /// The peers of the ports for proxies.
 pub(crate) struct Proxies(pub(crate) Arc<Peers>);
 
-struct Proxy(Connection);
+/// A connection is busy as long as it is there: a proxy always waits for changes.
+struct Proxy(Busy);
 
 impl Admission for Proxies {
     fn arrive(&self, peer: IpAddr) -> Option<Entering> {
         let arrival = self.0.arrive(peer)?;
         Some(Box::pin(async {
             let connection = arrival.enter().await?;
-            Some(Box::new(Proxy(connection)) as Box<dyn Admitted>)
+            Some(Box::new(Proxy(connection.begin())) as Box<dyn Admitted>)
         }))
     }
 }
 
-// A connection is busy as long as it is there: a proxy always waits for changes.
 impl Admitted for Proxy {
+    fn opened(&self) {
+        self.0.connection().established();
+    }
+
     fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.0.closed())
+        Box::pin(self.0.connection().closed())
     }
 }

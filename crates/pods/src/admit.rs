@@ -69,14 +69,8 @@ where
             continue;
         };
         let carry = carry.clone();
-        // One for which there is room waits no moment, so that many at once can come.
-        let entered = arrival.enter_now();
         tokio::spawn(async move {
-            let entered = match entered {
-                Ok(connection) => Some(connection),
-                Err(arrival) => timeout(PATIENCE, arrival.enter()).await.ok().flatten(),
-            };
-            let Some(connection) = entered else {
+            let Ok(Some(connection)) = timeout(PATIENCE, arrival.enter()).await else {
                 let _ = reset(&stream);
                 return;
             };

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 
 pub use body::{Bodies, Gathered, ReadError};
 pub use connection::{Busy, Connection, Turn};
-use open::Open;
+use open::{Arrived, Open};
 
 /// How much there is of everything.
 #[derive(Clone, Copy, Debug)]
@@ -95,15 +95,23 @@ impl Peers {
         })
     }
 
-    /// A place in the queue for a connection; none when the peer has as many as it may have,
-    /// or when all are taken and no other peer has more of them.
+    /// Lets a connection of `peer` in where there is room, or where another can make it at
+    /// once; else gives it a place in the queue. None when its peer has as many places there
+    /// as it may have, or when all are taken and no other peer has more of them.
+    ///
+    /// So that a burst needs no place in the queue for what there is room for, this is called
+    /// where connections are accepted, and not by the task of the connection.
     pub fn arrive(self: &Arc<Self>, peer: IpAddr) -> Option<Arrival> {
         let peer = match peer.to_canonical() {
             own if own.is_loopback() => Ipv4Addr::LOCALHOST.into(),
             other => other,
         };
-        let (id, sent_away) = self.lock().queue(peer, &self.limits)?;
-        Some(Arrival { id, peer, sent_away, all: Arc::clone(self) })
+        let arrived = self.lock().arrive(peer, &self.limits)?;
+        let all = Arc::clone(self);
+        Some(Arrival(match arrived {
+            Arrived::Entered(entered) => Place::Inside(Connection::new(entered, peer, all)),
+            Arrived::Queued { id, sent_away } => Place::Queue(Waiting { id, peer, sent_away, all }),
+        }))
     }
 
     /// Bytes of large bodies that may still be taken.
@@ -127,10 +135,19 @@ impl Peers {
     }
 }
 
-/// A connection that waits for room; it counts as waiting until it is dropped, or is sent
-/// away.
+/// A connection that has arrived: it counts as open, or as waiting, until this is dropped.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct Arrival(Place);
+
+#[derive(Debug)]
+enum Place {
+    Inside(Connection),
+    Queue(Waiting),
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+struct Waiting {
     id: u64,
     peer: IpAddr,
     sent_away: Arc<Notify>,
@@ -138,18 +155,19 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// Goes in if there is room at once, or another can make it.
-    pub fn enter_now(self) -> Result<Connection, Self> {
-        let entered = self.all.lock().enter(self.peer, &self.all.limits);
-        match entered {
-            Some(entered) => Ok(Connection::new(entered, self.peer, Arc::clone(&self.all))),
-            None => Err(self),
+    /// Ready at once for a connection that has been let in. One in the queue waits until there
+    /// is room, which another connection may have to make; none when others need the place
+    /// in the queue more.
+    pub async fn enter(self) -> Option<Connection> {
+        match self.0 {
+            Place::Inside(connection) => Some(connection),
+            Place::Queue(waiting) => waiting.enter().await,
         }
     }
+}
 
-    /// Waits until there is room, which another connection may have to make; none when
-    /// others need the place in the queue more.
-    pub async fn enter(self) -> Option<Connection> {
+impl Waiting {
+    async fn enter(self) -> Option<Connection> {
         loop {
             let mut changed = std::pin::pin!(self.all.changed.notified());
             changed.as_mut().enable();
@@ -165,7 +183,7 @@ impl Arrival {
     }
 }
 
-impl Drop for Arrival {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.all.lock().stop_waiting(self.id);
     }

@@ -70,6 +70,9 @@ pub type Entering = Pin<Box<dyn Future<Output = Option<Box<dyn Admitted>>> + Sen
 
 /// A connection that has been let in; it counts until this is dropped.
 pub trait Admitted: Send + Sync {
+    /// Notes that the connection has a stream, and is past its handshake.
+    fn opened(&self) {}
+
     /// Waits until the connection has to make room.
     fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -170,12 +173,12 @@ pub async fn serve(
         let connection = Connection { peer, limits: Arc::clone(&limits), calls: calls.clone() };
         let tls = tls.clone();
         connections.spawn(async move {
-            let Some(entering) = entering else { return connection.secure(tcp, tls).await };
+            let Some(entering) = entering else { return connection.secure(tcp, tls, || {}).await };
             let entered = timeout(connection.limits.opening, entering).await;
             let Ok(Some(admitted)) = entered else { return };
             tokio::select! {
                 () = admitted.closed() => {}
-                () = connection.secure(tcp, tls) => {}
+                () = connection.secure(tcp, tls, || admitted.opened()) => {}
             }
         });
     }
@@ -205,19 +208,19 @@ struct Connection {
 }
 
 impl Connection {
-    async fn secure(self, tcp: TcpStream, tls: Option<TlsAcceptor>) {
+    async fn secure(self, tcp: TcpStream, tls: Option<TlsAcceptor>, when_open: impl FnOnce()) {
         match tls {
-            None => self.speak(tcp).await,
+            None => self.speak(tcp, when_open).await,
             Some(tls) => {
                 let handshake = timeout(self.limits.opening, tls.accept(tcp));
                 if let Ok(Ok(io)) = handshake.await {
-                    self.speak(io).await;
+                    self.speak(io, when_open).await;
                 }
             }
         }
     }
 
-    async fn speak<Io>(self, io: Io)
+    async fn speak<Io>(self, io: Io, when_open: impl FnOnce())
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -244,6 +247,7 @@ impl Connection {
             _ = serving.as_mut() => return,
             first = first => if first.is_err() { return },
         }
+        when_open();
         // The stream is open: take no further one, and end with it.
         serving.as_mut().graceful_shutdown();
         // How a connection ends makes no difference here.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
 use weft_wire::client::{self, StreamError};
 
 use crate::mesh::{Mesh, names, pod, service, shop, slice, virtual_service};
@@ -205,6 +206,48 @@ async fn new_facts_of_a_pod_give_its_proxy_other_answers() {
     mesh.apply(relabelled).await;
     let changed = proxy.next().await;
     assert!(changed.contains("self"), "it serves cart now: {changed:?}");
+    mesh.end().await;
+}
+
+/// Those of the machine itself are strangers to each other.
+#[tokio::test]
+async fn silent_connections_do_not_end_the_stream_of_a_proxy_beside_them() {
+    let mut mesh = Mesh::start_with(|options| options.peers.of_machine = 4).await;
+    for object in shop() {
+        mesh.apply(object).await;
+    }
+    mesh.synced().await;
+    let mut proxy = mesh.proxy("a/client/uid-client").await;
+    proxy.want(&[CART]).await;
+    proxy.next().await;
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        silent.push(TcpStream::connect(&mesh.target.address).await.unwrap());
+    }
+    // One that has made room is closed before another is taken in.
+    assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0);
+    proxy.want(&[TILL]).await;
+    assert!(proxy.next().await.contains(TILL));
+    mesh.end().await;
+}
+
+/// All of them come before one is served.
+#[tokio::test]
+async fn of_a_burst_for_which_there_is_room_none_is_refused() {
+    let adjust = |options: &mut weft_control::Options| {
+        (options.peers.of_machine, options.peers.waiting_of_peer) = (64, 1);
+    };
+    let mut mesh = Mesh::start_with(adjust).await;
+    mesh.synced().await;
+    let mut connecting = JoinSet::new();
+    for _ in 0..64 {
+        let target = mesh.target.clone();
+        connecting
+            .spawn(async move { client::connect(&target, Some("a/client/uid-client")).await });
+    }
+    let connected = connecting.join_all().await;
+    assert_eq!(connected.iter().filter(|one| one.is_err()).count(), 0);
+    drop(connected);
     mesh.end().await;
 }
 

@@ -37,7 +37,9 @@ impl Connection {
         Self(Arc::new(Held { id, peer, close, may, all }))
     }
 
-    /// Notes that its handshake is over. Before that it makes room for no other peer.
+    /// Notes that its handshake is over. Before that it makes room for no other peer, but for
+    /// other programs of the machine itself: every server has to say when a handshake is
+    /// over, or connections that are in use make room for new ones.
     pub fn established(&self) {
         self.0.all.lock().established(self.0.id);
         self.0.all.changed.notify_waiters();

@@ -64,6 +64,17 @@ struct Peer {
 }
 
 impl Peer {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            held: 0,
+            busy: BTreeSet::new(),
+            greeting: BTreeSet::new(),
+            idle: BTreeMap::new(),
+            waiting: 0,
+            may: Arc::new(Allowance::new(limits)),
+        }
+    }
+
     fn open(&self) -> usize {
         self.busy.len() + self.idle.len()
     }
@@ -82,6 +93,12 @@ impl Peer {
             false => self.idlest().or_else(oldest),
         }
     }
+}
+
+/// Where a connection that has just come is.
+pub(super) enum Arrived {
+    Entered(Entered),
+    Queued { id: u64, sent_away: Arc<Notify> },
 }
 
 /// A connection that has just been let in.
@@ -103,8 +120,18 @@ impl Open {
         self.peers.is_empty() && self.ranks.is_empty() && self.waiting.is_empty()
     }
 
-    /// Puts a connection of `peer` at the end of the queue.
-    pub(super) fn queue(&mut self, peer: IpAddr, limits: &Limits) -> Option<(u64, Arc<Notify>)> {
+    /// Lets in a connection of `peer`, or puts it at the end of the queue.
+    pub(super) fn arrive(&mut self, peer: IpAddr, limits: &Limits) -> Option<Arrived> {
+        self.peers.entry(peer).or_insert_with(|| Peer::new(limits));
+        let arrived = match self.enter(peer, limits) {
+            Some(entered) => Some(Arrived::Entered(entered)),
+            None => self.queue(peer, limits),
+        };
+        self.forget(peer);
+        arrived
+    }
+
+    fn queue(&mut self, peer: IpAddr, limits: &Limits) -> Option<Arrived> {
         let own = self.peers.get(&peer).map_or(0, |own| own.waiting);
         if own >= limits.waiting_of_peer {
             return None;
@@ -114,18 +141,10 @@ impl Open {
             let other = self.waiting_most().filter(|(_, theirs)| *theirs > own + 1)?.0;
             self.send_away_newest(other);
         }
-        let new = || Peer {
-            held: 0,
-            busy: BTreeSet::new(),
-            greeting: BTreeSet::new(),
-            idle: BTreeMap::new(),
-            waiting: 0,
-            may: Arc::new(Allowance::new(limits)),
-        };
-        self.peers.entry(peer).or_insert_with(new).waiting += 1;
+        self.peers.get_mut(&peer)?.waiting += 1;
         let (id, sent_away) = (self.id(), Arc::new(Notify::new()));
         self.waiting.insert(id, (peer, Arc::clone(&sent_away)));
-        Some((id, sent_away))
+        Some(Arrived::Queued { id, sent_away })
     }
 
     /// Lets in a connection of `peer`, perhaps in place of another.

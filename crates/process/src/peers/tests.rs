@@ -98,7 +98,7 @@ async fn silent_connections_of_the_machine_itself_keep_out_none_of_its_programs(
     }
     assert!(!is_closed(&kubectl), "it has a request");
     assert_eq!(silent.iter().filter(|one| !is_closed(one)).count(), 2, "the newest");
-    let second = all.arrive(own).expect("none waits").enter_now().expect("the oldest goes");
+    let second = enters_now(&all, own).expect("the oldest goes");
     assert!(is_closed(&silent[98]) && !is_closed(&silent[99]));
     drop(request);
     second.established();
@@ -145,15 +145,27 @@ async fn peers_that_keep_all_busy_do_not_keep_out_one_that_has_fewer() {
     // All places in the queue are taken, too.
     let honest = enters_now(&all, peer(3)).expect("room at once");
     assert_eq!(greedy.iter().filter(|one| is_closed(one)).count(), 1);
-    for one in &greedy {
-        assert!(futures::poll!(std::pin::pin!(enter(&all, 1))).is_pending(), "{one:?}");
-    }
+    assert!(all.arrive(peer(1)).is_none(), "the others have as many places in the queue");
     assert!(!is_closed(&honest), "in its handshake it makes room for no other");
     honest.established();
+    assert!(waiting.iter_mut().all(|more| more.now_or_never().is_none()));
+    assert!(!is_closed(&honest), "nor when it is idle, since others have more");
+}
+
+#[tokio::test]
+async fn peers_that_fill_the_queue_do_not_keep_out_one_that_waits_for_less() {
+    let all = Peers::new(Limits { waiting_of_peer: 8, ..FEW });
+    let open = (enter(&all, 1).await, enter(&all, 2).await);
+    let mut waiting = Vec::new();
+    for from in [1, 2, 1, 2, 1, 2, 1, 2] {
+        waiting.push(Box::pin(all.arrive(peer(from)).expect("few wait").enter()));
+    }
+    let honest = all.arrive(peer(3)).expect("another leaves its place in the queue");
     let ended: Vec<_> = waiting.iter_mut().map(|more| more.now_or_never()).collect();
     let sent_away = ended.iter().filter(|ended| matches!(ended, Some(None))).count();
-    assert_eq!(sent_away, 1, "one has left its place in the queue");
-    assert!(!is_closed(&honest), "nor when it is idle, since others have more");
+    assert_eq!(sent_away, 1);
+    drop(open);
+    assert!(honest.enter().await.is_some());
 }
 
 #[tokio::test]
@@ -202,11 +214,39 @@ async fn idle_connections_of_many_peers_make_room_for_new_ones() {
 #[tokio::test]
 async fn too_many_that_wait_are_turned_away() {
     let all = Peers::new(FEW);
+    let open = (enter(&all, 1).await, enter(&all, 1).await);
     let waiting = (all.arrive(peer(1)), all.arrive(peer(1)));
     assert!(all.arrive(peer(1)).is_none() && all.arrive(peer(2)).is_some());
     drop(waiting);
     assert!(all.arrive(peer(1)).is_some());
+    drop(open);
     assert!(all.lock().is_forgotten());
+}
+
+/// A server accepts all of them before the task of one of them runs.
+#[tokio::test]
+async fn a_burst_for_which_there_is_room_needs_no_place_in_the_queue() {
+    for from in [peer(1), Ipv4Addr::LOCALHOST.into()] {
+        let all = Peers::new(Limits { connections: 8, of_peer: 8, of_machine: 8, ..FEW });
+        let burst: Vec<_> = (0..8).map_while(|_| all.arrive(from)).collect();
+        assert_eq!((burst.len(), all.connections()), (8, 8), "{from}");
+        let refused = Limits { waiting: 0, waiting_of_peer: 0, of_peer: 0, of_machine: 0, ..FEW };
+        assert!(Peers::new(refused).arrive(from).is_none(), "{from}");
+        drop(burst);
+        assert!(all.lock().is_forgotten(), "{from}");
+    }
+}
+
+/// As those of proxies, which wait for changes as long as they are there.
+#[tokio::test]
+async fn connections_of_the_machine_that_are_in_use_make_no_room_for_silent_ones() {
+    let all = Peers::new(Limits { of_machine: 3, ..FEW });
+    let own = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let used = enters_now(&all, own).expect("room").begin();
+    used.connection().established();
+    let silent: Vec<_> = (0..9).map_while(|_| Some(enters_now(&all, own)?.begin())).collect();
+    assert_eq!(silent.len(), 9, "another makes room");
+    assert!(!is_closed(used.connection()));
 }
 
 #[tokio::test]
