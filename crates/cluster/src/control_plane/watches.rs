@@ -1,5 +1,7 @@
 //! Objects as they change, in the order in which the translator may see them.
 
+mod left_out;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt, stream::select_all};
@@ -12,6 +14,7 @@ use tokio::sync::mpsc;
 use weft_api::{Key, Kind};
 use weft_control::Change;
 
+use self::left_out::LeftOut;
 use super::{events::events, injection_inputs::InjectionInputs};
 use crate::{client::Cluster, stored::StoredObject};
 
@@ -91,6 +94,7 @@ struct KnownObjects {
     /// Keys of the list that is being read, by kind.
     listed: BTreeSet<Key>,
     complete: BTreeSet<Kind>,
+    left_out: LeftOut,
 }
 
 impl KnownObjects {
@@ -98,6 +102,7 @@ impl KnownObjects {
         match event {
             Event::Init => {
                 self.listed.retain(|key| key.kind != kind);
+                self.left_out.list(kind);
                 Vec::new()
             }
             Event::InitApply(object) => {
@@ -110,14 +115,19 @@ impl KnownObjects {
                 self.known.remove(&key);
                 vec![Change::Delete(key, version(&object))]
             }
-            Event::InitDone => self.done(kind),
+            Event::InitDone => {
+                if let Some(said) = self.left_out.listed(kind) {
+                    tracing::error!("{said}");
+                }
+                self.done(kind)
+            }
         }
     }
 
     fn apply(&mut self, kind: Kind, object: StoredObject) -> Vec<Change> {
         let (key, version) = (key(kind, &object), version(&object));
         if key.name.is_empty() {
-            tracing::error!("{}: an object without a name is left out", kind.plural());
+            self.leave_out(&key, "has no name");
             return Vec::new();
         }
         // A server leaves the type out of the items of a list of a built-in kind.
@@ -138,9 +148,15 @@ impl KnownObjects {
             }
             None => {
                 self.known.remove(&key);
-                tracing::error!("{key} {why} and is left out");
+                self.leave_out(&key, why);
                 vec![Change::Delete(key, version)]
             }
+        }
+    }
+
+    fn leave_out(&mut self, key: &Key, why: &str) {
+        if let Some(said) = self.left_out.add(key, why) {
+            tracing::error!("{said}");
         }
     }
 

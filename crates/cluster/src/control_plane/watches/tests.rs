@@ -112,13 +112,24 @@ impl Script {
             let answers = self.watches.get_mut(plural).filter(|answers| !answers.is_empty());
             return answers.map_or(Reply::Silence, |answers| answers.remove(0));
         }
+        let number = |name: &str| -> Option<usize> {
+            let (_, value) = query
+                .split('&')
+                .filter_map(|one| one.split_once('='))
+                .find(|(one, _)| *one == name)?;
+            value.parse().ok()
+        };
+        let items = self.items.get(plural).map(Vec::as_slice).unwrap_or_default();
+        let begin = number("continue").unwrap_or(0);
+        let end = items.len().min(begin + number("limit").unwrap_or(items.len()));
+        let more = if end < items.len() { end.to_string() } else { String::new() };
         Reply::Json(
             200,
             json!({
                 "apiVersion": "v1",
                 "kind": "List",
-                "metadata": {"resourceVersion": "100"},
-                "items": self.items.get(plural).cloned().unwrap_or_default(),
+                "metadata": {"resourceVersion": "100", "continue": more},
+                "items": items[begin..end],
             }),
         )
     }
@@ -305,5 +316,58 @@ async fn an_object_that_cannot_be_read_hides_no_other() {
             assert!(told.contains(&format!("+{kind}/shop/{name}")), "{kind} {name}: {told:?}");
         }
         assert!(told.contains(&format!("-{kind}/shop/deep")), "{told:?}");
+    }
+}
+
+/// Whoever may write objects may write so many. A list comes in pages.
+#[tokio::test]
+async fn ten_thousand_objects_that_cannot_be_read_hold_up_nothing() {
+    const ALL: usize = 10_000;
+    let mut deep = json!(1);
+    for _ in 0..120 {
+        deep = json!([deep]);
+    }
+    let mut items: Vec<Value> =
+        (0..ALL).map(|number| named("shop", &format!("s{number}"))).collect();
+    for (number, item) in items.iter_mut().enumerate() {
+        match number % 5 {
+            0 => item["spec"] = deep.clone(),
+            1 => item["metadata"] = json!(7),
+            2 => *item = json!("nothing"),
+            3 => item["spec"] = json!({"x": deep}),
+            _ => {}
+        }
+    }
+    // The last, in the last place.
+    items[ALL - 2] = deep;
+    let (script, mut changes) =
+        watching(Script { items: [("services", items)].into(), ..Script::default() }).await;
+    let told = until_synced(&mut changes).await;
+    assert_eq!(told.iter().filter(|one| one.starts_with('+')).count(), ALL / 5);
+    assert!(told.contains(&format!("+Service/shop/s{}", ALL - 1)));
+    let asked = script.lock().unwrap().asked.clone();
+    let pages = asked.iter().filter(|one| one.contains("/services?") && one.contains("limit=500"));
+    assert_eq!(pages.count(), ALL / 500, "{asked:?}");
+}
+
+/// Nearly as much as etcd takes.
+#[tokio::test]
+async fn an_object_of_1_4_mb_of_each_kind_is_served() {
+    let text = "x".repeat(1_400_000);
+    let items = Kind::deciding().map(|kind| {
+        let namespace = match kind {
+            Kind::ConfigMap => "istio-system",
+            _ => "shop",
+        };
+        let mut large = named(namespace, "large");
+        large["metadata"]["annotations"] = json!({"notes": text});
+        (kind.plural(), vec![large, named(namespace, "small")])
+    });
+    let script = Script { items: items.collect(), ..Script::default() };
+    let (_, mut changes) = watching(script).await;
+    let told = until_synced(&mut changes).await;
+    for kind in Kind::deciding() {
+        let all = told.iter().filter(|one| one.starts_with(&format!("+{}/", kind.name())));
+        assert_eq!(all.count(), 2, "{}: {told:?}", kind.name());
     }
 }
