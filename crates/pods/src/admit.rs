@@ -20,6 +20,9 @@ pub(crate) const RELIEF: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// More than this is no help.
 const MOST_DESCRIPTORS: u64 = 1 << 16;
+/// What the host is asked for at a time, and by one peer: each takes a descriptor there
+/// until it is known whether the target answers.
+const ASKED: (usize, usize) = (512, 64);
 
 /// Lets this process have as many descriptors as it may have.
 pub(crate) fn raise_descriptors() {
@@ -36,8 +39,9 @@ pub(crate) fn share(part: usize) -> usize {
 }
 
 /// At most so many connections, and of one peer. The machine's own programs are one peer,
-/// which the pods do not keep out.
+/// which the pods do not keep out. A connection that was not used for long makes room.
 pub(crate) fn peers(connections: usize, of_peer: usize) -> Arc<Peers> {
+    let (turns, turns_of_peer) = ASKED;
     let bodies = Bodies { longest: 0, small: 0, shared: 0, large_of_peer: 0, small_of_peer: 0 };
     Peers::new(Limits {
         connections,
@@ -45,15 +49,16 @@ pub(crate) fn peers(connections: usize, of_peer: usize) -> Arc<Peers> {
         of_machine: connections,
         waiting: connections / 8 + 1,
         waiting_of_peer: of_peer / 8 + 1,
-        turns: 0,
-        turns_of_peer: 0,
+        turns,
+        turns_of_peer,
         bodies,
     })
 }
 
 /// Accepts connections for as long as this is polled. Each is carried until `carry` ends, or
-/// until it makes room for one of another peer.
-pub(crate) async fn accept<C, F>(listener: TcpListener, peers: Arc<Peers>, carry: C)
+/// until it makes room for another one. It does so when it is the one that was not used for
+/// longest, unless `carry` says that it is busy.
+pub(crate) async fn accept<C, F>(listener: Arc<TcpListener>, peers: Arc<Peers>, carry: C)
 where
     C: Fn(TcpStream, Connection) -> F + Clone + Send + 'static,
     F: Future<Output = io::Result<()>> + Send,
@@ -74,8 +79,7 @@ where
                 let _ = reset(&stream);
                 return;
             };
-            // What is carried has no handshake and no requests: it is busy until it ends.
-            let _busy = connection.begin();
+            // What is carried has no handshake.
             connection.established();
             let carried = tokio::select! {
                 () = connection.closed() => return,
@@ -106,15 +110,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_has_no_more_connections_than_it_may_have() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    async fn a_peer_has_no_more_busy_connections_than_it_may_have() {
+        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
         let address = listener.local_addr().unwrap();
         let peers = peers(2, 2);
         let (sender, mut carried) = tokio::sync::mpsc::unbounded_channel();
         let carry = move |stream: TcpStream, connection: Connection| {
             sender.send(()).unwrap();
             async move {
-                let _held = (stream, connection);
+                let _held = (stream, connection.begin());
                 std::future::pending().await
             }
         };

@@ -3,9 +3,15 @@
 //! Names of the mesh come from the store at the moment of the question; others
 //! from pods that play the outside, and at last from the host.
 
+mod lookups;
 mod names;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},
@@ -26,6 +32,7 @@ use crate::{
     network::{DNS, HOST},
     service_view::ServiceView,
 };
+pub(crate) use lookups::Lookups;
 pub(crate) use names::Directory;
 use names::{Answer, Entry, Kind, look_up};
 
@@ -45,8 +52,10 @@ const CONNECTIONS: (usize, usize) = (1024, 64);
 const PART: usize = 16;
 /// How long a connection waits for a question, or for its answer to be taken.
 const IDLE: Duration = Duration::from_secs(10);
-/// Datagrams that are answered at a time; the host may take long for a name.
+/// Datagrams that are answered at a time.
 const DATAGRAMS: usize = 4096;
+/// How long the host may take for a name; programs ask again after as long.
+const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Where names are looked up.
 pub(crate) struct Resolver {
@@ -58,6 +67,8 @@ pub(crate) struct Resolver {
     pub(crate) link: HostLink,
     /// Whether the host is asked.
     pub(crate) egress: Egress,
+    /// What it is being asked for.
+    pub(crate) lookups: Lookups,
 }
 
 /// Serves names until it is dropped.
@@ -72,15 +83,16 @@ pub(crate) async fn serve(resolver: Resolver) -> io::Result<()> {
     let serve = move |stream, connection: Connection| {
         let resolver = Arc::clone(&resolver);
         async move {
+            let peer = connection.peer();
             // The asker closes; what it sent wrongly ends the connection.
             serve_stream(stream, &connection, |question| {
                 let resolver = Arc::clone(&resolver);
-                async move { respond(&resolver, &question, Transport::Stream).await }
+                async move { respond(&resolver, &question, (peer, Transport::Stream)).await }
             })
             .await
         }
     };
-    tokio::spawn(admit::accept(streams, peers, serve));
+    tokio::spawn(admit::accept(Arc::new(streams), peers, serve));
     Ok(())
 }
 
@@ -98,7 +110,8 @@ async fn serve_datagrams(resolver: Arc<Resolver>, socket: Arc<UdpSocket>) {
         let (resolver, socket) = (Arc::clone(&resolver), Arc::clone(&socket));
         tokio::spawn(async move {
             let _turn = turn;
-            if let Some(answer) = respond(&resolver, &question, Transport::Datagram).await {
+            let asker = (peer.ip(), Transport::Datagram);
+            if let Some(answer) = respond(&resolver, &question, asker).await {
                 // A client that gets no answer asks again.
                 let _ = socket.send_to(&answer, peer).await;
             }
@@ -116,10 +129,12 @@ async fn serve_stream<F: Future<Output = Option<Vec<u8>>>>(
     connection.established();
     loop {
         let length = timeout(IDLE, stream.read_u16()).await??;
-        let _busy = connection.begin();
         let mut question = vec![0; usize::from(length)];
         timeout(IDLE, stream.read_exact(&mut question)).await??;
+        // A client that sends slowly, or takes no answer, makes room for another.
+        let busy = connection.begin();
         let Some(answer) = answer(question).await else { return Ok(()) };
+        drop(busy);
         let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
         let written = async {
             stream.write_u16(length).await?;
@@ -136,12 +151,16 @@ enum Transport {
     Stream,
 }
 
-async fn respond(resolver: &Resolver, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
+async fn respond(
+    resolver: &Resolver,
+    bytes: &[u8],
+    (peer, transport): (IpAddr, Transport),
+) -> Option<Vec<u8>> {
     let question = Message::from_vec(bytes).ok()?;
     if question.metadata.message_type != MessageType::Query {
         return None;
     }
-    let answer = answer(resolver, &question).await;
+    let answer = answer(resolver, &question, peer).await;
     let encoded = answer.to_vec().ok()?;
     let room = match question.edns.is_some() {
         true => usize::from(question.max_payload()).max(SMALLEST_DATAGRAM),
@@ -153,7 +172,7 @@ async fn respond(resolver: &Resolver, bytes: &[u8], transport: Transport) -> Opt
     }
 }
 
-async fn answer(resolver: &Resolver, question: &Message) -> Message {
+async fn answer(resolver: &Resolver, question: &Message, peer: IpAddr) -> Message {
     let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
     answer.metadata.recursion_desired = question.metadata.recursion_desired;
     answer.metadata.recursion_available = true;
@@ -166,7 +185,7 @@ async fn answer(resolver: &Resolver, question: &Message) -> Message {
         answer.metadata.response_code = ResponseCode::NotImp;
         return answer;
     }
-    match records(resolver, query).await {
+    match records(resolver, query, peer).await {
         Ok(Some(records)) => {
             answer.metadata.authoritative = true;
             answer.add_answers(records);
@@ -181,7 +200,11 @@ async fn answer(resolver: &Resolver, question: &Message) -> Message {
 }
 
 /// The records of an answer; `None` when there is no such name.
-async fn records(resolver: &Resolver, query: &Query) -> io::Result<Option<Vec<Record>>> {
+async fn records(
+    resolver: &Resolver,
+    query: &Query,
+    peer: IpAddr,
+) -> io::Result<Option<Vec<Record>>> {
     let kind = match query.query_type() {
         RecordType::A => Kind::Address,
         RecordType::SRV => Kind::Service,
@@ -199,7 +222,7 @@ async fn records(resolver: &Resolver, query: &Query) -> io::Result<Option<Vec<Re
                 Kind::Address => vec![Entry::Address(HOST)],
                 _ => Vec::new(),
             },
-            Answer::Elsewhere => match from_host(resolver, name, kind).await? {
+            Answer::Elsewhere => match from_host(resolver, (name, kind), peer).await? {
                 Some(entries) => entries,
                 None if records.is_empty() => return Ok(None),
                 None => return Ok(Some(records)),
@@ -228,11 +251,23 @@ async fn records(resolver: &Resolver, query: &Query) -> io::Result<Option<Vec<Re
     Ok(Some(records))
 }
 
-async fn from_host(resolver: &Resolver, name: &str, kind: Kind) -> io::Result<Option<Vec<Entry>>> {
+async fn from_host(
+    resolver: &Resolver,
+    (name, kind): (&str, Kind),
+    peer: IpAddr,
+) -> io::Result<Option<Vec<Entry>>> {
     if resolver.egress != Egress::Open {
         return Ok(None);
     }
-    let found = resolver.link.resolve(name.to_owned()).await?;
+    let too_many = || io::Error::other("the pod, or all together, ask for too many names at once");
+    let lookup = resolver.lookups.begin(peer).ok_or_else(too_many)?;
+    let (link, wanted) = (resolver.link.clone(), name.to_owned());
+    // It counts until the host has answered, though nothing waits for it any more.
+    let asking = tokio::spawn(async move {
+        let _lookup = lookup;
+        link.resolve(wanted).await
+    });
+    let found = timeout(LOOKUP_DEADLINE, asking).await?.map_err(io::Error::other)??;
     if found.is_empty() {
         return Ok(None);
     }
@@ -257,7 +292,7 @@ fn parse(name: &str) -> io::Result<Name> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
+    use tokio::{net::TcpStream, time::Instant};
 
     use super::*;
 
@@ -296,5 +331,35 @@ mod tests {
         });
         let (served, _peer) = tokio::join!(serving, asker);
         assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// Clients of one pod, or of the machine itself, that do all they can to stay.
+    #[tokio::test]
+    async fn connections_without_a_whole_question_keep_no_other_out() {
+        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let address = listener.local_addr().unwrap();
+        let peers = admit::peers(64, 64);
+        let serve = |stream, connection: Connection| async move {
+            serve_stream(stream, &connection, |question| async { Some(question) }).await
+        };
+        let serving = tokio::spawn(admit::accept(listener, Arc::clone(&peers), serve));
+        let mut held = Vec::new();
+        for number in 0..400 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            match number % 3 {
+                0 => {}
+                1 => stream.write_all(b"\xff\xffslow").await.unwrap(),
+                // Its answers are more than it takes.
+                _ => while stream.try_write(&[1; 257 + 2]).is_ok() {},
+            }
+            held.push(stream);
+        }
+        let mut honest = TcpStream::connect(address).await.unwrap();
+        honest.write_all(b"\0\x02hi").await.unwrap();
+        let mut answer = [0; 4];
+        honest.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"\0\x02hi");
+        assert!(peers.connections() <= 64);
+        serving.abort();
     }
 }

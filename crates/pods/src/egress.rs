@@ -10,20 +10,16 @@ use std::{
 };
 
 use socket2::SockRef;
-use tokio::{
-    io::copy_bidirectional_with_sizes,
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::{TcpListener, TcpStream};
 use weft_process::peers::Connection;
 
 use crate::{
     admit::{self, reset},
     link::HostLink,
     network::{GATEWAY, HOST},
+    relay::relay,
 };
 
-/// Bytes that are on their way in each direction.
-const BUFFER: usize = 64 << 10;
 /// The part of all descriptors that connections beyond the mesh may take, with two each.
 const PART: usize = 8;
 
@@ -34,18 +30,15 @@ pub(crate) async fn serve(link: HostLink) -> io::Result<u16> {
     let link = Arc::new(link);
     let connections = admit::share(PART);
     let peers = admit::peers(connections, connections / 4);
-    let carry = move |stream, connection| {
+    let carry = move |stream, connection: Connection| {
         let link = Arc::clone(&link);
-        async move {
-            let _held: Connection = connection;
-            carry(&link, stream).await
-        }
+        async move { carry(&link, stream, &connection).await }
     };
-    tokio::spawn(admit::accept(listener, peers, carry));
+    tokio::spawn(admit::accept(Arc::new(listener), peers, carry));
     Ok(port)
 }
 
-async fn carry(link: &HostLink, inside: TcpStream) -> io::Result<()> {
+async fn carry(link: &HostLink, inside: TcpStream, connection: &Connection) -> io::Result<()> {
     let destination = SockRef::from(&inside).original_dst_v4()?.as_socket();
     let Some(SocketAddr::V4(destination)) = destination else {
         return Err(io::ErrorKind::AddrNotAvailable.into());
@@ -56,17 +49,12 @@ async fn carry(link: &HostLink, inside: TcpStream) -> io::Result<()> {
         GATEWAY => return reset(&inside),
         address => Some(IpAddr::V4(address)),
     };
-    let outside = match link.dial(address, destination.port()).await {
-        Ok(stream) => stream,
-        Err(_) => return reset(&inside),
+    let outside = {
+        // So that a pod whose targets do not answer keeps none of the host's from the others.
+        let (_busy, _turn) = (connection.begin(), connection.turn().await);
+        link.dial(address, destination.port()).await
     };
+    let Ok(outside) = outside else { return reset(&inside) };
     outside.set_nonblocking(true)?;
-    relay(inside, TcpStream::from_std(outside)?).await
-}
-
-/// Copies both ways until both have ended.
-pub(crate) async fn relay(mut one: TcpStream, mut other: TcpStream) -> io::Result<()> {
-    one.set_nodelay(true)?;
-    other.set_nodelay(true)?;
-    copy_bidirectional_with_sizes(&mut one, &mut other, BUFFER, BUFFER).await.map(|_| ())
+    relay(inside, TcpStream::from_std(outside)?, connection).await
 }

@@ -20,8 +20,11 @@ use std::{
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
-use crate::channel::{self, Channel, ToHost, ToSupervisor};
 pub use crate::channel::{Egress, HostPort};
+use crate::{
+    admit::raise_descriptors,
+    channel::{self, Channel, ToHost, ToSupervisor},
+};
 
 pub use ports::wished;
 
@@ -114,6 +117,8 @@ pub struct Host {
 impl Host {
     /// Starts the supervisor; needs a runtime.
     pub fn start(options: HostOptions) -> Result<Self, HostError> {
+        // Each connection that is being made for a pod takes one here.
+        raise_descriptors();
         let (ours, theirs) = channel::pair().map_err(HostError::Channel)?;
         let mut command = Command::new(&options.program);
         // Its own process group: a Ctrl-C at the terminal is for the terminal's

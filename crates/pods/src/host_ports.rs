@@ -6,7 +6,9 @@
 //! bound one would hang instead of refusing.
 
 mod pods;
+mod relayed;
 mod requests;
+mod shown;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,28 +16,25 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::Value;
-use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
-use weft_api::host_ports::{self, ANNOTATION, HostPort as Shown};
-use weft_process::peers::{Connection, Peers};
+use tokio::sync::mpsc;
+use weft_api::host_ports::HostPort as Shown;
+use weft_process::peers::Peers;
 
 use crate::{
-    admit::{self, reset},
-    channel::HostPort,
-    egress::relay,
-    link::HostLink,
-    node::Sandboxes,
-    service_view::ServiceView,
-    spec::Pod,
+    admit, channel::HostPort, link::HostLink, node::Sandboxes, service_view::ServiceView, spec::Pod,
 };
 pub(crate) use pods::{Balanced, BalancedPort, TAKES_SOCKETS, balanced};
+use relayed::Relay;
 use requests::Counted;
 pub(crate) use requests::answer_requests;
+use shown::bound_at;
+pub(crate) use shown::shown;
 
 /// Ports of all Services at most.
 const MOST: usize = 1_000;
-/// The part of all descriptors that ports may take, with four each.
-const PORTS_PART: usize = 32;
+/// The part of all descriptors that ports may take, with two each: one for each of the
+/// host's loopback addresses.
+const PORTS_PART: usize = 16;
 /// The part of all descriptors that connections may take, with two each.
 const CONNECTIONS_PART: usize = 8;
 
@@ -82,6 +81,7 @@ type Name = (String, String);
 
 /// Sockets on the host, and who accepts on them.
 struct Bound {
+    /// Empty while they are relayed.
     listeners: Vec<TcpListener>,
     port: HostPort,
     used: Use,
@@ -90,8 +90,8 @@ struct Bound {
 enum Use {
     /// Nobody accepts on them.
     Idle,
-    /// Relayed to this address; stopped by these.
-    Relayed(Ipv4Addr, Vec<AbortHandle>),
+    /// Relayed to this address.
+    Relayed(Ipv4Addr, Vec<Relay>),
     /// So many pods accept.
     Lent(usize),
 }
@@ -198,13 +198,10 @@ impl Owner {
     async fn relay(&mut self, around: &Surroundings, key: Key, address: Ipv4Addr) {
         let Ok(mut bound) = self.bind(around, &key).await else { return };
         let target = SocketAddr::from((address, key.port));
-        let mut tasks = Vec::new();
-        for listener in &bound.listeners {
-            let Ok(listener) = listener.try_clone() else { continue };
-            let serving = serve(listener, target, Arc::clone(&self.peers));
-            tasks.push(tokio::spawn(serving).abort_handle());
-        }
-        bound.used = Use::Relayed(address, tasks);
+        let listeners = bound.listeners.drain(..);
+        let relays =
+            listeners.filter_map(|one| Relay::start(one, target, Arc::clone(&self.peers)).ok());
+        bound.used = Use::Relayed(address, relays.collect());
         self.opened(around, key, bound).await;
     }
 
@@ -254,11 +251,10 @@ impl Owner {
     }
 
     fn stop_relay(&mut self, key: &Key) {
-        if let Some(bound) = self.bound.get_mut(key) {
-            if let Use::Relayed(_, tasks) = &bound.used {
-                tasks.iter().for_each(AbortHandle::abort);
-            }
-            bound.used = Use::Idle;
+        if let Some(bound) = self.bound.get_mut(key)
+            && let Use::Relayed(_, relays) = std::mem::replace(&mut bound.used, Use::Idle)
+        {
+            bound.listeners = relays.into_iter().filter_map(|one| one.stop().ok()).collect();
         }
     }
 
@@ -347,69 +343,5 @@ impl Key {
     /// Whether both are ports of one Service.
     fn is_beside(&self, other: &Self) -> bool {
         self.namespace == other.namespace && self.service == other.service
-    }
-}
-
-async fn serve(listener: TcpListener, target: SocketAddr, peers: Arc<Peers>) {
-    let listener =
-        listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
-    let Ok(listener) = listener else { return };
-    let carry = move |outside, connection| async move {
-        let _held: Connection = connection;
-        match TcpStream::connect(target).await {
-            Ok(inside) => relay(outside, inside).await,
-            Err(_) => reset(&outside),
-        }
-    };
-    admit::accept(listener, peers, carry).await;
-}
-
-/// Where a port is reached, one address after the other.
-fn bound_at(port: &HostPort) -> impl Iterator<Item = Shown> + '_ {
-    port.addresses.iter().map(|address| Shown { port: port.port, address: *address })
-}
-
-/// A Service that is reached on the host at these ports.
-pub(crate) fn shown(service: &Value, ports: &[Shown]) -> Value {
-    let mut shown = service.clone();
-    let first = ports.first().filter(|_| service["spec"]["type"] != "NodePort");
-    shown["status"] = match first {
-        Some(first) => serde_json::json!({
-            "loadBalancer": {"ingress": [{"ip": first.address.ip().to_string(), "ipMode": "Proxy"}]},
-        }),
-        None => serde_json::json!({"loadBalancer": {}}),
-    };
-    let mut annotations =
-        service["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-    annotations.remove(ANNOTATION);
-    if !ports.is_empty() {
-        annotations.insert(ANNOTATION.to_owned(), host_ports::write(ports).into());
-    }
-    match (annotations.is_empty(), shown["metadata"].as_object_mut()) {
-        (true, Some(metadata)) => drop(metadata.remove("annotations")),
-        _ => shown["metadata"]["annotations"] = annotations.into(),
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_service_shows_where_its_ports_are_while_they_are_bound() {
-        let plain = json!({"metadata": {"name": "gate"}, "status": {"loadBalancer": {}}});
-        let ports = host_ports::read("80=127.0.0.1:8081,80=[::1]:8081");
-        let bound = shown(&plain, &ports);
-        assert_eq!(
-            bound["metadata"]["annotations"],
-            json!({"weft.internal/host-ports": "80=127.0.0.1:8081,80=[::1]:8081"})
-        );
-        assert_eq!(bound["status"]["loadBalancer"]["ingress"][0]["ip"], "127.0.0.1");
-        assert_eq!(shown(&bound, &[]), plain);
-        let own = json!({"metadata": {"name": "gate", "annotations": {"own": "1"}}});
-        assert_eq!(shown(&shown(&own, &ports), &[])["metadata"], own["metadata"]);
     }
 }

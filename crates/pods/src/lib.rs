@@ -36,6 +36,7 @@ mod pod;
 mod pod_store;
 mod probe;
 mod reaper;
+mod relay;
 mod root;
 mod runtime;
 mod service_rules;

@@ -130,6 +130,7 @@ impl Prepared {
             services: services.clone(),
             link: link.clone(),
             egress: wanted,
+            lookups: dns::Lookups::default(),
         };
         dns::serve(resolver).await.map_err(step("serving names"))?;
         let pods =

@@ -51,6 +51,11 @@ impl Connection {
         Busy(self.clone())
     }
 
+    /// Where it comes from; one address for all of the machine itself.
+    pub fn peer(&self) -> IpAddr {
+        self.0.peer
+    }
+
     /// Asks for the end of the connection.
     pub fn close(&self) {
         self.0.all.lock().close(self.0.id);
