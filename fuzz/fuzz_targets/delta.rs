@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn serve(choices: &mut Unstructured<'_>) -> Result<()> {
-    let mut server = Server::new(Splitting::default());
+    let mut server = Server::<u64>::new(Splitting::default());
     for revision in 0..choices.int_in_range(0..=20)? {
         match choices.int_in_range(0..=2)? {
             0 => {

@@ -21,7 +21,7 @@ use crate::{
     metrics::{Metrics, count},
     subscriptions::SessionId,
     wire_messages,
-    world_task::{CloseReason, Interests, Join, Joined, Message, Offer, RESUMED},
+    world_task::{CloseReason, Interests, Join, Joined, Message, Offer, Revision},
 };
 
 /// How long checking a token may take.
@@ -130,9 +130,9 @@ fn uncheckable(why: String) -> End {
 /// A stream that is being served.
 struct Stream<'a> {
     session: SessionId,
-    server: Server,
+    server: Server<Revision>,
     /// Revisions offered and not known to be in force.
-    offered: BTreeSet<u64>,
+    offered: BTreeSet<Revision>,
     /// Offers to come for what the proxy has had since an earlier stream.
     resuming: usize,
     pod: String,
@@ -207,7 +207,8 @@ impl Stream<'_> {
         let mut next = Some(offer);
         while let Some(Offer { revision, answers }) = next {
             self.offered.insert(revision);
-            self.resuming = self.resuming.saturating_sub(usize::from(revision == RESUMED));
+            self.resuming =
+                self.resuming.saturating_sub(usize::from(revision == Revision::Resumed));
             let (answered, refused): (Vec<_>, Vec<_>) =
                 answers.into_iter().partition(|(_, answer)| answer.is_some());
             if let Some((first, _)) = refused.first() {
@@ -318,9 +319,10 @@ impl Stream<'_> {
 
     /// Reports what has come into force.
     async fn report(&mut self) {
-        let lacks =
-            |revision: u64| self.server.lacks(revision) || revision == RESUMED && self.resuming > 0;
-        let done: Vec<u64> =
+        let lacks = |revision| {
+            self.server.lacks(revision) || revision == Revision::Resumed && self.resuming > 0
+        };
+        let done: Vec<Revision> =
             self.offered.iter().copied().filter(|revision| !lacks(*revision)).collect();
         if done.is_empty() {
             return;

@@ -29,17 +29,9 @@ use crate::{
 };
 use distribution::PendingAcks;
 pub(crate) use messages::{
-    CloseReason, Interests, Join, Joined, Message, Offer, Question, SessionFacts,
+    CloseReason, Interests, Join, Joined, Message, Offer, Question, Revision, SessionFacts,
 };
 use sessions::Sessions;
-
-/// The revision of what a proxy gets that may run on something old: until
-/// it is in force, the proxy counts as behind every change.
-pub(crate) const RESUMED: u64 = 0;
-
-/// The revision of an answer to a new interest. There is nothing old that the
-/// proxy could run on instead, so nobody has to wait for it.
-pub(crate) const FRESH: u64 = u64::MAX;
 
 /// Offers that a session may leave unread before it is closed.
 const MAILBOX: usize = 1024;
@@ -100,7 +92,7 @@ impl WorldTask {
             pending_acks: PendingAcks::default(),
             gather: Gather::default(),
             gathered: Vec::new(),
-            generation: RESUMED,
+            generation: 0,
             examine_at: None,
             metrics,
             findings,
@@ -204,7 +196,7 @@ impl WorldTask {
         }
         let Effect { mut offered, regrouped } = self.answers.change(objects);
         offered.extend(self.sessions.follow(&pods, &regrouped, &mut self.answers));
-        let told = self.sessions.offer(self.generation, offered);
+        let told = self.sessions.offer(Revision::Generation(self.generation), offered);
         self.revisions.worked(self.generation, now.into_std(), told);
         if *self.ready.borrow() {
             self.sessions.admit(&mut self.answers);
@@ -228,7 +220,11 @@ impl WorldTask {
             }
             Message::InForce(session, revisions) => {
                 let now = Instant::now().into_std();
-                for at in revisions.iter().filter_map(|revision| self.revisions.at(*revision)) {
+                let at = |revision: &Revision| match revision {
+                    Revision::Generation(number) => self.revisions.at(*number),
+                    Revision::Resumed | Revision::Fresh => None,
+                };
+                for at in revisions.iter().filter_map(at) {
                     self.metrics.converged(now.saturating_duration_since(at));
                 }
                 if self.sessions.in_force(session, &revisions) {
@@ -315,7 +311,7 @@ impl WorldTask {
         self.generation += 1;
         let Effect { mut offered, regrouped } = self.answers.rebuild();
         offered.extend(self.sessions.follow(&BTreeSet::new(), &regrouped, &mut self.answers));
-        let told = self.sessions.offer(self.generation, offered);
+        let told = self.sessions.offer(Revision::Generation(self.generation), offered);
         self.revisions.worked(self.generation, Instant::now().into_std(), told);
         self.answer();
     }

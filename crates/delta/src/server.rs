@@ -62,14 +62,15 @@ impl Default for Splitting {
     }
 }
 
-/// The control plane's end of one stream; a new stream gets a new one.
+/// The control plane's end of one stream; a new stream gets a new one. `R` names a state of
+/// the world that answers are made from.
 ///
 /// Invariants: `sent` is what the client holds once everything sent has arrived
 /// (what it refused counts as held). `latest` has the names that some of `answers`
 /// needs, with the number of those answers. `due` and `gone` have every name for
 /// which the two differ.
-#[derive(Debug, Default)]
-pub struct Server {
+#[derive(Debug)]
+pub struct Server<R = u64> {
     splitting: Splitting,
     greeting: Greeting,
     /// The client's interests, and what each of them was last answered.
@@ -85,13 +86,13 @@ pub struct Server {
     /// Interests of the greeting that are not answered yet: until then
     /// nothing held counts as no longer needed.
     resuming: BTreeSet<Name>,
-    flight: Option<Flight>,
+    flight: Option<Flight<R>>,
     nonce: u64,
-    revisions: BTreeSet<u64>,
-    refused: HashMap<Name, BTreeSet<u64>>,
+    revisions: BTreeSet<R>,
+    refused: HashMap<Name, BTreeSet<R>>,
     /// Revisions of removals that were refused. These are not sent again, so the
     /// revisions are lacking until the stream ends.
-    refused_removals: BTreeSet<u64>,
+    refused_removals: BTreeSet<R>,
 }
 
 /// How far the client has come in saying what it holds.
@@ -106,14 +107,14 @@ enum Greeting {
 
 /// A response that was sent and not yet accepted or refused.
 #[derive(Debug)]
-struct Flight {
+struct Flight<R> {
     nonce: String,
     names: BTreeSet<Name>,
     removed: BTreeSet<Name>,
-    revisions: BTreeSet<u64>,
+    revisions: BTreeSet<R>,
 }
 
-impl Flight {
+impl<R> Flight<R> {
     /// Whether `nonce` names this response. A refusal without a nonce can only be of the
     /// response that waits for one.
     fn is(&self, nonce: &str, refused: &[Refusal]) -> bool {
@@ -125,10 +126,31 @@ impl Flight {
     }
 }
 
-impl Server {
+impl<R: Copy + Ord> Default for Server<R> {
+    fn default() -> Self {
+        Self::new(Splitting::default())
+    }
+}
+
+impl<R: Copy + Ord> Server<R> {
     /// The end of a stream that has just been opened.
     pub fn new(splitting: Splitting) -> Self {
-        Self { splitting, ..Self::default() }
+        Self {
+            splitting,
+            greeting: Greeting::default(),
+            answers: BTreeMap::new(),
+            latest: HashMap::new(),
+            sent: HashMap::new(),
+            due: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            absent: BTreeSet::new(),
+            resuming: BTreeSet::new(),
+            flight: None,
+            nonce: 0,
+            revisions: BTreeSet::new(),
+            refused: HashMap::new(),
+            refused_removals: BTreeSet::new(),
+        }
     }
 
     /// Takes one request.
@@ -190,7 +212,7 @@ impl Server {
     pub fn offer(
         &mut self,
         answers: impl IntoIterator<Item = (Name, Option<Answer>)>,
-        revision: u64,
+        revision: R,
     ) {
         for (interest, answer) in answers {
             let Some(old) = self.answers.get_mut(&interest).map(Option::take) else { continue };
@@ -293,7 +315,7 @@ impl Server {
 
     /// Whether something that was offered as of `revision` is not in force at
     /// the client: not sent, not acknowledged, or refused.
-    pub fn lacks(&self, revision: u64) -> bool {
+    pub fn lacks(&self, revision: R) -> bool {
         let flight =
             self.flight.as_ref().is_some_and(|flight| flight.revisions.contains(&revision));
         let refused = self.refused_removals.contains(&revision)

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_api::{Key, kubernetes::Pod};
 
+use super::Revision;
+
 /// Pods without a stream that lack revisions.
 #[derive(Debug, Default)]
 pub(super) struct Absent(BTreeMap<Key, Lacking>);
@@ -14,13 +16,18 @@ pub(super) struct Absent(BTreeMap<Key, Lacking>);
 #[derive(Debug)]
 struct Lacking {
     uid: String,
-    revisions: BTreeSet<u64>,
+    revisions: BTreeSet<Revision>,
 }
 
 impl Absent {
     /// A stream of `pod` has ended without `revisions`; those that the pod lacked
     /// already.
-    pub(super) fn left(&mut self, pod: Key, uid: String, revisions: BTreeSet<u64>) -> Vec<u64> {
+    pub(super) fn left(
+        &mut self,
+        pod: Key,
+        uid: String,
+        revisions: BTreeSet<Revision>,
+    ) -> Vec<Revision> {
         if revisions.is_empty() {
             return Vec::new();
         }
@@ -30,12 +37,12 @@ impl Absent {
     }
 
     /// A proxy of `pod` is back, or none will be; the revisions it lacked.
-    pub(super) fn settle(&mut self, pod: &Key) -> BTreeSet<u64> {
+    pub(super) fn settle(&mut self, pod: &Key) -> BTreeSet<Revision> {
         self.0.remove(pod).map(|lacking| lacking.revisions).unwrap_or_default()
     }
 
     /// What `pod` lacked, when it is not there any more as `found`.
-    pub(super) fn settle_gone(&mut self, pod: &Key, found: Option<&Pod>) -> BTreeSet<u64> {
+    pub(super) fn settle_gone(&mut self, pod: &Key, found: Option<&Pod>) -> BTreeSet<Revision> {
         let stays = |lacking: &Lacking| {
             let same = |found: &&Pod| found.metadata.uid.as_ref() == Some(&lacking.uid);
             found.filter(same).is_some_and(|found| !is_ending(found))
@@ -47,7 +54,7 @@ impl Absent {
     }
 
     /// The pods that lack one of the revisions that `lacks` tells.
-    pub(super) fn lacking(&self, lacks: impl Fn(&BTreeSet<u64>) -> bool) -> Vec<&Key> {
+    pub(super) fn lacking(&self, lacks: impl Fn(&BTreeSet<Revision>) -> bool) -> Vec<&Key> {
         self.0.iter().filter(|(_, one)| lacks(&one.revisions)).map(|(pod, _)| pod).collect()
     }
 }

@@ -11,6 +11,19 @@ use weft_delta::{Answer, Name};
 
 use crate::{Acknowledgement, Caller, subscriptions::SessionId};
 
+/// What an answer is made from, as far as it matters to those who wait for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Revision {
+    /// Whatever a proxy gets that may run on something old: until it is in force, the proxy
+    /// counts as behind every change.
+    Resumed,
+    /// The world after a batch of changes.
+    Generation(u64),
+    /// An answer to a new interest. There is nothing old that the proxy could run on instead,
+    /// so nothing waits for it.
+    Fresh,
+}
+
 /// Messages from sessions and handles.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -19,7 +32,7 @@ pub(crate) enum Message {
     /// A session has new interests and has lost others.
     Interests(Interests),
     /// A session's proxy has these revisions in force.
-    InForce(SessionId, Vec<u64>),
+    InForce(SessionId, Vec<Revision>),
     /// A session has ended.
     Leave(SessionId),
     /// A client asks which proxies have taken note of a change.
@@ -59,7 +72,7 @@ pub(crate) enum CloseReason {
 /// Answers for a session, as of a revision.
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
-    pub(crate) revision: u64,
+    pub(crate) revision: Revision,
     /// `None` for an interest that is refused.
     pub(crate) answers: Vec<(Name, Option<Answer>)>,
 }

@@ -3,6 +3,7 @@
 //! A session exists only for a pod that is in the world with the same
 //! identifier as in the caller's token, and ends with it.
 
+mod joining;
 mod outstanding;
 
 use std::{
@@ -14,20 +15,16 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use weft_api::{Key, Kind, Object};
+use weft_api::{Key, Object};
 use weft_config::Interest;
 use weft_translate::{Class, Client, Labelled};
 
 use self::outstanding::Outstanding;
 use super::{
-    CloseReason, FRESH, Interests, Join, Joined, MAILBOX, Offer, RESUMED, SessionFacts,
+    CloseReason, Interests, Join, Offer, Revision, SessionFacts,
     disconnected::{self, Absent},
 };
 use crate::subscriptions::{Answers, Offered, SessionId};
-
-/// Sessions that one pod may have; a further one replaces its oldest. A proxy has one, and
-/// for a while another one whose end is not known yet.
-const PER_POD: usize = 2;
 
 /// Interests that all sessions of one pod may have.
 pub(super) const INTERESTS_OF_POD: usize = 4096;
@@ -59,7 +56,7 @@ struct Session {
     /// What the proxy is interested in, and the class of which it gets the answer.
     interests: BTreeMap<Interest, Class>,
     /// Revisions that were offered and are not in force.
-    outstanding: BTreeSet<u64>,
+    outstanding: BTreeSet<Revision>,
     /// Whether the proxy has said what it is interested in and what it holds.
     introduced: bool,
     /// Whether the pod will have no other session after this one.
@@ -92,42 +89,9 @@ impl Sessions {
         self.by_id.len()
     }
 
-    /// Lets a caller wait for its pod.
-    pub(super) fn wait_for_pod(&mut self, join: Join, now: Instant) {
-        self.waiting_for_pod.push((now + self.patience, join));
-    }
-
-    /// When the next caller has waited long enough.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.waiting_for_pod.iter().map(|(deadline, _)| *deadline).min()
-    }
-
-    /// Sends away the callers who have waited long enough.
-    pub(super) fn expire(&mut self, now: Instant) {
-        // Dropping the reply is the answer.
-        self.waiting_for_pod.retain(|(deadline, _)| *deadline > now);
-    }
-
-    /// Makes sessions for the callers whose pods are there.
-    pub(super) fn admit(&mut self, answers: &mut Answers) {
-        for (deadline, join) in std::mem::take(&mut self.waiting_for_pod) {
-            let key = Key::new(Kind::Pod, &join.caller.namespace, &join.caller.pod);
-            match answers.object(&key).map(|object| &**object) {
-                Some(Object::Pod(pod))
-                    if pod.metadata.uid.as_deref() == Some(join.caller.pod_uid.as_str()) =>
-                {
-                    let facts = (Client::of_pod(pod), disconnected::is_ending(pod));
-                    self.open(key, facts, join, answers);
-                }
-                _ if join.reply.is_closed() => {}
-                _ => self.waiting_for_pod.push((deadline, join)),
-            }
-        }
-    }
-
     /// Offers answers; to how many sessions. All offers of one revision to one
     /// session are one, or the first would be acknowledged for all.
-    pub(super) fn offer(&mut self, revision: u64, offered: Vec<Offered>) -> usize {
+    pub(super) fn offer(&mut self, revision: Revision, offered: Vec<Offered>) -> usize {
         let mut by_session: BTreeMap<SessionId, Vec<_>> = BTreeMap::new();
         for Offered { session, interest, answer } in offered {
             by_session.entry(session).or_default().push((interest, Some(answer)));
@@ -236,7 +200,7 @@ impl Sessions {
             session.interests.insert(interest, class);
         }
         if !offered.is_empty() || resumed {
-            let revision = if resumed { RESUMED } else { FRESH };
+            let revision = if resumed { Revision::Resumed } else { Revision::Fresh };
             self.send(id, Offer { revision, answers: offered });
         }
         let mut everywhere = replaced;
@@ -270,7 +234,7 @@ impl Sessions {
 
     /// A session's proxy has these revisions in force; whether one of them is now in
     /// force everywhere.
-    pub(super) fn in_force(&mut self, id: SessionId, revisions: &[u64]) -> bool {
+    pub(super) fn in_force(&mut self, id: SessionId, revisions: &[Revision]) -> bool {
         let Some(session) = self.by_id.get_mut(&id) else { return false };
         let mut everywhere = false;
         for revision in revisions {
@@ -281,10 +245,9 @@ impl Sessions {
         everywhere
     }
 
-    /// Whether all sessions have all of `revisions` in force.
-    pub(super) fn have(&self, revisions: &[u64]) -> bool {
-        let lacking = |revision: &u64| self.outstanding.contains(*revision);
-        !lacking(&RESUMED) && !revisions.iter().any(lacking)
+    /// Whether all sessions have all of `generations` in force.
+    pub(super) fn have(&self, generations: &[u64]) -> bool {
+        !lack(generations, |revision| self.outstanding.contains(revision))
     }
 
     /// A session has ended.
@@ -303,11 +266,10 @@ impl Sessions {
         }
     }
 
-    /// The pods that do not have all of `revisions` in force; sorted.
-    pub(super) fn behind(&self, revisions: &[u64]) -> Vec<String> {
-        let lacks = |outstanding: &BTreeSet<u64>| {
-            let lacks = |revision: &u64| outstanding.contains(revision);
-            lacks(&RESUMED) || revisions.iter().any(lacks)
+    /// The pods that do not have all of `generations` in force; sorted.
+    pub(super) fn behind(&self, generations: &[u64]) -> Vec<String> {
+        let lacks = |outstanding: &BTreeSet<Revision>| {
+            lack(generations, |revision| outstanding.contains(&revision))
         };
         let behind = self.by_id.values().filter(|session| lacks(&session.outstanding));
         let mut pods: Vec<String> = behind.map(|session| text(&session.pod)).collect();
@@ -327,45 +289,9 @@ impl Sessions {
         self.by_id.values().map(facts).collect()
     }
 
-    fn open(
-        &mut self,
-        pod: Key,
-        (client, ending): (Client, bool),
-        join: Join,
-        answers: &mut Answers,
-    ) {
-        let same = self.by_pod.get(&pod).map_or(0, BTreeSet::len);
-        let oldest = self.by_pod.get(&pod).and_then(BTreeSet::first).copied();
-        if let Some(oldest) = oldest.filter(|_| same >= PER_POD) {
-            self.close(oldest, CloseReason::Replaced);
-        }
-        let (sender, mailbox) = mpsc::channel(MAILBOX);
-        let (close, closed) = oneshot::channel();
-        let id = self.next;
-        self.next += 1;
-        if join.reply.send(Joined { session: id, mailbox, closed }).is_err() {
-            return;
-        }
-        let session = Session {
-            id,
-            pod,
-            uid: join.caller.pod_uid,
-            client,
-            mailbox: sender,
-            closed: close,
-            interests: BTreeMap::new(),
-            outstanding: BTreeSet::new(),
-            introduced: false,
-            ending,
-        };
-        answers.enter(&session.client);
-        self.by_pod.entry(session.pod.clone()).or_default().insert(id);
-        self.by_id.insert(id, session);
-    }
-
     fn send(&mut self, id: SessionId, offer: Offer) {
         let Some(session) = self.by_id.get_mut(&id) else { return };
-        if offer.revision != FRESH && session.outstanding.insert(offer.revision) {
+        if offer.revision != Revision::Fresh && session.outstanding.insert(offer.revision) {
             self.outstanding.add(offer.revision);
         }
         if session.mailbox.try_send(offer).is_err() {
@@ -397,6 +323,12 @@ impl Sessions {
         let _ = closed.send(why);
         self.dead.push(Dead { id, client, interests });
     }
+}
+
+/// Whether one of `generations` is not in force where these revisions are outstanding.
+fn lack(generations: &[u64], is_outstanding: impl Fn(Revision) -> bool) -> bool {
+    is_outstanding(Revision::Resumed)
+        || generations.iter().any(|number| is_outstanding(Revision::Generation(*number)))
 }
 
 fn text(pod: &Key) -> String {

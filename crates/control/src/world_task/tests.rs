@@ -153,7 +153,7 @@ fn pod(phase: &str) -> serde_json::Value {
 }
 
 /// The revision of the last offer in a mailbox.
-fn offered(joined: &mut Joined) -> u64 {
+fn offered(joined: &mut Joined) -> Revision {
     let mut last = None;
     while let Ok(offer) = joined.mailbox.try_recv() {
         last = Some(offer.revision);
@@ -177,8 +177,8 @@ async fn a_proxy_whose_stream_ends_is_waited_for_until_it_is_back_with_the_chang
     assert!(is_open(&mut answer), "nor does one that begins");
     driven.introduce(&joined, true);
     assert!(is_open(&mut answer), "nor what it says it wants");
-    assert_eq!(offered(&mut joined), RESUMED);
-    driven.task.receive(Message::InForce(joined.session, vec![RESUMED]));
+    assert_eq!(offered(&mut joined), Revision::Resumed);
+    driven.task.receive(Message::InForce(joined.session, vec![Revision::Resumed]));
     let found = answer.try_recv().unwrap();
     assert_eq!((found.complete, found.proxies), (true, 1));
 }
@@ -250,7 +250,7 @@ async fn a_later_stream_of_the_same_pod_speaks_for_an_earlier_one_that_ends() {
     driven.introduce(&earlier, false);
     let mut later = driven.connect();
     driven.introduce(&later, true);
-    driven.task.receive(Message::InForce(later.session, vec![RESUMED]));
+    driven.task.receive(Message::InForce(later.session, vec![Revision::Resumed]));
     let version = driven.change(3);
     let mut answer = driven.ask(&version);
     let revision = offered(&mut later);

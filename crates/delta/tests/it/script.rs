@@ -358,7 +358,7 @@ fn the_least_recently_used_interest_goes_first_and_self_never() {
 
 #[test]
 fn a_name_that_cannot_be_an_interest_is_answered_as_removed() {
-    let mut server = Server::new(Splitting::default());
+    let mut server = Server::<u64>::new(Splitting::default());
     let names = (0..=weft_delta::INTEREST_LIMIT).map(|n| Arc::from(n.to_string()));
     let long: Arc<str> = "a".repeat(weft_delta::NAME_LIMIT + 1).into();
     let subscribe = [Arc::clone(&long)].into_iter().chain(names).collect();
@@ -375,10 +375,10 @@ fn a_server_refuses_what_has_no_bound() {
     let request = Request { subscribe: many(20_000).collect(), ..Request::default() };
     let limit = 2 * weft_delta::INTEREST_LIMIT;
     assert_eq!(
-        Server::new(Splitting::default()).request(request),
+        Server::<u64>::new(Splitting::default()).request(request),
         Err(Violation::TooManyRefused(limit))
     );
-    let mut server = Server::new(Splitting::default());
+    let mut server = Server::<u64>::new(Splitting::default());
     let limit = weft_delta::HELD_LIMIT;
     let held = |from: usize| many(limit).map(move |name| (format!("{from}/{name}").into(), 1));
     let piece = |from| Request { held: held(from).collect(), more: true, ..Request::default() };
@@ -424,7 +424,7 @@ fn whatever_is_wanted_the_next_stream_is_accepted() {
     for number in 0..weft_delta::HELD_LIMIT + 10 {
         client.restore(&number.to_string(), 1);
     }
-    let mut server = Server::new(Splitting::default());
+    let mut server = Server::<u64>::new(Splitting::default());
     for piece in client.connected() {
         server.request(piece).unwrap();
     }
