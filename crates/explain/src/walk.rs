@@ -1,22 +1,24 @@
 //! The path of a request, proxy by proxy.
 
+mod connection;
 mod begin;
+mod unseen;
 mod hop;
 mod gateways;
 mod remarks;
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-};
+use std::net::SocketAddr;
 
 use http::request::Parts;
 use weft_api::kubernetes::Pod;
 use weft_decide::{Connection, Failure, NO_CONDITIONS, Note, Reply, Scope, Tcp, Verdict};
-use weft_inject::Traffic;
 use weft_translate::Role;
 
-use self::begin::{begin, find, gateway, listening_ports, name_of};
+use self::{
+    begin::{begin, find, gateway, listening_ports, name_of},
+    connection::{Dialled, Direction, ProxiedConnection},
+    unseen::unseen,
+};
 use crate::{
     explanation::{Because, Explanation, Hop, Outcome, Protocol},
     proxy::Proxy,
@@ -24,12 +26,8 @@ use crate::{
     world::World,
 };
 
-/// A way longer than this goes round in circles.
+/// Proxies on the path of a request; a longer path goes round in circles.
 const LONGEST: usize = 8;
-
-/// Stands for an address that the mesh does not know, where a name has none
-/// (RFC 5737, for documentation). It is never told.
-const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Why a request cannot be explained.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,60 +60,6 @@ pub enum ExplainError {
     },
 }
 
-/// A connection on its way to a proxy.
-struct Arrival {
-    pod: PodName,
-    side: Side,
-    dialled: Dialled,
-}
-
-/// What a client dials.
-#[derive(Clone, Debug)]
-struct Dialled {
-    address: SocketAddr,
-    /// The host and port of which no address is known; `address` is then some that
-    /// the mesh does not know.
-    name: Option<String>,
-}
-
-impl Dialled {
-    /// An address for a host that has none in the mesh.
-    fn unknown(host: &str, port: u16) -> Self {
-        Self { address: (OUTSIDE, port).into(), name: Some(format!("{host}:{port}")) }
-    }
-
-    fn port(&self) -> u16 {
-        self.address.port()
-    }
-
-    /// The address, if there is one to go on to.
-    fn known(&self) -> Option<SocketAddr> {
-        self.name.is_none().then_some(self.address)
-    }
-}
-
-impl From<SocketAddr> for Dialled {
-    fn from(address: SocketAddr) -> Self {
-        Self { address, name: None }
-    }
-}
-
-impl fmt::Display for Dialled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => f.write_str(name),
-            None => self.address.fmt(f),
-        }
-    }
-}
-
-/// Which side of a pod a connection comes from.
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    Application,
-    Network,
-}
-
 /// What a proxy makes of a connection.
 struct Taken {
     hop: Hop,
@@ -126,7 +70,7 @@ struct Taken {
 }
 
 impl Taken {
-    /// The end of the way.
+    /// The end of the path.
     fn end(hop: Hop) -> Self {
         Self { hop, onwards: None, head: None }
     }
@@ -151,7 +95,7 @@ pub fn explain(world: &mut World, question: &Question) -> Result<Explanation, Ex
         let taken = take_hop(world, &asked, &arrival, std::mem::take(&mut known))?;
         let Taken { mut hop, onwards, head: sent } = taken;
         head = sent.map_or(asked.head, Ok);
-        let done = arrival.side == Side::Network && !is_gateway(world, &arrival.pod);
+        let done = arrival.direction == Direction::Inbound && !is_gateway(world, &arrival.pod);
         speaks = hop.request.as_ref().map_or(speaks, |sent| sent.protocol);
         if question.method == http::Method::HEAD {
             hop.body = None;
@@ -181,10 +125,14 @@ pub(crate) fn prepare(world: &mut World, start: &Start) {
 }
 
 /// The proxy that a connection to `address` meets, if there is one.
-fn arrive(world: &World, address: SocketAddr) -> Option<Arrival> {
+fn arrive(world: &World, address: SocketAddr) -> Option<ProxiedConnection> {
     let destination = world.behind(address)?;
     let pod = world.pod_at(destination).filter(|pod| world.has_proxy(pod))?;
-    Some(Arrival { pod: name_of(pod), side: Side::Network, dialled: destination.into() })
+    Some(ProxiedConnection {
+        pod: name_of(pod),
+        direction: Direction::Inbound,
+        dialled: destination.into(),
+    })
 }
 
 fn is_gateway(world: &World, name: &PodName) -> bool {
@@ -195,7 +143,7 @@ fn is_gateway(world: &World, name: &PodName) -> bool {
 fn take_hop(
     world: &mut World,
     asked: &Asked<'_>,
-    arrival: &Arrival,
+    arrival: &ProxiedConnection,
     known: Vec<Because>,
 ) -> Result<Taken, ExplainError> {
     let pod = find(world, &arrival.pod)?.clone();
@@ -217,13 +165,13 @@ fn take_hop(
 }
 
 /// What the proxy of `pod` decides.
-fn decide(world: &mut World, pod: &Pod, asked: &Asked<'_>, arrival: &Arrival) -> Taken {
+fn decide(world: &mut World, pod: &Pod, asked: &Asked<'_>, arrival: &ProxiedConnection) -> Taken {
     let mut proxy = Proxy::new(world.client(pod), &mut world.translator);
     let port = arrival.dialled.port();
-    let listener = match (arrival.side, proxy.role()) {
-        (Side::Application, _) => Some("outbound".to_owned()),
-        (Side::Network, Role::Sidecar) => Some("inbound".to_owned()),
-        (Side::Network, Role::Gateway) => proxy.listener_on(port),
+    let listener = match (arrival.direction, proxy.role()) {
+        (Direction::Outbound, _) => Some("outbound".to_owned()),
+        (Direction::Inbound, Role::Sidecar) => Some("inbound".to_owned()),
+        (Direction::Inbound, Role::Gateway) => proxy.listener_on(port),
     };
     let Some(listener) = listener else {
         let listening = proxy.listening();
@@ -249,7 +197,7 @@ fn decide(world: &mut World, pod: &Pod, asked: &Asked<'_>, arrival: &Arrival) ->
 fn serve(
     proxy: &mut Proxy<'_>,
     connection: Connection,
-    arrival: &Arrival,
+    arrival: &ProxiedConnection,
     asked: &Asked<'_>,
     notes: &mut Vec<Note>,
 ) -> Taken {
@@ -302,7 +250,7 @@ fn not_http() -> Note {
 fn request(
     proxy: &mut Proxy<'_>,
     scope: &Scope,
-    arrival: &Arrival,
+    arrival: &ProxiedConnection,
     asked: &Asked<'_>,
     notes: &mut Vec<Note>,
 ) -> Taken {
@@ -337,7 +285,12 @@ fn request(
     Taken { hop, onwards, head: Some(arrived.into_head()) }
 }
 
-fn relay(proxy: &Proxy<'_>, tcp: &Tcp, arrival: &Arrival, notes: &mut Vec<Note>) -> Taken {
+fn relay(
+    proxy: &Proxy<'_>,
+    tcp: &Tcp,
+    arrival: &ProxiedConnection,
+    notes: &mut Vec<Note>,
+) -> Taken {
     let at = arrival.pod.to_string();
     let dialled = &arrival.dialled;
     match proxy.relay(tcp, notes) {
@@ -353,58 +306,6 @@ fn relay(proxy: &Proxy<'_>, tcp: &Tcp, arrival: &Arrival, notes: &mut Vec<Note>)
             }
         },
     }
-}
-
-/// Why the sidecar of a pod does not see the connection, though there is one.
-fn excluded(world: &World, pod: &Pod, arrival: &Arrival) -> Option<String> {
-    if world.client(pod).role == Role::Gateway {
-        return None;
-    }
-    let (traffic, which) = match arrival.side {
-        Side::Application => {
-            (Traffic::Outbound(arrival.dialled.address), "what it sends to this address")
-        }
-        Side::Network => (Traffic::Inbound(arrival.dialled.port()), "what it is sent on this port"),
-    };
-    let annotations = &pod.metadata.annotations;
-    let annotation = weft_inject::uncaptured(annotations, world.sidecars(), traffic)?;
-    let keeps = match annotations.contains_key(annotation) {
-        true => format!("the pod's annotation {annotation} keeps"),
-        false => format!("the mesh's settings, where the pod has no annotation {annotation}, keep"),
-    };
-    Some(format!("{keeps} {which} away from its sidecar, so no rule of the mesh applies"))
-}
-
-/// A connection that no proxy sees: the pod has none, or it stays within the pod.
-fn unseen(world: &World, pod: &Pod, arrival: &Arrival) -> Option<Taken> {
-    let leaves = arrival.side == Side::Application;
-    let stays = leaves && arrival.dialled.address.ip().is_loopback();
-    let why = match (world.has_proxy(pod), leaves) {
-        _ if stays => {
-            "the address is the pod itself, and what stays in a pod meets no proxy".to_owned()
-        }
-        (true, _) => excluded(world, pod, arrival)?,
-        (false, true) => {
-            "the pod has no sidecar, so no rule of the mesh applies to what it sends; \
-             label its namespace istio-injection=enabled and start it again"
-                .to_owned()
-        }
-        (false, false) => {
-            "the pod has no sidecar, so no rule of the mesh applies to what it is sent; \
-             label its namespace istio-injection=enabled and start it again"
-                .to_owned()
-        }
-    };
-    let mut hop = Hop::new(arrival.pod.to_string(), Outcome::Passthrough);
-    hop.because.push(Because {
-        object: format!("Pod/{}/{}", pod.metadata.namespace, pod.metadata.name),
-        rule: String::new(),
-        source: None,
-        verdict: "not matched".to_owned(),
-        why,
-    });
-    let onwards = arrival.dialled.known().filter(|_| leaves && !stays);
-    Some(Taken { hop, onwards, head: None })
 }
 
 /// Joins what was found out about one rule or object in a row.

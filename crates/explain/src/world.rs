@@ -1,17 +1,19 @@
 //! Every object, from files or from a running mesh, and where each is written.
 
+mod index;
+mod services;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
 };
 
 use serde_json::Value;
 use weft_api::{
-    Diagnostic, Key, Kind, Object,
+    Diagnostic, Kind, Object,
     gateway::Gateway,
     host_ports::{self, HostPort},
-    kubernetes::{EndpointSlice, Pod, PortRef, SERVICE_NAME_LABEL, Service, ServicePort},
+    kubernetes::{Pod, Service},
     selector,
 };
 use weft_config::Origin;
@@ -19,6 +21,8 @@ use weft_inject::Settings;
 use weft_manifest::{Document, Problem, Remark};
 use weft_translate::{Client, Installation, Role, Translator};
 
+use self::index::Index;
+pub(crate) use self::services::selects;
 use crate::{
     explanation::Ignored,
     files::{self, Unlabelled},
@@ -42,57 +46,6 @@ pub struct World {
     remarks: Vec<Remark>,
     ignored: Vec<Ignored>,
     sidecars: Settings,
-}
-
-/// The objects by what they are looked up by, so that a look does not walk all of them.
-#[derive(Default)]
-struct Index {
-    /// Of each kind, by key.
-    kinds: BTreeMap<Kind, Vec<Arc<Object>>>,
-    /// EndpointSlices by namespace and Service.
-    slices: HashMap<(String, String), Vec<Arc<Object>>>,
-    /// Pods by address.
-    pods: HashMap<IpAddr, Arc<Object>>,
-    /// Services by address.
-    services: HashMap<IpAddr, Arc<Object>>,
-    /// Services with a selector, by namespace.
-    selecting: HashMap<String, Vec<Arc<Object>>>,
-}
-
-impl Index {
-    fn of(translator: &Translator) -> Self {
-        let mut all: Vec<_> = translator.objects().collect();
-        all.sort_by_key(|(key, _)| *key);
-        let mut index = Self::default();
-        for (key, object) in all {
-            index.kinds.entry(key.kind).or_default().push(Arc::clone(object));
-            match &**object {
-                Object::EndpointSlice(slice) => {
-                    let Some(name) = slice.metadata.labels.get(SERVICE_NAME_LABEL) else {
-                        continue;
-                    };
-                    let service = (key.namespace.clone(), name.clone());
-                    index.slices.entry(service).or_default().push(Arc::clone(object));
-                }
-                Object::Pod(pod) => {
-                    if let Some(ip) = pod.status.pod_ip {
-                        index.pods.entry(ip).or_insert_with(|| Arc::clone(object));
-                    }
-                }
-                Object::Service(service) => {
-                    for ip in service.addresses() {
-                        index.services.entry(ip).or_insert_with(|| Arc::clone(object));
-                    }
-                    if !service.spec.selector.is_empty() {
-                        let of_namespace = index.selecting.entry(key.namespace.clone());
-                        of_namespace.or_default().push(Arc::clone(object));
-                    }
-                }
-                _ => {}
-            }
-        }
-        index
-    }
 }
 
 impl World {
@@ -308,67 +261,6 @@ impl World {
         bound
     }
 
-    /// The Service called `name`.
-    pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
-        let key = Key::new(Kind::Service, namespace, name);
-        match self.translator.object(&key).map(|object| &**object) {
-            Some(Object::Service(service)) => Some(service),
-            _ => None,
-        }
-    }
-
-    /// The EndpointSlices of a Service.
-    pub(crate) fn slices(&self, service: &Service) -> impl Iterator<Item = &EndpointSlice> {
-        let own = &service.metadata;
-        let slices = self.index.slices.get(&(own.namespace.clone(), own.name.clone()));
-        slices.into_iter().flatten().filter_map(|object| match &**object {
-            Object::EndpointSlice(slice) => Some(slice),
-            _ => None,
-        })
-    }
-
-    /// Where the kernel sends a connection to `address`: an endpoint when it is a
-    /// Service's, else the address itself.
-    pub(crate) fn behind(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let Some(service) = self.service_at(address.ip()) else { return Some(address) };
-        let port = service.spec.ports.iter().find(|port| port.port == address.port())?;
-        self.slices(service).find_map(|slice| {
-            let target = slice.ports.iter().find(|target| target.name == port.name)?;
-            let ready =
-                slice.endpoints.iter().find(|endpoint| endpoint.conditions.ready != Some(false))?;
-            let ip = ready.addresses.first()?.parse().ok()?;
-            Some(SocketAddr::new(ip, target.port))
-        })
-    }
-
-    /// The pod's port behind `port` of the Services that select the pod, else the
-    /// same number.
-    pub(crate) fn container_port(&self, pod: &Pod, port: u16) -> u16 {
-        self.port_behind(pod, port).unwrap_or(port)
-    }
-
-    /// The pod's port behind `port` of the Services that select the pod.
-    pub(crate) fn port_behind(&self, pod: &Pod, port: u16) -> Option<u16> {
-        let mut ports = self.selecting(pod).flat_map(|service| &service.spec.ports);
-        let own = ports.find(|own| own.port == port)?;
-        Some(target(pod, own))
-    }
-
-    /// The Service and its port that lead to `port` of the pod.
-    pub(crate) fn port_before(&self, pod: &Pod, port: u16) -> Option<(&Service, u16)> {
-        self.selecting(pod).find_map(|service| {
-            let leads = |own: &&ServicePort| target(pod, own) == port;
-            Some((service, service.spec.ports.iter().find(leads)?.port))
-        })
-    }
-
-    /// The Services that select a pod.
-    fn selecting(&self, pod: &Pod) -> impl Iterator<Item = &Service> {
-        let services = self.index.selecting.get(&pod.metadata.namespace);
-        let services = services.into_iter().flatten().filter_map(|object| as_service(object));
-        services.filter(|service| selects(service, pod))
-    }
-
     fn sorted(&self, kind: Kind) -> impl Iterator<Item = &Object> + Clone {
         self.index.kinds.get(&kind).into_iter().flatten().map(|object| &**object)
     }
@@ -385,26 +277,5 @@ fn as_service(object: &Object) -> Option<&Service> {
     match object {
         Object::Service(service) => Some(service),
         _ => None,
-    }
-}
-
-/// Whether a Service selects a pod.
-pub(crate) fn selects(service: &Service, pod: &Pod) -> bool {
-    let selector = &service.spec.selector;
-    service.metadata.namespace == pod.metadata.namespace
-        && !selector.is_empty()
-        && selector::selects(selector, &pod.metadata.labels)
-}
-
-/// The pod's port that a Service's port leads to.
-fn target(pod: &Pod, port: &ServicePort) -> u16 {
-    match &port.target_port {
-        Some(PortRef::Number(number)) if *number != 0 => *number,
-        Some(PortRef::Name(name)) => {
-            let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
-            let mut ports = containers.flat_map(|container| &container.ports);
-            ports.find(|own| own.name == *name).map_or(port.port, |own| own.container_port)
-        }
-        _ => port.port,
     }
 }

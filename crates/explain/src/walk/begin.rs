@@ -9,7 +9,7 @@ use weft_api::{
 };
 use weft_translate::{Client, Role};
 
-use super::{Arrival, Dialled, ExplainError, Side};
+use super::{Dialled, Direction, ExplainError, ProxiedConnection};
 use crate::{
     explanation::{Because, Unresolved},
     names::{Lookup, resolve},
@@ -22,14 +22,14 @@ const LISTED: usize = 20;
 
 /// The first proxy, and what is known before it sees anything.
 pub(super) struct Beginning {
-    pub(super) arrival: Arrival,
+    pub(super) arrival: ProxiedConnection,
     pub(super) unresolved: Option<Unresolved>,
     pub(super) because: Vec<Because>,
 }
 
 impl Beginning {
-    fn new(pod: &Pod, side: Side, dialled: Dialled) -> Self {
-        let arrival = Arrival { pod: name_of(pod), side, dialled };
+    fn new(pod: &Pod, direction: Direction, dialled: Dialled) -> Self {
+        let arrival = ProxiedConnection { pod: name_of(pod), direction, dialled };
         Self { arrival, unresolved: None, because: Vec::new() }
     }
 }
@@ -45,13 +45,13 @@ pub(super) fn begin(world: &World, question: &Question) -> Result<Beginning, Exp
                 Some(to) => world.behind(to).unwrap_or(to),
                 None => own(world, pod, question.url.port)?,
             };
-            Ok(Beginning::new(pod, Side::Network, dialled.into()))
+            Ok(Beginning::new(pod, Direction::Inbound, dialled.into()))
         }
     }
 }
 
 fn from_pod(world: &World, pod: &Pod, question: &Question) -> Beginning {
-    let new = |dialled| Beginning::new(pod, Side::Application, dialled);
+    let new = |dialled| Beginning::new(pod, Direction::Outbound, dialled);
     let known = |address: SocketAddr| {
         let because = without_port(world, address).into_iter().collect();
         Beginning { because, ..new(address.into()) }
@@ -104,7 +104,7 @@ fn from_outside(world: &World, question: &Question) -> Result<Beginning, Explain
     let pod = gateway(world)?;
     if let Some(to) = question.to {
         let behind = world.behind(to).unwrap_or(to);
-        return Ok(Beginning::new(pod, Side::Network, behind.into()));
+        return Ok(Beginning::new(pod, Direction::Inbound, behind.into()));
     }
     if world.port_behind(pod, port).is_none() && !is_local(&host) {
         // A name that the client's machine knows as itself.
@@ -113,7 +113,7 @@ fn from_outside(world: &World, question: &Question) -> Result<Beginning, Explain
             return through(world, service, at);
         }
     }
-    let mut beginning = Beginning::new(pod, Side::Network, own(world, pod, port)?.into());
+    let mut beginning = Beginning::new(pod, Direction::Inbound, own(world, pod, port)?.into());
     if is_local(&host) && !bound.is_empty() {
         let name = name_of(pod);
         beginning.because.push(Because {
@@ -147,7 +147,7 @@ fn through(world: &World, service: &Service, at: &HostPort) -> Result<Beginning,
             (pod, own(world, pod, at.port)?)
         }
     };
-    let mut beginning = Beginning::new(pod, Side::Network, dialled.into());
+    let mut beginning = Beginning::new(pod, Direction::Inbound, dialled.into());
     let index = service.spec.ports.iter().position(|port| port.port == at.port);
     beginning.because.push(Because {
         object: format!("Service/{}/{}", service.metadata.namespace, service.metadata.name),

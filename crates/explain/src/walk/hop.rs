@@ -10,7 +10,7 @@ use weft_decide::{
 };
 use weft_translate::BackendRef;
 
-use super::{Dialled, Side};
+use super::{Dialled, ProxiedConnection};
 use crate::{
     explanation::{Because, Destination, Hop, Outcome, Protocol, Request},
     proxy::Proxy,
@@ -45,7 +45,7 @@ pub(super) fn head(question: &Question) -> Result<Parts, Reply> {
 pub(super) fn arrive(
     head: &Parts,
     speaks: Protocol,
-    arrival: &super::Arrival,
+    arrival: &ProxiedConnection,
     scope: &Scope,
 ) -> Arrived {
     let mut head = head.clone();
@@ -53,10 +53,10 @@ pub(super) fn arrive(
         Protocol::Http1 => Version::HTTP_11,
         Protocol::Http2 => Version::HTTP_2,
     };
-    let direction = match arrival.side {
+    let direction = match arrival.direction {
         _ if scope.edge => Direction::Edge,
-        Side::Application => Direction::Outbound,
-        Side::Network => Direction::Inbound,
+        super::Direction::Outbound => Direction::Outbound,
+        super::Direction::Inbound => Direction::Inbound,
     };
     let destination = arrival.dialled.address;
     let arrival = Arrival { destination, direction, scheme: Scheme::Http };
