@@ -29,12 +29,12 @@ pub(crate) struct Task {
     /// User and group; as they are when absent.
     pub(crate) owner: Option<(u32, u32)>,
     pub(crate) working_folder: Option<String>,
-    pub(crate) place: Place,
+    pub(crate) place: TaskRole,
 }
 
 /// Where a task begins, which decides what is done before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Place {
+pub(crate) enum TaskRole {
     /// First in its process namespace: it needs a /proc.
     First,
     /// Beside the first, at the terminal that is its standard output.
@@ -100,11 +100,11 @@ fn attempt(connection: &mut UnixStream) -> io::Error {
         let task: Task = serde_json::from_slice(&bytes)?;
         let nothing: Option<&str> = None;
         let stdin = match task.place {
-            Place::First => {
+            TaskRole::First => {
                 mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), nothing)?;
                 Stdio::null()
             }
-            Place::Terminal => {
+            TaskRole::Terminal => {
                 setsid()?;
                 ioctl_tiocsctty(io::stdout())?;
                 Stdio::from(io::stdout().as_fd().try_clone_to_owned()?)

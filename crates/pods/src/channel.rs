@@ -56,12 +56,12 @@ pub(crate) enum ToSupervisor {
     /// End gracefully.
     Stop,
     /// The answer to a question; sockets come beside it.
-    Answer { id: u64, answer: Answer },
+    Response { id: u64, answer: Response },
 }
 
 /// How a request went.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Answer {
+pub(crate) enum Response {
     /// The sockets beside this message listen at these addresses.
     Listening(Vec<SocketAddr>),
     /// The socket beside this message is connected.

@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::{net::TcpStream, time::timeout};
 use weft_apiserver::{DIAL_DEADLINE, Dial, Store};
 
-use crate::services::{Kind, service};
+use crate::services::{ServiceKind, service};
 
 /// Dials Services from the router.
 pub(crate) struct RouterDial {
@@ -23,7 +23,7 @@ impl RouterDial {
         let services = self.store.resource("", "services");
         let found = services.and_then(|services| self.store.get(&services, namespace, name));
         match found.map(|object| service(&object).kind) {
-            Some(Kind::Address(address)) => Ok(address),
+            Some(ServiceKind::Address(address)) => Ok(address),
             Some(_) => {
                 let text = format!("Service {namespace}/{name} has no address of its own");
                 Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text))

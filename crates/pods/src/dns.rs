@@ -34,7 +34,7 @@ use crate::{
 };
 pub(crate) use lookups::Lookups;
 pub(crate) use names::Directory;
-use names::{Answer, Entry, Kind, look_up};
+use names::{LookupResult, QueryKind, RecordData, look_up};
 
 /// The user's own machine.
 const HOST_NAME: &str = "host.weft.internal";
@@ -206,9 +206,9 @@ async fn records(
     peer: IpAddr,
 ) -> io::Result<Option<Vec<Record>>> {
     let kind = match query.query_type() {
-        RecordType::A => Kind::Address,
-        RecordType::SRV => Kind::Service,
-        _ => Kind::Other,
+        RecordType::A => QueryKind::Address,
+        RecordType::SRV => QueryKind::Service,
+        _ => QueryKind::Other,
     };
     let mut owner = query.name().clone();
     let mut records = Vec::new();
@@ -216,13 +216,15 @@ async fn records(
         let name = owner.to_lowercase().to_ascii();
         let name = name.trim_end_matches('.');
         let entries = match look_up((name, kind), &resolver.domain, &resolver.services) {
-            Answer::Entries(entries) => entries,
-            Answer::NoSuchName => return Ok(if records.is_empty() { None } else { Some(records) }),
-            Answer::Elsewhere if name == HOST_NAME => match kind {
-                Kind::Address => vec![Entry::Address(HOST)],
+            LookupResult::Entries(entries) => entries,
+            LookupResult::NoSuchName => {
+                return Ok(if records.is_empty() { None } else { Some(records) });
+            }
+            LookupResult::Elsewhere if name == HOST_NAME => match kind {
+                QueryKind::Address => vec![RecordData::Address(HOST)],
                 _ => Vec::new(),
             },
-            Answer::Elsewhere => match from_host(resolver, (name, kind), peer).await? {
+            LookupResult::Elsewhere => match from_host(resolver, (name, kind), peer).await? {
                 Some(entries) => entries,
                 None if records.is_empty() => return Ok(None),
                 None => return Ok(Some(records)),
@@ -231,11 +233,11 @@ async fn records(
         let mut next = None;
         for entry in entries {
             let data = match entry {
-                Entry::Address(address) => RData::A(rdata::A(address)),
-                Entry::Service { port, target } => {
+                RecordData::Address(address) => RData::A(rdata::A(address)),
+                RecordData::Service { port, target } => {
                     RData::SRV(rdata::SRV::new(0, 100, port, parse(&target)?))
                 }
-                Entry::Alias(target) => {
+                RecordData::Alias(target) => {
                     let target = parse(&target)?;
                     next = Some(target.clone());
                     RData::CNAME(rdata::CNAME(target))
@@ -253,9 +255,9 @@ async fn records(
 
 async fn from_host(
     resolver: &Resolver,
-    (name, kind): (&str, Kind),
+    (name, kind): (&str, QueryKind),
     peer: IpAddr,
-) -> io::Result<Option<Vec<Entry>>> {
+) -> io::Result<Option<Vec<RecordData>>> {
     if resolver.egress != Egress::Open {
         return Ok(None);
     }
@@ -273,10 +275,10 @@ async fn from_host(
     }
     // The host's resolver gives addresses only, and pods have no IPv6.
     Ok(Some(match kind {
-        Kind::Address => found
+        QueryKind::Address => found
             .into_iter()
             .filter_map(|address| match address {
-                std::net::IpAddr::V4(address) => Some(Entry::Address(address)),
+                std::net::IpAddr::V4(address) => Some(RecordData::Address(address)),
                 std::net::IpAddr::V6(_) => None,
             })
             .collect(),

@@ -24,7 +24,7 @@ use crate::{begin::become_task, root};
 
 /// What came of entering.
 #[derive(Debug)]
-pub enum Entry {
+pub enum EnterOutcome {
     /// This was the process outside; the one inside has ended with this code.
     Left(u8),
     /// This is process 1 inside.
@@ -81,7 +81,7 @@ pub enum EnterError {
 /// Standard input is the channel to the terminal's process. The node, too, runs
 /// the program with these arguments, as the first process of each container;
 /// then standard input is a stream with a task, and this becomes another program.
-pub fn enter(arguments: &[OsString]) -> Result<Entry, EnterError> {
+pub fn enter(arguments: &[OsString]) -> Result<EnterOutcome, EnterError> {
     let stdin = io::stdin();
     if socket_type(&stdin).is_ok_and(|kind| kind == SocketType::STREAM) {
         let task = stdin.as_fd().try_clone_to_owned();
@@ -89,8 +89,8 @@ pub fn enter(arguments: &[OsString]) -> Result<Entry, EnterError> {
         return Err(step("beginning a container")(become_task(task)));
     }
     match std::process::id() {
-        1 => inside(arguments).map(Entry::Inside),
-        _ => outside(arguments).map(Entry::Left),
+        1 => inside(arguments).map(EnterOutcome::Inside),
+        _ => outside(arguments).map(EnterOutcome::Left),
     }
 }
 

@@ -24,8 +24,8 @@ use crate::{
     admit, channel::HostPort, link::HostLink, node::Sandboxes, service_view::ServiceView, spec::Pod,
 };
 pub(crate) use pods::{Balanced, BalancedPort, TAKES_SOCKETS, balanced};
-use relayed::Relay;
-use requests::Counted;
+use relayed::RelayedSocket;
+use requests::CountedRequest;
 pub(crate) use requests::answer_requests;
 use shown::bound_at;
 pub(crate) use shown::shown;
@@ -52,7 +52,7 @@ enum Event {
     /// Services or endpoints have changed.
     Changed,
     /// A pod wants to listen.
-    Requested(Arc<Pod>, Counted),
+    Requested(Arc<Pod>, CountedRequest),
     /// The borrower of a port's sockets no longer uses them.
     Returned(Key),
 }
@@ -67,7 +67,7 @@ pub(crate) struct HostPorts {
 pub(crate) struct Owner {
     events: mpsc::UnboundedReceiver<Event>,
     sender: mpsc::UnboundedSender<Event>,
-    bound: BTreeMap<Key, Bound>,
+    bound: BTreeMap<Key, BoundPort>,
     /// Why ports are not bound, as it was reported.
     reported: BTreeMap<Key, String>,
     /// What was reported of Services some of whose ports are left out.
@@ -80,18 +80,18 @@ pub(crate) struct Owner {
 type Name = (String, String);
 
 /// Sockets on the host, and who accepts on them.
-struct Bound {
+struct BoundPort {
     /// Empty while they are relayed.
     listeners: Vec<TcpListener>,
     port: HostPort,
-    used: Use,
+    used: PortUse,
 }
 
-enum Use {
+enum PortUse {
     /// Nobody accepts on them.
     Idle,
     /// Relayed to this address.
-    Relayed(Ipv4Addr, Vec<Relay>),
+    Relayed(Ipv4Addr, Vec<RelayedSocket>),
     /// So many pods accept.
     Lent(usize),
 }
@@ -129,7 +129,7 @@ impl HostPorts {
     }
 
     /// Answers a pod that wants to listen.
-    pub(crate) fn lend(&self, pod: &Arc<Pod>, request: Counted) {
+    pub(crate) fn lend(&self, pod: &Arc<Pod>, request: CountedRequest) {
         let _ = self.events.send(Event::Requested(Arc::clone(pod), request));
     }
 }
@@ -168,8 +168,8 @@ impl Owner {
             .bound
             .iter()
             .filter(|(key, bound)| match &bound.used {
-                Use::Relayed(address, _) => wanted.get(*key) != Some(address),
-                Use::Lent(_) | Use::Idle => false,
+                PortUse::Relayed(address, _) => wanted.get(*key) != Some(address),
+                PortUse::Lent(_) | PortUse::Idle => false,
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -199,20 +199,20 @@ impl Owner {
         let Ok(mut bound) = self.bind(around, &key).await else { return };
         let target = SocketAddr::from((address, key.port));
         let listeners = bound.listeners.drain(..);
-        let relays =
-            listeners.filter_map(|one| Relay::start(one, target, Arc::clone(&self.peers)).ok());
-        bound.used = Use::Relayed(address, relays.collect());
+        let relays = listeners
+            .filter_map(|one| RelayedSocket::start(one, target, Arc::clone(&self.peers)).ok());
+        bound.used = PortUse::Relayed(address, relays.collect());
         self.opened(around, key, bound).await;
     }
 
-    async fn lend(&mut self, around: &Surroundings, pod: &Pod, counted: Counted) {
+    async fn lend(&mut self, around: &Surroundings, pod: &Pod, counted: CountedRequest) {
         let request = &counted.request;
         let Some(key) = around.services.port_of(pod, request.port) else {
             // An asker that is gone no longer wants to know.
             let _ = request.lend(&[]).await;
             return;
         };
-        if let Some(Use::Relayed(..)) = self.bound.get(&key).map(|bound| &bound.used) {
+        if let Some(PortUse::Relayed(..)) = self.bound.get(&key).map(|bound| &bound.used) {
             self.stop_relay(&key);
         }
         if !self.bound.contains_key(&key) {
@@ -228,11 +228,11 @@ impl Owner {
         let Some(bound) = self.bound.get_mut(&key) else { return };
         let lent = request.lend(&bound.listeners).await;
         match (&mut bound.used, lent) {
-            (Use::Lent(count), Ok(())) => *count += 1,
-            (Use::Idle, Ok(())) => bound.used = Use::Lent(1),
+            (PortUse::Lent(count), Ok(())) => *count += 1,
+            (PortUse::Idle, Ok(())) => bound.used = PortUse::Lent(1),
             // Nobody accepts on them, and nobody would give them back.
-            (Use::Idle, Err(_)) => return self.close(around, &key).await,
-            (Use::Lent(_), Err(_)) | (Use::Relayed(..), _) => return,
+            (PortUse::Idle, Err(_)) => return self.close(around, &key).await,
+            (PortUse::Lent(_), Err(_)) | (PortUse::Relayed(..), _) => return,
         }
         let sender = self.sender.clone();
         tokio::spawn(async move {
@@ -244,21 +244,21 @@ impl Owner {
     async fn returned(&mut self, around: &Surroundings, key: &Key) {
         let Some(bound) = self.bound.get_mut(key) else { return };
         match &mut bound.used {
-            Use::Lent(count) if *count > 1 => *count -= 1,
-            Use::Lent(_) => self.close(around, key).await,
-            Use::Relayed(..) | Use::Idle => {}
+            PortUse::Lent(count) if *count > 1 => *count -= 1,
+            PortUse::Lent(_) => self.close(around, key).await,
+            PortUse::Relayed(..) | PortUse::Idle => {}
         }
     }
 
     fn stop_relay(&mut self, key: &Key) {
         if let Some(bound) = self.bound.get_mut(key)
-            && let Use::Relayed(_, relays) = std::mem::replace(&mut bound.used, Use::Idle)
+            && let PortUse::Relayed(_, relays) = std::mem::replace(&mut bound.used, PortUse::Idle)
         {
             bound.listeners = relays.into_iter().filter_map(|one| one.stop().ok()).collect();
         }
     }
 
-    async fn opened(&mut self, around: &Surroundings, key: Key, bound: Bound) {
+    async fn opened(&mut self, around: &Surroundings, key: Key, bound: BoundPort) {
         let port = bound.port.clone();
         self.bound.insert(key, bound);
         around.link.host_port(port).await;
@@ -278,7 +278,7 @@ impl Owner {
     }
 
     /// Binds a port; says why it cannot be, to the terminal when that is new.
-    async fn bind(&mut self, around: &Surroundings, key: &Key) -> Result<Bound, String> {
+    async fn bind(&mut self, around: &Surroundings, key: &Key) -> Result<BoundPort, String> {
         let most = MOST.min(admit::share(PORTS_PART));
         let listened = match self.bound.len() < most {
             true => around.link.listen(key.host).await.map_err(|error| error.to_string()),
@@ -309,7 +309,7 @@ impl Owner {
             wanted: crate::host::wished(key.host),
             addresses,
         };
-        Ok(Bound { listeners, port, used: Use::Idle })
+        Ok(BoundPort { listeners, port, used: PortUse::Idle })
     }
 
     /// Whether a reason has been reported for a port of the same Service.

@@ -16,7 +16,7 @@ use nix::{
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 
 use crate::{
-    begin::{self, Place, Task},
+    begin::{self, Task, TaskRole},
     logs::Log,
     mounts::{self, ContainerRoot},
     reaper::{Process, Reaper},
@@ -93,7 +93,7 @@ pub(crate) async fn at_terminal(
         first.stdout(terminal.try_clone()?).stderr(terminal);
         let process = reaper.spawn_as_is(&mut first)?;
         drop(first);
-        let task = Task { place: Place::Terminal, ..task };
+        let task = Task { place: TaskRole::Terminal, ..task };
         begin::give(&task, connection).map_err(|error| explain(error, &task))?;
         Ok(process)
     })

@@ -14,9 +14,9 @@ use std::{
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
-use crate::channel::{Answer, Channel, Egress, HostPort, Request, ToHost, ToSupervisor};
+use crate::channel::{Channel, Egress, HostPort, Request, Response, ToHost, ToSupervisor};
 
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<(Answer, Vec<OwnedFd>)>>>>;
+type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<(Response, Vec<OwnedFd>)>>>>;
 
 /// The terminal's process, as the supervisor sees it; clones are the same.
 #[derive(Clone)]
@@ -108,7 +108,7 @@ impl HostLink {
     /// The addresses that the host knows for a name; none when it has none.
     pub(crate) async fn resolve(&self, name: String) -> io::Result<Vec<IpAddr>> {
         match self.ask(Request::Resolve { name }).await? {
-            (Answer::Addresses(addresses), _) => Ok(addresses),
+            (Response::Addresses(addresses), _) => Ok(addresses),
             _ => Err(misunderstood()),
         }
     }
@@ -118,7 +118,7 @@ impl HostLink {
         Ok(descriptors.into_iter().map(TcpListener::from).collect())
     }
 
-    async fn ask(&self, request: Request) -> io::Result<(Answer, Vec<OwnedFd>)> {
+    async fn ask(&self, request: Request) -> io::Result<(Response, Vec<OwnedFd>)> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         lock(&self.waiting).insert(id, sender);
@@ -127,7 +127,7 @@ impl HostLink {
             return Err(error);
         }
         match receiver.await {
-            Ok((Answer::Failed { text, code }, _)) => Err(match code {
+            Ok((Response::Failed { text, code }, _)) => Err(match code {
                 Some(code) => io::Error::from_raw_os_error(code),
                 None => io::Error::other(text),
             }),
@@ -154,7 +154,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 async fn read(channel: Arc<Channel>, waiting: Waiting, stop: watch::Sender<Stopping>) {
     while let Ok(Some((message, descriptors))) = channel.receive().await {
         match message {
-            ToSupervisor::Answer { id, answer } => {
+            ToSupervisor::Response { id, answer } => {
                 let asker = lock(&waiting).remove(&id);
                 if let Some(asker) = asker {
                     // Who no longer waits needs no answer; the sockets close.

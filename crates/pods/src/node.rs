@@ -24,7 +24,7 @@ use crate::{
     images::Images,
     network::PodNetworks,
     object_watch::{self, watch_objects},
-    pod::{self, Presence, Sandbox, Seen},
+    pod::{self, ObservedPod, Presence, Sandbox},
     pod_store::PodStore,
     runtime::Runtime,
     spec::Pod,
@@ -66,7 +66,7 @@ pub(crate) struct Node {
     services: PodServices,
     removal: EndpointRemoval,
     sandboxes: Arc<Sandboxes>,
-    running: watch::Sender<HashMap<String, watch::Sender<Seen>>>,
+    running: watch::Sender<HashMap<String, watch::Sender<ObservedPod>>>,
     /// The pods for which there is no room.
     places: Mutex<Places>,
     /// Counts changes of ConfigMaps, Secrets and service accounts.
@@ -173,15 +173,15 @@ impl Node {
         }
     }
 
-    fn seen(self: &Arc<Self>, presence: object_watch::Presence, object: &Arc<Value>) {
+    fn seen(self: &Arc<Self>, presence: object_watch::Existence, object: &Arc<Value>) {
         let Some(pod) = self.read(presence, object) else { return };
         let uid = pod.metadata.uid.clone();
         let presence = match (presence, &pod.metadata.deletion_timestamp) {
-            (object_watch::Presence::Gone, _) => Presence::Gone,
+            (object_watch::Existence::Gone, _) => Presence::Gone,
             (_, Some(_)) => Presence::Ending,
             _ => Presence::Wanted,
         };
-        let seen = Seen { pod: Arc::new(pod), presence };
+        let seen = ObservedPod { pod: Arc::new(pod), presence };
         if presence != Presence::Wanted {
             self.places().forget(&uid);
         }
@@ -211,7 +211,7 @@ impl Node {
         }
     }
 
-    fn start(self: &Arc<Self>, uid: String, seen: Seen) {
+    fn start(self: &Arc<Self>, uid: String, seen: ObservedPod) {
         let (sender, receiver) = watch::channel(seen);
         self.running.send_modify(|running| {
             running.insert(uid.clone(), sender);
@@ -232,7 +232,7 @@ impl Node {
         let count = self.running.borrow().len();
         let next = self.places().next(count);
         if let Some(next) = next {
-            self.seen(object_watch::Presence::There, &next);
+            self.seen(object_watch::Existence::There, &next);
         }
     }
 
@@ -243,7 +243,7 @@ impl Node {
 
     async fn follow_objects(&self) {
         let changed =
-            |_: object_watch::Presence, _: &Arc<Value>| self.objects.send_modify(|n| *n += 1);
+            |_: object_watch::Existence, _: &Arc<Value>| self.objects.send_modify(|n| *n += 1);
         let store = self.store().all();
         let of = |plural: &str| store.resource("", plural);
         let (Some(maps), Some(secrets), Some(accounts)) =

@@ -11,7 +11,7 @@ use weft_apiserver::{Change, Resource, Store};
 pub(crate) async fn watch_objects(
     store: &Store,
     resource: &Resource,
-    mut apply: impl FnMut(Presence, &Arc<Value>),
+    mut apply: impl FnMut(Existence, &Arc<Value>),
 ) {
     let mut known: BTreeMap<String, Arc<Value>> = BTreeMap::new();
     loop {
@@ -19,9 +19,9 @@ pub(crate) async fn watch_objects(
         let now: BTreeMap<String, Arc<Value>> =
             list.items.into_iter().map(|object| (uid(&object), object)).collect();
         for (_, gone) in known.iter().filter(|(uid, _)| !now.contains_key(*uid)) {
-            apply(Presence::Gone, gone);
+            apply(Existence::Gone, gone);
         }
-        now.values().for_each(|object| apply(Presence::There, object));
+        now.values().for_each(|object| apply(Existence::There, object));
         known = now;
         let mut watch = store.watch(resource, list.version);
         // An error means that the history is gone: everything is read again.
@@ -29,11 +29,11 @@ pub(crate) async fn watch_objects(
             match event.change {
                 Change::Added | Change::Modified => {
                     known.insert(uid(&event.object), Arc::clone(&event.object));
-                    apply(Presence::There, &event.object);
+                    apply(Existence::There, &event.object);
                 }
                 Change::Deleted => {
                     known.remove(&uid(&event.object));
-                    apply(Presence::Gone, &event.object);
+                    apply(Existence::Gone, &event.object);
                 }
             }
         }
@@ -42,7 +42,7 @@ pub(crate) async fn watch_objects(
 
 /// Whether an object exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presence {
+pub(crate) enum Existence {
     There,
     Gone,
 }

@@ -30,7 +30,7 @@ const CANNOT_START: [&str; 2] = ["ErrImagePull", "CreateContainerConfigError"];
 
 /// A pod as it was last seen in the store.
 #[derive(Clone)]
-pub(crate) struct Seen {
+pub(crate) struct ObservedPod {
     pub(crate) pod: Arc<Pod>,
     pub(crate) presence: Presence,
 }
@@ -49,7 +49,7 @@ pub(crate) enum Presence {
 pub(crate) async fn run(
     (services, removal): (PodServices, EndpointRemoval),
     sandboxes: Arc<Sandboxes>,
-    mut seen: watch::Receiver<Seen>,
+    mut seen: watch::Receiver<ObservedPod>,
 ) {
     let pod = Arc::clone(&seen.borrow().pod);
     let sandbox = match Sandbox::create(&services, &pod).await {
@@ -157,7 +157,7 @@ async fn live(sandbox: &Arc<Sandbox>, processes: &mut Processes) {
 }
 
 /// Keeps the pod's status in the store as its containers are.
-async fn publish(sandbox: Arc<Sandbox>, mut seen: watch::Receiver<Seen>) {
+async fn publish(sandbox: Arc<Sandbox>, mut seen: watch::Receiver<ObservedPod>) {
     let started = SystemTime::now();
     let mut changes = sandbox.instances.changes();
     loop {
@@ -185,7 +185,12 @@ fn write_status(sandbox: &Sandbox, started: SystemTime) {
 }
 
 /// A pod that cannot even begin says why, and waits for its end.
-async fn refuse(store: &PodStore, pod: &Arc<Pod>, error: &str, seen: &mut watch::Receiver<Seen>) {
+async fn refuse(
+    store: &PodStore,
+    pod: &Arc<Pod>,
+    error: &str,
+    seen: &mut watch::Receiver<ObservedPod>,
+) {
     tracing::warn!(pod = pod.metadata.name, error, "a pod cannot be started");
     let names = pod.spec.init_containers.iter().chain(&pod.spec.containers).map(|one| &one.name);
     let instances = crate::state::Instances::new(names.clone());

@@ -9,7 +9,7 @@ mod action;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use action::{Target, attempt, perform};
+pub(crate) use action::{ProbeTarget, attempt, perform};
 
 use crate::spec::Probe;
 
@@ -20,7 +20,7 @@ const LONGEST_STEP: Duration = Duration::from_millis(250);
 
 /// What a probe's answers have come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ProbeStatus {
     /// Too few answers to say.
     Unknown,
     /// As often in a row as asked, it was well.
@@ -35,7 +35,7 @@ pub(crate) struct Schedule {
     period: Duration,
     successes_wanted: u32,
     failures_wanted: u32,
-    verdict: Verdict,
+    verdict: ProbeStatus,
     successes: u32,
     failures: u32,
     /// When a try counts next.
@@ -53,7 +53,7 @@ impl Schedule {
             period,
             successes_wanted: probe.success_threshold.unwrap_or(1).max(1),
             failures_wanted: probe.failure_threshold.unwrap_or(3).max(1),
-            verdict: Verdict::Unknown,
+            verdict: ProbeStatus::Unknown,
             successes: 0,
             failures: 0,
             counted_at: first + period,
@@ -75,7 +75,7 @@ impl Schedule {
     }
 
     /// The answer of a try that began at `began` and ended at `now`.
-    pub(crate) fn answered(&mut self, well: bool, began: Instant, now: Instant) -> Verdict {
+    pub(crate) fn answered(&mut self, well: bool, began: Instant, now: Instant) -> ProbeStatus {
         let counts = self.counts(began);
         if counts {
             self.counted_at = began + self.period;
@@ -84,7 +84,7 @@ impl Schedule {
             self.successes += 1;
             self.failures = 0;
             if self.successes >= self.successes_wanted {
-                self.verdict = Verdict::Success;
+                self.verdict = ProbeStatus::Success;
                 self.early = None;
                 self.counted_at = began + self.period;
                 return self.verdict;
@@ -93,7 +93,7 @@ impl Schedule {
             self.failures += 1;
             self.successes = 0;
             if self.failures >= self.failures_wanted {
-                self.verdict = Verdict::Failure;
+                self.verdict = ProbeStatus::Failure;
             }
         } else {
             self.successes = 0;
@@ -124,7 +124,7 @@ mod tests {
     /// Runs a container that becomes well after `well` milliseconds, and gives
     /// the time of the first verdict.
     #[track_caller]
-    fn check(probe: &Probe, well: u64, expected: (Verdict, std::ops::Range<u64>)) {
+    fn check(probe: &Probe, well: u64, expected: (ProbeStatus, std::ops::Range<u64>)) {
         let start = Instant::now();
         let mut schedule = Schedule::new(probe, start);
         loop {
@@ -132,7 +132,7 @@ mod tests {
             let is_well = now - start >= Duration::from_millis(well);
             let verdict = schedule.answered(is_well, now, now);
             let passed = u64::try_from((now - start).as_millis()).unwrap();
-            if verdict != Verdict::Unknown {
+            if verdict != ProbeStatus::Unknown {
                 assert_eq!(verdict, expected.0);
                 assert!(expected.1.contains(&passed), "after {passed} ms");
                 return;
@@ -142,28 +142,28 @@ mod tests {
 
     #[test]
     fn a_quick_start_is_noticed_long_before_the_period_is_over() {
-        check(&probe(0, 10, 1, 3), 0, (Verdict::Success, 0..1));
-        check(&probe(0, 10, 1, 3), 25, (Verdict::Success, 25..60));
-        check(&probe(0, 10, 1, 3), 2_000, (Verdict::Success, 2_000..2_300));
+        check(&probe(0, 10, 1, 3), 0, (ProbeStatus::Success, 0..1));
+        check(&probe(0, 10, 1, 3), 25, (ProbeStatus::Success, 25..60));
+        check(&probe(0, 10, 1, 3), 2_000, (ProbeStatus::Success, 2_000..2_300));
     }
 
     #[test]
     fn failures_are_counted_once_a_period() {
-        check(&probe(0, 2, 1, 3), 100_000, (Verdict::Failure, 6_000..6_001));
-        check(&probe(5, 2, 1, 1), 100_000, (Verdict::Failure, 7_000..7_001));
+        check(&probe(0, 2, 1, 3), 100_000, (ProbeStatus::Failure, 6_000..6_001));
+        check(&probe(5, 2, 1, 1), 100_000, (ProbeStatus::Failure, 7_000..7_001));
     }
 
     #[test]
     fn nothing_is_tried_before_the_initial_delay() {
-        check(&probe(5, 10, 1, 3), 0, (Verdict::Success, 5_000..5_001));
+        check(&probe(5, 10, 1, 3), 0, (ProbeStatus::Success, 5_000..5_001));
     }
 
     #[test]
     fn after_a_success_it_is_asked_once_a_period_and_can_fail() {
         let start = Instant::now();
         let mut schedule = Schedule::new(&probe(0, 10, 1, 2), start);
-        assert_eq!(schedule.answered(true, start, start), Verdict::Success);
-        for expected in [Verdict::Success, Verdict::Failure] {
+        assert_eq!(schedule.answered(true, start, start), ProbeStatus::Success);
+        for expected in [ProbeStatus::Success, ProbeStatus::Failure] {
             let now = schedule.due();
             assert_eq!((now - start).as_secs() % 10, 0);
             assert_eq!(schedule.answered(false, now, now), expected);

@@ -12,7 +12,7 @@ use crate::{
     network::SERVICES,
     object_watch::watch_objects,
     service_view::ServiceView,
-    services::Kind,
+    services::ServiceKind,
     translation::{self, Chains, Pair},
 };
 
@@ -87,7 +87,7 @@ fn subject(chain: &str, services: &ServiceView) -> String {
     let [first, second, ..] = SERVICES.network().octets();
     let address = Ipv4Addr::new(first, second, third, fourth);
     let pairs = services.pairs();
-    let found = pairs.iter().find(|(service, _)| service.kind == Kind::Address(address));
+    let found = pairs.iter().find(|(service, _)| service.kind == ServiceKind::Address(address));
     match found {
         Some((service, _)) => {
             format!("the address {address} of Service {}/{} is", service.namespace, service.name)

@@ -16,7 +16,7 @@ use crate::{
     host_ports::{Balanced, BalancedPort, Key, Relayed, TAKES_SOCKETS, balanced, shown},
     network::PodNetworks,
     pod_store::PodStore,
-    services::{Endpoint, Kind, Service, endpoints, owner, service, usable},
+    services::{Endpoint, Service, ServiceKind, endpoints, owner, service, usable},
     spec::Pod,
 };
 
@@ -72,7 +72,7 @@ impl ServiceView {
         };
         let (mut ports, mut left_out) = (BTreeMap::new(), BTreeSet::new());
         for (service, balanced) in self.balanced() {
-            let Kind::Address(address) = service.kind else { continue };
+            let ServiceKind::Address(address) = service.kind else { continue };
             let behind = |pod: &&Arc<Pod>| {
                 pod.metadata.namespace == service.namespace && balanced.selects(pod)
             };

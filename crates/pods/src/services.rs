@@ -15,13 +15,13 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(crate) struct Service {
     pub(crate) namespace: String,
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ServiceKind,
     pub(crate) ports: Vec<Port>,
 }
 
 /// How a Service is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ServiceKind {
     /// By an address of its own.
     Address(Ipv4Addr),
     /// By its endpoints' addresses.
@@ -71,10 +71,10 @@ pub(crate) enum Fitness {
 pub(crate) fn service(object: &Value) -> Service {
     let spec = &object["spec"];
     let kind = match (spec["type"].as_str(), spec["clusterIP"].as_str()) {
-        (Some("ExternalName"), _) => Kind::Alias(text(&spec["externalName"])),
+        (Some("ExternalName"), _) => ServiceKind::Alias(text(&spec["externalName"])),
         (_, address) => match address.and_then(|address| address.parse().ok()) {
-            Some(address) => Kind::Address(address),
-            None => Kind::Headless,
+            Some(address) => ServiceKind::Address(address),
+            None => ServiceKind::Headless,
         },
     };
     Service {

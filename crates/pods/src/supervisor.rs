@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use weft_apiserver::{Dial, Store};
 
 use crate::channel::Egress;
-pub use crate::enter::{EnterError, Entered, Entry, Users, enter, users};
+pub use crate::enter::{EnterError, EnterOutcome, Entered, Users, enter, users};
 use crate::{
     admit::raise_descriptors,
     dial::RouterDial,

@@ -17,7 +17,7 @@ use weft_nft::{Chain, Change, Family, Hook, HookPoint, Rule, Selector, Statement
 
 use crate::{
     network::{API, DNS, PODS, SERVICES},
-    services::{Endpoint, Kind, Port, Protocol, Service, usable},
+    services::{Endpoint, Port, Protocol, Service, ServiceKind, usable},
 };
 
 /// The router's table.
@@ -103,7 +103,7 @@ pub(crate) fn chains(pairs: &[Pair<'_>], links: &BTreeMap<Ipv4Addr, String>) -> 
     let mut services: BTreeMap<Ipv4Addr, Vec<Vec<Rule>>> = BTreeMap::new();
     let mut own = BTreeSet::new();
     for (service, endpoints) in pairs {
-        let Kind::Address(address) = service.kind else { continue };
+        let ServiceKind::Address(address) = service.kind else { continue };
         // These two are served here, under these very addresses.
         if address == API || address == DNS || !SERVICES.contains(&address) {
             continue;

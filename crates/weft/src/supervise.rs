@@ -12,7 +12,7 @@ use weft_apiserver::{Authority, Server, Store};
 use weft_cluster::client::Cluster;
 use weft_pods::{
     Acknowledged, Images, Settings, Tool,
-    supervisor::{EnterError, Entry, enter, prepare},
+    supervisor::{EnterError, EnterOutcome, enter, prepare},
 };
 
 /// The subcommand's name, for `weft up`.
@@ -49,8 +49,8 @@ pub fn run() -> Result<ExitCode> {
             Ok(ExitCode::from(FORBIDDEN))
         }
         Err(error) => Err(error.into()),
-        Ok(Entry::Left(code)) => Ok(ExitCode::from(code)),
-        Ok(Entry::Inside(entered)) => {
+        Ok(EnterOutcome::Left(code)) => Ok(ExitCode::from(code)),
+        Ok(EnterOutcome::Inside(entered)) => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()

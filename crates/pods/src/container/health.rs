@@ -13,7 +13,7 @@ use weft_apiserver::Tone;
 use super::until;
 use crate::{
     pod::Sandbox,
-    probe::{Schedule, Target, Verdict, attempt, perform},
+    probe::{ProbeStatus, ProbeTarget, Schedule, attempt, perform},
     spec::{Container, Probe},
 };
 
@@ -39,8 +39,8 @@ impl<'a> Health<'a> {
     }
 
     /// What probes and hooks act on.
-    pub(super) fn target(&self) -> Target<'_> {
-        Target { address: self.sandbox.address, container: self.container, exec: &*self.exec }
+    pub(super) fn target(&self) -> ProbeTarget<'_> {
+        ProbeTarget { address: self.sandbox.address, container: self.container, exec: &*self.exec }
     }
 
     /// Notes how the container is; resolves, with the reason, when it is to be
@@ -56,7 +56,8 @@ impl<'a> Health<'a> {
         }
         self.note(|instance| instance.begun = true);
         if let Some(probe) = &self.container.startup_probe
-            && self.ask(("Startup", probe), |_| {}, Verdict::Success).await == Verdict::Failure
+            && self.ask(("Startup", probe), |_| {}, ProbeStatus::Success).await
+                == ProbeStatus::Failure
         {
             return "failed startup probe".into();
         }
@@ -69,9 +70,10 @@ impl<'a> Health<'a> {
 
     async fn readiness(&self) {
         if let Some(probe) = &self.container.readiness_probe {
-            let note = |verdict| self.note(|instance| instance.ready = verdict == Verdict::Success);
+            let note =
+                |verdict| self.note(|instance| instance.ready = verdict == ProbeStatus::Success);
             // No verdict ends the asking.
-            self.ask(("Readiness", probe), note, Verdict::Unknown).await;
+            self.ask(("Readiness", probe), note, ProbeStatus::Unknown).await;
         } else {
             self.listening().await;
             self.note(|instance| instance.ready = true);
@@ -81,7 +83,7 @@ impl<'a> Health<'a> {
 
     async fn liveness(&self) -> String {
         let Some(probe) = &self.container.liveness_probe else { return pending().await };
-        self.ask(("Liveness", probe), |_| {}, Verdict::Failure).await;
+        self.ask(("Liveness", probe), |_| {}, ProbeStatus::Failure).await;
         "failed liveness probe".into()
     }
 
@@ -89,12 +91,12 @@ impl<'a> Health<'a> {
     async fn ask(
         &self,
         (kind, probe): (&str, &Probe),
-        note: impl Fn(Verdict),
-        last: Verdict,
-    ) -> Verdict {
+        note: impl Fn(ProbeStatus),
+        last: ProbeStatus,
+    ) -> ProbeStatus {
         let action = probe.action();
         let mut schedule = Schedule::new(probe, Instant::now());
-        let mut known = Verdict::Unknown;
+        let mut known = ProbeStatus::Unknown;
         loop {
             until(schedule.due()).await;
             let began = Instant::now();
@@ -114,8 +116,8 @@ impl<'a> Health<'a> {
                 known = verdict;
                 note(verdict);
             }
-            let failed_start = last == Verdict::Success && verdict == Verdict::Failure;
-            if last != Verdict::Unknown && (verdict == last || failed_start) {
+            let failed_start = last == ProbeStatus::Success && verdict == ProbeStatus::Failure;
+            if last != ProbeStatus::Unknown && (verdict == last || failed_start) {
                 return verdict;
             }
         }

@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::services::{Endpoint, Kind as Reach, Protocol, Service, usable};
+use crate::services::{Endpoint, Protocol, Service, ServiceKind, usable};
 
 /// Where names are looked up.
 pub(crate) trait Directory {
@@ -21,7 +21,7 @@ pub(crate) trait Directory {
 
 /// Which records are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum QueryKind {
     Address,
     Service,
     /// There are none of these, but the name may exist.
@@ -30,16 +30,16 @@ pub(super) enum Kind {
 
 /// What a name leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum LookupResult {
     /// The name exists; there may be no entries of the kind asked for.
-    Entries(Vec<Entry>),
+    Entries(Vec<RecordData>),
     NoSuchName,
     /// It is not the cluster's to say.
     Elsewhere,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum RecordData {
     Address(Ipv4Addr),
     Service { port: u16, target: String },
     Alias(String),
@@ -49,69 +49,78 @@ pub(super) enum Entry {
 ///
 /// Names for which a pod stands come last: no pod takes over a name of the cluster.
 pub(super) fn look_up(
-    (name, kind): (&str, Kind),
+    (name, kind): (&str, QueryKind),
     domain: &str,
     directory: &dyn Directory,
-) -> Answer {
+) -> LookupResult {
     let answer = in_cluster((name, kind), domain, directory);
-    if !matches!(answer, Answer::NoSuchName | Answer::Elsewhere) {
+    if !matches!(answer, LookupResult::NoSuchName | LookupResult::Elsewhere) {
         return answer;
     }
     match (directory.outside(name), kind) {
-        (Some(address), Kind::Address) => Answer::Entries(vec![Entry::Address(address)]),
-        (Some(_), _) => Answer::Entries(Vec::new()),
+        (Some(address), QueryKind::Address) => {
+            LookupResult::Entries(vec![RecordData::Address(address)])
+        }
+        (Some(_), _) => LookupResult::Entries(Vec::new()),
         (None, _) => answer,
     }
 }
 
-fn in_cluster((name, kind): (&str, Kind), domain: &str, directory: &dyn Directory) -> Answer {
-    let Some(below) = name.strip_suffix(domain) else { return Answer::Elsewhere };
+fn in_cluster(
+    (name, kind): (&str, QueryKind),
+    domain: &str,
+    directory: &dyn Directory,
+) -> LookupResult {
+    let Some(below) = name.strip_suffix(domain) else { return LookupResult::Elsewhere };
     if !below.is_empty() && !below.ends_with('.') {
-        return Answer::Elsewhere;
+        return LookupResult::Elsewhere;
     }
     let labels: Vec<&str> = below.split('.').filter(|label| !label.is_empty()).collect();
     match labels.as_slice() {
-        [] | ["svc" | "pod"] => Answer::Entries(Vec::new()),
+        [] | ["svc" | "pod"] => LookupResult::Entries(Vec::new()),
         [namespace, "svc" | "pod"] => match directory.has_namespace(namespace) {
-            true => Answer::Entries(Vec::new()),
-            false => Answer::NoSuchName,
+            true => LookupResult::Entries(Vec::new()),
+            false => LookupResult::NoSuchName,
         },
         [address, namespace, "pod"] => by_address(address, namespace, kind, directory),
         [rest @ .., service, namespace, "svc"] => match directory.service(namespace, service) {
             Some(found) => within((rest, kind), &found, domain, directory),
-            None => Answer::NoSuchName,
+            None => LookupResult::NoSuchName,
         },
-        _ => Answer::NoSuchName,
+        _ => LookupResult::NoSuchName,
     }
 }
 
 fn within(
-    (rest, kind): (&[&str], Kind),
+    (rest, kind): (&[&str], QueryKind),
     service: &Service,
     domain: &str,
     directory: &dyn Directory,
-) -> Answer {
+) -> LookupResult {
     let endpoints = || directory.endpoints(&service.namespace, &service.name);
-    if let Reach::Alias(target) = &service.kind {
+    if let ServiceKind::Alias(target) = &service.kind {
         return match (rest, kind) {
-            ([], _) => Answer::Entries(vec![Entry::Alias(target.clone())]),
-            _ => Answer::NoSuchName,
+            ([], _) => LookupResult::Entries(vec![RecordData::Alias(target.clone())]),
+            _ => LookupResult::NoSuchName,
         };
     }
     match rest {
         [] => {
             let addresses = match (&service.kind, kind) {
-                (_, Kind::Service | Kind::Other) => Vec::new(),
-                (Reach::Address(address), _) => vec![Entry::Address(*address)],
-                _ => usable(&endpoints()).iter().map(|one| Entry::Address(one.address)).collect(),
+                (_, QueryKind::Service | QueryKind::Other) => Vec::new(),
+                (ServiceKind::Address(address), _) => vec![RecordData::Address(*address)],
+                _ => usable(&endpoints())
+                    .iter()
+                    .map(|one| RecordData::Address(one.address))
+                    .collect(),
             };
-            Answer::Entries(addresses)
+            LookupResult::Entries(addresses)
         }
         [port, protocol] if port.starts_with('_') && protocol.starts_with('_') => {
             let protocol = match *protocol {
                 "_tcp" => Protocol::Tcp,
                 "_udp" => Protocol::Udp,
-                _ => return Answer::NoSuchName,
+                _ => return LookupResult::NoSuchName,
             };
             let base = format!("{}.{}.svc.{domain}", service.name, service.namespace);
             services((&port[1..], protocol), (service, &base), kind, &endpoints())
@@ -120,30 +129,31 @@ fn within(
             let all = endpoints();
             let usable = usable(&all);
             let found = usable.iter().filter(|endpoint| label(endpoint) == *host);
-            let found: Vec<Entry> = found.map(|one| Entry::Address(one.address)).collect();
+            let found: Vec<RecordData> =
+                found.map(|one| RecordData::Address(one.address)).collect();
             match (found.is_empty(), kind) {
-                (true, _) => Answer::NoSuchName,
-                (false, Kind::Address) => Answer::Entries(found),
-                (false, _) => Answer::Entries(Vec::new()),
+                (true, _) => LookupResult::NoSuchName,
+                (false, QueryKind::Address) => LookupResult::Entries(found),
+                (false, _) => LookupResult::Entries(Vec::new()),
             }
         }
-        _ => Answer::NoSuchName,
+        _ => LookupResult::NoSuchName,
     }
 }
 
 fn services(
     (name, protocol): (&str, Protocol),
     (service, base): (&Service, &str),
-    kind: Kind,
+    kind: QueryKind,
     endpoints: &[Endpoint],
-) -> Answer {
+) -> LookupResult {
     let fits = |port: &&crate::services::Port| port.name == name && port.protocol == protocol;
-    let Some(port) = service.ports.iter().find(fits) else { return Answer::NoSuchName };
-    if kind != Kind::Service {
-        return Answer::Entries(Vec::new());
+    let Some(port) = service.ports.iter().find(fits) else { return LookupResult::NoSuchName };
+    if kind != QueryKind::Service {
+        return LookupResult::Entries(Vec::new());
     }
-    if let Reach::Address(_) = service.kind {
-        return Answer::Entries(vec![Entry::Service {
+    if let ServiceKind::Address(_) = service.kind {
+        return LookupResult::Entries(vec![RecordData::Service {
             port: port.number,
             target: base.to_owned(),
         }]);
@@ -151,9 +161,9 @@ fn services(
     let entry = |endpoint: &&Endpoint| {
         let port = endpoint.ports.iter().find(fits)?;
         let target = format!("{}.{base}", label(endpoint));
-        Some(Entry::Service { port: port.number, target })
+        Some(RecordData::Service { port: port.number, target })
     };
-    Answer::Entries(usable(endpoints).iter().filter_map(entry).collect())
+    LookupResult::Entries(usable(endpoints).iter().filter_map(entry).collect())
 }
 
 /// The label of an endpoint below its Service: its host name, or its address.
@@ -164,12 +174,19 @@ fn label(endpoint: &Endpoint) -> String {
     }
 }
 
-fn by_address(address: &str, namespace: &str, kind: Kind, directory: &dyn Directory) -> Answer {
+fn by_address(
+    address: &str,
+    namespace: &str,
+    kind: QueryKind,
+    directory: &dyn Directory,
+) -> LookupResult {
     let address = address.replace('-', ".").parse::<Ipv4Addr>();
     match (address, directory.has_namespace(namespace), kind) {
-        (Ok(address), true, Kind::Address) => Answer::Entries(vec![Entry::Address(address)]),
-        (Ok(_), true, _) => Answer::Entries(Vec::new()),
-        _ => Answer::NoSuchName,
+        (Ok(address), true, QueryKind::Address) => {
+            LookupResult::Entries(vec![RecordData::Address(address)])
+        }
+        (Ok(_), true, _) => LookupResult::Entries(Vec::new()),
+        _ => LookupResult::NoSuchName,
     }
 }
 

@@ -13,14 +13,14 @@ use tokio::{
 };
 
 use super::{Egress, HostOptions, ports};
-use crate::channel::{Answer, Channel, Request, ToSupervisor};
+use crate::channel::{Channel, Request, Response, ToSupervisor};
 
 /// How long a connection beyond the mesh may take to be made.
 const DIAL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// An answer and the sockets that go beside it.
 pub(super) struct Reply {
-    answer: Answer,
+    answer: Response,
     descriptors: Vec<OwnedFd>,
 }
 
@@ -28,7 +28,7 @@ impl Reply {
     pub(super) async fn send(self, id: u64, channel: &Channel) {
         let borrowed: Vec<BorrowedFd<'_>> = self.descriptors.iter().map(AsFd::as_fd).collect();
         // A supervisor that does not hear the answer has ended.
-        let _ = channel.send(&ToSupervisor::Answer { id, answer: self.answer }, &borrowed).await;
+        let _ = channel.send(&ToSupervisor::Response { id, answer: self.answer }, &borrowed).await;
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn answer(options: &HostOptions, request: Request) -> Reply {
         Request::Resolve { name } => resolve(&name).await,
     };
     result.unwrap_or_else(|error| Reply {
-        answer: Answer::Failed { text: error.to_string(), code: error.raw_os_error() },
+        answer: Response::Failed { text: error.to_string(), code: error.raw_os_error() },
         descriptors: Vec::new(),
     })
 }
@@ -56,12 +56,12 @@ fn listening(listeners: io::Result<Vec<TcpListener>>) -> io::Result<Reply> {
     let listeners = listeners?;
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
     let descriptors = listeners.into_iter().map(OwnedFd::from).collect();
-    Ok(Reply { answer: Answer::Listening(addresses), descriptors })
+    Ok(Reply { answer: Response::Listening(addresses), descriptors })
 }
 
 fn connected(stream: io::Result<TcpStream>) -> io::Result<Reply> {
     let stream = stream?.into_std()?;
-    Ok(Reply { answer: Answer::Connected, descriptors: vec![stream.into()] })
+    Ok(Reply { answer: Response::Connected, descriptors: vec![stream.into()] })
 }
 
 async fn dial(address: Option<IpAddr>, port: u16) -> io::Result<TcpStream> {
@@ -87,5 +87,5 @@ async fn resolve(name: &str) -> io::Result<Reply> {
         Err(error) => return Err(error),
     };
     addresses.dedup();
-    Ok(Reply { answer: Answer::Addresses(addresses), descriptors: Vec::new() })
+    Ok(Reply { answer: Response::Addresses(addresses), descriptors: Vec::new() })
 }

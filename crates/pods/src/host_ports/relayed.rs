@@ -24,12 +24,12 @@ use crate::{
 const DIAL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A socket on which this process accepts; it has one descriptor of it, which its task shares.
-pub(super) struct Relay {
+pub(super) struct RelayedSocket {
     listener: Arc<net::TcpListener>,
     task: AbortHandle,
 }
 
-impl Relay {
+impl RelayedSocket {
     /// Relays what comes to `listener` to `target`.
     pub(super) fn start(
         listener: TcpListener,
@@ -93,7 +93,7 @@ mod tests {
         let mut listener = TcpListener::bind(ANYWHERE).unwrap();
         let address = listener.local_addr().unwrap();
         for _ in 0..3 {
-            let relay = Relay::start(listener, target, admit::peers(4, 4)).unwrap();
+            let relay = RelayedSocket::start(listener, target, admit::peers(4, 4)).unwrap();
             let (client, accepted) = tokio::join!(TcpStream::connect(address), inside.accept());
             drop(accepted.unwrap());
             assert_eq!(client.unwrap().read(&mut [0]).await.unwrap_or(0), 0, "it ends");
@@ -114,7 +114,7 @@ mod tests {
         let _queue = [(); 2].map(|()| std::net::TcpStream::connect(target).unwrap());
         let listener = TcpListener::bind(ANYWHERE).unwrap();
         let address = listener.local_addr().unwrap();
-        let _relay = Relay::start(listener, target, admit::peers(4, 4)).unwrap();
+        let _relay = RelayedSocket::start(listener, target, admit::peers(4, 4)).unwrap();
         let begun = tokio::time::Instant::now();
         let mut client = TcpStream::connect(address).await.unwrap();
         assert!(client.read(&mut [0]).await.is_err(), "it is reset");

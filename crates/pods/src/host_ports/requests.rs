@@ -17,12 +17,12 @@ const MOST: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A request that counts among those of its pod until it is dropped.
-pub(crate) struct Counted {
+pub(crate) struct CountedRequest {
     pub(super) request: SocketRequest,
     _place: OwnedSemaphorePermit,
 }
 
-impl Counted {
+impl CountedRequest {
     /// Resolves when the asker no longer uses what it was lent.
     pub(super) async fn returned(self) {
         self.request.returned().await;
@@ -33,7 +33,7 @@ impl Counted {
 /// has too many connections waits.
 pub(crate) async fn answer_requests<F>(
     listener: UnixListener,
-    lend: impl Fn(Counted) -> F + Clone + Send + 'static,
+    lend: impl Fn(CountedRequest) -> F + Clone + Send + 'static,
 ) where
     F: Future<Output = ()> + Send,
 {
@@ -54,7 +54,7 @@ pub(crate) async fn answer_requests<F>(
         let lend = lend.clone();
         reading.spawn(async move {
             match timeout(PATIENCE, SocketRequest::read(connection)).await {
-                Ok(Ok(request)) => lend(Counted { request, _place: place }).await,
+                Ok(Ok(request)) => lend(CountedRequest { request, _place: place }).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a request for sockets"),
                 Err(_) => tracing::debug!("a connection without a request for sockets"),
             }

@@ -21,7 +21,7 @@ impl Node {
     /// that could be read; one that never could is reported.
     pub(super) fn read(
         &self,
-        presence: object_watch::Presence,
+        presence: object_watch::Existence,
         object: &Arc<Value>,
     ) -> Option<Pod> {
         let error = match serde_json::from_value::<Pod>(Value::clone(object)) {
@@ -34,7 +34,7 @@ impl Node {
             let spec = running.borrow().pod.spec.clone();
             return Some(Pod { metadata, spec });
         }
-        if presence == object_watch::Presence::There {
+        if presence == object_watch::Existence::There {
             match metadata.deletion_timestamp {
                 Some(_) => self.store().remove(&metadata),
                 None => self.report(object, &metadata, &error),

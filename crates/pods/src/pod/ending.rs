@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{Member, Presence, Processes, Seen};
+use super::{Member, ObservedPod, Presence, Processes};
 use crate::container::DesiredState;
 
 /// A sidecar gets this much after the application has ended, however short the
@@ -16,7 +16,7 @@ const REMOVAL: Duration = Duration::from_secs(2);
 impl Processes {
     /// Ends everything: the application first, then the sidecars, last started
     /// first. `removal` resolves when the mesh no longer sends to the pod.
-    pub(super) async fn end(&mut self, seen: &Seen, removal: impl Future<Output = ()>) {
+    pub(super) async fn end(&mut self, seen: &ObservedPod, removal: impl Future<Output = ()>) {
         let now = Instant::now();
         if seen.presence == Presence::Gone {
             self.end_others(now);

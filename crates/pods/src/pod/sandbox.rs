@@ -18,7 +18,7 @@ use weft_process::sockets;
 
 use super::folder;
 use crate::{
-    begin::{Place, Task},
+    begin::{Task, TaskRole},
     enter::Users,
     environment::{Fields, command_line, variables},
     host_ports::answer_requests,
@@ -128,7 +128,7 @@ impl Sandbox {
             variables: known.into_list(),
             owner: self.owner(container),
             working_folder: Some(working_folder),
-            place: Place::First,
+            place: TaskRole::First,
         };
         Ok((task, root))
     }

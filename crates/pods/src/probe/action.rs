@@ -9,7 +9,7 @@ use weft_process::probe::{self, Get};
 use crate::spec::{Action, Container, HttpAction, HttpHeader, port_number};
 
 /// The container that is asked.
-pub(crate) struct Target<'a> {
+pub(crate) struct ProbeTarget<'a> {
     pub(crate) address: Ipv4Addr,
     pub(crate) container: &'a Container,
     /// Runs a command in the container; resolves to its exit code.
@@ -18,7 +18,7 @@ pub(crate) struct Target<'a> {
 
 /// Does `action` once; an error says why it did not succeed within `patience`.
 pub(crate) async fn attempt(
-    target: &Target<'_>,
+    target: &ProbeTarget<'_>,
     action: &Action,
     patience: Duration,
 ) -> Result<(), String> {
@@ -27,7 +27,7 @@ pub(crate) async fn attempt(
 }
 
 /// Does `action` once; an error says why it did not succeed.
-pub(crate) async fn perform(target: &Target<'_>, action: &Action) -> Result<(), String> {
+pub(crate) async fn perform(target: &ProbeTarget<'_>, action: &Action) -> Result<(), String> {
     if let Some(exec) = &action.exec {
         return match (target.exec)(exec.command.clone()).await {
             Ok(0) => Ok(()),
@@ -74,7 +74,7 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
 }
 
 fn address(
-    target: &Target<'_>,
+    target: &ProbeTarget<'_>,
     host: Option<&str>,
     port: &serde_json::Value,
 ) -> Result<SocketAddr, String> {

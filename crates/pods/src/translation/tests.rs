@@ -21,7 +21,7 @@ fn pairs(text: &str) -> Vec<(Service, Vec<Endpoint>)> {
             let service = Service {
                 namespace: "shop".into(),
                 name: "web".into(),
-                kind: Kind::Address(Ipv4Addr::new(10, 96, number(bucket), number(last))),
+                kind: ServiceKind::Address(Ipv4Addr::new(10, 96, number(bucket), number(last))),
                 ports: vec![port(outer.parse().unwrap())],
             };
             (service, endpoints.collect())
@@ -103,7 +103,7 @@ fn large(ports: u16, endpoints: u16) -> (Service, Vec<Endpoint>) {
     let port = |number| Port { name: format!("p{number}"), protocol: Protocol::Tcp, number };
     let ports: Vec<Port> = (1..=ports).map(port).collect();
     let shared: Arc<[Port]> = ports.clone().into();
-    let kind = Kind::Address(Ipv4Addr::new(10, 96, 7, 1));
+    let kind = ServiceKind::Address(Ipv4Addr::new(10, 96, 7, 1));
     let service = Service { namespace: "evil".into(), name: "n".into(), kind, ports };
     let endpoint = |number: u16| {
         let [high, low] = number.to_be_bytes();

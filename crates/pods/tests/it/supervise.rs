@@ -8,7 +8,7 @@ use serde_json::json;
 use weft_apiserver::{Authority, Server, Store};
 use weft_pods::{
     Image, Images, OwnCommand, PROGRAM, Settings, Tool,
-    supervisor::{Entry, enter, prepare},
+    supervisor::{EnterOutcome, enter, prepare},
 };
 
 use crate::scenes;
@@ -16,8 +16,8 @@ use crate::scenes;
 /// Whether namespaces can be made here; says why not.
 pub fn may_enter(arguments: &[OsString]) -> ExitCode {
     match enter(arguments) {
-        Ok(Entry::Left(code)) => ExitCode::from(code),
-        Ok(Entry::Inside(_)) => ExitCode::SUCCESS,
+        Ok(EnterOutcome::Left(code)) => ExitCode::from(code),
+        Ok(EnterOutcome::Inside(_)) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(77)
@@ -27,8 +27,8 @@ pub fn may_enter(arguments: &[OsString]) -> ExitCode {
 
 pub fn main(arguments: &[OsString]) -> ExitCode {
     let entered = match enter(arguments) {
-        Ok(Entry::Left(code)) => return ExitCode::from(code),
-        Ok(Entry::Inside(entered)) => entered,
+        Ok(EnterOutcome::Left(code)) => return ExitCode::from(code),
+        Ok(EnterOutcome::Inside(entered)) => entered,
         Err(error) => {
             eprintln!("{error}: {:?}", std::error::Error::source(&error));
             return ExitCode::from(77);

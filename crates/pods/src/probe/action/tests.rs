@@ -30,7 +30,8 @@ fn probed(answer: &'static str, probe: &serde_json::Value) -> (String, String) {
         let probe: Probe = serde_json::from_str(&probe).unwrap();
         let exec = |_: Vec<String>| async { Ok(0) }.boxed();
         let container = Container::default();
-        let target = Target { address: Ipv4Addr::LOCALHOST, container: &container, exec: &exec };
+        let target =
+            ProbeTarget { address: Ipv4Addr::LOCALHOST, container: &container, exec: &exec };
         let tried = attempt(&target, &probe.action(), probe.timeout()).await;
         let heard = serving.await.unwrap().replace(&port.to_string(), "PORT");
         (heard, tried.err().unwrap_or_default())
@@ -72,7 +73,7 @@ fn who_says_nothing_is_not_waited_for() {
 fn a_probe_that_asks_for_nothing_fails() {
     let container = Container::default();
     let exec = |_: Vec<String>| async { Ok(0) }.boxed();
-    let target = Target { address: Ipv4Addr::LOCALHOST, container: &container, exec: &exec };
+    let target = ProbeTarget { address: Ipv4Addr::LOCALHOST, container: &container, exec: &exec };
     let tried = perform(&target, &Action::default()).now_or_never().unwrap();
     assert_eq!(tried, Err("it names none of exec, httpGet, tcpSocket, grpc, sleep".into()));
 }
