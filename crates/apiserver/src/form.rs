@@ -39,7 +39,7 @@ pub fn decode(resource: &Resource, object: &mut Value) -> Result<Vec<String>, St
         fields.get_mut("metadata").filter(|it| is_custom(resource) && !it.is_null())
     {
         let known = structs::by_name(METADATA).expect("the table has the metadata of objects");
-        let at = At { owner: &resource.kind, path: "metadata".into() };
+        let at = FieldLocation { owner: &resource.kind, path: "metadata".into() };
         decoder.value(&Type::Struct(known.name), metadata, &at).map_err(refuse)?;
     }
     if is_custom(resource) {
@@ -76,7 +76,7 @@ struct Decoder {
 }
 
 /// Where a value stands.
-struct At<'a> {
+struct FieldLocation<'a> {
     /// The struct whose field it is, or is in.
     owner: &'a str,
     /// The path from the object.
@@ -104,14 +104,19 @@ impl Decoder {
                 return *holds == Type::Any;
             }
             if wrong.is_none() {
-                wrong = self.value(holds, value, &At { owner: owner.name, path }).err();
+                wrong = self.value(holds, value, &FieldLocation { owner: owner.name, path }).err();
             }
             true
         });
         wrong.map_or(Ok(()), Err)
     }
 
-    fn value(&mut self, holds: &Type, value: &mut Value, at: &At<'_>) -> Result<(), String> {
+    fn value(
+        &mut self,
+        holds: &Type,
+        value: &mut Value,
+        at: &FieldLocation<'_>,
+    ) -> Result<(), String> {
         match (holds, value) {
             (Type::Struct(name), Value::Object(fields)) => match structs::by_name(name) {
                 Some(known) => self.fields(known, fields, &at.path),
@@ -122,7 +127,7 @@ impl Decoder {
                     self.item(
                         each,
                         item,
-                        At { owner: at.owner, path: format!("{}[{index}]", at.path) },
+                        FieldLocation { owner: at.owner, path: format!("{}[{index}]", at.path) },
                     )
                 })
             }
@@ -131,7 +136,7 @@ impl Decoder {
                     self.item(
                         each,
                         item,
-                        At { owner: at.owner, path: format!("{}.{key}", at.path) },
+                        FieldLocation { owner: at.owner, path: format!("{}.{key}", at.path) },
                     )
                 })
             }
@@ -140,7 +145,12 @@ impl Decoder {
     }
 
     /// A null in a list or map stands for the type's zero value.
-    fn item(&mut self, holds: &Type, value: &mut Value, at: At<'_>) -> Result<(), String> {
+    fn item(
+        &mut self,
+        holds: &Type,
+        value: &mut Value,
+        at: FieldLocation<'_>,
+    ) -> Result<(), String> {
         if value.is_null() {
             *value = zero(holds);
             return Ok(());
@@ -149,7 +159,7 @@ impl Decoder {
     }
 }
 
-fn scalar(holds: &Type, value: &Value, at: &At<'_>) -> Result<(), String> {
+fn scalar(holds: &Type, value: &Value, at: &FieldLocation<'_>) -> Result<(), String> {
     let fits = match (holds, value) {
         (Type::Any, _)
         | (Type::Fields, Value::Object(_))

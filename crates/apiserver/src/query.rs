@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     patch::Validation,
-    selector::{Fields, Labels},
+    selector::{FieldSelector, Labels},
     status::Status,
     store::Mode,
 };
@@ -79,8 +79,8 @@ impl Query {
     }
 
     /// The field selector.
-    pub fn fields(&self) -> Result<Fields, Status> {
-        Fields::parse(self.text("fieldSelector").unwrap_or_default())
+    pub fn fields(&self) -> Result<FieldSelector, Status> {
+        FieldSelector::parse(self.text("fieldSelector").unwrap_or_default())
     }
 
     /// Whether the write is a trial.

@@ -135,9 +135,9 @@ const SELECTABLE: &[&str] = &[
 
 /// A field selector such as `metadata.name=web,status.phase!=Running`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fields(Vec<(String, bool, String)>);
+pub struct FieldSelector(Vec<(String, bool, String)>);
 
-impl Fields {
+impl FieldSelector {
     /// Reads a selector; an empty one selects everything.
     pub fn parse(text: &str) -> Result<Self, Status> {
         let one = |part: &str| {
@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn field_selectors_know_their_fields() {
-        let fields = |text: &str| Fields::parse(text).map(|fields| fields.match_object(&object()));
+        let fields =
+            |text: &str| FieldSelector::parse(text).map(|fields| fields.match_object(&object()));
         assert_eq!(fields("metadata.name=p,status.phase!=Failed"), Ok(true));
         assert_eq!(fields("status.phase==Pending"), Ok(false));
         assert_eq!(

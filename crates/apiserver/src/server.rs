@@ -48,7 +48,7 @@ use crate::{
     store::Store,
     writer::Writer,
 };
-use answer::Asked;
+use answer::ApiRequest;
 pub(crate) use read::Rows;
 
 /// How long a client waits for room, and has for its TLS handshake.

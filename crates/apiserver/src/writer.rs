@@ -17,7 +17,7 @@ use crate::{
     defaults, form,
     patch::{
         Patch, Validation, apply,
-        fields::Fields,
+        fields::FieldSet,
         managers::{self, Manager},
     },
     resource::{Builtin, Origin, Resource},
@@ -86,7 +86,10 @@ impl Writer {
             let name = object::name(&object);
             return Err(Status::invalid(&resource.group, &resource.kind, name, &[cause]));
         }
-        if !managers::read(&object).iter().any(|one| one.operation == managers::Operation::Apply) {
+        if !managers::read(&object)
+            .iter()
+            .any(|one| one.operation == managers::ManagerOperation::Apply)
+        {
             managers::record(resource, None, &mut object, signature(author, resource, ""));
         }
         let review = Review {
@@ -313,11 +316,11 @@ fn subresource(part: Part) -> &'static str {
 fn signature(author: &Author, resource: &Resource, subresource: &str) -> Manager {
     Manager {
         name: author.manager.clone(),
-        operation: managers::Operation::Update,
+        operation: managers::ManagerOperation::Update,
         api_version: resource.api_version(),
         subresource: subresource.to_owned(),
         time: timestamp(),
-        fields: Fields::default(),
+        fields: FieldSet::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use weft_controllers::object::{self, items};
 
 use self::{
-    held::{Held, List, Rules},
+    held::{GrantedRules, RuleDimension, Rules},
     missing::{Missing, quoted},
 };
 use super::{
@@ -112,7 +112,7 @@ fn grants_the_same(old: &Value, new: &Value) -> bool {
 
 /// What of `granted` the rules `own` do not allow, as a refusal reads.
 fn missing(own: &[Value], granted: &[Value], user: &User) -> Result<(), String> {
-    let own = Held::of(own);
+    let own = GrantedRules::of(own);
     let mut search = Search::default();
     for rule in granted {
         search.rule(&own, rule)?;
@@ -146,7 +146,7 @@ struct Dimension<'a> {
 }
 
 impl<'a> Dimension<'a> {
-    fn of(own: &Held<'_>, list: List, elements: &[&'a str]) -> Self {
+    fn of(own: &GrantedRules<'_>, list: RuleDimension, elements: &[&'a str]) -> Self {
         let mut classes: Vec<(Rules, Vec<&'a str>)> = Vec::new();
         let mut places = HashMap::new();
         let mut throughout = Rules::all(own.count);
@@ -171,18 +171,23 @@ struct Search {
 }
 
 impl Search {
-    fn rule(&mut self, own: &Held<'_>, rule: &Value) -> Result<(), String> {
-        let dimension = |list: List| {
+    fn rule(&mut self, own: &GrantedRules<'_>, rule: &Value) -> Result<(), String> {
+        let dimension = |list: RuleDimension| {
             let mut elements: Vec<&str> = list.of(rule).collect();
-            if list == List::Names && elements.is_empty() {
+            if list == RuleDimension::Names && elements.is_empty() {
                 elements.push("");
             }
             Dimension::of(own, list, &elements)
         };
-        let paths = List::Paths.of(rule).count();
-        let lists: &[List] = match paths {
-            0 => &[List::Groups, List::Resources, List::Names, List::Verbs],
-            _ => &[List::Paths, List::Verbs],
+        let paths = RuleDimension::Paths.of(rule).count();
+        let lists: &[RuleDimension] = match paths {
+            0 => &[
+                RuleDimension::Groups,
+                RuleDimension::Resources,
+                RuleDimension::Names,
+                RuleDimension::Verbs,
+            ],
+            _ => &[RuleDimension::Paths, RuleDimension::Verbs],
         };
         self.spend(paths.saturating_mul(own.beginnings.len()))?;
         let dimensions: Vec<Dimension<'_>> = lists.iter().map(|list| dimension(*list)).collect();

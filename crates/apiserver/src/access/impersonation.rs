@@ -13,7 +13,7 @@ const AUTHENTICATED: &str = "system:authenticated";
 
 /// Whom a caller wants to be.
 #[derive(Debug, Default)]
-struct Wanted {
+struct Impersonated {
     user: String,
     uid: String,
     groups: Vec<String>,
@@ -26,7 +26,7 @@ struct Wanted {
 /// Needs the verb `impersonate` for the user, the uid, each group and each value of what
 /// else is known of a user, as on a cluster.
 pub fn impersonate(store: &Store, caller: User, headers: &HeaderMap) -> Result<User, Status> {
-    let Some(wanted) = Wanted::of(headers)? else { return Ok(caller) };
+    let Some(wanted) = Impersonated::of(headers)? else { return Ok(caller) };
     let account =
         wanted.user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
     let may = |group: &str, (plural, subresource): (&str, &str), namespace: &str, name: &str| {
@@ -75,7 +75,7 @@ pub fn impersonate(store: &Store, caller: User, headers: &HeaderMap) -> Result<U
     Ok(User { name: wanted.user, uid: wanted.uid, groups, extra })
 }
 
-impl Wanted {
+impl Impersonated {
     /// What the headers say; none of them means nobody else.
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Status> {
         let mut wanted = Self::default();

@@ -58,10 +58,10 @@ struct Endpoint {
     url: String,
     host: String,
     path: String,
-    place: Place,
+    place: WebhookAddress,
 }
 
-enum Place {
+enum WebhookAddress {
     Service(String, String, u16),
     Address(String, u16),
 }
@@ -101,10 +101,10 @@ impl Caller {
         let failed =
             |why: &dyn std::fmt::Display| CallError::Exchange { url: url(), why: why.to_string() };
         let connected = match &endpoint.place {
-            Place::Service(namespace, name, port) => {
+            WebhookAddress::Service(namespace, name, port) => {
                 self.dial.service(namespace, name, *port).await
             }
-            Place::Address(host, port) => TcpStream::connect((host.as_str(), *port)).await,
+            WebhookAddress::Address(host, port) => TcpStream::connect((host.as_str(), *port)).await,
         };
         let stream = connected.map_err(|source| CallError::Connect { url: url(), source })?;
         let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| failed(&error))?;
@@ -174,8 +174,10 @@ fn endpoint(config: &Value, deadline: Duration) -> Result<Endpoint, CallError> {
         let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
         let host = uri.host().filter(|_| uri.scheme_str() == Some("https"));
         let host = host.ok_or_else(|| wrong("must start with https:// and name a host"))?;
-        let place =
-            Place::Address(host.trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(443));
+        let place = WebhookAddress::Address(
+            host.trim_matches(['[', ']']).to_owned(),
+            uri.port_u16().unwrap_or(443),
+        );
         let path = format!("{}?{wait}", uri.path());
         return Ok(Endpoint {
             url: format!("{url}?{wait}"),
@@ -199,6 +201,6 @@ fn endpoint(config: &Value, deadline: Duration) -> Result<Endpoint, CallError> {
         url: format!("https://{host}:{port}{path}"),
         host,
         path,
-        place: Place::Service(namespace.to_owned(), name.to_owned(), port),
+        place: WebhookAddress::Service(namespace.to_owned(), name.to_owned(), port),
     })
 }

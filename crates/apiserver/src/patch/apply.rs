@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Conflicts,
-    fields::{self, Fields, Place},
-    lists::List,
-    managers::{self, Manager, Operation},
+    fields::{self, FieldSet, SchemaNode},
+    lists::ListType,
+    managers::{self, Manager, ManagerOperation},
 };
 use crate::{resource::Resource, status::Status};
 
@@ -27,8 +27,8 @@ pub fn apply(
     if wanted["metadata"]["managedFields"].is_array() {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
-    writer.operation = Operation::Apply;
-    let place = Place::top(managers::schema(resource));
+    writer.operation = ManagerOperation::Apply;
+    let place = SchemaNode::top(managers::schema(resource));
     let part = managers::owned_part(wanted);
     if let Some(path) = unkeyed(&part, place, "") {
         return Err(Status::bad_request(format!(
@@ -46,7 +46,8 @@ pub fn apply(
     let known = owners.iter().position(|one| one.is_same(&writer));
     if let Some(index) = known {
         let others = owners.iter().enumerate().filter(|(other, _)| *other != index);
-        let held = others.fold(Fields::default(), |held, (_, manager)| held.union(&manager.fields));
+        let held =
+            others.fold(FieldSet::default(), |held, (_, manager)| held.union(&manager.fields));
         let given_up = owners[index].fields.minus(&claimed).minus(&held);
         remove(&mut result, &given_up, place);
     }
@@ -71,12 +72,12 @@ pub fn apply(
 }
 
 /// The first element that cannot be told apart in its list, which is merged by key.
-fn unkeyed(wanted: &Value, place: Place<'_>, path: &str) -> Option<String> {
+fn unkeyed(wanted: &Value, place: SchemaNode<'_>, path: &str) -> Option<String> {
     match wanted {
         Value::Object(fields) if !place.is_atomic_map() => fields
             .iter()
             .find_map(|(name, value)| unkeyed(value, place.enter(name), &format!("{path}.{name}"))),
-        Value::Array(items) if place.list() != List::Atomic => {
+        Value::Array(items) if place.list() != ListType::Atomic => {
             let (list, mut seen) = (place.list(), BTreeSet::new());
             items.iter().enumerate().find_map(|(index, item)| {
                 let path = format!("{path}[{index}]");
@@ -91,7 +92,7 @@ fn unkeyed(wanted: &Value, place: Place<'_>, path: &str) -> Option<String> {
 }
 
 /// The claimed fields whose value would change.
-fn disputed(live: &Value, part: &Value, claimed: &Fields, place: Place<'_>) -> Fields {
+fn disputed(live: &Value, part: &Value, claimed: &FieldSet, place: SchemaNode<'_>) -> FieldSet {
     let mut merged = managers::owned_part(live);
     let before = merged.clone();
     merge(&mut merged, part, place);
@@ -104,7 +105,7 @@ fn disputed(live: &Value, part: &Value, claimed: &Fields, place: Place<'_>) -> F
 fn settle(
     owners: &mut [Manager],
     writer: &Manager,
-    disputed: &Fields,
+    disputed: &FieldSet,
     conflicts: Conflicts,
 ) -> Result<(), Status> {
     let mut found: Vec<(String, String)> = Vec::new();
@@ -151,7 +152,7 @@ fn refusal(mut found: Vec<(String, String)>) -> Status {
 }
 
 /// Puts what is wanted into the object, list elements by their keys.
-fn merge(target: &mut Value, wanted: &Value, place: Place<'_>) {
+fn merge(target: &mut Value, wanted: &Value, place: SchemaNode<'_>) {
     match (target, wanted) {
         (Value::Object(target), Value::Object(wanted)) if !place.is_atomic_map() => {
             for (field, value) in wanted {
@@ -163,14 +164,14 @@ fn merge(target: &mut Value, wanted: &Value, place: Place<'_>) {
                 }
             }
         }
-        (Value::Array(target), Value::Array(wanted)) if place.list() != List::Atomic => {
+        (Value::Array(target), Value::Array(wanted)) if place.list() != ListType::Atomic => {
             merge_list(target, wanted, place);
         }
         (target, wanted) => *target = wanted.clone(),
     }
 }
 
-fn merge_list(target: &mut Vec<Value>, wanted: &[Value], place: Place<'_>) {
+fn merge_list(target: &mut Vec<Value>, wanted: &[Value], place: SchemaNode<'_>) {
     let list = place.list();
     let mut places = fields::by_step(&list, target);
     for item in wanted {
@@ -186,7 +187,7 @@ fn merge_list(target: &mut Vec<Value>, wanted: &[Value], place: Place<'_>) {
 }
 
 /// Takes fields out of the object, and what is then empty.
-fn remove(target: &mut Value, gone: &Fields, place: Place<'_>) {
+fn remove(target: &mut Value, gone: &FieldSet, place: SchemaNode<'_>) {
     match target {
         Value::Object(map) => remove_fields(map, gone, place),
         Value::Array(items) => {
@@ -207,7 +208,7 @@ fn remove(target: &mut Value, gone: &Fields, place: Place<'_>) {
     }
 }
 
-fn remove_fields(map: &mut Map<String, Value>, gone: &Fields, place: Place<'_>) {
+fn remove_fields(map: &mut Map<String, Value>, gone: &FieldSet, place: SchemaNode<'_>) {
     for (step, fields) in &gone.below {
         let Some(field) = step.strip_prefix("f:") else { continue };
         let Some(value) = map.get_mut(field) else { continue };

@@ -7,18 +7,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::lists::{self, List};
+use super::lists::{self, ListType};
 
 /// A set of fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fields {
+pub struct FieldSet {
     /// Whether the place itself is in the set.
     pub here: bool,
     /// What is in the set below it, by step.
-    pub below: BTreeMap<String, Fields>,
+    pub below: BTreeMap<String, FieldSet>,
 }
 
-impl Fields {
+impl FieldSet {
     /// Reads FieldsV1; a leaf (`{}`) is the place itself.
     pub fn read(value: &Value) -> Self {
         let map = value.as_object();
@@ -118,7 +118,7 @@ fn readable(step: &str) -> String {
 
 /// Where in an object one stands, as far as merging lists needs to know.
 #[derive(Clone, Copy)]
-pub struct Place<'s> {
+pub struct SchemaNode<'s> {
     /// The schema of a custom resource; absent for built-in kinds.
     schema: Option<&'s Value>,
     /// The field that was entered last.
@@ -126,7 +126,7 @@ pub struct Place<'s> {
     above: &'s str,
 }
 
-impl<'s> Place<'s> {
+impl<'s> SchemaNode<'s> {
     /// The top of an object.
     pub fn top(schema: Option<&'s Value>) -> Self {
         Self { schema, field: "", above: "" }
@@ -153,7 +153,7 @@ impl<'s> Place<'s> {
     }
 
     /// How the list at this place is merged.
-    pub fn list(self) -> List {
+    pub fn list(self) -> ListType {
         match self.schema {
             Some(schema) => lists::by_schema(schema),
             None => lists::built_in(self.above, self.field),
@@ -182,11 +182,11 @@ impl<'s> Place<'s> {
 }
 
 /// The step to an element of a keyed list or set; absent when keys are missing.
-pub fn step(list: &List, element: &Value) -> Option<String> {
+pub fn step(list: &ListType, element: &Value) -> Option<String> {
     match list {
-        List::Atomic => None,
-        List::Set => Some(format!("v:{element}")),
-        List::Keyed(keys) => {
+        ListType::Atomic => None,
+        ListType::Set => Some(format!("v:{element}")),
+        ListType::Keyed(keys) => {
             let mut found = BTreeMap::new();
             for key in keys {
                 let value = element.get(key).cloned();
@@ -201,7 +201,7 @@ pub fn step(list: &List, element: &Value) -> Option<String> {
 
 /// Where the elements of a keyed list or set are, by the step to each; the first of several
 /// with the same.
-pub fn by_step(list: &List, items: &[Value]) -> HashMap<String, usize> {
+pub fn by_step(list: &ListType, items: &[Value]) -> HashMap<String, usize> {
     let mut places = HashMap::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         if let Some(step) = step(list, item) {
@@ -212,15 +212,15 @@ pub fn by_step(list: &List, items: &[Value]) -> HashMap<String, usize> {
 }
 
 /// The fields that an object or a part of it consists of.
-pub fn of(value: &Value, place: Place<'_>) -> Fields {
-    let leaf = Fields { here: true, below: BTreeMap::new() };
+pub fn of(value: &Value, place: SchemaNode<'_>) -> FieldSet {
+    let leaf = FieldSet { here: true, below: BTreeMap::new() };
     match value {
         Value::Object(map) if !map.is_empty() && !place.is_atomic_map() => {
             let below = map
                 .iter()
                 .map(|(field, value)| (format!("f:{field}"), of(value, place.enter(field))))
                 .collect();
-            Fields { here: false, below }
+            FieldSet { here: false, below }
         }
         Value::Array(items) if !items.is_empty() => {
             let list = place.list();
@@ -231,14 +231,14 @@ pub fn of(value: &Value, place: Place<'_>) -> Fields {
                 fields.here = true;
                 below.insert(step, fields);
             }
-            Fields { here: false, below }
+            FieldSet { here: false, below }
         }
         _ => leaf,
     }
 }
 
 /// The fields of `new` that are not in `old` or have another value there.
-pub fn changed(old: Option<&Value>, new: &Value, place: Place<'_>) -> Fields {
+pub fn changed(old: Option<&Value>, new: &Value, place: SchemaNode<'_>) -> FieldSet {
     let Some(old) = old else {
         let mut all = of(new, place);
         all.here |= new.is_object();
@@ -254,9 +254,9 @@ pub fn changed(old: Option<&Value>, new: &Value, place: Place<'_>) -> Fields {
                 })
                 .filter(|(_, fields)| !fields.is_empty())
                 .collect();
-            Fields { here: false, below }
+            FieldSet { here: false, below }
         }
-        (Value::Array(before), Value::Array(after)) if place.list() != List::Atomic => {
+        (Value::Array(before), Value::Array(after)) if place.list() != ListType::Atomic => {
             let list = place.list();
             let known = by_step(&list, before);
             let mut below = BTreeMap::new();
@@ -269,9 +269,9 @@ pub fn changed(old: Option<&Value>, new: &Value, place: Place<'_>) -> Fields {
                     below.insert(step_to, fields);
                 }
             }
-            Fields { here: false, below }
+            FieldSet { here: false, below }
         }
-        (old, new) if old == new => Fields::default(),
+        (old, new) if old == new => FieldSet::default(),
         _ => of(new, place),
     }
 }
@@ -285,20 +285,22 @@ mod tests {
     fn fields_are_written_as_kubernetes_writes_them() {
         let object = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [
             {"name": "c", "ports": [{"containerPort": 80}], "args": ["x"]}], "selector": {"a": "b"}}});
-        let written = of(&object, Place::top(None)).write();
+        let written = of(&object, SchemaNode::top(None)).write();
         let expected = json!({
             "f:metadata": {"f:labels": {"f:app": {}}},
             "f:spec": {"f:selector": {}, "f:containers": {"k:{\"name\":\"c\"}": {
                 ".": {}, "f:name": {}, "f:args": {},
                 "f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}}}}}});
         assert_eq!(written, expected);
-        assert_eq!(Fields::read(&expected).write(), expected);
+        assert_eq!(FieldSet::read(&expected).write(), expected);
     }
 
     #[test]
     fn a_path_reads_as_in_the_text_of_a_conflict() {
-        let set =
-            of(&json!({"spec": {"containers": [{"name": "c", "image": "i"}]}}), Place::top(None));
+        let set = of(
+            &json!({"spec": {"containers": [{"name": "c", "image": "i"}]}}),
+            SchemaNode::top(None),
+        );
         let paths: Vec<String> = set.paths().into_iter().map(|(_, text)| text).collect();
         assert_eq!(
             paths,
@@ -316,7 +318,7 @@ mod tests {
         let new = json!({"spec": {"replicas": 1, "containers": [{"name": "a", "image": "2"}, {"name": "b"}]}});
         let expected = json!({"f:spec": {"f:containers": {
             "k:{\"name\":\"a\"}": {"f:image": {}}, "k:{\"name\":\"b\"}": {".": {}, "f:name": {}}}}});
-        assert_eq!(changed(Some(&old), &new, Place::top(None)).write(), expected);
+        assert_eq!(changed(Some(&old), &new, SchemaNode::top(None)).write(), expected);
     }
 
     /// Each element is looked up in the list before, not searched for.
@@ -327,7 +329,7 @@ mod tests {
             (0..MANY).map(|one| json!({"name": format!("{letter}{one}")})).collect()
         };
         let object = |env: Value| json!({"spec": {"containers": [{"name": "a", "env": env}]}});
-        let found = changed(Some(&object(env("a"))), &object(env("b")), Place::top(None));
+        let found = changed(Some(&object(env("a"))), &object(env("b")), SchemaNode::top(None));
         let container = &found.below["f:spec"].below["f:containers"].below["k:{\"name\":\"a\"}"];
         assert_eq!(container.below["f:env"].below.len(), MANY);
     }
@@ -338,7 +340,7 @@ mod tests {
             "hosts": {"type": "array"},
             "rules": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}}}}});
         let object = json!({"spec": {"hosts": ["a"], "rules": [{"id": 1, "to": "x"}]}});
-        let written = of(&object, Place::top(Some(&schema))).write();
+        let written = of(&object, SchemaNode::top(Some(&schema))).write();
         let rules = json!({"k:{\"id\":1}": {".": {}, "f:id": {}, "f:to": {}}});
         assert_eq!(written, json!({"f:spec": {"f:hosts": {}, "f:rules": rules}}));
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// How two versions of a list become one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum List {
+pub enum ListType {
     /// The newer one counts.
     Atomic,
     /// Values are elements of a set.
@@ -47,13 +47,13 @@ const KEYED: &[(&str, &str, &str, &[&str])] = &[
 const SETS: &[&str] = &["finalizers"];
 
 /// How a list of a built-in kind is merged; `above` is the nearest field over it.
-pub fn built_in(above: &str, field: &str) -> List {
+pub fn built_in(above: &str, field: &str) -> ListType {
     if SETS.contains(&field) {
-        return List::Set;
+        return ListType::Set;
     }
-    row(above, field).map_or(List::Atomic, |(_, _, key, more)| {
+    row(above, field).map_or(ListType::Atomic, |(_, _, key, more)| {
         let keys = std::iter::once(key).chain(more.iter()).map(|key| (*key).to_owned());
-        List::Keyed(keys.collect())
+        ListType::Keyed(keys.collect())
     })
 }
 
@@ -75,13 +75,13 @@ fn row(
 }
 
 /// How a list with this schema is merged.
-pub fn by_schema(schema: &Value) -> List {
+pub fn by_schema(schema: &Value) -> ListType {
     match schema["x-kubernetes-list-type"].as_str() {
-        Some("set") => List::Set,
+        Some("set") => ListType::Set,
         Some("map") => {
             let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
-            List::Keyed(keys.filter_map(Value::as_str).map(str::to_owned).collect())
+            ListType::Keyed(keys.filter_map(Value::as_str).map(str::to_owned).collect())
         }
-        _ => List::Atomic,
+        _ => ListType::Atomic,
     }
 }

@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use weft_controllers::object;
 
-use super::fields::{self, Fields, Place};
+use super::fields::{self, FieldSet, SchemaNode};
 use crate::resource::{Origin, Resource};
 
 /// Whether fields are owned because they were applied or because they were changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+pub enum ManagerOperation {
     /// By server-side apply.
     Apply,
     /// By any other write.
@@ -26,7 +26,7 @@ pub struct Manager {
     /// What it calls itself.
     pub name: String,
     /// How it came to its fields.
-    pub operation: Operation,
+    pub operation: ManagerOperation,
     /// The version of the API it used.
     pub api_version: String,
     /// The subresource it wrote through, or nothing.
@@ -34,18 +34,18 @@ pub struct Manager {
     /// When it last changed something.
     pub time: String,
     /// Its fields.
-    pub fields: Fields,
+    pub fields: FieldSet,
 }
 
 impl Manager {
     /// How the text of a conflict names it.
     pub fn described(&self) -> String {
         match self.operation {
-            Operation::Apply => format!("{:?}", self.name),
-            Operation::Update if self.subresource.is_empty() => {
+            ManagerOperation::Apply => format!("{:?}", self.name),
+            ManagerOperation::Update if self.subresource.is_empty() => {
                 format!("{:?} using {}", self.name, self.api_version)
             }
-            Operation::Update => format!(
+            ManagerOperation::Update => format!(
                 "{:?} with subresource {:?} using {}",
                 self.name, self.subresource, self.api_version
             ),
@@ -57,7 +57,7 @@ impl Manager {
         self.name == other.name
             && self.operation == other.operation
             && self.subresource == other.subresource
-            && (self.operation == Operation::Apply || self.api_version == other.api_version)
+            && (self.operation == ManagerOperation::Apply || self.api_version == other.api_version)
     }
 }
 
@@ -68,13 +68,13 @@ pub fn read(object: &Value) -> Vec<Manager> {
         .map(|entry| Manager {
             name: text(&entry["manager"]),
             operation: match entry["operation"].as_str() {
-                Some("Apply") => Operation::Apply,
-                _ => Operation::Update,
+                Some("Apply") => ManagerOperation::Apply,
+                _ => ManagerOperation::Update,
             },
             api_version: text(&entry["apiVersion"]),
             subresource: text(&entry["subresource"]),
             time: text(&entry["time"]),
-            fields: Fields::read(&entry["fieldsV1"]),
+            fields: FieldSet::read(&entry["fieldsV1"]),
         })
         .collect()
 }
@@ -86,8 +86,8 @@ pub fn write(object: &mut Value, managers: &[Manager]) {
         .filter(|manager| !manager.fields.is_empty())
         .map(|manager| {
             let operation = match manager.operation {
-                Operation::Apply => "Apply",
-                Operation::Update => "Update",
+                ManagerOperation::Apply => "Apply",
+                ManagerOperation::Update => "Update",
             };
             let mut entry = json!({
                 "manager": manager.name, "operation": operation, "apiVersion": manager.api_version,
@@ -113,7 +113,7 @@ pub fn write(object: &mut Value, managers: &[Manager]) {
 pub fn record(resource: &Resource, old: Option<&Value>, new: &mut Value, mut writer: Manager) {
     let before = old.map(owned_part);
     let after = owned_part(new);
-    let place = Place::top(schema(resource));
+    let place = SchemaNode::top(schema(resource));
     let mut changed = fields::changed(before.as_ref(), &after, place);
     changed.here = false;
     // A client that sends other managedFields than those stored means it.
@@ -145,7 +145,7 @@ pub fn record(resource: &Resource, old: Option<&Value>, new: &mut Value, mut wri
 }
 
 /// Takes fields that the object no longer has from everybody.
-pub fn prune(managers: &mut [Manager], object: &Value, place: Place<'_>) {
+pub fn prune(managers: &mut [Manager], object: &Value, place: SchemaNode<'_>) {
     let present = with_parents(fields::of(object, place));
     for manager in managers {
         manager.fields = manager.fields.both(&present);
@@ -153,7 +153,7 @@ pub fn prune(managers: &mut [Manager], object: &Value, place: Place<'_>) {
 }
 
 /// A set in which every step on the way to a field counts as well.
-fn with_parents(mut fields: Fields) -> Fields {
+fn with_parents(mut fields: FieldSet) -> FieldSet {
     fields.here = true;
     fields.below =
         fields.below.into_iter().map(|(step, below)| (step, with_parents(below))).collect();

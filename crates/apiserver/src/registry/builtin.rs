@@ -8,15 +8,22 @@ use weft_api::Kind;
 use crate::resource::{Origin, Resource};
 
 /// Group, version, plural, kind, scope, short names, subresources.
-type Row =
-    (&'static str, &'static str, &'static str, &'static str, Scope, &'static str, &'static str);
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    ResourceScope,
+    &'static str,
+    &'static str,
+);
 
 #[derive(Clone, Copy, PartialEq)]
-enum Scope {
+enum ResourceScope {
     Namespaced,
     Cluster,
 }
-use Scope::{Cluster, Namespaced};
+use ResourceScope::{Cluster, Namespaced};
 
 const POD: &str = "status log exec attach portforward proxy eviction";
 

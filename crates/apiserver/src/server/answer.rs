@@ -31,7 +31,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request, read.
-pub struct Asked {
+pub struct ApiRequest {
     /// Its method.
     pub method: Method,
     /// Its parameters.
@@ -50,7 +50,7 @@ pub struct Asked {
     pub raw_query: String,
 }
 
-impl Asked {
+impl ApiRequest {
     /// One header as text.
     pub fn header(&self, name: header::HeaderName) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -94,7 +94,7 @@ pub async fn answer(
         }
     };
     let raw_query = parts.uri.query().unwrap_or_default().to_owned();
-    let asked = Asked {
+    let asked = ApiRequest {
         method: parts.method,
         query: Query::parse(&raw_query),
         headers: parts.headers,
@@ -141,7 +141,7 @@ type Answered = (Response<Body>, (Pace, Option<Turn>));
 async fn dispatch(
     server: &Arc<Server>,
     path: &str,
-    mut asked: Asked,
+    mut asked: ApiRequest,
     body: Incoming,
 ) -> Result<Answered, Status> {
     let registry = server.store.registry();
@@ -181,7 +181,7 @@ async fn dispatch(
     Ok((response?, (pace, turn)))
 }
 
-fn pace(at: &Objects, asked: &Asked) -> Pace {
+fn pace(at: &Objects, asked: &ApiRequest) -> Pace {
     match at.subresource.as_deref() {
         Some("log" | "exec" | "attach" | "portforward" | "proxy") => Pace::Session,
         None if is_watch(at, asked) => Pace::Watch,
@@ -189,14 +189,14 @@ fn pace(at: &Objects, asked: &Asked) -> Pace {
     }
 }
 
-fn is_watch(at: &Objects, asked: &Asked) -> bool {
+fn is_watch(at: &Objects, asked: &ApiRequest) -> bool {
     asked.method == Method::GET && at.name.is_none() && asked.query.is_set("watch")
 }
 
 async fn objects(
     server: &Arc<Server>,
     at: &Objects,
-    asked: Asked,
+    asked: ApiRequest,
 ) -> Result<Response<Body>, Status> {
     if at.resource.is_review() {
         return match asked.method {
@@ -219,7 +219,7 @@ async fn objects(
     }
 }
 
-fn attempt(at: &Objects, asked: &Asked) -> Attempt {
+fn attempt(at: &Objects, asked: &ApiRequest) -> Attempt {
     let verb = match (&asked.method, &at.name) {
         (&Method::GET, None) if is_watch(at, asked) => "watch",
         (&Method::GET, None) => "list",

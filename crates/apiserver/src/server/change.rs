@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use weft_controllers::object;
 
 use super::{
-    Asked, Server, read,
+    ApiRequest, Server, read,
     reply::{self, Body},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 pub async fn create(
     server: &Server,
     at: &Objects,
-    asked: &Asked,
+    asked: &ApiRequest,
 ) -> Result<Response<Body>, Status> {
     let mut object = media::object(asked.header(header::CONTENT_TYPE), &asked.body)?;
     let resource = &at.resource;
@@ -39,7 +39,7 @@ pub async fn update(
     server: &Server,
     at: &Objects,
     name: &str,
-    asked: &Asked,
+    asked: &ApiRequest,
 ) -> Result<Response<Body>, Status> {
     let mut object = media::object(asked.header(header::CONTENT_TYPE), &asked.body)?;
     settle_namespace(&at.resource, at, &mut object)?;
@@ -53,7 +53,7 @@ pub async fn patch(
     server: &Server,
     at: &Objects,
     name: &str,
-    asked: &Asked,
+    asked: &ApiRequest,
 ) -> Result<Response<Body>, Status> {
     let patch = read_patch(asked)?;
     let author = asked.author()?;
@@ -67,7 +67,7 @@ pub async fn delete(
     server: &Server,
     at: &Objects,
     name: &str,
-    asked: &Asked,
+    asked: &ApiRequest,
 ) -> Result<Response<Body>, Status> {
     let deletion = deletion(asked)?;
     let mut author = asked.author()?;
@@ -95,7 +95,7 @@ pub async fn delete(
 pub async fn delete_all(
     server: &Server,
     at: &Objects,
-    asked: &Asked,
+    asked: &ApiRequest,
 ) -> Result<Response<Body>, Status> {
     let (labels, fields, deletion) =
         (asked.query.labels()?, asked.query.fields()?, deletion(asked)?);
@@ -124,7 +124,11 @@ pub async fn delete_all(
 }
 
 /// GET, PUT and PATCH of `scale`.
-pub async fn scale(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<Body>, Status> {
+pub async fn scale(
+    server: &Server,
+    at: &Objects,
+    asked: &ApiRequest,
+) -> Result<Response<Body>, Status> {
     let resource = &at.resource;
     let name = at.name.as_deref().unwrap_or_default();
     let stored = || {
@@ -192,7 +196,7 @@ fn scale_of(object: &Value) -> Value {
 pub async fn finalize(
     server: &Server,
     at: &Objects,
-    asked: &Asked,
+    asked: &ApiRequest,
 ) -> Result<Response<Body>, Status> {
     let object = media::object(asked.header(header::CONTENT_TYPE), &asked.body)?;
     let author = asked.author()?;
@@ -201,7 +205,11 @@ pub async fn finalize(
 }
 
 /// POST of a pod's `eviction`: a deletion, since no budget forbids it here.
-pub async fn evict(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<Body>, Status> {
+pub async fn evict(
+    server: &Server,
+    at: &Objects,
+    asked: &ApiRequest,
+) -> Result<Response<Body>, Status> {
     let mut eviction = media::object(asked.header(header::CONTENT_TYPE), &asked.body)?;
     form::decode_as("Eviction", &mut eviction)?;
     let deletion = options(&eviction["deleteOptions"])?;
@@ -252,7 +260,7 @@ fn settle_namespace(resource: &Resource, at: &Objects, object: &mut Value) -> Re
     Ok(())
 }
 
-fn read_patch(asked: &Asked) -> Result<Patch, Status> {
+fn read_patch(asked: &ApiRequest) -> Result<Patch, Status> {
     let force = if asked.query.is_set("force") { Conflicts::Force } else { Conflicts::Refuse };
     let patch = Patch::parse(asked.header(header::CONTENT_TYPE), &asked.body, force)?;
     if matches!(patch, Patch::Apply(..)) && asked.query.text("fieldManager").is_none() {
@@ -261,7 +269,7 @@ fn read_patch(asked: &Asked) -> Result<Patch, Status> {
     Ok(patch)
 }
 
-fn mode(asked: &Asked) -> Result<Mode, Status> {
+fn mode(asked: &ApiRequest) -> Result<Mode, Status> {
     match object::items(&delete_options(asked)?["dryRun"]).any(|one| one == "All") {
         true => Ok(Mode::DryRun),
         false => asked.query.mode(),
@@ -269,7 +277,7 @@ fn mode(asked: &Asked) -> Result<Mode, Status> {
 }
 
 /// The DeleteOptions in a body that may be empty.
-fn delete_options(asked: &Asked) -> Result<Value, Status> {
+fn delete_options(asked: &ApiRequest) -> Result<Value, Status> {
     match asked.body.is_empty() {
         true => Ok(Value::Null),
         false => {
@@ -280,7 +288,7 @@ fn delete_options(asked: &Asked) -> Result<Value, Status> {
     }
 }
 
-fn deletion(asked: &Asked) -> Result<Deletion, Status> {
+fn deletion(asked: &ApiRequest) -> Result<Deletion, Status> {
     let mut deletion = options(&delete_options(asked)?)?;
     if let Some(grace) = asked.query.integer("gracePeriodSeconds")? {
         deletion.grace = Some(grace_period(grace));

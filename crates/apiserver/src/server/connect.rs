@@ -12,7 +12,7 @@ use serde_json::Value;
 use weft_controllers::object::{self, items};
 
 use super::{
-    Asked, Server,
+    ApiRequest, Server,
     reply::{self, Body},
 };
 use crate::{
@@ -51,7 +51,7 @@ pub fn pod(server: &Server, at: &Objects, name: &str) -> Result<(PodRef, Arc<Val
 }
 
 /// The container that a request is about: the one named, else the only one.
-pub fn container(object: &Value, asked: &Asked) -> Result<String, Status> {
+pub fn container(object: &Value, asked: &ApiRequest) -> Result<String, Status> {
     let names = |list: &str| -> Vec<String> {
         items(&object["spec"][list])
             .filter_map(|container| container["name"].as_str())
@@ -96,7 +96,11 @@ pub fn refused(error: &NodeError) -> Status {
 }
 
 /// GET of a pod's `log`.
-pub async fn log(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<Body>, Status> {
+pub async fn log(
+    server: &Server,
+    at: &Objects,
+    asked: &ApiRequest,
+) -> Result<Response<Body>, Status> {
     let (pod, object) = pod(server, at, at.name.as_deref().unwrap_or_default())?;
     let container = container(&object, asked)?;
     let query = &asked.query;
@@ -127,7 +131,7 @@ pub async fn log(server: &Server, at: &Objects, asked: &Asked) -> Result<Respons
 pub async fn proxy(
     server: &Arc<Server>,
     at: &Objects,
-    asked: Asked,
+    asked: ApiRequest,
 ) -> Result<Response<Body>, Status> {
     let (name, port) = address(at.name.as_deref().unwrap_or_default())?;
     let failed = |error: io::Error| {
@@ -206,7 +210,7 @@ async fn relay(
     server: &Server,
     stream: Box<dyn Io>,
     at: &Objects,
-    asked: Asked,
+    asked: ApiRequest,
 ) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -3,7 +3,7 @@
 use http::{Response, header};
 
 use super::{
-    Asked,
+    ApiRequest,
     reply::{self, Body},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 pub fn answer(
     registry: &Registry,
     target: &Target,
-    asked: &Asked,
+    asked: &ApiRequest,
 ) -> Result<Response<Body>, Status> {
     let accept = asked.header(header::ACCEPT);
     let wants_all = accept.contains("as=APIGroupDiscoveryList") && accept.contains("v=v2;");

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-use super::{Asked, Server, connect, reply::Body};
+use super::{ApiRequest, Server, connect, reply::Body};
 use crate::{
     node::{ExecIo, NodeError, TerminalSize},
     status::Status,
@@ -60,7 +60,7 @@ struct Ends {
 pub fn run(
     server: &Arc<Server>,
     at: &Objects,
-    asked: Asked,
+    asked: ApiRequest,
     verb: Verb,
 ) -> Result<Response<Body>, Status> {
     let (pod, object) = connect::pod(server, at, at.name.as_deref().unwrap_or_default())?;
@@ -84,7 +84,7 @@ pub fn run(
     Ok(response)
 }
 
-fn streams(asked: &Asked) -> (ExecIo, Ends) {
+fn streams(asked: &ApiRequest) -> (ExecIo, Ends) {
     let tty = asked.query.is_set("tty");
     let (stdout, from_stdout) = mpsc::channel(DEPTH);
     let (to_resize, resize) = mpsc::channel(DEPTH);

@@ -6,7 +6,7 @@ use http::{Response, header};
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Server,
+    ApiRequest, Server,
     page::Page,
     pieces::Part,
     reply::{self, Body},
@@ -37,7 +37,7 @@ pub enum Rows {
 
 impl Form {
     /// The form that a request asks for.
-    pub fn of(asked: &Asked) -> Self {
+    pub fn of(asked: &ApiRequest) -> Self {
         let accept = asked.header(header::ACCEPT);
         if media::wants_table(accept) {
             return Self::Table(match asked.query.text("includeObject") {
@@ -55,7 +55,7 @@ pub fn get(
     server: &Arc<Server>,
     at: &Objects,
     name: &str,
-    asked: &Asked,
+    asked: &ApiRequest,
 ) -> Result<Response<Body>, Status> {
     let resource = &at.resource;
     let object = server
@@ -74,7 +74,11 @@ pub fn get(
 }
 
 /// The objects of a namespace or of all, as far as the selectors select them.
-pub fn list(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Response<Body>, Status> {
+pub fn list(
+    server: &Arc<Server>,
+    at: &Objects,
+    asked: &ApiRequest,
+) -> Result<Response<Body>, Status> {
     let (labels, fields) = (asked.query.labels()?, asked.query.fields()?);
     let list = server.store.list(&at.resource, at.namespace.as_deref());
     let items: Vec<Arc<Value>> = list

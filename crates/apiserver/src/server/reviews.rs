@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use weft_controllers::object::{self, items};
 
 use super::{
-    Asked, Server,
+    ApiRequest, Server,
     reply::{self, Body},
 };
 use crate::{
@@ -25,7 +25,7 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 const LIFETIMES: (u64, u64) = (600, 86_400);
 
 /// POST of a review.
-pub fn answer(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<Body>, Status> {
+pub fn answer(server: &Server, at: &Objects, asked: &ApiRequest) -> Result<Response<Body>, Status> {
     let mut review = media::object(asked.header(header::CONTENT_TYPE), &asked.body)?;
     review["apiVersion"] = at.resource.api_version().into();
     review["kind"] = at.resource.kind.clone().into();
@@ -87,7 +87,7 @@ fn verdict(server: &Server, user: &User, spec: &Value) -> Value {
 }
 
 /// POST to a service account's `token`.
-pub fn token(server: &Server, at: &Objects, asked: &Asked) -> Result<Response<Body>, Status> {
+pub fn token(server: &Server, at: &Objects, asked: &ApiRequest) -> Result<Response<Body>, Status> {
     if asked.method != Method::POST {
         return Err(Status::method_not_allowed("tokens can only be created"));
     }

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Asked, Server,
+    ApiRequest, Server,
     pieces::Part,
     read::{self, Form, Rows},
     reply::{self, Body},
 };
 use crate::{
     resource::Resource,
-    selector::{Fields, Labels},
+    selector::{FieldSelector, Labels},
     status::Status,
     store::{Change, Event, Watch},
     table,
@@ -32,7 +32,7 @@ struct Teller {
     resource: Arc<Resource>,
     namespace: Option<String>,
     labels: Labels,
-    fields: Fields,
+    fields: FieldSelector,
     form: Form,
     watch: Watch,
     /// What there was at the start and has not been sent. It is shown when it is sent, so
@@ -47,7 +47,11 @@ struct Teller {
 }
 
 /// Starts a watch.
-pub fn watch(server: &Arc<Server>, at: &Objects, asked: &Asked) -> Result<Response<Body>, Status> {
+pub fn watch(
+    server: &Arc<Server>,
+    at: &Objects,
+    asked: &ApiRequest,
+) -> Result<Response<Body>, Status> {
     let query = &asked.query;
     let since = query.number("resourceVersion")?.unwrap_or(0);
     let current = server.store.version();

@@ -8,7 +8,7 @@ use weft_controllers::object::items;
 use super::{causes::Causes, names, pod};
 
 /// Where a container stands.
-pub struct At<'a> {
+pub struct ContainerLocation<'a> {
     /// Its path.
     pub path: &'a str,
     /// The volumes of its pod.
@@ -18,7 +18,7 @@ pub struct At<'a> {
 }
 
 /// Checks a container.
-pub fn check(container: &Value, at: &At<'_>, causes: &mut Causes) {
+pub fn check(container: &Value, at: &ContainerLocation<'_>, causes: &mut Causes) {
     let path = at.path;
     let field = |name: &str| format!("{path}.{name}");
     causes.named(field("name"), &container["name"], names::dns_label);
@@ -102,7 +102,7 @@ fn variables(container: &Value, path: &str, causes: &mut Causes) {
     }
 }
 
-fn mounts(container: &Value, at: &At<'_>, causes: &mut Causes) {
+fn mounts(container: &Value, at: &ContainerLocation<'_>, causes: &mut Causes) {
     let mut known = BTreeSet::new();
     for (index, mount) in items(&container["volumeMounts"]).enumerate() {
         let field = |name: &str| format!("{}.volumeMounts[{index}].{name}", at.path);
@@ -193,7 +193,7 @@ fn amount_of(amount: &Value) -> Option<f64> {
     number.parse::<f64>().ok().map(|number| number * factor)
 }
 
-fn lifecycle(container: &Value, at: &At<'_>, causes: &mut Causes) {
+fn lifecycle(container: &Value, at: &ContainerLocation<'_>, causes: &mut Causes) {
     let field = |name: &str| format!("{}.{name}", at.path);
     let is_init = at.list == "initContainers";
     let is_sidecar = container["restartPolicy"] == "Always";

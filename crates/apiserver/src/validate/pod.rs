@@ -24,7 +24,7 @@ pub fn spec(spec: &Value, path: &str, causes: &mut Causes) {
             if !is_new {
                 causes.duplicate(format!("{field}.name"), &one["name"]);
             }
-            let at = container::At { path: &field, volumes: &volumes, list };
+            let at = container::ContainerLocation { path: &field, volumes: &volumes, list };
             container::check(one, &at, causes);
         }
     }

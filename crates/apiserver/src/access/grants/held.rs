@@ -7,7 +7,7 @@ use weft_controllers::object::items;
 
 /// The lists of a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum List {
+pub(super) enum RuleDimension {
     Verbs,
     Groups,
     Resources,
@@ -15,7 +15,7 @@ pub(super) enum List {
     Paths,
 }
 
-impl List {
+impl RuleDimension {
     const ALL: [Self; 5] = [Self::Verbs, Self::Groups, Self::Resources, Self::Names, Self::Paths];
 
     pub(super) fn of(self, rule: &Value) -> impl Iterator<Item = &str> {
@@ -31,16 +31,16 @@ impl List {
 }
 
 /// The caller's own rules: which of them have an element in a list.
-pub(super) struct Held<'o> {
+pub(super) struct GrantedRules<'o> {
     pub(super) count: usize,
-    having: HashMap<(List, &'o str), Vec<usize>>,
+    having: HashMap<(RuleDimension, &'o str), Vec<usize>>,
     /// Rules about objects of all names.
     of_all_names: Vec<usize>,
     /// Beginnings of paths, each with the rules that allow all that begin so.
     pub(super) beginnings: Vec<(&'o str, usize)>,
 }
 
-impl<'o> Held<'o> {
+impl<'o> GrantedRules<'o> {
     pub(super) fn of(rules: &'o [Value]) -> Self {
         let mut own = Self {
             count: rules.len(),
@@ -49,14 +49,15 @@ impl<'o> Held<'o> {
             beginnings: Vec::new(),
         };
         for (index, rule) in rules.iter().enumerate() {
-            for list in List::ALL {
+            for list in RuleDimension::ALL {
                 for element in list.of(rule) {
                     own.having.entry((list, element)).or_default().push(index);
                 }
             }
-            let beginnings = List::Paths.of(rule).filter_map(|path| path.strip_suffix('*'));
+            let beginnings =
+                RuleDimension::Paths.of(rule).filter_map(|path| path.strip_suffix('*'));
             own.beginnings.extend(beginnings.map(|beginning| (beginning, index)));
-            if List::Names.of(rule).next().is_none() {
+            if RuleDimension::Names.of(rule).next().is_none() {
                 own.of_all_names.push(index);
             }
         }
@@ -64,23 +65,24 @@ impl<'o> Held<'o> {
     }
 
     /// The rules whose `list` covers `element`; an empty name stands for all names.
-    pub(super) fn covering(&self, list: List, element: &str) -> Rules {
+    pub(super) fn covering(&self, list: RuleDimension, element: &str) -> Rules {
         let mut rules = Rules::none(self.count);
         let mut add = |element: &str| {
             let having = self.having.get(&(list, element));
             having.into_iter().flatten().for_each(|index| rules.insert(*index));
         };
         add(element);
-        if list != List::Names {
+        if list != RuleDimension::Names {
             add("*");
         }
-        if let (List::Resources, Some((_, subresource))) = (list, element.split_once('/')) {
+        if let (RuleDimension::Resources, Some((_, subresource))) = (list, element.split_once('/'))
+        {
             add(&format!("*/{subresource}"));
         }
-        if list == List::Names {
+        if list == RuleDimension::Names {
             self.of_all_names.iter().for_each(|index| rules.insert(*index));
         }
-        if list == List::Paths {
+        if list == RuleDimension::Paths {
             let fitting = self.beginnings.iter().filter(|(start, _)| element.starts_with(start));
             fitting.for_each(|(_, index)| rules.insert(*index));
         }

@@ -129,7 +129,7 @@ fn only_an_administrator_aggregates() {
 /// Steps of the search for what `own` lacks of `granted`, and how many it names.
 fn cost(own: &[Value], granted: &Value) -> (usize, usize) {
     let mut search = Search::default();
-    search.rule(&Held::of(own), granted).unwrap();
+    search.rule(&GrantedRules::of(own), granted).unwrap();
     (search.steps, search.missing.lines().len())
 }
 
@@ -171,7 +171,7 @@ fn what_is_too_mixed_to_be_checked_is_refused() {
                    "verbs": without(&verbs, at)})
         })
         .collect();
-    let refused = Search::default().rule(&Held::of(&own), &granted).unwrap_err();
+    let refused = Search::default().rule(&GrantedRules::of(&own), &granted).unwrap_err();
     assert!(refused.contains("split it"), "{refused}");
 }
 

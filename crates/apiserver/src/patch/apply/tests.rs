@@ -10,11 +10,11 @@ fn deployments() -> Resource {
 fn writer(name: &str) -> Manager {
     Manager {
         name: name.into(),
-        operation: Operation::Update,
+        operation: ManagerOperation::Update,
         api_version: "apps/v1".into(),
         subresource: String::new(),
         time: "2026-01-01T00:00:00Z".into(),
-        fields: Fields::default(),
+        fields: FieldSet::default(),
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::{
     node::{Io, PodRef},
     server::{
-        Asked, Server,
+        ApiRequest, Server,
         exec::{Receiver, Sender, accept},
         reply::Body,
     },
@@ -32,7 +32,11 @@ const PROTOCOLS: &[&str] = &["v4.channel.k8s.io", "portforward.k8s.io"];
 const DEPTH: usize = 16;
 
 /// GET or POST of `portforward`.
-pub fn forward(server: &Arc<Server>, at: &Objects, asked: Asked) -> Result<Response<Body>, Status> {
+pub fn forward(
+    server: &Arc<Server>,
+    at: &Objects,
+    asked: ApiRequest,
+) -> Result<Response<Body>, Status> {
     let (pod, _) = super::pod(server, at, at.name.as_deref().unwrap_or_default())?;
     let wrong = |text: &str| Status::bad_request(format!("ports={text:?} is not a port number"));
     let ports = asked

@@ -15,7 +15,7 @@ use tokio_tungstenite::{
 
 use crate::{
     server::{
-        Asked,
+        ApiRequest,
         reply::{self, Body},
     },
     status::Status,
@@ -34,7 +34,7 @@ pub type Opening = BoxFuture<'static, Option<(Sender, Receiver)>>;
 
 /// The answer that changes the protocol, and the socket once that has happened.
 pub fn accept(
-    asked: Asked,
+    asked: ApiRequest,
     protocols: &[&'static str],
 ) -> Result<(Response<Body>, Opening), Status> {
     let wanted = asked.header(header::UPGRADE).to_ascii_lowercase();
