@@ -31,13 +31,13 @@ use serde_json::Value;
 use crate::stored;
 
 pub use acknowledged::{Acknowledgement, ControlPlane, all_acknowledged};
-pub use apply::{Applied, Outcome, with_last_applied};
+pub use apply::{Applied, ApplyOutcome, with_last_applied};
 pub use apply_refusal::ApplyRefusal;
 pub use change::Labelled;
 pub use delete::Deletion;
 pub use discovery::{Resource, Resources};
 pub use exec::{Command, Size, Streams};
-pub use get::{Query, Scope, Target};
+pub use get::{NamespaceScope, Query, ResourceNames};
 pub use logs::LogQuery;
 pub use pod::Container;
 pub use table::TableOptions;

@@ -133,12 +133,12 @@ pub struct Trouble {
     /// The container.
     pub container: String,
     /// The cause.
-    pub kind: Kind,
+    pub kind: NotReadyReason,
 }
 
 /// Why a container is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum NotReadyReason {
     /// It cannot be started yet: reason and message of its status.
     Held(String, String),
     /// It ends soon after each start.
@@ -163,21 +163,21 @@ impl Trouble {
     /// Whether waiting will not help. A container that lacks an object may still start.
     pub fn is_hopeless(&self) -> bool {
         match &self.kind {
-            Kind::Held(reason, _) => FINAL.contains(&reason.as_str()),
-            Kind::Crashing { restarts, .. } => *restarts >= HOPELESS,
-            Kind::Over { .. } => true,
-            Kind::Unready | Kind::Waiting => false,
+            NotReadyReason::Held(reason, _) => FINAL.contains(&reason.as_str()),
+            NotReadyReason::Crashing { restarts, .. } => *restarts >= HOPELESS,
+            NotReadyReason::Over { .. } => true,
+            NotReadyReason::Unready | NotReadyReason::Waiting => false,
         }
     }
 
     /// Whether it is reported at once, while other pods are still waited for.
     pub fn is_news(&self) -> bool {
-        self.is_hopeless() || matches!(self.kind, Kind::Crashing { .. })
+        self.is_hopeless() || matches!(self.kind, NotReadyReason::Crashing { .. })
     }
 
     /// Whether the container's log may show the cause.
     pub fn has_log(&self) -> bool {
-        matches!(self.kind, Kind::Crashing { .. } | Kind::Over { .. })
+        matches!(self.kind, NotReadyReason::Crashing { .. } | NotReadyReason::Over { .. })
     }
 
     /// The message, with the next step; `log` is the end of a crashed container's log.
@@ -190,19 +190,19 @@ impl Trouble {
         let who = format!("pod {pod}, container {container}");
         let said: String = log.lines().map(|line| format!("\n  | {line}")).collect();
         match kind {
-            Kind::Held(reason, message) => format!("{who}: {reason}: {message}"),
-            Kind::Unready => {
+            NotReadyReason::Held(reason, message) => format!("{who}: {reason}: {message}"),
+            NotReadyReason::Unready => {
                 format!("{who}: runs, but is not ready; see weft describe pod {pod}{place}")
             }
-            Kind::Waiting => {
+            NotReadyReason::Waiting => {
                 format!("{who}: has not been started; see weft describe pod {pod}{place}")
             }
-            Kind::Crashing { how, restarts } => {
+            NotReadyReason::Crashing { how, restarts } => {
                 let times = if *restarts == 1 { "once" } else { &format!("{restarts} times") };
                 let more = format!("see weft logs {pod} -c {container} -p{place}");
                 format!("{who}: {how}, started again {times}; {more}{said}")
             }
-            Kind::Over { how } => {
+            NotReadyReason::Over { how } => {
                 format!("{who}: {how}; see weft logs {pod} -c {container}{place}{said}")
             }
         }
@@ -221,7 +221,12 @@ fn troubles(pod: &Value, now: Timestamp) -> Vec<Trouble> {
     let statuses = |field: &str| pod["status"][field].as_array().into_iter().flatten();
     if statuses("containerStatuses").next().is_none() {
         let (namespace, pod) = (text("namespace"), text("name"));
-        return vec![Trouble { namespace, pod, container: "?".to_owned(), kind: Kind::Waiting }];
+        return vec![Trouble {
+            namespace,
+            pod,
+            container: "?".to_owned(),
+            kind: NotReadyReason::Waiting,
+        }];
     }
     let all = statuses("initContainerStatuses").chain(statuses("containerStatuses"));
     let troubles = all.filter_map(|status| {
@@ -233,32 +238,34 @@ fn troubles(pod: &Value, now: Timestamp) -> Vec<Trouble> {
     // What holds the pod holds all of its containers, and is said once.
     let mut held = BTreeSet::new();
     troubles.retain(|one| match &one.kind {
-        Kind::Held(reason, message) if reason == SANDBOX => held.insert(message.clone()),
+        NotReadyReason::Held(reason, message) if reason == SANDBOX => held.insert(message.clone()),
         _ => true,
     });
     troubles
 }
 
-fn trouble(status: &Value, now: Timestamp) -> Option<Kind> {
+fn trouble(status: &Value, now: Timestamp) -> Option<NotReadyReason> {
     let (state, last) = (&status["state"], &status["lastState"]["terminated"]);
     let restarts = status["restartCount"].as_u64().unwrap_or_default();
     if let Some(reason) = state["waiting"]["reason"].as_str() {
         let message = state["waiting"]["message"].as_str().unwrap_or_default();
         return Some(match reason {
-            "CrashLoopBackOff" => Kind::Crashing { how: how(last), restarts },
-            "PodInitializing" | "ContainerCreating" if message.is_empty() => Kind::Waiting,
-            _ => Kind::Held(reason.to_owned(), message.to_owned()),
+            "CrashLoopBackOff" => NotReadyReason::Crashing { how: how(last), restarts },
+            "PodInitializing" | "ContainerCreating" if message.is_empty() => {
+                NotReadyReason::Waiting
+            }
+            _ => NotReadyReason::Held(reason.to_owned(), message.to_owned()),
         });
     }
     let ended = &state["terminated"];
     if !ended.is_null() {
         let well = ended["exitCode"] == 0;
-        return (!well).then(|| Kind::Over { how: how(ended) });
+        return (!well).then(|| NotReadyReason::Over { how: how(ended) });
     }
     if !last.is_null() && !has_settled(&state["running"], last, now) {
-        return Some(Kind::Crashing { how: how(last), restarts });
+        return Some(NotReadyReason::Crashing { how: how(last), restarts });
     }
-    (status["ready"] != true).then_some(Kind::Unready)
+    (status["ready"] != true).then_some(NotReadyReason::Unready)
 }
 
 /// Whether the current run is longer than the last one by the margin.

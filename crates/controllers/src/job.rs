@@ -85,14 +85,20 @@ pub fn step(
     writes
 }
 
-/// The condition, reason and message with which a Job ends now.
-type Outcome = (&'static str, &'static str, &'static str);
+/// The condition with which a Job ends now.
+#[derive(Clone, Copy)]
+struct EndCondition {
+    /// `Complete` or `Failed`.
+    kind: &'static str,
+    reason: &'static str,
+    message: &'static str,
+}
 
 fn outcome(
     job: &Value,
     (own, succeeded, failed): (&[&Value], u64, u64),
     now: &str,
-) -> Option<Outcome> {
+) -> Option<EndCondition> {
     let spec = &job["spec"];
     let is_running = own.iter().any(|pod| !pods::is_over(pod));
     let enough = match spec["completions"].as_u64() {
@@ -101,7 +107,7 @@ fn outcome(
     };
     if enough {
         let message = "Reached expected number of succeeded pods";
-        return Some(("Complete", "CompletionsReached", message));
+        return Some(EndCondition { kind: "Complete", reason: "CompletionsReached", message });
     }
     let restarts: u64 = own
         .iter()
@@ -110,21 +116,21 @@ fn outcome(
         .sum();
     if failed + restarts > spec["backoffLimit"].as_u64().unwrap_or(6) {
         let message = "Job has reached the specified backoff limit";
-        return Some(("Failed", "BackoffLimitExceeded", message));
+        return Some(EndCondition { kind: "Failed", reason: "BackoffLimitExceeded", message });
     }
     let begun = job["status"]["startTime"].as_str().and_then(time::seconds);
     let late = spec["activeDeadlineSeconds"].as_i64().zip(begun).zip(time::seconds(now));
-    late.is_some_and(|((limit, begun), now)| now - begun >= limit).then_some((
-        "Failed",
-        "DeadlineExceeded",
-        "Job was active longer than specified deadline",
-    ))
+    late.is_some_and(|((limit, begun), now)| now - begun >= limit).then_some(EndCondition {
+        kind: "Failed",
+        reason: "DeadlineExceeded",
+        message: "Job was active longer than specified deadline",
+    })
 }
 
 fn status(
     job: &Value,
     counts: [(&str, u64); 3],
-    (outcome, ready, now): (Option<Outcome>, usize, &str),
+    (outcome, ready, now): (Option<EndCondition>, usize, &str),
 ) -> Value {
     let mut status = job["status"].clone();
     if !status.is_object() {
@@ -142,7 +148,7 @@ fn status(
         }
     }
     status["ready"] = ready.into();
-    if let Some((kind, reason, message)) = outcome {
+    if let Some(EndCondition { kind, reason, message }) = outcome {
         let condition = |kind: &str| {
             json!({"type": kind, "status": "True", "reason": reason, "message": message,
                    "lastProbeTime": now, "lastTransitionTime": now})

@@ -56,13 +56,13 @@ pub struct Arguments {
     #[command(flatten)]
     installed: Installed,
     /// Output format
-    #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
 }
 
 /// How an explanation is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
+enum OutputFormat {
     /// Text
     Text,
     /// JSON with documented fields
@@ -89,8 +89,8 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
     };
     let explanation = weft_explain::explain(&mut world, &question)?;
     match arguments.output {
-        Form::Text => print(&explanation.to_string())?,
-        Form::Json => {
+        OutputFormat::Text => print(&explanation.to_string())?,
+        OutputFormat::Json => {
             let text = serde_json::to_string_pretty(&explanation).context("writing JSON")?;
             print_data(&(text + "\n"))?;
         }

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::verbs::{Target, apply, delete, describe, exec, get, kubectl, label, logs, scale};
+use crate::verbs::{ClusterArgs, apply, delete, describe, exec, get, kubectl, label, logs, scale};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,7 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "weft", version, propagate_version = true)]
 struct Program {
     #[command(flatten)]
-    target: Target,
+    target: ClusterArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,7 +43,7 @@ struct Program {
 #[derive(clap::Args, Debug)]
 struct On<A: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    target: ClusterArgs,
     #[command(flatten)]
     arguments: A,
 }

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 
 /// A running mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mesh {
+pub struct RunningMesh {
     /// Its name.
     pub name: String,
     /// Its kubeconfig.
@@ -151,9 +151,9 @@ impl Drop for Claim {
 }
 
 /// The meshes that run now, by name; removes what is stale.
-pub fn running(folder: &Path) -> Vec<Mesh> {
+pub fn running(folder: &Path) -> Vec<RunningMesh> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut meshes: Vec<Mesh> = entries
+    let mut meshes: Vec<RunningMesh> = entries
         .filter_map(|entry| {
             let file = entry.ok()?.file_name().into_string().ok()?;
             let name = file.strip_prefix("weft-")?.strip_suffix(".lock")?;
@@ -164,7 +164,7 @@ pub fn running(folder: &Path) -> Vec<Mesh> {
     meshes
 }
 
-fn look(folder: &Path, name: &str) -> Option<Mesh> {
+fn look(folder: &Path, name: &str) -> Option<RunningMesh> {
     let lock = folder.join(format!("weft-{name}.lock"));
     let kubeconfig = folder.join(format!("weft-{name}.yaml"));
     let mut file = File::open(&lock).ok()?;
@@ -179,7 +179,7 @@ fn look(folder: &Path, name: &str) -> Option<Mesh> {
     let mut process = String::new();
     file.read_to_string(&mut process).ok()?;
     let process = process.trim().parse().ok()?;
-    kubeconfig.exists().then(|| Mesh { name: name.to_owned(), kubeconfig, process })
+    kubeconfig.exists().then(|| RunningMesh { name: name.to_owned(), kubeconfig, process })
 }
 
 /// Whether `file` is the one that is found at `path` now.
@@ -191,7 +191,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// The mesh that a command is for: the one asked for, or the only one.
-pub fn choose(folder: &Path, asked: Option<&str>) -> Result<Mesh> {
+pub fn choose(folder: &Path, asked: Option<&str>) -> Result<RunningMesh> {
     let mut meshes = running(folder);
     let names = || {
         let names: Vec<&str> = meshes.iter().map(|mesh| mesh.name.as_str()).collect();

@@ -19,13 +19,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
-use weft_cluster::client::{Cluster, Container, Query, Scope};
+use weft_cluster::client::{Cluster, Container, NamespaceScope, Query};
 
 use crate::{meshes, terminal::note};
 
 /// The cluster of a command, as options of the program or of the command.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub struct Target {
+pub struct ClusterArgs {
     /// A mesh that runs on this machine [default: the only one]
     #[arg(long, value_name = "NAME", help_heading = "Which cluster")]
     mesh: Option<String>,
@@ -34,7 +34,7 @@ pub struct Target {
     kubeconfig: Option<PathBuf>,
 }
 
-impl Target {
+impl ClusterArgs {
     /// The cluster given here, else the one given by `outer`.
     pub fn or<'a>(&'a self, outer: &'a Self) -> ChosenCluster<'a> {
         let is_given = |target: &Self| target.mesh.is_some() || target.kubeconfig.is_some();
@@ -87,13 +87,13 @@ impl ChosenCluster<'_> {
 
 /// In which namespace.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub struct Place {
+pub struct NamespaceArgs {
     /// The objects' namespace [default: the kubeconfig's]
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
 }
 
-impl Place {
+impl NamespaceArgs {
     /// The namespace that is meant.
     pub fn namespace(&self, cluster: &Cluster) -> String {
         self.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned())
@@ -106,7 +106,7 @@ pub struct InPod {
     /// The pod, or a workload of it: `hello-1`, `deployment/hello`
     pod: String,
     #[command(flatten)]
-    place: Place,
+    place: NamespaceArgs,
     /// The container [default: the pod's first]
     #[arg(short, long)]
     container: Option<String>,
@@ -131,7 +131,7 @@ impl InPod {
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Selection {
     #[command(flatten)]
-    place: Place,
+    place: NamespaceArgs,
     /// In all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
@@ -147,8 +147,8 @@ impl Selection {
     /// The question that these options and `words` are.
     pub fn query(&self, words: &[String], cluster: &Cluster) -> Query {
         let scope = match self.all_namespaces {
-            true => Scope::All,
-            false => Scope::Namespace(self.place.namespace(cluster)),
+            true => NamespaceScope::All,
+            false => NamespaceScope::Namespace(self.place.namespace(cluster)),
         };
         Query {
             words: words.to_vec(),

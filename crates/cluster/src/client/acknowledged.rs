@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use weft_api::{Key, Kind};
 
 use super::{
-    ClientError, Cluster, JSON, Query, Resource, Scope, Target, bytes_of, encode, refused, text,
+    ClientError, Cluster, JSON, NamespaceScope, Query, Resource, ResourceNames, bytes_of, encode,
+    refused, text,
 };
 
 /// What the control plane says about an object's version.
@@ -156,11 +157,11 @@ impl Cluster {
         };
         let query = Query {
             words: Vec::new(),
-            scope: Scope::All,
+            scope: NamespaceScope::All,
             labels: Some("app=istiod".to_owned()),
             fields: None,
         };
-        let target = Target { resource, names: Vec::new() };
+        let target = ResourceNames { resource, names: Vec::new() };
         let pods = self.objects(std::slice::from_ref(&target), &query).await?;
         let ready = pods.iter().map(|(_, pod)| pod).find(|pod| {
             let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);

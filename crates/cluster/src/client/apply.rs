@@ -7,7 +7,7 @@ use super::{ClientError, Cluster, JSON, MANAGER, Resources, get, text};
 
 /// What became of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ApplyOutcome {
     /// It is new.
     Created,
     /// It has changed.
@@ -22,14 +22,14 @@ pub struct Applied {
     /// `deployment.apps/hello`.
     pub name: String,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: ApplyOutcome,
     /// The object as the server has it now.
     pub object: Value,
     /// What the server had to say about it.
     pub warnings: Vec<String>,
 }
 
-impl Outcome {
+impl ApplyOutcome {
     /// kubectl's word.
     pub fn word(self) -> &'static str {
         match self {
@@ -111,10 +111,10 @@ impl Cluster {
         let reply = self.call(Method::PATCH, &query, media, Some(&object)).await?;
         let version = |object: &Value| text(object, "/metadata/resourceVersion").to_owned();
         let outcome = match &before {
-            _ if reply.code == 201 => Outcome::Created,
-            None => Outcome::Created,
-            Some(before) if version(before) == version(&reply.body) => Outcome::Unchanged,
-            Some(_) => Outcome::Configured,
+            _ if reply.code == 201 => ApplyOutcome::Created,
+            None => ApplyOutcome::Created,
+            Some(before) if version(before) == version(&reply.body) => ApplyOutcome::Unchanged,
+            Some(_) => ApplyOutcome::Configured,
         };
         Ok(Applied {
             name: get::name(resource, &reply.body),

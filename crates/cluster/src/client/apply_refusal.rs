@@ -111,7 +111,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::client::Outcome;
+    use crate::client::ApplyOutcome;
 
     fn refusal(version: &str, kind: &str) -> String {
         let served = |group: &str, version: &str, kind: &str| {
@@ -178,7 +178,7 @@ mod tests {
         let warnings = ["spec.a: unused", "spec.b: very lo…", "spec.c: new"];
         let applied = Applied {
             name: "a".to_owned(),
-            outcome: Outcome::Created,
+            outcome: ApplyOutcome::Created,
             object: Value::Null,
             warnings: warnings.map(str::to_owned).to_vec(),
         };

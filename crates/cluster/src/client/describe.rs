@@ -4,7 +4,9 @@ mod service;
 
 use serde_json::Value;
 
-use super::{ClientError, Cluster, Query, Resource, Resources, Scope, Target, text};
+use super::{
+    ClientError, Cluster, NamespaceScope, Query, Resource, ResourceNames, Resources, text,
+};
 
 /// Fields of metadata that are not for people.
 const NOISE: [&str; 6] =
@@ -44,11 +46,11 @@ impl Cluster {
         let name = text(service, "/metadata/name");
         let query = Query {
             words: Vec::new(),
-            scope: Scope::Namespace(text(service, "/metadata/namespace").to_owned()),
+            scope: NamespaceScope::Namespace(text(service, "/metadata/namespace").to_owned()),
             labels: Some(format!("kubernetes.io/service-name={name}")),
             fields: None,
         };
-        let target = Target { resource, names: Vec::new() };
+        let target = ResourceNames { resource, names: Vec::new() };
         let slices = self.objects(std::slice::from_ref(&target), &query).await?;
         Ok(slices.into_iter().map(|(_, slice)| slice).collect())
     }
@@ -59,9 +61,9 @@ impl Cluster {
             text(object, "/metadata/name"),
             text(object, "/kind")
         );
-        let scope = Scope::Namespace(text(object, "/metadata/namespace").to_owned());
+        let scope = NamespaceScope::Namespace(text(object, "/metadata/namespace").to_owned());
         let query = Query { words: Vec::new(), scope, labels: None, fields: Some(fields) };
-        let target = Target { resource: resource.clone(), names: Vec::new() };
+        let target = ResourceNames { resource: resource.clone(), names: Vec::new() };
         let events = self.objects(std::slice::from_ref(&target), &query).await?;
         Ok(events.into_iter().map(|(_, event)| event).collect())
     }

@@ -12,7 +12,7 @@ use super::{
 
 /// In which namespaces objects are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum NamespaceScope {
     /// In one.
     Namespace(String),
     /// In all.
@@ -25,7 +25,7 @@ pub struct Query {
     /// `pods`, `pod/x`, `gateway,virtualservice`, and then names.
     pub words: Vec<String>,
     /// Where.
-    pub scope: Scope,
+    pub scope: NamespaceScope,
     /// Label selector.
     pub labels: Option<String>,
     /// Field selector.
@@ -34,7 +34,7 @@ pub struct Query {
 
 /// One resource, and the names that are wanted of it, none for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct ResourceNames {
     /// The resource.
     pub resource: Resource,
     /// Names.
@@ -52,7 +52,8 @@ impl Cluster {
                 "" => kind.plural().to_owned(),
                 group => format!("{}.{group}", kind.plural()),
             };
-            let query = Query { words: vec![word], scope: Scope::All, labels: None, fields: None };
+            let query =
+                Query { words: vec![word], scope: NamespaceScope::All, labels: None, fields: None };
             self.objects(&query.targets(resources)?, &query).await
         });
         let objects = try_join_all(listing).await?;
@@ -62,7 +63,7 @@ impl Cluster {
 
 impl Query {
     /// What the words mean on this server.
-    pub fn targets(&self, resources: &Resources) -> Result<Vec<Target>, ClientError> {
+    pub fn targets(&self, resources: &Resources) -> Result<Vec<ResourceNames>, ClientError> {
         let Some((first, rest)) = self.words.split_first() else {
             return Err(ClientError::Usage(
                 "say which resource: `pods`, `deployment/hello`, `gateway,virtualservice`"
@@ -79,7 +80,7 @@ impl Query {
         let mut targets = Vec::new();
         for word in first.split(',').filter(|word| !word.is_empty()) {
             for resource in resources.named(word)? {
-                targets.push(Target { resource: resource.clone(), names: rest.to_vec() });
+                targets.push(ResourceNames { resource: resource.clone(), names: rest.to_vec() });
             }
         }
         Ok(targets)
@@ -98,11 +99,11 @@ impl Query {
     }
 
     /// The paths of a target's objects: one per name, or one for all.
-    fn paths(&self, target: &Target) -> Result<Vec<String>, ClientError> {
+    fn paths(&self, target: &ResourceNames) -> Result<Vec<String>, ClientError> {
         let namespace = match &self.scope {
-            Scope::Namespace(namespace) => namespace,
-            Scope::All if target.names.is_empty() || !target.resource.namespaced => "",
-            Scope::All => {
+            NamespaceScope::Namespace(namespace) => namespace,
+            NamespaceScope::All if target.names.is_empty() || !target.resource.namespaced => "",
+            NamespaceScope::All => {
                 let text = "a resource cannot be retrieved by name across all namespaces";
                 return Err(ClientError::Usage(text.to_owned()));
             }
@@ -114,12 +115,12 @@ impl Query {
     }
 }
 
-fn one(word: &str, resources: &Resources) -> Result<Target, ClientError> {
+fn one(word: &str, resources: &Resources) -> Result<ResourceNames, ClientError> {
     let (resource, name) = word.split_once('/').unwrap_or((word, ""));
     let found = resources.named(resource)?;
     match (found.as_slice(), name) {
         ([resource], name) if !name.is_empty() => {
-            Ok(Target { resource: (*resource).clone(), names: vec![name.to_owned()] })
+            Ok(ResourceNames { resource: (*resource).clone(), names: vec![name.to_owned()] })
         }
         _ => Err(ClientError::Usage(format!("{word:?} does not name one object as TYPE/NAME"))),
     }
@@ -129,7 +130,7 @@ impl Cluster {
     /// The objects of every target, each with its resource.
     pub async fn objects(
         &self,
-        targets: &[Target],
+        targets: &[ResourceNames],
         query: &Query,
     ) -> Result<Vec<(Resource, Value)>, ClientError> {
         let mut all = Vec::new();
@@ -155,7 +156,7 @@ impl Cluster {
     /// The objects of every target as the server's tables; empty when there are none.
     pub async fn tables(
         &self,
-        targets: &[Target],
+        targets: &[ResourceNames],
         query: &Query,
         options: TableOptions,
     ) -> Result<String, ClientError> {
@@ -176,10 +177,10 @@ impl Cluster {
 
     async fn answers<'t>(
         &self,
-        targets: &'t [Target],
+        targets: &'t [ResourceNames],
         query: &Query,
         accept: &str,
-    ) -> Result<Vec<(&'t Target, Vec<Value>)>, ClientError> {
+    ) -> Result<Vec<(&'t ResourceNames, Vec<Value>)>, ClientError> {
         let asked = targets.iter().map(|target| async move {
             let paths = query.paths(target)?;
             let reading = paths.iter().map(|path| self.read(path, accept));
@@ -200,7 +201,7 @@ mod tests {
     use crate::client::discovery::tests::served;
 
     #[track_caller]
-    fn check(words: &str, scope: Scope, expected: &str) {
+    fn check(words: &str, scope: NamespaceScope, expected: &str) {
         let words = words.split_whitespace().map(str::to_owned).collect();
         let labels = Some("app=a".to_owned());
         let query = Query { words, scope, labels, fields: None };
@@ -213,9 +214,9 @@ mod tests {
 
     #[test]
     fn words_say_which_objects() {
-        let here = || Scope::Namespace("ns".to_owned());
+        let here = || NamespaceScope::Namespace("ns".to_owned());
         check("po", here(), "/api/v1/namespaces/ns/pods?labelSelector=app%3Da");
-        check("pods", Scope::All, "/api/v1/pods?labelSelector=app%3Da");
+        check("pods", NamespaceScope::All, "/api/v1/pods?labelSelector=app%3Da");
         check("ns", here(), "/api/v1/namespaces?labelSelector=app%3Da");
         check("pod a b", here(), "/api/v1/namespaces/ns/pods/a /api/v1/namespaces/ns/pods/b");
         check(
@@ -224,6 +225,10 @@ mod tests {
             "/api/v1/namespaces/ns/pods/a /apis/apps/v1/namespaces/ns/deployments/b",
         );
         check("pod/", here(), "\"pod/\" does not name one object as TYPE/NAME");
-        check("pod a", Scope::All, "a resource cannot be retrieved by name across all namespaces");
+        check(
+            "pod a",
+            NamespaceScope::All,
+            "a resource cannot be retrieved by name across all namespaces",
+        );
     }
 }

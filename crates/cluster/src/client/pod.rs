@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ClientError, Cluster, Query, Resources, Scope, Target, text};
+use super::{ClientError, Cluster, NamespaceScope, Query, ResourceNames, Resources, text};
 
 /// One container of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Cluster {
             true => vec![word.to_owned()],
             false => vec!["pods".to_owned(), word.to_owned()],
         };
-        let scope = Scope::Namespace(namespace.to_owned());
+        let scope = NamespaceScope::Namespace(namespace.to_owned());
         let query = Query { words, scope, labels: None, fields: None };
         let targets = query.targets(resources)?;
         let found = match self.objects(&targets, &query).await {
@@ -71,7 +71,7 @@ impl Cluster {
         refusal: super::Refusal,
     ) -> ClientError {
         let words = vec!["deployments.apps".to_owned(), word.to_owned()];
-        let scope = Scope::Namespace(namespace.to_owned());
+        let scope = NamespaceScope::Namespace(namespace.to_owned());
         let query = Query { words, scope, labels: None, fields: None };
         let found = match query.targets(resources) {
             Ok(targets) => self.objects(&targets, &query).await,
@@ -100,11 +100,11 @@ impl Cluster {
         if selector.as_object().is_none_or(serde_json::Map::is_empty) {
             return Err(ClientError::Usage(format!("{what} selects no pods")));
         }
-        let scope = Scope::Namespace(namespace.to_owned());
+        let scope = NamespaceScope::Namespace(namespace.to_owned());
         let labels = Some(super::table::labels(selector));
         let query = Query { words: Vec::new(), scope, labels, fields: None };
         let resource = resources.of("v1", "Pod")?.clone();
-        let target = Target { resource, names: Vec::new() };
+        let target = ResourceNames { resource, names: Vec::new() };
         let pods = self.objects(std::slice::from_ref(&target), &query).await?;
         let remark = (pods.len() > 1).then(|| {
             let first = text(&pods[0].1, "/metadata/name");

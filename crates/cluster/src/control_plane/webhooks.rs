@@ -30,7 +30,7 @@ use weft_process::{
     shutdown::Stopping,
 };
 
-use self::review::Question;
+use self::review::ReviewKind;
 use super::injection_inputs::InjectionInputs;
 use crate::client::{Cluster, Resource};
 
@@ -209,8 +209,8 @@ async fn answer(
     let path = request.uri().path();
     let question = match () {
         () if request.method() != Method::POST => None,
-        () if path.starts_with("/inject") => Some(Question::Inject),
-        () if path.starts_with("/validate") => Some(Question::Validate),
+        () if path.starts_with("/inject") => Some(ReviewKind::Inject),
+        () if path.starts_with("/validate") => Some(ReviewKind::Validate),
         () => None,
     };
     let Some(question) = question else {

@@ -28,14 +28,20 @@ pub struct Sources {
     stdin: Option<String>,
 }
 
-/// A file and its text; no text when it is gone.
-pub type Seen = (Source, Option<String>);
+/// A file as it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FileText {
+    /// Where it is.
+    pub source: Source,
+    /// None when it is gone.
+    pub text: Option<String>,
+}
 
 /// All files at one moment.
 #[derive(Debug, Default)]
 pub struct Look {
     /// What was read, and what is gone.
-    pub seen: Vec<Seen>,
+    pub seen: Vec<FileText>,
     /// Files that are there and cannot be read: one line each.
     pub unreadable: Vec<String>,
 }
@@ -75,13 +81,13 @@ impl Sources {
         for (argument, path) in self.paths.iter().enumerate() {
             if path == Path::new(STDIN) {
                 let source = Source { argument, path: STDIN.to_owned() };
-                look.seen.push((source, self.stdin.clone()));
+                look.seen.push(FileText { source, text: self.stdin.clone() });
                 continue;
             }
             for file in files(path) {
                 let source = Source { argument, path: file.display().to_string() };
                 match fs::read_to_string(&file) {
-                    Ok(text) => look.seen.push((source, Some(text))),
+                    Ok(text) => look.seen.push(FileText { source, text: Some(text) }),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => {
                         let line = format!("{}: error: cannot be read: {error}", source.path);
@@ -92,10 +98,10 @@ impl Sources {
             }
         }
         for known in known {
-            let seen = look.seen.iter().any(|(source, _)| source == known);
+            let seen = look.seen.iter().any(|file| file.source == *known);
             // A file that cannot be read keeps its objects, as a broken one does.
             if !seen && !unreadable.contains(known) {
-                look.seen.push((known.clone(), None));
+                look.seen.push(FileText { source: known.clone(), text: None });
             }
         }
         look
@@ -149,7 +155,7 @@ mod tests {
         }
         let sources = Sources::new(&[folder.path().to_owned()]).unwrap();
         let seen = sources.read(&[]).seen.into_iter();
-        let texts: Vec<String> = seen.filter_map(|(_, text)| text).collect();
+        let texts: Vec<String> = seen.filter_map(|file| file.text).collect();
         assert_eq!(texts, ["a.yml", "b.yaml"]);
     }
 
@@ -172,9 +178,10 @@ mod tests {
         fs::write(&path, "a").unwrap();
         let sources = Sources::new(&[folder.path().to_owned()]).unwrap();
         let seen = sources.read(&[]).seen.into_iter();
-        let known: Vec<Source> = seen.map(|(source, _)| source).collect();
+        let known: Vec<Source> = seen.map(|file| file.source).collect();
         fs::remove_file(&path).unwrap();
-        assert_eq!(sources.read(&known).seen, [(known[0].clone(), None)]);
+        let gone = FileText { source: known[0].clone(), text: None };
+        assert_eq!(sources.read(&known).seen, [gone]);
     }
 
     #[test]

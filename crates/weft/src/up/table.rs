@@ -1,7 +1,7 @@
 //! The table that `weft up` prints when the start has ended.
 
 use anyhow::Result;
-use weft_cluster::client::{Cluster, Query, Scope, TableOptions};
+use weft_cluster::client::{Cluster, NamespaceScope, Query, TableOptions};
 use weft_pods::host::HostPort;
 
 use super::{
@@ -19,7 +19,7 @@ pub async fn render(cluster: &Cluster, ports: &[HostPort], end: &End<'_>) -> Res
     for word in ["pods", "services"] {
         let query = Query {
             words: vec![word.to_owned()],
-            scope: Scope::All,
+            scope: NamespaceScope::All,
             labels: None,
             fields: Some(OWN.to_owned()),
         };

@@ -9,8 +9,8 @@ use anyhow::{Result, bail};
 use jiff::Timestamp;
 use serde_json::Value;
 use weft_cluster::{
-    client::{Cluster, Container, LogQuery, Query, Resources, Scope},
-    readiness::{self, Kind, Readiness, Trouble, Unready},
+    client::{Cluster, Container, LogQuery, NamespaceScope, Query, Resources},
+    readiness::{self, NotReadyReason, Readiness, Trouble, Unready},
 };
 
 use super::work::Work;
@@ -177,7 +177,7 @@ impl Work {
             name: trouble.container.clone(),
             remark: None,
         };
-        let previous = !matches!(trouble.kind, Kind::Over { .. });
+        let previous = !matches!(trouble.kind, NotReadyReason::Over { .. });
         let query = LogQuery { previous, tail: Some(LOG_LINES), ..LogQuery::default() };
         let mut written = Vec::new();
         // The message names the command that shows the log; it is complete without.
@@ -202,8 +202,12 @@ fn is_own(object: &Value) -> bool {
 }
 
 async fn objects(cluster: &Cluster, resources: &Resources, word: &str) -> Result<Vec<Value>> {
-    let query =
-        Query { words: vec![word.to_owned()], scope: Scope::All, labels: None, fields: None };
+    let query = Query {
+        words: vec![word.to_owned()],
+        scope: NamespaceScope::All,
+        labels: None,
+        fields: None,
+    };
     let found = cluster.objects(&query.targets(resources)?, &query).await?;
     Ok(found.into_iter().map(|(_, object)| object).collect())
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use weft_cluster::{
     client::{
-        ApplyRefusal, Cluster, Deletion, Outcome, Query, Resource, Resources, Scope,
+        ApplyOutcome, ApplyRefusal, Cluster, Deletion, NamespaceScope, Query, Resource, Resources,
         with_last_applied,
     },
     install,
@@ -28,7 +28,7 @@ use weft_pods::Image;
 use super::{
     images,
     report::Report,
-    sources::{QUIET, Sources},
+    sources::{FileText, QUIET, Sources},
     waiting::{Missing, WORKLOADS},
 };
 
@@ -148,7 +148,7 @@ impl Work {
         }
         let query = Query {
             words: vec!["namespaces".to_owned()],
-            scope: Scope::All,
+            scope: NamespaceScope::All,
             labels: None,
             fields: None,
         };
@@ -172,7 +172,7 @@ impl Work {
             return Ok(());
         }
         let words = vec![images::WORKLOADS.to_owned()];
-        let query = Query { words, scope: Scope::All, labels: None, fields: None };
+        let query = Query { words, scope: NamespaceScope::All, labels: None, fields: None };
         let workloads = self.cluster.objects(&query.targets(resources)?, &query).await?;
         let workloads = workloads.iter().map(|(_, object)| object);
         for line in images::unused(&self.images, workloads) {
@@ -232,7 +232,7 @@ impl Work {
         let known: Vec<Source> = files.sources().cloned().collect();
         let look = self.sources.read(&known);
         look.unreadable.iter().for_each(|line| self.report.line(line));
-        for (source, text) in look.seen {
+        for FileText { source, text } in look.seen {
             let changes = files.saw(&source, text.as_deref(), Instant::now());
             // A later file of the same look may have taken an object over.
             for (name, document) in changes.apply {
@@ -345,7 +345,7 @@ impl Work {
                 let new: Vec<String> =
                     new.map(|text| format!("{place}: warning: {text}")).collect();
                 lines.extend(new);
-                if applied.outcome != Outcome::Unchanged {
+                if applied.outcome != ApplyOutcome::Unchanged {
                     lines.push(format!("{} {}", applied.name, applied.outcome.word()));
                 }
             }

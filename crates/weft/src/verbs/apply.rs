@@ -12,13 +12,13 @@ use futures::{StreamExt, stream};
 use serde_json::Value;
 use weft_api::{Kind, kind::Effect};
 use weft_cluster::client::{
-    Applied, ApplyRefusal, ClientError, Cluster, Outcome, Resources, all_acknowledged,
+    Applied, ApplyOutcome, ApplyRefusal, ClientError, Cluster, Resources, all_acknowledged,
     with_last_applied,
 };
 use weft_explain::{Circumstances, Workloads, check, problems};
 use weft_manifest::{Document, waves};
 
-use super::{ChosenCluster, Place, runtime};
+use super::{ChosenCluster, NamespaceArgs, runtime};
 use crate::{
     documents,
     terminal::{note, print},
@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(short, long, required = true, value_name = "PATH")]
     filename: Vec<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    place: NamespaceArgs,
     /// Do not wait until the proxies have taken the changes over
     #[arg(long)]
     no_wait: bool,
@@ -141,7 +141,7 @@ async fn send<'a>(
 
 /// The object, when it has changed and proxies have to take it over.
 fn of_interest(applied: Applied) -> Option<Value> {
-    let wanted = applied.outcome != Outcome::Unchanged && concerns_traffic(&applied.object);
+    let wanted = applied.outcome != ApplyOutcome::Unchanged && concerns_traffic(&applied.object);
     wanted.then_some(applied.object)
 }
 

@@ -110,8 +110,8 @@ async fn selected(
     }
     if !all {
         let namespace = match &query.scope {
-            weft_cluster::client::Scope::Namespace(namespace) => namespace.clone(),
-            weft_cluster::client::Scope::All => {
+            weft_cluster::client::NamespaceScope::Namespace(namespace) => namespace.clone(),
+            weft_cluster::client::NamespaceScope::All => {
                 bail!("names and --all-namespaces exclude each other")
             }
         };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use weft_cluster::client::{Cluster, Query, Resource, Scope, TableOptions, Target};
+use weft_cluster::client::{Cluster, NamespaceScope, Query, Resource, ResourceNames, TableOptions};
 use weft_manifest::to_yaml;
 
 use super::{ChosenCluster, Selection, runtime};
@@ -20,7 +20,7 @@ pub struct Arguments {
     selection: Selection,
     /// Output format [default: a table]
     #[arg(short, long, value_enum)]
-    output: Option<Form>,
+    output: Option<OutputFormat>,
     /// Add a column with labels
     #[arg(long)]
     show_labels: bool,
@@ -31,7 +31,7 @@ pub struct Arguments {
 
 /// Output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
+enum OutputFormat {
     /// As JSON
     Json,
     /// As YAML
@@ -52,10 +52,10 @@ async fn get(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCod
     let query = arguments.selection.query(&arguments.words, &cluster);
     let targets = query.targets(&cluster.resources().await?)?;
     match arguments.output {
-        None | Some(Form::Wide) => {
+        None | Some(OutputFormat::Wide) => {
             let options = TableOptions {
-                wide: arguments.output == Some(Form::Wide),
-                namespaces: query.scope == Scope::All,
+                wide: arguments.output == Some(OutputFormat::Wide),
+                namespaces: query.scope == NamespaceScope::All,
                 labels: arguments.show_labels,
                 prefix: None,
             };
@@ -65,7 +65,7 @@ async fn get(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCod
             }
             print(&text)?;
         }
-        Some(Form::Name) => print(&names(&cluster, &targets, &query).await?)?,
+        Some(OutputFormat::Name) => print(&names(&cluster, &targets, &query).await?)?,
         Some(form) => {
             let mut objects = cluster.objects(&targets, &query).await?;
             if !arguments.show_managed_fields {
@@ -74,7 +74,7 @@ async fn get(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCod
             let one = matches!(targets.as_slice(), [target] if target.names.len() == 1);
             let value = gather(objects, one);
             print_data(&match form {
-                Form::Json => serde_json::to_string_pretty(&value)? + "\n",
+                OutputFormat::Json => serde_json::to_string_pretty(&value)? + "\n",
                 _ => to_yaml(&value),
             })?;
         }
@@ -84,12 +84,14 @@ async fn get(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCod
 
 fn nothing(query: &Query) -> String {
     match &query.scope {
-        Scope::All => "No resources found".to_owned(),
-        Scope::Namespace(namespace) => format!("No resources found in {namespace} namespace."),
+        NamespaceScope::All => "No resources found".to_owned(),
+        NamespaceScope::Namespace(namespace) => {
+            format!("No resources found in {namespace} namespace.")
+        }
     }
 }
 
-async fn names(cluster: &Cluster, targets: &[Target], query: &Query) -> Result<String> {
+async fn names(cluster: &Cluster, targets: &[ResourceNames], query: &Query) -> Result<String> {
     let objects = cluster.objects(targets, query).await?;
     let line = |(resource, object): &(Resource, Value)| {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();

@@ -22,7 +22,7 @@ pub(super) const MOST: json::Most = json::Most {
 
 /// What a review is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum ReviewKind {
     /// Whether a pod gets a sidecar.
     Inject,
     /// Whether an object is valid.
@@ -47,7 +47,7 @@ pub(super) fn unread(error: ReadError<hyper::Error>) -> Refusal {
 pub(super) async fn answer(
     webhooks: &Arc<Webhooks>,
     connection: &Connection,
-    (question, Gathered { bytes, held }): (Question, Gathered),
+    (question, Gathered { bytes, held }): (ReviewKind, Gathered),
 ) -> Result<Bytes, Refusal> {
     let turn = connection.turn().await;
     // What has been begun cannot be stopped, so the turn goes with it and ends with it.
@@ -59,7 +59,7 @@ pub(super) async fn answer(
         }
         error => (StatusCode::BAD_REQUEST, format!("not an admission review: {error}\n")),
     })?;
-    if question == Question::Validate {
+    if question == ReviewKind::Validate {
         let judge = move || (turn, admission::validate(review).to_string());
         let (_turn, answer) = blocking(judge).await?;
         return Ok(answer.into());
