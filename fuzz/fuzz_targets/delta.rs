@@ -10,7 +10,7 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use weft_delta::{
-    Answer, Client, INTEREST_LIMIT, Name, Refusal, Request, Resource, Response, Server, Splitting,
+    ResourceSet, Client, INTEREST_LIMIT, Name, Refusal, Request, Resource, Response, Server, Splitting,
 };
 
 const NAMES: &[&str] = &["self", "a:80", "b:80", "route/a", "route/b", "backend/a", ""];
@@ -48,7 +48,7 @@ fn serve(choices: &mut Unstructured<'_>) -> Result<()> {
                         resource_of(choices, name)
                     })?;
                     let answer =
-                        choices.ratio(3, 4)?.then(|| Answer { resource, pieces: pieces.into() });
+                        choices.ratio(3, 4)?.then(|| ResourceSet { resource, pieces: pieces.into() });
                     Ok((interest, answer))
                 })?;
                 server.offer(answers, revision);

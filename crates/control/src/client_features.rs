@@ -6,11 +6,11 @@ use std::{hash::Hasher, sync::Arc};
 
 use twox_hash::XxHash64;
 use weft_config::{Features, decode, encode, stand_in};
-use weft_delta::{Answer, Name, Resource};
+use weft_delta::{Name, Resource, ResourceSet};
 
 /// `answer` for a proxy with the features `has`: each piece that needs others is replaced by
 /// its closed stand-in, and its name is added to `replaced`.
-pub(crate) fn suited(answer: Answer, has: Features, replaced: &mut Vec<Name>) -> Answer {
+pub(crate) fn suited(answer: ResourceSet, has: Features, replaced: &mut Vec<Name>) -> ResourceSet {
     if Features::all().are_in(has) {
         return answer;
     }
@@ -26,7 +26,10 @@ pub(crate) fn suited(answer: Answer, has: Features, replaced: &mut Vec<Name>) ->
         let name = Arc::clone(&piece.name);
         Resource { name, version: hasher.finish(), body: body.into() }
     };
-    Answer { resource: suit(&answer.resource), pieces: answer.pieces.iter().map(suit).collect() }
+    ResourceSet {
+        resource: suit(&answer.resource),
+        pieces: answer.pieces.iter().map(suit).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -41,7 +44,7 @@ mod tests {
         {"action": {"forward": [{"backend": "b", "weight": 1}]}, "origin": {"object": "o", "rule": "2"}}
     ]}}"#;
 
-    fn answer() -> Answer {
+    fn answer() -> ResourceSet {
         let piece = |name: &str, body: &str| Resource {
             name: name.into(),
             version: 7,
@@ -49,7 +52,7 @@ mod tests {
         };
         let pieces = [piece("route/r", ROUTE), piece("settings", r#"{"settings": {}}"#)];
         let body = r#"{"answer": {"interest": "a:80", "entry": {"route": "r"}}}"#;
-        Answer { resource: piece("a:80", body), pieces: pieces.into() }
+        ResourceSet { resource: piece("a:80", body), pieces: pieces.into() }
     }
 
     #[test]

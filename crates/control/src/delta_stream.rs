@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use weft_config::{Features, Interest, Resource};
-use weft_delta::{Answer, Event, Name, Refusal, Server, Splitting};
+use weft_delta::{Event, Name, Refusal, ResourceSet, Server, Splitting};
 use weft_wire::{
     Call, DeltaRequest,
     server::{End, Responses},
@@ -227,7 +227,10 @@ impl Stream<'_> {
     }
 
     /// The answers as the proxy can use them; what it is too old for is reported.
-    fn suited(&self, answers: Vec<(Name, Option<Answer>)>) -> Vec<(Name, Option<Answer>)> {
+    fn suited(
+        &self,
+        answers: Vec<(Name, Option<ResourceSet>)>,
+    ) -> Vec<(Name, Option<ResourceSet>)> {
         let has = self.features.unwrap_or_default();
         let mut replaced = Vec::new();
         let suited = answers.into_iter().map(|(interest, answer)| {

@@ -9,7 +9,7 @@ use tokio::{
 };
 use weft_api::{Diagnostic, Key};
 
-use crate::world_task::{Findings, Message, Question, SessionFacts};
+use crate::world_task::{AcknowledgementQuery, Findings, Message, SessionFacts};
 
 /// No question about a change waits longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ impl Handle {
         let deadline = Instant::now() + wait.min(LONGEST_WAIT);
         let (reply, answer) = oneshot::channel();
         let (key, version, caller) = (key.clone(), version.to_owned(), caller.to_owned());
-        let question = Question { key, version, caller, everything, deadline, reply };
+        let question = AcknowledgementQuery { key, version, caller, everything, deadline, reply };
         if self.world.send(Message::Acknowledged(question)).await.is_err() {
             return Acknowledgement::default();
         }

@@ -21,13 +21,13 @@ const GENERATIONS: usize = 1024;
 /// Which generation includes which version of an object.
 #[derive(Debug, Default)]
 pub(crate) struct Revisions {
-    objects: HashMap<Key, Entry>,
+    objects: HashMap<Key, ObjectHistory>,
     deleted: VecDeque<(Key, u64)>,
     generations: VecDeque<Generation>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct ObjectHistory {
     version: String,
     generations: VecDeque<u64>,
 }
@@ -43,10 +43,10 @@ struct Generation {
 impl Revisions {
     /// `key` is at `version` as of `generation`.
     pub(crate) fn applied(&mut self, key: &Key, version: String, generation: u64) {
-        let entry = self
-            .objects
-            .entry(key.clone())
-            .or_insert_with(|| Entry { version: String::new(), generations: VecDeque::new() });
+        let entry = self.objects.entry(key.clone()).or_insert_with(|| ObjectHistory {
+            version: String::new(),
+            generations: VecDeque::new(),
+        });
         if entry.version == version && !version.is_empty() {
             return;
         }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use twox_hash::XxHash64;
 use weft_api::{Key, Kind, Object};
 use weft_config::{Interest, Resource};
-use weft_delta::{Answer, Name};
+use weft_delta::{Name, ResourceSet};
 use weft_translate::{
     Changed, Class, Client, Examined, Installation, Labelled, Resolved, Translator,
 };
@@ -26,7 +26,7 @@ pub(crate) type SessionId = u64;
 pub(crate) struct Offered {
     pub(crate) session: SessionId,
     pub(crate) interest: Name,
-    pub(crate) answer: Answer,
+    pub(crate) answer: ResourceSet,
 }
 
 /// The answers that sessions are interested in.
@@ -51,7 +51,7 @@ pub(crate) struct Effect {
 struct SharedAnswer {
     resolved: Arc<Resolved>,
     name: Name,
-    answer: Answer,
+    answer: ResourceSet,
     readers: BTreeSet<SessionId>,
 }
 
@@ -97,7 +97,7 @@ impl Answers {
         session: SessionId,
         class: &Class,
         interest: &Interest,
-    ) -> Answer {
+    ) -> ResourceSet {
         let translator = &mut self.translator;
         let shared = self.shared.entry((class.clone(), interest.clone())).or_insert_with(|| {
             let resolved = translator.answer(class, interest);
@@ -189,7 +189,7 @@ impl Answers {
 }
 
 /// The answer as it travels.
-fn answer(name: &Name, resolved: &Resolved) -> Answer {
+fn answer(name: &Name, resolved: &Resolved) -> ResourceSet {
     let body = serde_json::to_vec(&Resource::Answer(resolved.answer.clone()))
         .expect("an answer has only text keys");
     let mut hasher = XxHash64::with_seed(0);
@@ -199,7 +199,7 @@ fn answer(name: &Name, resolved: &Resolved) -> Answer {
         version: piece.hash,
         body: Bytes::from_owner(Arc::clone(&piece.json)),
     });
-    Answer {
+    ResourceSet {
         resource: weft_delta::Resource {
             name: Arc::clone(name),
             version: hasher.finish(),

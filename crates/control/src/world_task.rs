@@ -29,7 +29,8 @@ use crate::{
 };
 use distribution::PendingAcks;
 pub(crate) use messages::{
-    CloseReason, Interests, Join, Joined, Message, Offer, Question, Revision, SessionFacts,
+    AcknowledgementQuery, CloseReason, Interests, Join, Joined, Message, Offer, Revision,
+    SessionFacts,
 };
 use sessions::Sessions;
 

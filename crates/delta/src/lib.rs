@@ -16,4 +16,4 @@ pub use client::{Client, Standing, Update};
 pub use message::{
     HELD_LIMIT, INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation,
 };
-pub use server::{Answer, Event, Server, Splitting};
+pub use server::{Event, ResourceSet, Server, Splitting};

@@ -14,14 +14,14 @@ use crate::{
 
 /// The answer to one interest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ResourceSet {
     /// The resource that is called as the interest.
     pub resource: Resource,
     /// Everything else that it needs.
     pub pieces: Arc<[Resource]>,
 }
 
-impl Answer {
+impl ResourceSet {
     /// The answer's own resource, then the others.
     fn all(&self) -> impl Iterator<Item = &Resource> {
         std::iter::once(&self.resource).chain(self.pieces.iter())
@@ -74,7 +74,7 @@ pub struct Server<R = u64> {
     splitting: Splitting,
     greeting: Greeting,
     /// The client's interests, and what each of them was last answered.
-    answers: BTreeMap<Name, Option<Answer>>,
+    answers: BTreeMap<Name, Option<ResourceSet>>,
     latest: HashMap<Name, (Resource, usize)>,
     sent: HashMap<Name, u64>,
     /// With their places.
@@ -159,7 +159,10 @@ impl<R: Copy + Ord> Server<R> {
         events.extend(self.acknowledge(&request.nonce, request.refused));
         for name in request.unsubscribe {
             if let Some(answer) = self.answers.remove(&name) {
-                answer.iter().flat_map(Answer::all).for_each(|resource| self.release(resource));
+                answer
+                    .iter()
+                    .flat_map(ResourceSet::all)
+                    .for_each(|resource| self.release(resource));
                 self.absent.remove(&name);
                 self.resuming.remove(&name);
                 events.push(Event::Dropped(name));
@@ -211,7 +214,7 @@ impl<R: Copy + Ord> Server<R> {
     /// have are ignored.
     pub fn offer(
         &mut self,
-        answers: impl IntoIterator<Item = (Name, Option<Answer>)>,
+        answers: impl IntoIterator<Item = (Name, Option<ResourceSet>)>,
         revision: R,
     ) {
         for (interest, answer) in answers {
@@ -221,8 +224,8 @@ impl<R: Copy + Ord> Server<R> {
                 Some(_) => self.absent.remove(&interest),
                 None => self.absent.insert(Arc::clone(&interest)),
             };
-            let all = |answer: &Option<Answer>| -> Vec<Resource> {
-                answer.iter().flat_map(Answer::all).cloned().collect()
+            let all = |answer: &Option<ResourceSet>| -> Vec<Resource> {
+                answer.iter().flat_map(ResourceSet::all).cloned().collect()
             };
             match (&old, &answer) {
                 (Some(old), Some(new)) => self.replace(old, new),
@@ -353,7 +356,7 @@ impl<R: Copy + Ord> Server<R> {
     /// Holds what `new` needs instead of what `old` needed. Most of a long answer,
     /// such as a directory, is the same before and after: only what lies between
     /// the common beginning and the common end is looked at.
-    fn replace(&mut self, old: &Answer, new: &Answer) {
+    fn replace(&mut self, old: &ResourceSet, new: &ResourceSet) {
         let same = |one: &Resource, other: &Resource| {
             one.version == other.version && one.name == other.name
         };

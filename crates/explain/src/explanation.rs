@@ -37,7 +37,7 @@ pub struct Unresolved {
     /// The host, as in the URL.
     pub host: String,
     /// What DNS says.
-    pub answer: Answer,
+    pub answer: DnsAnswer,
     /// Why, in a few words.
     pub why: String,
 }
@@ -45,7 +45,7 @@ pub struct Unresolved {
 /// What the mesh's DNS says of a name without an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Answer {
+pub enum DnsAnswer {
     /// There is no such name, and the application fails before a proxy sees anything.
     NoSuchName,
     /// The name exists and has no address now, and the application fails as well.

@@ -15,7 +15,7 @@ use weft_api::{
 };
 
 use crate::{
-    explanation::{Answer, Unresolved},
+    explanation::{DnsAnswer, Unresolved},
     world::World,
 };
 
@@ -37,7 +37,7 @@ pub(crate) enum Lookup {
 }
 
 /// What one name means to the mesh's DNS.
-enum Found {
+enum ResolvedName {
     Address(IpAddr),
     Alias(String),
     NoAddress(String),
@@ -61,23 +61,23 @@ pub(crate) fn resolve(world: &World, host: &str, namespace: &str) -> Lookup {
     let domain = &world.installation().domain;
     for name in candidates(&lower, namespace, domain) {
         match follow(world, name) {
-            (_, Found::Address(ip)) => return Lookup::Address(ip),
-            (name, Found::NoAddress(why)) => {
+            (_, ResolvedName::Address(ip)) => return Lookup::Address(ip),
+            (name, ResolvedName::NoAddress(why)) => {
                 without_address.get_or_insert((name, why));
             }
-            (name, Found::Elsewhere | Found::NoSuchName) if name.is_alias => {
+            (name, ResolvedName::Elsewhere | ResolvedName::NoSuchName) if name.is_alias => {
                 let why = format!("it is an alias (ExternalName) of {}", name.name);
-                return unresolved(Answer::Outside, why);
+                return unresolved(DnsAnswer::Outside, why);
             }
             _ => {}
         }
     }
     if let Some((_, why)) = without_address {
-        return unresolved(Answer::NoAddress, why);
+        return unresolved(DnsAnswer::NoAddress, why);
     }
     match missing(world, lower.trim_end_matches('.'), namespace) {
-        Some(why) => unresolved(Answer::NoSuchName, why),
-        None => unresolved(Answer::Outside, "nothing in the mesh has this name".to_owned()),
+        Some(why) => unresolved(DnsAnswer::NoSuchName, why),
+        None => unresolved(DnsAnswer::Outside, "nothing in the mesh has this name".to_owned()),
     }
 }
 
@@ -87,18 +87,18 @@ struct Followed {
     is_alias: bool,
 }
 
-fn follow(world: &World, name: String) -> (Followed, Found) {
+fn follow(world: &World, name: String) -> (Followed, ResolvedName) {
     let mut followed = Followed { name, is_alias: false };
     for _ in 0..LONGEST_CHAIN {
         match look_up(world, &followed.name) {
-            Found::Alias(target) => {
+            ResolvedName::Alias(target) => {
                 let target = target.trim_end_matches('.').to_ascii_lowercase();
                 followed = Followed { name: target, is_alias: true };
             }
             found => return (followed, found),
         }
     }
-    (followed, Found::NoSuchName)
+    (followed, ResolvedName::NoSuchName)
 }
 
 /// The names that the resolver asks for, in order, without the dot at their end.
@@ -115,30 +115,30 @@ fn candidates(host: &str, namespace: &str, domain: &str) -> Vec<String> {
     names
 }
 
-fn look_up(world: &World, name: &str) -> Found {
+fn look_up(world: &World, name: &str) -> ResolvedName {
     let domain = world.installation().domain.as_str();
     let Some(below) = name.strip_suffix(domain).and_then(|below| below.strip_suffix('.')) else {
-        return Found::Elsewhere;
+        return ResolvedName::Elsewhere;
     };
     let labels: Vec<&str> = below.split('.').collect();
     match labels.as_slice() {
         [address, namespace, "pod"] => match address.replace('-', ".").parse() {
-            Ok(ip) if namespaces(world).contains(namespace) => Found::Address(ip),
-            _ => Found::NoSuchName,
+            Ok(ip) if namespaces(world).contains(namespace) => ResolvedName::Address(ip),
+            _ => ResolvedName::NoSuchName,
         },
         [rest @ .., service, namespace, "svc"] => match world.service(namespace, service) {
             Some(service) => of_service(world, rest, service),
-            None => Found::NoSuchName,
+            None => ResolvedName::NoSuchName,
         },
-        _ => Found::NoSuchName,
+        _ => ResolvedName::NoSuchName,
     }
 }
 
-fn of_service(world: &World, rest: &[&str], service: &Service) -> Found {
+fn of_service(world: &World, rest: &[&str], service: &Service) -> ResolvedName {
     if service.spec.kind == "ExternalName" {
         return match rest {
-            [] => Found::Alias(service.spec.external_name.clone()),
-            _ => Found::NoSuchName,
+            [] => ResolvedName::Alias(service.spec.external_name.clone()),
+            _ => ResolvedName::NoSuchName,
         };
     }
     let endpoints = || world.slices(service).flat_map(|slice| &slice.endpoints);
@@ -147,10 +147,10 @@ fn of_service(world: &World, rest: &[&str], service: &Service) -> Found {
     };
     let ready = |endpoint: &&SliceEndpoint| endpoint.conditions.ready != Some(false);
     match (rest, service.addresses().next()) {
-        ([], Some(ip)) => Found::Address(ip),
+        ([], Some(ip)) => ResolvedName::Address(ip),
         ([], None) => match first(Box::new(endpoints().filter(ready))) {
-            Some(ip) => Found::Address(ip),
-            None => Found::NoAddress(format!(
+            Some(ip) => ResolvedName::Address(ip),
+            None => ResolvedName::NoAddress(format!(
                 "Service {}.{} has no address of its own and no endpoint that is ready",
                 service.metadata.name, service.metadata.namespace
             )),
@@ -158,9 +158,9 @@ fn of_service(world: &World, rest: &[&str], service: &Service) -> Found {
         ([label], _) => {
             let own = |endpoint: &&SliceEndpoint| is_called(endpoint, label);
             first(Box::new(endpoints().filter(ready).filter(own)))
-                .map_or(Found::NoSuchName, Found::Address)
+                .map_or(ResolvedName::NoSuchName, ResolvedName::Address)
         }
-        _ => Found::NoSuchName,
+        _ => ResolvedName::NoSuchName,
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use weft_api::visible_in_line;
 
 use crate::explanation::{
-    Answer, Because, Destination, Explanation, Hop, Ignored, Outcome, Unresolved,
+    Because, Destination, DnsAnswer, Explanation, Hop, Ignored, Outcome, Unresolved,
 };
 
 impl fmt::Display for Explanation {
@@ -43,9 +43,9 @@ impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, why) = (visible_in_line(&self.host), visible_in_line(&self.why));
         match self.answer {
-            Answer::NoSuchName => writeln!(f, "`{host}` does not resolve: {why}.")?,
-            Answer::NoAddress => writeln!(f, "`{host}` has no address: {why}.")?,
-            Answer::Outside => {
+            DnsAnswer::NoSuchName => writeln!(f, "`{host}` does not resolve: {why}.")?,
+            DnsAnswer::NoAddress => writeln!(f, "`{host}` has no address: {why}.")?,
+            DnsAnswer::Outside => {
                 return write!(
                     f,
                     "`{host}` is for DNS outside the mesh: {why}. If it does not resolve there, the \

@@ -61,7 +61,7 @@ pub enum ExplainError {
 }
 
 /// What a proxy makes of a connection.
-struct Taken {
+struct HopResult {
     hop: Hop,
     /// Where it goes on, if that is an address of the mesh.
     onwards: Option<SocketAddr>,
@@ -69,7 +69,7 @@ struct Taken {
     head: Option<Parts>,
 }
 
-impl Taken {
+impl HopResult {
     /// The end of the path.
     fn end(hop: Hop) -> Self {
         Self { hop, onwards: None, head: None }
@@ -91,9 +91,9 @@ pub fn explain(world: &mut World, question: &Question) -> Result<Explanation, Ex
     let mut speaks = question.protocol;
     let mut head = hop::head(question);
     while let Some(arrival) = next.take() {
-        let asked = Asked { question, speaks, head };
+        let asked = HopRequest { question, speaks, head };
         let taken = take_hop(world, &asked, &arrival, std::mem::take(&mut known))?;
-        let Taken { mut hop, onwards, head: sent } = taken;
+        let HopResult { mut hop, onwards, head: sent } = taken;
         head = sent.map_or(asked.head, Ok);
         let done = arrival.direction == Direction::Inbound && !is_gateway(world, &arrival.pod);
         speaks = hop.request.as_ref().map_or(speaks, |sent| sent.protocol);
@@ -109,7 +109,7 @@ pub fn explain(world: &mut World, question: &Question) -> Result<Explanation, Ex
 }
 
 /// The question as one proxy meets it.
-struct Asked<'q> {
+struct HopRequest<'q> {
     question: &'q Question,
     /// What the proxy's client speaks.
     speaks: Protocol,
@@ -142,10 +142,10 @@ fn is_gateway(world: &World, name: &PodName) -> bool {
 /// What the proxy of one pod makes of a connection; `known` is what decided before.
 fn take_hop(
     world: &mut World,
-    asked: &Asked<'_>,
+    asked: &HopRequest<'_>,
     arrival: &ProxiedConnection,
     known: Vec<Because>,
-) -> Result<Taken, ExplainError> {
+) -> Result<HopResult, ExplainError> {
     let pod = find(world, &arrival.pod)?.clone();
     let mut taken = match unseen(world, &pod, arrival) {
         Some(taken) => taken,
@@ -165,7 +165,12 @@ fn take_hop(
 }
 
 /// What the proxy of `pod` decides.
-fn decide(world: &mut World, pod: &Pod, asked: &Asked<'_>, arrival: &ProxiedConnection) -> Taken {
+fn decide(
+    world: &mut World,
+    pod: &Pod,
+    asked: &HopRequest<'_>,
+    arrival: &ProxiedConnection,
+) -> HopResult {
     let mut proxy = Proxy::new(world.client(pod), &mut world.translator);
     let port = arrival.dialled.port();
     let listener = match (arrival.direction, proxy.role()) {
@@ -177,12 +182,12 @@ fn decide(world: &mut World, pod: &Pod, asked: &Asked<'_>, arrival: &ProxiedConn
         let listening = proxy.listening();
         let asked = world.port_before(pod, port).map_or(port, |(_, before)| before);
         let other = listening_ports(world, pod, listening);
-        return Taken::end(hop::no_listener(&arrival.pod, asked, &other));
+        return HopResult::end(hop::no_listener(&arrival.pod, asked, &other));
     };
     let mut notes = Vec::new();
     let mut taken = match proxy.connection(&listener, arrival.dialled.address, &mut notes) {
         Ok(connection) => serve(&mut proxy, connection, arrival, asked, &mut notes),
-        Err(reply) => Taken::end(hop::refused(arrival.pod.to_string(), &reply, &proxy)),
+        Err(reply) => HopResult::end(hop::refused(arrival.pod.to_string(), &reply, &proxy)),
     };
     let mut because = because(world, &notes);
     if is_gateway(world, &arrival.pod) {
@@ -198,9 +203,9 @@ fn serve(
     proxy: &mut Proxy<'_>,
     connection: Connection,
     arrival: &ProxiedConnection,
-    asked: &Asked<'_>,
+    asked: &HopRequest<'_>,
     notes: &mut Vec<Note>,
-) -> Taken {
+) -> HopResult {
     if let Connection::Detect(_) = connection {
         detected(asked, notes);
     }
@@ -215,7 +220,7 @@ fn serve(
                 }
                 relay(proxy, &tcp, arrival, notes)
             }
-            None => Taken::end(hop::reply(
+            None => HopResult::end(hop::reply(
                 arrival.pod.to_string(),
                 &Failure::BadRequest("http1.codec_error").reply(),
             )),
@@ -225,7 +230,7 @@ fn serve(
 }
 
 /// What the first bytes tell, where the port does not declare what it speaks.
-fn detected(asked: &Asked<'_>, notes: &mut Vec<Note>) {
+fn detected(asked: &HopRequest<'_>, notes: &mut Vec<Note>) {
     // The server was looked at last.
     let Some(server) = notes.last() else { return };
     let seen = match (asked.question.is_http(), asked.speaks) {
@@ -251,17 +256,17 @@ fn request(
     proxy: &mut Proxy<'_>,
     scope: &Scope,
     arrival: &ProxiedConnection,
-    asked: &Asked<'_>,
+    asked: &HopRequest<'_>,
     notes: &mut Vec<Note>,
-) -> Taken {
+) -> HopResult {
     let at = arrival.pod.to_string();
     let arrived = match &asked.head {
         Ok(head) => hop::arrive(head, asked.speaks, arrival, scope),
-        Err(reply) => return Taken::end(hop::reply(at, reply)),
+        Err(reply) => return HopResult::end(hop::reply(at, reply)),
     };
     let routed = match proxy.route(scope, &arrived, notes) {
         Ok(routed) => routed,
-        Err(reply) => return Taken::end(hop::refused(at, &reply, proxy)),
+        Err(reply) => return HopResult::end(hop::refused(at, &reply, proxy)),
     };
     let (rule, backend) = (routed.rule(), routed.backend());
     let outcome = match routed.is_passthrough() {
@@ -275,14 +280,14 @@ fn request(
         let mut refused = hop::reply(at, &Failure::NoEndpoint.reply());
         refused.destinations = hop.destinations;
         refused.because = hop.because;
-        return Taken::end(refused);
+        return HopResult::end(refused);
     };
     let protocol = hop::http_version(backend, asked.speaks, &arrived);
     hop.because.extend(hop::downgrade(backend, asked.speaks));
     hop.request = Some(hop::sent(asked.question, &arrived, protocol));
     hop.timeout = rule.data.timeout.map(|limit| format!("{}s", limit.as_secs_f64()));
     hop.retries = rule.retries().cloned();
-    Taken { hop, onwards, head: Some(arrived.into_head()) }
+    HopResult { hop, onwards, head: Some(arrived.into_head()) }
 }
 
 fn relay(
@@ -290,19 +295,20 @@ fn relay(
     tcp: &Tcp,
     arrival: &ProxiedConnection,
     notes: &mut Vec<Note>,
-) -> Taken {
+) -> HopResult {
     let at = arrival.pod.to_string();
     let dialled = &arrival.dialled;
     match proxy.relay(tcp, notes) {
-        Err(reply) => Taken::end(hop::refused(at, &reply, proxy)),
+        Err(reply) => HopResult::end(hop::refused(at, &reply, proxy)),
         Ok(backend) => match hop::address(&backend, dialled) {
-            None => {
-                Taken::end(hop::reply(at, &Reply { status: None, ..Failure::NoEndpoint.reply() }))
-            }
+            None => HopResult::end(hop::reply(
+                at,
+                &Reply { status: None, ..Failure::NoEndpoint.reply() },
+            )),
             Some(onwards) => {
                 let mut hop = Hop::new(at, hop::outcome(&backend));
                 hop.destinations = hop::relayed(proxy, tcp, &backend, dialled);
-                Taken { hop, onwards, head: None }
+                HopResult { hop, onwards, head: None }
             }
         },
     }

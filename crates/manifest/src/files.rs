@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Document, Place, Problem, read};
+use crate::{Document, Location, Problem, read};
 
 pub use name::{ObjectName, unnamed};
 
@@ -51,9 +51,9 @@ pub struct Conflict {
     /// The object.
     pub object: ObjectName,
     /// The place that counts.
-    pub used: Place,
+    pub used: Location,
     /// The place that does not.
-    pub ignored: Place,
+    pub ignored: Location,
 }
 
 impl std::fmt::Display for Conflict {

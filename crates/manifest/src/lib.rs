@@ -14,7 +14,7 @@ mod waves;
 mod write;
 
 pub use foreign::foreign;
-pub use place::{Place, Problem, Remark, render};
+pub use place::{Location, Problem, Remark, render};
 pub use read::{Document, read};
 pub use waves::waves;
 pub use write::to_yaml;

@@ -6,7 +6,7 @@ use weft_api::{Diagnostic, Severity};
 
 /// A place in a text; lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct Location {
     /// The file, or `-` for standard input.
     pub source: Arc<str>,
     /// The line.
@@ -15,7 +15,7 @@ pub struct Place {
     pub column: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.source, self.line, self.column)
     }
@@ -25,7 +25,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
     /// Where.
-    pub place: Place,
+    pub place: Location,
     /// What, and what to do next.
     pub message: String,
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Problem {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Remark {
     /// Where.
-    pub place: Place,
+    pub place: Location,
     /// What, and what to do next.
     pub message: String,
 }
@@ -52,7 +52,7 @@ impl fmt::Display for Remark {
 }
 
 /// The line that tells of `diagnostic`: `file.yaml:12:7: warning: OBJECT FIELD: MESSAGE`.
-pub fn render(diagnostic: &Diagnostic, place: Option<&Place>) -> String {
+pub fn render(diagnostic: &Diagnostic, place: Option<&Location>) -> String {
     let severity = match diagnostic.severity {
         Severity::Info => "info",
         Severity::Warning => "warning",
@@ -74,7 +74,7 @@ mod tests {
     fn a_diagnostic_is_told_with_place_severity_object_and_field() {
         let object = Key::new(Kind::VirtualService, "default", "cart");
         let diagnostic = Diagnostic::warning(&object, "spec.http[0].fault", "not honoured yet");
-        let place = Place { source: "cart.yaml".into(), line: 12, column: 7 };
+        let place = Location { source: "cart.yaml".into(), line: 12, column: 7 };
         let text = "warning: VirtualService/default/cart spec.http[0].fault: not honoured yet";
         assert_eq!(render(&diagnostic, Some(&place)), format!("cart.yaml:12:7: {text}"));
         assert_eq!(render(&diagnostic, None), text);

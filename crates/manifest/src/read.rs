@@ -8,7 +8,7 @@ use std::{panic::resume_unwind, sync::Arc, thread};
 use serde_json::Value;
 
 use crate::{
-    Place, Problem, Remark, foreign, old_words,
+    Location, Problem, Remark, foreign, old_words,
     tree::{self, At, Content, Mistake, Node},
 };
 
@@ -33,9 +33,9 @@ pub struct Document {
 
 impl Document {
     /// Where the object begins.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> Location {
         let problem = self.problems.first().map(|problem| problem.place.clone());
-        problem.or_else(|| self.locate("")).unwrap_or_else(|| Place {
+        problem.or_else(|| self.locate("")).unwrap_or_else(|| Location {
             source: Arc::clone(&self.source),
             line: self.first_line,
             column: 1,
@@ -46,7 +46,7 @@ impl Document {
     ///
     /// `field` is a path as diagnostics have it, such as `spec.http[0].match[1].uri`; a
     /// field in snake_case is found by its name in camelCase.
-    pub fn locate(&self, field: &str) -> Option<Place> {
+    pub fn locate(&self, field: &str) -> Option<Location> {
         let at = find(self.tree.as_ref()?, field);
         Some(place(&self.source, self.lines_above, at))
     }
@@ -179,8 +179,8 @@ fn broken(source: &Arc<str>, lines_above: u64, mistakes: Vec<Mistake>) -> Docume
     }
 }
 
-fn place(source: &Arc<str>, lines_above: u64, at: At) -> Place {
-    Place { source: Arc::clone(source), line: lines_above + at.line, column: at.column }
+fn place(source: &Arc<str>, lines_above: u64, at: At) -> Location {
+    Location { source: Arc::clone(source), line: lines_above + at.line, column: at.column }
 }
 
 /// The place of the longest part of `field` that is there; an entry's place is its key's.

@@ -42,12 +42,12 @@ impl From<Location> for At {
 pub(crate) enum Content {
     Scalar(Value),
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
 }
 
 /// One entry of a map.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct MapEntry {
     pub at: At,
     pub key: String,
     pub value: Node,
@@ -210,7 +210,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut entries = Vec::new();
         while let Some(key) = access.next_key::<Spanned<String>>()? {
             let value = access.next_value()?;
-            entries.push(Entry { at: key.referenced.into(), key: key.value, value });
+            entries.push(MapEntry { at: key.referenced.into(), key: key.value, value });
         }
         Ok(Content::Map(entries))
     }

@@ -119,22 +119,22 @@ impl Answer {
 pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 type Respond = Arc<dyn Fn(Asked) -> Answering + Send + Sync>;
 
-struct Entry {
-    kind: Kind,
+struct Route {
+    kind: Access,
     path: String,
     respond: Respond,
 }
 
 /// What a request at a path does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Access {
     /// It reads: GET and HEAD, for everyone.
     Reads,
     /// It changes something: POST, for callers on this machine.
     Changes,
 }
 
-impl Kind {
+impl Access {
     fn method(self) -> Method {
         match self {
             Self::Reads => Method::GET,
@@ -146,7 +146,7 @@ impl Kind {
 /// Paths and what answers them.
 #[derive(Clone, Default)]
 pub struct Paths {
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Arc<Route>>,
 }
 
 impl Paths {
@@ -157,7 +157,7 @@ impl Paths {
         F: Fn(Asked) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
-        self.entry(Kind::Reads, path, respond)
+        self.entry(Access::Reads, path, respond)
     }
 
     /// Answers POST of `path`, which changes something, for callers on this machine.
@@ -166,7 +166,7 @@ impl Paths {
         F: Fn(Asked) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
-        self.entry(Kind::Changes, path, respond)
+        self.entry(Access::Changes, path, respond)
     }
 
     /// Answers one request.
@@ -192,13 +192,13 @@ impl Paths {
         }
     }
 
-    fn entry<F, A>(mut self, kind: Kind, path: &str, respond: F) -> Self
+    fn entry<F, A>(mut self, kind: Access, path: &str, respond: F) -> Self
     where
         F: Fn(Asked) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
         let respond: Respond = Arc::new(move |asked| Box::pin(respond(asked)));
-        self.entries.push(Arc::new(Entry { kind, path: path.to_owned(), respond }));
+        self.entries.push(Arc::new(Route { kind, path: path.to_owned(), respond }));
         self
     }
 

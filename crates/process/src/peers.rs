@@ -109,8 +109,10 @@ impl Peers {
         let arrived = self.lock().arrive(peer, &self.limits)?;
         let all = Arc::clone(self);
         Some(Arrival(match arrived {
-            Arrived::Entered(entered) => Place::Inside(Connection::new(entered, peer, all)),
-            Arrived::Queued { id, sent_away } => Place::Queue(Waiting { id, peer, sent_away, all }),
+            Arrived::Entered(entered) => ArrivalState::Inside(Connection::new(entered, peer, all)),
+            Arrived::Queued { id, sent_away } => {
+                ArrivalState::Queue(Waiting { id, peer, sent_away, all })
+            }
         }))
     }
 
@@ -137,10 +139,10 @@ impl Peers {
 
 /// A connection that has arrived: it counts as open, or as waiting, until this is dropped.
 #[derive(Debug)]
-pub struct Arrival(Place);
+pub struct Arrival(ArrivalState);
 
 #[derive(Debug)]
-enum Place {
+enum ArrivalState {
     Inside(Connection),
     Queue(Waiting),
 }
@@ -160,8 +162,8 @@ impl Arrival {
     /// in the queue more.
     pub async fn enter(self) -> Option<Connection> {
         match self.0 {
-            Place::Inside(connection) => Some(connection),
-            Place::Queue(waiting) => waiting.enter().await,
+            ArrivalState::Inside(connection) => Some(connection),
+            ArrivalState::Queue(waiting) => waiting.enter().await,
         }
     }
 }

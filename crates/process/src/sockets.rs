@@ -56,12 +56,12 @@ pub enum SocketsError {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Question {
+struct PortQuery {
     port: u16,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Answer {
+struct PortReply {
     /// Where the sockets listen; none means "bind it yourself".
     addresses: Vec<SocketAddr>,
     /// Why there are none, when there should be.
@@ -92,12 +92,12 @@ pub fn ask(path: &Path, port: u16) -> Result<Option<Lease>, SocketsError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let mut line = serde_json::to_string(&Question { port }).expect("a number is always JSON");
+    let mut line = serde_json::to_string(&PortQuery { port }).expect("a number is always JSON");
     line.push('\n');
     connection.write_all(line.as_bytes())?;
     let mut buffer = [0; LONGEST_LINE];
     let (length, descriptors) = receive(&connection, &mut buffer)?;
-    let answer: Answer = parse(&buffer[..length])?;
+    let answer: PortReply = parse(&buffer[..length])?;
     if let Some(error) = answer.error {
         return Err(SocketsError::Refused(error));
     }
@@ -128,7 +128,7 @@ impl SocketRequest {
                 return Err(SocketsError::Line { line });
             }
         }
-        let question: Question = parse(&line)?;
+        let question: PortQuery = parse(&line)?;
         Ok(Self { port: question.port, connection })
     }
 
@@ -136,12 +136,12 @@ impl SocketRequest {
     pub async fn lend(&self, listeners: &[TcpListener]) -> Result<(), SocketsError> {
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
         let descriptors: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
-        self.answer(&Answer { addresses, error: None }, &descriptors).await
+        self.answer(&PortReply { addresses, error: None }, &descriptors).await
     }
 
     /// Says why there are no sockets although there should be.
     pub async fn refuse(&self, error: impl Into<String>) -> Result<(), SocketsError> {
-        self.answer(&Answer { error: Some(error.into()), ..Answer::default() }, &[]).await
+        self.answer(&PortReply { error: Some(error.into()), ..PortReply::default() }, &[]).await
     }
 
     /// Resolves when the asker no longer uses what it was lent.
@@ -152,7 +152,7 @@ impl SocketRequest {
 
     async fn answer(
         &self,
-        answer: &Answer,
+        answer: &PortReply,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), SocketsError> {
         let mut line = serde_json::to_vec(answer).expect("addresses and text are always JSON");

@@ -22,7 +22,12 @@ fn client(name: &str) -> Client {
     Client::of_pod(&serde_json::from_value(pod).unwrap())
 }
 
-fn subscribe(answers: &mut Answers, session: SessionId, name: &str, interest: &Interest) -> Answer {
+fn subscribe(
+    answers: &mut Answers,
+    session: SessionId,
+    name: &str,
+    interest: &Interest,
+) -> ResourceSet {
     let class = answers.class(&client(name), interest);
     answers.subscribe(session, &class, interest)
 }

@@ -5,7 +5,7 @@
 
 use tokio::time::Instant;
 
-use super::{Question, sessions::Sessions};
+use super::{AcknowledgementQuery, sessions::Sessions};
 use crate::{Acknowledgement, revisions::Revisions};
 
 /// Questions that are open at a time.
@@ -20,11 +20,11 @@ const PER_CALLER: usize = 64;
 
 /// Questions that are not answered yet, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct PendingAcks(Vec<Question>);
+pub(super) struct PendingAcks(Vec<AcknowledgementQuery>);
 
 impl PendingAcks {
     /// Adds a question. Dropping one answers it with "not known".
-    pub(super) fn ask(&mut self, question: Question) {
+    pub(super) fn ask(&mut self, question: AcknowledgementQuery) {
         self.0.retain(|open| !open.reply.is_closed());
         let of = |caller: &str| self.0.iter().filter(|open| open.caller == caller).count();
         let is_full = match question.everything {
@@ -48,7 +48,7 @@ impl PendingAcks {
 
     /// Answers what is complete, and what has waited long enough.
     pub(super) fn answer(&mut self, now: Instant, revisions: &Revisions, sessions: &Sessions) {
-        let due = |question: &mut Question| {
+        let due = |question: &mut AcknowledgementQuery| {
             question.deadline <= now || complete(question, revisions, sessions)
         };
         for question in self.0.extract_if(.., due) {
@@ -60,12 +60,16 @@ impl PendingAcks {
 }
 
 /// Whether every proxy concerned has the question's version in force.
-fn complete(question: &Question, revisions: &Revisions, sessions: &Sessions) -> bool {
+fn complete(question: &AcknowledgementQuery, revisions: &Revisions, sessions: &Sessions) -> bool {
     let generations = revisions.generations(&question.key, &question.version);
     generations.is_some_and(|all| all.is_empty() || sessions.have(&all))
 }
 
-fn state(question: &Question, revisions: &Revisions, sessions: &Sessions) -> Acknowledgement {
+fn state(
+    question: &AcknowledgementQuery,
+    revisions: &Revisions,
+    sessions: &Sessions,
+) -> Acknowledgement {
     let Some(generations) = revisions.generations(&question.key, &question.version) else {
         return Acknowledgement::default();
     };
@@ -99,7 +103,7 @@ mod tests {
         (caller, everything): (&str, bool),
     ) -> oneshot::Receiver<Acknowledgement> {
         let (reply, answer) = oneshot::channel();
-        waiting.ask(Question {
+        waiting.ask(AcknowledgementQuery {
             key: "Pod/a/client".parse().unwrap(),
             version: "1".to_owned(),
             caller: caller.to_owned(),

@@ -7,7 +7,7 @@ use tokio::{
 };
 use weft_api::Key;
 use weft_config::Interest;
-use weft_delta::{Answer, Name};
+use weft_delta::{Name, ResourceSet};
 
 use crate::{Acknowledgement, Caller, subscriptions::SessionId};
 
@@ -36,7 +36,7 @@ pub(crate) enum Message {
     /// A session has ended.
     Leave(SessionId),
     /// A client asks which proxies have taken note of a change.
-    Acknowledged(Question),
+    Acknowledged(AcknowledgementQuery),
     /// A client asks which proxies are connected.
     Sessions(oneshot::Sender<Vec<SessionFacts>>),
 }
@@ -74,7 +74,7 @@ pub(crate) enum CloseReason {
 pub(crate) struct Offer {
     pub(crate) revision: Revision,
     /// `None` for an interest that is refused.
-    pub(crate) answers: Vec<(Name, Option<Answer>)>,
+    pub(crate) answers: Vec<(Name, Option<ResourceSet>)>,
 }
 
 /// What a session is interested in from now on.
@@ -89,7 +89,7 @@ pub(crate) struct Interests {
 
 /// Who has taken note of a version of an object?
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct AcknowledgementQuery {
     pub(crate) key: Key,
     pub(crate) version: String,
     /// Who asks, as text: questions are limited by caller.

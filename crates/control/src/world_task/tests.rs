@@ -131,7 +131,7 @@ impl Driven {
     /// Asks who lacks that version; the answer comes later when nothing is complete.
     fn ask(&mut self, version: &str) -> oneshot::Receiver<Acknowledgement> {
         let (reply, answer) = oneshot::channel();
-        self.task.receive(Message::Acknowledged(Question {
+        self.task.receive(Message::Acknowledged(AcknowledgementQuery {
             key: "VirtualService/a/cart".parse().unwrap(),
             version: version.to_owned(),
             caller: "test".to_owned(),

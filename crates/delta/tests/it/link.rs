@@ -9,7 +9,7 @@ use proptest::{
     prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 use weft_delta::{
-    Answer, Client, Event, Name, Refusal, Request, Resource, Response, Server, Splitting,
+    Client, Event, Name, Refusal, Request, Resource, ResourceSet, Response, Server, Splitting,
 };
 
 const INTERESTS: u8 = 4;
@@ -134,7 +134,7 @@ impl Mesh {
         self.needs.get(&number).copied().unwrap_or_default()
     }
 
-    fn answer(&self, number: u8) -> Answer {
+    fn answer(&self, number: u8) -> ResourceSet {
         let mask = self.mask(number);
         let pieces = (0..PIECES).filter(|piece| mask & (1 << piece) != 0).map(|number| {
             let version = self.versions.get(&number).copied().unwrap_or_default();
@@ -142,7 +142,7 @@ impl Mesh {
         });
         let resource =
             Resource { name: interest(number), version: mask.into(), body: vec![mask].into() };
-        Answer { resource, pieces: pieces.collect() }
+        ResourceSet { resource, pieces: pieces.collect() }
     }
 
     fn offer(&mut self, numbers: BTreeSet<u8>) {

@@ -1,6 +1,8 @@
 //! Clients that refuse a response and do not say what of it they cannot use.
 
-use weft_delta::{Answer, Event, Name, Refusal, Request, Resource, Response, Server, Splitting};
+use weft_delta::{
+    Event, Name, Refusal, Request, Resource, ResourceSet, Response, Server, Splitting,
+};
 
 /// A server with one interest, `a`, whose client does as the test says.
 struct Exchange(Server);
@@ -17,7 +19,7 @@ impl Exchange {
     fn send(&mut self, revision: u64, texts: &[&str]) -> Response {
         let all: Vec<Resource> = texts.iter().copied().map(resource).collect();
         let (answer, pieces) = all.split_first().unwrap();
-        let answer = Answer { resource: answer.clone(), pieces: pieces.into() };
+        let answer = ResourceSet { resource: answer.clone(), pieces: pieces.into() };
         self.0.offer([("a".into(), Some(answer))], revision);
         self.0.response().unwrap()
     }

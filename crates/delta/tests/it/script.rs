@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use weft_delta::{
-    Answer, Client, Event, Refusal, Request, Resource, Response, Server, Splitting, Violation,
+    Client, Event, Refusal, Request, Resource, ResourceSet, Response, Server, Splitting, Violation,
 };
 
 struct Link {
@@ -67,7 +67,7 @@ impl Link {
                 let all: Vec<Resource> = rest.split(' ').map(resource).collect();
                 let (answer, pieces) = all.split_first().unwrap();
                 let name = Arc::clone(&answer.name);
-                let answer = Answer { resource: answer.clone(), pieces: pieces.into() };
+                let answer = ResourceSet { resource: answer.clone(), pieces: pieces.into() };
                 self.tell();
                 self.server.offer([(name, Some(answer))], self.revision);
             }
@@ -154,7 +154,7 @@ fn what_does_not_fit_comes_in_parts_and_what_goes_comes_last() {
     let subscribe = vec!["a".into()];
     server.request(Request { subscribe, ..Request::default() }).unwrap();
     let offer = |server: &mut Server, pieces: &[Resource], revision| {
-        let answer = Answer { resource: resource("a", revision, 1), pieces: pieces.into() };
+        let answer = ResourceSet { resource: resource("a", revision, 1), pieces: pieces.into() };
         server.offer([("a".into(), Some(answer))], revision);
     };
     let next = |server: &mut Server| {
@@ -322,7 +322,7 @@ fn a_response_waits_until_the_last_one_is_acknowledged() {
     let subscribe = Request { subscribe: vec!["a".into()], ..Request::default() };
     server.request(subscribe).unwrap();
     let offer = |server: &mut Server, text: &str, revision| {
-        let answer = Answer { resource: resource(text), pieces: [].into() };
+        let answer = ResourceSet { resource: resource(text), pieces: [].into() };
         server.offer([("a".into(), Some(answer))], revision);
     };
     offer(&mut server, "a@1", 1);

@@ -5,10 +5,10 @@
 
 use http::header::HOST;
 use weft_api::{gateway::Server, kubernetes::Pod, selector::selects};
-use weft_config::Host;
+use weft_config::{Host, Origin};
 use weft_decide::of_authority;
 
-use super::Asked;
+use super::HopRequest;
 use crate::{explanation::Because, world::World};
 
 /// Puts the servers that admit the host in the place of the one that stands for the port;
@@ -17,7 +17,7 @@ pub(super) fn name(
     world: &World,
     pod: &Pod,
     port: u16,
-    asked: &Asked<'_>,
+    asked: &HopRequest<'_>,
     because: &mut Vec<Because>,
 ) {
     let is_gateway = |one: &Because| one.object.starts_with("Gateway/");
@@ -53,22 +53,16 @@ pub(super) fn name(
     because.splice(at..=at, named);
 }
 
-/// An object and the rule in it.
-type Place = (String, String);
-
 /// The servers that the gateway's pod serves on its port `port`.
-fn servers<'w>(world: &'w World, pod: &Pod, port: u16) -> Vec<(Place, &'w Server)> {
+fn servers<'w>(world: &'w World, pod: &Pod, port: u16) -> Vec<(Origin, &'w Server)> {
     let labels = &pod.metadata.labels;
     let selected = world.gateways().filter(|gateway| selects(&gateway.spec.selector, labels));
     let all = selected.flat_map(|gateway| {
         let metadata = &gateway.metadata;
         let object = format!("Gateway/{}/{}", metadata.namespace, metadata.name);
-        gateway
-            .spec
-            .servers
-            .iter()
-            .enumerate()
-            .map(move |(index, server)| ((object.clone(), format!("servers[{index}]")), server))
+        gateway.spec.servers.iter().enumerate().map(move |(index, server)| {
+            (Origin::new(object.clone(), format!("servers[{index}]")), server)
+        })
     });
     all.filter(|(_, server)| world.container_port(pod, server.port.number) == port).collect()
 }
@@ -82,10 +76,10 @@ fn on(server: &Server) -> String {
     format!("its server on port {}", server.port.number)
 }
 
-fn told((object, rule): &Place, verdict: &str, why: String) -> Because {
+fn told(origin: &Origin, verdict: &str, why: String) -> Because {
     Because {
-        object: object.clone(),
-        rule: rule.clone(),
+        object: origin.object.clone(),
+        rule: origin.rule.clone(),
         source: None,
         verdict: verdict.to_owned(),
         why,

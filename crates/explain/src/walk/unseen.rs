@@ -4,7 +4,7 @@ use weft_api::kubernetes::Pod;
 use weft_inject::Traffic;
 use weft_translate::Role;
 
-use super::{Direction, ProxiedConnection, Taken};
+use super::{Direction, HopResult, ProxiedConnection};
 use crate::{
     explanation::{Because, Hop, Outcome},
     world::World,
@@ -33,7 +33,11 @@ fn excluded(world: &World, pod: &Pod, connection: &ProxiedConnection) -> Option<
 }
 
 /// A connection that no proxy sees: the pod has none, or it stays within the pod.
-pub(super) fn unseen(world: &World, pod: &Pod, connection: &ProxiedConnection) -> Option<Taken> {
+pub(super) fn unseen(
+    world: &World,
+    pod: &Pod,
+    connection: &ProxiedConnection,
+) -> Option<HopResult> {
     let leaves = connection.direction == Direction::Outbound;
     let stays = leaves && connection.dialled.address.ip().is_loopback();
     let why = match (world.has_proxy(pod), leaves) {
@@ -61,5 +65,5 @@ pub(super) fn unseen(world: &World, pod: &Pod, connection: &ProxiedConnection) -
         why,
     });
     let onwards = connection.dialled.known().filter(|_| leaves && !stays);
-    Some(Taken { hop, onwards, head: None })
+    Some(HopResult { hop, onwards, head: None })
 }

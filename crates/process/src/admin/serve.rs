@@ -68,7 +68,7 @@ impl Paths {
                 continue;
             };
             let (id, signals) = locked(&slots).enter(peer.ip(), now);
-            let place = Place { slots: Arc::clone(&slots), signals, id };
+            let place = SlotGuard { slots: Arc::clone(&slots), signals, id };
             connections.spawn(connection(Arc::clone(&paths), stream, peer, place));
         }
     }
@@ -79,13 +79,13 @@ fn locked(slots: &Mutex<Slots>) -> std::sync::MutexGuard<'_, Slots> {
 }
 
 /// A connection's place among the others of its port, until this is dropped.
-struct Place {
+struct SlotGuard {
     slots: Arc<Mutex<Slots>>,
     signals: Signals,
     id: u64,
 }
 
-impl Place {
+impl SlotGuard {
     fn is_in(&self, phase: Phase) {
         locked(&self.slots).is_in(self.id, phase, Instant::now().into_std());
     }
@@ -113,13 +113,13 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         locked(&self.slots).leave(self.id, Instant::now().into_std());
     }
 }
 
-async fn connection(paths: Arc<Paths>, stream: TcpStream, peer: SocketAddr, place: Place) {
+async fn connection(paths: Arc<Paths>, stream: TcpStream, peer: SocketAddr, place: SlotGuard) {
     let place = Arc::new(place);
     let head = locked(&place.slots).limits().head;
     let service = service_fn(|request| respond(&paths, request, peer, &place));
@@ -139,7 +139,7 @@ async fn respond(
     paths: &Paths,
     request: Request<Incoming>,
     peer: SocketAddr,
-    place: &Arc<Place>,
+    place: &Arc<SlotGuard>,
 ) -> Result<Response<Placed>, Infallible> {
     place.is_in(Phase::Short);
     let (head, _) = request.into_parts();
@@ -158,7 +158,7 @@ async fn respond(
 /// A body that says when it has been handed over.
 struct Placed {
     body: Body,
-    place: Arc<Place>,
+    place: Arc<SlotGuard>,
 }
 
 impl hyper::body::Body for Placed {

@@ -29,12 +29,12 @@ pub struct Gathered {
     /// What was sent.
     pub bytes: Bytes,
     /// What it takes of what may be held.
-    pub held: Held,
+    pub held: HeldBytes,
 }
 
 /// What a body takes of what may be held.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldBytes {
     _own: OwnedSemaphorePermit,
     shared: Option<OwnedSemaphorePermit>,
 }
@@ -71,7 +71,7 @@ impl Connection {
             true => None,
             false => Some(take(&peers.bytes, 0).await),
         };
-        let mut held = Held { _own: own, shared };
+        let mut held = HeldBytes { _own: own, shared };
         let (mut body, mut whole) = (std::pin::pin!(body), BytesMut::new());
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(ReadError::Broken)?.into_data() else { continue };

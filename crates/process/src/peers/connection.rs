@@ -9,10 +9,10 @@ use super::{Allowance, Peers, open::Entered};
 /// One open connection; it counts until all clones, and all that it is [`Busy`] with, are
 /// dropped.
 #[derive(Clone, Debug)]
-pub struct Connection(Arc<Held>);
+pub struct Connection(Arc<OpenConnection>);
 
 #[derive(Debug)]
-struct Held {
+struct OpenConnection {
     id: u64,
     peer: IpAddr,
     close: watch::Receiver<bool>,
@@ -34,7 +34,7 @@ pub struct Turn {
 impl Connection {
     pub(super) fn new(entered: Entered, peer: IpAddr, all: Arc<Peers>) -> Self {
         let Entered { id, close, may } = entered;
-        Self(Arc::new(Held { id, peer, close, may, all }))
+        Self(Arc::new(OpenConnection { id, peer, close, may, all }))
     }
 
     /// Notes that its handshake is over. Before that it makes room for no other peer, but for
@@ -105,7 +105,7 @@ impl Drop for Busy {
     }
 }
 
-impl Drop for Held {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.all.lock().dropped(self.id, self.peer);
         self.all.changed.notify_waiters();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weft_decide::{Arrival, Arrived, Connection, Direction, Scheme, Step};
-use weft_delta::{Answer, Event, Server, Splitting};
+use weft_delta::{Event, ResourceSet, Server, Splitting};
 
 use super::*;
 
@@ -115,7 +115,7 @@ fn resource(resource: Value) -> weft_delta::Resource {
     weft_delta::Resource { name: resource.name().into(), version: 1, body }
 }
 
-fn answer(name: &str) -> Answer {
+fn answer(name: &str) -> ResourceSet {
     let origin = json!({ "object": "Service/default/x" });
     let (entry, pieces) = match name {
         "self" => {
@@ -151,7 +151,7 @@ fn answer(name: &str) -> Answer {
     };
     let needs: Vec<String> =
         pieces.iter().map(|piece| resource(piece.clone()).name.to_string()).collect();
-    Answer {
+    ResourceSet {
         resource: resource(json!({ "answer": { "interest": name, "entry": entry,
             "needs": needs } })),
         pieces: pieces.into_iter().map(resource).collect(),
