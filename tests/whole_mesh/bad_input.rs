@@ -170,6 +170,17 @@ fn options_that_mean_nothing_are_not_taken() {
 }
 
 #[test]
+fn a_pod_that_is_in_no_file_is_not_all_that_is_said() {
+    let (_folder, path) = file("broken.yaml", "kind: Deployment\nmetadata: [\n");
+    let said =
+        refused(&["explain", "http://a/", "--from", "web", "-f", path.to_str().expect("text")]);
+    assert!(said.contains("broken.yaml:2:"), "its place is said: {said}");
+    assert!(said.contains("no pod or Deployment web.default; nor any other"), "{said}");
+    let said = refused(&["explain", "http://a/", "--from", "web", "--to", "10.96.0.5"]);
+    assert!(said.contains("as in 10.96.0.5:80"), "{said}");
+}
+
+#[test]
 fn help_shows_the_cluster_options_where_they_work() {
     let help = |arguments: &[&str]| {
         let output = Command::new(WEFT).args(arguments).arg("--help").output().expect("it starts");

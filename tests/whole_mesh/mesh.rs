@@ -73,7 +73,7 @@ impl Mesh {
     pub fn start(name: &str, paths: &[PathBuf], arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a folder for the kubeconfig");
         let mut up = Command::new(WEFT)
-            .args(["up", "--name", name, "--uplink", "none", "-o", "json"])
+            .args(["up", "--name", name, "--egress", "none", "-o", "json"])
             .args(arguments)
             .args(paths)
             .env("HOME", home.path())

@@ -59,7 +59,7 @@ pub enum ClientError {
     #[error("the kubeconfig cannot be used: {0}")]
     Kubeconfig(String),
     /// Nobody answers.
-    #[error("the API server does not answer: {0}")]
+    #[error("the API server does not answer: {0}; is the mesh or the cluster running?")]
     Unreachable(String),
     /// The server refused, in its own words.
     #[error("{} ({})", refusal.message, refusal.reason)]

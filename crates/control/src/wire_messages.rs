@@ -12,7 +12,7 @@ use weft_wire::{
 pub(crate) struct OtherType(pub(crate) String);
 
 /// The version of what a client holds at a version that is not one of ours: no resource
-/// has it, so the client gets the resource again, or is told to forget it.
+/// has it, so the client gets the resource again, or has to forget it.
 const UNKNOWN_VERSION: u64 = 0;
 
 /// What a message asks.

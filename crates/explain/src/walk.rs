@@ -34,12 +34,12 @@ const LONGEST: usize = 8;
 #[non_exhaustive]
 pub enum ExplainError {
     /// No such pod or Deployment.
-    #[error("there is no pod or Deployment {name}; there are: {known}")]
+    #[error("there is no pod or Deployment {name}; {others}")]
     NoPod {
         /// What was asked for.
         name: PodName,
-        /// The names of what there is.
-        known: String,
+        /// What there is instead, or what to do when there is nothing.
+        others: String,
     },
     /// No gateway.
     #[error("no Gateway selects a pod; add one, or ask with --from POD")]

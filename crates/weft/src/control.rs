@@ -34,7 +34,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .build()
         .context("starting the runtime")?;
     runtime.block_on(async {
-        let cluster = Cluster::in_cluster().context("`weft control` runs only in a pod")?;
+        let cluster = Cluster::in_cluster().context("`weft control` runs in a pod of a cluster only; `weft up PATH` runs a mesh on this machine")?;
         let (stop, stopping) = shutdown::channel();
         tokio::spawn(stop.on_signals());
         let options = control_plane::Options {

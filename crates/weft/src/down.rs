@@ -35,7 +35,8 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
     let begun = Instant::now();
     while meshes::running(&folder).iter().any(|running| running.name == mesh.name) {
         if begun.elapsed() > PATIENCE {
-            bail!("{} has not ended within {} s", mesh.name, PATIENCE.as_secs());
+            let (name, process, seconds) = (&mesh.name, mesh.process, PATIENCE.as_secs());
+            bail!("{name} has not ended within {seconds} s; end it hard with `kill -9 {process}`");
         }
         std::thread::park_timeout(Duration::from_millis(50));
     }

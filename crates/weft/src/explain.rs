@@ -13,9 +13,16 @@ use crate::{
     verbs::{ChosenCluster, runtime},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  weft explain --from web http://cart/                  what a pod of Deployment web gets
+  weft explain --from ingress http://localhost:8080/    what a client on this machine gets
+  weft explain -f shop --from web PUT http://cart/1     from the files of a folder, without a mesh";
+
 /// Explains what happens to a request, proxy by proxy and rule by rule, from files or
 /// from the running mesh.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// The method, GET when left out, and the URL; a leading `curl` is ignored
     #[arg(required = true, num_args = 1..=3, value_name = "[METHOD] URL")]
@@ -27,7 +34,7 @@ pub struct Arguments {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// The address that the client dials [default: what the URL's host resolves to in the mesh]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     to: Option<SocketAddr>,
     /// The sender: a pod, a Deployment, or `ingress` for a client outside
     #[arg(long, value_name = "[KIND/]NAME[.NAMESPACE]|ingress", required_unless_present = "at")]
@@ -87,7 +94,14 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
             World::of_files_in(documents, unlabelled, installation)
         }
     };
-    let explanation = weft_explain::explain(&mut world, &question)?;
+    let explanation = match weft_explain::explain(&mut world, &question) {
+        Ok(explanation) => explanation,
+        Err(error) => {
+            // What is missing may be in a file that cannot be read.
+            world.complaints().iter().for_each(note);
+            return Err(error.into());
+        }
+    };
     match arguments.output {
         OutputFormat::Text => print(&explanation.to_string())?,
         OutputFormat::Json => {
@@ -114,6 +128,10 @@ pub fn start(text: &str, namespace: &str) -> Result<Start, BadQuestion> {
         "ingress" => text.parse(),
         pod => qualified(pod, namespace).parse(),
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not an IP address and a port, as in 10.96.0.5:80".to_owned())
 }
 
 fn qualified(pod: &str, namespace: &str) -> String {

@@ -28,9 +28,16 @@ use crate::verbs::{ClusterArgs, apply, delete, describe, exec, get, kubectl, lab
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const FIRST_STEPS: &str = "\
+First steps:
+  weft up FOLDER                      run the manifests of a folder, in a terminal of its own
+  weft get pods                       see that they are ready
+  curl http://localhost:8080/         ask the ingress gateway; `weft up` prints its addresses
+  weft explain --from ingress http://localhost:8080/    see which rule decided, and where it stands";
+
 /// A service mesh: the Istio and Kubernetes objects you have, on a laptop or a cluster.
 #[derive(Parser, Debug)]
-#[command(name = "weft", version, propagate_version = true)]
+#[command(name = "weft", version, propagate_version = true, after_help = FIRST_STEPS)]
 struct Program {
     #[command(flatten)]
     target: ClusterArgs,

@@ -200,7 +200,9 @@ pub fn choose(folder: &Path, asked: Option<&str>) -> Result<RunningMesh> {
     if let Some(asked) = asked {
         let Some(at) = meshes.iter().position(|mesh| mesh.name == asked) else {
             match meshes.is_empty() {
-                true => bail!("no mesh called {asked} is running; start one with `weft up`"),
+                true => bail!(
+                    "no mesh called {asked} is running; start it with `weft up --name {asked} PATH`"
+                ),
                 false => bail!("no mesh called {asked} is running; these are: {}", names()),
             }
         };

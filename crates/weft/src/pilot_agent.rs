@@ -97,6 +97,6 @@ async fn ask(arguments: &[&str]) -> Result<(u16, String)> {
         bail!("{}", String::from_utf8_lossy(&err).trim().trim_start_matches("curl: "));
     }
     let said = String::from_utf8_lossy(&out);
-    let (body, status) = said.rsplit_once('\n').context("there is no status")?;
-    Ok((status.parse().context("the status is no number")?, body.to_owned()))
+    let (body, status) = said.rsplit_once('\n').context("the answer has no status")?;
+    Ok((status.parse().context("the status is not a number")?, body.to_owned()))
 }

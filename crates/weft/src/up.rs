@@ -41,13 +41,14 @@ use crate::{
 /// and the pods of PATH with their sidecars. Follows the files until Ctrl-C.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Manifests: files, folders (without subfolders), or `-` for standard input
+    /// Manifests: files, folders (without subfolders), or `-` for standard input. Without
+    /// any, the mesh begins empty: `weft apply` and kubectl fill it
     paths: Vec<PathBuf>,
     /// The mesh's name: letters, digits, `-`, `_`, `.` [default: the folder of the first path]
     #[arg(long, value_parser = meshes::name)]
     name: Option<String>,
     /// Whether pods can reach addresses outside the mesh
-    #[arg(long = "uplink", value_enum, default_value_t = EgressChoice::Host)]
+    #[arg(long, alias = "uplink", value_enum, default_value_t = EgressChoice::Host)]
     egress: EgressChoice,
     /// Address of the host on which ports are bound; may be repeated [default: 127.0.0.1 and ::1]
     #[arg(long = "host-ip", value_name = "ADDRESS")]
@@ -71,6 +72,9 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
 }
+
+const SUPERVISOR_ENDED: &str = "the process in which the mesh ran has ended, and all pods with \
+                                it; the lines above may say why, and `weft up` starts it again";
 
 /// What pods can reach outside the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -273,7 +277,7 @@ fn report_event(
     event: Option<HostEvent>,
 ) -> Result<()> {
     match event {
-        None => bail!("the supervisor has ended"),
+        None => bail!("{SUPERVISOR_ENDED}"),
         Some(HostEvent::Progress { text, done, total }) => report.progress(&text, done, total),
         Some(HostEvent::Log(line)) => report.line(&line),
         Some(HostEvent::HostPort(port)) => {
@@ -284,11 +288,11 @@ fn report_event(
             report.port_closed(&port);
             ports.retain(|open| *open != port);
         }
-        Some(HostEvent::Ended(status)) if status.success() => bail!("the supervisor has ended"),
+        Some(HostEvent::Ended(status)) if status.success() => bail!("{SUPERVISOR_ENDED}"),
         Some(HostEvent::Ended(status)) if status.code() == Some(supervise::FORBIDDEN.into()) => {
             bail!("a mesh cannot be started here; the line above says what would allow it")
         }
-        Some(HostEvent::Ended(status)) => bail!("the supervisor has ended with {status}"),
+        Some(HostEvent::Ended(status)) => bail!("{SUPERVISOR_ENDED} ({status})"),
         Some(_) => {}
     }
     Ok(())

@@ -208,8 +208,11 @@ pub(super) fn find<'w>(world: &'w World, name: &PodName) -> Result<&'w Pod, Expl
             known.truncate(LISTED);
             known.push("…".to_owned());
         }
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        ExplainError::NoPod { name: name.clone(), known }
+        let others = match known.is_empty() {
+            true => "nor any other: add one to what is explained, or ask for `ingress`".to_owned(),
+            false => format!("there are: {}", known.join(", ")),
+        };
+        ExplainError::NoPod { name: name.clone(), others }
     })
 }
 

@@ -237,12 +237,12 @@ fn a_client_without_sidecar_is_told_so() {
 #[test]
 fn a_pod_that_is_not_there_is_answered_with_those_that_are() {
     let question = Question::new(None, "http://cart/", "nobody.shop".parse().unwrap()).unwrap();
-    let Err(ExplainError::NoPod { known, .. }) = explain(&mut shop(), &question) else {
+    let Err(ExplainError::NoPod { others, .. }) = explain(&mut shop(), &question) else {
         panic!("there is no such pod");
     };
     assert_eq!(
-        known,
-        "cart-v1.shop, cart-v2.shop, web.shop, istio-ingressgateway.istio-system, tool.plain"
+        others,
+        "there are: cart-v1.shop, cart-v2.shop, web.shop, istio-ingressgateway.istio-system, tool.plain"
     );
 }
 

@@ -48,7 +48,9 @@ impl PodNetworks {
     /// A namespace with a link and an address.
     pub(crate) async fn connect(&self) -> io::Result<PodNetwork> {
         let address = lock(&self.addresses).take();
-        let address = address.ok_or_else(|| io::Error::other("all pod addresses are taken"))?;
+        let address = address.ok_or_else(|| {
+            io::Error::other("all pod addresses are taken; delete pods, or scale workloads down")
+        })?;
         let number = self.links.fetch_add(1, Ordering::Relaxed);
         let made = self.router.connect(number, address).await;
         match &made {

@@ -197,7 +197,7 @@ impl Work {
             };
             let changes = tokio::select! {
                 event = events.recv() => {
-                    event.context("the watch of the files has ended")?;
+                    event.context("the system no longer says when files change; run `weft up` again")?;
                     settle(&mut events).await;
                     self.read(&mut files)
                 }

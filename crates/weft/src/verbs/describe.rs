@@ -28,7 +28,7 @@ async fn describe(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<Ex
     let query = arguments.selection.query(&arguments.words, &cluster);
     let objects = cluster.objects(&query.targets(&resources)?, &query).await?;
     if objects.is_empty() {
-        bail!("there are no such objects");
+        bail!("there are no such objects; `weft get TYPE -A` lists those of all namespaces");
     }
     let mut texts = Vec::new();
     for (resource, object) in &objects {

@@ -73,7 +73,7 @@ fn split(words: &[String]) -> Result<(Vec<String>, Labels)> {
         match (word.split_once('='), word.strip_suffix('-')) {
             (Some((key, value)), _) => labels.insert(key.to_owned(), Some(value.to_owned())),
             (None, Some(key)) => labels.insert(key.to_owned(), None),
-            (None, None) => bail!("{word:?} is no label; write KEY=VALUE or KEY-"),
+            (None, None) => bail!("{word:?} is not a label; write KEY=VALUE or KEY-"),
         };
     }
     Ok((objects.to_vec(), labels))
@@ -98,6 +98,6 @@ mod tests {
         check("ns a x=y z-", r#"["ns", "a"] {"x": Some("y"), "z": None}"#);
         check("pod/a x=", r#"["pod/a"] {"x": Some("")}"#);
         check("pod a", "say which labels: KEY=VALUE to set one, KEY- to remove it");
-        check("pod a x=1 y", "\"y\" is no label; write KEY=VALUE or KEY-");
+        check("pod a x=1 y", "\"y\" is not a label; write KEY=VALUE or KEY-");
     }
 }

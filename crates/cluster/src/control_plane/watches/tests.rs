@@ -319,7 +319,7 @@ async fn an_object_that_cannot_be_read_hides_no_other() {
     }
 }
 
-/// Whoever may write objects may write so many. A list comes in pages.
+/// A user who may write objects may write so many. A list comes in pages.
 #[tokio::test]
 async fn ten_thousand_objects_that_cannot_be_read_hold_up_nothing() {
     const ALL: usize = 10_000;
