@@ -9,7 +9,9 @@ use tokio::{
 };
 use weft_api::{Diagnostic, Key};
 
-use crate::world_task::{AcknowledgementQuery, Findings, Message, SessionFacts};
+use crate::world_task::{
+    AcknowledgementQuery, Findings, Message, ObjectVersion, QueryCaller, SessionFacts,
+};
 
 /// No question about a change waits longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -67,21 +69,22 @@ impl Handle {
     /// that changes no answer, or only answers that nobody is interested in, is
     /// acknowledged as soon as it is seen.
     pub async fn acknowledged(&self, key: &Key, version: &str, wait: Duration) -> Acknowledgement {
-        self.acknowledged_to(("", true), (key, version), wait).await
+        let object = ObjectVersion { key: key.clone(), version: version.to_owned() };
+        let caller = QueryCaller { name: String::new(), runs_mesh: true };
+        self.acknowledged_to(caller, object, wait).await
     }
 
-    /// The same, asked by `caller`, who may perhaps ask about everything; one who asks too
-    /// much at once gets no answer to the oldest of its questions.
+    /// The same, asked by `caller`; one who asks too much at once gets no answer to the
+    /// oldest of its questions.
     pub(crate) async fn acknowledged_to(
         &self,
-        (caller, everything): (&str, bool),
-        (key, version): (&Key, &str),
+        caller: QueryCaller,
+        object: ObjectVersion,
         wait: Duration,
     ) -> Acknowledgement {
         let deadline = Instant::now() + wait.min(LONGEST_WAIT);
         let (reply, answer) = oneshot::channel();
-        let (key, version, caller) = (key.clone(), version.to_owned(), caller.to_owned());
-        let question = AcknowledgementQuery { key, version, caller, everything, deadline, reply };
+        let question = AcknowledgementQuery { object, caller, deadline, reply };
         if self.world.send(Message::Acknowledged(question)).await.is_err() {
             return Acknowledgement::default();
         }

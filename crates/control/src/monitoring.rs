@@ -11,7 +11,12 @@ use tokio::{sync::Semaphore, time::timeout};
 use weft_api::{Key, Kind};
 use weft_process::admin::{Answer, Asked, Paths};
 
-use crate::{Authenticate, Caller, Handle, delta_stream::AUTHENTICATION, metrics::Metrics};
+use crate::{
+    Authenticate, Caller, Handle,
+    delta_stream::AUTHENTICATION,
+    metrics::Metrics,
+    world_task::{ObjectVersion, QueryCaller},
+};
 
 /// How long a question waits when it does not say.
 const WAIT: Duration = Duration::from_secs(5);
@@ -72,18 +77,19 @@ impl Pages {
             Some(Some(wait)) => wait,
             Some(None) => return wrong("wait is a number with unit, such as 5s or 250ms"),
         };
-        let everything = caller.namespace == self.root_namespace;
-        if !everything && !is_own(&key, &caller.namespace) {
+        let runs_mesh = caller.namespace == self.root_namespace;
+        if !runs_mesh && !is_own(&key, &caller.namespace) {
             let text = format!(
                 "accounts of namespace {} may ask about its own objects only; those of {} about all\n",
                 caller.namespace, self.root_namespace
             );
             return Answer::text(text).with_status(StatusCode::FORBIDDEN);
         }
-        let who = format!("{}/{}/{}", caller.namespace, caller.account, caller.pod);
-        let asking = (who.as_str(), everything);
-        let mut found = self.handle.acknowledged_to(asking, (&key, version), wait).await;
-        if !everything {
+        let name = format!("{}/{}/{}", caller.namespace, caller.account, caller.pod);
+        let object = ObjectVersion { key, version: version.to_owned() };
+        let asking = QueryCaller { name, runs_mesh };
+        let mut found = self.handle.acknowledged_to(asking, object, wait).await;
+        if !runs_mesh {
             let own = format!("{}/", caller.namespace);
             found.behind.retain(|pod| pod.starts_with(&own));
         }

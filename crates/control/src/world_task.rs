@@ -29,8 +29,8 @@ use crate::{
 };
 use distribution::PendingAcks;
 pub(crate) use messages::{
-    AcknowledgementQuery, CloseReason, Interests, Join, Joined, Message, Offer, Revision,
-    SessionFacts,
+    AcknowledgementQuery, CloseReason, Interests, Join, Joined, Message, ObjectVersion, Offer,
+    QueryCaller, Revision, SessionFacts,
 };
 use sessions::Sessions;
 

@@ -34,7 +34,7 @@ use crate::{
 };
 pub(crate) use lookups::Lookups;
 pub(crate) use names::Directory;
-use names::{LookupResult, QueryKind, RecordData, look_up};
+use names::{LookupResult, QueryKind, RecordData, Zone};
 
 /// The user's own machine.
 const HOST_NAME: &str = "host.weft.internal";
@@ -87,7 +87,10 @@ pub(crate) async fn serve(resolver: Resolver) -> io::Result<()> {
             // The asker closes; what it sent wrongly ends the connection.
             serve_stream(stream, &connection, |question| {
                 let resolver = Arc::clone(&resolver);
-                async move { respond(&resolver, &question, (peer, Transport::Stream)).await }
+                async move {
+                    respond(&resolver, &question, Asker { peer, transport: Transport::Stream })
+                        .await
+                }
             })
             .await
         }
@@ -110,7 +113,7 @@ async fn serve_datagrams(resolver: Arc<Resolver>, socket: Arc<UdpSocket>) {
         let (resolver, socket) = (Arc::clone(&resolver), Arc::clone(&socket));
         tokio::spawn(async move {
             let _turn = turn;
-            let asker = (peer.ip(), Transport::Datagram);
+            let asker = Asker { peer: peer.ip(), transport: Transport::Datagram };
             if let Some(answer) = respond(&resolver, &question, asker).await {
                 // A client that gets no answer asks again.
                 let _ = socket.send_to(&answer, peer).await;
@@ -144,6 +147,13 @@ async fn serve_stream<F: Future<Output = Option<Vec<u8>>>>(
     }
 }
 
+/// Who asks, and over what.
+#[derive(Clone, Copy)]
+struct Asker {
+    peer: IpAddr,
+    transport: Transport,
+}
+
 /// What carries a message, which decides how long it may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Transport {
@@ -154,7 +164,7 @@ enum Transport {
 async fn respond(
     resolver: &Resolver,
     bytes: &[u8],
-    (peer, transport): (IpAddr, Transport),
+    Asker { peer, transport }: Asker,
 ) -> Option<Vec<u8>> {
     let question = Message::from_vec(bytes).ok()?;
     if question.metadata.message_type != MessageType::Query {
@@ -215,7 +225,7 @@ async fn records(
     for _ in 0..LONGEST_CHAIN {
         let name = owner.to_lowercase().to_ascii();
         let name = name.trim_end_matches('.');
-        let entries = match look_up((name, kind), &resolver.domain, &resolver.services) {
+        let entries = match in_zone(resolver, name, kind) {
             LookupResult::Entries(entries) => entries,
             LookupResult::NoSuchName => {
                 return Ok(if records.is_empty() { None } else { Some(records) });
@@ -224,7 +234,7 @@ async fn records(
                 QueryKind::Address => vec![RecordData::Address(HOST)],
                 _ => Vec::new(),
             },
-            LookupResult::Elsewhere => match from_host(resolver, (name, kind), peer).await? {
+            LookupResult::Elsewhere => match from_host(resolver, peer, name, kind).await? {
                 Some(entries) => entries,
                 None if records.is_empty() => return Ok(None),
                 None => return Ok(Some(records)),
@@ -253,10 +263,16 @@ async fn records(
     Ok(Some(records))
 }
 
+fn in_zone(resolver: &Resolver, name: &str, kind: QueryKind) -> LookupResult {
+    let zone = Zone { domain: &resolver.domain, directory: &resolver.services };
+    zone.look_up(name, kind)
+}
+
 async fn from_host(
     resolver: &Resolver,
-    (name, kind): (&str, QueryKind),
     peer: IpAddr,
+    name: &str,
+    kind: QueryKind,
 ) -> io::Result<Option<Vec<RecordData>>> {
     if resolver.egress != Egress::Open {
         return Ok(None);

@@ -5,7 +5,7 @@
 
 use tokio::time::Instant;
 
-use super::{AcknowledgementQuery, sessions::Sessions};
+use super::{AcknowledgementQuery, ObjectVersion, sessions::Sessions};
 use crate::{Acknowledgement, revisions::Revisions};
 
 /// Questions that are open at a time.
@@ -26,14 +26,14 @@ impl PendingAcks {
     /// Adds a question. Dropping one answers it with "not known".
     pub(super) fn ask(&mut self, question: AcknowledgementQuery) {
         self.0.retain(|open| !open.reply.is_closed());
-        let of = |caller: &str| self.0.iter().filter(|open| open.caller == caller).count();
-        let is_full = match question.everything {
+        let of = |caller: &str| self.0.iter().filter(|open| open.caller.name == caller).count();
+        let is_full = match question.caller.runs_mesh {
             true => self.0.len() >= OPEN,
-            false => self.0.iter().filter(|open| !open.everything).count() >= OPEN - RESERVED,
+            false => self.0.iter().filter(|open| !open.caller.runs_mesh).count() >= OPEN - RESERVED,
         };
-        if of(&question.caller) >= PER_CALLER || is_full {
+        if of(&question.caller.name) >= PER_CALLER || is_full {
             // Its own oldest goes; a caller without any waits until others are done.
-            let oldest = self.0.iter().position(|open| open.caller == question.caller);
+            let oldest = self.0.iter().position(|open| open.caller.name == question.caller.name);
             match oldest {
                 Some(oldest) => drop(self.0.remove(oldest)),
                 None => return,
@@ -61,7 +61,8 @@ impl PendingAcks {
 
 /// Whether every proxy concerned has the question's version in force.
 fn complete(question: &AcknowledgementQuery, revisions: &Revisions, sessions: &Sessions) -> bool {
-    let generations = revisions.generations(&question.key, &question.version);
+    let ObjectVersion { key, version } = &question.object;
+    let generations = revisions.generations(key, version);
     generations.is_some_and(|all| all.is_empty() || sessions.have(&all))
 }
 
@@ -70,7 +71,8 @@ fn state(
     revisions: &Revisions,
     sessions: &Sessions,
 ) -> Acknowledgement {
-    let Some(generations) = revisions.generations(&question.key, &question.version) else {
+    let ObjectVersion { key, version } = &question.object;
+    let Some(generations) = revisions.generations(key, version) else {
         return Acknowledgement::default();
     };
     let behind = match generations.is_empty() {
@@ -93,21 +95,20 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::world_task::QueryCaller;
 
     fn ask(waiting: &mut PendingAcks, caller: &str) -> oneshot::Receiver<Acknowledgement> {
-        ask_as(waiting, (caller, false))
+        ask_as(waiting, QueryCaller { name: caller.to_owned(), runs_mesh: false })
     }
 
     fn ask_as(
         waiting: &mut PendingAcks,
-        (caller, everything): (&str, bool),
+        caller: QueryCaller,
     ) -> oneshot::Receiver<Acknowledgement> {
         let (reply, answer) = oneshot::channel();
         waiting.ask(AcknowledgementQuery {
-            key: "Pod/a/client".parse().unwrap(),
-            version: "1".to_owned(),
-            caller: caller.to_owned(),
-            everything,
+            object: ObjectVersion { key: "Pod/a/client".parse().unwrap(), version: "1".to_owned() },
+            caller,
             deadline: Instant::now() + Duration::from_secs(60),
             reply,
         });
@@ -135,8 +136,9 @@ mod tests {
         };
         let _others = ask_all(&mut waiting);
         assert_eq!(waiting.0.len(), OPEN - RESERVED);
+        let root = QueryCaller { name: "root".to_owned(), runs_mesh: true };
         let mut root: Vec<_> =
-            (0..PER_CALLER).map(|_| ask_as(&mut waiting, ("root", true))).collect();
+            (0..PER_CALLER).map(|_| ask_as(&mut waiting, root.clone())).collect();
         let _others = ask_all(&mut waiting);
         let empty = Err(oneshot::error::TryRecvError::Empty);
         assert!(root.iter_mut().all(|answer| answer.try_recv() == empty));

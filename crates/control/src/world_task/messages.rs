@@ -87,15 +87,27 @@ pub(crate) struct Interests {
     pub(crate) resumed: bool,
 }
 
+/// An object as it came to be at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectVersion {
+    pub(crate) key: Key,
+    /// Its `resourceVersion`.
+    pub(crate) version: String,
+}
+
+/// Who asks: questions are limited by caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct QueryCaller {
+    pub(crate) name: String,
+    /// Whether the caller may ask about everything, as those who run the mesh may.
+    pub(crate) runs_mesh: bool,
+}
+
 /// Who has taken note of a version of an object?
 #[derive(Debug)]
 pub(crate) struct AcknowledgementQuery {
-    pub(crate) key: Key,
-    pub(crate) version: String,
-    /// Who asks, as text: questions are limited by caller.
-    pub(crate) caller: String,
-    /// Whether the caller may ask about everything, as those who run the mesh may.
-    pub(crate) everything: bool,
+    pub(crate) object: ObjectVersion,
+    pub(crate) caller: QueryCaller,
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Acknowledgement>,
 }

@@ -132,10 +132,11 @@ impl Driven {
     fn ask(&mut self, version: &str) -> oneshot::Receiver<Acknowledgement> {
         let (reply, answer) = oneshot::channel();
         self.task.receive(Message::Acknowledged(AcknowledgementQuery {
-            key: "VirtualService/a/cart".parse().unwrap(),
-            version: version.to_owned(),
-            caller: "test".to_owned(),
-            everything: false,
+            object: ObjectVersion {
+                key: "VirtualService/a/cart".parse().unwrap(),
+                version: version.to_owned(),
+            },
+            caller: QueryCaller { name: "test".to_owned(), runs_mesh: false },
             deadline: Instant::now() + Duration::from_secs(5),
             reply,
         }));

@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::services::{Endpoint, Protocol, Service, ServiceKind, usable};
+use crate::services::{Endpoint, Port, Protocol, Service, ServiceKind, usable};
 
 /// Where names are looked up.
 pub(crate) trait Directory {
@@ -45,125 +45,136 @@ pub(super) enum RecordData {
     Alias(String),
 }
 
-/// Looks up a name in lower case, without the dot at its end; `domain` is the cluster's.
-///
-/// Names for which a pod stands come last: no pod takes over a name of the cluster.
-pub(super) fn look_up(
-    (name, kind): (&str, QueryKind),
-    domain: &str,
-    directory: &dyn Directory,
-) -> LookupResult {
-    let answer = in_cluster((name, kind), domain, directory);
-    if !matches!(answer, LookupResult::NoSuchName | LookupResult::Elsewhere) {
-        return answer;
-    }
-    match (directory.outside(name), kind) {
-        (Some(address), QueryKind::Address) => {
-            LookupResult::Entries(vec![RecordData::Address(address)])
-        }
-        (Some(_), _) => LookupResult::Entries(Vec::new()),
-        (None, _) => answer,
-    }
+/// The names that this server knows.
+pub(super) struct Zone<'z> {
+    /// The domain of the cluster's names.
+    pub(super) domain: &'z str,
+    pub(super) directory: &'z dyn Directory,
 }
 
-fn in_cluster(
-    (name, kind): (&str, QueryKind),
-    domain: &str,
-    directory: &dyn Directory,
-) -> LookupResult {
-    let Some(below) = name.strip_suffix(domain) else { return LookupResult::Elsewhere };
-    if !below.is_empty() && !below.ends_with('.') {
-        return LookupResult::Elsewhere;
-    }
-    let labels: Vec<&str> = below.split('.').filter(|label| !label.is_empty()).collect();
-    match labels.as_slice() {
-        [] | ["svc" | "pod"] => LookupResult::Entries(Vec::new()),
-        [namespace, "svc" | "pod"] => match directory.has_namespace(namespace) {
-            true => LookupResult::Entries(Vec::new()),
-            false => LookupResult::NoSuchName,
-        },
-        [address, namespace, "pod"] => by_address(address, namespace, kind, directory),
-        [rest @ .., service, namespace, "svc"] => match directory.service(namespace, service) {
-            Some(found) => within((rest, kind), &found, domain, directory),
-            None => LookupResult::NoSuchName,
-        },
-        _ => LookupResult::NoSuchName,
-    }
-}
-
-fn within(
-    (rest, kind): (&[&str], QueryKind),
-    service: &Service,
-    domain: &str,
-    directory: &dyn Directory,
-) -> LookupResult {
-    let endpoints = || directory.endpoints(&service.namespace, &service.name);
-    if let ServiceKind::Alias(target) = &service.kind {
-        return match (rest, kind) {
-            ([], _) => LookupResult::Entries(vec![RecordData::Alias(target.clone())]),
-            _ => LookupResult::NoSuchName,
-        };
-    }
-    match rest {
-        [] => {
-            let addresses = match (&service.kind, kind) {
-                (_, QueryKind::Service | QueryKind::Other) => Vec::new(),
-                (ServiceKind::Address(address), _) => vec![RecordData::Address(*address)],
-                _ => usable(&endpoints())
-                    .iter()
-                    .map(|one| RecordData::Address(one.address))
-                    .collect(),
-            };
-            LookupResult::Entries(addresses)
+impl Zone<'_> {
+    /// Looks up a name in lower case, without the dot at its end.
+    ///
+    /// Names for which a pod stands come last: no pod takes over a name of the cluster.
+    pub(super) fn look_up(&self, name: &str, kind: QueryKind) -> LookupResult {
+        let answer = self.in_cluster(name, kind);
+        if !matches!(answer, LookupResult::NoSuchName | LookupResult::Elsewhere) {
+            return answer;
         }
-        [port, protocol] if port.starts_with('_') && protocol.starts_with('_') => {
-            let protocol = match *protocol {
-                "_tcp" => Protocol::Tcp,
-                "_udp" => Protocol::Udp,
-                _ => return LookupResult::NoSuchName,
-            };
-            let base = format!("{}.{}.svc.{domain}", service.name, service.namespace);
-            services((&port[1..], protocol), (service, &base), kind, &endpoints())
-        }
-        [host] => {
-            let all = endpoints();
-            let usable = usable(&all);
-            let found = usable.iter().filter(|endpoint| label(endpoint) == *host);
-            let found: Vec<RecordData> =
-                found.map(|one| RecordData::Address(one.address)).collect();
-            match (found.is_empty(), kind) {
-                (true, _) => LookupResult::NoSuchName,
-                (false, QueryKind::Address) => LookupResult::Entries(found),
-                (false, _) => LookupResult::Entries(Vec::new()),
+        match (self.directory.outside(name), kind) {
+            (Some(address), QueryKind::Address) => {
+                LookupResult::Entries(vec![RecordData::Address(address)])
             }
+            (Some(_), _) => LookupResult::Entries(Vec::new()),
+            (None, _) => answer,
         }
-        _ => LookupResult::NoSuchName,
     }
-}
 
-fn services(
-    (name, protocol): (&str, Protocol),
-    (service, base): (&Service, &str),
-    kind: QueryKind,
-    endpoints: &[Endpoint],
-) -> LookupResult {
-    let fits = |port: &&crate::services::Port| port.name == name && port.protocol == protocol;
-    let Some(port) = service.ports.iter().find(fits) else { return LookupResult::NoSuchName };
-    if kind != QueryKind::Service {
-        return LookupResult::Entries(Vec::new());
+    fn in_cluster(&self, name: &str, kind: QueryKind) -> LookupResult {
+        let Some(below) = name.strip_suffix(self.domain) else { return LookupResult::Elsewhere };
+        if !below.is_empty() && !below.ends_with('.') {
+            return LookupResult::Elsewhere;
+        }
+        let labels: Vec<&str> = below.split('.').filter(|label| !label.is_empty()).collect();
+        match labels.as_slice() {
+            [] | ["svc" | "pod"] => LookupResult::Entries(Vec::new()),
+            [namespace, "svc" | "pod"] => match self.directory.has_namespace(namespace) {
+                true => LookupResult::Entries(Vec::new()),
+                false => LookupResult::NoSuchName,
+            },
+            [address, namespace, "pod"] => self.by_address(address, namespace, kind),
+            [rest @ .., service, namespace, "svc"] => {
+                match self.directory.service(namespace, service) {
+                    Some(found) => self.within(&found, rest, kind),
+                    None => LookupResult::NoSuchName,
+                }
+            }
+            _ => LookupResult::NoSuchName,
+        }
     }
-    if let ServiceKind::Address(_) = service.kind {
-        return LookupResult::Entries(vec![RecordData::Service {
-            port: port.number,
-            target: base.to_owned(),
-        }]);
+
+    /// What `rest` is below the name of `service`.
+    fn within(&self, service: &Service, rest: &[&str], kind: QueryKind) -> LookupResult {
+        let endpoints = || self.directory.endpoints(&service.namespace, &service.name);
+        if let ServiceKind::Alias(target) = &service.kind {
+            return match (rest, kind) {
+                ([], _) => LookupResult::Entries(vec![RecordData::Alias(target.clone())]),
+                _ => LookupResult::NoSuchName,
+            };
+        }
+        match rest {
+            [] => {
+                let addresses = match (&service.kind, kind) {
+                    (_, QueryKind::Service | QueryKind::Other) => Vec::new(),
+                    (ServiceKind::Address(address), _) => vec![RecordData::Address(*address)],
+                    _ => usable(&endpoints())
+                        .iter()
+                        .map(|one| RecordData::Address(one.address))
+                        .collect(),
+                };
+                LookupResult::Entries(addresses)
+            }
+            [port, protocol] if port.starts_with('_') && protocol.starts_with('_') => {
+                let protocol = match *protocol {
+                    "_tcp" => Protocol::Tcp,
+                    "_udp" => Protocol::Udp,
+                    _ => return LookupResult::NoSuchName,
+                };
+                let name = &port[1..];
+                let fits = |port: &Port| port.name == name && port.protocol == protocol;
+                match kind {
+                    _ if !service.ports.iter().any(fits) => LookupResult::NoSuchName,
+                    QueryKind::Service => self.targets(service, fits, &endpoints()),
+                    QueryKind::Address | QueryKind::Other => LookupResult::Entries(Vec::new()),
+                }
+            }
+            [host] => {
+                let all = endpoints();
+                let usable = usable(&all);
+                let found = usable.iter().filter(|endpoint| label(endpoint) == *host);
+                let found: Vec<RecordData> =
+                    found.map(|one| RecordData::Address(one.address)).collect();
+                match (found.is_empty(), kind) {
+                    (true, _) => LookupResult::NoSuchName,
+                    (false, QueryKind::Address) => LookupResult::Entries(found),
+                    (false, _) => LookupResult::Entries(Vec::new()),
+                }
+            }
+            _ => LookupResult::NoSuchName,
+        }
     }
-    let entry = |endpoint: &&Endpoint| {
-        let port = endpoint.ports.iter().find(fits)?;
-        let target = format!("{}.{base}", label(endpoint));
-        Some(RecordData::Service { port: port.number, target })
-    };
-    LookupResult::Entries(usable(endpoints).iter().filter_map(entry).collect())
+
+    /// The records of a port of `service`: itself, or its endpoints where it has no address.
+    fn targets(
+        &self,
+        service: &Service,
+        fits: impl Fn(&Port) -> bool,
+        endpoints: &[Endpoint],
+    ) -> LookupResult {
+        let base = format!("{}.{}.svc.{}", service.name, service.namespace, self.domain);
+        if let ServiceKind::Address(_) = service.kind {
+            let port = service.ports.iter().find(|port| fits(port));
+            let entry = port.map(|port| RecordData::Service { port: port.number, target: base });
+            return LookupResult::Entries(entry.into_iter().collect());
+        }
+        let entry = |endpoint: &&Endpoint| {
+            let port = endpoint.ports.iter().find(|port| fits(port))?;
+            let target = format!("{}.{base}", label(endpoint));
+            Some(RecordData::Service { port: port.number, target })
+        };
+        LookupResult::Entries(usable(endpoints).iter().filter_map(entry).collect())
+    }
+
+    fn by_address(&self, address: &str, namespace: &str, kind: QueryKind) -> LookupResult {
+        let address = address.replace('-', ".").parse::<Ipv4Addr>();
+        match (address, self.directory.has_namespace(namespace), kind) {
+            (Ok(address), true, QueryKind::Address) => {
+                LookupResult::Entries(vec![RecordData::Address(address)])
+            }
+            (Ok(_), true, _) => LookupResult::Entries(Vec::new()),
+            _ => LookupResult::NoSuchName,
+        }
+    }
 }
 
 /// The label of an endpoint below its Service: its host name, or its address.
@@ -171,22 +182,6 @@ fn label(endpoint: &Endpoint) -> String {
     match &endpoint.hostname {
         Some(hostname) => hostname.clone(),
         None => endpoint.address.to_string().replace('.', "-"),
-    }
-}
-
-fn by_address(
-    address: &str,
-    namespace: &str,
-    kind: QueryKind,
-    directory: &dyn Directory,
-) -> LookupResult {
-    let address = address.replace('-', ".").parse::<Ipv4Addr>();
-    match (address, directory.has_namespace(namespace), kind) {
-        (Ok(address), true, QueryKind::Address) => {
-            LookupResult::Entries(vec![RecordData::Address(address)])
-        }
-        (Ok(_), true, _) => LookupResult::Entries(Vec::new()),
-        _ => LookupResult::NoSuchName,
     }
 }
 

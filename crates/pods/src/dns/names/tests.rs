@@ -55,7 +55,7 @@ fn check(kind: QueryKind, name: &str, expected: &str) {
 
 #[track_caller]
 fn check_in(domain: &str, (kind, name): (QueryKind, &str), expected: &str) {
-    let found = match look_up((name, kind), domain, &Cluster) {
+    let found = match (Zone { domain, directory: &Cluster }).look_up(name, kind) {
         LookupResult::NoSuchName => "no such name".to_owned(),
         LookupResult::Elsewhere => "elsewhere".to_owned(),
         LookupResult::Entries(entries) => entries
