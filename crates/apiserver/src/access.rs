@@ -47,7 +47,7 @@ pub struct Attempt {
     pub namespace: String,
     /// The object's name, or nothing.
     pub name: String,
-    /// The path, where it is no resource's.
+    /// The path, where it is not a resource's.
     pub path: String,
 }
 

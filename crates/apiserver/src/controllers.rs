@@ -312,7 +312,7 @@ impl Controllers {
         }
     }
 
-    /// Makers that may take in a pod that nobody controls.
+    /// Makers that may adopt a pod without a controller.
     fn sets_that_select(&mut self, pod: &Value) {
         for (group, plural) in MAKERS.iter().filter(|(_, plural)| *plural != "deployments") {
             let Some(sets) = self.tools.store.resource(group, plural) else { continue };

@@ -1,4 +1,4 @@
-//! What a field means that nobody wrote.
+//! What a field means that was not written.
 //!
 //! Pure, and doing it twice changes nothing: the request path fills in before
 //! admission webhooks look, the store once more after them.

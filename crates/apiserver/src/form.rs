@@ -57,7 +57,7 @@ pub fn decode(resource: &Resource, object: &mut Value) -> Result<Vec<String>, St
     Ok(decoder.unknown)
 }
 
-/// Brings what is no stored object, such as `DeleteOptions`, into the form of its struct.
+/// Brings a value that is not stored, such as `DeleteOptions`, into the form of its struct.
 pub fn decode_as(name: &str, object: &mut Value) -> Result<(), Status> {
     let refuse =
         |why: String| Status::bad_request(format!("{name} cannot be handled as a {name}: {why}"));

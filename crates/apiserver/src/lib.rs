@@ -2,7 +2,7 @@
 //!
 //! It owns the [`Store`], speaks HTTPS to kubectl and client libraries, calls
 //! admission webhooks, and runs the controllers' steps. What runs pods is behind
-//! the port [`Node`]; that there is a mesh is known to nobody here.
+//! the port [`Node`]; that there is a mesh is not known here.
 
 mod access;
 mod admission;

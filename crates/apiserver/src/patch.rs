@@ -18,7 +18,7 @@ use crate::{
     status::Status,
 };
 
-/// What happens to fields that nobody knows.
+/// What happens to unknown fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validation {
     /// They are dropped or kept in silence.

@@ -20,7 +20,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Acknowledgement {
-    /// Whether the control plane knows the object at that version, and nobody
+    /// Whether the control plane knows the object at that version, and no proxy
     /// is behind.
     pub complete: bool,
     /// Whether the control plane knows the object at that version.
@@ -66,7 +66,7 @@ impl Handle {
     /// one, in force. After `wait`, says who is behind.
     ///
     /// A version that the control plane has not seen is waited for. An object
-    /// that changes no answer, or only answers that nobody is interested in, is
+    /// that changes no answer, or only answers without an interested proxy, is
     /// acknowledged as soon as it is seen.
     pub async fn acknowledged(&self, key: &Key, version: &str, wait: Duration) -> Acknowledgement {
         let object = ObjectVersion { key: key.clone(), version: version.to_owned() };

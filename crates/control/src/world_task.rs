@@ -50,7 +50,7 @@ const CHECKED: usize = 64;
 /// Changes that are looked at in one go.
 const BATCH: usize = 4096;
 
-/// Messages that are heard between two batches.
+/// Messages that are handled between two batches of changes.
 const MESSAGES_BETWEEN: usize = 64;
 
 /// What is wrong, by object; objects of which nothing is wrong are not there.
@@ -125,7 +125,7 @@ impl WorldTask {
                     0 => break,
                     _ => {
                         self.take(changes.drain(..));
-                        // However many changes come, proxies are heard.
+                        // Messages of proxies are handled however many changes come.
                         for _ in 0..MESSAGES_BETWEEN {
                             let Ok(message) = inputs.messages.try_recv() else { break };
                             self.receive(message);

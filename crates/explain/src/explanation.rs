@@ -50,7 +50,7 @@ pub enum DnsAnswer {
     NoSuchName,
     /// The name exists and has no address now, and the application fails as well.
     NoAddress,
-    /// DNS outside the mesh has it, or nobody.
+    /// DNS outside the mesh may have it.
     Outside,
 }
 

@@ -18,7 +18,7 @@ use weft_process::peers::{Bodies, Connection, Limits, Peers};
 pub(crate) const RELIEF: Duration = Duration::from_millis(50);
 /// How long a connection waits for room.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// More than this is no help.
+/// More than this does not help.
 const MOST_DESCRIPTORS: u64 = 1 << 16;
 /// What the host is asked for at a time, and by one peer: each takes a descriptor there
 /// until it is known whether the target answers.

@@ -39,11 +39,11 @@ use names::{LookupResult, QueryKind, RecordData, Zone};
 /// The user's own machine.
 const HOST_NAME: &str = "host.weft.internal";
 const PORT: u16 = 53;
-/// Names move with pods; nobody is to remember them for long.
+/// Seconds that an answer may be remembered. Names move with pods.
 const LIFETIME: u32 = 5;
 /// An alias may lead to an alias, but not for ever.
 const LONGEST_CHAIN: usize = 8;
-/// A datagram without a word about its size (RFC 1035, 4.2.1).
+/// A datagram, where the question does not give a size (RFC 1035, 4.2.1).
 const SMALLEST_DATAGRAM: usize = 512;
 
 /// Connections at most, of all pods and of one. Questions come as datagrams first.

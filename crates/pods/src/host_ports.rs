@@ -2,7 +2,7 @@
 //!
 //! A pod that takes its listening sockets from the node gets those of its
 //! Service; every other Service is relayed to, while it has a ready endpoint.
-//! One task owns all of them. A socket is closed when nobody accepts on it: a
+//! One task owns all of them. A socket that is not accepted on is closed: a
 //! bound one would hang instead of refusing.
 
 mod pods;
@@ -230,7 +230,7 @@ impl Owner {
         match (&mut bound.used, lent) {
             (PortUse::Lent(count), Ok(())) => *count += 1,
             (PortUse::Idle, Ok(())) => bound.used = PortUse::Lent(1),
-            // Nobody accepts on them, and nobody would give them back.
+            // They are not accepted on, and would not be given back.
             (PortUse::Idle, Err(_)) => return self.close(around, &key).await,
             (PortUse::Lent(_), Err(_)) | (PortUse::Relayed(..), _) => return,
         }

@@ -67,7 +67,7 @@ pub(crate) struct Node {
     removal: EndpointRemoval,
     sandboxes: Arc<Sandboxes>,
     running: watch::Sender<HashMap<String, watch::Sender<ObservedPod>>>,
-    /// The pods for which there is no room.
+    /// The pods that wait for room.
     places: Mutex<Places>,
     /// Counts changes of ConfigMaps, Secrets and service accounts.
     objects: watch::Sender<u64>,

@@ -160,7 +160,7 @@ pub fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String
 pub struct Memory {
     /// What is in memory now.
     pub resident: u64,
-    /// The part of it that no file backs, and nobody else can share.
+    /// The part of it that no file backs, and no other process can share.
     pub anonymous: u64,
 }
 

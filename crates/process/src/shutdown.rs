@@ -54,7 +54,7 @@ impl Stopping {
         *self.0.borrow()
     }
 
-    /// Waits until the end is asked for, or nobody is left who could.
+    /// Waits until the end is asked for, or until all that could ask for it are gone.
     pub async fn stopped(&mut self) {
         let _ = self.0.wait_for(|stopping| *stopping).await;
     }

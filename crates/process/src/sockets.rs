@@ -2,7 +2,7 @@
 //!
 //! The asker connects, sends one line `{"port": N}`, and gets one line back,
 //! with the sockets beside it. It keeps the connection as long as it uses the
-//! sockets: its end is how the other side learns that nobody accepts any more.
+//! sockets: its end is how the other side learns that the sockets are no longer accepted on.
 //! Which ports exist, and who may have them, is not known here.
 
 use std::{
@@ -84,8 +84,8 @@ impl Lease {
 
 /// Asks the socket at `path` for the listeners of `port`.
 ///
-/// `None` means that the asker is to bind the port itself: nobody lends one, or
-/// there is no such socket because nobody lends any.
+/// `None` means that the asker is to bind the port itself: this port is not lent, or
+/// there is no lender at all.
 pub fn ask(path: &Path, port: u16) -> Result<Option<Lease>, SocketsError> {
     let mut connection = match StdUnixStream::connect(path) {
         Ok(connection) => connection,

@@ -1,7 +1,7 @@
 //! Which meshes run on this machine.
 //!
 //! A mesh is its kubeconfig, `weft-NAME.yaml`, plus the lock that its process
-//! holds on `weft-NAME.lock`. A kubeconfig whose lock nobody holds is stale: it
+//! holds on `weft-NAME.lock`. A kubeconfig whose lock is not held is stale: it
 //! is ignored, and removed by the next command that finds it.
 
 use std::{

@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Prints the answer. As in Istio, a page that is not there is no failure.
+/// Prints the answer. As in Istio, a page that is not there is not a failure.
 async fn request(method: &str, url: &str) -> Result<ExitCode> {
     let (status, body) = ask(&["-X", method, "-m", "60", url]).await?;
     crate::terminal::print_data(&body)?;

@@ -76,7 +76,7 @@ pub fn impersonate(store: &Store, caller: User, headers: &HeaderMap) -> Result<U
 }
 
 impl Impersonated {
-    /// What the headers say; none of them means nobody else.
+    /// What the headers say; without any of them the caller is not another user.
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Status> {
         let mut wanted = Self::default();
         // As on a cluster, an empty user or uid counts as absent.
@@ -96,7 +96,9 @@ impl Impersonated {
                 other => match other.strip_prefix("extra-") {
                     Some(key) => wanted.extra.entry(query::decode(key)).or_default().push(value),
                     None => {
-                        let message = format!("header {name} is no header of impersonation");
+                        let message = format!(
+                            "header {name} is not known; send Impersonate-User, -Group, -Uid or -Extra-KEY"
+                        );
                         return Err(Status::bad_request(message));
                     }
                 },

@@ -1,7 +1,7 @@
 //! Who owns which field of an object: `metadata.managedFields`.
 //!
 //! Every write leaves a trace of what it changed under its manager's name; the
-//! fields of an apply are those it names. Fields that are gone belong to nobody.
+//! fields of an apply are those it names. Fields that are gone have no manager.
 
 use std::collections::BTreeSet;
 

@@ -189,7 +189,7 @@ pub fn same(old: &Value, new: &Value) -> bool {
     let bare = |object: &Value| {
         let mut bare = object.clone();
         bare["metadata"]["resourceVersion"] = Value::Null;
-        // When a manager last repeated itself is no change.
+        // The time at which a manager last repeated itself is not a change.
         for entry in bare["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
             if let Some(entry) = entry.as_object_mut() {
                 entry.remove("time");

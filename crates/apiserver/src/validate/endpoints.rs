@@ -86,7 +86,7 @@ fn addresses(kind: &Value, list: &Value, endpoint: &str, causes: &mut Causes) {
     }
 }
 
-/// Why a text is no fully qualified domain name.
+/// Why a text is not a fully qualified domain name.
 fn domain(name: &str) -> Option<String> {
     let name = name.trim_end_matches('.');
     let short = || "should be a domain with at least two segments separated by dots".to_owned();

@@ -6,7 +6,7 @@ use weft_controllers::object::items;
 use super::causes::Causes;
 use crate::registry::Registry;
 
-/// Webhooks must be reachable, and must not hang on conditions that nobody evaluates.
+/// Webhooks must be reachable, and must not depend on conditions that are not evaluated here.
 pub fn webhooks(object: &Value, causes: &mut Causes) {
     for (index, webhook) in items(&object["webhooks"]).enumerate() {
         let field = format!("webhooks[{index}]");

@@ -17,7 +17,7 @@ use crate::{
 /// The largest object: the limit of a request to etcd.
 const LARGEST: usize = 1_572_864;
 
-/// What the server itself keeps, so that nobody seems to have removed it.
+/// Fields that the server itself keeps, so that no writer seems to have removed them.
 pub(super) fn inherit(resource: &Resource, old: &Value, new: &mut Value) {
     if resource.has("status") {
         new["status"] = old["status"].clone();

@@ -84,7 +84,7 @@ impl Queue {
         self.due.insert(name, due);
     }
 
-    /// When the next name is due that nobody works on.
+    /// When the next name that is not worked on is due.
     fn next_due(&self) -> Option<Instant> {
         self.due.iter().filter(|(name, _)| !self.busy.contains(*name)).map(|(_, due)| *due).min()
     }

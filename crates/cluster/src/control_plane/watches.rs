@@ -160,7 +160,7 @@ impl KnownObjects {
         }
     }
 
-    /// There is no such kind, for now: it has no objects, and nobody waits for it.
+    /// The kind is not defined, for now: it has no objects, and the start does not wait for it.
     fn undefined(&mut self, kind: Kind) -> Vec<Change> {
         self.listed.retain(|key| key.kind != kind);
         self.done(kind)

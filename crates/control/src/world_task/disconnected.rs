@@ -53,7 +53,7 @@ impl Absent {
         }
     }
 
-    /// The pods that lack one of the revisions that `lacks` tells.
+    /// The pods for whose revisions `lacks` holds.
     pub(super) fn lacking(&self, lacks: impl Fn(&BTreeSet<Revision>) -> bool) -> Vec<&Key> {
         self.0.iter().filter(|(_, one)| lacks(&one.revisions)).map(|(pod, _)| pod).collect()
     }

@@ -261,7 +261,7 @@ async fn a_later_stream_of_the_same_pod_speaks_for_an_earlier_one_that_ends() {
     assert!(answer.try_recv().unwrap().complete);
 }
 
-/// Interests in hosts that nobody knows.
+/// Interests in unknown hosts.
 fn unknown(of: &str, count: usize) -> Vec<Interest> {
     (0..count).map(|one| format!("h{one}.{of}.example:80").parse().unwrap()).collect()
 }

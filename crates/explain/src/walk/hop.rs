@@ -17,7 +17,7 @@ use crate::{
     question::{PodName, Question},
 };
 
-/// Stands for the client's address, which nobody knows beforehand.
+/// Stands for the client's address, which is not known beforehand.
 const CLIENT: HeaderValue = HeaderValue::from_static("<client>");
 
 /// Stands for the request id that a proxy makes up.

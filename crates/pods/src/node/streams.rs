@@ -104,7 +104,7 @@ fn unblock(end: &impl AsFd) -> io::Result<()> {
 }
 
 /// Carries the streams until the process has ended and all that it wrote is
-/// passed on. Ends it when nobody listens any more.
+/// passed on. Ends it when its reader is gone.
 async fn attend(process: Process, ends: Ends, io: ExecIo) -> i32 {
     let pid = process.pid;
     let listener = io.stdout.clone();

@@ -316,7 +316,7 @@ impl Sandbox {
             Some(path) if !path.is_empty() => Some(volumes::inside(path)?),
             _ => None,
         };
-        // What the supervisor writes, nobody else may: it would follow their links.
+        // Only the supervisor may write there: it would follow the links of others.
         let access = match wanted.read_only || kind.empty_dir.is_none() {
             true => Access::Read,
             false => Access::Write,

@@ -35,7 +35,7 @@ use crate::shutdown::Stopping;
 
 /// What hyper may gather of a head, and of an answer that is not read.
 const BUFFER: usize = 64 * 1024;
-/// How often it is looked whether a large answer has stalled while others wait.
+/// How often large answers are checked for a stall while others wait.
 const LOOK: Duration = Duration::from_millis(250);
 
 impl Paths {

@@ -86,7 +86,7 @@ fn write_all(lines: &Receiver<Vec<u8>>, mut output: impl Write, shared: &Shared)
     for line in lines {
         let lost = shared.lost.swap(0, Relaxed);
         if lost > 0 {
-            let _ = writeln!(output, "{lost} lines of this log are lost: nobody read them");
+            let _ = writeln!(output, "{lost} lines of this log are lost: its reader was too slow");
         }
         // There is nowhere to say that a line could not be written.
         let _ = output.write_all(&line);

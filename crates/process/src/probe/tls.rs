@@ -12,7 +12,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::ProbeError;
 use crate::unchecked::AnyCertificate;
 
-/// Shakes hands over `stream`; HTTP/2 and HTTP/1.1 are offered.
+/// Makes the TLS handshake over `stream`; HTTP/2 and HTTP/1.1 are offered.
 pub(super) async fn secure(
     address: IpAddr,
     stream: TcpStream,

@@ -29,7 +29,7 @@ pub(super) enum ReviewKind {
     Validate,
 }
 
-/// Why there is no answer to a review.
+/// Why a review is not answered.
 pub(super) type Refusal = (StatusCode, String);
 
 /// Why a review that was not read has no answer.
