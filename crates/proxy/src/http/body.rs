@@ -78,6 +78,14 @@ impl Incoming {
         }
     }
 
+    /// Bytes that have come and were not taken, as far as they are counted.
+    pub fn waiting(&self) -> usize {
+        match &self.0 {
+            Kind::Http2(body) => body.waiting(),
+            Kind::Empty | Kind::Full(_) | Kind::Http1(_) => 0,
+        }
+    }
+
     /// A body that comes on an HTTP/2 stream.
     pub fn http2(body: ReceivedBody) -> Self {
         Self(Kind::Http2(body))

@@ -214,4 +214,11 @@ impl Outgoing for Payload {
             Self::Empty | Self::Own(_) => Poll::Pending,
         }
     }
+
+    fn waiting(&self) -> usize {
+        match self {
+            Self::Relayed(relayed) => relayed.incoming.waiting(),
+            Self::Empty | Self::Own(_) => 0,
+        }
+    }
 }

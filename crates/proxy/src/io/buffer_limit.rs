@@ -15,6 +15,9 @@ use weft_config::ProcessLimits;
 /// The most that one read takes beyond the limit.
 const LITTLE: usize = 2 * 1024;
 
+/// One client outside may have this part of the limit waiting.
+const PART_OF_CLIENT: u64 = 32;
+
 /// Bytes that wait in all connections of the process.
 #[derive(Debug)]
 pub struct Buffers {
@@ -56,6 +59,12 @@ impl Buffers {
     pub fn is_overfull(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         self.waiting() >= limit.saturating_add(limit / 2)
+    }
+
+    /// As many bytes as may wait in each direction of one connection of a client outside.
+    pub fn most_of_client(&self) -> usize {
+        let part = self.limit.load(Ordering::Relaxed) / PART_OF_CLIENT;
+        usize::try_from(part).unwrap_or(usize::MAX)
     }
 
     /// One owner has `now` bytes waiting, and had `before`.

@@ -51,6 +51,11 @@ impl Tally {
         self.buffers.is_overfull()
     }
 
+    /// As many bytes as may wait in each direction of one connection of a client outside.
+    pub fn most_of_client(&self) -> usize {
+        self.buffers.most_of_client()
+    }
+
     fn set(&self, bytes: usize) {
         self.waiting.set(bytes);
         if self.told.get().abs_diff(bytes) >= MUCH {

@@ -30,7 +30,7 @@ use super::{
     UPSTREAM_STREAMS, connection_window,
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::KeepAlive,
-    outgoing_body::{Outgoing, Sending, Unsent},
+    outgoing_body::{Outgoing, Sending, Share, Unsent},
     windows::Windows,
 };
 use crate::http::{
@@ -48,7 +48,7 @@ pub struct Client {
 }
 
 /// What the driver and the streams know of the connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     meter: Arc<Meter>,
     bodies: Bodies,
@@ -61,6 +61,8 @@ struct State {
     /// Those that did not end in order.
     broken: Cell<u32>,
     limits: Limits,
+    /// Uploads are of many clients: what waits for the server has no limit of its own.
+    share: Rc<Share>,
 }
 
 /// A stream that may be opened, or is.
@@ -97,7 +99,7 @@ impl Client {
     {
         let (stream, meter) = MeteredStream::in_turns(stream, 0);
         meter.begin_turn();
-        let windows = Windows::begin(limits.stream_window, tally);
+        let windows = Windows::begin_small(limits.stream_window);
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
             .initial_window_size(windows.size())
@@ -124,8 +126,17 @@ impl Client {
         .await?;
         let allowed = Cell::new(connection.max_concurrent_send_streams());
         let bodies = Bodies::counted_in(tally);
-        let state = State { meter, allowed, bodies, limits: *limits, ..State::default() };
-        let state = Rc::new(state);
+        let state = Rc::new(State {
+            meter,
+            bodies,
+            open: Cell::new(0),
+            allowed,
+            ended: Cell::new(false),
+            streams: Cell::new(0),
+            broken: Cell::new(0),
+            limits: *limits,
+            share: Share::of(usize::MAX),
+        });
         tokio::task::spawn_local(drive(connection, Rc::clone(&state), windows));
         Ok(Self { sender: RefCell::new(sender), state })
     }
@@ -212,7 +223,8 @@ impl StreamSlot {
         let (response, stream) = self.client.begin_stream(head, end)?;
         let limits = &self.client.state.limits;
         let tally = self.client.state.bodies.tally();
-        let sending = (!end).then(|| Sending::new(stream, body, limits.stalled, tally));
+        let share = &self.client.state.share;
+        let sending = (!end).then(|| Sending::new(stream, body, limits.stalled, tally, share));
         let mut exchange = Exchange { response, sending };
         let response = poll_fn(|context| exchange.poll(context)).await?;
         if response.headers().len() > MOST_FIELDS {
@@ -286,12 +298,11 @@ async fn drive<S>(
     let ended = poll_fn(|context| {
         let meter = &state.meter;
         meter.begin_turn();
+        // Before the heads of new requests are sent, so that it holds for their answers.
+        change_windows(&mut connection, &mut windows, &state);
         let polled = Pin::new(&mut connection).poll(context);
         state.bodies.after_turn(meter);
-        if let Some(size) = windows.change(state.bodies.tally())
-            && connection.set_initial_window_size(size).is_ok()
-        {
-            windows.changed(size);
+        if change_windows(&mut connection, &mut windows, &state) {
             context.waker().wake_by_ref();
         }
         if meter.is_exhausted() {
@@ -308,6 +319,27 @@ async fn drive<S>(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection to a server broke");
     }
+}
+
+/// Tells the server of other windows, if they change; whether it will be told. It fails until the
+/// server has confirmed the last change.
+fn change_windows<S>(
+    connection: &mut Connection<MeteredStream<S>, Bytes>,
+    windows: &mut Windows,
+    state: &State,
+) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if state.bodies.are_large() {
+        windows.may_grow();
+    }
+    let Some(size) = windows.change(state.bodies.tally(), state.open.get()) else { return false };
+    let told = connection.set_initial_window_size(size).is_ok();
+    if told {
+        windows.changed(size);
+    }
+    told
 }
 
 #[cfg(test)]

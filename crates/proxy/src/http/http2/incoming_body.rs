@@ -19,6 +19,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use weft_decide::arrive::fields::MOST_FIELDS;
 
+use super::windows;
 use crate::{
     http::{
         error::Error,
@@ -38,6 +39,7 @@ pub struct Bodies {
     list: RefCell<Vec<Weak<RefCell<Received>>>>,
     /// Bytes that the connection had read when the bodies were last taken from the codec.
     absorbed: Cell<u64>,
+    large: Rc<Cell<bool>>,
 }
 
 impl Bodies {
@@ -49,6 +51,11 @@ impl Bodies {
     /// What counts bytes that wait.
     pub fn tally(&self) -> &Rc<Tally> {
         &self.tally
+    }
+
+    /// Whether the reader of one took more than a small window.
+    pub fn are_large(&self) -> bool {
+        self.large.get()
     }
 
     /// Takes from the codec what has come, if that may be much.
@@ -87,6 +94,10 @@ struct Received {
     joined: BytesMut,
     /// Bytes in line.
     held: usize,
+    /// Bytes that the reader took.
+    taken: u64,
+    /// Whether that was much, here or on another stream of the connection.
+    large: Rc<Cell<bool>>,
     trailers: Option<HeaderMap>,
     end: Option<Result<(), Error>>,
     reader: Option<Waker>,
@@ -132,12 +143,19 @@ impl ReceivedBody {
             queue: VecDeque::new(),
             joined: BytesMut::new(),
             held: 0,
+            taken: 0,
+            large: Rc::clone(&bodies.large),
             trailers: None,
             end: None,
             reader: None,
         }));
         bodies.watch(Rc::downgrade(&received));
         Self { received, owed, stall: StallTimer::default(), limit }
+    }
+
+    /// Bytes that have come and were not taken.
+    pub fn waiting(&self) -> usize {
+        self.received.borrow().held
     }
 
     /// The answer to the request with this body has begun.
@@ -207,6 +225,10 @@ impl Received {
         })?;
         self.held -= next.len();
         self.tally.remove(next.len());
+        self.taken += next.len() as u64;
+        if self.taken > windows::SMALL.into() {
+            self.large.set(true);
+        }
         self.release(next.len());
         Some(next)
     }

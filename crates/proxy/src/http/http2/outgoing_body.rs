@@ -1,6 +1,7 @@
 //! A body on its way out on an HTTP/2 stream.
 
 use std::{
+    cell::Cell,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -20,6 +21,33 @@ use crate::{
 pub trait Outgoing: Body<Data = Bytes> + Unpin {
     /// Ready once the body must not go on, also while the peer takes nothing.
     fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Bytes that have come for it and were not taken, where they wait for this peer alone.
+    fn waiting(&self) -> usize {
+        0
+    }
+}
+
+/// What waits for one peer, in all bodies on their way out on its connection.
+#[derive(Debug)]
+pub struct Share {
+    waiting: Cell<usize>,
+    most: usize,
+}
+
+impl Share {
+    /// So much may wait while the peer takes nothing of it.
+    pub fn of(most: usize) -> Rc<Self> {
+        Rc::new(Self { waiting: Cell::new(0), most })
+    }
+
+    fn change(&self, before: usize, now: usize) {
+        self.waiting.set(self.waiting.get() + now - before);
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.waiting.get() > self.most
+    }
 }
 
 /// A body on its way out.
@@ -33,13 +61,17 @@ pub struct Sending<B> {
     /// Bytes that were sent when there may have been no room, and are counted in `tally`.
     waiting: usize,
     tally: Rc<Tally>,
+    /// What waits for the peer, of which this body has `shared` bytes.
+    share: Rc<Share>,
+    shared: usize,
     /// Since the peer takes nothing, as far as that matters while memory is short.
     short: StallTimer,
     /// How often that was for [`WHILE_SHORT`], one after the other.
     times: u32,
 }
 
-/// How long a peer may take nothing while the process has far more bytes waiting than it may.
+/// How long a peer may take nothing while the process has far more bytes waiting than it may, or
+/// while more than its share waits for the peer.
 const WHILE_SHORT: Duration = Duration::from_secs(5);
 /// How many times as long while it has as many as it may.
 const WHILE_FULL: u32 = 6;
@@ -58,16 +90,34 @@ pub enum Unsent<E> {
 impl<B> Drop for Sending<B> {
     fn drop(&mut self) {
         self.tally.remove(self.waiting);
+        self.share.change(self.shared, 0);
     }
 }
 
 impl<B: Outgoing> Sending<B> {
     /// Sends `body` on `stream`, whose peer may take nothing for `limit`, or until there are far
-    /// too many bytes that wait; those of this body are counted in `tally`.
-    pub fn new(stream: SendStream<Bytes>, body: B, limit: Duration, tally: &Rc<Tally>) -> Self {
-        let (stall, short) = (StallTimer::default(), StallTimer::default());
-        let tally = Rc::clone(tally);
-        Self { stream, body, stall, limit, begun: false, waiting: 0, tally, short, times: 0 }
+    /// too many bytes that wait, in the process or of `share`; those of this body are counted in
+    /// `tally`, too.
+    pub fn new(
+        stream: SendStream<Bytes>,
+        body: B,
+        limit: Duration,
+        tally: &Rc<Tally>,
+        share: &Rc<Share>,
+    ) -> Self {
+        Self {
+            stream,
+            body,
+            stall: StallTimer::default(),
+            limit,
+            begun: false,
+            waiting: 0,
+            tally: Rc::clone(tally),
+            share: Rc::clone(share),
+            shared: 0,
+            short: StallTimer::default(),
+            times: 0,
+        }
     }
 
     /// Sends what can be sent; ready at the end, or when that cannot be reached.
@@ -129,6 +179,7 @@ impl<B: Outgoing> Sending<B> {
                 self.short.moved();
                 self.times = 0;
                 self.tally.remove(std::mem::take(&mut self.waiting));
+                self.share.change(std::mem::take(&mut self.shared), 0);
                 return Poll::Ready(Ok(false));
             }
             match self.stream.poll_capacity(context) {
@@ -156,8 +207,13 @@ impl<B: Outgoing> Sending<B> {
         }
         while self.short.poll(context, WHILE_SHORT).is_ready() {
             self.times += 1;
+            let all = self.waiting + self.body.waiting();
+            self.share.change(std::mem::replace(&mut self.shared, all), all);
             let is_long = self.times >= WHILE_FULL;
-            if self.tally.is_overfull() || (is_long && self.tally.is_full()) {
+            if self.tally.is_overfull()
+                || self.share.is_exceeded()
+                || (is_long && self.tally.is_full())
+            {
                 return Poll::Ready(Err(Unsent::Peer(Error::Stalled)));
             }
             self.short.moved();

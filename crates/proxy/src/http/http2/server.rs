@@ -26,12 +26,12 @@ use super::{
     FRAME_BUDGET, REMEMBERED_RESETS, RESETS_OF_CLIENTS, RESETS_OF_TURN, connection_window,
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::{KeepAlive, Verdict},
-    outgoing_body::{Sending, Unsent},
+    outgoing_body::{Sending, Share, Unsent},
     premature_resets::{Open, Resets},
     windows::Windows,
 };
 use crate::{
-    connection::downstream::Downstream,
+    connection::{direction::Direction, downstream::Downstream},
     http::{
         body::Incoming,
         grpc, headers,
@@ -39,7 +39,7 @@ use crate::{
         response_body::Payload,
         serve_request::serve_request,
     },
-    io::{peeked::PeekedStream, tally::Tally},
+    io::peeked::PeekedStream,
     worker::open_connections::ConnectionGuard,
 };
 
@@ -53,10 +53,13 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     meter.begin_turn();
     let tally = &downstream.worker.tally;
     let windows = Windows::begin(limits.stream_window, tally);
+    let most = most_waiting(&downstream);
+    let connection_window = connection_window(limits.streams, limits.stream_window)
+        .min(u32::try_from(most).unwrap_or(u32::MAX).max(limits.stream_window));
     let mut builder = Builder::new();
     builder
         .initial_window_size(windows.size())
-        .initial_connection_window_size(connection_window(limits.streams, limits.stream_window))
+        .initial_connection_window_size(connection_window)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.head_bytes)
         .max_send_buffer_size(limits.buffer as usize)
@@ -77,8 +80,18 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
         }
     };
     let bodies = Bodies::counted_in(tally);
-    let mut serving = Serving::new(connection, meter, limits, (bodies, windows), guard);
+    let share = Share::of(most);
+    let mut serving = Serving::new(connection, meter, limits, (bodies, windows, share), guard);
     poll_fn(|context| serving.poll(context, &downstream)).await;
+}
+
+/// How many bytes of bodies may wait in each direction of a client's connection. A client outside
+/// has a small part of all there may be; one of the mesh speaks for many.
+fn most_waiting(downstream: &Downstream) -> usize {
+    match downstream.direction() {
+        Direction::Edge => downstream.worker.tally.most_of_client(),
+        Direction::Inbound | Direction::Outbound => usize::MAX,
+    }
 }
 
 /// A connection that is served.
@@ -87,6 +100,7 @@ struct Serving {
     meter: Arc<Meter>,
     bodies: Bodies,
     windows: Windows,
+    share: Rc<Share>,
     guard: ConnectionGuard,
     keep_alive: KeepAlive,
     /// Until the client's first SETTINGS have come.
@@ -103,7 +117,7 @@ impl Serving {
         mut connection: Connection<MeteredStream<PeekedStream>, Bytes>,
         meter: Arc<Meter>,
         limits: &Limits,
-        (bodies, windows): (Bodies, Windows),
+        (bodies, windows, share): (Bodies, Windows, Rc<Share>),
         guard: ConnectionGuard,
     ) -> Self {
         let keep_alive = KeepAlive::new(connection.ping_pong(), limits, Some(limits.idle));
@@ -114,6 +128,7 @@ impl Serving {
             meter,
             bodies,
             windows,
+            share,
             guard,
             keep_alive,
             greeting,
@@ -154,7 +169,7 @@ impl Serving {
             }
         }
         self.bodies.after_turn(&self.meter);
-        if let Some(size) = self.windows.change(self.bodies.tally())
+        if let Some(size) = self.windows.change(self.bodies.tally(), 0)
             && self.connection.set_initial_window_size(size).is_ok()
         {
             self.windows.changed(size);
@@ -215,7 +230,7 @@ impl Serving {
         };
         let open = Open::new(&self.resets);
         let request = Request::from_parts(parts, body);
-        let stream = Stream { respond, open, limit };
+        let stream = Stream { respond, open, limit, share: Rc::clone(&self.share) };
         tokio::task::spawn_local(stream.serve(Rc::clone(downstream), request));
     }
 }
@@ -225,6 +240,7 @@ struct Stream {
     respond: SendResponse<Bytes>,
     open: Open,
     limit: Duration,
+    share: Rc<Share>,
 }
 
 impl Stream {
@@ -254,7 +270,8 @@ impl Stream {
         match sent {
             Ok(_) if end => {}
             Ok(stream) => {
-                if send(stream, payload, self.limit, &tally).await == Sent::Reset {
+                let sending = Sending::new(stream, payload, self.limit, &tally, &self.share);
+                if send(sending).await == Sent::Reset {
                     self.open.was_reset();
                 }
             }
@@ -275,13 +292,7 @@ enum Sent {
     Ended,
 }
 
-async fn send(
-    stream: h2::SendStream<Bytes>,
-    payload: Payload,
-    limit: Duration,
-    tally: &Rc<Tally>,
-) -> Sent {
-    let mut sending = Sending::new(stream, payload, limit, tally);
+async fn send(mut sending: Sending<Payload>) -> Sent {
     let ended = poll_fn(|context| sending.poll(context)).await;
     if sending.is_reset() {
         return Sent::Reset;

@@ -16,6 +16,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use tokio::{
     io::{DuplexStream, duplex},
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
     task::LocalSet,
     time::{Instant, timeout},
 };
@@ -23,7 +24,7 @@ use weft_config::{Limits, ProcessLimits};
 
 use super::{
     client::Client,
-    outgoing_body::{Outgoing, Sending, Unsent},
+    outgoing_body::{Outgoing, Sending, Share, Unsent},
 };
 use crate::{
     http::{body::Incoming, error::Error},
@@ -32,6 +33,8 @@ use crate::{
 
 /// What may wait.
 const ROOM: usize = 1 << 20;
+/// More than waits.
+const MUCH: usize = 1 << 30;
 
 /// Counts in a process of its own.
 fn tally() -> (Arc<Buffers>, Rc<Tally>) {
@@ -125,12 +128,17 @@ async fn answer_of(client: &Rc<Client>) -> (Response<Incoming>, super::client::S
     (sent.response, slot)
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_was_received_and_nobody_takes_is_counted_and_makes_windows_small() {
-    let test = async {
-        let (buffers, tally) = tally();
+/// A client of a server that sends on each stream what it may, and is known for bodies that are
+/// read; after each stream it says how much it sent.
+struct Unread {
+    client: Rc<Client>,
+    sent: UnboundedReceiver<usize>,
+}
+
+impl Unread {
+    async fn new(tally: &Rc<Tally>) -> Self {
         let (near, far) = duplex(16 * 1024);
-        let (sender, mut sent) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, sent) = unbounded_channel();
         let answer = move |mut stream| {
             let sender = sender.clone();
             async move {
@@ -141,22 +149,86 @@ async fn what_was_received_and_nobody_takes_is_counted_and_makes_windows_small()
         };
         tokio::task::spawn_local(server(far, answer));
         let limits = Limits { stream_window: 256 * 1024, ..Limits::default() };
-        let client = Rc::new(Client::begin(near, &limits, &tally).await.unwrap());
-        let mut all = Vec::new();
-        let mut total = 0;
+        Self { client: Rc::new(Client::begin(near, &limits, tally).await.unwrap()), sent }
+    }
+
+    /// Reads some of one body, so that windows may be of the usual size.
+    async fn read_some(&mut self) {
+        let (mut response, slot) = answer_of(&self.client).await;
+        let mut read = 0;
+        while read <= 16 * 1024 {
+            let frame = poll_fn(|context| Pin::new(response.body_mut()).poll_frame(context));
+            read += frame.await.unwrap().unwrap().data_ref().map_or(0, Bytes::len);
+        }
+        drop((response, slot));
+        self.sent.recv().await.unwrap();
+    }
+
+    /// How much comes on one more stream that is not read.
+    async fn one_more(&mut self) -> (impl Sized + use<>, usize) {
+        let answer = answer_of(&self.client).await;
+        (answer, self.sent.recv().await.unwrap())
+    }
+
+    /// How much comes on `streams` streams, opened all at once.
+    async fn at_once(&mut self, streams: usize) -> usize {
+        let answers: Vec<_> = (0..streams)
+            .map(|_| {
+                let client = Rc::clone(&self.client);
+                tokio::task::spawn_local(async move { answer_of(&client).await })
+            })
+            .collect();
+        let (mut all, mut total) = (Vec::new(), 0);
+        for answer in answers {
+            all.push(answer.await.unwrap());
+            total += self.sent.recv().await.unwrap();
+        }
+        total
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_received_and_nobody_takes_is_counted_and_makes_windows_small() {
+    let test = async {
+        let (buffers, tally) = tally();
+        let mut unread = Unread::new(&tally).await;
+        unread.read_some().await;
+        let (mut all, mut total) = (Vec::new(), 0);
         for _ in 0..8 {
-            all.push(answer_of(&client).await);
-            total += sent.recv().await.unwrap();
+            let (answer, sent) = unread.one_more().await;
+            all.push(answer);
+            total += sent;
         }
         // Four full windows are all that may wait, of which a little is still in the codec: one
-        // more is full, and the next ones are small.
-        assert_eq!(total, 5 * 256 * 1024 + 3 * 16 * 1024);
+        // more is not small yet, and the next ones are.
+        assert_eq!(total, 4 * 256 * 1024 + 64 * 1024 + 3 * 16 * 1024);
         assert!(buffers.waiting() >= ROOM as u64, "{}", buffers.waiting());
         drop(all);
         // The process hears only of much.
         tally.add(ROOM);
         tally.remove(ROOM);
         assert_eq!(buffers.waiting(), 0, "nothing is left of them");
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_takes_of_one_connection_is_little_however_many_streams_it_has() {
+    let test = async {
+        let mut unread = Unread::new(&Rc::default()).await;
+        assert_eq!(unread.at_once(100).await, 100 * 16 * 1024);
+        let mut unread = Unread::new(&Rc::default()).await;
+        unread.read_some().await;
+        assert_eq!(unread.at_once(100).await, 100 * 16 * 1024);
+        let mut unread = Unread::new(&Rc::default()).await;
+        unread.read_some().await;
+        let (mut all, mut total) = (Vec::new(), 0);
+        for _ in 0..100 {
+            let (answer, sent) = unread.one_more().await;
+            all.push(answer);
+            total += sent;
+        }
+        assert_eq!(total, (4 * 256 + 28 * 64 + 68 * 16) * 1024);
     };
     LocalSet::new().run_until(test).await;
 }
@@ -184,13 +256,14 @@ async fn to_one_who_takes_nothing() -> (SendStream<Bytes>, impl Sized) {
 }
 
 /// For how long a body is offered to a client that takes nothing, where `more` bytes wait
-/// elsewhere in the process.
-async fn patience(more: usize) -> Duration {
+/// elsewhere in the process, and only `most` may wait for the client.
+async fn patience(more: usize, most: usize) -> Duration {
     let (buffers, tally) = tally();
     tally.add(more);
     let (stream, _kept) = to_one_who_takes_nothing().await;
     let began = Instant::now();
-    let mut sending = Sending::new(stream, Endless, Duration::from_secs(300), &tally);
+    let share = Share::of(most);
+    let mut sending = Sending::new(stream, Endless, Duration::from_secs(300), &tally, &share);
     let ended = poll_fn(|context| sending.poll(context)).await;
     assert!(matches!(ended, Err(Unsent::Peer(Error::Stalled))), "{ended:?}");
     drop(sending);
@@ -201,11 +274,12 @@ async fn patience(more: usize) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_takes_nothing_is_waited_for_until_memory_is_short() {
+async fn one_who_takes_nothing_is_waited_for_until_memory_is_short_or_more_than_its_share_waits() {
     let test = async {
-        assert_eq!(patience(0).await.as_secs(), 300);
-        assert_eq!(patience(ROOM).await.as_secs(), 30);
-        assert_eq!(patience(ROOM + ROOM / 2).await.as_secs(), 5);
+        assert_eq!(patience(0, MUCH).await.as_secs(), 300);
+        assert_eq!(patience(ROOM, MUCH).await.as_secs(), 30);
+        assert_eq!(patience(ROOM + ROOM / 2, MUCH).await.as_secs(), 5);
+        assert_eq!(patience(0, 100).await.as_secs(), 5);
     };
     LocalSet::new().run_until(test).await;
 }
