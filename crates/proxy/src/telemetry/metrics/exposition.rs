@@ -1,14 +1,12 @@
 //! Sums what the workers counted, and writes it in Prometheus' text format.
 //!
 //! The text is made piece by piece, so that however much there is, little of it is in
-//! memory, and other tasks of the thread have their turn in between.
+//! memory, and other tasks of the thread have their turn in between. Nothing is locked while a
+//! text is made, handed over or pauses; [`Turns`] is, for as long as it takes to book a turn.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::{
-    sync::Mutex,
-    time::{Duration, Instant, sleep},
-};
+use tokio::time::{Duration, Instant, sleep_until};
 use weft_config::Workload;
 use weft_process::{
     admin::{Gone, Pieces},
@@ -23,14 +21,49 @@ use super::{
 
 /// A piece is handed over at this size.
 const PIECE: usize = 32 * 1024;
-/// After so much work there is a pause of the same length, so that scrapes that come
-/// all the time do not take a whole core from the workers.
-const STINT: Duration = Duration::from_millis(1);
+/// How long a turn is. A pause of the same length follows, so that scrapes that come all the
+/// time do not take a whole core from the workers.
+const TURN: Duration = Duration::from_millis(1);
 
-/// Makes large texts of one process take turns, piece by piece. Holds the work that was
-/// done since the last pause.
+/// Makes large texts of one process take turns, in the order in which they ask for one.
 #[derive(Clone, Debug, Default)]
-pub struct Turns(Arc<Mutex<Duration>>);
+pub struct Turns(Arc<Mutex<Booked>>);
+
+/// The turns that texts have taken or will take.
+#[derive(Debug, Default)]
+struct Booked {
+    /// When the pause after the last of them is over.
+    until: Option<Instant>,
+}
+
+impl Booked {
+    /// One more turn; when it begins.
+    fn turn(&mut self, now: Instant) -> Instant {
+        let begin = self.until.map_or(now, |until| until.max(now));
+        self.until = Some(begin + 2 * TURN);
+        begin
+    }
+
+    /// A turn took so much longer than it is. Those that are booked do not wait for it.
+    fn overran(&mut self, longer: Duration) {
+        self.until = self.until.map(|until| until + 2 * longer);
+    }
+}
+
+impl Turns {
+    /// Waits for a turn.
+    async fn begin(&self) {
+        let begin = self.change(|booked| booked.turn(Instant::now()));
+        if begin > Instant::now() {
+            sleep_until(begin).await;
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Booked) -> T) -> T {
+        // A time is never half changed.
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// A text that is handed over in pieces.
 #[derive(Debug)]
@@ -38,26 +71,30 @@ pub struct Output {
     text: Exposition,
     pieces: Pieces,
     turns: Turns,
+    /// What is left of this text's turn.
+    left: Duration,
 }
 
 impl Output {
     /// Output to `pieces`.
     pub fn new(pieces: Pieces, turns: Turns) -> Self {
-        Self { text: Exposition::default(), pieces, turns }
+        Self { text: Exposition::default(), pieces, turns, left: Duration::ZERO }
     }
 
     /// Has `make` add to the text when it is this text's turn; hands over what there is, if
     /// that is enough.
     pub async fn write(&mut self, make: impl FnOnce(&mut Exposition)) -> Result<(), Gone> {
-        {
-            let mut worked = self.turns.0.lock().await;
-            let began = Instant::now();
-            make(&mut self.text);
-            *worked += began.elapsed();
-            if *worked >= STINT {
-                sleep(std::mem::take(&mut *worked)).await;
-            }
+        if self.left.is_zero() {
+            self.turns.begin().await;
+            self.left = TURN;
         }
+        let began = Instant::now();
+        make(&mut self.text);
+        let took = began.elapsed();
+        if let Some(longer) = took.checked_sub(self.left).filter(|longer| !longer.is_zero()) {
+            self.turns.change(|booked| booked.overran(longer));
+        }
+        self.left = self.left.saturating_sub(took);
         match self.text.len() >= PIECE {
             true => self.pieces.send(self.text.take()).await,
             false => Ok(()),
@@ -234,4 +271,53 @@ fn shared<'a>(
 
 fn known(text: &str) -> &str {
     if text.is_empty() { "unknown" } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weft_process::admin::Body;
+
+    #[test]
+    fn turns_come_in_the_order_of_the_questions_and_half_of_the_time_is_a_pause() {
+        let (began, mut booked) = (Instant::now(), Booked::default());
+        let turn = |booked: &mut Booked, at: u32| (booked.turn(began + at * TURN) - began) / 2;
+        assert_eq!([0, 0, 1].map(|at| turn(&mut booked, at)), [0 * TURN, TURN, 2 * TURN]);
+        assert_eq!(turn(&mut booked, 20), 10 * TURN, "nobody waits for what is long over");
+        booked.overran(3 * TURN);
+        assert_eq!(turn(&mut booked, 20), 14 * TURN);
+    }
+
+    /// Writes `pieces` pieces, each of which takes a turn.
+    async fn write(mut output: Output, pieces: usize) -> Result<(), Gone> {
+        for _ in 0..pieces {
+            output.left = Duration::ZERO;
+            output.write(|text| text.family(&"x".repeat(PIECE), Kind::Gauge, "")).await?;
+        }
+        output.end().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_pauses_or_is_read_slowly_holds_up_no_other() {
+        let turns = Turns::default();
+        let (pieces, unread) = Body::streamed();
+        let slow = tokio::spawn(write(Output::new(pieces, turns.clone()), 100));
+        let (pieces, body) = Body::streamed();
+        let read = tokio::spawn(body.collect());
+        let began = Instant::now();
+        let quick = tokio::spawn(write(Output::new(pieces, turns.clone()), 100));
+        while !read.is_finished() {
+            // Whatever the texts do, nothing is locked between their steps.
+            assert!(turns.0.try_lock().is_ok());
+            tokio::task::yield_now().await;
+            tokio::time::advance(TURN / 4).await;
+        }
+        assert!(read.await.unwrap().unwrap().len() > 100 * PIECE);
+        quick.await.unwrap().unwrap();
+        let took = began.elapsed();
+        assert!(took < 210 * TURN, "{took:?}, although the other is not read");
+        assert!(!slow.is_finished());
+        drop(unread);
+        assert_eq!(slow.await.unwrap(), Err(Gone));
+    }
 }
