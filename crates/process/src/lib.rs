@@ -1,8 +1,9 @@
 //! What every process of the mesh has: logs, metrics, an admin port, an orderly
 //! end, the sockets that it is handed, what its peers may hold, and the question whether
-//! another is well.
+//! another is well. And what the allocator keeps.
 
 pub mod admin;
+pub mod allocator;
 pub mod log;
 pub mod metrics;
 pub mod netfilter;

@@ -23,6 +23,8 @@ use tokio::{
     sync::{Notify, mpsc, oneshot},
 };
 
+use weft_process::allocator;
+
 use crate::{
     connection::{self, accepted_connection::AcceptedConnection},
     listen::listener::Listener,
@@ -32,6 +34,8 @@ use crate::{
 
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(30);
+/// How often memory that was freed is given back.
+const GIVE_BACK: Duration = Duration::from_secs(10);
 /// Commands that wait for a worker that is busy. Connections beyond that wait in the kernel's
 /// queue, so that no question about idle ones waits behind many that are new.
 const WAITING: usize = 1024;
@@ -181,11 +185,16 @@ impl Worker {
     /// Serves what it is given until it is to drain, and then until the last connection ends.
     async fn run(self, mut commands: mpsc::Receiver<Command>) {
         let mut sweep = tokio::time::interval(SWEEP);
+        let mut give_back = tokio::time::interval(GIVE_BACK);
         loop {
             let command = tokio::select! {
                 command = commands.recv() => command,
                 _ = sweep.tick() => {
                     self.state.sweep();
+                    continue;
+                }
+                _ = give_back.tick() => {
+                    allocator::give_back();
                     continue;
                 }
             };
