@@ -26,6 +26,8 @@ pub struct Arrival {
     pub destination: SocketAddr,
     /// Which way the request goes.
     pub direction: Direction,
+    /// What it goes on to.
+    pub next: NextHop,
     /// The scheme of the connection.
     pub scheme: Scheme,
 }
@@ -39,6 +41,15 @@ pub enum Direction {
     Inbound,
     /// From outside the mesh into it.
     Edge,
+}
+
+/// What a request goes on to, as far as that counts proxies on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextHop {
+    /// The application beside the proxy, which sees nothing of the count.
+    Application,
+    /// Another place, which may lead back here.
+    Elsewhere,
 }
 
 /// A scheme of HTTP.

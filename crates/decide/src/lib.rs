@@ -24,7 +24,7 @@ mod endpoint_set;
 mod shards;
 mod quick;
 
-pub use arrive::{Arrival, Arrived, Direction, Scheme, of_authority};
+pub use arrive::{Arrival, Arrived, Direction, NextHop, Scheme, of_authority};
 pub use backend::{CompiledBackend, Pick};
 pub use connection::{Connection, Scope, Tcp};
 pub use failure::{Blame, Broke, Failure, NoAnswer, Reset};

@@ -42,7 +42,7 @@ use crate::{
         access_log::{self, Sink},
         metrics::{Metrics, Turns},
     },
-    upstream::{dial::Dialer, dns::Resolver},
+    upstream::{dial::Dialer, dns::Resolver, reach::OwnSockets},
     worker::{Handle, state::Parts},
 };
 
@@ -169,7 +169,8 @@ async fn keep(
 ) -> Result<(), ProxyError> {
     let sink = access_log::start().map_err(ProxyError::Start)?;
     let (config, requests) = handle::channel();
-    let dialer = Dialer::new(options.mark).reaching(options.reach);
+    let own = OwnSockets::default();
+    let dialer = Dialer::new(options.mark).reaching(options.reach).sparing(own.clone());
     let first = Arc::new(Table::new());
     let (sender, tables) = watch::channel(Arc::clone(&first));
     let closed = Arc::default();
@@ -215,7 +216,8 @@ async fn keep(
     let admission = Admission::new(Arc::clone(&workers), closed);
     let listeners = Listeners::new(admission, options.sockets);
     let ports = admin.addresses();
-    let mut supervisor = Supervisor { listeners, ports, status, tables, first, buffers, dialer };
+    let mut supervisor =
+        Supervisor { listeners, ports, status, tables, first, buffers, dialer, own };
     supervisor.keep(&mut stopping).await;
     supervisor.listeners.close();
     drain(&workers, options.drain).await;
@@ -300,6 +302,7 @@ struct Supervisor {
     first: Arc<Table>,
     buffers: Arc<Buffers>,
     dialer: Dialer,
+    own: OwnSockets,
 }
 
 impl Supervisor {
@@ -329,7 +332,9 @@ impl Supervisor {
             ListenerState::Failed { .. } => None,
         });
         let ports = self.ports.iter().map(|(name, at)| ((*name).to_owned(), *at));
-        self.status.addresses.send_replace(open.chain(ports).collect());
+        let addresses: BTreeMap<_, _> = open.chain(ports).collect();
+        self.own.set(addresses.values().copied().collect());
+        self.status.addresses.send_replace(addresses);
         self.status.listeners.send_if_modified(|known| {
             *known != listeners && {
                 *known = listeners;

@@ -8,7 +8,7 @@ use http::{
     header::{self, Entry},
 };
 
-use super::{Arrival, Direction};
+use super::{Arrival, Direction, NextHop};
 
 /// The address from which a request reached the mesh.
 pub const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
@@ -192,7 +192,9 @@ pub(super) fn announce(
     } else if let Entry::Vacant(vacant) = headers.entry(FORWARDED_PROTO) {
         vacant.insert(scheme);
     }
-    if hops > 0 && arrival.direction != Direction::Inbound {
+    // Proxies before an inbound one need not have said that they are there.
+    let counts = hops > 0 || arrival.direction == Direction::Inbound;
+    if counts && arrival.next == NextHop::Elsewhere {
         headers.insert(HOPS, HeaderValue::from(hops.saturating_add(1)));
     }
     let new_id = || HeaderValue::from_bytes(&id()).expect("hexadecimal digits are a header value");

@@ -11,8 +11,8 @@ use weft_config::{
 };
 
 use crate::{
-    Answers, Arrival, Arrived, Connection, Direction, Rejected, Rng, Routed, Scheme, Step, Table,
-    record::Record,
+    Answers, Arrival, Arrived, Connection, Direction, NextHop, Rejected, Rng, Routed, Scheme, Step,
+    Table, record::Record,
 };
 
 /// A table made from text.
@@ -341,7 +341,12 @@ pub(super) fn step<R: Record>(
     for (name, value) in fields {
         head = head.header(name, value);
     }
-    let arrival = Arrival { destination, direction: Direction::Outbound, scheme: Scheme::Http };
+    let arrival = Arrival {
+        destination,
+        direction: Direction::Outbound,
+        next: NextHop::Elsewhere,
+        scheme: Scheme::Http,
+    };
     let arrived = Arrived::read(head.body(()).unwrap().into_parts().0, arrival);
     table.decide(&scope, &arrived, &answers, (rng, record))
 }

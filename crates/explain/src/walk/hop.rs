@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use http::{HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
 use weft_config::{Action, Backend, Discovery, Upstream};
 use weft_decide::{
-    Arrival, Arrived, CompiledBackend, Direction, Failure, Reply, Routed, Scheme, Scope, Table,
-    Tcp, Verdict, arrive::fields, protocol,
+    Arrival, Arrived, CompiledBackend, Direction, Failure, NextHop, Reply, Routed, Scheme, Scope,
+    Table, Tcp, Verdict, arrive::fields, protocol,
 };
 use weft_translate::BackendRef;
 
@@ -53,13 +53,13 @@ pub(super) fn arrive(
         Protocol::Http1 => Version::HTTP_11,
         Protocol::Http2 => Version::HTTP_2,
     };
-    let direction = match arrival.direction {
-        _ if scope.edge => Direction::Edge,
-        super::Direction::Outbound => Direction::Outbound,
-        super::Direction::Inbound => Direction::Inbound,
+    let (direction, next) = match arrival.direction {
+        _ if scope.edge => (Direction::Edge, NextHop::Elsewhere),
+        super::Direction::Outbound => (Direction::Outbound, NextHop::Elsewhere),
+        super::Direction::Inbound => (Direction::Inbound, NextHop::Application),
     };
     let destination = arrival.dialled.address;
-    let arrival = Arrival { destination, direction, scheme: Scheme::Http };
+    let arrival = Arrival { destination, direction, next, scheme: Scheme::Http };
     let mut arrived = Arrived::read(head, arrival);
     arrived.announce(|| CLIENT, || ID);
     arrived

@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use weft_config::{Discovery, File, Resource};
 use weft_decide::{
-    Answers, Arrival, Arrived, Connection, Direction, Rng, Scheme, Step, Table, Unanswered,
+    Answers, Arrival, Arrived, Connection, Direction, NextHop, Rng, Scheme, Step, Table, Unanswered,
 };
 use weft_explain::{Outcome, Question, Start, Unlabelled, World, explain, translate_for};
 
@@ -23,7 +23,12 @@ fn outcome(table: &Table, destination: SocketAddr, host: &str, path: &str) -> Ou
         other => panic!("{other:?}"),
     };
     let head = http::Request::get(path).header("host", host).body(()).unwrap().into_parts().0;
-    let arrival = Arrival { destination, direction: Direction::Outbound, scheme: Scheme::Http };
+    let arrival = Arrival {
+        destination,
+        direction: Direction::Outbound,
+        next: NextHop::Elsewhere,
+        scheme: Scheme::Http,
+    };
     let arrived = Arrived::read(head, arrival);
     match table.decide(&scope, &arrived, &answers, (&mut rng, &mut ())) {
         Step::Done(routed) if routed.is_passthrough() => Outcome::Passthrough,

@@ -7,7 +7,7 @@ use std::{convert::Infallible, rc::Rc};
 
 use http::{Request, Response};
 use hyper::upgrade::OnUpgrade;
-use weft_decide::{Arrival, Arrived, Failure, Reply, Routed, Scheme};
+use weft_decide::{Arrival, Arrived, Failure, NextHop, Reply, Routed, Scheme};
 
 use crate::{
     config::on_demand::decide_on_demand,
@@ -32,6 +32,10 @@ pub async fn serve_request(
     let arrival = Arrival {
         destination: downstream.destination,
         direction: direction.into(),
+        next: match downstream.listener.leads_to_application() {
+            true => NextHop::Application,
+            false => NextHop::Elsewhere,
+        },
         scheme: Scheme::Http,
     };
     let mut arrived = Arrived::read(parts, arrival);

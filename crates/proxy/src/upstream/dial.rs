@@ -22,7 +22,7 @@ use weft_config::ProcessLimits;
 use crate::{
     io::{socket_options, stream::Stream},
     listen::file_descriptors,
-    upstream::reach::Reach,
+    upstream::reach::{OwnSockets, Reach},
 };
 
 /// Connections to the application come from here, so that capture leaves them alone.
@@ -34,6 +34,7 @@ pub struct Dialer {
     mark: Option<u32>,
     reach: Reach,
     limits: Arc<DialLimits>,
+    own: OwnSockets,
 }
 
 /// What the proxy's limits mean for every socket that is made.
@@ -114,6 +115,11 @@ impl Dialer {
         self.limits.set(limits);
     }
 
+    /// Connections to `own` come back to this proxy, and are not made.
+    pub fn sparing(self, own: OwnSockets) -> Self {
+        Self { own, ..self }
+    }
+
     /// Connects within `limit`.
     pub async fn dial(&self, target: DialTarget, limit: Duration) -> Result<Stream, DialError> {
         self.dial_tcp(target, limit).await.map(Stream::from)
@@ -133,6 +139,9 @@ impl Dialer {
     }
 
     async fn connect(&self, target: DialTarget) -> io::Result<TcpStream> {
+        if self.own.include(target.address) {
+            return Err(io::Error::other("the address is this proxy's own"));
+        }
         let socket = match target.address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,

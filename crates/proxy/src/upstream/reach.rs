@@ -7,6 +7,7 @@
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
     ops::RangeInclusive,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 /// The ports of proxies.
@@ -43,6 +44,28 @@ impl Reach {
         };
         let own = OWN_PORTS.contains(&address.port()) && is_own(ip);
         !(nowhere || own)
+    }
+}
+
+/// Where this proxy listens; copies of one know the same.
+#[derive(Clone, Debug, Default)]
+pub struct OwnSockets(Arc<RwLock<Vec<SocketAddr>>>);
+
+impl OwnSockets {
+    /// It listens at these addresses from now on.
+    pub fn set(&self, addresses: Vec<SocketAddr>) {
+        // A list is never half set.
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Whether a connection to `address` would come back to this proxy.
+    pub fn include(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        let own = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        own.iter().filter(|own| own.port() == address.port()).any(|own| {
+            let bound = own.ip().to_canonical();
+            bound == ip || (bound.is_unspecified() && (ip.is_unspecified() || is_own(ip)))
+        })
     }
 }
 
@@ -88,6 +111,23 @@ mod tests {
         check("169.254.169.254:80", false, true);
         check("[::ffff:169.254.169.254]:80", false, true);
         check("[fe80::1]:80", false, true);
+    }
+
+    #[test]
+    fn what_comes_back_to_this_proxy_is_known_by_any_of_its_addresses() {
+        let own = OwnSockets::default();
+        let comes_back = |address: &str| own.include(address.parse().unwrap());
+        assert!(!comes_back("127.0.0.1:8080"));
+        own.set(["0.0.0.0:8080", "127.0.0.1:9090"].map(|at| at.parse().unwrap()).into());
+        for address in ["127.0.0.1:8080", "127.0.0.9:8080", "[::ffff:127.0.0.1]:8080"] {
+            assert!(comes_back(address), "{address}");
+        }
+        assert!(comes_back("0.0.0.0:8080") && comes_back("127.0.0.1:9090"));
+        for address in ["127.0.0.1:8081", "192.0.2.1:8080", "127.0.0.2:9090"] {
+            assert!(!comes_back(address), "{address}");
+        }
+        own.set(vec!["[::]:8080".parse().unwrap()]);
+        assert!(comes_back("127.0.0.1:8080"));
     }
 
     #[test]

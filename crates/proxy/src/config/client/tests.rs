@@ -1,7 +1,7 @@
 //! A proxy and its control plane in memory, with a clock that tests advance.
 
 use serde_json::{Value, json};
-use weft_decide::{Arrival, Arrived, Connection, Direction, Scheme, Step};
+use weft_decide::{Arrival, Arrived, Connection, Direction, NextHop, Scheme, Step};
 use weft_delta::{Event, ResourceSet, Server, Splitting};
 
 use super::*;
@@ -82,7 +82,12 @@ impl World {
         let connection = table.connection("out", destination, &Default::default(), &mut ());
         let Step::Done(Connection::Http(scope)) = connection else { panic!("{connection:?}") };
         let request = http::Request::get("/").header("host", host).body(()).unwrap();
-        let arrival = Arrival { destination, direction: Direction::Outbound, scheme: Scheme::Http };
+        let arrival = Arrival {
+            destination,
+            direction: Direction::Outbound,
+            next: NextHop::Elsewhere,
+            scheme: Scheme::Http,
+        };
         let arrived = Arrived::read(request.into_parts().0, arrival);
         let answers = Default::default();
         match table.decide(&scope, &arrived, &answers, (&mut rng, &mut ())) {

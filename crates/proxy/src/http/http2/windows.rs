@@ -103,7 +103,11 @@ mod tests {
         assert_eq!(windows.change(&tally, 1), None, "not to and fro");
         tally.remove(1 << 19);
         assert_eq!(windows.change(&tally, 1), Some(1 << 18));
-        assert_eq!(Windows::begin(100, &tally).change(&tally, 1), None, "none is larger than usual");
+        assert_eq!(
+            Windows::begin(100, &tally).change(&tally, 1),
+            None,
+            "none is larger than usual"
+        );
     }
 
     /// The windows in KiB after each number of open streams.
