@@ -72,7 +72,8 @@ pub fn relay(
 fn of_client(upgraded: Upgraded) -> PeekedStream {
     match upgraded.downcast::<TokioIo<MeteredStream<ErrorBodies<PeekedStream>>>>() {
         Ok(Parts { io, read_buf, .. }) => {
-            io.into_inner().into_inner().into_inner().with_unread(&read_buf)
+            let (stream, held) = io.into_inner().into_inner().into_inner();
+            stream.with_unread(&held).with_unread(&read_buf)
         }
         Err(upgraded) => PeekedStream::new(Stream::layered(TokioIo::new(upgraded))),
     }

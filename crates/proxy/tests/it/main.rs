@@ -30,5 +30,6 @@ mod retries;
 mod scrapes;
 mod streams;
 mod tcp;
+mod upgrades;
 mod wear;
 mod world;

@@ -4,16 +4,23 @@
 //! setting for it. Users of Envoy find the reason as text, so these few answers, which
 //! never come from a server (they lack what the proxy adds), are replaced as they are
 //! written. Heads with two readings, which the codec would choose from, are made to be refused.
+//! What follows a wish for another protocol is kept back until it is known what that is.
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http::http1::raw_head::RawHeads;
+use crate::http::http1::{
+    raw_head::{Found, RawHeads},
+    wishes::Wishes,
+};
 
 macro_rules! answer {
     ($status:literal, $length:literal) => {
@@ -38,6 +45,9 @@ const ANSWERS: [(&str, &str, &str); 3] = [
     answer!("431 Request Header Fields Too Large", 31),
 ];
 
+/// What is read at most after a wish for another protocol, before that is answered.
+const MOST_HELD: usize = 16 * 1024;
+
 /// A stream on which the codec's own answers get a body.
 #[derive(Debug)]
 pub struct ErrorBodies<S> {
@@ -45,17 +55,44 @@ pub struct ErrorBodies<S> {
     /// What is sent instead, and how much of it has been.
     instead: Option<(String, usize)>,
     heads: RawHeads,
+    wishes: Arc<Wishes>,
+    /// What follows a wish for another protocol, until that is answered.
+    held: BytesMut,
 }
 
 impl<S> ErrorBodies<S> {
-    /// Looks at what is written to `stream`.
-    pub fn new(stream: S) -> Self {
-        Self { stream, instead: None, heads: RawHeads::default() }
+    /// Looks at what is written to `stream`; wishes for other protocols are answered in `wishes`.
+    pub fn new(stream: S, wishes: &Arc<Wishes>) -> Self {
+        let (heads, wishes) = (RawHeads::default(), Arc::clone(wishes));
+        Self { stream, instead: None, heads, wishes, held: BytesMut::new() }
     }
 
-    /// The stream itself.
-    pub fn into_inner(self) -> S {
-        self.stream
+    /// The stream itself, and what was read of it and nobody has.
+    pub fn into_inner(self) -> (S, BytesMut) {
+        (self.stream, self.held)
+    }
+}
+
+impl<S: AsyncRead + Unpin> ErrorBodies<S> {
+    /// Waits for the answer to a wish, and meanwhile for the end of the client: what else it
+    /// says is held. True at that end.
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            if let Poll::Ready(wish) = self.wishes.poll_answer(context) {
+                self.heads.answered(wish);
+                return Poll::Ready(Ok(false));
+            }
+            if self.held.len() >= MOST_HELD {
+                return Poll::Pending;
+            }
+            let mut bytes = [MaybeUninit::uninit(); 1024];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            self.held.extend_from_slice(buffer.filled());
+        }
     }
 }
 
@@ -118,12 +155,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for ErrorBodies<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.heads.has_asked() && ready!(this.poll_answer(context))? {
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if this.held.is_empty() {
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        } else {
+            let count = this.held.len().min(buffer.remaining());
+            buffer.put_slice(&this.held.split_to(count));
+        }
         let read = &mut buffer.filled_mut()[before..];
-        if let Some(at) = self.heads.look(read) {
+        match this.heads.look(read) {
+            Found::Nothing => {}
             // No head has this byte, so the codec refuses the one that has two readings.
-            read[at] = 0;
+            Found::Ambiguous(at) => read[at] = 0,
+            Found::Asked(at) => {
+                let rest = std::mem::replace(&mut this.held, BytesMut::from(&read[at..]));
+                this.held.extend_from_slice(&rest);
+                buffer.set_filled(before + at);
+            }
         }
         Poll::Ready(Ok(()))
     }

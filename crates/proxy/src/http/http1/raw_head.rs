@@ -3,7 +3,8 @@
 //! The codec takes a length away that stands beside chunks, and ends a line at a bare LF. Both
 //! are read in other ways by others (RFC 9112, sections 2.2 and 6.3), and nothing of it is left
 //! to be seen in what the codec hands on. Nothing else is judged here: what the codec refuses is
-//! the codec's business, and so is what follows.
+//! the codec's business, and so is what follows. What follows a wish for another protocol is not
+//! known until the wish is answered.
 
 /// Follows the requests on one connection, from the first byte on.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ enum Place {
     Chunk(u64),
     /// After the last chunk.
     Trailers,
+    /// After a wish for another protocol that has no answer yet.
+    Asked,
     /// Nothing is known of what follows: another protocol, or what the codec refuses.
     Beyond,
 }
@@ -44,14 +47,48 @@ struct Head {
     upgrade: bool,
 }
 
+/// What a look at bytes found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing that matters.
+    Nothing,
+    /// The byte at this place makes a head ambiguous. Nothing after it was looked at.
+    Ambiguous(usize),
+    /// At this place a head has ended that asks for another protocol. What follows is looked at
+    /// once [`RawHeads::answered`] says which.
+    Asked(usize),
+}
+
+/// The answer to a wish for another protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// The other protocol follows.
+    Granted,
+    /// Requests follow.
+    Refused,
+}
+
 impl RawHeads {
-    /// Looks at the next bytes; the place of the one that makes a head ambiguous. Nothing after
-    /// it is looked at.
-    pub fn look(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// Whether a wish for another protocol has no answer yet.
+    pub fn has_asked(&self) -> bool {
+        self.place == Place::Asked
+    }
+
+    /// The wish for another protocol was answered.
+    pub fn answered(&mut self, wish: Wish) {
+        self.place = match wish {
+            Wish::Granted => Place::Beyond,
+            Wish::Refused => Place::Head,
+        };
+    }
+
+    /// Looks at the next bytes.
+    pub fn look(&mut self, bytes: &[u8]) -> Found {
         let mut at = 0;
         while at < bytes.len() {
             match &mut self.place {
-                Place::Beyond => return None,
+                Place::Beyond => return Found::Nothing,
+                Place::Asked => return Found::Asked(at),
                 Place::Body(left) | Place::Chunk(left) => {
                     let rest = (bytes.len() - at) as u64;
                     let taken = rest.min(*left);
@@ -67,7 +104,7 @@ impl RawHeads {
                     let rest = &bytes[at..];
                     let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
                         self.begun.extend_from_slice(rest);
-                        return None;
+                        return Found::Nothing;
                     };
                     let is_clear = match self.begun.is_empty() {
                         true => self.line(&rest[..end]),
@@ -80,12 +117,15 @@ impl RawHeads {
                     at += end + 1;
                     if !is_clear {
                         self.place = Place::Beyond;
-                        return Some(at - 1);
+                        return Found::Ambiguous(at - 1);
                     }
                 }
             }
         }
-        None
+        match self.place {
+            Place::Asked => Found::Asked(at),
+            _ => Found::Nothing,
+        }
     }
 
     /// A line without its LF; whether it leaves the head with one reading.
@@ -118,9 +158,11 @@ impl RawHeads {
         let Some(line) = line.strip_suffix(b"\r") else { return false };
         if line.is_empty() {
             self.place = match std::mem::take(head) {
-                Head { upgrade: true, .. } | Head { odd: true, .. } => Place::Beyond,
+                Head { odd: true, .. } => Place::Beyond,
+                // A request with a body asks for nothing else.
                 Head { chunked: true, .. } => Place::Size,
                 Head { length: Some(length @ 1..), .. } => Place::Body(length),
+                Head { upgrade: true, .. } => Place::Asked,
                 _ => Place::Head,
             };
             return true;
@@ -159,18 +201,42 @@ fn size(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// Where one of `pieces` becomes ambiguous, in all of them; wishes are answered with `wish`.
+    fn ambiguous(pieces: &[&[u8]], wish: Wish) -> Option<usize> {
+        let (mut heads, mut before) = (RawHeads::default(), 0);
+        for piece in pieces {
+            let mut at = 0;
+            loop {
+                match heads.look(&piece[at..]) {
+                    Found::Nothing => break,
+                    Found::Ambiguous(place) => return Some(before + at + place),
+                    Found::Asked(place) => {
+                        assert!(heads.has_asked());
+                        assert_eq!(heads.look(&piece[at + place..]), Found::Asked(0));
+                        heads.answered(wish);
+                        at += place;
+                    }
+                }
+            }
+            before += piece.len();
+        }
+        None
+    }
+
     /// Where `text` becomes ambiguous, however it is cut into pieces.
     #[track_caller]
-    fn found(text: &str) -> Option<&str> {
-        let at = RawHeads::default().look(text.as_bytes());
+    fn found_when(text: &str, wish: Wish) -> Option<&str> {
+        let at = ambiguous(&[text.as_bytes()], wish);
         for cut in 0..text.len() {
             let (first, second) = text.as_bytes().split_at(cut);
-            let mut heads = RawHeads::default();
-            let in_pieces =
-                heads.look(first).or_else(|| heads.look(second).map(|place| place + cut));
-            assert_eq!(in_pieces, at, "cut at {cut}");
+            assert_eq!(ambiguous(&[first, second], wish), at, "cut at {cut}");
         }
         at.map(|at| &text[at..])
+    }
+
+    #[track_caller]
+    fn found(text: &str) -> Option<&str> {
+        found_when(text, Wish::Granted)
     }
 
     #[test]
@@ -204,6 +270,19 @@ mod tests {
             assert_eq!(found(before), None, "{before}");
             assert_eq!(found(&format!("{before}{odd}")), Some("\n"), "{before}");
         }
+    }
+
+    #[test]
+    fn after_a_wish_that_is_refused_come_requests() {
+        let upgrade = "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        for head in [upgrade, "CONNECT a:80 HTTP/1.1\r\n\r\n"] {
+            let next = format!("{head}{upgrade}GET / HTTP/1.1\na: b\r\n\r\n");
+            assert_eq!(found_when(&next, Wish::Refused), Some("\na: b\r\n\r\n"), "{head}");
+            assert_eq!(found_when(&next, Wish::Granted), None, "{head}");
+        }
+        // With a body there is no wish.
+        let body = "POST / HTTP/1.1\r\nupgrade: websocket\r\ncontent-length: 2\r\n\r\n\n\n";
+        assert_eq!(found(&format!("{body}GET /\n")), Some("\n"));
     }
 
     #[test]

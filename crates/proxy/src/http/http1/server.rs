@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -19,6 +20,7 @@ use crate::{
         body::Incoming,
         http1::error_bodies::ErrorBodies,
         http1::head_timeout,
+        http1::wishes::{self, Wishes},
         metered_stream::{Meter, MeteredStream},
         serve_request::serve_request,
         stall_timer::StallTimer,
@@ -32,12 +34,21 @@ use crate::{
 pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: ConnectionGuard) {
     let limits = &downstream.listener.limits;
     let requests = Rc::clone(&downstream);
+    let wishes = Arc::<Wishes>::default();
+    let (stream, meter) = MeteredStream::new(ErrorBodies::new(stream, &wishes));
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let limit = requests.listener.limits.stalled;
+        let wishes = wishes::is_wish(&request).then(|| Arc::clone(&wishes));
         let request = request.map(|body| Incoming::request(body, limit));
-        serve_request(Rc::clone(&requests), request)
+        let answering = serve_request(Rc::clone(&requests), request);
+        async move {
+            let answer = answering.await;
+            if let (Some(wishes), Ok(answer)) = (wishes, &answer) {
+                wishes.answer(answer.status());
+            }
+            answer
+        }
     });
-    let (stream, meter) = MeteredStream::new(ErrorBodies::new(stream));
     let mut connection = codec1::Builder::new()
         .preserve_header_case(true)
         .half_close(false)

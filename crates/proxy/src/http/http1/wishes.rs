@@ -1,0 +1,64 @@
+//! Wishes for another protocol on a connection of HTTP/1, and their answers.
+//!
+//! Whoever reads the connection has to know whether requests follow; whoever answers requests
+//! knows. There is one wish at a time: nothing after it is read before it is answered.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use http::{Method, Request, StatusCode, header};
+use http_body::Body;
+
+use super::raw_head::Wish;
+
+/// The wish of one connection, and its answer.
+#[derive(Debug, Default)]
+pub struct Wishes(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    answer: Option<Wish>,
+    reader: Option<Waker>,
+}
+
+/// Whether another protocol may follow a request, as its bytes say: not where a body does.
+pub fn is_wish<B: Body>(request: &Request<B>) -> bool {
+    let asks =
+        request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
+    asks && request.body().is_end_stream()
+}
+
+impl Wishes {
+    /// A request that [is a wish](is_wish) is answered with `status`.
+    pub fn answer(&self, status: StatusCode) {
+        let wish = match status {
+            StatusCode::SWITCHING_PROTOCOLS => Wish::Granted,
+            _ => Wish::Refused,
+        };
+        let reader = self.change(|state| {
+            state.answer = Some(wish);
+            state.reader.take()
+        });
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Takes the answer to the wish that was read.
+    pub fn poll_answer(&self, context: &mut Context<'_>) -> Poll<Wish> {
+        self.change(|state| match state.answer.take() {
+            Some(wish) => Poll::Ready(wish),
+            None => {
+                state.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        // Nothing in here can be half done.
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
