@@ -135,15 +135,20 @@ static OF_A_HEAD: [HeaderName; 6] = [
     header::TE,
 ];
 
+/// Whether a field frames or addresses a message, says whom it is from, or belongs to one
+/// connection: none of these may come after the body (RFC 9110, section 6.5.1).
+pub fn is_for_heads_only(name: &HeaderName) -> bool {
+    is_hop_by_hop(name) || OF_A_HEAD.contains(name) || *name == header::TRAILER
+}
+
 /// Takes out of trailers what no sender may say there: what would be taken out of a head, or
-/// written anew there, and what frames or addresses a message (RFC 9110, section 6.5.1).
+/// written anew there, and what is for heads only.
 pub fn strip_trailers(trailers: &mut HeaderMap, direction: Direction) {
-    let written_anew = [header::TRAILER, header::FORWARDED, REQUEST_ID, EXTERNAL_ADDRESS];
+    let written_anew = [header::FORWARDED, REQUEST_ID, EXTERNAL_ADDRESS];
     let is_unwanted = |name: &HeaderName| {
         let text = name.as_str();
-        is_hop_by_hop(name)
+        is_for_heads_only(name)
             || is_sanitized(text, direction)
-            || OF_A_HEAD.contains(name)
             || written_anew.contains(name)
             || text.starts_with("x-forwarded-")
     };

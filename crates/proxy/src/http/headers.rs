@@ -9,7 +9,7 @@ mod tests;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use weft_decide::{
-    arrive::fields::{is_hop_by_hop, named_by_connection, rebuild},
+    arrive::fields::{is_for_heads_only, is_hop_by_hop, named_by_connection, rebuild},
     protocol,
 };
 
@@ -44,6 +44,17 @@ pub fn finish_response(headers: &mut HeaderMap, direction: Direction, upgraded: 
         }
     }
     headers.insert(header::SERVER, HeaderValue::from_static(direction.server()));
+}
+
+/// Takes out of an answer's trailers what would be taken out of its head, or written anew there,
+/// and what is for heads only.
+pub fn finish_trailers(trailers: &mut HeaderMap) {
+    let is_unwanted = |name: &HeaderName| {
+        is_for_heads_only(name) || [header::SERVER, DECORATOR, SERVICE_TIME].contains(name)
+    };
+    if trailers.keys().any(is_unwanted) {
+        rebuild(trailers, |name| !is_unwanted(name));
+    }
 }
 
 /// Whether an answer's head announces a body in a way that some reader takes for another, which

@@ -20,7 +20,7 @@ use crate::{
         body::Incoming,
         deadline::Deadline,
         error::{Cause, Error},
-        grpc,
+        grpc, headers,
         http2::client::Upload,
         http2::outgoing_body::Outgoing,
         request_body::Source,
@@ -122,7 +122,10 @@ impl Relayed {
                 self.complete(None);
                 Poll::Ready(None)
             }
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::finish_trailers(trailers);
+                }
                 match (frame.data_ref(), frame.trailers_ref()) {
                     (Some(data), _) => {
                         if let Some(outcome) = &mut self.outcome {

@@ -30,6 +30,7 @@ mod retries;
 mod scrapes;
 mod streams;
 mod tcp;
+mod trailers;
 mod upgrades;
 mod wear;
 mod world;
