@@ -1,8 +1,13 @@
 //! What is written and counted about exchanges.
 
+use std::io::{Read, Write};
+
 use serde_json::json;
 
-use crate::world::{Client, World, get, lines, ok, server};
+use crate::{
+    frames::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, frame},
+    world::{Client, World, get, lines, ok, server},
+};
 
 const LOG: &str = "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% \
     %RESPONSE_CODE_DETAILS% %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_CLUSTER% %ROUTE_NAME%";
@@ -54,6 +59,53 @@ fn an_answer_that_breaks_off_is_noticed() {
     assert!(client.rest().ends_with("half"));
     let details = "upstream_reset_after_response_started{protocol_error}";
     assert_eq!(lines(&log, 1), [format!("GET / HTTP/1.1 200 UPE {details} 0 4 one default")]);
+}
+
+#[test]
+fn a_client_that_breaks_the_rules_of_http_2_is_one_line_of_its_connection() {
+    let after = |frames: Vec<u8>| [frame(SETTINGS, 0, 0, &[]), frames].concat();
+    // An index that no table has (RFC 7541, section 2.3.3).
+    let bad_block = frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0xff, 0xff, 0x0f]);
+    let (half, other) = (&PREFACE[..17], b"XX\r\n\r\n".to_vec());
+    for (begin, bytes, about) in [
+        (half, other, "half a preface"),
+        (PREFACE, b"GARBAGE-GARBAGE-GARBAGE".to_vec(), "garbage"),
+        (PREFACE, frame(PING, 0, 0, &[0; 8]), "no settings"),
+        (PREFACE, after(frame(DATA, 0, 0, b"x")), "a body of no stream"),
+        (PREFACE, after(frame(PING, 0, 0, b"x")), "a frame of a wrong size"),
+        (PREFACE, after(bad_block), "fields that cannot be read"),
+    ] {
+        let (world, log) = World::new().all_to("none").log(LOG);
+        let proxy = world.start();
+        let mut client = proxy.client();
+        client.0.write_all(begin).unwrap();
+        // The proxy greets whoever speaks HTTP/2.
+        client.0.read_exact(&mut [0; 9]).unwrap();
+        client.0.write_all(&bytes).unwrap();
+        let mut rest = Vec::new();
+        let _ = client.0.read_to_end(&mut rest);
+        assert_eq!(lines(&log, 1), ["- - - 0 DPE - 0 0 - -"], "{about}");
+        proxy.end();
+        assert_eq!(lines(&log, 1).len(), 1, "{about}");
+    }
+}
+
+#[test]
+fn a_client_of_http_2_that_leaves_in_order_or_not_is_no_line() {
+    for last in
+        [frame(GOAWAY, 0, 0, &[0; 8]), frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 1]), vec![]]
+    {
+        let (world, log) = World::new().all_to("none").log(LOG);
+        let proxy = world.start();
+        let mut client = proxy.client();
+        client.0.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &last].concat()).unwrap();
+        drop(client);
+        // The line of this one comes after any of the other.
+        proxy.ask("GET /last HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n");
+        proxy.end();
+        let found = lines(&log, 1);
+        assert!(found.len() == 1 && found[0].contains("/last"), "{found:?}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::time::{Sleep, sleep, timeout};
 use weft_config::Limits;
+use weft_decide::{Flag, Flags};
 
 use super::{
     FRAME_BUDGET, REMEMBERED_RESETS, RESETS_OF_CLIENTS, RESETS_OF_TURN, connection_window,
@@ -40,6 +41,7 @@ use crate::{
         serve_request::serve_request,
     },
     io::peeked::PeekedStream,
+    telemetry::outcome::{Kind, Outcome},
     worker::open_connections::ConnectionGuard,
 };
 
@@ -73,7 +75,7 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     let connection = match begun {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            return tracing::debug!(%error, client = %downstream.client, "no HTTP/2 preface");
+            return note(&downstream, &error);
         }
         Err(_) => {
             return tracing::debug!(client = %downstream.client, "no HTTP/2 preface in time");
@@ -161,7 +163,7 @@ impl Serving {
                     self.begin(request, respond, downstream);
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    tracing::debug!(%error, client = %downstream.client, "HTTP/2 broke");
+                    note(downstream, &error);
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
@@ -175,7 +177,7 @@ impl Serving {
             self.windows.changed(size);
             context.waker().wake_by_ref();
         }
-        if self.poll_greeting(context).is_ready() {
+        if self.poll_greeting(context, downstream).is_ready() {
             return Poll::Ready(());
         }
         if self.meter.is_exhausted() {
@@ -195,12 +197,18 @@ impl Serving {
     }
 
     /// Ready when the client's first SETTINGS take too long.
-    fn poll_greeting(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_greeting(
+        &mut self,
+        context: &mut Context<'_>,
+        downstream: &Rc<Downstream>,
+    ) -> Poll<()> {
         let Some(greeting) = &mut self.greeting else { return Poll::Pending };
         match self.meter.greeting() {
             Greeting::Incomplete => return greeting.as_mut().poll(context),
             Greeting::Complete => {}
             Greeting::Invalid => {
+                log_violation(downstream);
+                // What the codec says of it is this side's doing, and makes no second line.
                 self.connection.abrupt_shutdown(Reason::PROTOCOL_ERROR);
                 context.waker().wake_by_ref();
             }
@@ -233,6 +241,19 @@ impl Serving {
         let stream = Stream { respond, open, limit, share: Rc::clone(&self.share) };
         tokio::task::spawn_local(stream.serve(Rc::clone(downstream), request));
     }
+}
+
+/// The connection broke. Where its client broke the rules of HTTP/2, that is a line of the access
+/// log, beside those of the requests that were under way, as Envoy has it.
+fn note(downstream: &Rc<Downstream>, error: &h2::Error) {
+    tracing::debug!(%error, client = %downstream.client, "HTTP/2 broke");
+    if error.is_library() {
+        log_violation(downstream);
+    }
+}
+
+fn log_violation(downstream: &Rc<Downstream>) {
+    Outcome::blank(downstream, Kind::Connection).flags = Flags::of(Flag::Protocol);
 }
 
 /// One stream.
