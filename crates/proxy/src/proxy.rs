@@ -18,6 +18,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, interval, sleep_until, timeout_at},
 };
+use weft_balance::Rng;
 use weft_decide::{Table, Unanswered};
 use weft_process::{
     log::Levels,
@@ -260,7 +261,8 @@ async fn configure(
 ) {
     let file = match source {
         Source::Stream(stream) => {
-            return ConfigClient::new(stream, publish, dialer).run(requests).await;
+            let rng = Rng::new(fastrand::u64(..));
+            return ConfigClient::new(stream, publish, dialer).run(requests, rng).await;
         }
         Source::File(file) => file,
     };

@@ -9,6 +9,7 @@ mod wire_messages;
 mod waiting_requests;
 mod unused_interests;
 mod snapshot_file;
+mod reconnect;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,6 +26,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until},
 };
+use weft_balance::Rng;
 use weft_config::{Interest, Part, Resource};
 use weft_decide::Table;
 use weft_delta::{Client, Name, Refusal, Request, Standing, Update};
@@ -35,14 +37,11 @@ use weft_wire::{
 };
 
 use crate::{config::handle::ConfigRequest, options, upstream::dial::Dialer};
+use reconnect::Reconnect;
 use snapshot_file::{Body, Changes, SavedResource, SnapshotFile};
 use unused_interests::UnusedInterests;
 use waiting_requests::WaitingRequests;
 
-/// The first pause after a failure; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What is known is written down this long after a change.
 const WRITE_DELAY: Duration = Duration::from_millis(200);
 
@@ -121,8 +120,8 @@ impl ConfigClient {
     }
 
     /// Keeps the table up to date until nobody asks any more.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<ConfigRequest>) {
-        let mut pause = FIRST_PAUSE;
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<ConfigRequest>, rng: Rng) {
+        let mut reconnect = Reconnect::new(rng);
         loop {
             let connecting = connect(self.options.clone(), self.dialer.clone());
             let Some(connected) = self.answering(connecting, &mut inbox).await else { return };
@@ -136,16 +135,13 @@ impl ConfigClient {
                         self.subscriptions.drop_unanswered();
                     }
                     report(&error);
-                    if began.elapsed() > LONGEST_PAUSE {
-                        pause = FIRST_PAUSE;
-                    }
+                    reconnect.lasted(began.elapsed());
                 }
                 Err(error) => report(&error),
             }
-            if self.answering(sleep(pause), &mut inbox).await.is_none() {
+            if self.answering(sleep(reconnect.failed()), &mut inbox).await.is_none() {
                 return;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
