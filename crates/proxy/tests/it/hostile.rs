@@ -10,23 +10,23 @@ use crate::world::{Client, Server, World, backend, brief, get, lines, ok, rule, 
 /// How many heads are tried.
 const HEADS: usize = 600;
 
-fn any<'a>(rng: &mut Rng, of: &[&'a str]) -> &'a str {
+pub fn any<'a>(rng: &mut Rng, of: &[&'a str]) -> &'a str {
     of[rng.below(of.len())]
 }
 
-fn several(rng: &mut Rng, most: usize, of: &[&str]) -> String {
+pub fn several(rng: &mut Rng, most: usize, of: &[&str]) -> String {
     (0..rng.below(most + 1)).map(|_| any(rng, of)).collect()
 }
 
-const HOSTS: &[&str] = &[
+pub const HOSTS: &[&str] = &[
     "a", "a", "a", "A", "a:80", "b", "a.", "", "a/x", "a b", "b@a", "a:80@b", "*.a", "a..",
     "[::1]", "a%00", "a,b", "a:b",
 ];
-const SEGMENTS: &[&str] = &[
+pub const SEGMENTS: &[&str] = &[
     "/x", "/X", "/..", "/.", "//", "/%2e%2e", "/.;", "/..;y", "/%78", "/%2578", "\\x", "/x%2Fy",
     "?q", "#f", "/%", ";p", "/y", "|", "%00",
 ];
-const FIELDS: &[&str] = &[
+pub const FIELDS: &[&str] = &[
     "content-length: 3",
     "content-length: 3",
     "content-length: 4",
@@ -52,7 +52,7 @@ const FIELDS: &[&str] = &[
 ];
 
 /// A head, and a body that fits some readings of it.
-fn request(rng: &mut Rng) -> String {
+pub fn request(rng: &mut Rng) -> String {
     let method = any(rng, &["GET", "POST", "PUT", "OPTIONS", "HEAD", "CONNECT"]);
     let path = format!("{}{}", any(rng, &["/", "/x", ""]), several(rng, 3, SEGMENTS));
     let target = match rng.below(6) {

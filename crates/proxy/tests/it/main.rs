@@ -9,6 +9,7 @@ mod admin;
 mod connections;
 mod bridging;
 mod circles;
+mod codecs;
 mod deadlines;
 mod faults;
 mod floods;
