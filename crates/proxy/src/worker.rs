@@ -43,7 +43,7 @@ const WAITING: usize = 1024;
 /// What a worker is to do.
 pub enum Command {
     /// Serve this connection, one of the worker's.
-    Serve(Incoming, Counted),
+    Serve(NewConnection, Counted),
     /// Say which connections are idle.
     Idlest(Idlest),
     /// Close these connections, where they are still idle.
@@ -53,7 +53,7 @@ pub enum Command {
 }
 
 /// A connection for a worker.
-pub struct Incoming {
+pub struct NewConnection {
     /// The connection.
     pub socket: StdTcpStream,
     /// The other end's address.
@@ -116,15 +116,15 @@ impl Handle {
 
     /// A place for a connection that it is to serve, once it is not far behind; none when it
     /// has ended.
-    pub async fn place(&self) -> Option<Place<'_>> {
+    pub async fn place(&self) -> Option<WorkerPlace<'_>> {
         let permit = self.commands.reserve().await.ok()?;
-        Some(Place { permit, connections: &self.connections })
+        Some(WorkerPlace { permit, connections: &self.connections })
     }
 
     /// The same, where it is not far behind now.
-    pub fn place_now(&self) -> Option<Place<'_>> {
+    pub fn place_now(&self) -> Option<WorkerPlace<'_>> {
         let permit = self.commands.try_reserve().ok()?;
-        Some(Place { permit, connections: &self.connections })
+        Some(WorkerPlace { permit, connections: &self.connections })
     }
 
     /// Asks for its `count` idlest connections, idle since `before` at the latest, of the listener
@@ -164,14 +164,14 @@ impl Handle {
 }
 
 /// A place for a connection at a worker.
-pub struct Place<'h> {
+pub struct WorkerPlace<'h> {
     permit: mpsc::Permit<'h, Command>,
     connections: &'h Arc<AtomicUsize>,
 }
 
-impl Place<'_> {
+impl WorkerPlace<'_> {
     /// Has the worker serve `incoming`.
-    pub fn serve(self, incoming: Incoming) {
+    pub fn serve(self, incoming: NewConnection) {
         self.permit.send(Command::Serve(incoming, Counted::one_of(self.connections)));
     }
 }
@@ -235,8 +235,8 @@ impl Worker {
         self.state.access_log.finish();
     }
 
-    fn serve(&self, incoming: Incoming, counted: Counted) {
-        let Incoming { socket, client, listener, counted: of_listener, freed } = incoming;
+    fn serve(&self, incoming: NewConnection, counted: Counted) {
+        let NewConnection { socket, client, listener, counted: of_listener, freed } = incoming;
         let state = Rc::clone(&self.state);
         let counts = Rc::new(Counts {
             listener: of_listener,

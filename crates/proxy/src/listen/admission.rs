@@ -23,7 +23,7 @@ use weft_config::ProcessLimits;
 use crate::{
     connection::close_reason::{CloseCounts, CloseReason},
     listen::{file_descriptors, idle_shedding::Shedding, listener::Listener},
-    worker::{Counted, Freed, Handle, Incoming, Place},
+    worker::{Counted, Freed, Handle, NewConnection, WorkerPlace},
 };
 
 /// Room is made when no more than one in so many of a limit's connections is left.
@@ -128,14 +128,14 @@ impl Admission {
     }
 
     /// A place at the worker with the fewest connections, else at any that is not far behind.
-    fn place_now(&self) -> Option<Place<'_>> {
+    fn place_now(&self) -> Option<WorkerPlace<'_>> {
         let idlest = self.idlest_worker().and_then(Handle::place_now);
         idlest.or_else(|| self.workers.iter().find_map(Handle::place_now))
     }
 
     fn serve(
         &self,
-        place: Option<Place<'_>>,
+        place: Option<WorkerPlace<'_>>,
         (socket, client): (TcpStream, SocketAddr),
         listener: &Arc<Listener>,
         open: &Arc<AtomicUsize>,
@@ -143,7 +143,7 @@ impl Admission {
         let Some(place) = place else { return self.refuse(CloseReason::NoWorker, listener) };
         let listener = Arc::clone(listener);
         let (counted, freed) = (Counted::one_of(open), Freed(Arc::clone(&self.freed)));
-        place.serve(Incoming { socket, client, listener, counted, freed });
+        place.serve(NewConnection { socket, client, listener, counted, freed });
     }
 
     /// Whether there is room for one more connection of `listener`, which has `open` of them;

@@ -31,12 +31,12 @@ use crate::{
 pub struct Listeners {
     admission: Rc<Admission>,
     sockets: Sockets,
-    open: BTreeMap<String, Open>,
-    failed: BTreeMap<String, Failed>,
+    open: BTreeMap<String, OpenListener>,
+    failed: BTreeMap<String, FailedListener>,
 }
 
 /// A listener whose socket is open.
-struct Open {
+struct OpenListener {
     bind: SocketAddr,
     listener: Arc<Listener>,
     /// How many connections it has.
@@ -47,7 +47,7 @@ struct Open {
 }
 
 /// A listener whose socket could not be opened.
-struct Failed {
+struct FailedListener {
     bind: SocketAddr,
     error: io::Error,
     tries: u32,
@@ -105,7 +105,7 @@ impl Listeners {
             let listener = Arc::new(listener);
             let accepting = accept(own.try_clone()?, &listener, &connections, &self.admission)?;
             let borrowing = self.borrow(wanted.bind.port(), &listener, &connections);
-            Ok(Open { bind: wanted.bind, listener, connections, own, accepting, borrowing })
+            Ok(OpenListener { bind: wanted.bind, listener, connections, own, accepting, borrowing })
         });
         match opened {
             Ok(open) => {
@@ -141,7 +141,7 @@ impl Listeners {
         let pause = socket::pause(tries);
         tracing::warn!(%error, listener = wanted.name, bind = %wanted.bind, again_in = ?pause,
             "a listener cannot be opened; the others are not affected");
-        let failed = Failed { bind: wanted.bind, error, tries, next: now + pause };
+        let failed = FailedListener { bind: wanted.bind, error, tries, next: now + pause };
         self.failed.insert(wanted.name.clone(), failed);
     }
 
@@ -174,7 +174,7 @@ impl Listeners {
     }
 }
 
-impl Open {
+impl OpenListener {
     /// Closes the socket, after taking what the kernel has accepted already: it would be reset.
     fn close(self, admission: &Admission) {
         drop((self.accepting, self.borrowing));

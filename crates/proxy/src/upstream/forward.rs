@@ -26,7 +26,7 @@ use crate::{
     telemetry::outcome::Outcome,
     upstream::endpoint_selection::{self, Selected},
 };
-use attempt::{Answer, HttpVersion};
+use attempt::{AnsweredAttempt, HttpVersion};
 
 /// A request to be sent to an upstream server.
 pub struct UpstreamRequest {
@@ -54,7 +54,7 @@ impl UpstreamRequest {
 }
 
 /// The last attempt's answer, or the reply that the client gets instead.
-type Tried = Result<Answer, Reply>;
+type Tried = Result<AnsweredAttempt, Reply>;
 
 /// Sends `request`, with retries, and makes of the answer the response for the client.
 pub async fn send(mut request: UpstreamRequest, mut outcome: Box<Outcome>) -> Response<Payload> {
@@ -125,12 +125,12 @@ fn deadline(request: &UpstreamRequest, outcome: &Outcome) -> Option<Deadline> {
 }
 
 fn finish(
-    answer: Answer,
+    answer: AnsweredAttempt,
     request: UpstreamRequest,
     deadline: Option<Deadline>,
     mut outcome: Box<Outcome>,
 ) -> Response<Payload> {
-    let Answer { mut response, upload, connection } = answer;
+    let AnsweredAttempt { mut response, upload, connection } = answer;
     let direction = request.downstream.direction();
     let switching = response.status() == SWITCHING;
     let is_without_body = response.status() == StatusCode::NO_CONTENT;
@@ -189,14 +189,14 @@ fn finish(
 async fn within<T>(
     limit: Option<Duration>,
     source: Option<&Rc<Source>>,
-    attempt: impl Future<Output = Result<T, attempt::Failed>>,
-) -> Result<T, attempt::Failed> {
+    attempt: impl Future<Output = Result<T, attempt::FailedAttempt>>,
+) -> Result<T, attempt::FailedAttempt> {
     let began = Instant::now().into_std();
     let Some(mut deadline) = Deadline::of(limit, None, began, source) else { return attempt.await };
     let mut attempt = pin!(attempt);
     poll_fn(|context| match attempt.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(result),
-        Poll::Pending => deadline.poll(context).map(|_| Err(attempt::Failed::slow())),
+        Poll::Pending => deadline.poll(context).map(|_| Err(attempt::FailedAttempt::slow())),
     })
     .await
 }
@@ -229,7 +229,7 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
             return Err(cause.of_request(request.parts.version).reply());
         }
         let ended = match &result {
-            Ok(Answer { response, .. }) => retry::Outcome::Answered {
+            Ok(AnsweredAttempt { response, .. }) => retry::Outcome::Answered {
                 status: response.status().as_u16(),
                 grpc: outcome.is_grpc().then(|| grpc::status(response.headers())).flatten(),
             },

@@ -44,12 +44,12 @@ use crate::io::tally::Tally;
 /// A connection to a server, for many streams.
 pub struct Client {
     sender: RefCell<SendRequest<Bytes>>,
-    state: Rc<State>,
+    state: Rc<ConnectionState>,
 }
 
 /// What the driver and the streams know of the connection.
 #[derive(Debug)]
-struct State {
+struct ConnectionState {
     meter: Arc<Meter>,
     bodies: Bodies,
     open: Cell<usize>,
@@ -126,7 +126,7 @@ impl Client {
         .await?;
         let allowed = Cell::new(connection.max_concurrent_send_streams());
         let bodies = Bodies::counted_in(tally);
-        let state = Rc::new(State {
+        let state = Rc::new(ConnectionState {
             meter,
             bodies,
             open: Cell::new(0),
@@ -178,7 +178,7 @@ impl Client {
     /// A slot for one more stream, if there is room. A server that allows none for a while
     /// must not have one connection after another made.
     pub fn slot(self: &Rc<Self>) -> Option<StreamSlot> {
-        let State { open, allowed, streams, .. } = &*self.state;
+        let ConnectionState { open, allowed, streams, .. } = &*self.state;
         if self.is_worn_out() {
             return None;
         }
@@ -193,7 +193,7 @@ impl Client {
 
 impl Drop for StreamSlot {
     fn drop(&mut self) {
-        let State { open, broken, .. } = &*self.client.state;
+        let ConnectionState { open, broken, .. } = &*self.client.state;
         open.set(open.get().saturating_sub(1));
         if !self.complete {
             broken.set(broken.get().saturating_add(1));
@@ -289,7 +289,7 @@ impl<B: Outgoing<Error = Error>> Exchange<B> {
 /// Reads and writes until the connection has ended.
 async fn drive<S>(
     mut connection: Connection<MeteredStream<S>, Bytes>,
-    state: Rc<State>,
+    state: Rc<ConnectionState>,
     mut windows: Windows,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -326,7 +326,7 @@ async fn drive<S>(
 fn change_windows<S>(
     connection: &mut Connection<MeteredStream<S>, Bytes>,
     windows: &mut Windows,
-    state: &State,
+    state: &ConnectionState,
 ) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -238,7 +238,7 @@ impl Serving {
         };
         let open = Open::new(&self.resets);
         let request = Request::from_parts(parts, body);
-        let stream = Stream { respond, open, limit, share: Rc::clone(&self.share) };
+        let stream = ServedStream { respond, open, limit, share: Rc::clone(&self.share) };
         tokio::task::spawn_local(stream.serve(Rc::clone(downstream), request));
     }
 }
@@ -257,14 +257,14 @@ fn log_violation(downstream: &Rc<Downstream>) {
 }
 
 /// One stream.
-struct Stream {
+struct ServedStream {
     respond: SendResponse<Bytes>,
     open: Open,
     limit: Duration,
     share: Rc<Share>,
 }
 
-impl Stream {
+impl ServedStream {
     async fn serve(mut self, downstream: Rc<Downstream>, request: Request<Incoming>) {
         let tally = Rc::clone(&downstream.worker.tally);
         let head = request.method() == Method::HEAD;
@@ -292,7 +292,7 @@ impl Stream {
             Ok(_) if end => {}
             Ok(stream) => {
                 let sending = Sending::new(stream, payload, self.limit, &tally, &self.share);
-                if send(sending).await == Sent::Reset {
+                if send(sending).await == Delivery::Reset {
                     self.open.was_reset();
                 }
             }
@@ -306,17 +306,17 @@ impl Stream {
 
 /// How sending a body has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
+enum Delivery {
     /// The client reset the stream, or made this side do so.
     Reset,
     /// In any other way.
     Ended,
 }
 
-async fn send(mut sending: Sending<Payload>) -> Sent {
+async fn send(mut sending: Sending<Payload>) -> Delivery {
     let ended = poll_fn(|context| sending.poll(context)).await;
     if sending.is_reset() {
-        return Sent::Reset;
+        return Delivery::Reset;
     }
     match ended {
         Ok(()) | Err(Unsent::Peer(crate::http::error::Error::Http2(_))) => {}
@@ -327,7 +327,7 @@ async fn send(mut sending: Sending<Payload>) -> Sent {
         // The answer broke off: the client must not take it for whole.
         Err(Unsent::Body(_) | Unsent::Expired) => sending.reset(Reason::INTERNAL_ERROR),
     }
-    Sent::Ended
+    Delivery::Ended
 }
 
 /// A body that waits for leave (RFC 9110, section 10.1.1).

@@ -98,11 +98,11 @@ impl Sink {
 }
 
 fn write_all(all: &Receiver<Lines>, shared: &Shared) {
-    let mut outputs: Vec<Output> = Vec::new();
+    let mut outputs: Vec<LogOutput> = Vec::new();
     for Lines { destination, text, count } in all {
         let known = outputs.iter().position(|one| one.destination == destination);
         let at = known.unwrap_or_else(|| {
-            outputs.push(Output { destination, open: None, looked: None });
+            outputs.push(LogOutput { destination, open: None, looked: None });
             outputs.len() - 1
         });
         if !outputs[at].write(&text) {
@@ -113,7 +113,7 @@ fn write_all(all: &Receiver<Lines>, shared: &Shared) {
 }
 
 /// One file, while it can be written.
-struct Output {
+struct LogOutput {
     destination: Destination,
     open: Option<Open>,
     looked: Option<Instant>,
@@ -124,7 +124,7 @@ enum Open {
     File(File),
 }
 
-impl Output {
+impl LogOutput {
     /// Whether the lines are written.
     fn write(&mut self, text: &[u8]) -> bool {
         self.look();
@@ -204,7 +204,7 @@ mod tests {
     fn a_file_that_fails_is_opened_again_and_what_was_lost_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing").join("log");
-        let mut output = Output { destination: named(&path), open: None, looked: None };
+        let mut output = LogOutput { destination: named(&path), open: None, looked: None };
         assert!(!output.write(b"lost\n"));
         fs::create_dir(folder.path().join("missing")).unwrap();
         assert!(!output.write(b"lost\n"), "not looked at again so soon");

@@ -42,7 +42,7 @@ pub enum HttpVersion {
 }
 
 /// A response, and the connection that it comes on.
-pub struct Answer {
+pub struct AnsweredAttempt {
     /// The response, whose body is still to be read.
     pub response: Response<Incoming>,
     /// The rest of the request's body, which is still being sent (HTTP/2).
@@ -53,7 +53,7 @@ pub struct Answer {
 
 /// An attempt without an answer.
 #[derive(Debug)]
-pub struct Failed {
+pub struct FailedAttempt {
     /// How it ended, for retries.
     pub outcome: retry::Outcome,
     /// Why no connection could be made, in the words of access logs.
@@ -62,7 +62,7 @@ pub struct Failed {
     pub local: Option<SocketAddr>,
 }
 
-impl Failed {
+impl FailedAttempt {
     /// The attempt timed out.
     pub fn slow() -> Self {
         Self::at(retry::Outcome::PerTryTimeout, None)
@@ -92,7 +92,7 @@ pub async fn run(
     pool: &Rc<ConnectionPool>,
     version: HttpVersion,
     copy: bool,
-) -> Result<Answer, Failed> {
+) -> Result<AnsweredAttempt, FailedAttempt> {
     let (mut fresh, mut refused, mut suspect) = (0, 0, false);
     loop {
         let mut connection = open(request, pool, version, suspect).await?;
@@ -106,7 +106,7 @@ pub async fn run(
         let message = Request::from_parts(request_head(request, version, copy), body);
         let Unanswered { error, unsent } = match connection.send(message).await {
             Ok(UpstreamResponse { response, upload }) => {
-                return Ok(Answer { response, upload, connection });
+                return Ok(AnsweredAttempt { response, upload, connection });
             }
             Err(unanswered) => *unanswered,
         };
@@ -118,7 +118,7 @@ pub async fn run(
             if fresh < MOST_FRESH {
                 continue;
             }
-            return Err(Failed::at(retry::Outcome::ResetBeforeRequest, connection.local));
+            return Err(FailedAttempt::at(retry::Outcome::ResetBeforeRequest, connection.local));
         }
         let repeatable = request.source.as_ref().is_none_or(|source| source.is_repeatable());
         let leaving = error.as_ref().is_some_and(Error::is_going_away);
@@ -129,7 +129,7 @@ pub async fn run(
             continue;
         }
         let outcome = error.as_ref().map_or(retry::Outcome::Reset, classify);
-        return Err(Failed::at(outcome, connection.local));
+        return Err(FailedAttempt::at(outcome, connection.local));
     }
 }
 
@@ -141,7 +141,7 @@ async fn open(
     pool: &Rc<ConnectionPool>,
     version: HttpVersion,
     fresh: bool,
-) -> Result<PooledConnection, Failed> {
+) -> Result<PooledConnection, FailedAttempt> {
     let UpstreamRequest { downstream, routed, .. } = request;
     let backend = &routed.backend().data;
     let limit = backend.connect_timeout;
@@ -159,7 +159,7 @@ async fn open(
         ![pool.address(), downstream.local].contains(address) && reach.includes(**address)
     };
     for address in addresses.iter().filter(is_other) {
-        if !result.as_ref().is_err_and(Failed::is_unconnected) {
+        if !result.as_ref().is_err_and(FailedAttempt::is_unconnected) {
             break;
         }
         names.failed(last);
@@ -175,7 +175,7 @@ async fn open_in(
     version: HttpVersion,
     fresh: bool,
     limit: Duration,
-) -> Result<PooledConnection, Failed> {
+) -> Result<PooledConnection, FailedAttempt> {
     let within = (limit, &request.downstream.listener.limits);
     let preconnected = request.downstream.take_preconnected(pool.key());
     match version {
@@ -191,18 +191,20 @@ async fn open_in(
     }
 }
 
-fn unconnected(error: &PoolError) -> Failed {
+fn unconnected(error: &PoolError) -> FailedAttempt {
     match error {
-        PoolError::Dial(DialError::Timeout(_)) => Failed::at(retry::Outcome::ConnectTimeout, None),
+        PoolError::Dial(DialError::Timeout(_)) => {
+            FailedAttempt::at(retry::Outcome::ConnectTimeout, None)
+        }
         PoolError::Dial(DialError::Refused(error)) => {
             let reason = Some(dial::reason(error));
-            Failed { reason, ..Failed::at(retry::Outcome::Refused, None) }
+            FailedAttempt { reason, ..FailedAttempt::at(retry::Outcome::Refused, None) }
         }
         PoolError::Handshake(error) if error.cause() == Cause::Protocol => {
-            Failed::at(retry::Outcome::ProtocolError, None)
+            FailedAttempt::at(retry::Outcome::ProtocolError, None)
         }
         PoolError::Handshake(_) | PoolError::Closed => {
-            Failed::at(retry::Outcome::ResetBeforeRequest, None)
+            FailedAttempt::at(retry::Outcome::ResetBeforeRequest, None)
         }
     }
 }
