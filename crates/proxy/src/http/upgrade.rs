@@ -26,16 +26,27 @@ use crate::{
 /// The status of a response that begins another protocol.
 pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
 
+/// What a request that was upgraded holds of its client and of what it goes by.
+pub struct UpgradedRequest {
+    /// The client's connection, once the client has the answer.
+    pub client: OnUpgrade,
+    /// Counts the connection until both sides are done.
+    pub guard: ConnectionGuard,
+    /// Keeps what the request goes by in use.
+    pub used: Option<LiveRelay>,
+}
+
 /// Relays whatever is spoken after `response`, once the client has it, which must be soon, until
 /// nothing has passed for too long; the head for the client. The connection counts as one until both
 /// sides are done, so does the request at its endpoint, and what it goes by as used.
 pub fn relay(
     mut response: Response<Incoming>,
-    (client, guard, used): (OnUpgrade, ConnectionGuard, Option<LiveRelay>),
+    request: UpgradedRequest,
     connection: PooledConnection,
     mut outcome: Box<Outcome>,
     downstream: Rc<Downstream>,
 ) -> response::Parts {
+    let UpgradedRequest { client, guard, used } = request;
     let server = hyper::upgrade::on(&mut response);
     let (parts, _) = response.into_parts();
     tokio::task::spawn_local(async move {

@@ -21,7 +21,7 @@ use crate::{
         grpc, headers, local_reply,
         request_body::Source,
         response_body::{Payload, Relayed},
-        upgrade::{self, SWITCHING},
+        upgrade::{self, SWITCHING, UpgradedRequest},
     },
     telemetry::outcome::Outcome,
     upstream::endpoint_selection::{self, Selected},
@@ -162,8 +162,8 @@ fn finish(
         let interest = request.downstream.scope.as_ref().zip(host);
         let interest = interest.and_then(|(scope, host)| scope.interest(host));
         let used = interest.map(|one| request.downstream.worker.relays.begin(one));
-        let client = (client, guard, used);
-        let parts = upgrade::relay(response, client, connection, outcome, request.downstream);
+        let upgraded = UpgradedRequest { client, guard, used };
+        let parts = upgrade::relay(response, upgraded, connection, outcome, request.downstream);
         return Response::from_parts(parts, Payload::Empty);
     }
     let source = request.source;

@@ -81,9 +81,8 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
             return tracing::debug!(client = %downstream.client, "no HTTP/2 preface in time");
         }
     };
-    let bodies = Bodies::counted_in(tally);
-    let share = Share::of(most);
-    let mut serving = Serving::new(connection, meter, limits, (bodies, windows, share), guard);
+    let bounds = Bounds { bodies: Bodies::counted_in(tally), windows, share: Share::of(most) };
+    let mut serving = Serving::new(connection, meter, limits, bounds, guard);
     poll_fn(|context| serving.poll(context, &downstream)).await;
 }
 
@@ -96,13 +95,18 @@ fn most_waiting(downstream: &Downstream) -> usize {
     }
 }
 
+/// What bounds the bodies of a connection, in both directions.
+struct Bounds {
+    bodies: Bodies,
+    windows: Windows,
+    share: Rc<Share>,
+}
+
 /// A connection that is served.
 struct Serving {
     connection: Connection<MeteredStream<PeekedStream>, Bytes>,
     meter: Arc<Meter>,
-    bodies: Bodies,
-    windows: Windows,
-    share: Rc<Share>,
+    bounds: Bounds,
     guard: ConnectionGuard,
     keep_alive: KeepAlive,
     /// Until the client's first SETTINGS have come.
@@ -119,7 +123,7 @@ impl Serving {
         mut connection: Connection<MeteredStream<PeekedStream>, Bytes>,
         meter: Arc<Meter>,
         limits: &Limits,
-        (bodies, windows, share): (Bodies, Windows, Rc<Share>),
+        bounds: Bounds,
         guard: ConnectionGuard,
     ) -> Self {
         let keep_alive = KeepAlive::new(connection.ping_pong(), limits, Some(limits.idle));
@@ -128,9 +132,7 @@ impl Serving {
         Self {
             connection,
             meter,
-            bodies,
-            windows,
-            share,
+            bounds,
             guard,
             keep_alive,
             greeting,
@@ -170,11 +172,11 @@ impl Serving {
                 Poll::Pending => break,
             }
         }
-        self.bodies.after_turn(&self.meter);
-        if let Some(size) = self.windows.change(self.bodies.tally(), 0)
+        self.bounds.bodies.after_turn(&self.meter);
+        if let Some(size) = self.bounds.windows.change(self.bounds.bodies.tally(), 0)
             && self.connection.set_initial_window_size(size).is_ok()
         {
-            self.windows.changed(size);
+            self.bounds.windows.changed(size);
             context.waker().wake_by_ref();
         }
         if self.poll_greeting(context, downstream).is_ready() {
@@ -233,12 +235,12 @@ impl Serving {
                     false => Owed::End,
                 };
                 let owed = owed.or_bytes(headers::announced(&parts.headers));
-                Incoming::http2(ReceivedBody::new(stream, owed, &self.bodies, limit))
+                Incoming::http2(ReceivedBody::new(stream, owed, &self.bounds.bodies, limit))
             }
         };
         let open = Open::new(&self.resets);
         let request = Request::from_parts(parts, body);
-        let stream = ServedStream { respond, open, limit, share: Rc::clone(&self.share) };
+        let stream = ServedStream { respond, open, limit, share: Rc::clone(&self.bounds.share) };
         tokio::task::spawn_local(stream.serve(Rc::clone(downstream), request));
     }
 }
