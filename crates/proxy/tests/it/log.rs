@@ -79,7 +79,7 @@ fn a_client_that_breaks_the_rules_of_http_2_is_one_line_of_its_connection() {
         let proxy = world.start();
         let mut client = proxy.client();
         client.0.write_all(begin).unwrap();
-        // The proxy greets whoever speaks HTTP/2.
+        // The proxy greets a client as soon as that speaks HTTP/2.
         client.0.read_exact(&mut [0; 9]).unwrap();
         client.0.write_all(&bytes).unwrap();
         let mut rest = Vec::new();

@@ -68,7 +68,7 @@ const MANY: usize = 50;
 /// Connections at once. Beyond fifteen sixteenths of them idle ones are made to leave.
 const ROOM: usize = 64;
 
-/// A server that answers each wish with `answer` once `go` is told, or never; says when a wish has
+/// A server that answers each wish with `answer` once `go` says so, or never; says when a wish has
 /// come, and then what came after it until the end.
 fn waiting(answer: Option<&'static str>, go: Receiver<()>) -> (SocketAddr, Receiver<String>) {
     let (sender, said) = channel();

@@ -93,7 +93,9 @@ mod tests {
     #[test]
     fn a_stream_that_lasted_begins_anew() {
         let mut proxy = Reconnect::new(Rng::new(1));
-        (0..20).for_each(|_| drop(proxy.failed()));
+        for _ in 0..20 {
+            proxy.failed();
+        }
         proxy.lasted(LONGEST);
         assert_eq!(proxy.failures, 20);
         proxy.lasted(LONGEST + SHORTEST);

@@ -1,7 +1,7 @@
 //! Wishes for another protocol on a connection of HTTP/1, and their answers.
 //!
-//! Whoever reads the connection has to know whether requests follow; whoever answers requests
-//! knows. There is one wish at a time: nothing after it is read before it is answered.
+//! The reader of the connection has to know whether requests follow; the service that answers
+//! requests knows. There is one wish at a time: nothing after it is read before it is answered.
 
 use std::{
     sync::{Mutex, PoisonError},
