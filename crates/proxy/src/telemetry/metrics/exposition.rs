@@ -37,23 +37,18 @@ struct Booked {
 }
 
 impl Booked {
-    /// One more turn; when it begins.
-    fn turn(&mut self, now: Instant) -> Instant {
-        let begin = self.until.map_or(now, |until| until.max(now));
+    /// One more turn, not before `earliest`; when it begins.
+    fn turn(&mut self, earliest: Instant) -> Instant {
+        let begin = self.until.map_or(earliest, |until| until.max(earliest));
         self.until = Some(begin + 2 * TURN);
         begin
-    }
-
-    /// A turn took so much longer than it is. Those that are booked do not wait for it.
-    fn overran(&mut self, longer: Duration) {
-        self.until = self.until.map(|until| until + 2 * longer);
     }
 }
 
 impl Turns {
-    /// Waits for a turn.
-    async fn begin(&self) {
-        let begin = self.change(|booked| booked.turn(Instant::now()));
+    /// Waits for a turn, after a pause.
+    async fn begin(&self, pause: Duration) {
+        let begin = self.change(|booked| booked.turn(Instant::now() + pause));
         if begin > Instant::now() {
             sleep_until(begin).await;
         }
@@ -71,30 +66,25 @@ pub struct Output {
     text: Exposition,
     pieces: Pieces,
     turns: Turns,
-    /// What is left of this text's turn.
-    left: Duration,
+    /// The work that was done in this text's turn, once it has had one.
+    worked: Option<Duration>,
 }
 
 impl Output {
     /// Output to `pieces`.
     pub fn new(pieces: Pieces, turns: Turns) -> Self {
-        Self { text: Exposition::default(), pieces, turns, left: Duration::ZERO }
+        Self { text: Exposition::default(), pieces, turns, worked: None }
     }
 
     /// Has `make` add to the text when it is this text's turn; hands over what there is, if
     /// that is enough.
     pub async fn write(&mut self, make: impl FnOnce(&mut Exposition)) -> Result<(), Gone> {
-        if self.left.is_zero() {
-            self.turns.begin().await;
-            self.left = TURN;
+        if self.worked.is_none_or(|worked| worked >= TURN) {
+            self.turns.begin(self.worked.take().unwrap_or_default()).await;
         }
         let began = Instant::now();
         make(&mut self.text);
-        let took = began.elapsed();
-        if let Some(longer) = took.checked_sub(self.left).filter(|longer| !longer.is_zero()) {
-            self.turns.change(|booked| booked.overran(longer));
-        }
-        self.left = self.left.saturating_sub(took);
+        *self.worked.get_or_insert_default() += began.elapsed();
         match self.text.len() >= PIECE {
             true => self.pieces.send(self.text.take()).await,
             false => Ok(()),
@@ -284,14 +274,12 @@ mod tests {
         let turn = |booked: &mut Booked, at: u32| (booked.turn(began + at * TURN) - began) / 2;
         assert_eq!([0, 0, 1].map(|at| turn(&mut booked, at)), [0 * TURN, TURN, 2 * TURN]);
         assert_eq!(turn(&mut booked, 20), 10 * TURN, "nobody waits for what is long over");
-        booked.overran(3 * TURN);
-        assert_eq!(turn(&mut booked, 20), 14 * TURN);
     }
 
     /// Writes `pieces` pieces, each of which takes a turn.
     async fn write(mut output: Output, pieces: usize) -> Result<(), Gone> {
         for _ in 0..pieces {
-            output.left = Duration::ZERO;
+            output.worked = output.worked.map(|_| TURN);
             output.write(|text| text.family(&"x".repeat(PIECE), Kind::Gauge, "")).await?;
         }
         output.end().await
