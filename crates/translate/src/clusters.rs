@@ -3,3 +3,4 @@
 pub(crate) mod destination_rules;
 pub(crate) mod backends;
 pub(crate) mod endpoints;
+pub(crate) mod label_sets;

@@ -20,7 +20,7 @@ use crate::{
     model::{
         mesh_config::Mesh,
         registry::{Definition, Port},
-        visibility::visible,
+        visibility::Exports,
     },
     routes::virtual_services,
 };
@@ -46,7 +46,7 @@ pub(crate) enum Reach {
 /// What one object adds to the directories of those who see it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DirectoryEntry {
-    export_to: Vec<String>,
+    exports: Exports,
     everyone: Vec<Fingerprint>,
     neighbours: Vec<Fingerprint>,
     addresses: Vec<Fingerprint>,
@@ -98,7 +98,7 @@ fn of_definition(definition: &Definition, mesh: &Mesh) -> DirectoryEntry {
         other.iter().map(|port| Fingerprint::of_address(SocketAddr::new(*ip, port.number)))
     });
     DirectoryEntry {
-        export_to: definition.export_to(mesh).to_vec(),
+        exports: definition.exports(mesh).clone(),
         everyone: on_ports(&definition.everyone, &http_ports),
         neighbours: on_ports(&definition.neighbours, &http_ports),
         addresses: addresses.collect(),
@@ -111,13 +111,11 @@ fn of_definition(definition: &Definition, mesh: &Mesh) -> DirectoryEntry {
 fn of_virtual_service(service: &VirtualService, mesh: &Mesh, view: &View<'_>) -> DirectoryEntry {
     let hosts = virtual_services::hosts_without_service(service, view);
     let ports = virtual_services::ports_without_service(service, view);
-    let spec = &service.spec;
-    let exported = match spec.export_to.is_empty() {
-        true => &mesh.config.default_virtual_service_export_to,
-        false => &spec.export_to,
-    };
     DirectoryEntry {
-        export_to: exported.clone(),
+        exports: Exports::new(
+            &service.spec.export_to,
+            &mesh.config.default_virtual_service_export_to,
+        ),
         everyone: on_ports(&hosts, &ports),
         http_ports: if hosts.is_empty() { BTreeSet::new() } else { ports },
         ..DirectoryEntry::default()
@@ -131,12 +129,6 @@ fn on_ports(hosts: &[String], ports: &BTreeSet<u16>) -> Vec<Fingerprint> {
     let ports = if many { &any } else { ports };
     let pairs = hosts.iter().flat_map(|host| ports.iter().map(move |port| (host, *port)));
     pairs.map(|(host, port)| Fingerprint::of_host(host, port)).collect()
-}
-
-impl DirectoryEntry {
-    fn for_everybody(&self) -> bool {
-        self.export_to.is_empty() || self.export_to.iter().any(|one| one == "*")
-    }
 }
 
 /// What the objects of `slot` add to the directory of `reach`.
@@ -153,13 +145,13 @@ pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
     for key in keys {
         let entry = view.directory_entry(&key);
         let whole = match reach {
-            Reach::Mesh => entry.for_everybody(),
+            Reach::Mesh => entry.exports.is_public(),
             Reach::Namespace(namespace) => {
-                let seen = visible(&entry.export_to, &[], &key.namespace, namespace);
+                let seen = entry.exports.is_visible(&key.namespace, namespace);
                 if seen && key.namespace == *namespace {
                     hosts.extend_from_slice(&entry.neighbours);
                 }
-                seen && !entry.for_everybody()
+                seen && !entry.exports.is_public()
             }
         };
         if !whole {

@@ -8,7 +8,7 @@ use weft_config::{Backend, Discovery, LoadBalancer, Origin, Resource, Upstream, 
 use crate::{
     Group,
     closure::Closure,
-    clusters::destination_rules::{self, Choice},
+    clusters::destination_rules::{self, Choice, DefinedSubset},
     graph::view::View,
     model::{
         mesh_config::Mesh,
@@ -100,11 +100,11 @@ fn backend(
     let port = definition.port(wanted.port)?;
     let owner = &definition.owner;
     let policy = destination_rules::policy(&wanted.host, &owner.namespace, group, &mesh, view);
-    let subset = match &wanted.subset {
+    let defined = match &wanted.subset {
         None => None,
-        Some(subset) => Some(policy.subset(subset)?),
+        Some(subset) => Some(policy.subset(subset, view)?),
     };
-    let choice = policy.choice(subset.map(|(_, _, subset)| subset));
+    let choice = policy.choice(defined.as_ref().map(|defined| defined.subset), view);
     // Only in the mesh have clients dialled an address that means something.
     let dialled = definition.is_headless() || choice == Choice::Original;
     let discovery = match &definition.resolution {
@@ -112,9 +112,11 @@ fn backend(
         _ if dialled && site.gateway.is_none() => Discovery::Original,
         _ => endpoints(owner, port.number, view, closure),
     };
-    let origin = match (subset, policy.rules.first()) {
-        (Some((rule, at, _)), _) => Origin::new(destination_rule(rule), format!("subsets[{at}]")),
-        (None, Some(rule)) => Origin::new(destination_rule(rule), ""),
+    let origin = match (&defined, policy.rules.first()) {
+        (Some(DefinedSubset { rule, index, .. }), _) => {
+            Origin::new(rule.to_string(), format!("subsets[{index}]"))
+        }
+        (None, Some(rule)) => Origin::new(rule.key.to_string(), ""),
         (None, None) => Origin::new(owner.to_string(), ""),
     };
     Some(Backend {
@@ -122,7 +124,7 @@ fn backend(
         service: wanted.host.clone(),
         service_name: Some((owner.name.clone(), owner.namespace.clone())),
         port: port.number,
-        subset: subset.map(|(_, _, subset)| Subset {
+        subset: defined.map(|DefinedSubset { subset, .. }| Subset {
             name: subset.name.clone(),
             labels: subset.labels.clone().into_iter().collect(),
         }),
@@ -136,10 +138,6 @@ fn backend(
         closed: None,
         origin,
     })
-}
-
-fn destination_rule(rule: &weft_api::destination_rule::DestinationRule) -> String {
-    format!("DestinationRule/{}/{}", rule.metadata.namespace, rule.metadata.name)
 }
 
 /// The endpoints of port `port` of the host that `owner` defines; they are added.

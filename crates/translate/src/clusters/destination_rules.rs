@@ -4,52 +4,84 @@
 //! service's, then the root; rules of several namespaces are never joined.
 
 use std::{
-    cell::{OnceCell, RefCell},
-    collections::{BTreeSet, HashMap},
-    rc::Rc,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
 };
 
-use weft_api::destination_rule::{
-    DestinationRule, LoadBalancer as Balancing, Subset, TrafficPolicy,
+use weft_api::{
+    Key,
+    destination_rule::{DestinationRule, LoadBalancer as Balancing, Subset, TrafficPolicy},
 };
 use weft_config::LoadBalancer;
 
 use crate::{
     Group,
     graph::view::View,
-    model::{age::Age, hosts, mesh_config::Mesh, visibility::visible},
+    model::{age::Age, hosts, mesh_config::Mesh, visibility::Exports},
 };
+
+/// What decides which rules hold, of one rule.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) key: Arc<Key>,
+    age: Age,
+    exports: Exports,
+    /// Whether it is for its own namespace and nobody else.
+    is_private: bool,
+    selector: Option<BTreeMap<String, String>>,
+    /// The names of its subsets, in their order.
+    subsets: Vec<Arc<str>>,
+    has_policy: bool,
+}
 
 /// The destination rules that hold together: of one namespace and for one host or pattern,
 /// those with a selector first, then the older ones.
-#[derive(Default)]
-pub(crate) struct Policy<'g> {
-    pub(crate) rules: Vec<&'g DestinationRule>,
-    /// The definitions of subsets by name, made when the first is looked for.
-    subsets: OnceCell<HashMap<&'g str, Defined<'g>>>,
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Policy {
+    pub(crate) rules: Vec<Arc<Summary>>,
+    /// The oldest definitions of subsets, by name.
+    subsets: HashMap<Arc<str>, SubsetIndex>,
 }
 
-/// A subset, with its rule and its index in it.
-type Defined<'g> = (&'g DestinationRule, usize, &'g Subset);
+/// Where a subset is defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SubsetIndex {
+    /// Which of a policy's rules.
+    rule: usize,
+    /// Which of the rule's subsets.
+    subset: usize,
+}
+
+/// A subset, and where it is defined.
+pub(crate) struct DefinedSubset<'g> {
+    pub(crate) rule: Arc<Key>,
+    /// Its index in the rule.
+    pub(crate) index: usize,
+    pub(crate) subset: &'g Subset,
+}
+
+/// The policies for one host or pattern, as a group sees them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct HostPolicies {
+    by_namespace: HashMap<String, Arc<Policy>>,
+    /// The root namespace's, of those that are for nobody else.
+    private: Option<Arc<Policy>>,
+    oldest: Option<Arc<Summary>>,
+}
 
 /// The policies that a unit has looked at, so that each is found once however many
 /// destinations there are.
 #[derive(Default)]
-pub(crate) struct Policies<'g> {
+pub(crate) struct SeenPolicies {
     /// By host or pattern; for each group.
-    by_name: RefCell<HashMap<String, Vec<SeenBy<'g>>>>,
+    by_name: RefCell<HashMap<String, Vec<SeenBy>>>,
 }
 
-/// A group, and the policies that it sees.
-type SeenBy<'g> = (Group, Rc<Named<'g>>);
-
-/// The policies for one host or pattern, as a group sees them.
-#[derive(Default)]
-struct Named<'g> {
-    by_namespace: HashMap<&'g str, Rc<Policy<'g>>>,
-    /// The root namespace's, of those that are for nobody else.
-    private: Option<Rc<Policy<'g>>>,
-    oldest: Option<&'g DestinationRule>,
+/// The policies that a group sees.
+struct SeenBy {
+    group: Group,
+    policies: Arc<HostPolicies>,
 }
 
 /// How an endpoint is chosen, as far as a rule says.
@@ -61,24 +93,41 @@ pub(crate) enum Choice {
     Original,
 }
 
-impl<'g> Policy<'g> {
-    /// The oldest definition of subset `name`, with its rule and its index in it.
-    pub(crate) fn subset(&self, name: &str) -> Option<Defined<'g>> {
-        let subsets = self.subsets.get_or_init(|| {
-            let mut found = HashMap::new();
-            for rule in &self.rules {
-                for (at, subset) in rule.spec.subsets.iter().enumerate() {
-                    found.entry(subset.name.as_str()).or_insert((*rule, at, subset));
-                }
+impl Policy {
+    fn new(rules: Vec<Arc<Summary>>) -> Self {
+        let mut subsets = HashMap::new();
+        for (rule, summary) in rules.iter().enumerate() {
+            for (subset, name) in summary.subsets.iter().enumerate() {
+                subsets.entry(Arc::clone(name)).or_insert(SubsetIndex { rule, subset });
             }
-            found
-        });
-        subsets.get(name).copied()
+        }
+        Self { rules, subsets }
+    }
+
+    /// Whether `rule` is one of its rules.
+    pub(crate) fn has(&self, rule: &DestinationRule) -> bool {
+        let wanted = (rule.spec.workload_selector.is_none(), Age::of(&rule.metadata));
+        self.rules.binary_search_by(|known| known.order().cmp(&(wanted.0, &wanted.1))).is_ok()
+    }
+
+    /// The oldest definition of subset `name`: its rule, and its index in it.
+    pub(crate) fn definer(&self, name: &str) -> Option<(&Summary, usize)> {
+        let found = self.subsets.get(name)?;
+        Some((&**self.rules.get(found.rule)?, found.subset))
+    }
+
+    /// The oldest definition of subset `name`.
+    pub(crate) fn subset<'g>(&self, name: &str, view: &View<'g>) -> Option<DefinedSubset<'g>> {
+        let (rule, index) = self.definer(name)?;
+        let subset = view.destination_rule(&rule.key)?.spec.subsets.get(index)?;
+        Some(DefinedSubset { rule: Arc::clone(&rule.key), index, subset })
     }
 
     /// How an endpoint is chosen, in `subset` or in all of the service.
-    pub(crate) fn choice(&self, subset: Option<&Subset>) -> Choice {
-        let whole = self.rules.iter().find_map(|rule| rule.spec.traffic_policy.as_deref());
+    pub(crate) fn choice(&self, subset: Option<&Subset>, view: &View<'_>) -> Choice {
+        let whole = self.rules.iter().find(|rule| rule.has_policy);
+        let whole = whole.and_then(|rule| view.destination_rule(&rule.key));
+        let whole = whole.and_then(|rule| rule.spec.traffic_policy.as_deref());
         let own = subset.and_then(|subset| subset.traffic_policy.as_ref());
         own.and_then(simple).or(whole.and_then(simple)).map_or(
             Choice::Balanced(LoadBalancer::LeastRequest),
@@ -99,16 +148,16 @@ fn simple(policy: &TrafficPolicy) -> Option<&str> {
 
 /// The rules for `host`, a service of `namespace`, as `group` calls it: those that fit best,
 /// of the first namespace that has some.
-pub(crate) fn policy<'g>(
+pub(crate) fn policy(
     host: &str,
     namespace: &str,
     group: &Group,
     mesh: &Mesh,
-    view: &View<'g>,
-) -> Rc<Policy<'g>> {
+    view: &View<'_>,
+) -> Arc<Policy> {
     let names: Vec<String> =
         std::iter::once(host.to_owned()).chain(hosts::patterns(host)).collect();
-    let named = |name: &String| named(name, group, mesh, view);
+    let named = |name: &String| named(name, group, view);
     let of = |namespace: &str| {
         names.iter().find_map(|name| named(name).by_namespace.get(namespace).cloned())
     };
@@ -123,50 +172,80 @@ pub(crate) fn policy<'g>(
     let found = first.or_else(|| of(namespace)).or_else(|| of(root));
     found.unwrap_or_else(|| {
         let oldest = names.iter().filter(|_| mesh.as_istio_1_0);
-        let oldest = oldest.filter_map(|name| named(name).oldest);
-        let oldest = oldest.min_by_key(|rule| Age::of(&rule.metadata));
-        oldest.and_then(|oldest| of(&oldest.metadata.namespace)).unwrap_or_default()
+        let oldest = oldest.filter_map(|name| named(name).oldest.clone());
+        let oldest = oldest.min_by(|one, other| one.age.cmp(&other.age));
+        oldest.and_then(|oldest| of(&oldest.key.namespace)).unwrap_or_default()
     })
 }
 
-/// The rules that name `name`, a host or a pattern, as far as `group` sees them.
-fn named<'g>(name: &str, group: &Group, mesh: &Mesh, view: &View<'g>) -> Rc<Named<'g>> {
+/// The policies for `name`, a host or a pattern, as far as `group` sees them.
+fn named(name: &str, group: &Group, view: &View<'_>) -> Arc<HostPolicies> {
     let by_name = &view.policies().by_name;
     let known = by_name.borrow().get(name).and_then(|asked| {
-        asked.iter().find(|(of, _)| of == group).map(|(_, named)| Rc::clone(named))
+        let same = |seen: &&SeenBy| seen.group == *group;
+        asked.iter().find(same).map(|seen| Arc::clone(&seen.policies))
     });
     known.unwrap_or_else(|| {
-        let found = Rc::new(read(name, group, mesh, view));
+        // Labels are asked for by selectors only.
+        let unlabelled = Group { labels: None, ..group.clone() };
+        let policies = view.host_policies(name, unlabelled);
         let mut by_name = by_name.borrow_mut();
-        by_name.entry(name.to_owned()).or_default().push((group.clone(), Rc::clone(&found)));
-        found
+        let seen = SeenBy { group: group.clone(), policies: Arc::clone(&policies) };
+        by_name.entry(name.to_owned()).or_default().push(seen);
+        policies
     })
 }
 
-fn read<'g>(name: &str, group: &Group, mesh: &Mesh, view: &View<'g>) -> Named<'g> {
+/// All rules that name `name`, a host or a pattern, in the order in which they hold.
+pub(crate) fn summaries(name: &str, view: &View<'_>) -> Vec<Arc<Summary>> {
+    let mesh = view.mesh();
     let default = &mesh.config.default_destination_rule_export_to;
-    let mut rules = view.destination_rules(name);
-    rules.retain(|rule| {
-        let own = &rule.metadata.namespace;
-        visible(&rule.spec.export_to, default, own, &group.namespace) && selects(rule, group)
+    let rules = view.destination_rules(name).into_iter().map(|(key, rule)| {
+        let spec = &rule.spec;
+        Arc::new(Summary {
+            key,
+            age: Age::of(&rule.metadata),
+            exports: Exports::new(&spec.export_to, default),
+            is_private: spec.export_to == ["."],
+            selector: spec.workload_selector.as_ref().map(|one| one.match_labels.clone()),
+            subsets: spec.subsets.iter().map(|subset| subset.name.as_str().into()).collect(),
+            has_policy: spec.traffic_policy.is_some(),
+        })
     });
-    rules.sort_by_cached_key(|rule| {
-        (rule.spec.workload_selector.is_none(), Age::of(&rule.metadata))
-    });
-    let oldest = rules.iter().copied().min_by_key(|rule| Age::of(&rule.metadata));
+    let mut rules: Vec<Arc<Summary>> = rules.collect();
+    rules.sort_by(|one, other| one.order().cmp(&other.order()));
+    rules
+}
+
+/// The policies for `name`, a host or a pattern, as far as `group` sees them.
+pub(crate) fn host_policies(name: &str, group: &Group, view: &View<'_>) -> HostPolicies {
+    let all = view.destination_rules_of(name);
+    let mesh = view.mesh();
     let root = mesh.config.root_namespace.as_str();
-    let mut by_namespace: HashMap<&str, Vec<&DestinationRule>> = HashMap::new();
+    let mut by_namespace: HashMap<String, Vec<Arc<Summary>>> = HashMap::new();
     let mut private = Vec::new();
-    for rule in rules {
-        let own = rule.metadata.namespace.as_str();
-        by_namespace.entry(own).or_default().push(rule);
-        private.extend((own == root && rule.spec.export_to == ["."]).then_some(rule));
+    let mut oldest: Option<&Arc<Summary>> = None;
+    for rule in all.iter() {
+        let own = rule.key.namespace.as_str();
+        if !rule.exports.is_visible(own, &group.namespace) || !rule.selects(group) {
+            continue;
+        }
+        match by_namespace.get_mut(own) {
+            Some(rules) => rules.push(Arc::clone(rule)),
+            None => {
+                by_namespace.insert(own.to_owned(), vec![Arc::clone(rule)]);
+            }
+        }
+        private.extend((own == root && rule.is_private).then(|| Arc::clone(rule)));
+        if oldest.is_none_or(|known| rule.age < known.age) {
+            oldest = Some(rule);
+        }
     }
-    let policy = |rules| Rc::new(Policy { rules, subsets: OnceCell::new() });
-    Named {
+    let policy = |rules| Arc::new(Policy::new(rules));
+    HostPolicies {
         by_namespace: by_namespace.into_iter().map(|(own, rules)| (own, policy(rules))).collect(),
         private: (!private.is_empty()).then(|| policy(private)),
-        oldest,
+        oldest: oldest.cloned(),
     }
 }
 
@@ -174,17 +253,23 @@ fn read<'g>(name: &str, group: &Group, mesh: &Mesh, view: &View<'g>) -> Named<'g
 /// tell endpoints apart.
 pub(crate) fn labels_in_subsets(name: &str, view: &View<'_>) -> BTreeSet<String> {
     let rules = view.destination_rules(name);
-    let subsets = rules.iter().flat_map(|rule| &rule.spec.subsets);
+    let subsets = rules.iter().flat_map(|(_, rule)| &rule.spec.subsets);
     subsets.flat_map(|subset| subset.labels.keys().cloned()).collect()
 }
 
-/// Whether the rule is for clients of `group`; one with a selector is for
-/// workloads of its own namespace only.
-fn selects(rule: &DestinationRule, group: &Group) -> bool {
-    rule.spec.workload_selector.as_ref().is_none_or(|selector| {
-        rule.metadata.namespace == group.namespace
-            && group.selectors.contains(&selector.match_labels)
-    })
+impl Summary {
+    /// Its place among the rules that hold together, which is that of no other.
+    fn order(&self) -> (bool, &Age) {
+        (self.selector.is_none(), &self.age)
+    }
+
+    /// Whether the rule is for clients of `group`; one with a selector is for
+    /// workloads of its own namespace only.
+    fn selects(&self, group: &Group) -> bool {
+        self.selector.as_ref().is_none_or(|selector| {
+            self.key.namespace == group.namespace && group.selectors.contains(selector)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -203,10 +288,20 @@ mod tests {
             "spec": {"host": "many", "subsets": subsets},
         });
         let rule: DestinationRule = serde_json::from_value(rule).expect("a rule");
-        let policy = Policy { rules: vec![&rule], ..Policy::default() };
+        let names = rule.spec.subsets.iter().map(|subset| subset.name.as_str().into());
+        let summary = Summary {
+            key: Arc::new(Key::new(weft_api::Kind::DestinationRule, "shop", "parts")),
+            age: Age::of(&rule.metadata),
+            exports: Exports::new(&[], &[]),
+            is_private: false,
+            selector: None,
+            subsets: names.collect(),
+            has_policy: false,
+        };
         let begun = Instant::now();
+        let policy = Policy::new(vec![Arc::new(summary)]);
         for at in 0..count {
-            let (_, found, _) = policy.subset(&format!("s{at}")).expect("a subset");
+            let (_, found) = policy.definer(&format!("s{at}")).expect("a subset");
             assert_eq!(found, at);
         }
         begun.elapsed()

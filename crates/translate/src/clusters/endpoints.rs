@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     hash::Hasher,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use twox_hash::XxHash64;
@@ -67,7 +68,7 @@ impl Chunks {
 /// The endpoints of the host that `owner` defines.
 pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
     let Some(found) = view.definition(owner) else { return Chunks::default() };
-    let labels = labels_in_subsets(&found.host, view);
+    let labels = SubsetLabels::of(&found.host, view);
     let slices = registry::slices_of(owner, view);
     let served = served_ports(&found, &slices);
     let mut by_port = BTreeMap::new();
@@ -173,17 +174,25 @@ pub(crate) fn is_local(ip: IpAddr) -> bool {
     }
 }
 
-/// The names of the labels by which some subset of `host` tells endpoints apart.
-fn labels_in_subsets(host: &str, view: &View<'_>) -> BTreeSet<String> {
-    let names = std::iter::once(host.to_owned()).chain(hosts::patterns(host));
-    let labels = names.map(|name| view.labels_in_subsets(name));
-    labels.flat_map(|labels| labels.iter().cloned().collect::<Vec<_>>()).collect()
+/// The names of the labels by which subsets tell the endpoints of a host apart: a set for each
+/// name that rules may have for it. A pattern's set is shared by all hosts that it covers.
+struct SubsetLabels(Vec<Arc<BTreeSet<String>>>);
+
+impl SubsetLabels {
+    fn of(host: &str, view: &View<'_>) -> Self {
+        let names = std::iter::once(host.to_owned()).chain(hosts::patterns(host));
+        Self(names.map(|name| view.labels_in_subsets(name)).collect())
+    }
+
+    fn has(&self, name: &String) -> bool {
+        self.0.iter().any(|names| names.contains(name))
+    }
 }
 
 fn collect(
     slice: &EndpointSlice,
     port: &Port,
-    labels: &BTreeSet<String>,
+    labels: &SubsetLabels,
     view: &View<'_>,
     endpoints: &mut BTreeMap<SocketAddr, Endpoint>,
 ) {
@@ -214,8 +223,8 @@ fn pod<'g>(slice: &EndpointSlice, endpoint: &SliceEndpoint, view: &View<'g>) -> 
     view.pod(&Key::new(Kind::Pod, namespace, target.name.as_str()))
 }
 
-fn restricted(pod: &Pod, labels: &BTreeSet<String>) -> Vec<(String, String)> {
-    let all = pod.metadata.labels.iter().filter(|(name, _)| labels.contains(*name));
+fn restricted(pod: &Pod, labels: &SubsetLabels) -> Vec<(String, String)> {
+    let all = pod.metadata.labels.iter().filter(|(name, _)| labels.has(name));
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 

@@ -1,9 +1,13 @@
 //! Destination rules without a service, and subsets without endpoints.
 
 use weft_api::{Diagnostic, Key, destination_rule::DestinationRule};
-use weft_config::Endpoint;
 
-use crate::{Installation, clusters::destination_rules, diagnose::unselected, graph::view::View};
+use crate::{
+    Installation,
+    clusters::destination_rules::{self, Policy},
+    diagnose::unselected,
+    graph::view::View,
+};
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(rule) = view.destination_rule(key) else { return Vec::new() };
@@ -26,17 +30,9 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         view,
     );
     all.extend(doubles(key, rule, &policy));
-    let chunks = view.chunks(&definition.owner);
-    let ports = definition.ports.iter();
-    let endpoints: Vec<&Endpoint> = ports.flat_map(|port| chunks.endpoints(port.number)).collect();
+    let sets = view.label_sets(&definition.owner);
     for (at, subset) in rule.spec.subsets.iter().enumerate() {
-        let fits = |endpoint: &&&Endpoint| {
-            let labels = &endpoint.labels;
-            subset.labels.iter().all(|(name, value)| {
-                labels.iter().any(|(known, own)| known == name && own == value)
-            })
-        };
-        if !endpoints.is_empty() && endpoints.iter().find(fits).is_none() {
+        if sets.lack(subset.labels.iter()) {
             let message = format!(
                 "no ready pod of the service has the labels of `{}`, so requests to it get 503",
                 subset.name
@@ -73,21 +69,18 @@ fn unknown(written: &str, host: &str, installation: &Installation) -> String {
 }
 
 /// Subsets that an older rule for the same host in the same namespace defines.
-fn doubles(
-    key: &Key,
-    rule: &DestinationRule,
-    policy: &destination_rules::Policy<'_>,
-) -> Vec<Diagnostic> {
-    if !policy.rules.iter().any(|known| std::ptr::eq(*known, rule)) {
+fn doubles(key: &Key, rule: &DestinationRule, policy: &Policy) -> Vec<Diagnostic> {
+    if !policy.has(rule) {
         return Vec::new();
     }
     let subsets = rule.spec.subsets.iter().enumerate();
     let doubled = subsets.filter_map(|(at, subset)| {
-        let (winner, _, _) = policy.subset(&subset.name)?;
-        (!std::ptr::eq(winner, rule)).then(|| {
+        let (winner, _) = policy.definer(&subset.name)?;
+        let Key { namespace, name, .. } = &*winner.key;
+        (*winner.key != *key).then(|| {
             let message = format!(
-                "`{}` is already defined by {}/{}, which is older and wins",
-                subset.name, winner.metadata.namespace, winner.metadata.name
+                "`{}` is already defined by {namespace}/{name}, which is older and wins",
+                subset.name
             );
             Diagnostic::warning(key, format!("spec.subsets[{at}].name"), message)
         })

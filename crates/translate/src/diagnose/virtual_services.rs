@@ -10,10 +10,9 @@ use weft_api::{
 };
 
 use crate::{
-    diagnose::unselected,
     graph::view::View,
     listeners::{self, FURTHER, RULES, Served, TIMES},
-    model::{age::Age, hosts, mesh_config::Mesh},
+    model::hosts,
     routes::{
         outbound,
         rules::{self, conditions, retries, targets, targets::Ports},
@@ -26,7 +25,6 @@ const MOST_NAMED: usize = 3;
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(service) = view.virtual_service(key) else { return Vec::new() };
-    let mesh = view.mesh();
     let closed = service.spec.closed.iter().map(|field| {
         let message = "is not a list of texts, so where the rules are for is not known: they \
                        answer 500; write one";
@@ -35,7 +33,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let mut found: Vec<_> = closed.collect();
     gateways(key, service, view, &mut found);
     if virtual_services::in_mesh(service) {
-        in_mesh(key, service, &mesh, view, &mut found);
+        in_mesh(key, service, view, &mut found);
     }
     let dialled = match virtual_services::in_mesh(service) {
         true => virtual_services::ports_without_service(service, view),
@@ -130,40 +128,33 @@ fn named(hosts: &[String]) -> String {
 }
 
 /// Hosts that name nothing, and hosts that another virtual service speaks for.
-fn in_mesh(
-    key: &Key,
-    service: &VirtualService,
-    mesh: &Mesh,
-    view: &View<'_>,
-    found: &mut Vec<Diagnostic>,
-) {
+fn in_mesh(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec<Diagnostic>) {
+    let Some(own) = view.virtual_service_summary(key) else { return };
     for (at, written) in service.spec.hosts.iter().enumerate() {
         let field = format!("spec.hosts[{at}]");
         let host = view.installation().resolve(written, &key.namespace);
         if let Some(message) = nothing(written, &host, service, view) {
             found.push(Diagnostic::warning(key, field.clone(), message));
         }
-        if let Some(message) = foreign(&host, (key, service), mesh, view) {
+        let message = foreign(&host, key, view).filter(|_| !own.is_private());
+        if let Some(message) = message {
             found.push(Diagnostic::warning(key, field.clone(), message));
         }
         if service.spec.http.is_empty() {
             continue;
         }
-        let group = unselected(&key.namespace);
-        let same = virtual_services::of_exact_host(&host, &group, mesh, view);
-        let first = same.into_iter().find(|other| !other.spec.http.is_empty());
-        let Some(first) = first.filter(|first| !std::ptr::eq(*first, service)) else { continue };
-        let own = virtual_services::for_mesh(service, &group, mesh);
-        let why = match Age::of(&first.metadata) < Age::of(&service.metadata) {
-            true => "is older",
-            false => "is exported to fewer namespaces",
-        };
+        let same = view.virtual_services_for(&host, &key.namespace);
+        let Some(first) = same.iter().find(|other| other.has_http) else { continue };
         // Clients elsewhere may see this one only.
-        if own {
+        if own.key != first.key && own.reach(&key.namespace).is_some() {
+            let why = match first.age < own.age {
+                true => "is older",
+                false => "is exported to fewer namespaces",
+            };
             let message = format!(
                 "{} {why} and speaks for this host in the mesh, so the rules here are not used \
                  there; join the two",
-                rules::object(first)
+                first.key
             );
             found.push(Diagnostic::warning(key, field, message));
         }
@@ -171,21 +162,10 @@ fn in_mesh(
 }
 
 /// That `host` is a service of another namespace.
-fn foreign(
-    host: &str,
-    (key, service): (&Key, &VirtualService),
-    mesh: &Mesh,
-    view: &View<'_>,
-) -> Option<String> {
+fn foreign(host: &str, key: &Key, view: &View<'_>) -> Option<String> {
     let named = view.installation().service_key(host)?;
     let owner = &named.namespace;
-    let exported = match service.spec.export_to.is_empty() {
-        true => &mesh.config.default_virtual_service_export_to,
-        false => &service.spec.export_to,
-    };
-    let is_own = |name: &String| name == "." || *name == key.namespace;
-    let is_private = !exported.is_empty() && exported.iter().all(is_own);
-    let is_there = !is_private && *owner != key.namespace && !view.definitions(host).is_empty();
+    let is_there = *owner != key.namespace && !view.definitions(host).is_empty();
     is_there.then(|| {
         format!(
             "is a host of namespace {owner}: the rules here decide for its clients in every \

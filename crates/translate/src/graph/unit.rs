@@ -9,8 +9,9 @@ use crate::{
     Class, Group, Labelled, Resolved,
     closure::Piece,
     clusters::{
-        destination_rules,
+        destination_rules::{self, HostPolicies},
         endpoints::{self, Addresses, Chunks},
+        label_sets::{self, LabelSets},
     },
     diagnose,
     directory::{self, DirectoryEntry, Reach, Slot},
@@ -21,6 +22,7 @@ use crate::{
         mesh_config::{self, Mesh},
         registry::{self, Definition},
     },
+    routes::virtual_services,
     translator,
 };
 
@@ -33,12 +35,24 @@ pub(crate) enum Unit {
     Mesh,
     /// The group of clients.
     Group(Labelled),
+    /// The destination rules that name a host or pattern.
+    DestinationRulesOf(String),
+    /// Those that a group sees.
+    HostPolicies(String, Arc<Group>),
+    /// What decides where a virtual service speaks.
+    VirtualService(Key),
+    /// The virtual services for sidecars that name a host or pattern.
+    VirtualServicesOf(String),
+    /// Those that clients in a namespace see.
+    VirtualServicesFor(String, String),
     /// What an object says of a host.
     Definition(Key),
     /// The names of the labels in subsets of a host or pattern.
     LabelsInSubsets(String),
     /// The endpoints of the host that an object defines.
     Chunks(Key),
+    /// The labels of those endpoints.
+    LabelSets(Key),
     /// The addresses behind it, ready or not.
     Addresses(Key),
     /// What an object adds to directories.
@@ -60,9 +74,14 @@ pub(crate) enum Unit {
 pub(crate) enum Value {
     Mesh(Arc<Mesh>),
     Group(Arc<Group>),
+    DestinationRulesOf(Arc<Vec<Arc<destination_rules::Summary>>>),
+    HostPolicies(Arc<HostPolicies>),
+    VirtualService(Option<Arc<virtual_services::Summary>>),
+    VirtualServices(Arc<Vec<Arc<virtual_services::Summary>>>),
     Definition(Option<Arc<Definition>>),
     LabelsInSubsets(Arc<BTreeSet<String>>),
     Chunks(Arc<Chunks>),
+    LabelSets(Arc<LabelSets>),
     Addresses(Arc<Addresses>),
     DirectoryEntry(Arc<DirectoryEntry>),
     DirectorySlot(Arc<Slot>),
@@ -78,16 +97,22 @@ impl Unit {
         match self {
             Self::Mesh => 0,
             Self::Group(_) => 1,
-            Self::Definition(_) => 2,
-            Self::LabelsInSubsets(_) => 3,
-            Self::Chunks(_) => 4,
-            Self::Addresses(_) => 5,
-            Self::DirectoryEntry(_) => 6,
-            Self::DirectorySlot(..) => 7,
-            Self::DirectoryAddresses(_) => 8,
-            Self::Answer(..) => 9,
-            Self::Limited(_) => 10,
-            Self::Findings(_) => 11,
+            Self::DestinationRulesOf(_) => 2,
+            Self::HostPolicies(..) => 3,
+            Self::VirtualService(_) => 4,
+            Self::VirtualServicesOf(_) => 5,
+            Self::VirtualServicesFor(..) => 6,
+            Self::Definition(_) => 7,
+            Self::LabelsInSubsets(_) => 8,
+            Self::Chunks(_) => 9,
+            Self::LabelSets(_) => 10,
+            Self::Addresses(_) => 11,
+            Self::DirectoryEntry(_) => 12,
+            Self::DirectorySlot(..) => 13,
+            Self::DirectoryAddresses(_) => 14,
+            Self::Answer(..) => 15,
+            Self::Limited(_) => 16,
+            Self::Findings(_) => 17,
         }
     }
 
@@ -102,6 +127,23 @@ impl Unit {
         match self {
             Self::Mesh => Value::Mesh(Arc::new(mesh_config::read(view))),
             Self::Group(labelled) => Value::Group(Arc::new(client::group(labelled, view))),
+            Self::DestinationRulesOf(host) => {
+                Value::DestinationRulesOf(Arc::new(destination_rules::summaries(host, view)))
+            }
+            Self::HostPolicies(host, group) => {
+                let policies = destination_rules::host_policies(host, group, view);
+                Value::HostPolicies(Arc::new(policies))
+            }
+            Self::VirtualService(key) => {
+                Value::VirtualService(virtual_services::summary(key, view).map(Arc::new))
+            }
+            Self::VirtualServicesOf(host) => {
+                Value::VirtualServices(Arc::new(virtual_services::summaries(host, view)))
+            }
+            Self::VirtualServicesFor(host, namespace) => {
+                let seen = virtual_services::seen_from(namespace, host, view);
+                Value::VirtualServices(Arc::new(seen))
+            }
             Self::Definition(key) => {
                 Value::Definition(registry::definition(key, view).map(Arc::new))
             }
@@ -110,6 +152,9 @@ impl Unit {
                 Value::LabelsInSubsets(Arc::new(labels))
             }
             Self::Chunks(service) => Value::Chunks(Arc::new(endpoints::chunks(service, view))),
+            Self::LabelSets(owner) => {
+                Value::LabelSets(Arc::new(label_sets::label_sets(owner, view)))
+            }
             Self::Addresses(service) => {
                 Value::Addresses(Arc::new(endpoints::addresses(service, view)))
             }

@@ -19,11 +19,12 @@ use weft_api::{
 use weft_config::Interest;
 
 use crate::{
-    Class, Client, Installation, Resolved,
+    Class, Client, Group, Installation, Resolved,
     closure::{Piece, Pool},
     clusters::{
-        destination_rules::Policies,
+        destination_rules::{self, HostPolicies, SeenPolicies},
         endpoints::{Addresses, Chunks},
+        label_sets::LabelSets,
     },
     directory::{DirectoryEntry, Reach, Slot},
     graph::{
@@ -33,18 +34,19 @@ use crate::{
     },
     listeners::Limited,
     model::{age::Age, hosts, mesh_config::Mesh, registry::Definition},
+    routes::virtual_services,
 };
 
 /// A look at the world that remembers what was looked at.
 pub(crate) struct View<'g> {
     graph: &'g Graph,
     reads: RefCell<Vec<SourceId>>,
-    policies: Policies<'g>,
+    policies: SeenPolicies,
 }
 
 impl<'g> View<'g> {
     pub(crate) fn new(graph: &'g Graph) -> Self {
-        Self { graph, reads: RefCell::default(), policies: Policies::default() }
+        Self { graph, reads: RefCell::default(), policies: SeenPolicies::default() }
     }
 
     /// What was looked at, perhaps several times.
@@ -58,7 +60,7 @@ impl<'g> View<'g> {
     }
 
     /// The policies that were looked at.
-    pub(crate) fn policies(&self) -> &Policies<'g> {
+    pub(crate) fn policies(&self) -> &SeenPolicies {
         &self.policies
     }
 
@@ -196,9 +198,42 @@ impl<'g> View<'g> {
     }
 
     /// The virtual services that name `host`.
-    pub(crate) fn virtual_services(&self, host: &str) -> Vec<&'g VirtualService> {
-        let keys = self.keys(Bucket::Host(Kind::VirtualService, host.to_owned()));
-        keys.iter().filter_map(|key| self.virtual_service(key)).collect()
+    pub(crate) fn virtual_services(&self, host: &str) -> Vec<Arc<Key>> {
+        self.keys(Bucket::Host(Kind::VirtualService, host.to_owned()))
+    }
+
+    /// What decides where the virtual service called `key` speaks.
+    pub(crate) fn virtual_service_summary(
+        &self,
+        key: &Key,
+    ) -> Option<Arc<virtual_services::Summary>> {
+        match self.unit(Unit::VirtualService(key.clone())) {
+            Value::VirtualService(summary) => summary,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// The virtual services for sidecars that name `host`, the older ones first.
+    pub(crate) fn virtual_services_of(
+        &self,
+        host: &str,
+    ) -> Arc<Vec<Arc<virtual_services::Summary>>> {
+        match self.unit(Unit::VirtualServicesOf(host.to_owned())) {
+            Value::VirtualServices(found) => found,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// Those that clients in `namespace` see, the one to use first.
+    pub(crate) fn virtual_services_for(
+        &self,
+        host: &str,
+        namespace: &str,
+    ) -> Arc<Vec<Arc<virtual_services::Summary>>> {
+        match self.unit(Unit::VirtualServicesFor(host.to_owned(), namespace.to_owned())) {
+            Value::VirtualServices(found) => found,
+            _ => unreachable!("the unit computes this value"),
+        }
     }
 
     /// The patterns that may cover `host`, most specific first. Virtual services name none of
@@ -215,16 +250,35 @@ impl<'g> View<'g> {
     }
 
     /// The virtual services that name gateway `name` of `namespace`, or that may do so.
-    pub(crate) fn bound_to(&self, namespace: &str, name: &str) -> Vec<&'g VirtualService> {
+    pub(crate) fn bound_to(&self, namespace: &str, name: &str) -> Vec<Arc<Key>> {
         let mut keys = self.keys(Bucket::Gateway(namespace.to_owned(), name.to_owned()));
         keys.extend(self.keys(Bucket::AnyGateway));
-        keys.iter().filter_map(|key| self.virtual_service(key)).collect()
+        keys
     }
 
     /// The destination rules that name `host`.
-    pub(crate) fn destination_rules(&self, host: &str) -> Vec<&'g DestinationRule> {
-        let keys = self.keys(Bucket::Host(Kind::DestinationRule, host.to_owned()));
-        keys.iter().filter_map(|key| self.destination_rule(key)).collect()
+    pub(crate) fn destination_rules(&self, host: &str) -> Vec<(Arc<Key>, &'g DestinationRule)> {
+        let keys = self.keys(Bucket::Host(Kind::DestinationRule, host.to_owned())).into_iter();
+        keys.filter_map(|key| Some((Arc::clone(&key), self.destination_rule(&key)?))).collect()
+    }
+
+    /// What the destination rules that name `host` say of which of them hold.
+    pub(crate) fn destination_rules_of(
+        &self,
+        host: &str,
+    ) -> Arc<Vec<Arc<destination_rules::Summary>>> {
+        match self.unit(Unit::DestinationRulesOf(host.to_owned())) {
+            Value::DestinationRulesOf(rules) => rules,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// The policies for `host`, a host or a pattern, as `group` sees them.
+    pub(crate) fn host_policies(&self, host: &str, group: Group) -> Arc<HostPolicies> {
+        match self.unit(Unit::HostPolicies(host.to_owned(), Arc::new(group))) {
+            Value::HostPolicies(policies) => policies,
+            _ => unreachable!("the unit computes this value"),
+        }
     }
 
     /// The names of the labels in subsets of the rules that name `name`.
@@ -247,6 +301,14 @@ impl<'g> View<'g> {
     pub(crate) fn chunks(&self, owner: &Key) -> Arc<Chunks> {
         match self.unit(Unit::Chunks(owner.clone())) {
             Value::Chunks(chunks) => chunks,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// The labels of those endpoints.
+    pub(crate) fn label_sets(&self, owner: &Key) -> Arc<LabelSets> {
+        match self.unit(Unit::LabelSets(owner.clone())) {
+            Value::LabelSets(sets) => sets,
             _ => unreachable!("the unit computes this value"),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use weft_api::{Diagnostic, Key, mesh_config::MeshConfig, span, virtual_service};
 use weft_config::{Outside, Retries};
 
-use crate::{graph::view::View, routes::rules::retries};
+use crate::{graph::view::View, model::visibility::Exports, routes::rules::retries};
 
 /// How long a connection may take to be made when nobody says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -15,6 +15,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Mesh {
     /// As written.
     pub(crate) config: MeshConfig,
+    /// Who sees Services that say nothing of it.
+    pub(crate) service_exports: Exports,
     /// The name of the cluster, in metrics.
     pub(crate) cluster: String,
     /// How long a connection may take to be made.
@@ -53,7 +55,8 @@ pub(crate) fn read(view: &View<'_>) -> Mesh {
         _ => Outside::Allow,
     };
     let cluster = view.installation().cluster.clone();
-    Mesh { config, cluster, connect_timeout, retries, outside, as_istio_1_0 }
+    let service_exports = Exports::new(&config.default_service_export_to, &[]);
+    Mesh { config, service_exports, cluster, connect_timeout, retries, outside, as_istio_1_0 }
 }
 
 /// What is wrong with the settings.

@@ -15,7 +15,7 @@ use weft_config::{Outside, Upstream};
 
 use crate::{
     graph::{objects::Bucket, view::View},
-    model::{age::Age, mesh_config::Mesh, protocol::Spoken, visibility::visible},
+    model::{age::Age, mesh_config::Mesh, protocol::Spoken, visibility::Exports},
 };
 
 /// What one object says of a host.
@@ -35,8 +35,8 @@ pub(crate) struct Definition {
     pub(crate) resolution: Resolution,
     /// Addresses that clients dial.
     pub(crate) addresses: Vec<IpAddr>,
-    /// The namespaces that see it; what the mesh's settings say when empty.
-    export_to: Vec<String>,
+    /// The namespaces that see it; what the mesh's settings say when there are none.
+    exports: Option<Exports>,
     /// How old the object is.
     pub(crate) age: Age,
 }
@@ -75,16 +75,13 @@ impl Definition {
     }
 
     /// The namespaces that see it, as the object or else the mesh's settings say.
-    pub(crate) fn export_to<'d>(&'d self, mesh: &'d Mesh) -> &'d [String] {
-        match self.export_to.is_empty() {
-            true => &mesh.config.default_service_export_to,
-            false => &self.export_to,
-        }
+    pub(crate) fn exports<'d>(&'d self, mesh: &'d Mesh) -> &'d Exports {
+        self.exports.as_ref().unwrap_or(&mesh.service_exports)
     }
 
     /// Whether clients in `namespace` see it.
     pub(crate) fn is_seen_from(&self, namespace: &str, mesh: &Mesh) -> bool {
-        visible(self.export_to(mesh), &[], &self.owner.namespace, namespace)
+        self.exports(mesh).is_visible(&self.owner.namespace, namespace)
     }
 
     /// The names under which clients in `namespace` may call it.

@@ -1,12 +1,8 @@
 //! Who may see an object: `exportTo`.
 
-use weft_api::metadata::EXPORT_TO;
+use std::collections::BTreeSet;
 
-/// Whether an object of namespace `own` with the list `export_to` is there for
-/// clients of namespace `client`; `default` stands for an empty list.
-pub(crate) fn visible(export_to: &[String], default: &[String], own: &str, client: &str) -> bool {
-    reach(export_to, default, own, client).is_some()
-}
+use weft_api::metadata::EXPORT_TO;
 
 /// How an object comes to be seen: what is meant for fewer clients comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,22 +15,44 @@ pub(crate) enum Reach {
     Public,
 }
 
-/// How an object of namespace `own` with the list `export_to` comes to be seen by
-/// clients of namespace `client`, if it is; `default` stands for an empty list.
-pub(crate) fn reach(
-    export_to: &[String],
-    default: &[String],
-    own: &str,
-    client: &str,
-) -> Option<Reach> {
-    let list = if export_to.is_empty() { default } else { export_to };
-    let has = |wanted: &str| list.iter().any(|entry| entry == wanted);
-    if list.is_empty() || has("*") {
-        return Some(Reach::Public);
+/// A list of `exportTo`, read once: a question costs the same however long the list is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exports {
+    /// Namespaces, and `.` for the object's own; none for everybody.
+    names: Option<BTreeSet<String>>,
+}
+
+impl Exports {
+    /// The list `export_to`; `default` stands for an empty one.
+    pub(crate) fn new(export_to: &[String], default: &[String]) -> Self {
+        let list = if export_to.is_empty() { default } else { export_to };
+        let is_public = list.is_empty() || list.iter().any(|entry| entry == "*");
+        Self { names: (!is_public).then(|| list.iter().cloned().collect()) }
     }
-    match own == client && (has(".") || has(own)) {
-        true => Some(Reach::Private),
-        false => (client != "~" && has(client)).then_some(Reach::Exported),
+
+    /// Whether it names everybody.
+    pub(crate) fn is_public(&self) -> bool {
+        self.names.is_none()
+    }
+
+    /// Whether it names no namespace but that of its object, `own`.
+    pub(crate) fn is_private(&self, own: &str) -> bool {
+        self.names.as_ref().is_some_and(|names| names.iter().all(|name| name == "." || name == own))
+    }
+
+    /// Whether an object of namespace `own` is there for clients of namespace `client`.
+    pub(crate) fn is_visible(&self, own: &str, client: &str) -> bool {
+        self.reach(own, client).is_some()
+    }
+
+    /// How an object of namespace `own` comes to be seen by clients of namespace `client`,
+    /// if it is.
+    pub(crate) fn reach(&self, own: &str, client: &str) -> Option<Reach> {
+        let Some(names) = &self.names else { return Some(Reach::Public) };
+        match own == client && (names.contains(".") || names.contains(own)) {
+            true => Some(Reach::Private),
+            false => (client != "~" && names.contains(client)).then_some(Reach::Exported),
+        }
     }
 }
 
@@ -53,7 +71,8 @@ mod tests {
         let check = |list: &[&str], default: &[&str], seen: bool| {
             let list: Vec<String> = list.iter().map(ToString::to_string).collect();
             let default: Vec<String> = default.iter().map(ToString::to_string).collect();
-            assert_eq!(visible(&list, &default, "shop", "bank"), seen, "{list:?} {default:?}");
+            let exports = Exports::new(&list, &default);
+            assert_eq!(exports.is_visible("shop", "bank"), seen, "{list:?} {default:?}");
         };
         check(&[], &["*"], true);
         check(&[], &["."], false);
@@ -68,7 +87,8 @@ mod tests {
     fn what_is_meant_for_fewer_comes_first() {
         let check = |list: &[&str], client: &str, expected: Option<Reach>| {
             let list: Vec<String> = list.iter().map(ToString::to_string).collect();
-            assert_eq!(reach(&list, &[], "shop", client), expected, "{list:?} {client}");
+            let exports = Exports::new(&list, &[]);
+            assert_eq!(exports.reach("shop", client), expected, "{list:?} {client}");
         };
         check(&["."], "shop", Some(Reach::Private));
         check(&["shop", "bank"], "shop", Some(Reach::Private));

@@ -144,7 +144,7 @@ fn without_service(
     }
     let mesh = view.mesh();
     let mut found: Option<Route> = None;
-    for service in virtual_services::of_exact_host(host, site.group, &mesh, view) {
+    for service in virtual_services::of_exact_host(host, site.group, view) {
         if !virtual_services::serves_on(service, site.port, view) {
             continue;
         }
@@ -232,7 +232,7 @@ fn service_route(
     let full = &definition.host;
     // A virtual service that names one of the host's other names takes it away.
     let names = definition.names_in(&site.group.namespace).into_iter();
-    let own = names.filter(|name| name == full || !is_taken(name, site, &mesh, view));
+    let own = names.filter(|name| name == full || !is_taken(name, site, view));
     Route {
         name: format!("{}/{full}", site.port),
         hosts: own.filter_map(|name| Host::parse(&name).ok()).collect(),
@@ -242,10 +242,9 @@ fn service_route(
 }
 
 /// Whether a virtual service defines `name` for clients at `site`.
-fn is_taken(name: &str, site: &Site<'_>, mesh: &Mesh, view: &View<'_>) -> bool {
+fn is_taken(name: &str, site: &Site<'_>, view: &View<'_>) -> bool {
     virtual_services::is_without_service(name, view)
-        && virtual_services::of_exact_host(name, site.group, mesh, view)
-            .iter()
+        && virtual_services::of_exact_host(name, site.group, view)
             .any(|service| virtual_services::serves_on(service, site.port, view))
 }
 
@@ -259,10 +258,9 @@ fn own_rules(
 ) -> (Rules, Origin) {
     // An alias has the rules of what it stands for.
     let concrete = backends::aliased(&definition.host, view);
-    let mut services = virtual_services::of_host(&definition.host, site.group, mesh, view);
-    if concrete != definition.host {
-        services.extend(virtual_services::of_host(&concrete, site.group, mesh, view));
-    }
+    let aliased = Some(&concrete).filter(|concrete| **concrete != definition.host);
+    let services = std::iter::once(&definition.host).chain(aliased);
+    let services = services.flat_map(|host| virtual_services::of_host(host, site.group, view));
     let near = [definition.owner.namespace.as_str(), site.group.namespace.as_str()];
     let mut left: BTreeMap<&str, usize> = BTreeMap::new();
     let mut found: Option<(Rules, Origin)> = None;

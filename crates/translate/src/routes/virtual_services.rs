@@ -1,6 +1,6 @@
 //! Which virtual services speak for a host in the mesh.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use weft_api::{Key, Kind, virtual_service::VirtualService};
 
@@ -10,8 +10,7 @@ use crate::{
     model::{
         age::Age,
         hosts,
-        mesh_config::Mesh,
-        visibility::{Reach, reach},
+        visibility::{Exports, Reach},
     },
 };
 
@@ -21,9 +20,70 @@ pub(crate) const MESH: &str = "mesh";
 /// The port of hosts that no object defines.
 const WITHOUT_SERVICE: u16 = 80;
 
-/// Whether `service` speaks to the sidecars of `group`.
-pub(crate) fn for_mesh(service: &VirtualService, group: &Group, mesh: &Mesh) -> bool {
-    in_mesh(service) && seen(service, group, mesh)
+/// What decides which virtual services speak for a host, of one of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) key: Arc<Key>,
+    pub(crate) age: Age,
+    /// Who sees it; nothing is known of it where it is closed for everybody.
+    exports: Option<Exports>,
+    in_mesh: bool,
+    pub(crate) has_http: bool,
+}
+
+/// What the virtual service called `key` says of who sees it.
+pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
+    let service = view.virtual_service(key)?;
+    let mesh = view.mesh();
+    let default = &mesh.config.default_virtual_service_export_to;
+    let is_open = !service.spec.is_closed_for_everybody();
+    Some(Summary {
+        key: Arc::new(key.clone()),
+        age: Age::of(&service.metadata),
+        exports: is_open.then(|| Exports::new(&service.spec.export_to, default)),
+        in_mesh: in_mesh(service),
+        has_http: !service.spec.http.is_empty(),
+    })
+}
+
+impl Summary {
+    /// Whether no other namespace sees it.
+    pub(crate) fn is_private(&self) -> bool {
+        self.exports.as_ref().is_some_and(|exports| exports.is_private(&self.key.namespace))
+    }
+
+    /// How clients of namespace `client` come to see it, if they do.
+    pub(crate) fn reach(&self, client: &str) -> Option<Reach> {
+        let own = self.key.namespace.as_str();
+        match &self.exports {
+            Some(exports) => exports.reach(own, client),
+            // It comes as early as any list of namespaces could have put it, and no earlier: what
+            // another namespace keeps to itself comes before it.
+            None if own == client => Some(Reach::Private),
+            None => Some(Reach::Exported),
+        }
+    }
+}
+
+/// The virtual services for sidecars that name `host`, the older ones first.
+pub(crate) fn summaries(host: &str, view: &View<'_>) -> Vec<Arc<Summary>> {
+    let all = view.virtual_services(host).into_iter();
+    let mut found: Vec<Arc<Summary>> = all
+        .filter_map(|key| view.virtual_service_summary(&key))
+        .filter(|service| service.in_mesh)
+        .collect();
+    found.sort_by(|one, other| one.age.cmp(&other.age));
+    found
+}
+
+/// Those that clients in `namespace` see, as in Istio: private ones first, then those exported
+/// to the namespace, then public ones; the older before the younger.
+pub(crate) fn seen_from(namespace: &str, host: &str, view: &View<'_>) -> Vec<Arc<Summary>> {
+    let all = view.virtual_services_of(host);
+    let seen = all.iter().filter_map(|one| Some((one.reach(namespace)?, Arc::clone(one))));
+    let mut seen: Vec<(Reach, Arc<Summary>)> = seen.collect();
+    seen.sort_by_key(|(reach, _)| *reach);
+    seen.into_iter().map(|(_, one)| one).collect()
 }
 
 /// Whether `service` speaks to sidecars at all.
@@ -32,52 +92,26 @@ pub(crate) fn in_mesh(service: &VirtualService) -> bool {
     gateways.is_empty() || gateways.iter().any(|name| name == MESH)
 }
 
-/// Whether clients of `group` see `service`.
-pub(crate) fn seen(service: &VirtualService, group: &Group, mesh: &Mesh) -> bool {
-    reach_of(service, group, mesh).is_some()
-}
-
-fn reach_of(service: &VirtualService, group: &Group, mesh: &Mesh) -> Option<Reach> {
-    let (own, client) = (service.metadata.namespace.as_str(), group.namespace.as_str());
-    if service.spec.is_closed_for_everybody() {
-        // It comes as early as any list of namespaces could have put it, and no earlier: what
-        // another namespace keeps to itself comes before it.
-        return Some(if own == client { Reach::Private } else { Reach::Exported });
-    }
-    let default = &mesh.config.default_virtual_service_export_to;
-    reach(&service.spec.export_to, default, own, client)
-}
-
-/// The place of `service` among those for one host that `group` sees, as in Istio:
-/// private ones first, then those exported to the namespace, then public ones; the
-/// older before the younger.
-pub(crate) fn order(service: &VirtualService, group: &Group, mesh: &Mesh) -> (Option<Reach>, Age) {
-    (reach_of(service, group, mesh), Age::of(&service.metadata))
-}
-
 /// The virtual services for the service called `host`, the one to use first:
-/// exact hosts before patterns, longer patterns before shorter, then by [`order`].
+/// exact hosts before patterns, longer patterns before shorter, then as in [`seen_from`].
 pub(crate) fn of_host<'g>(
     host: &str,
     group: &Group,
-    mesh: &Mesh,
     view: &View<'g>,
-) -> Vec<&'g VirtualService> {
+) -> impl Iterator<Item = &'g VirtualService> {
     let names = std::iter::once(host.to_owned()).chain(hosts::patterns(host));
-    names.flat_map(|name| of_exact_host(&name, group, mesh, view)).collect()
+    names.flat_map(|name| of_exact_host(&name, group, view))
 }
 
-/// The virtual services that name `host` itself, by [`order`].
-pub(crate) fn of_exact_host<'g>(
+/// The virtual services that name `host` itself, as in [`seen_from`]; only those that are
+/// looked at are read.
+pub(crate) fn of_exact_host<'v, 'g>(
     host: &str,
     group: &Group,
-    mesh: &Mesh,
-    view: &View<'g>,
-) -> Vec<&'g VirtualService> {
-    let mut found = view.virtual_services(host);
-    found.retain(|service| for_mesh(service, group, mesh));
-    found.sort_by_cached_key(|service| order(service, group, mesh));
-    found
+    view: &'v View<'g>,
+) -> impl Iterator<Item = &'g VirtualService> + use<'v, 'g> {
+    let seen = view.virtual_services_for(host, &group.namespace);
+    (0..seen.len()).filter_map(move |at| view.virtual_service(&seen[at].key))
 }
 
 /// The hosts of `service` that no other object defines, so that the mesh knows them

@@ -8,6 +8,7 @@ mod foreign;
 mod honoured;
 mod installation;
 mod local_addresses;
+mod one_host;
 mod pairs;
 mod properties;
 mod render;

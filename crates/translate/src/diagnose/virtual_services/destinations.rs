@@ -50,17 +50,16 @@ pub(super) fn check(
     }
     let subset = destination.subset.as_deref().filter(|subset| !subset.is_empty())?;
     let policy = destination_rules::policy(&host, &named.namespace, &group, &mesh, view);
-    if policy.subset(subset).is_some() {
+    if policy.definer(subset).is_some() {
         return None;
     }
     let message = match policy.rules.first() {
         None => format!(
             "no DestinationRule for {host} defines `{subset}`, so requests sent there get 503"
         ),
-        Some(rule) => format!(
-            "DestinationRule/{}/{} defines no subset `{subset}`, so requests sent there get 503",
-            rule.metadata.namespace, rule.metadata.name
-        ),
+        Some(rule) => {
+            format!("{} defines no subset `{subset}`, so requests sent there get 503", rule.key)
+        }
     };
     Some(Diagnostic::error(key, format!("{field}.subset"), message))
 }

@@ -12,7 +12,10 @@ use std::{
 
 use weft_api::{Key, Kind, virtual_service::VirtualService};
 
-use super::{Bound, routes::Said};
+use super::{
+    Bound,
+    routes::{Attached, Said},
+};
 
 /// Bytes of rules that the virtual services of a namespace may have more than once on a
 /// port, because they share some of their hosts with others and not all: so many, and
@@ -50,20 +53,27 @@ pub(super) struct Budget<'g> {
     rules: BTreeMap<&'g str, usize>,
     further: BTreeMap<&'g str, usize>,
     /// Virtual services that have a port already, and those that have no more.
-    begun: BTreeSet<*const VirtualService>,
-    ended: BTreeSet<*const VirtualService>,
+    begun: BTreeSet<Named<'g>>,
+    ended: BTreeSet<Named<'g>>,
     /// The virtual services of each Gateway.
-    bound: BTreeMap<(&'g str, &'g str), Rc<Vec<&'g VirtualService>>>,
+    bound: BTreeMap<Named<'g>, Rc<Vec<Attached<'g>>>>,
     limited: Limited,
+}
+
+/// Namespace and name of an object.
+type Named<'g> = (&'g str, &'g str);
+
+fn named(service: &VirtualService) -> Named<'_> {
+    (&service.metadata.namespace, &service.metadata.name)
 }
 
 impl<'g> Budget<'g> {
     /// The virtual services that are bound to a Gateway; `find` finds them once.
     pub(super) fn bound_to(
         &mut self,
-        gateway: (&'g str, &'g str),
-        find: impl FnOnce() -> Vec<&'g VirtualService>,
-    ) -> Rc<Vec<&'g VirtualService>> {
+        gateway: Named<'g>,
+        find: impl FnOnce() -> Vec<Attached<'g>>,
+    ) -> Rc<Vec<Attached<'g>>> {
         Rc::clone(self.bound.entry(gateway).or_insert_with(|| Rc::new(find())))
     }
 
@@ -83,7 +93,7 @@ impl<'g> Budget<'g> {
 
     /// Whether `service` may have one more port, whatever that costs.
     pub(super) fn is_open(&self, service: &VirtualService) -> bool {
-        !self.ended.contains(&std::ptr::from_ref(service))
+        !self.ended.contains(&named(service))
     }
 
     /// Whether `service` may have one more port, where it costs `cost`.
@@ -95,14 +105,14 @@ impl<'g> Budget<'g> {
     ) -> bool {
         let namespace = service.metadata.namespace.as_str();
         let left = self.further.entry(namespace).or_insert(FURTHER);
-        if self.begun.insert(std::ptr::from_ref(service)) {
+        if self.begun.insert(named(service)) {
             *left += TIMES * cost;
             return true;
         }
         match left.checked_sub(cost) {
             Some(after) => *left = after,
             None => {
-                self.ended.insert(std::ptr::from_ref(service));
+                self.ended.insert(named(service));
                 let key = Key::new(Kind::VirtualService, namespace, &*service.metadata.name);
                 self.limited.ports.insert(key, at.port());
                 return false;
@@ -122,7 +132,7 @@ impl<'g> Budget<'g> {
         said: impl Iterator<Item = &'b Rc<Said<'g>>>,
     ) -> Repeats<'b, 'g> {
         let mut seen = BTreeSet::new();
-        for said in said.filter(|said| seen.insert(Rc::as_ptr(said))) {
+        for said in said.filter(|said| seen.insert(said.id)) {
             *self.rules.entry(said.namespace()).or_insert(RULES) += TIMES * said.size;
         }
         Repeats { left: &mut self.rules, limited: &mut self.limited, seen: BTreeSet::new() }
@@ -133,13 +143,13 @@ impl<'g> Budget<'g> {
 pub(super) struct Repeats<'b, 'g> {
     left: &'b mut BTreeMap<&'g str, usize>,
     limited: &'b mut Limited,
-    seen: BTreeSet<*const Said<'g>>,
+    seen: BTreeSet<usize>,
 }
 
 impl<'g> Repeats<'_, 'g> {
     /// Whether `said` may stand at one more place, where `host` is.
     pub(super) fn has(&mut self, said: &Rc<Said<'g>>, host: &str) -> bool {
-        if self.seen.insert(Rc::as_ptr(said)) {
+        if self.seen.insert(said.id) {
             return true;
         }
         let left = self.left.entry(said.namespace()).or_default();

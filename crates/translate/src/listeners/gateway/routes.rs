@@ -18,11 +18,8 @@ use crate::{
     Group, Installation,
     clusters::backends::BackendRef,
     graph::view::View,
-    model::{age::Age, hosts::HostIndex, mesh_config::Mesh},
-    routes::{
-        rules::{self, Rules, Site},
-        virtual_services,
-    },
+    model::{age::Age, hosts::HostIndex, mesh_config::Mesh, visibility::Reach},
+    routes::rules::{self, Rules, Site},
 };
 
 /// The details of rules that are closed because there would be too many of them.
@@ -36,9 +33,37 @@ pub(super) struct Joined {
     pub(super) backends: BTreeSet<BackendRef>,
 }
 
+/// A virtual service that is bound to a Gateway, and that the gateway sees.
+pub(super) struct Attached<'g> {
+    service: &'g VirtualService,
+    order: Order,
+}
+
+/// The place of a virtual service among those for one host.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    reach: Reach,
+    age: Age,
+}
+
+impl<'g> Attached<'g> {
+    /// Those that name the Gateway, which clients in `namespace` see.
+    fn all(gateway: (&str, &str), namespace: &str, view: &View<'g>) -> Vec<Self> {
+        let attached = view.bound_to(gateway.0, gateway.1).into_iter().filter_map(|key| {
+            let summary = view.virtual_service_summary(&key)?;
+            let order = Order { reach: summary.reach(namespace)?, age: summary.age.clone() };
+            Some(Self { service: view.virtual_service(&key)?, order })
+        });
+        attached.collect()
+    }
+}
+
 /// What one virtual service says for a place, as one of the Gateways there has it.
 pub(super) struct Said<'g> {
     service: &'g VirtualService,
+    /// A number that no other has on the port.
+    pub(super) id: usize,
+    order: Order,
     rules: Rules,
     /// Of the rules, in bytes.
     pub(super) size: usize,
@@ -58,6 +83,8 @@ impl<'g> Said<'g> {
 #[derive(Default)]
 struct ByHost<'g> {
     said: BTreeMap<String, Vec<Rc<Said<'g>>>>,
+    /// How many things are said.
+    count: usize,
     /// Hosts with the virtual services that have their rules for them already.
     joined: BTreeSet<(String, (&'g str, &'g str))>,
     /// Servers of which something is not served, since there would be too much of it.
@@ -100,7 +127,7 @@ pub(super) fn of_port<'g>(
     };
     let closed =
         [(redirected, "not_honoured_yet"), (ended, TOO_MANY_PORTS)].into_iter().flat_map(closed);
-    let shared = shared(said, group, mesh);
+    let shared = shared(said);
     Some(within_bound(at, shared, budget).into_iter().chain(closed).collect())
 }
 
@@ -122,13 +149,9 @@ impl<'g> ByHost<'g> {
         let site = Site { group, gateway: Some(gateway), port: one.server.port.number };
         let all = servers.iter().map(|one| one.server);
         let served = Served::new(one.gateway, all, view.installation());
-        let services = budget.bound_to(gateway, || {
-            let mut all = view.bound_to(gateway.0, gateway.1);
-            all.retain(|service| virtual_services::seen(service, group, mesh));
-            all
-        });
+        let attached = budget.bound_to(gateway, || Attached::all(gateway, &group.namespace, view));
         let mut is_whole = true;
-        for service in &*services {
+        for Attached { service, order } in &*attached {
             let own = (service.metadata.namespace.as_str(), service.metadata.name.as_str());
             if !budget.is_open(service) {
                 is_whole = false;
@@ -151,7 +174,8 @@ impl<'g> ByHost<'g> {
             if rules.is_empty() {
                 continue;
             }
-            let said = Rc::new(Said { service, rules, size });
+            let said = Rc::new(Said { service, id: self.count, order: order.clone(), rules, size });
+            self.count += 1;
             for host in hosts {
                 self.joined.insert((host.clone(), own));
                 self.said.entry(host).or_default().push(Rc::clone(&said));
@@ -170,22 +194,18 @@ struct Shared<'g> {
 }
 
 /// Groups hosts; in order of their youngest virtual services, the oldest first.
-fn shared<'g>(
-    by_host: BTreeMap<String, Vec<Rc<Said<'g>>>>,
-    group: &Group,
-    mesh: &Mesh,
-) -> Vec<Shared<'g>> {
-    let mut by_services: BTreeMap<Vec<*const Said<'g>>, Shared<'g>> = BTreeMap::new();
+fn shared(by_host: BTreeMap<String, Vec<Rc<Said<'_>>>>) -> Vec<Shared<'_>> {
+    let mut by_services: BTreeMap<Vec<usize>, Shared<'_>> = BTreeMap::new();
     for (host, mut said) in by_host {
-        said.sort_by_cached_key(|said| virtual_services::order(said.service, group, mesh));
-        let services = said.iter().map(Rc::as_ptr).collect();
+        said.sort_by(|one, other| one.order.cmp(&other.order));
+        let services = said.iter().map(|said| said.id).collect();
         let empty = || Shared { hosts: Vec::new(), said };
         by_services.entry(services).or_insert_with(empty).hosts.push(host);
     }
-    let mut shared: Vec<Shared<'g>> = by_services.into_values().collect();
+    let mut shared: Vec<Shared<'_>> = by_services.into_values().collect();
     shared.sort_by_cached_key(|shared| {
-        let ages = shared.said.iter().map(|said| Age::of(&said.service.metadata));
-        (ages.max(), shared.hosts.first().cloned())
+        let ages = shared.said.iter().map(|said| &said.order.age);
+        (ages.max().cloned(), shared.hosts.first().cloned())
     });
     shared
 }

@@ -12,7 +12,7 @@ use crate::{
     Client, Installation,
     graph::{objects::Bucket, view::View},
     listeners::target_port,
-    model::{age::Age, protocol::Spoken, visibility},
+    model::{age::Age, protocol::Spoken, visibility, visibility::Exports},
 };
 
 /// The host that `service` defines.
@@ -52,7 +52,9 @@ pub(super) fn definition(key: &Key, service: &Service, view: &View<'_>) -> Defin
         ports: service.spec.ports.iter().filter_map(port).collect(),
         resolution,
         addresses,
-        export_to: visibility::of_service(service),
+        exports: Some(visibility::of_service(service))
+            .filter(|list| !list.is_empty())
+            .map(|list| Exports::new(&list, &[])),
         age: Age::of(&service.metadata),
     }
 }

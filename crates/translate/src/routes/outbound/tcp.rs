@@ -58,11 +58,10 @@ pub(super) fn targets(
     view: &View<'_>,
     closure: &mut Closure,
 ) -> Vec<TcpTarget> {
-    let mesh = view.mesh();
     let mut wanted: Vec<Wanted> = Vec::new();
     let is_complete =
         |wanted: &[Wanted]| wanted.last().is_some_and(|last: &Wanted| last.source.is_any());
-    for service in virtual_services::of_host(&definition.host, site.group, &mesh, view) {
+    for service in virtual_services::of_host(&definition.host, site.group, view) {
         wanted.extend(of_rules(service, site, view));
         if is_complete(&wanted) {
             break;
