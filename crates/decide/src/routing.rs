@@ -14,7 +14,7 @@ use crate::{
     record::{Record, Verdict, tell},
     reply::Reply,
     route::{CompiledRoute, CompiledRule},
-    server::CompiledServer,
+    server::{CompiledServer, NamedRoute},
     stage::{Admitted, Answers, Question, Step},
     table::{Table, Unanswered},
 };
@@ -181,7 +181,10 @@ impl Table {
 
     fn match_server<'t>(&'t self, server: &'t CompiledServer, host: &str) -> RouteMatch<'t> {
         match server.route(host) {
-            Some(name) => self.match_named(name),
+            Some(NamedRoute { name, is_rejected: false }) => self.match_named(name),
+            Some(NamedRoute { name, is_rejected: true }) => {
+                self.rejected_route(name).map_or(RouteMatch::Missing, RouteMatch::Route)
+            }
             None => RouteMatch::Nowhere(Some(&server.origin)),
         }
     }

@@ -35,15 +35,32 @@ pub(crate) struct CompiledTcp {
     turn: Arc<Turn>,
 }
 
-/// Names of routes by host.
+/// The hosts of a route that a server names.
+#[derive(Clone, Copy)]
+pub(crate) struct ServedRoute<'r> {
+    /// The version in force.
+    pub(crate) data: &'r Route,
+    /// The hosts that only a rejected version has.
+    pub(crate) rejected: Option<&'r Route>,
+}
+
+/// The route that a host leads to.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedRoute {
+    pub(crate) name: Arc<str>,
+    /// Whether only a rejected version of the route has the host.
+    pub(crate) is_rejected: bool,
+}
+
+/// Routes by host.
 #[derive(Debug, Default)]
 struct Hosts {
-    exact: HashMap<Box<str>, Arc<str>, Quick>,
+    exact: HashMap<Box<str>, NamedRoute, Quick>,
     /// By what follows the `*`, where that begins with a dot.
-    wildcards: HashMap<Box<str>, Arc<str>, Quick>,
+    wildcards: HashMap<Box<str>, NamedRoute, Quick>,
     /// What follows the `*` elsewhere, the longest first.
-    endings: Vec<(Box<str>, Arc<str>)>,
-    any: Option<Arc<str>>,
+    endings: Vec<(Box<str>, NamedRoute)>,
+    any: Option<NamedRoute>,
 }
 
 impl CompiledServer {
@@ -51,13 +68,16 @@ impl CompiledServer {
     pub(crate) fn new<'r>(
         data: Arc<Server>,
         register: &Register,
-        route: impl Fn(&str) -> Option<&'r Arc<Route>>,
+        route: impl Fn(&str) -> Option<ServedRoute<'r>>,
     ) -> Self {
         let mut hosts = Hosts::default();
         for route in data.routes.iter().filter_map(|name| route(name)) {
-            let name: Arc<str> = Arc::from(route.name.as_str());
-            for host in &route.hosts {
-                hosts.add(host.as_str(), &name);
+            let name: Arc<str> = Arc::from(route.data.name.as_str());
+            for (is_rejected, version) in [(false, Some(route.data)), (true, route.rejected)] {
+                let named = NamedRoute { name: Arc::clone(&name), is_rejected };
+                for host in version.into_iter().flat_map(|version| &version.hosts) {
+                    hosts.add(host.as_str(), &named);
+                }
             }
         }
         hosts.endings.sort_by_key(|(ending, _)| std::cmp::Reverse(ending.len()));
@@ -70,8 +90,8 @@ impl CompiledServer {
         self.data.port.is_none_or(|own| own == port)
     }
 
-    /// The name of the route with the most specific host for `host`.
-    pub(crate) fn route(&self, host: &str) -> Option<&Arc<str>> {
+    /// The route with the most specific host for `host`.
+    pub(crate) fn route(&self, host: &str) -> Option<&NamedRoute> {
         self.hosts.find(host)
     }
 }
@@ -81,7 +101,7 @@ impl CompiledListener {
     pub(crate) fn new<'r>(
         data: Arc<Listener>,
         register: &Register,
-        route: impl Fn(&str) -> Option<&'r Arc<Route>>,
+        route: impl Fn(&str) -> Option<ServedRoute<'r>>,
     ) -> Self {
         let servers = match &data.scope {
             Scope::Directory => Vec::new(),
@@ -154,8 +174,8 @@ impl CompiledTcp {
 
 impl Hosts {
     /// Adds a host; the first of two equal ones stays.
-    fn add(&mut self, host: &str, route: &Arc<str>) {
-        let route = Arc::clone(route);
+    fn add(&mut self, host: &str, route: &NamedRoute) {
+        let route = route.clone();
         match host.strip_prefix('*') {
             None => {
                 self.exact.entry(host.into()).or_insert(route);
@@ -174,7 +194,7 @@ impl Hosts {
         }
     }
 
-    fn find(&self, host: &str) -> Option<&Arc<str>> {
+    fn find(&self, host: &str) -> Option<&NamedRoute> {
         if let Some(route) = self.exact.get(host) {
             return Some(route);
         }

@@ -37,6 +37,9 @@ pub struct Table {
     directory: Arc<Directory>,
     listeners: Arc<BTreeMap<Arc<str>, Arc<CompiledListener>>>,
     routes: Shards<Arc<str>, Arc<CompiledRoute>>,
+    /// Closed stand-ins for hosts that only the newest version of a route has, where that was
+    /// rejected, by route.
+    rejected: Shards<Arc<str>, Arc<CompiledRoute>>,
     backends: Shards<Arc<str>, Arc<CompiledBackend>>,
     chunks: Shards<Arc<str>, Chunk>,
     /// Lists of chunks, by name.
@@ -109,6 +112,7 @@ impl Table {
             directory: Arc::default(),
             listeners: Arc::default(),
             routes: Shards::default(),
+            rejected: Shards::default(),
             backends: Shards::default(),
             chunks: Shards::default(),
             sets: Shards::default(),
@@ -195,6 +199,10 @@ impl Table {
 
     pub(crate) fn compiled_route(&self, name: &str) -> Option<&Arc<CompiledRoute>> {
         self.routes.find(name)
+    }
+
+    pub(crate) fn rejected_route(&self, name: &str) -> Option<&Arc<CompiledRoute>> {
+        self.rejected.find(name)
     }
 
     /// Interests whose answers were looked up since this was last asked.

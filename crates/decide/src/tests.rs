@@ -296,6 +296,46 @@ fn a_bad_route_without_previous_version_is_closed_and_widens_nothing() {
 }
 
 #[test]
+fn hosts_that_a_rejected_version_adds_are_closed_until_a_good_version_comes() {
+    let mut world = World::parse(
+        "listener gw servers
+           server web 80 http any narrow
+         route any *
+           -> v1
+         route narrow a.example
+           -> v2
+         backend v1
+         backend v2",
+    );
+    let closed = "500 - route_rejected";
+    let check = |world: &World, host: &str, expected: &str| {
+        assert_eq!(outcome(&world.table, &format!("GET {host} /")), expected, "{host}");
+    };
+    for (hosts, b, c) in [
+        ("a.example,b.example", closed, "v1"),
+        ("*.example", closed, closed),
+        ("a.example", "v1", "v1"),
+    ] {
+        assert_eq!(world.apply(&format!("route narrow {hosts}\n path~( -> v1")).len(), 1);
+        check(&world, "a.example", "v2");
+        check(&world, "b.example", b);
+        check(&world, "c.example", c);
+        check(&world, "d.test", "v1");
+    }
+    world.apply("route narrow a.example,b.example\n path~( -> v1");
+    assert_eq!(world.apply("route narrow a.example,b.example\n -> v2"), []);
+    check(&world, "b.example", "v2");
+    // The same hosts as were in force before: nothing of the rejected version is left.
+    world.apply("route narrow a.example,b.example,c.example\n path~( -> v1");
+    check(&world, "c.example", closed);
+    assert_eq!(world.apply("route narrow a.example,b.example\n -> v2"), []);
+    check(&world, "c.example", "v1");
+    world.apply("route narrow c.example\n path~( -> v1");
+    world.table = world.table.with([("route/narrow".to_owned(), None)]).0;
+    check(&world, "c.example", "v1");
+}
+
+#[test]
 fn rules_say_why_they_did_not_match() {
     let world = World::parse(DOCK);
     let mut notes = Vec::new();

@@ -1,23 +1,24 @@
 //! From one table to the next.
 
+mod answers;
+mod routes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
 };
 
-use weft_balance::Register;
 use weft_config::{
-    Action, Answer, Backend, ChunkList, DirectoryChunk, Discovery, Endpoint, Endpoints, Entry,
-    Interest, Listener, Resource, Route,
+    Backend, ChunkList, DirectoryChunk, Discovery, Endpoint, Endpoints, Interest, Listener,
+    Resource,
 };
 
-use super::{ByPort, CompiledAnswer, Table, on};
+use super::{CompiledAnswer, Table};
 use crate::{
     backend::CompiledBackend,
     endpoint_set::EndpointSet,
-    route::CompiledRoute,
-    server::{CompiledListener, CompiledServer},
+    server::{CompiledListener, CompiledServer, ServedRoute},
     shards::Shards,
 };
 
@@ -97,11 +98,7 @@ impl Table {
             Some(("listener", name)) => {
                 Arc::make_mut(&mut self.listeners).remove(name);
             }
-            Some(("route", name)) => {
-                let name: Arc<str> = Arc::from(name);
-                self.routes.set(Arc::clone(&name), None);
-                stale.routes.insert(name);
-            }
+            Some(("route", name)) => self.take_route(name, stale),
             Some(("backend", name)) => {
                 let name: Arc<str> = Arc::from(name);
                 if let Some(list) = self.list_of(&name, stale) {
@@ -138,25 +135,6 @@ impl Table {
         let compiled = CompiledListener { data: Arc::new(listener.clone()), servers: Vec::new() };
         Arc::make_mut(&mut self.listeners).insert(Arc::clone(&name), Arc::new(compiled));
         stale.listeners.insert(name);
-    }
-
-    fn put_route(&mut self, route: &Route, stale: &mut Stale) -> Result<(), String> {
-        let name: Arc<str> = Arc::from(route.name.as_str());
-        let previous = self.routes.find(&*name).cloned();
-        let (compiled, outcome) =
-            match CompiledRoute::new(route.clone(), &self.register, previous.as_deref()) {
-                Ok(compiled) => (compiled, Ok(())),
-                Err(error) if previous.is_some() => return Err(error.to_string()),
-                // Without a previous version the hosts must not fall to a wider route.
-                Err(error) => {
-                    (CompiledRoute::closed(route, &self.register), Err(error.to_string()))
-                }
-            };
-        if previous.is_none_or(|previous| previous.data.hosts != route.hosts) {
-            stale.routes.insert(Arc::clone(&name));
-        }
-        self.routes.set(name, Some(Arc::new(compiled)));
-        outcome
     }
 
     fn put_backend(&mut self, backend: &Backend, stale: &mut Stale) {
@@ -226,75 +204,6 @@ impl Table {
         }
     }
 
-    /// An answer for `port` that stands for all names that end in `suffix`.
-    fn covering(&self, suffix: &str, port: u16) -> Option<Arc<CompiledAnswer>> {
-        let mut answers = self.hosts.values().filter_map(|ports| on(ports, port));
-        answers.find(|one| pattern(one) == Some(suffix)).cloned()
-    }
-
-    fn set_answer(&mut self, interest: &Interest, answer: Option<&Answer>, stale: &mut Stale) {
-        let used =
-            self.answered(interest).map(|compiled| compiled.used.clone()).unwrap_or_default();
-        let compiled = answer.map(|answer| {
-            let server = match &answer.entry {
-                Entry::Server(server) => {
-                    let data = Arc::new((**server).clone());
-                    Some(Arc::new(CompiledServer::new(data, &self.register, |_| None)))
-                }
-                Entry::Own | Entry::Directory | Entry::Route(_) | Entry::Outside => None,
-            };
-            Arc::new(CompiledAnswer { answer: Arc::new(answer.clone()), server, used })
-        });
-        match interest {
-            Interest::Own | Interest::Directory(_) => {}
-            Interest::Address(address) => {
-                let previous = self.addresses.set(*address, compiled.clone());
-                self.link_routes(*address, previous.as_deref(), compiled.as_deref());
-                stale.servers.insert(*address);
-            }
-            Interest::Host(host, port) => {
-                let previous = set_port(&mut self.hosts, host.as_str(), *port, compiled.clone());
-                if let Some(previous) = &previous
-                    && let Some(pattern) = pattern(previous)
-                {
-                    let holds = |one: &Arc<CompiledAnswer>| Arc::ptr_eq(one, previous);
-                    let now = self.covers.find(pattern).and_then(|ports| on(ports, *port));
-                    if now.is_some_and(holds) {
-                        // Another answer may say the same, and holds on.
-                        let other = self.covering(pattern, *port);
-                        set_port(&mut self.covers, pattern, *port, other);
-                    }
-                }
-                if let Some(pattern) = compiled.as_deref().and_then(pattern) {
-                    set_port(&mut self.covers, pattern, *port, compiled.clone());
-                }
-            }
-        }
-    }
-
-    /// What the answer to `interest` itself leads to.
-    fn answered(&self, interest: &Interest) -> Option<&Arc<CompiledAnswer>> {
-        match interest {
-            Interest::Own | Interest::Directory(_) => None,
-            Interest::Address(address) => self.addresses.find(address),
-            Interest::Host(host, port) => super::on(self.hosts.find(host.as_str())?, *port),
-        }
-    }
-
-    fn link_routes(
-        &mut self,
-        address: SocketAddr,
-        before: Option<&CompiledAnswer>,
-        after: Option<&CompiledAnswer>,
-    ) {
-        for route in routes(before) {
-            unlink(&mut self.route_users, route.as_str(), &address);
-        }
-        for route in routes(after) {
-            link(&mut self.route_users, Arc::from(route.as_str()), address);
-        }
-    }
-
     /// Compiles what depends on something that changed.
     fn refresh(&mut self, mut stale: Stale) {
         if !stale.directory.is_empty() {
@@ -322,8 +231,11 @@ impl Table {
             let naming = self.listeners.iter().filter(|(_, listener)| listener.names(route));
             stale.listeners.extend(naming.map(|(name, _)| Arc::clone(name)));
         }
-        let routes = &self.routes;
-        let route = |name: &str| routes.find(name).map(|route| &route.data);
+        let (routes, rejected) = (&self.routes, &self.rejected);
+        let route = |name: &str| {
+            let rejected = rejected.find(name).map(|rejected| &*rejected.data);
+            Some(ServedRoute { data: &routes.find(name)?.data, rejected })
+        };
         for name in &stale.listeners {
             let Some(listener) = self.listeners.get(name) else { continue };
             let data = Arc::clone(&listener.data);
@@ -343,16 +255,6 @@ impl Table {
     }
 }
 
-impl CompiledRoute {
-    /// What stands in for a route that cannot be compiled: its hosts answer 500.
-    fn closed(route: &Route, register: &Register) -> Self {
-        let action = Action::respond(500, "route_rejected");
-        let rule = weft_config::Rule::always(action, route.origin.clone());
-        let closed = Route { rules: vec![rule], ..route.clone() };
-        Self::new(closed, register, None).expect("a rule without conditions compiles")
-    }
-}
-
 /// The name of the list of a backend's chunks.
 fn list(backend: &Backend) -> Option<&str> {
     match &backend.discovery {
@@ -361,16 +263,6 @@ fn list(backend: &Backend) -> Option<&str> {
             None
         }
     }
-}
-
-/// The names of the routes of an answer's server.
-fn routes(compiled: Option<&CompiledAnswer>) -> &[String] {
-    compiled.and_then(|compiled| compiled.server.as_ref()).map_or(&[], |server| &server.data.routes)
-}
-
-/// What follows the `*` of the wildcard that an answer stands for.
-fn pattern(compiled: &CompiledAnswer) -> Option<&str> {
-    compiled.answer.covers.as_ref()?.pattern.as_str().strip_prefix('*')
 }
 
 /// Notes that `user` names what is called `name`.
@@ -387,20 +279,4 @@ fn unlink<T: Ord + Clone>(users: &mut Shards<Arc<str>, Arc<BTreeSet<T>>>, name: 
     let mut all = users.set(Arc::clone(&name), None).unwrap_or_default();
     Arc::make_mut(&mut all).remove(user);
     users.set(name, (!all.is_empty()).then_some(all));
-}
-
-fn set_port(
-    hosts: &mut Shards<Arc<str>, Arc<ByPort>>,
-    host: &str,
-    port: u16,
-    compiled: Option<Arc<CompiledAnswer>>,
-) -> Option<Arc<CompiledAnswer>> {
-    let mut ports = hosts.find(host).cloned().unwrap_or_default();
-    let list = Arc::make_mut(&mut ports);
-    let at = list.iter().position(|(known, _)| *known == port);
-    let previous = at.map(|at| list.remove(at).1);
-    list.extend(compiled.map(|compiled| (port, compiled)));
-    let ports = (!list.is_empty()).then_some(ports);
-    hosts.set(Arc::from(host), ports);
-    previous
 }
