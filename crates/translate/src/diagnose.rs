@@ -8,7 +8,7 @@ mod gateways;
 mod services;
 mod virtual_services;
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use weft_api::{Diagnostic, Key, Kind, kind::Effect};
 
@@ -35,6 +35,28 @@ pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     };
     found.sort();
     found.dedup();
+    bounded(key, found)
+}
+
+/// Findings of one object: where there are more, the gravest, those about larger parts first.
+const MOST: usize = 100;
+/// Bytes of a message: what users write may be as long as an object.
+const LONGEST: usize = 1_000;
+
+/// Not more of `found` than a reader has use for.
+fn bounded(key: &Key, mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    if let Some(more) = found.len().checked_sub(MOST + 1) {
+        let depth = |one: &Diagnostic| one.field.matches('.').count();
+        found.sort_by_key(|one| (Reverse(one.severity), depth(one)));
+        found.truncate(MOST);
+        let message = format!("{} further findings are not listed; mend these first", more + 1);
+        found.push(Diagnostic::info(key, "", message));
+        found.sort();
+    }
+    for one in found.iter_mut().filter(|one| one.message.len() > LONGEST) {
+        one.message.truncate(one.message.floor_char_boundary(LONGEST));
+        one.message.push('…');
+    }
     found
 }
 

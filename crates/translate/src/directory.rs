@@ -110,14 +110,17 @@ fn of_definition(definition: &Definition, mesh: &Mesh) -> DirectoryEntry {
 /// Hosts that name no service are served where their virtual service says.
 fn of_virtual_service(service: &VirtualService, mesh: &Mesh, view: &View<'_>) -> DirectoryEntry {
     let hosts = virtual_services::hosts_without_service(service, view);
-    let ports = virtual_services::ports_without_service(service, view);
+    let ports = match hosts.is_empty() {
+        true => BTreeSet::new(),
+        false => virtual_services::ports_without_service(service, view),
+    };
     DirectoryEntry {
         exports: Exports::new(
             &service.spec.export_to,
             &mesh.config.default_virtual_service_export_to,
         ),
         everyone: on_ports(&hosts, &ports),
-        http_ports: if hosts.is_empty() { BTreeSet::new() } else { ports },
+        http_ports: ports,
         ..DirectoryEntry::default()
     }
 }

@@ -5,13 +5,13 @@ mod gateway;
 mod sidecar;
 
 pub(crate) use gateway::{
-    Conflict, FURTHER, Limited, PORTS, PodPorts, RULES, Served, TIMES, anywhere, bound,
-    common_hosts, gateway, limited, redirects,
+    Conflict, FURTHER, Limited, PORTS, PodPorts, RULES, Served, TIMES, anywhere, bound, gateway,
+    hosts_of, limited, redirects, served,
 };
 pub(crate) use sidecar::sidecar;
 
 use weft_api::{
-    kubernetes::{Pod, PortRef, ServicePort},
+    kubernetes::{ContainerPort, Pod, PortRef, ServicePort},
     selector::selects,
 };
 
@@ -30,10 +30,18 @@ pub(crate) fn target_port(port: &ServicePort, pod: Option<&Pod>) -> Option<u16> 
         None | Some(PortRef::Number(0)) => Some(port.port),
         Some(PortRef::Number(number)) => Some(*number),
         Some(PortRef::Name(name)) => {
-            let spec = &pod?.spec;
-            let containers = spec.containers.iter().chain(&spec.init_containers);
-            let mut ports = containers.flat_map(|container| &container.ports);
+            let mut ports = ports(pod?);
             ports.find(|known| known.name == *name).map(|known| known.container_port)
         }
     }
+}
+
+/// The names of the ports of a pod.
+pub(crate) fn port_names(pod: &Pod) -> impl Iterator<Item = &str> {
+    ports(pod).map(|port| port.name.as_str())
+}
+
+fn ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
+    let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
+    containers.flat_map(|container| &container.ports)
 }

@@ -9,3 +9,4 @@ pub(crate) mod visibility;
 pub(crate) mod age;
 pub(crate) mod workload;
 pub(crate) mod client;
+pub(crate) mod picked;

@@ -4,7 +4,7 @@
 //! changes one chunk.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hasher,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -13,7 +13,7 @@ use std::{
 use twox_hash::XxHash64;
 use weft_api::{
     Key, Kind,
-    kubernetes::{EndpointSlice, Pod, SliceEndpoint},
+    kubernetes::{EndpointSlice, Pod, SliceEndpoint, SlicePort},
 };
 use weft_config::{ChunkList, Endpoint, Endpoints, Resource, fingerprint::ANY_PORT};
 
@@ -70,12 +70,13 @@ pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
     let Some(found) = view.definition(owner) else { return Chunks::default() };
     let labels = SubsetLabels::of(&found.host, view);
     let slices = registry::slices_of(owner, view);
+    let listed = ListedPorts::new(&slices);
     let served = served_ports(&found, &slices);
     let mut by_port = BTreeMap::new();
     for (at, port) in found.ports.iter().enumerate() {
         let mut endpoints = BTreeMap::new();
-        for slice in slices.iter().filter(|_| at < served) {
-            collect(slice, port, &labels, view, &mut endpoints);
+        for one in listed.of(port).iter().filter(|_| at < served) {
+            collect(slices[one.slice], one.port, &labels, view, &mut endpoints);
         }
         let name = format!("{}:{}", found.host, port.number);
         let chunks = cut(&name, endpoints.into_values().collect());
@@ -89,11 +90,53 @@ pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
     Chunks { by_port }
 }
 
+/// The ports that slices list, by the name that they have there.
+struct ListedPorts<'g> {
+    by_name: HashMap<&'g str, Vec<ListedPort>>,
+}
+
+/// A port of a slice.
+struct ListedPort {
+    /// The slice's index.
+    slice: usize,
+    /// The endpoints' port.
+    port: u16,
+}
+
+impl<'g> ListedPorts<'g> {
+    fn new(slices: &[&'g EndpointSlice]) -> Self {
+        let mut by_name: HashMap<&str, Vec<ListedPort>> = HashMap::new();
+        for (slice, written) in slices.iter().enumerate() {
+            let same =
+                |port: &&SlicePort| port.port != 0 && matches!(port.protocol.as_str(), "" | "TCP");
+            for port in written.ports.iter().filter(same) {
+                let all = by_name.entry(port.name.as_str()).or_default();
+                // The first of a name counts.
+                if all.last().is_none_or(|last| last.slice != slice) {
+                    all.push(ListedPort { slice, port: port.port });
+                }
+            }
+        }
+        Self { by_name }
+    }
+
+    /// What stands for `port` of the host, once for each slice that lists it.
+    fn of(&self, port: &Port) -> &[ListedPort] {
+        self.by_name.get(port.name.as_str()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The endpoints of `port`.
+    fn pairs(&self, port: &Port, slices: &[&EndpointSlice]) -> usize {
+        self.of(port).iter().map(|one| slices[one.slice].endpoints.len()).sum()
+    }
+}
+
 /// How many of the host's ports, the first ones, have endpoints: each repeats all of them.
 pub(crate) fn served_ports(found: &Definition, slices: &[&EndpointSlice]) -> usize {
+    let listed = ListedPorts::new(slices);
     let endpoints = slices.iter().map(|slice| slice.endpoints.len()).sum::<usize>();
     let mut left = PAIRS + TIMES * (endpoints + found.ports.len());
-    let fits = |port: &&Port| match left.checked_sub(pairs(slices, port)) {
+    let fits = |port: &&Port| match left.checked_sub(listed.pairs(port, slices)) {
         Some(rest) => {
             left = rest;
             true
@@ -101,12 +144,6 @@ pub(crate) fn served_ports(found: &Definition, slices: &[&EndpointSlice]) -> usi
         None => false,
     };
     found.ports.iter().take_while(fits).count()
-}
-
-/// The endpoints of `port`.
-fn pairs(slices: &[&EndpointSlice], port: &Port) -> usize {
-    let there = slices.iter().filter(|slice| target(slice, port).is_some());
-    there.map(|slice| slice.endpoints.len()).sum()
 }
 
 /// The addresses that clients of a headless host dial on ports that do not speak HTTP, ready
@@ -117,15 +154,15 @@ pub(crate) type Addresses = BTreeSet<SocketAddr>;
 pub(crate) fn addresses(owner: &Key, view: &View<'_>) -> Addresses {
     let Some(found) = view.definition(owner) else { return Addresses::default() };
     let slices = registry::slices_of(owner, view);
+    let listed = ListedPorts::new(&slices);
     let ports: Vec<&Port> = found.ports.iter().filter(|port| !port.spoken.is_http()).collect();
-    let all: usize = ports.iter().map(|port| pairs(&slices, port)).sum();
+    let all: usize = ports.iter().map(|port| listed.pairs(port, &slices)).sum();
+    let mut targets = vec![BTreeSet::new(); slices.len()];
+    for one in ports.iter().flat_map(|port| listed.of(port)) {
+        targets[one.slice].insert(if all > DIALLED { ANY_PORT } else { one.port });
+    }
     let mut found = Addresses::new();
-    for slice in slices {
-        let targets = ports.iter().filter_map(|port| target(slice, port));
-        let targets: BTreeSet<u16> = match all > DIALLED {
-            true => targets.take(1).map(|_| ANY_PORT).collect(),
-            false => targets.collect(),
-        };
+    for (slice, targets) in slices.iter().zip(&targets) {
         for ip in slice.endpoints.iter().filter_map(address) {
             found.extend(targets.iter().map(|port| SocketAddr::new(ip, *port)));
         }
@@ -133,19 +170,22 @@ pub(crate) fn addresses(owner: &Key, view: &View<'_>) -> Addresses {
     found
 }
 
-/// Whether `address` is behind `port` of the host that `owner` defines, ready or not.
-pub(crate) fn is_behind(address: SocketAddr, owner: &Key, port: &Port, view: &View<'_>) -> bool {
-    registry::slices_of(owner, view).into_iter().any(|slice| {
-        target(slice, port) == Some(address.port())
-            && slice.endpoints.iter().filter_map(self::address).any(|ip| ip == address.ip())
-    })
-}
-
-/// The port that `slice` gives to `port` of its host.
-fn target(slice: &EndpointSlice, port: &Port) -> Option<u16> {
-    let same = |written: &str| matches!(written, "" | "TCP");
-    let mut ports = slice.ports.iter().filter(|known| known.port != 0);
-    ports.find(|known| known.name == port.name && same(&known.protocol)).map(|known| known.port)
+/// The first port of a host that `address` is behind, ready or not, of those that do not speak
+/// HTTP.
+pub(crate) fn behind<'d>(
+    address: SocketAddr,
+    found: &'d Definition,
+    view: &View<'_>,
+) -> Option<&'d Port> {
+    let slices = registry::slices_of(&found.owner, view);
+    let listed = ListedPorts::new(&slices);
+    let has = |slice: &&EndpointSlice| {
+        slice.endpoints.iter().filter_map(self::address).any(|ip| ip == address.ip())
+    };
+    let has: Vec<bool> = slices.iter().map(has).collect();
+    let mut ports = found.ports.iter().filter(|port| !port.spoken.is_http());
+    ports
+        .find(|port| listed.of(port).iter().any(|one| one.port == address.port() && has[one.slice]))
 }
 
 /// The address of an endpoint. All of its addresses are fungible, and Kubernetes
@@ -191,12 +231,11 @@ impl SubsetLabels {
 
 fn collect(
     slice: &EndpointSlice,
-    port: &Port,
+    target: u16,
     labels: &SubsetLabels,
     view: &View<'_>,
     endpoints: &mut BTreeMap<SocketAddr, Endpoint>,
 ) {
-    let Some(target) = target(slice, port) else { return };
     for endpoint in &slice.endpoints {
         if endpoint.conditions.ready == Some(false) {
             continue;

@@ -1,14 +1,11 @@
 //! Gateways that nobody serves, and servers of theirs that are not.
 
-use std::collections::BTreeSet;
-
 use weft_api::{Diagnostic, Key, gateway::Gateway};
 
 use crate::{
-    Client,
     graph::view::View,
-    listeners::{self, Conflict, PORTS, PodPorts},
-    model::registry,
+    listeners::{self, Conflict, PORTS},
+    model::picked::Picked,
 };
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
@@ -45,17 +42,18 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
             Ok(_) => {}
         }
     }
-    found.extend(workloads(key, gateway, view));
-    found.extend(limited(key, view));
+    let picked = view.picked(&gateway.spec.selector, None);
+    found.extend(workloads(key, gateway, &picked, view));
+    found.extend(limited(key, &picked, view));
     found
 }
 
 /// That servers are not served, since the Gateways of the namespace have too many ports.
-fn limited(key: &Key, view: &View<'_>) -> Option<Diagnostic> {
-    let limited = view.limited(key);
-    let mut own = limited.servers.iter().filter(|(gateway, _)| gateway == key);
-    let (_, first) = own.next()?;
-    let which = match own.count() {
+fn limited(key: &Key, picked: &Picked, view: &View<'_>) -> Option<Diagnostic> {
+    let limited = view.limited(picked.gateway.as_ref()?);
+    let own = limited.servers.get(key)?;
+    let first = own.first()?;
+    let which = match own.len() - 1 {
         0 => "this server is".to_owned(),
         more => format!("this server and {more} more are"),
     };
@@ -69,27 +67,26 @@ fn limited(key: &Key, view: &View<'_>) -> Option<Diagnostic> {
 }
 
 /// Whether a pod serves the Gateway, and can be reached on its ports.
-fn workloads(key: &Key, gateway: &Gateway, view: &View<'_>) -> Vec<Diagnostic> {
-    let Some(pod) = view.pods_picked(&gateway.spec.selector).next() else {
+fn workloads(key: &Key, gateway: &Gateway, picked: &Picked, view: &View<'_>) -> Vec<Diagnostic> {
+    let Some(pod) = picked.pods.first() else {
         let mut found = reserved(key, gateway, |number| number);
-        let message = "no pod has these labels, so nobody serves this Gateway; \
-                       the gateway that the mesh brings has `istio: ingressgateway`";
-        found.push(Diagnostic::warning(key, "spec.selector", message));
+        if picked.is_complete {
+            let message = "no pod has these labels, so nobody serves this Gateway; \
+                           the gateway that the mesh brings has `istio: ingressgateway`";
+            found.push(Diagnostic::warning(key, "spec.selector", message));
+        }
         return found;
     };
-    let inbound = registry::inbound(&Client::of_pod(pod), view);
-    let behind = PodPorts::new(&inbound);
-    let found = reserved(key, gateway, |number| behind.port(number));
-    if inbound.is_empty() {
+    let exposed = view.exposed(pod);
+    let found = reserved(key, gateway, |number| exposed.behind.port(number));
+    if exposed.ports.is_empty() {
         return found;
     }
     // A server on the pod's port behind a service's port is reached there, too.
-    let exposed: BTreeSet<u16> =
-        inbound.iter().flat_map(|one| [one.port.number, one.target]).collect();
     let servers = gateway.spec.servers.iter().enumerate();
     let hidden = servers
         .filter(|(_, server)| listeners::bound(server).is_ok())
-        .filter(|(_, server)| !exposed.contains(&server.port.number));
+        .filter(|(_, server)| !exposed.ports.contains(&server.port.number));
     let hidden = hidden.map(|(at, server)| {
         let message = format!(
             "no Service of the gateway's pods has port {}, so clients outside cannot reach it",

@@ -1,6 +1,6 @@
 //! Services that cannot answer.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use weft_api::{
     Diagnostic, Key,
@@ -11,7 +11,7 @@ use crate::{
     clusters::endpoints::{PAIRS, TIMES, is_local, served_ports},
     graph::view::View,
     listeners,
-    model::{protocol::Spoken, registry},
+    model::{picked::Picked, protocol::Spoken, registry},
 };
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
@@ -36,29 +36,38 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     if service.spec.ports.iter().any(|port| chunks.endpoints(port.port).next().is_some()) {
         return found;
     }
-    let picked: Vec<_> = match service.spec.selector.is_empty() {
-        true => Vec::new(),
-        false => view
-            .pods_picked(&service.spec.selector)
-            .filter(|pod| pod.metadata.namespace == key.namespace)
-            .collect(),
+    let picked = match service.spec.selector.is_empty() {
+        true => Arc::default(),
+        false => view.picked(&service.spec.selector, Some(&key.namespace)),
     };
-    if !service.spec.selector.is_empty() && picked.is_empty() {
+    if !service.spec.selector.is_empty() && picked.is_complete && picked.pods.is_empty() {
         let message = "picks no pod, so requests to it get 503; give pods these labels";
         found.push(Diagnostic::warning(key, "spec.selector", message));
         return found;
     }
-    for (at, port) in service.spec.ports.iter().enumerate() {
-        let Some(PortRef::Name(name)) = &port.target_port else { continue };
-        if picked.iter().all(|pod| listeners::target_port(port, Some(pod)).is_none()) {
-            let message = format!("no container of its pods has a port called `{name}`");
-            found.push(Diagnostic::warning(key, format!("spec.ports[{at}].targetPort"), message));
-        }
-    }
+    found.extend(unnamed(key, service, &picked, view));
     let message =
         "has no ready endpoint, so requests to it get 503; see why its pods are not ready";
     found.push(Diagnostic::warning(key, "", message));
     found
+}
+
+/// Ports that are called as no port of its pods is.
+fn unnamed(key: &Key, service: &Service, picked: &Picked, view: &View<'_>) -> Vec<Diagnostic> {
+    if !picked.is_complete {
+        return Vec::new();
+    }
+    let pods = picked.pods.iter().filter_map(|pod| view.pod(pod));
+    let named: HashSet<&str> = pods.flat_map(listeners::port_names).collect();
+    let ports = service.spec.ports.iter().enumerate();
+    let missing = ports.filter_map(|(at, port)| match &port.target_port {
+        Some(PortRef::Name(name)) if !named.contains(name.as_str()) => {
+            let message = format!("no container of its pods has a port called `{name}`");
+            Some(Diagnostic::warning(key, format!("spec.ports[{at}].targetPort"), message))
+        }
+        _ => None,
+    });
+    missing.collect()
 }
 
 /// That it leads to the machine of the client that dials it, which proxies refuse.

@@ -11,14 +11,19 @@ use weft_api::{
 
 use crate::{
     graph::view::View,
-    listeners::{self, FURTHER, RULES, Served, TIMES},
-    model::hosts,
+    listeners::{self, FURTHER, Limited, RULES, TIMES},
+    model,
     routes::{
         outbound,
-        rules::{self, conditions, retries, targets, targets::Ports},
+        rules::{
+            self, conditions, retries, targets,
+            targets::{Ports, RuleSize},
+        },
         virtual_services::{self, MESH},
     },
 };
+
+use destinations::Dialled;
 
 /// How many hosts a message names.
 const MOST_NAMED: usize = 3;
@@ -36,9 +41,10 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         in_mesh(key, service, view, &mut found);
     }
     let dialled = match virtual_services::in_mesh(service) {
-        true => virtual_services::ports_without_service(service, view),
-        false => BTreeSet::new(),
+        true => Dialled::new(virtual_services::ports_without_service(service, view)),
+        false => Dialled::default(),
     };
+    too_many_targets(key, service, &mut found);
     let mut taken: Option<usize> = None;
     for (at, rule) in service.spec.http.iter().enumerate() {
         if let Some(by) = taken {
@@ -53,22 +59,35 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         for (nth, route) in rule.route.iter().enumerate() {
             let field = format!("spec.tcp[{at}].route[{nth}].destination");
             // Which ports these rules are for is in conditions of every kind.
-            let none = BTreeSet::new();
-            found.extend(destinations::check(key, &field, &route.destination, &none, view));
+            let unknown = Dialled::default();
+            found.extend(destinations::check(key, &field, &route.destination, &unknown, view));
         }
     }
     found
 }
 
+/// Rules that are closed, since they would repeat their destinations too often.
+fn too_many_targets(key: &Key, service: &VirtualService, found: &mut Vec<Diagnostic>) {
+    let http = service.spec.http.iter().map(RuleSize::of_http);
+    let tcp = service.spec.tcp.iter().map(RuleSize::of_tcp);
+    let http = targets::beyond_bound(http).into_iter().map(|at| ("http", at));
+    let all = http.chain(targets::beyond_bound(tcp).into_iter().map(|at| ("tcp", at)));
+    found.extend(all.map(|(list, at)| {
+        let field = format!("spec.{list}[{at}].match");
+        Diagnostic::error(key, field, targets::too_many().message)
+    }));
+}
+
 /// Gateways that are not there, or serve none of the hosts.
 fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec<Diagnostic>) {
     let mut seen = BTreeSet::new();
+    let hosts = listeners::hosts_of(service, view.installation());
     for (at, name) in service.spec.gateways.iter().enumerate() {
         if name == MESH {
             continue;
         }
         let field = format!("spec.gateways[{at}]");
-        let (namespace, name) = hosts::gateway(name, &key.namespace);
+        let (namespace, name) = model::hosts::gateway(name, &key.namespace);
         let own = Key::new(Kind::Gateway, namespace, name);
         if !seen.insert(own.clone()) {
             continue;
@@ -78,9 +97,11 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
             found.push(Diagnostic::warning(key, field, message));
             continue;
         };
-        let served = Served::new(gateway, gateway.spec.servers.iter(), view.installation());
-        found.extend(limited(key, &own, &field, view));
-        if listeners::common_hosts(&served, service).is_empty() {
+        if let Some(pod) = &view.picked(&gateway.spec.selector, None).gateway {
+            found.extend(limited(key, &own, &view.limited(pod), &field));
+        }
+        let served = view.served(&own);
+        if served.is_none_or(|served| !served.serves(&hosts, &key.namespace)) {
             let message = format!(
                 "{own} serves none of the hosts {}; add one to its servers",
                 named(&service.spec.hosts)
@@ -91,8 +112,8 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
 }
 
 /// What the gateways of `gateway`, which `field` names, do not serve of the object.
-fn limited(key: &Key, gateway: &Key, field: &str, view: &View<'_>) -> Vec<Diagnostic> {
-    let (limited, namespace) = (view.limited(gateway), &key.namespace);
+fn limited(key: &Key, gateway: &Key, limited: &Limited, field: &str) -> Vec<Diagnostic> {
+    let namespace = &key.namespace;
     let mut found = Vec::new();
     if let Some(port) = limited.ports.get(key) {
         let message = format!(
@@ -211,7 +232,7 @@ fn rule(
     key: &Key,
     service: &VirtualService,
     at: usize,
-    dialled: &BTreeSet<u16>,
+    dialled: &Dialled,
     view: &View<'_>,
 ) -> Vec<Diagnostic> {
     let mesh = view.mesh();

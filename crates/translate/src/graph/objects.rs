@@ -163,9 +163,42 @@ impl World {
         self.buckets.get(bucket).map_or(0, BTreeSet::len)
     }
 
+    /// The first `count` keys in the one of `buckets` with the fewest, those in `namespace` if
+    /// there is one.
+    pub(crate) fn first_of_fewest(
+        &self,
+        buckets: &[Bucket],
+        namespace: Option<&str>,
+        count: usize,
+    ) -> Vec<Arc<Key>> {
+        for bucket in buckets {
+            if let Bucket::PodLabel(name, value) = bucket {
+                self.label(bucket, name, value);
+            }
+        }
+        let labelled = self.labelled.borrow();
+        let keys = |bucket| labelled.get(bucket).or_else(|| self.buckets.get(bucket));
+        let fewest = buckets.iter().min_by_key(|bucket| keys(bucket).map_or(0, BTreeSet::len));
+        let Some(fewest) = fewest.and_then(keys) else { return Vec::new() };
+        match namespace {
+            None => fewest.iter().take(count).cloned().collect(),
+            Some(namespace) => {
+                let from = Key::new(Kind::Pod, namespace, "");
+                let own = fewest.range(from..).take_while(|key| key.namespace == namespace);
+                own.take(count).cloned().collect()
+            }
+        }
+    }
+
     fn pods_with(&self, bucket: &Bucket, name: &str, value: &str) -> Vec<Arc<Key>> {
+        self.label(bucket, name, value);
+        self.labelled.borrow().get(bucket).into_iter().flatten().cloned().collect()
+    }
+
+    /// Finds the pods with a label, unless that was done before.
+    fn label(&self, bucket: &Bucket, name: &str, value: &str) {
         let mut labelled = self.labelled.borrow_mut();
-        let pods = labelled.entry(bucket.clone()).or_insert_with(|| {
+        labelled.entry(bucket.clone()).or_insert_with(|| {
             let all = self.buckets.get(&Bucket::Kind(Kind::Pod)).into_iter().flatten();
             let has = |key: &&Arc<Key>| {
                 labels(self.objects.get(&***key).map(|object| &**object))
@@ -173,7 +206,6 @@ impl World {
             };
             all.filter(has).cloned().collect()
         });
-        pods.iter().cloned().collect()
     }
 
     fn leave(&mut self, bucket: &Bucket, key: &Arc<Key>, touched: &mut impl FnMut(Read)) {

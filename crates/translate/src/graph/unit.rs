@@ -16,10 +16,11 @@ use crate::{
     diagnose,
     directory::{self, DirectoryEntry, Reach, Slot},
     graph::view::View,
-    listeners::{self, Limited},
+    listeners::{self, Limited, Served},
     model::{
         client,
         mesh_config::{self, Mesh},
+        picked::{self, Exposed, Picked, PodSelector},
         registry::{self, Definition},
     },
     routes::virtual_services,
@@ -47,6 +48,12 @@ pub(crate) enum Unit {
     VirtualServicesFor(String, String),
     /// What an object says of a host.
     Definition(Key),
+    /// The pods that labels pick.
+    Picked(PodSelector),
+    /// The ports of a pod that hosts lead to.
+    Exposed(Key),
+    /// The hosts that a Gateway serves.
+    Served(Key),
     /// The names of the labels in subsets of a host or pattern.
     LabelsInSubsets(String),
     /// The endpoints of the host that an object defines.
@@ -63,7 +70,7 @@ pub(crate) enum Unit {
     DirectoryAddresses(Key),
     /// The answer to an interest.
     Answer(Class, Interest),
-    /// What the gateways of a Gateway do not serve in full.
+    /// What the gateway in a pod does not serve in full.
     Limited(Key),
     /// What is wrong with an object, seen together with the others.
     Findings(Key),
@@ -79,6 +86,9 @@ pub(crate) enum Value {
     VirtualService(Option<Arc<virtual_services::Summary>>),
     VirtualServices(Arc<Vec<Arc<virtual_services::Summary>>>),
     Definition(Option<Arc<Definition>>),
+    Picked(Arc<Picked>),
+    Exposed(Arc<Exposed>),
+    Served(Option<Arc<Served>>),
     LabelsInSubsets(Arc<BTreeSet<String>>),
     Chunks(Arc<Chunks>),
     LabelSets(Arc<LabelSets>),
@@ -103,16 +113,19 @@ impl Unit {
             Self::VirtualServicesOf(_) => 5,
             Self::VirtualServicesFor(..) => 6,
             Self::Definition(_) => 7,
-            Self::LabelsInSubsets(_) => 8,
-            Self::Chunks(_) => 9,
-            Self::LabelSets(_) => 10,
-            Self::Addresses(_) => 11,
-            Self::DirectoryEntry(_) => 12,
-            Self::DirectorySlot(..) => 13,
-            Self::DirectoryAddresses(_) => 14,
-            Self::Answer(..) => 15,
-            Self::Limited(_) => 16,
-            Self::Findings(_) => 17,
+            Self::Picked(_) => 8,
+            Self::Exposed(_) => 9,
+            Self::Served(_) => 10,
+            Self::LabelsInSubsets(_) => 11,
+            Self::Chunks(_) => 12,
+            Self::LabelSets(_) => 13,
+            Self::Addresses(_) => 14,
+            Self::DirectoryEntry(_) => 15,
+            Self::DirectorySlot(..) => 16,
+            Self::DirectoryAddresses(_) => 17,
+            Self::Answer(..) => 18,
+            Self::Limited(_) => 19,
+            Self::Findings(_) => 20,
         }
     }
 
@@ -147,6 +160,9 @@ impl Unit {
             Self::Definition(key) => {
                 Value::Definition(registry::definition(key, view).map(Arc::new))
             }
+            Self::Picked(selector) => Value::Picked(Arc::new(picked::picked(selector, view))),
+            Self::Exposed(pod) => Value::Exposed(Arc::new(picked::exposed(pod, view))),
+            Self::Served(gateway) => Value::Served(listeners::served(gateway, view).map(Arc::new)),
             Self::LabelsInSubsets(name) => {
                 let labels = destination_rules::labels_in_subsets(name, view);
                 Value::LabelsInSubsets(Arc::new(labels))

@@ -32,10 +32,19 @@ use crate::{
         objects::{Bucket, Read},
         unit::{Unit, Value},
     },
-    listeners::Limited,
-    model::{age::Age, hosts, mesh_config::Mesh, registry::Definition},
+    listeners::{Limited, Served},
+    model::{
+        age::Age,
+        hosts,
+        mesh_config::Mesh,
+        picked::{Exposed, Picked, PodSelector},
+        registry::Definition,
+    },
     routes::virtual_services,
 };
+
+/// Labels of a selector by which pods are looked up.
+const LABELS: usize = 8;
 
 /// A look at the world that remembers what was looked at.
 pub(crate) struct View<'g> {
@@ -144,19 +153,50 @@ impl<'g> View<'g> {
         services
     }
 
-    /// The pods of all namespaces that `selector` picks; only those that are looked
-    /// at are read. An empty selector picks all.
-    pub(crate) fn pods_picked<'v>(
-        &'v self,
-        selector: &'v BTreeMap<String, String>,
-    ) -> impl Iterator<Item = &'g Pod> + 'v {
-        let bucket = match selector.first_key_value() {
-            Some((name, value)) => Bucket::PodLabel(name.clone(), value.clone()),
-            None => Bucket::Kind(Kind::Pod),
-        };
-        let keys = self.keys(bucket).into_iter();
-        let pods = keys.filter_map(|key| self.pod(&key));
-        pods.filter(|pod| selects(selector, &pod.metadata.labels))
+    /// The first `count` pods that have the rarest label of `selector`.
+    pub(crate) fn pod_candidates(&self, selector: &PodSelector, count: usize) -> Vec<Arc<Key>> {
+        let labels = selector.labels.iter().take(LABELS);
+        let mut buckets: Vec<Bucket> =
+            labels.map(|(name, value)| Bucket::PodLabel(name.clone(), value.clone())).collect();
+        if buckets.is_empty() {
+            buckets.push(Bucket::Kind(Kind::Pod));
+        }
+        let namespace = selector.namespace.as_deref();
+        let found = self.graph.world().first_of_fewest(&buckets, namespace, count);
+        for bucket in buckets {
+            self.record(Source::World(Read::Bucket(bucket)));
+        }
+        found
+    }
+
+    /// The pods that `labels` pick, in `namespace` if there is one.
+    pub(crate) fn picked(
+        &self,
+        labels: &BTreeMap<String, String>,
+        namespace: Option<&str>,
+    ) -> Arc<Picked> {
+        let selector =
+            PodSelector { labels: labels.clone(), namespace: namespace.map(str::to_owned) };
+        match self.unit(Unit::Picked(selector)) {
+            Value::Picked(picked) => picked,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// The ports of the pod called `key` that hosts lead to.
+    pub(crate) fn exposed(&self, key: &Key) -> Arc<Exposed> {
+        match self.unit(Unit::Exposed(key.clone())) {
+            Value::Exposed(exposed) => exposed,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// The hosts that the servers of the Gateway called `key` serve.
+    pub(crate) fn served(&self, key: &Key) -> Option<Arc<Served>> {
+        match self.unit(Unit::Served(key.clone())) {
+            Value::Served(served) => served,
+            _ => unreachable!("the unit computes this value"),
+        }
     }
 
     /// Every gateway.
@@ -329,7 +369,7 @@ impl<'g> View<'g> {
         }
     }
 
-    /// What the gateways of the Gateway called `key` do not serve in full.
+    /// What the gateway in the pod called `key` does not serve in full.
     pub(crate) fn limited(&self, key: &Key) -> Arc<Limited> {
         match self.unit(Unit::Limited(key.clone())) {
             Value::Limited(limited) => limited,

@@ -35,7 +35,7 @@ use crate::{
 
 use budget::Budget;
 pub(crate) use budget::{FURTHER, Limited, PORTS, RULES, TIMES};
-pub(crate) use served::{Served, common_hosts};
+pub(crate) use served::{Served, hosts_of};
 
 /// A server of a Gateway, on the port of the pod where it is served.
 #[derive(Clone)]
@@ -106,14 +106,19 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     closure.answer(&Interest::Own, Entry::Own, None).with_limited(budget.into_limited())
 }
 
-/// What the first gateway that serves the Gateway called `key` does not serve of it, and of
-/// others.
+/// What the gateway in the pod called `key` does not serve in full.
 pub(crate) fn limited(key: &Key, view: &View<'_>) -> Arc<Limited> {
-    let Some(gateway) = view.gateway(key) else { return Arc::default() };
-    let pods = view.pods_picked(&gateway.spec.selector);
-    let mut clients = pods.map(Client::of_pod).filter(|client| client.role == Role::Gateway);
-    let Some(client) = clients.next() else { return Arc::default() };
-    Arc::clone(&view.own_answer(client).limited)
+    let client = view.pod(key).map(Client::of_pod);
+    match client.filter(|client| client.role == Role::Gateway) {
+        Some(client) => Arc::clone(&view.own_answer(client).limited),
+        None => Arc::default(),
+    }
+}
+
+/// The hosts of all servers of the Gateway called `key`.
+pub(crate) fn served(key: &Key, view: &View<'_>) -> Option<Served> {
+    let gateway = view.gateway(key)?;
+    Some(Served::new(gateway, gateway.spec.servers.iter(), view.installation()))
 }
 
 impl<'g> Bound<'g> {
@@ -148,6 +153,7 @@ fn of_client<'g>(client: &Client, view: &View<'g>) -> Vec<Bound<'g>> {
 }
 
 /// The pod's ports behind those of the hosts that lead to it.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PodPorts(HashMap<u16, u16>);
 
 impl PodPorts {

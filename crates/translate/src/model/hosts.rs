@@ -1,6 +1,7 @@
 //! Host names as users write them, and the full names they stand for.
 
 mod index;
+mod set;
 
 use std::net::IpAddr;
 
@@ -9,6 +10,7 @@ use weft_api::Key;
 use crate::Installation;
 
 pub(crate) use index::HostIndex;
+pub(crate) use set::HostSet;
 
 impl Installation {
     /// The domain of services, as in `svc.cluster.local`.

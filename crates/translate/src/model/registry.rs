@@ -8,7 +8,7 @@ mod kubernetes;
 
 pub(crate) use kubernetes::{Inbound, host_of, inbound, slices_of, spelled, with_endpoint};
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, ops::Deref};
 
 use weft_api::{Key, Kind};
 use weft_config::{Outside, Upstream};
@@ -30,7 +30,7 @@ pub(crate) struct Definition {
     /// Names under which only clients of the owner's namespace may call it.
     pub(crate) neighbours: Vec<String>,
     /// Ports that connections are made to.
-    pub(crate) ports: Vec<Port>,
+    pub(crate) ports: Ports,
     /// What a connection to it reaches.
     pub(crate) resolution: Resolution,
     /// Addresses that clients dial.
@@ -39,6 +39,33 @@ pub(crate) struct Definition {
     exports: Option<Exports>,
     /// How old the object is.
     pub(crate) age: Age,
+}
+
+/// Ports in the order in which they are written, found by their numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Ports {
+    all: Vec<Port>,
+    /// Indexes of the first ones.
+    by_number: BTreeMap<u16, usize>,
+}
+
+impl FromIterator<Port> for Ports {
+    fn from_iter<I: IntoIterator<Item = Port>>(ports: I) -> Self {
+        let all: Vec<Port> = ports.into_iter().collect();
+        let mut by_number = BTreeMap::new();
+        for (at, port) in all.iter().enumerate() {
+            by_number.entry(port.number).or_insert(at);
+        }
+        Self { all, by_number }
+    }
+}
+
+impl Deref for Ports {
+    type Target = [Port];
+
+    fn deref(&self) -> &[Port] {
+        &self.all
+    }
 }
 
 /// A port of a host.
@@ -66,7 +93,7 @@ pub(crate) enum Resolution {
 impl Definition {
     /// Its port `number`.
     pub(crate) fn port(&self, number: u16) -> Option<&Port> {
-        self.ports.iter().find(|port| port.number == number)
+        self.ports.by_number.get(&number).map(|at| &self.ports.all[*at])
     }
 
     /// Whether clients dial the addresses of its endpoints.

@@ -25,7 +25,10 @@ use crate::{
     clusters::backends::{self, BackendRef},
     graph::view::View,
     model::{hosts, mesh_config::Mesh},
-    routes::{rules::targets::Ports, virtual_services::MESH},
+    routes::{
+        rules::targets::{Ports, RuleSize},
+        virtual_services::MESH,
+    },
 };
 
 /// Where rules are used.
@@ -129,6 +132,7 @@ pub(crate) fn http(
     view: &View<'_>,
 ) -> Rules {
     let namespace = service.metadata.namespace.as_str();
+    let beyond_bound = targets::beyond_bound(service.spec.http.iter().map(RuleSize::of_http));
     let mut found = Rules::default();
     for (at, written) in service.spec.http.iter().enumerate() {
         let field = format!("http[{at}]");
@@ -148,6 +152,7 @@ pub(crate) fn http(
         let ports = Ports::of_site(site);
         let destinations = match service.spec.closed.first() {
             Some(field) => Err(InvalidRule::object(field)),
+            None if beyond_bound.contains(&at) => Err(targets::too_many()),
             None => targets::destinations(written, namespace, ports, view),
         };
         for (field, alternative) in alternatives {

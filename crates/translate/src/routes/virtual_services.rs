@@ -20,6 +20,9 @@ pub(crate) const MESH: &str = "mesh";
 /// The port of hosts that no object defines.
 const WITHOUT_SERVICE: u16 = 80;
 
+/// Ports of hosts that are read to find the ports of the others.
+const READ: usize = 1 << 16;
+
 /// What decides which virtual services speak for a host, of one of them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Summary {
@@ -120,15 +123,15 @@ pub(crate) fn hosts_without_service(service: &VirtualService, view: &View<'_>) -
     if !in_mesh(service) || service.spec.http.is_empty() {
         return Vec::new();
     }
-    resolved(service, view).filter(|host| is_without_service(host, view)).collect()
+    let mut hosts = resolved(service, view);
+    hosts.retain(|host| is_without_service(host, view));
+    hosts.into_iter().collect()
 }
 
-fn resolved<'v>(
-    service: &'v VirtualService,
-    view: &'v View<'_>,
-) -> impl Iterator<Item = String> + 'v {
+/// The hosts of `service`, each once.
+fn resolved(service: &VirtualService, view: &View<'_>) -> BTreeSet<String> {
     let namespace = &service.metadata.namespace;
-    service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace))
+    service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace)).collect()
 }
 
 /// Whether no object defines `host`. Patterns over the services' domain always stand
@@ -152,14 +155,19 @@ pub(crate) fn serves_on(service: &VirtualService, port: u16, view: &View<'_>) ->
 }
 
 /// The ports on which the hosts of `service` that no object defines are served: the
-/// HTTP ports of the others that it names, 80 when there are none.
+/// HTTP ports of the others that it names, of the first [`READ`] ports of these; 80 when there
+/// are none.
 pub(crate) fn ports_without_service(service: &VirtualService, view: &View<'_>) -> BTreeSet<u16> {
-    let defined =
-        resolved(service, view).filter_map(|host| view.definitions(&host).into_iter().next());
-    let ports: BTreeSet<u16> = defined
-        .flat_map(|definition| definition.ports.clone())
-        .filter(|port| port.spoken.may_be_http())
-        .map(|port| port.number)
-        .collect();
+    let mut ports = BTreeSet::new();
+    let mut left = READ;
+    for host in resolved(service, view) {
+        let Some(definition) = view.definitions(&host).into_iter().next() else { continue };
+        let read = definition.ports.iter().take(left);
+        ports.extend(read.filter(|port| port.spoken.may_be_http()).map(|port| port.number));
+        left = left.saturating_sub(definition.ports.len());
+        if left == 0 {
+            break;
+        }
+    }
     if ports.is_empty() { BTreeSet::from([WITHOUT_SERVICE]) } else { ports }
 }

@@ -1,6 +1,9 @@
 //! Destinations that lead nowhere.
 
-use std::collections::BTreeSet;
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+};
 
 use weft_api::{Diagnostic, Key, virtual_service::Destination};
 
@@ -8,15 +11,56 @@ use crate::{
     clusters::{backends, destination_rules},
     diagnose::unselected,
     graph::view::View,
+    model::registry::Definition,
 };
 
-/// What is wrong with `destination`, which stands at `field` of `key`; `dialled`
-/// are the ports that one without a port may stand for, if they are known.
+/// How many ports a message names.
+const MOST_NAMED: usize = 5;
+
+/// The ports that a destination without one may stand for.
+#[derive(Default)]
+pub(super) struct Dialled {
+    /// None are known when empty.
+    ports: BTreeSet<u16>,
+    /// Whether the host that an object defines has one of them: many destinations may name it.
+    known: RefCell<HashMap<Key, bool>>,
+}
+
+impl Dialled {
+    pub(super) fn new(ports: BTreeSet<u16>) -> Self {
+        Self { ports, known: RefCell::default() }
+    }
+
+    /// Whether the host has none of the ports.
+    fn misses(&self, definition: &Definition) -> bool {
+        let has = || {
+            let mut numbers = definition.ports.iter().map(|port| port.number);
+            match self.ports.len() < definition.ports.len() {
+                true => self.ports.iter().any(|port| definition.port(*port).is_some()),
+                false => numbers.any(|number| self.ports.contains(&number)),
+            }
+        };
+        let mut known = self.known.borrow_mut();
+        !self.ports.is_empty() && !*known.entry(definition.owner.clone()).or_insert_with(has)
+    }
+}
+
+/// The first ports of a host, and how many more there are.
+fn named_ports(definition: &Definition) -> String {
+    let first = definition.ports.iter().take(MOST_NAMED).map(|port| port.number.to_string());
+    let first = first.collect::<Vec<_>>().join(", ");
+    match definition.ports.len().saturating_sub(MOST_NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// What is wrong with `destination`, which stands at `field` of `key`.
 pub(super) fn check(
     key: &Key,
     field: &str,
     destination: &Destination,
-    dialled: &BTreeSet<u16>,
+    dialled: &Dialled,
     view: &View<'_>,
 ) -> Option<Diagnostic> {
     let host =
@@ -28,21 +72,19 @@ pub(super) fn check(
         return Some(Diagnostic::error(key, format!("{field}.host"), message));
     };
     let named = &definition.owner;
-    let ports: Vec<u16> = definition.ports.iter().map(|port| port.number).collect();
-    let known = || ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match destination.port.as_ref().map(|port| port.number).filter(|number| *number != 0) {
-        Some(number) if !ports.contains(&number) => {
+        Some(number) if definition.port(number).is_none() => {
             let message = format!(
                 "{named} has no port {number}, so requests sent there get 503; it has {}",
-                known()
+                named_ports(&definition)
             );
             return Some(Diagnostic::error(key, format!("{field}.port.number"), message));
         }
-        None if !dialled.is_empty() && !dialled.iter().any(|port| ports.contains(port)) => {
+        None if dialled.misses(&definition) => {
             let message = format!(
                 "names no port, and {named} has none of the ports that clients dial, so \
                  requests in the mesh get 503; name one of {}",
-                known()
+                named_ports(&definition)
             );
             return Some(Diagnostic::error(key, field.to_owned(), message));
         }

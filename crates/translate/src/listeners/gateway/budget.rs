@@ -35,8 +35,8 @@ pub(super) const HOST: usize = 128;
 /// What a gateway does not serve in full, because it would be repeated too often.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Limited {
-    /// Servers of Gateways that have too many ports, by Gateway and index.
-    pub(crate) servers: BTreeSet<(Key, usize)>,
+    /// Servers of Gateways that have too many ports, by Gateway: their indexes.
+    pub(crate) servers: BTreeMap<Key, BTreeSet<usize>>,
     /// Virtual services that are not served on some ports, with the first of them.
     pub(crate) ports: BTreeMap<Key, u16>,
     /// Virtual services with a host for which their rules are closed.
@@ -87,7 +87,8 @@ impl<'g> Budget<'g> {
             return true;
         }
         let key = Key::new(Kind::Gateway, namespace, name);
-        self.limited.servers.extend(servers.iter().map(|one| (key.clone(), one.index)));
+        let limited = self.limited.servers.entry(key).or_default();
+        limited.extend(servers.iter().map(|one| one.index));
         false
     }
 

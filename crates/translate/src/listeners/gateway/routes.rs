@@ -12,7 +12,7 @@ use weft_config::{Action, Host, Origin, Route, Rule};
 use super::{
     Bound, Served,
     budget::{Budget, HOST},
-    common_hosts, redirects,
+    redirects, served,
 };
 use crate::{
     Group, Installation,
@@ -157,7 +157,8 @@ impl<'g> ByHost<'g> {
                 is_whole = false;
                 continue;
             }
-            let mut hosts = common_hosts(&served, service);
+            let named = served::hosts_of(service, view.installation());
+            let mut hosts = served.common(&named, own.0);
             hosts.retain(|host| !self.joined.contains(&(host.clone(), own)));
             let rules = match hosts.is_empty() {
                 true => Rules::default(),

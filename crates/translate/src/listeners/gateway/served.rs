@@ -1,71 +1,59 @@
 //! Which hosts of a virtual service the servers of a Gateway serve.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_api::{gateway, gateway::Gateway, virtual_service::VirtualService};
 
-use crate::{Installation, model::hosts::HostIndex};
+use crate::{Installation, model::hosts::HostSet};
 
-/// The hosts of some servers of a Gateway, by name.
-pub(crate) struct Served<'g> {
+/// The hosts of some servers of a Gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Served {
     /// Of the Gateway.
-    namespace: &'g str,
-    installation: &'g Installation,
-    /// The namespaces of virtual services that may serve the host, as they are written.
-    hosts: HostIndex<BTreeSet<&'g str>>,
-    /// Hosts with one such namespace.
-    all: Vec<(String, &'g str)>,
+    namespace: String,
+    /// By the namespace of virtual services that may serve them, as it is written.
+    hosts: BTreeMap<String, HostSet>,
 }
 
-impl<'g> Served<'g> {
-    pub(crate) fn new(
-        gateway: &'g Gateway,
+impl Served {
+    pub(crate) fn new<'g>(
+        gateway: &Gateway,
         servers: impl Iterator<Item = &'g gateway::Server>,
-        installation: &'g Installation,
+        installation: &Installation,
     ) -> Self {
-        let namespace = gateway.metadata.namespace.as_str();
-        let mut served =
-            Self { namespace, installation, hosts: HostIndex::default(), all: Vec::new() };
+        let namespace = gateway.metadata.namespace.clone();
+        let mut hosts: BTreeMap<String, HostSet> = BTreeMap::new();
         for entry in servers.flat_map(|server| &server.hosts) {
             let (whose, host) = entry.split_once('/').unwrap_or(("*", entry));
-            let host = installation.resolve(host, namespace);
-            served.hosts.entry(&host).insert(whose);
-            served.all.push((host, whose));
+            let host = installation.resolve(host, &namespace);
+            hosts.entry(whose.to_owned()).or_default().insert(&host);
         }
-        served
+        Self { namespace, hosts }
     }
 
-    /// Whether virtual services of `namespace` may serve what was written with `whose`.
-    fn admits(&self, whose: &str, namespace: &str) -> bool {
-        match whose {
-            "*" => true,
-            "." => namespace == self.namespace,
-            whose => whose == namespace,
-        }
+    /// The hosts that virtual services of `namespace` may serve.
+    fn admitting<'s>(&'s self, namespace: &'s str) -> impl Iterator<Item = &'s HostSet> {
+        let own = (self.namespace == namespace).then_some(".");
+        let named = ["*", namespace].into_iter().chain(own);
+        named.filter_map(|whose| self.hosts.get(whose))
+    }
+
+    /// The hosts that both the servers and `named`, those of a virtual service, are for.
+    pub(crate) fn common(&self, named: &HostSet, namespace: &str) -> BTreeSet<String> {
+        self.admitting(namespace).flat_map(|hosts| named.common(hosts)).collect()
+    }
+
+    /// Whether there is such a host.
+    pub(crate) fn serves(&self, named: &HostSet, namespace: &str) -> bool {
+        self.admitting(namespace).any(|hosts| named.meets(hosts))
     }
 }
 
-/// The hosts that both the servers and the virtual service are for. The cost is that of
-/// reading both lists, not of comparing each with each.
-pub(crate) fn common_hosts(served: &Served<'_>, service: &VirtualService) -> BTreeSet<String> {
-    let own = service.metadata.namespace.as_str();
-    let admitted = |whose: &str| served.admits(whose, own);
-    let mut common = BTreeSet::new();
-    let mut named: HostIndex<()> = HostIndex::default();
+/// The hosts that `service` names.
+pub(crate) fn hosts_of(service: &VirtualService, installation: &Installation) -> HostSet {
+    let mut named = HostSet::default();
     for host in &service.spec.hosts {
-        let host = served.installation.resolve(host, own);
-        let mut whose = served.hosts.covering(&host).flatten();
-        if whose.any(|whose| admitted(whose)) {
-            common.insert(host.clone());
-        }
-        named.entry(&host);
+        named.insert(&installation.resolve(host, &service.metadata.namespace));
     }
-    if named.has_patterns() {
-        let narrower = served
-            .all
-            .iter()
-            .filter(|(host, whose)| admitted(whose) && named.covering(host).next().is_some());
-        common.extend(narrower.map(|(host, _)| host.clone()));
-    }
-    common
+    named
 }

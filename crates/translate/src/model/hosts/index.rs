@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A value for each of some hosts and patterns. Finding those that cover a name costs
 /// as many steps as the patterns have different lengths, however many there are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HostIndex<T> {
     exact: BTreeMap<String, T>,
     /// By what follows the `*`.
@@ -33,11 +33,6 @@ impl<T: Default> HostIndex<T> {
 }
 
 impl<T> HostIndex<T> {
-    /// Whether there is a pattern in it.
-    pub(crate) fn has_patterns(&self) -> bool {
-        !self.patterns.is_empty()
-    }
-
     /// The values of all that covers everything that `host`, a name or a pattern, covers:
     /// itself, and wider patterns.
     pub(crate) fn covering<'i>(&'i self, host: &'i str) -> impl Iterator<Item = &'i T> {

@@ -16,7 +16,10 @@ use crate::{
     graph::view::View,
     model::registry::{self, Definition, Port},
     routes::{
-        rules::{self, Site, conditions, targets, targets::Ports},
+        rules::{
+            self, Site, conditions, targets,
+            targets::{Ports, RuleSize},
+        },
         virtual_services,
     },
 };
@@ -40,10 +43,7 @@ pub(super) fn behind(
         if !definition.is_headless() {
             continue;
         }
-        let mut ports = definition.ports.iter().filter(|port| !port.spoken.is_http());
-        let owner = &definition.owner;
-        let port = ports.find(|port| endpoints::is_behind(address, owner, port, view));
-        if let Some(port) = port.cloned() {
+        if let Some(port) = endpoints::behind(address, &definition, view).cloned() {
             return Some((definition, port));
         }
     }
@@ -114,10 +114,13 @@ fn of_rules(service: &VirtualService, site: &Site<'_>, view: &View<'_>) -> Vec<W
     let namespace = service.metadata.namespace.as_str();
     let object = rules::object(service);
     let mut found = Vec::new();
+    let beyond_bound = targets::beyond_bound(service.spec.tcp.iter().map(RuleSize::of_tcp));
     for (at, rule) in service.spec.tcp.iter().enumerate() {
         let written: Vec<_> = rule.route.iter().map(|one| (&one.destination, one.weight)).collect();
-        for Alternative { source, known } in alternatives(&rule.matches, namespace, site) {
-            let open = known && service.spec.closed.is_empty();
+        let known = !beyond_bound.contains(&at) && service.spec.closed.is_empty();
+        for alternative in alternatives(&rule.matches, namespace, site) {
+            let Alternative { source, known: is_decided } = alternative;
+            let open = known && is_decided;
             let shares = targets::shares(&written).ok().filter(|_| open).unwrap_or_default();
             let ports = Ports::of_site(site);
             let backends = shares.into_iter().map(|(destination, weight)| {

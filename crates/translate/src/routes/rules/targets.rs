@@ -1,6 +1,8 @@
 //! What a rule does: where it sends requests.
 
-use weft_api::virtual_service::{Destination, HttpRoute};
+use std::collections::BTreeSet;
+
+use weft_api::virtual_service::{Destination, HttpRoute, TcpRoute};
 use weft_config::{Action, Target};
 
 use crate::{
@@ -11,6 +13,56 @@ use crate::{
 
 /// The details of a rule that sends requests nowhere.
 pub(crate) const NO_DESTINATION: &str = "no_destination";
+
+/// Pairs of an alternative and a destination that the rules of a virtual service may have, since
+/// each alternative repeats the destinations: so many, and [`TIMES`] times what there is of both
+/// without being paired.
+const PAIRS: usize = 16_384;
+/// See [`PAIRS`].
+const TIMES: usize = 4;
+
+/// How much a rule names.
+#[derive(Clone, Copy)]
+pub(crate) struct RuleSize {
+    alternatives: usize,
+    destinations: usize,
+}
+
+impl RuleSize {
+    pub(crate) fn of_http(rule: &HttpRoute) -> Self {
+        Self { alternatives: rule.matches.len(), destinations: rule.route.len() }
+    }
+
+    pub(crate) fn of_tcp(rule: &TcpRoute) -> Self {
+        Self { alternatives: rule.matches.len(), destinations: rule.route.len() }
+    }
+}
+
+/// Which of a virtual service's `rules` are closed, since they would repeat their destinations
+/// too often.
+pub(crate) fn beyond_bound(rules: impl Iterator<Item = RuleSize> + Clone) -> BTreeSet<usize> {
+    let written: usize = rules.clone().map(|rule| rule.alternatives + rule.destinations).sum();
+    let mut left = PAIRS + TIMES * written;
+    let closed = rules.enumerate().filter(|(_, rule)| {
+        match left.checked_sub(rule.alternatives.max(1) * rule.destinations) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        }
+    });
+    closed.map(|(at, _)| at).collect()
+}
+
+/// Why such a rule is closed.
+pub(crate) fn too_many() -> InvalidRule {
+    let message = format!(
+        "alternatives times destinations of the VirtualService's rules up to this one are more \
+         than {PAIRS} and {TIMES} times their sum; the rule is closed, give it fewer"
+    );
+    InvalidRule::new("match", "too_many_targets", message)
+}
 
 /// Which port a destination without one means.
 #[derive(Clone, Copy)]

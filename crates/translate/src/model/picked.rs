@@ -1,0 +1,67 @@
+//! The pods that labels pick, as far as it is worth to look.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use weft_api::{Key, kubernetes::Pod, selector::selects};
+
+use crate::{Client, Role, graph::view::View, listeners::PodPorts, model::registry};
+
+/// Pods that are looked at for one selector: those that have the rarest of its labels.
+const LOOKS: usize = 256;
+
+/// What picks pods.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PodSelector {
+    /// Labels that they have; none picks all.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Their namespace, if only one matters.
+    pub(crate) namespace: Option<String>,
+}
+
+/// The pods of a selector.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Picked {
+    /// The first ones, by name.
+    pub(crate) pods: Vec<Arc<Key>>,
+    /// Those are all.
+    pub(crate) is_complete: bool,
+    /// The first that runs a gateway.
+    pub(crate) gateway: Option<Arc<Key>>,
+}
+
+/// The pods that `selector` picks.
+pub(crate) fn picked(selector: &PodSelector, view: &View<'_>) -> Picked {
+    let candidates = view.pod_candidates(selector, LOOKS + 1);
+    let is_complete = candidates.len() <= LOOKS;
+    let mut found = Picked { is_complete, ..Picked::default() };
+    for key in candidates.into_iter().take(LOOKS) {
+        let pod = view.pod(&key).filter(|pod| selects(&selector.labels, &pod.metadata.labels));
+        let Some(pod) = pod else { continue };
+        if found.gateway.is_none() && Client::of_pod(pod).role == Role::Gateway {
+            found.gateway = Some(Arc::clone(&key));
+        }
+        found.pods.push(key);
+    }
+    found
+}
+
+/// The ports of a pod that hosts lead to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Exposed {
+    pub(crate) behind: PodPorts,
+    /// The hosts' ports, and the pod's behind them.
+    pub(crate) ports: BTreeSet<u16>,
+}
+
+/// The ports of the pod called `key` that hosts lead to.
+pub(crate) fn exposed(key: &Key, view: &View<'_>) -> Exposed {
+    let inbound = view.pod(key).map(|pod: &Pod| registry::inbound(&Client::of_pod(pod), view));
+    let inbound = inbound.unwrap_or_default();
+    Exposed {
+        behind: PodPorts::new(&inbound),
+        ports: inbound.iter().flat_map(|one| [one.port.number, one.target]).collect(),
+    }
+}
