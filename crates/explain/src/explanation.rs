@@ -178,7 +178,7 @@ pub struct Because {
     /// Where it is written, as in `file.yaml:12:7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// `matched`, `not matched`, `overridden`, `not reached`, `refused`.
+    /// `matched`, `not matched`, `overridden`, `not reached`, `refused`, `left out`.
     pub verdict: String,
     /// Why, in a few words.
     pub why: String,

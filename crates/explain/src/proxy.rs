@@ -1,7 +1,12 @@
 //! One proxy of the world: it learns on demand, as a running one does.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
+use weft_api::Key;
 use weft_config::{Interest, Part, Resource};
 use weft_decide::{
     Answer, Answers, Arrived, CompiledBackend, Connection, Note, Question, Reply, Rng, Routed,
@@ -19,12 +24,20 @@ pub(crate) struct Proxy<'w> {
     table: Table,
     /// Backends that rules name and that do not exist, by name.
     missing: BTreeMap<String, BackendRef>,
+    /// VirtualServices for what was asked for whose rules are left out.
+    left_out: BTreeSet<Arc<Key>>,
 }
 
 impl<'w> Proxy<'w> {
     /// The proxy of a pod, with what it runs itself.
     pub(crate) fn new(client: Client, translator: &'w mut Translator) -> Self {
-        let mut proxy = Self { translator, client, table: Table::new(), missing: BTreeMap::new() };
+        let mut proxy = Self {
+            translator,
+            client,
+            table: Table::new(),
+            missing: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+        };
         proxy.learn(&Interest::Own);
         for part in Part::ALL {
             proxy.learn(&Interest::Directory(part));
@@ -45,6 +58,11 @@ impl<'w> Proxy<'w> {
     /// What `backend` means, which a rule names and which does not exist.
     pub(crate) fn missing(&self, backend: &str) -> Option<&BackendRef> {
         self.missing.get(backend)
+    }
+
+    /// VirtualServices for what was asked for whose rules are left out.
+    pub(crate) fn left_out(&self) -> &BTreeSet<Arc<Key>> {
+        &self.left_out
     }
 
     /// The listener that takes a connection to `port` of the pod itself.
@@ -144,6 +162,7 @@ impl<'w> Proxy<'w> {
             }
         };
         self.missing.extend(resolved.missing.clone());
+        self.left_out.extend(resolved.left_out.iter().cloned());
         let pieces = resolved.resources.iter();
         let pieces =
             pieces.map(|piece| (piece.name.to_string(), Some(Arc::clone(&piece.resource))));

@@ -189,10 +189,12 @@ fn decide(
         Ok(connection) => serve(&mut proxy, connection, arrival, asked, &mut notes),
         Err(reply) => HopResult::end(hop::refused(arrival.pod.to_string(), &reply, &proxy)),
     };
+    let left_out = remarks::left_out(proxy.left_out());
     let mut because = because(world, &notes);
     if is_gateway(world, &arrival.pod) {
         gateways::name(world, pod, port, asked, &mut because);
     }
+    because.extend(left_out);
     taken.hop.because.splice(0..0, joined(because));
     let remarks = remarks::on(&taken.hop.because, &world.findings());
     taken.hop.because.extend(remarks);

@@ -2,12 +2,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use twox_hash::XxHash64;
+use weft_api::Key;
 use weft_config::{Answer, Covers, Entry, Interest, Resource};
 
 use crate::{BackendRef, listeners::Limited};
@@ -50,6 +51,9 @@ pub struct Resolved {
     pub version: u64,
     /// Backends that rules send requests to and that do not exist, by name.
     pub missing: BTreeMap<String, BackendRef>,
+    /// VirtualServices that are for what was asked for, and whose rules are left out since their
+    /// namespace has too many of them.
+    pub left_out: BTreeSet<Arc<Key>>,
     /// What is not served in full, of a gateway's own answer.
     pub(crate) limited: Arc<Limited>,
 }
@@ -116,9 +120,15 @@ impl Pool {
 pub(crate) struct Closure {
     pieces: BTreeMap<Arc<str>, Piece>,
     missing: BTreeMap<String, BackendRef>,
+    left_out: BTreeSet<Arc<Key>>,
 }
 
 impl Closure {
+    /// Notes virtual services whose rules are left out.
+    pub(crate) fn leave_out(&mut self, services: &BTreeSet<Arc<Key>>) {
+        self.left_out.extend(services.iter().cloned());
+    }
+
     /// Notes that there is no backend of this name, which a rule names.
     pub(crate) fn lacks(&mut self, name: String, wanted: &BackendRef) {
         self.missing.insert(name, wanted.clone());
@@ -157,7 +167,14 @@ impl Closure {
         let own = serde_json::to_vec(&answer).expect("an answer has only text keys");
         let hashes: Vec<u8> = resources.iter().flat_map(|piece| piece.hash.to_le_bytes()).collect();
         let version = hash([&own[..], &hashes[..]]);
-        Resolved { answer, resources, version, missing: self.missing, limited: Arc::default() }
+        Resolved {
+            answer,
+            resources,
+            version,
+            missing: self.missing,
+            left_out: self.left_out,
+            limited: Arc::default(),
+        }
     }
 }
 

@@ -4,3 +4,4 @@
 pub(crate) mod virtual_services;
 pub(crate) mod rules;
 pub(crate) mod outbound;
+pub(crate) mod foreign;

@@ -1,6 +1,8 @@
 //! What is wrong with the objects that decided, and what they kept from deciding.
 
-use weft_api::{Diagnostic, Severity};
+use std::{collections::BTreeSet, sync::Arc};
+
+use weft_api::{Diagnostic, Key, Severity};
 
 use crate::explanation::Because;
 
@@ -8,6 +10,33 @@ use crate::explanation::Because;
 /// them overrides.
 pub(super) fn on(because: &[Because], diagnostics: &[Diagnostic]) -> Vec<Because> {
     diagnostics.iter().filter_map(|diagnostic| remark(because, diagnostic)).collect()
+}
+
+/// How many VirtualServices that are left out are named.
+const MOST_LEFT_OUT: usize = 3;
+
+/// That the rules of `services` were not looked at, since their namespaces have too many.
+pub(super) fn left_out(services: &BTreeSet<Arc<Key>>) -> Vec<Because> {
+    let more = services.len().saturating_sub(MOST_LEFT_OUT);
+    let named = services.iter().take(MOST_LEFT_OUT).enumerate();
+    let told = named.map(|(at, key)| {
+        let others = match more {
+            more if more > 0 && at + 1 == MOST_LEFT_OUT => format!("; nor of {more} others"),
+            _ => String::new(),
+        };
+        Because {
+            object: key.to_string(),
+            rule: String::new(),
+            source: None,
+            verdict: "left out".to_owned(),
+            why: format!(
+                "namespace {} has more rules for the host than clients of other namespaces take, \
+                 so those of this one are not looked at{others}",
+                key.namespace
+            ),
+        }
+    });
+    told.collect()
 }
 
 fn remark(because: &[Because], diagnostic: &Diagnostic) -> Option<Because> {

@@ -294,3 +294,33 @@ fn what_the_meshs_settings_keep_from_sidecars_meets_none() {
     assert!(text.contains(kept), "{text}");
     assert!(!explained("").contains("keep what it sends"));
 }
+
+#[test]
+fn virtual_services_that_say_too_much_of_anothers_host_are_left_out_and_named() {
+    let rule = |at: usize| {
+        let uri = format!("/{at}/{}", "x".repeat(2_000));
+        format!(
+            "{{\"match\":[{{\"uri\":{{\"prefix\":\"{uri}\"}},\"sourceLabels\":{{\"a\":\"b\"}}}}],\"route\":[{{\"destination\":{{\"host\":\"empty.shop.svc.cluster.local\"}}}}]}}"
+        )
+    };
+    let rules = (0..150).map(rule).collect::<Vec<_>>().join(",");
+    let evil = (0..9).map(|at| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\n\
+             metadata: {{name: v{at}, namespace: evil}}\n\
+             spec: {{\"hosts\":[\"empty.shop.svc.cluster.local\"],\"http\":[{rules}]}}\n"
+        )
+    });
+    let evil: String = evil.collect();
+    let shop = fs::read_to_string(folder().join("shop.yaml")).unwrap();
+    let documents = [("shop.yaml", shop.as_str()), ("evil.yaml", evil.as_str())];
+    let documents = documents.iter().flat_map(|(file, text)| weft_manifest::read(file, text));
+    let mut world = World::of_files(documents.collect(), Unlabelled::Inject);
+    let asked = question("web.shop", &["http://empty/"]);
+    let text = explain(&mut world, &asked).unwrap().to_string();
+    let left_out: Vec<&str> =
+        text.lines().filter(|line| line.trim_start().starts_with("left out")).collect();
+    assert_eq!(left_out.len(), 3, "{text}");
+    assert!(left_out[0].contains("VirtualService/evil/v"), "{text}");
+    assert!(left_out[2].contains("others"), "{text}");
+}

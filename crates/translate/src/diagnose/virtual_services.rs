@@ -1,6 +1,7 @@
 //! Virtual services that name what is not there, and rules that never match.
 
 mod destinations;
+mod left_out;
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use crate::{
     listeners::{self, FURTHER, Limited, RULES, TIMES},
     model,
     routes::{
-        outbound,
+        foreign,
         rules::{
             self, conditions, retries, targets,
             targets::{Ports, RuleSize},
@@ -151,6 +152,7 @@ fn named(hosts: &[String]) -> String {
 /// Hosts that name nothing, and hosts that another virtual service speaks for.
 fn in_mesh(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec<Diagnostic>) {
     let Some(own) = view.virtual_service_summary(key) else { return };
+    found.extend(left_out::check(key, service, &own, view));
     for (at, written) in service.spec.hosts.iter().enumerate() {
         let field = format!("spec.hosts[{at}]");
         let host = view.installation().resolve(written, &key.namespace);
@@ -165,7 +167,7 @@ fn in_mesh(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec
             continue;
         }
         let same = view.virtual_services_for(&host, &key.namespace);
-        let Some(first) = same.iter().find(|other| other.has_http) else { continue };
+        let Some(first) = same.iter().find(|other| other.http.bytes > 0) else { continue };
         // Clients elsewhere may see this one only.
         if own.key != first.key && own.reach(&key.namespace).is_some() {
             let why = match first.age < own.age {
@@ -193,7 +195,7 @@ fn foreign(host: &str, key: &Key, view: &View<'_>) -> Option<String> {
              namespace that sees them, up to {} MiB of rules of namespace {} for clients \
              elsewhere, and younger rules beyond that are left out; set exportTo to [\".\"] where \
              they are for clients of this namespace only",
-            outbound::FOREIGN >> 20,
+            foreign::FOREIGN >> 20,
             key.namespace
         )
     })

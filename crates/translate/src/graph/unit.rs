@@ -23,7 +23,10 @@ use crate::{
         picked::{self, Exposed, Picked, PodSelector},
         registry::{self, Definition},
     },
-    routes::virtual_services,
+    routes::{
+        foreign::{self, Chosen, Layer},
+        virtual_services,
+    },
     translator,
 };
 
@@ -48,6 +51,8 @@ pub(crate) enum Unit {
     VirtualServicesFor(String, String),
     /// What an object says of a host.
     Definition(Key),
+    /// Those of them whose rules the clients of a namespace use for a host.
+    Chosen(String, String, Layer),
     /// The pods that labels pick.
     Picked(PodSelector),
     /// The ports of a pod that hosts lead to.
@@ -86,6 +91,7 @@ pub(crate) enum Value {
     VirtualService(Option<Arc<virtual_services::Summary>>),
     VirtualServices(Arc<Vec<Arc<virtual_services::Summary>>>),
     Definition(Option<Arc<Definition>>),
+    Chosen(Arc<Chosen>),
     Picked(Arc<Picked>),
     Exposed(Arc<Exposed>),
     Served(Option<Arc<Served>>),
@@ -113,19 +119,20 @@ impl Unit {
             Self::VirtualServicesOf(_) => 5,
             Self::VirtualServicesFor(..) => 6,
             Self::Definition(_) => 7,
-            Self::Picked(_) => 8,
-            Self::Exposed(_) => 9,
-            Self::Served(_) => 10,
-            Self::LabelsInSubsets(_) => 11,
-            Self::Chunks(_) => 12,
-            Self::LabelSets(_) => 13,
-            Self::Addresses(_) => 14,
-            Self::DirectoryEntry(_) => 15,
-            Self::DirectorySlot(..) => 16,
-            Self::DirectoryAddresses(_) => 17,
-            Self::Answer(..) => 18,
-            Self::Limited(_) => 19,
-            Self::Findings(_) => 20,
+            Self::Chosen(..) => 8,
+            Self::Picked(_) => 9,
+            Self::Exposed(_) => 10,
+            Self::Served(_) => 11,
+            Self::LabelsInSubsets(_) => 12,
+            Self::Chunks(_) => 13,
+            Self::LabelSets(_) => 14,
+            Self::Addresses(_) => 15,
+            Self::DirectoryEntry(_) => 16,
+            Self::DirectorySlot(..) => 17,
+            Self::DirectoryAddresses(_) => 18,
+            Self::Answer(..) => 19,
+            Self::Limited(_) => 20,
+            Self::Findings(_) => 21,
         }
     }
 
@@ -159,6 +166,9 @@ impl Unit {
             }
             Self::Definition(key) => {
                 Value::Definition(registry::definition(key, view).map(Arc::new))
+            }
+            Self::Chosen(host, namespace, layer) => {
+                Value::Chosen(Arc::new(foreign::chosen(host, namespace, *layer, view)))
             }
             Self::Picked(selector) => Value::Picked(Arc::new(picked::picked(selector, view))),
             Self::Exposed(pod) => Value::Exposed(Arc::new(picked::exposed(pod, view))),

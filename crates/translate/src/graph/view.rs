@@ -40,7 +40,10 @@ use crate::{
         picked::{Exposed, Picked, PodSelector},
         registry::Definition,
     },
-    routes::virtual_services,
+    routes::{
+        foreign::{Chosen, Layer},
+        virtual_services,
+    },
 };
 
 /// Labels of a selector by which pods are looked up.
@@ -272,6 +275,14 @@ impl<'g> View<'g> {
     ) -> Arc<Vec<Arc<virtual_services::Summary>>> {
         match self.unit(Unit::VirtualServicesFor(host.to_owned(), namespace.to_owned())) {
             Value::VirtualServices(found) => found,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// Those whose rules the clients in `namespace` use for `host`.
+    pub(crate) fn chosen(&self, host: &str, namespace: &str, layer: Layer) -> Arc<Chosen> {
+        match self.unit(Unit::Chosen(host.to_owned(), namespace.to_owned(), layer)) {
+            Value::Chosen(chosen) => chosen,
             _ => unreachable!("the unit computes this value"),
         }
     }

@@ -35,6 +35,13 @@ impl Exports {
         self.names.is_none()
     }
 
+    /// The first `count` namespaces that it names, but for `own`, that of its object.
+    pub(crate) fn named(&self, own: &str, count: usize) -> Vec<String> {
+        let named = self.names.iter().flatten();
+        let others = named.filter(|name| *name != own && !matches!(name.as_str(), "." | "~"));
+        others.take(count).cloned().collect()
+    }
+
     /// Whether it names no namespace but that of its object, `own`.
     pub(crate) fn is_private(&self, own: &str) -> bool {
         self.names.as_ref().is_some_and(|names| names.iter().all(|name| name == "." || name == own))

@@ -2,7 +2,7 @@
 
 mod tcp;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use weft_config::{
     Action, Conditions, Covers, Entry, Host, Interest, Origin, Outside, Protocol, Resource, Route,
@@ -15,12 +15,12 @@ use crate::{
     clusters::backends::{self, BackendRef},
     graph::view::{Pattern, View},
     model::{
-        mesh_config::Mesh,
         protocol::Spoken,
         registry::{self, Definition},
     },
     routes::{
-        rules::{self, Rules, Site, targets},
+        foreign::Layer,
+        rules::{self, Rules, Site, TOO_MANY_RULES, targets},
         virtual_services,
     },
 };
@@ -85,11 +85,6 @@ fn gathered(
     found
 }
 
-/// Bytes of rules for one host that its clients take from the virtual services of a namespace
-/// that is neither the host's nor theirs. Beyond it younger ones are left out: no namespace
-/// fills the sidecars of another.
-pub(crate) const FOREIGN: usize = 1 << 20;
-
 /// What a route may come from.
 #[derive(Clone, Copy)]
 enum Source {
@@ -103,13 +98,12 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
     let Some((definition, port)) = tcp::behind(address, group, view) else {
         return Closure::default().answer(&interest, Entry::Outside, None);
     };
-    let mesh = view.mesh();
     let mut closure = Closure::default();
     let site = Site { group, gateway: None, port: port.number };
     let undeclared = port.spoken == Spoken::Undeclared;
     let mut routes = Vec::new();
     if undeclared {
-        let (rules, origin) = own_rules(&definition, &site, &mesh, view);
+        let (rules, origin) = own_rules(&definition, &site, view, &mut closure);
         rules.add_backends(&site, view, &mut closure);
         let everything = Host::parse("*").expect("a star is a host");
         let name = format!("{}:{}", definition.host, port.number);
@@ -144,7 +138,9 @@ fn without_service(
     }
     let mesh = view.mesh();
     let mut found: Option<Route> = None;
-    for service in virtual_services::of_exact_host(host, site.group, view) {
+    let chosen = view.chosen(host, &site.group.namespace, Layer::Http);
+    closure.leave_out(&chosen.left_out);
+    for service in chosen.services(view) {
         if !virtual_services::serves_on(service, site.port, view) {
             continue;
         }
@@ -173,8 +169,21 @@ fn without_service(
             origin,
         });
         if rules::add(&mut route.rules, rules.rules) {
-            break;
+            return found;
         }
+    }
+    let left_out = chosen.left_out.iter().filter_map(|key| view.virtual_service(key));
+    let mut left_out = left_out.filter(|one| virtual_services::serves_on(one, site.port, view));
+    // What those that are left out would have done is not known, so nothing wider is done.
+    if let Some(service) = left_out.next() {
+        let origin = Origin::new(rules::object(service), "");
+        let route = found.get_or_insert(Route {
+            name: format!("{}/{host}", site.port),
+            hosts: vec![Host::parse(host).ok()?],
+            rules: Vec::new(),
+            origin: origin.clone(),
+        });
+        route.rules.push(Rule::always(Action::respond(500, TOO_MANY_RULES), origin));
     }
     found
 }
@@ -226,8 +235,7 @@ fn service_route(
     view: &View<'_>,
     closure: &mut Closure,
 ) -> Route {
-    let mesh = view.mesh();
-    let (rules, origin) = own_rules(definition, site, &mesh, view);
+    let (rules, origin) = own_rules(definition, site, view, closure);
     rules.add_backends(site, view, closure);
     let full = &definition.host;
     // A virtual service that names one of the host's other names takes it away.
@@ -253,28 +261,18 @@ fn is_taken(name: &str, site: &Site<'_>, view: &View<'_>) -> bool {
 fn own_rules(
     definition: &Definition,
     site: &Site<'_>,
-    mesh: &Mesh,
     view: &View<'_>,
+    closure: &mut Closure,
 ) -> (Rules, Origin) {
-    // An alias has the rules of what it stands for.
+    let mesh = view.mesh();
     let concrete = backends::aliased(&definition.host, view);
-    let aliased = Some(&concrete).filter(|concrete| **concrete != definition.host);
-    let services = std::iter::once(&definition.host).chain(aliased);
-    let services = services.flat_map(|host| virtual_services::of_host(host, site.group, view));
-    let near = [definition.owner.namespace.as_str(), site.group.namespace.as_str()];
-    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    let chosen = view.chosen(&definition.host, &site.group.namespace, Layer::Http);
+    closure.leave_out(&chosen.left_out);
     let mut found: Option<(Rules, Origin)> = None;
-    for service in services {
-        let rules = rules::http(service, site, mesh, view);
-        let namespace = service.metadata.namespace.as_str();
+    for service in chosen.services(view) {
+        let rules = rules::http(service, site, &mesh, view);
         if rules.is_empty() {
             continue;
-        }
-        if !near.contains(&namespace) {
-            let left = left.entry(namespace).or_insert(FOREIGN);
-            let size = rules.rules.iter().map(rules::size_of).sum();
-            let Some(after) = left.checked_sub(size) else { continue };
-            *left = after;
         }
         let origin = Origin::new(rules::object(service), "");
         let (all, first) = found.get_or_insert((Rules::default(), origin));

@@ -44,6 +44,9 @@ pub(crate) struct Site<'a> {
 /// The details of rules of an object that is closed as a whole.
 const UNREADABLE: &str = "unreadable_object";
 
+/// The details of rules that are closed because there would be too many of them.
+pub(crate) const TOO_MANY_RULES: &str = "too_many_rules";
+
 /// Why a rule is closed: the field in the rule, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidRule {

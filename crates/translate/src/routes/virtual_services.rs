@@ -9,9 +9,9 @@ use crate::{
     graph::view::View,
     model::{
         age::Age,
-        hosts,
         visibility::{Exports, Reach},
     },
+    routes::foreign::Weight,
 };
 
 /// The name that stands for the sidecars among the gateways of a rule.
@@ -19,6 +19,9 @@ pub(crate) const MESH: &str = "mesh";
 
 /// The port of hosts that no object defines.
 const WITHOUT_SERVICE: u16 = 80;
+
+/// Namespaces of those that see an object that are looked at in their place.
+const FEW: usize = 4;
 
 /// Ports of hosts that are read to find the ports of the others.
 const READ: usize = 1 << 16;
@@ -31,7 +34,8 @@ pub(crate) struct Summary {
     /// Who sees it; nothing is known of it where it is closed for everybody.
     exports: Option<Exports>,
     in_mesh: bool,
-    pub(crate) has_http: bool,
+    pub(crate) http: Weight,
+    pub(crate) tcp: Weight,
 }
 
 /// What the virtual service called `key` says of who sees it.
@@ -45,11 +49,23 @@ pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
         age: Age::of(&service.metadata),
         exports: is_open.then(|| Exports::new(&service.spec.export_to, default)),
         in_mesh: in_mesh(service),
-        has_http: !service.spec.http.is_empty(),
+        http: Weight::of_http(service),
+        tcp: Weight::of_tcp(service),
     })
 }
 
 impl Summary {
+    /// Some namespaces other than its own that see it; an empty name stands for every one that
+    /// has nothing to do with it.
+    pub(crate) fn strangers(&self) -> Vec<String> {
+        let own = self.key.namespace.as_str();
+        let few = self.exports.as_ref().map_or(Vec::new(), |exports| exports.named(own, FEW));
+        match self.exports.as_ref().is_none_or(Exports::is_public) {
+            true => vec![String::new()],
+            false => few,
+        }
+    }
+
     /// Whether no other namespace sees it.
     pub(crate) fn is_private(&self) -> bool {
         self.exports.as_ref().is_some_and(|exports| exports.is_private(&self.key.namespace))
@@ -93,17 +109,6 @@ pub(crate) fn seen_from(namespace: &str, host: &str, view: &View<'_>) -> Vec<Arc
 pub(crate) fn in_mesh(service: &VirtualService) -> bool {
     let gateways = &service.spec.gateways;
     gateways.is_empty() || gateways.iter().any(|name| name == MESH)
-}
-
-/// The virtual services for the service called `host`, the one to use first:
-/// exact hosts before patterns, longer patterns before shorter, then as in [`seen_from`].
-pub(crate) fn of_host<'g>(
-    host: &str,
-    group: &Group,
-    view: &View<'g>,
-) -> impl Iterator<Item = &'g VirtualService> {
-    let names = std::iter::once(host.to_owned()).chain(hosts::patterns(host));
-    names.flat_map(|name| of_exact_host(&name, group, view))
 }
 
 /// The virtual services that name `host` itself, as in [`seen_from`]; only those that are

@@ -1,7 +1,8 @@
 //! What virtual services of one namespace cost the clients of another.
 
-use serde_json::json;
-use weft_config::{Interest, Resource};
+use serde_json::{Value, json};
+use weft_config::{Action, Entry, Interest, Resource, Rule};
+use weft_translate::{Resolved, Translator};
 
 /// Rules of the route that a client in `shop` gets for web.shop, where `namespace` has 12
 /// virtual services of 200 KiB each for it; and how many warnings say that the host is another's.
@@ -58,4 +59,105 @@ fn rules_of_another_namespace_are_bounded_and_reported() {
     // The older ones in full, then the host's own rule.
     assert!((2..=6).contains(&(rules_of_evil / 300)), "{rules_of_evil}");
     assert_eq!(rules_of_evil % 300, 1);
+}
+
+/// A world in which `namespace` has 12 virtual services of 200 KiB each for `host`, in `list`.
+fn world(namespace: &str, host: &str, list: &str) -> Translator {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"containers": [{"name": "app"}]}, "status": {"podIP": "10.1.0.1"},
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "db", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "tcp", "port": 5432}]},
+    });
+    let rule = |at: usize| {
+        json!({
+            "match": [{"sourceLabels": {"a": format!("{at}{}", "x".repeat(1000))}}],
+            "route": [{"destination": {"host": "db.shop.svc.cluster.local"}}],
+        })
+    };
+    let many = (0..12).map(|number| {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {
+                "name": format!("v{number:02}"), "namespace": namespace,
+                "creationTimestamp": format!("2026-01-01T00:00:{number:02}Z"),
+            },
+            "spec": {"hosts": [host], list: (0..150).map(rule).collect::<Vec<Value>>()},
+        })
+    });
+    let objects = [pod, service].into_iter().chain(many);
+    let objects = objects.map(|value| weft_api::read(value).expect("an object"));
+    crate::worlds::translator(objects)
+}
+
+fn resolved(translator: &mut Translator, interest: &str) -> Resolved {
+    let client = crate::worlds::client(translator, "shop/web");
+    let interest: Interest = interest.parse().expect("an interest");
+    translator.resolve(&client, &interest).as_ref().clone()
+}
+
+/// The virtual services that a diagnostic says are left out, with the field of each.
+fn told(translator: &mut Translator) -> Vec<(String, String)> {
+    let found = translator.diagnostics();
+    let left_out = found.iter().filter(|one| one.message.contains("are left out for clients"));
+    left_out.map(|one| (one.object.name.clone(), one.field.clone())).collect()
+}
+
+/// That some of twelve virtual services, the youngest, are left out, and each is told.
+#[track_caller]
+fn check_left_out(translator: &mut Translator, resolved: &Resolved, field: &str) {
+    let left_out: Vec<_> =
+        resolved.left_out.iter().map(|key| (key.name.clone(), field.to_owned())).collect();
+    assert!((1..11).contains(&left_out.len()), "{left_out:?}");
+    assert_eq!(left_out.last().map(|(name, _)| name.as_str()), Some("v11"));
+    assert_eq!(told(translator), left_out);
+}
+
+#[test]
+fn connections_have_the_same_bound_and_it_is_told_of_each_that_is_left_out() {
+    let tcp = |translator: &mut Translator| {
+        let resolved = resolved(translator, "10.96.0.1:5432");
+        let Entry::Server(server) = &resolved.answer.entry else { panic!("{resolved:?}") };
+        (server.tcp.len(), resolved)
+    };
+    let host = "db.shop.svc.cluster.local";
+    let mut own = world("shop", host, "tcp");
+    let (targets, of_shop) = tcp(&mut own);
+    assert_eq!((targets, of_shop.left_out.len()), (12 * 150 + 1, 0));
+    assert_eq!(told(&mut own), []);
+    for list in ["tcp", "tls"] {
+        let mut evil = world("evil", host, list);
+        let (targets, of_evil) = tcp(&mut evil);
+        assert_eq!(targets, (12 - of_evil.left_out.len()) * 150 + 1, "{list}");
+        check_left_out(&mut evil, &of_evil, "spec.tcp");
+    }
+}
+
+#[test]
+fn hosts_without_a_service_have_the_same_bound_and_end_closed() {
+    let rules = |resolved: &Resolved| -> Vec<Rule> {
+        let routes = resolved.resources.iter().filter_map(|piece| match &*piece.resource {
+            Resource::Route(route) => Some(route.rules.clone()),
+            _ => None,
+        });
+        routes.flatten().collect()
+    };
+    let mut own = world("shop", "api.example.com", "http");
+    let of_shop = resolved(&mut own, "api.example.com:80");
+    let last = rules(&of_shop).pop().expect("a rule");
+    assert_eq!((of_shop.left_out.len(), last.action), (0, Action::Passthrough));
+    let mut evil = world("evil", "api.example.com", "http");
+    let of_evil = resolved(&mut evil, "api.example.com:80");
+    let found = rules(&of_evil);
+    assert_eq!(found.len(), (12 - of_evil.left_out.len()) * 150 + 1);
+    let closed = Action::respond(500, "too_many_rules");
+    assert_eq!(found.last().map(|rule| &rule.action), Some(&closed));
+    check_left_out(&mut evil, &of_evil, "spec.http");
+    // With fewer it goes away.
+    let gone = of_evil.left_out.iter().map(|key| ((**key).clone(), None));
+    evil.change(gone.collect::<Vec<_>>());
+    assert_eq!(told(&mut evil), []);
+    assert!(resolved(&mut evil, "api.example.com:80").left_out.is_empty());
 }

@@ -19,11 +19,9 @@ use crate::{
     clusters::backends::BackendRef,
     graph::view::View,
     model::{age::Age, hosts::HostIndex, mesh_config::Mesh, visibility::Reach},
-    routes::rules::{self, Rules, Site},
+    routes::rules::{self, Rules, Site, TOO_MANY_RULES},
 };
 
-/// The details of rules that are closed because there would be too many of them.
-pub(crate) const TOO_MANY_RULES: &str = "too_many_rules";
 /// The details of hosts that are closed because they would be there on too many ports.
 pub(crate) const TOO_MANY_PORTS: &str = "too_many_ports";
 

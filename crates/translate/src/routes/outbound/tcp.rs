@@ -16,11 +16,11 @@ use crate::{
     graph::view::View,
     model::registry::{self, Definition, Port},
     routes::{
+        foreign::Layer,
         rules::{
             self, Site, conditions, targets,
             targets::{Ports, RuleSize},
         },
-        virtual_services,
     },
 };
 
@@ -61,7 +61,9 @@ pub(super) fn targets(
     let mut wanted: Vec<Wanted> = Vec::new();
     let is_complete =
         |wanted: &[Wanted]| wanted.last().is_some_and(|last: &Wanted| last.source.is_any());
-    for service in virtual_services::of_host(&definition.host, site.group, view) {
+    let chosen = view.chosen(&definition.host, &site.group.namespace, Layer::Tcp);
+    closure.leave_out(&chosen.left_out);
+    for service in chosen.services(view) {
         wanted.extend(of_rules(service, site, view));
         if is_complete(&wanted) {
             break;

@@ -1,0 +1,52 @@
+//! Rules that clients of other namespaces do not get, since there are too many of them.
+
+use std::collections::BTreeSet;
+
+use weft_api::{Diagnostic, Key, virtual_service::VirtualService};
+
+use crate::{
+    graph::view::View,
+    routes::{
+        foreign::{FOREIGN, Layer},
+        virtual_services::Summary,
+    },
+};
+
+/// That rules of `service` are left out: one diagnostic for each list of them.
+pub(super) fn check(
+    key: &Key,
+    service: &VirtualService,
+    own: &Summary,
+    view: &View<'_>,
+) -> Vec<Diagnostic> {
+    let namespace = &key.namespace;
+    let resolved =
+        service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace));
+    let hosts: BTreeSet<String> = resolved.collect();
+    let strangers = own.strangers();
+    let lists = [(Layer::Http, "spec.http"), (Layer::Tcp, "spec.tcp")];
+    let found = lists.into_iter().filter(|(layer, _)| own.weight(*layer).bytes > 0);
+    let found = found.filter_map(|(layer, field)| {
+        let mut lost = hosts.iter().filter(|host| {
+            let is_alone = view.virtual_services_of(host).len() == 1;
+            (!is_alone || own.weight(layer).bytes > FOREIGN)
+                && strangers
+                    .iter()
+                    .any(|client| view.chosen(host, client, layer).left_out.contains(key))
+        });
+        let first = lost.next()?;
+        let hosts = match lost.count() {
+            0 => format!("`{first}`"),
+            more => format!("`{first}` and {more} more of its hosts"),
+        };
+        let message = format!(
+            "the rules for {hosts} are left out for clients of other namespaces: VirtualServices \
+             of namespace {namespace}, older ones first, have more than {} MiB of rules for the \
+             host; give them fewer or shorter rules, delete some of them, or set exportTo to \
+             [\".\"] where they are for clients of this namespace only",
+            FOREIGN >> 20
+        );
+        Some(Diagnostic::error(key, field, message))
+    });
+    found.collect()
+}

@@ -1,0 +1,175 @@
+//! Which virtual services speak for a host, and how much each namespace may say of it.
+//!
+//! No namespace fills the sidecars of another: what virtual services of a namespace that is
+//! neither the host's nor the client's say of one host has a bound, for HTTP and for connections
+//! each. The younger ones beyond it are left out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::to_vec;
+use weft_api::{
+    Key,
+    virtual_service::{HttpMatch, VirtualService},
+};
+
+use crate::{
+    clusters::backends,
+    graph::view::View,
+    model::hosts,
+    routes::virtual_services::{MESH, Summary},
+};
+
+/// Bytes of rules for one host that its clients take from the virtual services of a namespace
+/// that is neither the host's nor theirs.
+pub(crate) const FOREIGN: usize = 1 << 20;
+
+/// What rules are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Layer {
+    /// Requests.
+    Http,
+    /// Connections.
+    Tcp,
+}
+
+/// The rules of a virtual service for one layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    /// About how many bytes they are where they are served; 0 when there is none.
+    pub(crate) bytes: usize,
+    /// Whether every client has some, on every port.
+    pub(crate) is_for_everyone: bool,
+}
+
+/// The virtual services whose rules for a host the clients of a namespace use.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Chosen {
+    /// The one to use first.
+    used: Vec<Arc<Key>>,
+    /// Those that are left out.
+    pub(crate) left_out: BTreeSet<Arc<Key>>,
+}
+
+impl Chosen {
+    /// Those that are used; only those that are looked at are read.
+    pub(crate) fn services<'c, 'g>(
+        &'c self,
+        view: &'c View<'g>,
+    ) -> impl Iterator<Item = &'g VirtualService> + use<'c, 'g> {
+        self.used.iter().filter_map(|key| view.virtual_service(key))
+    }
+}
+
+impl Weight {
+    /// The rules of `service` for HTTP.
+    pub(crate) fn of_http(service: &VirtualService) -> Self {
+        let rules = service.spec.http.iter().map(|rule| {
+            let matches = rule.matches.iter().map(everyone);
+            Self::of_rule(size(to_vec(rule)), size(to_vec(&rule.matches)), matches)
+        });
+        Self::sum(rules)
+    }
+
+    /// Its rules for connections.
+    pub(crate) fn of_tcp(service: &VirtualService) -> Self {
+        let tcp = service.spec.tcp.iter().map(|rule| {
+            let read =
+                |one| serde_json::from_value::<HttpMatch>(one).is_ok_and(|one| everyone(&one));
+            let matches = rule.matches.iter().cloned().map(read);
+            Self::of_rule(size(to_vec(rule)), size(to_vec(&rule.matches)), matches)
+        });
+        let tls = service
+            .spec
+            .tls
+            .iter()
+            .map(|rule| Self { bytes: size(to_vec(rule)), is_for_everyone: false });
+        Self::sum(tcp.chain(tls))
+    }
+
+    /// A rule repeats all but its alternatives for each of them.
+    fn of_rule(
+        whole: usize,
+        alternatives: usize,
+        for_everyone: impl ExactSizeIterator<Item = bool>,
+    ) -> Self {
+        let count = for_everyone.len();
+        let once = whole.saturating_sub(alternatives);
+        let bytes = alternatives.saturating_add(once.saturating_mul(count.max(1)));
+        Self { bytes, is_for_everyone: count == 0 || for_everyone.into_iter().any(|one| one) }
+    }
+
+    fn sum(rules: impl Iterator<Item = Self>) -> Self {
+        rules.fold(Self::default(), |all, one| Self {
+            bytes: all.bytes.saturating_add(one.bytes),
+            is_for_everyone: all.is_for_everyone || one.is_for_everyone,
+        })
+    }
+}
+
+/// Whether `one` holds for some connections of every client on every port.
+fn everyone(one: &HttpMatch) -> bool {
+    one.port.is_none()
+        && one.source_labels.is_empty()
+        && one.source_namespace.is_none()
+        && (one.gateways.is_empty() || one.gateways.iter().any(|name| name == MESH))
+}
+
+fn size(json: serde_json::Result<Vec<u8>>) -> usize {
+    json.map_or(0, |json| json.len())
+}
+
+/// The virtual services whose rules clients of `namespace` use for `host`: for a host that an
+/// object defines those for it and for patterns that cover it, else those that name it.
+pub(crate) fn chosen(host: &str, namespace: &str, layer: Layer, view: &View<'_>) -> Chosen {
+    let mut found = Chosen::default();
+    let definition = view.definitions(host).into_iter().next();
+    let near = [definition.as_ref().map(|one| one.owner.namespace.as_str()), Some(namespace)];
+    let mut names = vec![host.to_owned()];
+    if definition.is_some() {
+        names.extend(hosts::patterns(host));
+        let concrete = backends::aliased(host, view);
+        // An alias has the rules of what it stands for.
+        if layer == Layer::Http && concrete != host {
+            names.extend(hosts::patterns(&concrete));
+            names.insert(1 + hosts::patterns(host).count(), concrete);
+        }
+    }
+    let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    for name in names {
+        for service in view.virtual_services_for(&name, namespace).iter() {
+            let Weight { bytes, is_for_everyone } = service.weight(layer);
+            let own = service.key.namespace.as_str();
+            if bytes == 0 || found.left_out.contains(&service.key) {
+                continue;
+            }
+            if !near.contains(&Some(own)) {
+                let left = left.entry(own.to_owned()).or_insert(FOREIGN);
+                let Some(after) = left.checked_sub(bytes) else {
+                    found.left_out.insert(Arc::clone(&service.key));
+                    continue;
+                };
+                *left = after;
+            }
+            found.used.push(Arc::clone(&service.key));
+            // Those after it are never looked at. On which ports hosts without a definition are
+            // served differs.
+            if is_for_everyone && definition.is_some() {
+                return found;
+            }
+        }
+    }
+    found
+}
+
+impl Summary {
+    /// Its rules for `layer`.
+    pub(crate) fn weight(&self, layer: Layer) -> Weight {
+        match layer {
+            Layer::Http => self.http,
+            Layer::Tcp => self.tcp,
+        }
+    }
+}
