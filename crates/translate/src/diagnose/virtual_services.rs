@@ -12,7 +12,7 @@ use weft_api::{
 
 use crate::{
     graph::view::View,
-    listeners::{self, FURTHER, Limited, RULES, TIMES},
+    listeners::{self, COVERED, FURTHER, Limited, RULES, TIMES},
     model,
     routes::{
         foreign,
@@ -123,6 +123,15 @@ fn limited(key: &Key, gateway: &Key, limited: &Limited, field: &str) -> Vec<Diag
              and {TIMES} times what they are once; nothing listens there for it, or its hosts get \
              500; use Gateways with fewer ports",
             FURTHER >> 20
+        );
+        found.push(Diagnostic::error(key, field, message));
+    }
+    if let Some(port) = limited.hosts.get(key) {
+        let message = format!(
+            "is not served on port {port} and higher ones of {gateway}: patterns of \
+             VirtualServices of namespace {namespace} cover more hosts of Gateways than {COVERED} \
+             and {TIMES} times the hosts that they name and that the Gateways have; hosts that \
+             nothing else serves there get 500; use fewer VirtualServices with patterns"
         );
         found.push(Diagnostic::error(key, field, message));
     }

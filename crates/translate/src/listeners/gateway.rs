@@ -34,7 +34,7 @@ use crate::{
 };
 
 use budget::Budget;
-pub(crate) use budget::{FURTHER, Limited, PORTS, RULES, TIMES};
+pub(crate) use budget::{COVERED, FURTHER, Limited, PORTS, RULES, TIMES};
 pub(crate) use served::{Served, hosts_of};
 
 /// A server of a Gateway, on the port of the pod where it is served.

@@ -274,3 +274,27 @@ fn alternatives_times_destinations_of_a_rule_have_a_bound() {
         .collect();
     assert_eq!(closed, ["spec.http[1].match"]);
 }
+
+#[test]
+fn virtual_services_of_every_host_and_a_gateway_of_many() {
+    grows_with_the_number(250, |count| {
+        let hosts: Vec<String> = (0..count).map(|at| format!("h{at}.example.com")).collect();
+        let all = (0..count).map(|at| {
+            let mut one = routes(at, &format!("/{at}"));
+            one["spec"]["hosts"] = json!(["*"]);
+            one["spec"]["gateways"] = json!(["g0"]);
+            one
+        });
+        let mut translator = Translator::new();
+        translator.change(all.chain([gateway(0, &hosts), edge()]).map(object));
+        let edge = crate::worlds::client(&translator, "evil/edge");
+        let begun = used();
+        translator.resolve(&edge, &weft_config::Interest::Own);
+        let used = used() - begun;
+        let found = translator.diagnostics();
+        let told = found.iter().filter(|one| one.message.contains("cover more hosts of Gateways"));
+        let told: Vec<&str> = told.map(|one| one.object.name.as_str()).collect();
+        assert!((1..count - 10).contains(&told.len()), "{} of {count}", told.len());
+        used
+    });
+}

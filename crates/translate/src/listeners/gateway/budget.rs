@@ -26,6 +26,10 @@ pub(crate) const RULES: usize = 16 << 20;
 pub(crate) const FURTHER: usize = 32 << 20;
 /// See [`RULES`] and [`FURTHER`].
 pub(crate) const TIMES: usize = 4;
+/// Hosts that the virtual services of a namespace may have at a gateway and do not name, since a
+/// pattern of theirs covers them: so many, and [`TIMES`] times the hosts that they name and that
+/// Gateways have.
+pub(crate) const COVERED: usize = 16_384;
 /// Ports that the Gateways of a namespace may have at a gateway.
 pub(crate) const PORTS: usize = 1_000;
 
@@ -39,6 +43,8 @@ pub(crate) struct Limited {
     pub(crate) servers: BTreeMap<Key, BTreeSet<usize>>,
     /// Virtual services that are not served on some ports, with the first of them.
     pub(crate) ports: BTreeMap<Key, u16>,
+    /// Virtual services whose patterns cover too many hosts, with the first port.
+    pub(crate) hosts: BTreeMap<Key, u16>,
     /// Virtual services with a host for which their rules are closed.
     pub(crate) rules: BTreeMap<Key, String>,
 }
@@ -52,6 +58,8 @@ pub(super) struct Budget<'g> {
     /// virtual services.
     rules: BTreeMap<&'g str, usize>,
     further: BTreeMap<&'g str, usize>,
+    /// What is left of hosts that patterns cover, by the namespaces of virtual services.
+    covered: BTreeMap<&'g str, usize>,
     /// Virtual services that have a port already, and those that have no more.
     begun: BTreeSet<Named<'g>>,
     ended: BTreeSet<Named<'g>>,
@@ -95,6 +103,37 @@ impl<'g> Budget<'g> {
     /// Whether `service` may have one more port, whatever that costs.
     pub(super) fn is_open(&self, service: &VirtualService) -> bool {
         !self.ended.contains(&named(service))
+    }
+
+    /// How many hosts a virtual service of `namespace` may have besides those that it names.
+    pub(super) fn coverable(&self, namespace: &str) -> usize {
+        self.covered.get(namespace).copied().unwrap_or(COVERED)
+    }
+
+    /// Notes that virtual services of `namespace` name, or may serve, `hosts` more hosts.
+    pub(super) fn add_hosts(&mut self, namespace: &'g str, hosts: usize) {
+        *self.covered.entry(namespace).or_insert(COVERED) += TIMES * hosts;
+    }
+
+    /// Whether `service` may have `count` hosts at `at` that it does not name.
+    pub(super) fn may_cover(
+        &mut self,
+        service: &'g VirtualService,
+        at: SocketAddr,
+        count: usize,
+    ) -> bool {
+        let (namespace, name) = named(service);
+        let left = self.covered.entry(namespace).or_insert(COVERED);
+        match left.checked_sub(count) {
+            Some(after) => *left = after,
+            None => {
+                self.ended.insert((namespace, name));
+                let key = Key::new(Kind::VirtualService, namespace, name);
+                self.limited.hosts.insert(key, at.port());
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether `service` may have one more port, where it costs `cost`.

@@ -45,14 +45,17 @@ struct Order {
 }
 
 impl<'g> Attached<'g> {
-    /// Those that name the Gateway, which clients in `namespace` see.
+    /// Those that name the Gateway, which clients in `namespace` see, the older ones first.
     fn all(gateway: (&str, &str), namespace: &str, view: &View<'g>) -> Vec<Self> {
         let attached = view.bound_to(gateway.0, gateway.1).into_iter().filter_map(|key| {
             let summary = view.virtual_service_summary(&key)?;
             let order = Order { reach: summary.reach(namespace)?, age: summary.age.clone() };
             Some(Self { service: view.virtual_service(&key)?, order })
         });
-        attached.collect()
+        // What there is too much of is of the younger ones.
+        let mut attached: Vec<Self> = attached.collect();
+        attached.sort_by(|one, other| one.order.age.cmp(&other.order.age));
+        attached
     }
 }
 
@@ -148,6 +151,8 @@ impl<'g> ByHost<'g> {
         let all = servers.iter().map(|one| one.server);
         let served = Served::new(one.gateway, all, view.installation());
         let attached = budget.bound_to(gateway, || Attached::all(gateway, &group.namespace, view));
+        // Namespaces that the Gateway's hosts are counted for.
+        let mut admitted = BTreeSet::new();
         let mut is_whole = true;
         for Attached { service, order } in &*attached {
             let own = (service.metadata.namespace.as_str(), service.metadata.name.as_str());
@@ -156,7 +161,16 @@ impl<'g> ByHost<'g> {
                 continue;
             }
             let named = served::hosts_of(service, view.installation());
-            let mut hosts = served.common(&named, own.0);
+            if admitted.insert(own.0) {
+                budget.add_hosts(own.0, served.count(own.0));
+            }
+            budget.add_hosts(own.0, named.len());
+            let most = named.len().saturating_add(budget.coverable(own.0));
+            let mut hosts = served.common(&named, own.0, most);
+            if !budget.may_cover(service, one.at, hosts.len().saturating_sub(named.len())) {
+                is_whole = false;
+                continue;
+            }
             hosts.retain(|host| !self.joined.contains(&(host.clone(), own)));
             let rules = match hosts.is_empty() {
                 true => Rules::default(),

@@ -38,9 +38,19 @@ impl Served {
         named.filter_map(|whose| self.hosts.get(whose))
     }
 
-    /// The hosts that both the servers and `named`, those of a virtual service, are for.
-    pub(crate) fn common(&self, named: &HostSet, namespace: &str) -> BTreeSet<String> {
-        self.admitting(namespace).flat_map(|hosts| named.common(hosts)).collect()
+    /// How many hosts virtual services of `namespace` may serve.
+    pub(crate) fn count(&self, namespace: &str) -> usize {
+        self.admitting(namespace).map(HostSet::len).sum()
+    }
+
+    /// The hosts that both the servers and `named`, those of a virtual service, are for; where
+    /// these are more than `most`, only so many and one more.
+    pub(crate) fn common(&self, named: &HostSet, namespace: &str, most: usize) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for hosts in self.admitting(namespace) {
+            named.common(hosts, most, &mut found);
+        }
+        found
     }
 
     /// Whether there is such a host.

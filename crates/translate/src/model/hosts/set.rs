@@ -49,15 +49,25 @@ impl HostSet {
         })
     }
 
-    /// The hosts of either that are within the other. The cost is that of reading these sets'
-    /// hosts, and those found, not of comparing each with each.
-    pub(crate) fn common(&self, other: &Self) -> BTreeSet<String> {
-        let own = self.reversed.iter().map(|host| reversed(host));
-        let own: Vec<String> = own.collect();
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.reversed.len()
+    }
+
+    /// Adds the hosts of either that are within the other to `found`, until that has more than
+    /// `most`. The cost is that of reading these sets' hosts, and those found, not of comparing
+    /// each with each.
+    pub(crate) fn common(&self, other: &Self, most: usize, found: &mut BTreeSet<String>) {
+        let own: Vec<String> = self.reversed.iter().map(|host| reversed(host)).collect();
         let within = own.iter().filter(|host| other.has_all_of(host)).cloned();
         // What a wider pattern covers need not be found again.
         let widest = own.iter().filter(|host| self.index.covering(host).nth(1).is_none());
-        within.chain(widest.flat_map(|host| other.below(host))).collect()
+        for host in within.chain(widest.flat_map(|host| other.below(host))) {
+            found.insert(host);
+            if found.len() > most {
+                return;
+            }
+        }
     }
 }
 
@@ -100,7 +110,12 @@ mod tests {
             let of_other = other.iter().filter(|host| one.iter().any(|wide| within(host, wide)));
             let expected: BTreeSet<String> =
                 of_one.chain(of_other).map(|host| (*host).to_owned()).collect();
-            assert_eq!(set(&one).common(&set(&other)), expected, "{one:?} {other:?}");
+            let mut found = BTreeSet::new();
+            set(&one).common(&set(&other), usize::MAX, &mut found);
+            assert_eq!(found, expected, "{one:?} {other:?}");
+            let mut few = BTreeSet::new();
+            set(&one).common(&set(&other), 1, &mut few);
+            assert_eq!(few.len(), expected.len().min(2), "{one:?} {other:?}");
             assert_eq!(set(&one).meets(&set(&other)), !expected.is_empty(), "{one:?} {other:?}");
         }
     }
