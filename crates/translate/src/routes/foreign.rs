@@ -38,7 +38,7 @@ pub(crate) enum Layer {
 /// The rules of a virtual service for one layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
-    /// About how many bytes they are where they are served; 0 when there is none.
+    /// About how many bytes they are where they are served; 0 without a rule.
     pub(crate) bytes: usize,
     /// Whether every client has some, on every port.
     pub(crate) is_for_everyone: bool,

@@ -105,7 +105,7 @@ fn told(translator: &mut Translator) -> Vec<(String, String)> {
     left_out.map(|one| (one.object.name.clone(), one.field.clone())).collect()
 }
 
-/// That some of twelve virtual services, the youngest, are left out, and each is told.
+/// That the youngest of twelve virtual services are left out, and each has a diagnostic.
 #[track_caller]
 fn check_left_out(translator: &mut Translator, resolved: &Resolved, field: &str) {
     let left_out: Vec<_> =
