@@ -132,6 +132,18 @@ pub enum Blame {
     Server,
 }
 
+impl Blame {
+    /// As `explain` writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Configuration => "configuration",
+            Self::ControlPlane => "controlPlane",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// All that follows from a cause.
 struct Facts {
     status: u16,
@@ -157,8 +169,8 @@ impl Failure {
     /// what it would have got.
     pub fn reply(&self) -> Reply {
         let facts = self.facts();
-        let reply = Reply::new(facts.status, facts.details);
-        let reply = Reply { body: facts.body, flags: self.flags(), ..reply };
+        let (blame, reply) = (Some(facts.blame), Reply::new(facts.status, facts.details));
+        let reply = Reply { body: facts.body, flags: self.flags(), blame, ..reply };
         match self {
             // There is nothing to answer on; the names are those of access logs.
             Self::NoDestination => {

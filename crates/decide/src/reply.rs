@@ -6,6 +6,8 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use weft_config::Origin;
 
+use crate::failure::Blame;
+
 /// An answer that a proxy gives itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -23,6 +25,8 @@ pub struct Reply {
     pub backend: Option<Arc<str>>,
     /// The object and rule that decided; absent where the request itself is the reason.
     pub origin: Option<Arc<Origin>>,
+    /// Who is to look into it; absent where a rule says so.
+    pub blame: Option<Blame>,
 }
 
 impl Reply {
@@ -36,6 +40,7 @@ impl Reply {
             rule: None,
             backend: None,
             origin: None,
+            blame: None,
         }
     }
 
@@ -101,8 +106,6 @@ pub enum Flag {
     Protocol,
     /// `DC`: the client left.
     ClientLeft,
-    /// `UO`: too much is under way.
-    Overflow,
 }
 
 impl Flag {
@@ -122,7 +125,6 @@ impl Flag {
             Self::TriesSpent => "URX",
             Self::Protocol => "DPE",
             Self::ClientLeft => "DC",
-            Self::Overflow => "UO",
         }
     }
 }

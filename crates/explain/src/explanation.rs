@@ -93,6 +93,13 @@ pub struct Hop {
     /// Response code details of the access log, which name the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
+    /// The object and rule because of which the proxy answers, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<DecidedBy>,
+    /// Who is to look into the proxy's answer: `client`, `configuration`, `controlPlane` or
+    /// `server`; absent where a rule says to answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blame: Option<&'static str>,
     /// The body that the proxy answers with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
@@ -113,6 +120,17 @@ pub struct Hop {
     pub retries: Option<Retries>,
     /// What was looked at, in order.
     pub because: Vec<Because>,
+}
+
+/// What a proxy's own answer is because of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecidedBy {
+    /// The object, as in `VirtualService/default/hello`.
+    pub object: String,
+    /// The rule in it, as in `http[0].match[1]`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
 }
 
 /// What becomes of a request at a proxy.
@@ -193,6 +211,8 @@ impl Hop {
             status: None,
             flags: None,
             details: None,
+            decided_by: None,
+            blame: None,
             body: None,
             headers: BTreeMap::new(),
             destinations: Vec::new(),

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use http::{HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
 use weft_config::{Action, Backend, Discovery, Upstream};
 use weft_decide::{
-    Arrival, Arrived, CompiledBackend, Direction, Failure, NextHop, Reply, Routed, Scheme, Scope,
-    Table, Tcp, Verdict, arrive::fields, protocol,
+    Arrival, Arrived, Blame, CompiledBackend, Direction, Failure, NextHop, Reply, Routed, Scheme,
+    Scope, Table, Tcp, Verdict, arrive::fields, protocol,
 };
 use weft_translate::BackendRef;
 
 use super::{Dialled, ProxiedConnection};
 use crate::{
-    explanation::{Because, Destination, Hop, Outcome, Protocol, Request},
+    explanation::{Because, DecidedBy, Destination, Hop, Outcome, Protocol, Request},
     proxy::Proxy,
     question::{PodName, Question},
 };
@@ -94,6 +94,10 @@ pub(super) fn reply(at: String, reply: &Reply) -> Hop {
     hop.status = reply.status;
     hop.flags = (!reply.flags.is_empty()).then(|| reply.flags.to_string());
     hop.details = Some(reply.details.to_string()).filter(|details| !details.is_empty());
+    let origin = reply.origin.as_ref().filter(|origin| !origin.object.is_empty());
+    hop.decided_by =
+        origin.map(|origin| DecidedBy { object: origin.object.clone(), rule: origin.rule.clone() });
+    hop.blame = reply.blame.map(Blame::as_str);
     if !reply.body.is_empty() {
         hop.body = Some(reply.body.to_string());
         hop.headers.insert("content-type".to_owned(), vec!["text/plain".to_owned()]);
