@@ -310,13 +310,16 @@ impl Stream<'_> {
     }
 
     fn log_whole(&self, refusals: &[Refusal]) {
-        let said: Vec<String> =
-            refusals.iter().take(LOGGED).map(|one| format!("{}: {}", one.name, one.why)).collect();
+        let text = |one: &Refusal| match one.name.is_empty() {
+            true => one.why.to_string(),
+            false => format!("{}: {}", one.name, one.why),
+        };
+        let said: Vec<String> = refusals.iter().take(LOGGED).map(text).collect();
         tracing::warn!(
             pod = self.pod,
             why = short(&said.join("; ")),
-            "a proxy refuses a response and does not say which of its resources it cannot use: \
-             none of them counts as in force there; the proxy's own log says more"
+            "a proxy refuses a response without naming a resource of it, so none of its \
+             resources counts as in force there; the proxy's own log says more"
         );
     }
 

@@ -71,14 +71,14 @@ impl CompiledServer {
         route: impl Fn(&str) -> Option<ServedRoute<'r>>,
     ) -> Self {
         let mut hosts = Hosts::default();
-        for route in data.routes.iter().filter_map(|name| route(name)) {
-            let name: Arc<str> = Arc::from(route.data.name.as_str());
-            for (is_rejected, version) in [(false, Some(route.data)), (true, route.rejected)] {
-                let named = NamedRoute { name: Arc::clone(&name), is_rejected };
-                for host in version.into_iter().flat_map(|version| &version.hosts) {
-                    hosts.add(host.as_str(), &named);
-                }
-            }
+        let routes: Vec<ServedRoute<'r>> =
+            data.routes.iter().filter_map(|name| route(name)).collect();
+        // A rejected version takes no host from a route that has it in force.
+        let in_force = routes.iter().map(|route| (route, route.data, false));
+        let rejected = routes.iter().filter_map(|route| Some((route, route.rejected?, true)));
+        for (route, version, is_rejected) in in_force.chain(rejected) {
+            let named = NamedRoute { name: Arc::from(route.data.name.as_str()), is_rejected };
+            version.hosts.iter().for_each(|host| hosts.add(host.as_str(), &named));
         }
         hosts.endings.sort_by_key(|(ending, _)| std::cmp::Reverse(ending.len()));
         let tcp = data.tcp.iter().map(|target| CompiledTcp::new(target, register)).collect();

@@ -12,6 +12,9 @@ use crate::{
     HELD_LIMIT, INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation,
 };
 
+/// Refused revisions of one resource that are remembered: nobody waits for older ones.
+const REFUSED: usize = 256;
+
 /// The answer to one interest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceSet {
@@ -89,6 +92,7 @@ pub struct Server<R = u64> {
     flight: Option<Flight<R>>,
     nonce: u64,
     revisions: BTreeSet<R>,
+    /// Of what the client has refused and not accepted since: the newest [`REFUSED`] of each.
     refused: HashMap<Name, BTreeSet<R>>,
     /// Revisions of removals that were refused. These are not sent again, so the
     /// revisions are lacking until the stream ends.
@@ -259,16 +263,17 @@ impl<R: Copy + Ord> Server<R> {
                 }
             }
         }
-        for name in &response.removed {
-            self.refused.remove(name);
-        }
         // What is still due may be of any of them.
-        let revisions = match self.due.is_empty() {
+        let mut revisions = match self.due.is_empty() {
             true => std::mem::take(&mut self.revisions),
             false => self.revisions.clone(),
         };
         if response.resources.is_empty() && response.removed.is_empty() {
             return None;
+        }
+        // Whether these are in force is known when the client has forgotten what it refused.
+        for name in &response.removed {
+            revisions.extend(self.refused.remove(name).unwrap_or_default());
         }
         self.nonce += 1;
         response.nonce = self.nonce.to_string();
@@ -331,26 +336,28 @@ impl<R: Copy + Ord> Server<R> {
     /// assigned is about is not known, so all that the response carried counts as refused.
     fn acknowledge(&mut self, nonce: &str, refused: Vec<Refusal>) -> Option<Event> {
         let flight = self.flight.take_if(|flight| flight.is(nonce, &refused))?;
+        let is_whole = !refused.iter().all(|refusal| flight.carried(&refusal.name));
+        let named: BTreeSet<&Name> = refused.iter().map(|refusal| &refusal.name).collect();
         for name in &flight.names {
-            self.refused.remove(name);
-        }
-        if refused.is_empty() {
-            return Some(Event::Accepted);
-        }
-        if !refused.iter().all(|refusal| flight.carried(&refusal.name)) {
-            if !flight.removed.is_empty() {
-                self.refused_removals.extend(&flight.revisions);
-            }
-            let all = flight.names.into_iter().map(|name| (name, flight.revisions.clone()));
-            self.refused.extend(all);
-            return Some(Event::RefusedWhole(refused));
-        }
-        for refusal in &refused {
-            if flight.names.contains(&refusal.name) {
-                self.refused.insert(Arc::clone(&refusal.name), flight.revisions.clone());
+            if is_whole || named.contains(name) {
+                // What was refused before is not in force either.
+                let revisions = self.refused.entry(Arc::clone(name)).or_default();
+                revisions.extend(&flight.revisions);
+                while revisions.len() > REFUSED {
+                    revisions.pop_first();
+                }
+            } else {
+                self.refused.remove(name);
             }
         }
-        Some(Event::Refused(refused))
+        if is_whole && !flight.removed.is_empty() {
+            self.refused_removals.extend(&flight.revisions);
+        }
+        Some(match is_whole {
+            _ if refused.is_empty() => Event::Accepted,
+            true => Event::RefusedWhole(refused),
+            false => Event::Refused(refused),
+        })
     }
 
     /// Holds what `new` needs instead of what `old` needed. Most of a long answer,

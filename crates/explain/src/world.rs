@@ -149,7 +149,7 @@ impl World {
 
     /// Everything that is wrong with the objects, each alone and all together: a
     /// line each, with the place where it is written.
-    pub fn complaints(&mut self) -> Vec<String> {
+    pub fn diagnostics(&mut self) -> Vec<String> {
         let mut lines: BTreeSet<(Option<weft_manifest::Location>, String)> = BTreeSet::new();
         for problem in &self.problems {
             lines.insert((Some(problem.place.clone()), problem.to_string()));

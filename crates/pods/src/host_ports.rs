@@ -282,7 +282,9 @@ impl Owner {
         let most = MOST.min(admit::share(PORTS_PART));
         let listened = match self.bound.len() < most {
             true => around.link.listen(key.host).await.map_err(|error| error.to_string()),
-            false => Err(format!("Services have {most} ports there already, and no more are open")),
+            false => {
+                Err(format!("Services have {most} ports there already, and no more are opened"))
+            }
         };
         let listeners = match listened {
             Ok(listeners) => listeners,

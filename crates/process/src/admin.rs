@@ -120,7 +120,7 @@ pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 type Respond = Arc<dyn Fn(Asked) -> Answering + Send + Sync>;
 
 struct Route {
-    kind: Access,
+    access: Access,
     path: String,
     respond: Respond,
 }
@@ -146,7 +146,7 @@ impl Access {
 /// Paths and what answers them.
 #[derive(Clone, Default)]
 pub struct Paths {
-    entries: Vec<Arc<Route>>,
+    routes: Vec<Arc<Route>>,
 }
 
 impl Paths {
@@ -157,7 +157,7 @@ impl Paths {
         F: Fn(Asked) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
-        self.entry(Access::Reads, path, respond)
+        self.route(Access::Reads, path, respond)
     }
 
     /// Answers POST of `path`, which changes something, for callers on this machine.
@@ -166,7 +166,7 @@ impl Paths {
         F: Fn(Asked) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
-        self.entry(Access::Changes, path, respond)
+        self.route(Access::Changes, path, respond)
     }
 
     /// Answers one request.
@@ -181,9 +181,9 @@ impl Paths {
                 .with_status(StatusCode::FORBIDDEN);
         }
         let path = asked.uri.path().to_owned();
-        let matching = || self.entries.iter().filter(|entry| covers(&entry.path, &path));
-        match matching().find(|entry| entry.kind.method() == method) {
-            Some(entry) => (entry.respond)(asked).await,
+        let matching = || self.routes.iter().filter(|route| covers(&route.path, &path));
+        match matching().find(|route| route.access.method() == method) {
+            Some(route) => (route.respond)(asked).await,
             None if matching().next().is_some() => {
                 Answer::text(format!("{} is not served here with {method}\n", path))
                     .with_status(StatusCode::METHOD_NOT_ALLOWED)
@@ -192,20 +192,20 @@ impl Paths {
         }
     }
 
-    fn entry<F, A>(mut self, kind: Access, path: &str, respond: F) -> Self
+    fn route<F, A>(mut self, access: Access, path: &str, respond: F) -> Self
     where
         F: Fn(Asked) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
         let respond: Respond = Arc::new(move |asked| Box::pin(respond(asked)));
-        self.entries.push(Arc::new(Route { kind, path: path.to_owned(), respond }));
+        self.routes.push(Arc::new(Route { access, path: path.to_owned(), respond }));
         self
     }
 
     fn index(&self) -> String {
         let mut text = String::from("nothing is served at this path; there is\n");
-        for entry in &self.entries {
-            text.push_str(&format!("  {} {}\n", entry.kind.method(), entry.path));
+        for route in &self.routes {
+            text.push_str(&format!("  {} {}\n", route.access.method(), route.path));
         }
         text
     }

@@ -1,6 +1,6 @@
 //! What every process of the mesh has: logs, metrics, an admin port, an orderly
 //! end, the sockets that it is handed, what its peers may hold, and the question whether
-//! another is well. And what the allocator keeps.
+//! another is well. And the return of freed memory.
 
 pub mod admin;
 pub mod allocator;

@@ -1,4 +1,4 @@
-//! Certificates that nobody vouches for but a test.
+//! Certificates for tests.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl SelfSigned {
         }
     }
 
-    /// A server that shows it and speaks `protocols` (ALPN), the dearest first.
+    /// A server that shows it and speaks `protocols` (ALPN), the most preferred first.
     ///
     /// # Panics
     ///

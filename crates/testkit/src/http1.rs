@@ -1,7 +1,7 @@
 //! HTTP/1.1 by hand: a server that answers as told, and a client that speaks bytes.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -11,8 +11,17 @@ use std::{
     time::Duration,
 };
 
+use crate::waiting::eventually;
+
 /// Nothing here takes this long unless it hangs.
 const HANGS: Duration = Duration::from_secs(20);
+
+/// The result of a read; a peer that says nothing for [`HANGS`] and stays fails the test.
+pub(crate) fn in_time<T>(read: io::Result<T>) -> io::Result<T> {
+    let hangs = read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+    assert!(!hangs, "nothing came for {HANGS:?}, and the connection is open");
+    read
+}
 
 /// What a server says to each request, in order; the last one again and again.
 pub fn server(answers: &[&str]) -> Server {
@@ -54,16 +63,14 @@ impl Server {
 
     /// Waits until the server has closed `count` connections.
     pub fn until_closed(&self, count: usize) {
-        while self.closed.load(Ordering::SeqCst) < count {
-            thread::yield_now();
-        }
+        let closed = || (self.closed.load(Ordering::SeqCst) >= count).then_some(());
+        eventually(HANGS, closed).unwrap_or_else(|| panic!("{count} connections do not close"));
     }
 
     /// Waits until the server has heard `count` requests.
     pub fn until_heard(&self, count: usize) {
-        while self.heard.lock().unwrap().len() < count {
-            thread::yield_now();
-        }
+        let heard = || (self.heard.lock().unwrap().len() >= count).then_some(());
+        eventually(HANGS, heard).unwrap_or_else(|| panic!("only {:?}", self.heard()));
     }
 
     /// Connections accepted.
@@ -101,12 +108,12 @@ fn serve(mut stream: TcpStream, answers: &[String], noted: &Mutex<Vec<String>>) 
     }
 }
 
-/// Reads one message with its body; none at the end of the connection.
+/// Reads one message with its body, which has no trailers; none at the end of the connection.
 pub fn message(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     let head = loop {
-        if stream.read(&mut byte).ok()? == 0 {
+        if in_time(stream.read(&mut byte)).ok()? == 0 {
             return None;
         }
         bytes.push(byte[0]);
@@ -117,13 +124,13 @@ pub fn message(stream: &mut TcpStream) -> Option<String> {
     if head.contains("transfer-encoding: chunked") {
         let head = bytes.len();
         while !bytes[head..].ends_with(b"0\r\n\r\n") {
-            stream.read_exact(&mut byte).ok()?;
+            in_time(stream.read_exact(&mut byte)).ok()?;
             bytes.push(byte[0]);
         }
     } else if let Some((_, rest)) = head.split_once("content-length: ") {
         let length = rest.lines().next().unwrap().trim().parse().unwrap();
         let mut body = vec![0; length];
-        stream.read_exact(&mut body).ok()?;
+        in_time(stream.read_exact(&mut body)).ok()?;
         bytes.extend(body);
     }
     Some(String::from_utf8_lossy(&bytes).into_owned())
@@ -206,7 +213,7 @@ impl Client {
     /// Everything until the end of the connection.
     pub fn rest(&mut self) -> String {
         let mut text = Vec::new();
-        let _ = self.0.read_to_end(&mut text);
+        let _ = in_time(self.0.read_to_end(&mut text));
         String::from_utf8_lossy(&text).into_owned()
     }
 }

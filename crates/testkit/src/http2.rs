@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::http1::in_time;
+
 /// The client's preface (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Type of frame: a piece of a body.
@@ -16,15 +18,15 @@ pub const HEADERS: u8 = 1;
 pub const PRIORITY: u8 = 2;
 /// Type of frame: a stream ends at once.
 pub const RST_STREAM: u8 = 3;
-/// Type of frame: what its sender takes.
+/// Type of frame: limits of its sender.
 pub const SETTINGS: u8 = 4;
 /// Type of frame: a request that the client did not make.
 pub const PUSH_PROMISE: u8 = 5;
-/// Type of frame: who is there answers.
+/// Type of frame: asks the peer to answer.
 pub const PING: u8 = 6;
-/// Type of frame: no more streams.
+/// Type of frame: no new streams are served.
 pub const GOAWAY: u8 = 7;
-/// Type of frame: so much more may be sent.
+/// Type of frame: opens the window.
 pub const WINDOW_UPDATE: u8 = 8;
 /// Type of frame: a head goes on.
 pub const CONTINUATION: u8 = 9;
@@ -133,11 +135,11 @@ impl Peer {
     #[expect(clippy::should_implement_trait, reason = "it is read between other calls")]
     pub fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
-        self.0.read_exact(&mut head).ok()?;
+        in_time(self.0.read_exact(&mut head)).ok()?;
         let [a, b, c, kind, flags, stream @ ..] = head;
         let length = u32::from_be_bytes([0, a, b, c]);
         let mut payload = vec![0; length as usize];
-        self.0.read_exact(&mut payload).ok()?;
+        in_time(self.0.read_exact(&mut payload)).ok()?;
         Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
     }
 

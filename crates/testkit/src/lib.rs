@@ -1,8 +1,9 @@
 //! What tests of several crates need: objects from YAML, peers that speak bytes, servers that
 //! answer as told, certificates, a strict reader of metrics, and the one way to wait.
 //!
-//! A dev-dependency only. It knows users' objects and the wire, and none of the crates that use
-//! it: those would meet themselves twice, once as what is tested and once inside of this.
+//! A dev-dependency only. It uses `api` and `manifest`, and no other crate of the mesh. Unit tests
+//! of those two meet a second copy of their own crate here, so they use only what names no type of
+//! it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

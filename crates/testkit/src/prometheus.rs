@@ -147,7 +147,10 @@ fn labels<'a>(mut rest: &'a str, line: &str) -> (BTreeMap<String, String>, &'a s
         };
         assert!(labels.insert(name.to_owned(), value).is_none(), "{name} twice in {line}");
         rest = &after[end + 1..];
-        rest = rest.strip_prefix(',').unwrap_or(rest);
+        rest = rest.strip_prefix(',').unwrap_or_else(|| {
+            assert!(rest.starts_with('}'), "no comma: {line}");
+            rest
+        });
     }
 }
 

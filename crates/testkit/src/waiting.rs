@@ -10,7 +10,6 @@ use std::{
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Asks until there is an answer; none when `patience` is over.
-#[allow(dead_code, reason = "not every test binary that has this file asks")]
 pub fn eventually<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {

@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
         Ok(explanation) => explanation,
         Err(error) => {
             // What is missing may be in a file that cannot be read.
-            world.complaints().iter().for_each(note);
+            world.diagnostics().iter().for_each(note);
             return Err(error.into());
         }
     };

@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments, chosen: ChosenCluster<'_>) -> Result<ExitCode>
                 documents::with_compatibility(&mut documents, release, &installation.namespace);
             }
             let mut world = World::of_files_in(documents, Unlabelled::Inject, installation);
-            world.complaints().iter().for_each(note);
+            world.diagnostics().iter().for_each(note);
             world
         }
     };

@@ -70,8 +70,8 @@ pub type Entering = Pin<Box<dyn Future<Output = Option<Box<dyn Admitted>>> + Sen
 
 /// A connection that has been let in; it counts until this is dropped.
 pub trait Admitted: Send + Sync {
-    /// Notes that the connection has a stream, and is past its handshake.
-    fn opened(&self) {}
+    /// Notes that the client has opened a stream: the connection is past its handshake.
+    fn opened(&self);
 
     /// Waits until the connection has to make room.
     fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

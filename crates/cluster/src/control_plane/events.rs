@@ -54,6 +54,7 @@ impl Watch {
         match &event {
             // Said before the list is asked for.
             Ok(Event::Init) => {}
+            Ok(Event::Apply(_) | Event::Delete(_)) => self.pauses.watched(),
             Ok(_) => self.pauses.succeeded(),
             Err(error) => match code(error) {
                 Some(410) => {
@@ -85,12 +86,19 @@ fn code(error: &watcher::Error) -> Option<u16> {
 struct Pauses {
     /// Attempts that failed one after the other.
     failures: u32,
+    /// Watches that were too old since the last change was seen.
+    expired: u32,
     due: Option<Duration>,
 }
 
 impl Pauses {
     fn succeeded(&mut self) {
         self.failures = 0;
+    }
+
+    /// A watch goes on from where it was told to.
+    fn watched(&mut self) {
+        (self.failures, self.expired) = (0, 0);
     }
 
     fn failed(&mut self) {
@@ -100,9 +108,11 @@ impl Pauses {
     }
 
     /// The server answers, only not from there: what failed before it came back does not count.
+    /// Where that happens again and again, lists are asked for less and less often.
     fn expired(&mut self) {
-        self.failures = 0;
+        self.failures = self.expired;
         self.failed();
+        self.expired = self.expired.saturating_add(1);
     }
 
     /// The pause before the next attempt, once.
@@ -144,5 +154,19 @@ mod tests {
         }
         pauses.expired();
         assert!((0.25..=0.5).contains(&next(&mut pauses)), "and never at once");
+    }
+
+    #[test]
+    fn a_server_whose_watches_are_always_too_old_is_asked_for_fewer_and_fewer_lists() {
+        let mut pauses = Pauses::default();
+        for longest in [0.5, 1.0, 2.0, 4.0, 8.0, 10.0] {
+            pauses.succeeded();
+            pauses.expired();
+            let pause = next(&mut pauses);
+            assert!((longest / 2.0..=longest).contains(&pause), "{pause} of {longest}");
+        }
+        pauses.watched();
+        pauses.expired();
+        assert!(next(&mut pauses) <= 0.5);
     }
 }

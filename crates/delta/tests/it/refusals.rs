@@ -106,3 +106,16 @@ fn a_removal_that_is_refused_by_name_leaves_the_rest_in_force() {
     assert_eq!(exchange.refuse(&second.nonce, &["p"]), [Event::Refused(refusals(&["p"]))]);
     assert!(!exchange.0.lacks(2));
 }
+
+#[test]
+fn a_refusal_of_the_next_version_confirms_none_before_it() {
+    let mut exchange = Exchange::begin();
+    for revision in [1, 2] {
+        let sent = exchange.send(revision, &[&format!("a@{revision}")]);
+        exchange.refuse(&sent.nonce, &["a"]);
+    }
+    assert!(exchange.0.lacks(1) && exchange.0.lacks(2));
+    let sent = exchange.send(3, &["a@3"]);
+    exchange.accept(sent);
+    assert!((1..=3).all(|revision| !exchange.0.lacks(revision)));
+}

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use http::{HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
 use weft_config::{Action, Backend, Discovery, Upstream};
 use weft_decide::{
-    Arrival, Arrived, Blame, CompiledBackend, Direction, Failure, NextHop, Reply, Routed, Scheme,
-    Scope, Table, Tcp, Verdict, arrive::fields, protocol,
+    Arrival, Arrived, Blame, CompiledBackend, Failure, NextHop, Reply, Routed, Scheme, Scope,
+    Table, Tcp, Verdict, arrive::fields, protocol,
 };
 use weft_translate::BackendRef;
 
-use super::{Dialled, ProxiedConnection};
+use super::{Dialled, Direction, ProxiedConnection};
 use crate::{
     explanation::{Because, DecidedBy, Destination, Hop, Outcome, Protocol, Request},
     proxy::Proxy,
@@ -54,9 +54,9 @@ pub(super) fn arrive(
         Protocol::Http2 => Version::HTTP_2,
     };
     let (direction, next) = match arrival.direction {
-        _ if scope.edge => (Direction::Edge, NextHop::Elsewhere),
-        super::Direction::Outbound => (Direction::Outbound, NextHop::Elsewhere),
-        super::Direction::Inbound => (Direction::Inbound, NextHop::Application),
+        _ if scope.edge => (weft_decide::Direction::Edge, NextHop::Elsewhere),
+        Direction::Outbound => (weft_decide::Direction::Outbound, NextHop::Elsewhere),
+        Direction::Inbound => (weft_decide::Direction::Inbound, NextHop::Application),
     };
     let destination = arrival.dialled.address;
     let arrival = Arrival { destination, direction, next, scheme: Scheme::Http };

@@ -256,8 +256,8 @@ fn without_a_gateway_the_installed_one_listens_for_nothing() {
 }
 
 #[test]
-fn complaints_name_file_line_and_column() {
-    let lines = shop().complaints();
+fn diagnostics_name_file_line_and_column() {
+    let lines = shop().diagnostics();
     let about =
         |text: &str| lines.iter().any(|line| line.starts_with("shop.yaml:") && line.contains(text));
     assert!(about("v9"), "{lines:#?}");

@@ -67,7 +67,7 @@ metadata: {name: s}
     assert!(
         explanation.to_string().contains("AuthorizationPolicy/default/nobody: not honoured yet")
     );
-    has(&world(text).complaints(), "w.yaml:18:", "AuthorizationPolicy/default/nobody");
+    has(&world(text).diagnostics(), "w.yaml:18:", "AuthorizationPolicy/default/nobody");
 }
 
 #[test]
@@ -151,8 +151,8 @@ spec:
         let explanation = ask(&text, "client", &format!("http://{host}:8080/"));
         assert_eq!(explanation.unresolved, None, "{kind}");
         assert_eq!(explanation.hops.len(), 2, "{kind}: {explanation}");
-        let complaints = world(&text).complaints();
-        assert!(!complaints.iter().any(|line| line.contains("picks no pod")), "{complaints:?}");
+        let diagnostics = world(&text).diagnostics();
+        assert!(!diagnostics.iter().any(|line| line.contains("picks no pod")), "{diagnostics:?}");
         ask(&text, "sts/db", "http://web/");
     }
 }

@@ -40,7 +40,7 @@ pub async fn play(
         "graceful" => graceful(&mut stage).await,
         other => stage.check(other, "a known scene"),
     }
-    stage.complaints
+    stage.diagnostics
 }
 
 fn server(name: &str, port: u16) -> Value {

@@ -5,5 +5,5 @@ pub mod client;
 pub mod head_timeout;
 pub mod error_bodies;
 pub mod raw_head;
-pub mod wishes;
+pub mod pending_upgrade;
 pub mod early_response;

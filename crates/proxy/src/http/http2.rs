@@ -3,7 +3,8 @@
 //!
 //! A connection reads a bounded number of bytes, then empties all its streams into
 //! buffers of their own, then lets other tasks run. So small frames never pile up in the
-//! codec, and one stream that is not read never stops another.
+//! codec, and one stream that is not read never stops another. Towards clients outside the mesh
+//! the window of the whole connection is bounded: there uploads that are not read stop others.
 
 pub mod server;
 pub mod client;
@@ -48,7 +49,7 @@ const MOST_WINDOW: u32 = (1 << 31) - 1;
 
 /// The window of a connection with `streams` streams, each with a window of `stream`. One
 /// that holds the windows of all of them lets no stalled stream stop another; twice that,
-/// since streams that were reset have bytes under way as well.
+/// since streams that were reset have bytes under way as well. A caller may bound it further.
 pub fn connection_window(streams: u32, stream: u32) -> u32 {
     stream.saturating_mul(streams.saturating_add(1)).saturating_mul(2).min(MOST_WINDOW)
 }

@@ -64,7 +64,10 @@ impl OwnSockets {
         let own = self.0.read().unwrap_or_else(PoisonError::into_inner);
         own.iter().filter(|own| own.port() == address.port()).any(|own| {
             let bound = own.ip().to_canonical();
-            bound == ip || (bound.is_unspecified() && (ip.is_unspecified() || is_own(ip)))
+            bound == ip
+                // The kernel takes an unspecified address for loopback.
+                || (ip.is_unspecified() && (bound.is_loopback() || bound.is_unspecified()))
+                || (bound.is_unspecified() && is_own(ip))
         })
     }
 }
@@ -123,6 +126,7 @@ mod tests {
             assert!(comes_back(address), "{address}");
         }
         assert!(comes_back("0.0.0.0:8080") && comes_back("127.0.0.1:9090"));
+        assert!(comes_back("0.0.0.0:9090"), "the kernel takes it for loopback");
         for address in ["127.0.0.1:8081", "192.0.2.1:8080", "127.0.0.2:9090"] {
             assert!(!comes_back(address), "{address}");
         }

@@ -16,11 +16,11 @@ use crate::{
     world::{Client, Running, World, brief, get, ok, rule, server, serving},
 };
 
-/// A wish for another protocol.
+/// A request to upgrade to another protocol.
 const WEBSOCKET: &str =
     "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
 
-/// After a wish that is refused come requests, and what has two readings is refused there, too.
+/// After an upgrade that is refused come requests, and what has two readings is refused there, too.
 #[test]
 fn what_follows_a_refused_upgrade_is_read_as_strictly_as_what_came_before() {
     let smuggled = "POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\
@@ -68,7 +68,7 @@ const MANY: usize = 50;
 /// Connections at once. Beyond fifteen sixteenths of them idle ones are made to leave.
 const ROOM: usize = 64;
 
-/// A server that answers each wish with `answer` once `go` says so, or never; says when a wish has
+/// A server that answers each request to upgrade with `answer` once `go` says so, or never; says when one has
 /// come, and then what came after it until the end.
 fn waiting(answer: Option<&'static str>, go: Receiver<()>) -> (SocketAddr, Receiver<String>) {
     let (sender, said) = channel();
@@ -99,7 +99,7 @@ fn full(address: SocketAddr, rule: Value) -> Running {
         .start()
 }
 
-/// Upgrades that have been asked for, with `early` bytes after the wish.
+/// Upgrades that have been asked for, with `early` bytes after the request.
 fn asked(proxy: &Running, said: &Receiver<String>, early: &str) -> Vec<Client> {
     let clients: Vec<Client> = (0..MANY)
         .map(|_| {

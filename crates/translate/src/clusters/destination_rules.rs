@@ -28,7 +28,7 @@ pub(crate) struct Summary {
     age: Age,
     exports: Exports,
     /// Whether it is for its own namespace and nobody else.
-    is_private: bool,
+    exports_only_dot: bool,
     selector: Option<BTreeMap<String, String>>,
     /// The names of its subsets, in their order.
     subsets: Vec<Arc<str>>,
@@ -206,7 +206,7 @@ pub(crate) fn summaries(name: &str, view: &View<'_>) -> Vec<Arc<Summary>> {
             key,
             age: Age::of(&rule.metadata),
             exports: Exports::new(&spec.export_to, default),
-            is_private: spec.export_to == ["."],
+            exports_only_dot: spec.export_to == ["."],
             selector: spec.workload_selector.as_ref().map(|one| one.match_labels.clone()),
             subsets: spec.subsets.iter().map(|subset| subset.name.as_str().into()).collect(),
             has_policy: spec.traffic_policy.is_some(),
@@ -236,7 +236,7 @@ pub(crate) fn host_policies(name: &str, group: &Group, view: &View<'_>) -> HostP
                 by_namespace.insert(own.to_owned(), vec![Arc::clone(rule)]);
             }
         }
-        private.extend((own == root && rule.is_private).then(|| Arc::clone(rule)));
+        private.extend((own == root && rule.exports_only_dot).then(|| Arc::clone(rule)));
         if oldest.is_none_or(|known| rule.age < known.age) {
             oldest = Some(rule);
         }
@@ -301,7 +301,7 @@ mod tests {
             key: Arc::new(Key::new(weft_api::Kind::DestinationRule, "shop", "parts")),
             age: Age::of(&rule.metadata),
             exports: Exports::new(&[], &[]),
-            is_private: false,
+            exports_only_dot: false,
             selector: None,
             subsets: names.collect(),
             has_policy: false,

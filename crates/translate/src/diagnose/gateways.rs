@@ -71,7 +71,7 @@ fn workloads(key: &Key, gateway: &Gateway, picked: &Picked, view: &View<'_>) -> 
     let Some(pod) = picked.pods.first() else {
         let mut found = reserved(key, gateway, |number| number);
         if picked.is_complete {
-            let message = "no pod has these labels, so nobody serves this Gateway; \
+            let message = "no pod has these labels, so this Gateway is not served; \
                            the gateway that the mesh brings has `istio: ingressgateway`";
             found.push(Diagnostic::warning(key, "spec.selector", message));
         }

@@ -24,7 +24,7 @@ use crate::{
         registry::{self, Definition},
     },
     routes::{
-        foreign::{self, Chosen, Layer},
+        foreign::{self, Chosen, RuleKind},
         virtual_services,
     },
     translator,
@@ -52,7 +52,7 @@ pub(crate) enum Unit {
     /// What an object says of a host.
     Definition(Key),
     /// Those of them whose rules the clients of a namespace use for a host.
-    Chosen(String, String, Layer),
+    Chosen(String, String, RuleKind),
     /// The pods that labels pick.
     Picked(PodSelector),
     /// The ports of a pod that hosts lead to.
@@ -167,8 +167,8 @@ impl Unit {
             Self::Definition(key) => {
                 Value::Definition(registry::definition(key, view).map(Arc::new))
             }
-            Self::Chosen(host, namespace, layer) => {
-                Value::Chosen(Arc::new(foreign::chosen(host, namespace, *layer, view)))
+            Self::Chosen(host, namespace, kind) => {
+                Value::Chosen(Arc::new(foreign::chosen(host, namespace, *kind, view)))
             }
             Self::Picked(selector) => Value::Picked(Arc::new(picked::picked(selector, view))),
             Self::Exposed(pod) => Value::Exposed(Arc::new(picked::exposed(pod, view))),

@@ -41,7 +41,7 @@ use crate::{
         registry::Definition,
     },
     routes::{
-        foreign::{Chosen, Layer},
+        foreign::{Chosen, RuleKind},
         virtual_services,
     },
 };
@@ -280,8 +280,8 @@ impl<'g> View<'g> {
     }
 
     /// Those whose rules the clients in `namespace` use for `host`.
-    pub(crate) fn chosen(&self, host: &str, namespace: &str, layer: Layer) -> Arc<Chosen> {
-        match self.unit(Unit::Chosen(host.to_owned(), namespace.to_owned(), layer)) {
+    pub(crate) fn chosen(&self, host: &str, namespace: &str, kind: RuleKind) -> Arc<Chosen> {
+        match self.unit(Unit::Chosen(host.to_owned(), namespace.to_owned(), kind)) {
             Value::Chosen(chosen) => chosen,
             _ => unreachable!("the unit computes this value"),
         }

@@ -28,16 +28,16 @@ pub(crate) const FOREIGN: usize = 1 << 20;
 
 /// What rules are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Layer {
+pub(crate) enum RuleKind {
     /// Requests.
     Http,
     /// Connections.
     Tcp,
 }
 
-/// The rules of a virtual service for one layer.
+/// The size of the rules of a virtual service, of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Weight {
+pub(crate) struct RulesSize {
     /// About how many bytes they are where they are served; 0 without a rule.
     pub(crate) bytes: usize,
     /// Whether every client has some, on every port.
@@ -63,7 +63,7 @@ impl Chosen {
     }
 }
 
-impl Weight {
+impl RulesSize {
     /// The rules of `service` for HTTP.
     pub(crate) fn of_http(service: &VirtualService) -> Self {
         let rules = service.spec.http.iter().map(|rule| {
@@ -123,7 +123,7 @@ fn size(json: serde_json::Result<Vec<u8>>) -> usize {
 
 /// The virtual services whose rules clients of `namespace` use for `host`: for a host that an
 /// object defines those for it and for patterns that cover it, else those that name it.
-pub(crate) fn chosen(host: &str, namespace: &str, layer: Layer, view: &View<'_>) -> Chosen {
+pub(crate) fn chosen(host: &str, namespace: &str, kind: RuleKind, view: &View<'_>) -> Chosen {
     let mut found = Chosen::default();
     let definition = view.definitions(host).into_iter().next();
     let near = [definition.as_ref().map(|one| one.owner.namespace.as_str()), Some(namespace)];
@@ -132,7 +132,7 @@ pub(crate) fn chosen(host: &str, namespace: &str, layer: Layer, view: &View<'_>)
         names.extend(hosts::patterns(host));
         let concrete = backends::aliased(host, view);
         // An alias has the rules of what it stands for.
-        if layer == Layer::Http && concrete != host {
+        if kind == RuleKind::Http && concrete != host {
             names.extend(hosts::patterns(&concrete));
             names.insert(1 + hosts::patterns(host).count(), concrete);
         }
@@ -140,7 +140,7 @@ pub(crate) fn chosen(host: &str, namespace: &str, layer: Layer, view: &View<'_>)
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
     for name in names {
         for service in view.virtual_services_for(&name, namespace).iter() {
-            let Weight { bytes, is_for_everyone } = service.weight(layer);
+            let RulesSize { bytes, is_for_everyone } = service.rules_size(kind);
             let own = service.key.namespace.as_str();
             if bytes == 0 || found.left_out.contains(&service.key) {
                 continue;
@@ -165,11 +165,11 @@ pub(crate) fn chosen(host: &str, namespace: &str, layer: Layer, view: &View<'_>)
 }
 
 impl Summary {
-    /// Its rules for `layer`.
-    pub(crate) fn weight(&self, layer: Layer) -> Weight {
-        match layer {
-            Layer::Http => self.http,
-            Layer::Tcp => self.tcp,
+    /// The size of its rules of `kind`.
+    pub(crate) fn rules_size(&self, kind: RuleKind) -> RulesSize {
+        match kind {
+            RuleKind::Http => self.http,
+            RuleKind::Tcp => self.tcp,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         registry::{self, Definition},
     },
     routes::{
-        foreign::Layer,
+        foreign::RuleKind,
         rules::{self, Rules, Site, TOO_MANY_RULES, targets},
         virtual_services,
     },
@@ -138,7 +138,7 @@ fn without_service(
     }
     let mesh = view.mesh();
     let mut found: Option<Route> = None;
-    let chosen = view.chosen(host, &site.group.namespace, Layer::Http);
+    let chosen = view.chosen(host, &site.group.namespace, RuleKind::Http);
     closure.leave_out(&chosen.left_out);
     for service in chosen.services(view) {
         if !virtual_services::serves_on(service, site.port, view) {
@@ -266,7 +266,7 @@ fn own_rules(
 ) -> (Rules, Origin) {
     let mesh = view.mesh();
     let concrete = backends::aliased(&definition.host, view);
-    let chosen = view.chosen(&definition.host, &site.group.namespace, Layer::Http);
+    let chosen = view.chosen(&definition.host, &site.group.namespace, RuleKind::Http);
     closure.leave_out(&chosen.left_out);
     let mut found: Option<(Rules, Origin)> = None;
     for service in chosen.services(view) {

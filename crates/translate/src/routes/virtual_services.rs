@@ -11,7 +11,7 @@ use crate::{
         age::Age,
         visibility::{Exports, Reach},
     },
-    routes::foreign::Weight,
+    routes::foreign::RulesSize,
 };
 
 /// The name that stands for the sidecars among the gateways of a rule.
@@ -34,8 +34,8 @@ pub(crate) struct Summary {
     /// Who sees it; nothing is known of it where it is closed for everybody.
     exports: Option<Exports>,
     in_mesh: bool,
-    pub(crate) http: Weight,
-    pub(crate) tcp: Weight,
+    pub(crate) http: RulesSize,
+    pub(crate) tcp: RulesSize,
 }
 
 /// What the virtual service called `key` says of who sees it.
@@ -49,8 +49,8 @@ pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
         age: Age::of(&service.metadata),
         exports: is_open.then(|| Exports::new(&service.spec.export_to, default)),
         in_mesh: in_mesh(service),
-        http: Weight::of_http(service),
-        tcp: Weight::of_tcp(service),
+        http: RulesSize::of_http(service),
+        tcp: RulesSize::of_tcp(service),
     })
 }
 

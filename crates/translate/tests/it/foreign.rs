@@ -131,7 +131,7 @@ fn connections_have_the_same_bound_and_it_is_told_of_each_that_is_left_out() {
         let mut evil = world("evil", host, list);
         let (targets, of_evil) = tcp(&mut evil);
         assert_eq!(targets, (12 - of_evil.left_out.len()) * 150 + 1, "{list}");
-        check_left_out(&mut evil, &of_evil, "spec.tcp");
+        check_left_out(&mut evil, &of_evil, &format!("spec.{list}"));
     }
 }
 

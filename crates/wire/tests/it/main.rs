@@ -45,6 +45,8 @@ impl Admission for Few {
 }
 
 impl Admitted for Place {
+    fn opened(&self) {}
+
     fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
             let _ = self.0.clone().wait_for(|close| *close).await;

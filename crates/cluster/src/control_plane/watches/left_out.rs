@@ -3,16 +3,16 @@
 //! Anyone who may write objects may write thousands that cannot be read, and each list of
 //! them is read again and again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_api::{Key, Kind};
 
 /// Objects of one kind that are named between one list and the next.
 const NAMED: usize = 8;
 
-/// How many objects of each kind were left out since its last list began.
+/// Objects of each kind that were left out since its last list began.
 #[derive(Default)]
-pub(super) struct LeftOut(BTreeMap<Kind, usize>);
+pub(super) struct LeftOut(BTreeMap<Kind, BTreeSet<Key>>);
 
 impl LeftOut {
     /// A new list of a kind begins.
@@ -23,10 +23,13 @@ impl LeftOut {
     /// What to say about an object that is left out, if anything: each of the first, then at
     /// every doubling.
     pub(super) fn add(&mut self, key: &Key, why: &str) -> Option<String> {
-        let count = self.0.entry(key.kind).or_insert(0);
-        *count += 1;
+        let keys = self.0.entry(key.kind).or_default();
+        // It has changed, and was named or counted before.
+        if !keys.insert(key.clone()) {
+            return None;
+        }
         let plural = key.kind.plural();
-        match *count {
+        match keys.len() {
             ..=NAMED => Some(format!(
                 "{key} {why} and is left out of the mesh; look at it with `kubectl get -o yaml`"
             )),
@@ -39,7 +42,7 @@ impl LeftOut {
 
     /// What to say at the end of a list, if not everything has been said.
     pub(super) fn listed(&self, kind: Kind) -> Option<String> {
-        let all = self.0.get(&kind).copied().filter(|all| *all > NAMED)?;
+        let all = self.0.get(&kind).map(BTreeSet::len).filter(|all| *all > NAMED)?;
         let plural = kind.plural();
         Some(format!("{all} {plural} cannot be read and are left out of the mesh"))
     }
@@ -67,10 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn few_are_named_and_not_counted() {
+    fn few_are_named_once_and_not_counted() {
         let mut left_out = LeftOut::default();
         let key = Key::new(Kind::Pod, "shop", "cart");
         assert!(left_out.add(&key, "goes too deep").is_some_and(|said| said.contains("cart")));
+        for _ in 0..100 {
+            assert_eq!(left_out.add(&key, "goes too deep"), None);
+        }
         assert_eq!(left_out.listed(Kind::Pod), None);
     }
 }

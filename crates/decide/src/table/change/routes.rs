@@ -13,7 +13,7 @@ use crate::{route::CompiledRoute, table::Table};
 
 impl Table {
     /// Puts in `route`. One that cannot be compiled leaves the version before it in force, and
-    /// closes the hosts that this one has not.
+    /// closes the hosts that only the rejected version has.
     pub(super) fn put_route(&mut self, route: &Route, stale: &mut Stale) -> Result<(), String> {
         let name: Arc<str> = Arc::from(route.name.as_str());
         let previous = self.routes.find(&*name).cloned();

@@ -17,19 +17,19 @@ pub struct Stage {
     store: Store,
     node: Arc<LocalNode>,
     /// Checks that did not hold.
-    pub complaints: Vec<String>,
+    pub diagnostics: Vec<String>,
 }
 
 impl Stage {
     pub fn new(store: Store, node: Arc<LocalNode>) -> Self {
-        Self { store, node, complaints: Vec::new() }
+        Self { store, node, diagnostics: Vec::new() }
     }
 
     #[track_caller]
     pub fn check(&mut self, found: &str, expected: &str) {
         if found != expected {
             let line = std::panic::Location::caller().line();
-            self.complaints.push(format!("line {line}: {found:?} instead of {expected:?}"));
+            self.diagnostics.push(format!("line {line}: {found:?} instead of {expected:?}"));
         }
     }
 
@@ -105,7 +105,7 @@ impl Stage {
             }
         };
         if timeout(PATIENCE, waiting).await.is_err() {
-            self.complaints.push(format!("{name} is still there"));
+            self.diagnostics.push(format!("{name} is still there"));
         }
     }
 
@@ -130,7 +130,7 @@ impl Stage {
         };
         if timeout(PATIENCE, waiting).await.is_err() {
             let told = self.events(name);
-            self.complaints.push(format!("{part:?} is not among:\n{told}"));
+            self.diagnostics.push(format!("{part:?} is not among:\n{told}"));
         }
     }
 
@@ -168,7 +168,7 @@ impl Stage {
             }
         };
         if timeout(PATIENCE, waiting).await.is_err() {
-            self.complaints.push(format!("{service} has {} endpoints", ready(&self.store)));
+            self.diagnostics.push(format!("{service} has {} endpoints", ready(&self.store)));
         }
     }
 
@@ -256,7 +256,7 @@ impl Stage {
         let options = LogOptions { follow: true, ..LogOptions::default() };
         let log = self.node.logs(self.reference(pod), "app".into(), options).await;
         let Ok(mut log) = log else {
-            return self.complaints.push(format!("{pod} has no log"));
+            return self.diagnostics.push(format!("{pod} has no log"));
         };
         let mut text = String::new();
         let reading = async {
@@ -282,14 +282,14 @@ impl Stage {
                 let text = String::from_utf8_lossy(&chunks.concat()).into_owned();
                 self.check(&text, expected);
             }
-            Err(error) => self.complaints.push(told(&error)),
+            Err(error) => self.diagnostics.push(told(&error)),
         }
     }
 
     async fn eventually(&mut self, name: &str, holds: impl Fn(&Value) -> bool) {
         if !self.until("pods", name, holds).await {
             let pod = self.store.get(&self.pods(), "default", name);
-            self.complaints
+            self.diagnostics
                 .push(format!("{name}: {}", pod.map_or(Value::Null, |p| p["status"].clone())));
         }
     }

@@ -4,7 +4,7 @@
 //! setting for it. Users of Envoy find the reason as text, so these few answers, which
 //! never come from a server (they lack what the proxy adds), are replaced as they are
 //! written. Heads with two readings, which the codec would choose from, are made to be refused.
-//! What follows a wish for another protocol is kept back until it is known what that is.
+//! What follows a request to upgrade is kept back until it is known what that is.
 
 use std::{
     io::{self, IoSlice},
@@ -18,8 +18,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::http1::{
+    pending_upgrade::PendingUpgrade,
     raw_head::{Found, RawHeads},
-    wishes::Wishes,
 };
 
 macro_rules! answer {
@@ -45,7 +45,7 @@ const ANSWERS: [(&str, &str, &str); 3] = [
     answer!("431 Request Header Fields Too Large", 31),
 ];
 
-/// What is read at most after a wish for another protocol, before that is answered.
+/// What is read at most after a request to upgrade, before that is answered.
 const MOST_HELD: usize = 16 * 1024;
 
 /// A stream on which the codec's own answers get a body.
@@ -55,16 +55,16 @@ pub struct ErrorBodies<S> {
     /// What is sent instead, and how much of it has been.
     instead: Option<(String, usize)>,
     heads: RawHeads,
-    wishes: Arc<Wishes>,
-    /// What follows a wish for another protocol, until that is answered.
+    upgrade: Arc<PendingUpgrade>,
+    /// What follows a request to upgrade, until that is answered.
     held: BytesMut,
 }
 
 impl<S> ErrorBodies<S> {
-    /// Looks at what is written to `stream`; wishes for other protocols are answered in `wishes`.
-    pub fn new(stream: S, wishes: &Arc<Wishes>) -> Self {
-        let (heads, wishes) = (RawHeads::default(), Arc::clone(wishes));
-        Self { stream, instead: None, heads, wishes, held: BytesMut::new() }
+    /// Looks at what is written to `stream`; requests to upgrade are answered in `upgrade`.
+    pub fn new(stream: S, upgrade: &Arc<PendingUpgrade>) -> Self {
+        let (heads, upgrade) = (RawHeads::default(), Arc::clone(upgrade));
+        Self { stream, instead: None, heads, upgrade, held: BytesMut::new() }
     }
 
     /// The stream itself, and what was read of it and nobody has.
@@ -74,12 +74,12 @@ impl<S> ErrorBodies<S> {
 }
 
 impl<S: AsyncRead + Unpin> ErrorBodies<S> {
-    /// Waits for the answer to a wish, and meanwhile for the end of the client: what else it
+    /// Waits for the answer to a request to upgrade, and meanwhile for the client's end: what else it
     /// says is held. True at that end.
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
-            if let Poll::Ready(wish) = self.wishes.poll_answer(context) {
-                self.heads.answered(wish);
+            if let Poll::Ready(answer) = self.upgrade.poll_answer(context) {
+                self.heads.upgrade_answered(answer);
                 return Poll::Ready(Ok(false));
             }
             if self.held.len() >= MOST_HELD {
@@ -156,7 +156,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ErrorBodies<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.heads.has_asked() && ready!(this.poll_answer(context))? {
+        if this.heads.awaits_upgrade() && ready!(this.poll_answer(context))? {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -171,7 +171,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ErrorBodies<S> {
             Found::Nothing => {}
             // No head has this byte, so the codec refuses the one that has two readings.
             Found::Ambiguous(at) => read[at] = 0,
-            Found::Asked(at) => {
+            Found::Upgrade(at) => {
                 let rest = std::mem::replace(&mut this.held, BytesMut::from(&read[at..]));
                 this.held.extend_from_slice(&rest);
                 buffer.set_filled(before + at);

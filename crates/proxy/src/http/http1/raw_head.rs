@@ -3,8 +3,8 @@
 //! The codec takes a length away that stands beside chunks, and ends a line at a bare LF. Both
 //! are read in other ways by others (RFC 9112, sections 2.2 and 6.3), and nothing of it is left
 //! to be seen in what the codec hands on. Nothing else is judged here: what the codec refuses is
-//! the codec's business, and so is what follows. What follows a wish for another protocol is not
-//! known until the wish is answered.
+//! the codec's business, and so is what follows. What follows a request to upgrade is not
+//! known until that is answered.
 
 /// Follows the requests on one connection, from the first byte on.
 #[derive(Debug, Default)]
@@ -29,8 +29,8 @@ enum Place {
     Chunk(u64),
     /// After the last chunk.
     Trailers,
-    /// After a wish for another protocol that has no answer yet.
-    Asked,
+    /// After a request to upgrade that has no answer yet.
+    Upgrade,
     /// Nothing is known of what follows: another protocol, or what the codec refuses.
     Beyond,
 }
@@ -56,29 +56,29 @@ pub enum Found {
     Ambiguous(usize),
     /// At this place a head has ended that asks for another protocol. What follows is looked at
     /// once [`RawHeads::answered`] says which.
-    Asked(usize),
+    Upgrade(usize),
 }
 
-/// The answer to a wish for another protocol.
+/// The answer to a request to upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum UpgradeAnswer {
     /// The other protocol follows.
-    Granted,
+    Accepted,
     /// Requests follow.
     Refused,
 }
 
 impl RawHeads {
-    /// Whether a wish for another protocol has no answer yet.
-    pub fn has_asked(&self) -> bool {
-        self.place == Place::Asked
+    /// Whether a request to upgrade has no answer yet.
+    pub fn awaits_upgrade(&self) -> bool {
+        self.place == Place::Upgrade
     }
 
-    /// The wish for another protocol was answered.
-    pub fn answered(&mut self, wish: Wish) {
-        self.place = match wish {
-            Wish::Granted => Place::Beyond,
-            Wish::Refused => Place::Head,
+    /// The request to upgrade was answered.
+    pub fn upgrade_answered(&mut self, answer: UpgradeAnswer) {
+        self.place = match answer {
+            UpgradeAnswer::Accepted => Place::Beyond,
+            UpgradeAnswer::Refused => Place::Head,
         };
     }
 
@@ -88,7 +88,7 @@ impl RawHeads {
         while at < bytes.len() {
             match &mut self.place {
                 Place::Beyond => return Found::Nothing,
-                Place::Asked => return Found::Asked(at),
+                Place::Upgrade => return Found::Upgrade(at),
                 Place::Body(left) | Place::Chunk(left) => {
                     let rest = (bytes.len() - at) as u64;
                     let taken = rest.min(*left);
@@ -123,7 +123,7 @@ impl RawHeads {
             }
         }
         match self.place {
-            Place::Asked => Found::Asked(at),
+            Place::Upgrade => Found::Upgrade(at),
             _ => Found::Nothing,
         }
     }
@@ -162,7 +162,7 @@ impl RawHeads {
                 // A request with a body asks for nothing else.
                 Head { chunked: true, .. } => Place::Size,
                 Head { length: Some(length @ 1..), .. } => Place::Body(length),
-                Head { upgrade: true, .. } => Place::Asked,
+                Head { upgrade: true, .. } => Place::Upgrade,
                 _ => Place::Head,
             };
             return true;
@@ -201,8 +201,9 @@ fn size(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Where one of `pieces` becomes ambiguous, in all of them; wishes are answered with `wish`.
-    fn ambiguous(pieces: &[&[u8]], wish: Wish) -> Option<usize> {
+    /// Where one of `pieces` becomes ambiguous, in all of them; requests to upgrade are answered
+    /// with `answer`.
+    fn ambiguous(pieces: &[&[u8]], answer: UpgradeAnswer) -> Option<usize> {
         let (mut heads, mut before) = (RawHeads::default(), 0);
         for piece in pieces {
             let mut at = 0;
@@ -210,10 +211,10 @@ mod tests {
                 match heads.look(&piece[at..]) {
                     Found::Nothing => break,
                     Found::Ambiguous(place) => return Some(before + at + place),
-                    Found::Asked(place) => {
-                        assert!(heads.has_asked());
-                        assert_eq!(heads.look(&piece[at + place..]), Found::Asked(0));
-                        heads.answered(wish);
+                    Found::Upgrade(place) => {
+                        assert!(heads.awaits_upgrade());
+                        assert_eq!(heads.look(&piece[at + place..]), Found::Upgrade(0));
+                        heads.upgrade_answered(answer);
                         at += place;
                     }
                 }
@@ -225,18 +226,18 @@ mod tests {
 
     /// Where `text` becomes ambiguous, however it is cut into pieces.
     #[track_caller]
-    fn found_when(text: &str, wish: Wish) -> Option<&str> {
-        let at = ambiguous(&[text.as_bytes()], wish);
+    fn found_when(text: &str, answer: UpgradeAnswer) -> Option<&str> {
+        let at = ambiguous(&[text.as_bytes()], answer);
         for cut in 0..text.len() {
             let (first, second) = text.as_bytes().split_at(cut);
-            assert_eq!(ambiguous(&[first, second], wish), at, "cut at {cut}");
+            assert_eq!(ambiguous(&[first, second], answer), at, "cut at {cut}");
         }
         at.map(|at| &text[at..])
     }
 
     #[track_caller]
     fn found(text: &str) -> Option<&str> {
-        found_when(text, Wish::Granted)
+        found_when(text, UpgradeAnswer::Accepted)
     }
 
     #[test]
@@ -277,10 +278,10 @@ mod tests {
         let upgrade = "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         for head in [upgrade, "CONNECT a:80 HTTP/1.1\r\n\r\n"] {
             let next = format!("{head}{upgrade}GET / HTTP/1.1\na: b\r\n\r\n");
-            assert_eq!(found_when(&next, Wish::Refused), Some("\na: b\r\n\r\n"), "{head}");
-            assert_eq!(found_when(&next, Wish::Granted), None, "{head}");
+            assert_eq!(found_when(&next, UpgradeAnswer::Refused), Some("\na: b\r\n\r\n"), "{head}");
+            assert_eq!(found_when(&next, UpgradeAnswer::Accepted), None, "{head}");
         }
-        // With a body there is no wish.
+        // With a body no upgrade is asked for.
         let body = "POST / HTTP/1.1\r\nupgrade: websocket\r\ncontent-length: 2\r\n\r\n\n\n";
         assert_eq!(found(&format!("{body}GET /\n")), Some("\n"));
     }

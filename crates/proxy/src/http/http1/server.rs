@@ -20,7 +20,7 @@ use crate::{
         body::Incoming,
         http1::error_bodies::ErrorBodies,
         http1::head_timeout,
-        http1::wishes::{self, Wishes},
+        http1::pending_upgrade::{self, PendingUpgrade},
         metered_stream::{Meter, MeteredStream},
         serve_request::serve_request,
         stall_timer::StallTimer,
@@ -34,17 +34,17 @@ use crate::{
 pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: ConnectionGuard) {
     let limits = &downstream.listener.limits;
     let requests = Rc::clone(&downstream);
-    let wishes = Arc::<Wishes>::default();
-    let (stream, meter) = MeteredStream::new(ErrorBodies::new(stream, &wishes));
+    let upgrade = Arc::<PendingUpgrade>::default();
+    let (stream, meter) = MeteredStream::new(ErrorBodies::new(stream, &upgrade));
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let limit = requests.listener.limits.stalled;
-        let wishes = wishes::is_wish(&request).then(|| Arc::clone(&wishes));
+        let upgrade = pending_upgrade::asks_for_upgrade(&request).then(|| Arc::clone(&upgrade));
         let request = request.map(|body| Incoming::request(body, limit));
         let answering = serve_request(Rc::clone(&requests), request);
         async move {
             let answer = answering.await;
-            if let (Some(wishes), Ok(answer)) = (wishes, &answer) {
-                wishes.answer(answer.status());
+            if let (Some(upgrade), Ok(answer)) = (upgrade, &answer) {
+                upgrade.answer(answer.status());
             }
             answer
         }

@@ -39,6 +39,7 @@ pub struct Bodies {
     list: RefCell<Vec<Weak<RefCell<Received>>>>,
     /// Bytes that the connection had read when the bodies were last taken from the codec.
     absorbed: Cell<u64>,
+    /// Set once a reader has taken more than a small window of a body; it stays set.
     large: Rc<Cell<bool>>,
 }
 

@@ -173,6 +173,7 @@ impl Serving {
             }
         }
         self.bounds.bodies.after_turn(&self.meter);
+        // The connection's window bounds what clients upload, however many streams they have.
         if let Some(size) = self.bounds.windows.change(self.bounds.bodies.tally(), 0)
             && self.connection.set_initial_window_size(size).is_ok()
         {

@@ -1,5 +1,5 @@
-//! The window of each stream: smaller while many streams of the connection are open, and while
-//! the process has as many bytes waiting as it may.
+//! The window of each stream: smaller while the process has as many bytes waiting as it may, and
+//! towards servers also while many streams of the connection are open.
 //!
 //! A peer that sends and one that does not take what was sent cost no more than a window. The
 //! change goes to the peer as a setting and holds for open streams as well (RFC 9113, section

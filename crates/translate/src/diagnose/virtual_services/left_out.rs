@@ -7,7 +7,7 @@ use weft_api::{Diagnostic, Key, virtual_service::VirtualService};
 use crate::{
     graph::view::View,
     routes::{
-        foreign::{FOREIGN, Layer},
+        foreign::{FOREIGN, RuleKind},
         virtual_services::Summary,
     },
 };
@@ -24,15 +24,16 @@ pub(super) fn check(
         service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace));
     let hosts: BTreeSet<String> = resolved.collect();
     let strangers = own.strangers();
-    let lists = [(Layer::Http, "spec.http"), (Layer::Tcp, "spec.tcp")];
-    let found = lists.into_iter().filter(|(layer, _)| own.weight(*layer).bytes > 0);
-    let found = found.filter_map(|(layer, field)| {
+    let connections = if service.spec.tcp.is_empty() { "spec.tls" } else { "spec.tcp" };
+    let lists = [(RuleKind::Http, "spec.http"), (RuleKind::Tcp, connections)];
+    let found = lists.into_iter().filter(|(kind, _)| own.rules_size(*kind).bytes > 0);
+    let found = found.filter_map(|(kind, field)| {
         let mut lost = hosts.iter().filter(|host| {
             let is_alone = view.virtual_services_of(host).len() == 1;
-            (!is_alone || own.weight(layer).bytes > FOREIGN)
+            (!is_alone || own.rules_size(kind).bytes > FOREIGN)
                 && strangers
                     .iter()
-                    .any(|client| view.chosen(host, client, layer).left_out.contains(key))
+                    .any(|client| view.chosen(host, client, kind).left_out.contains(key))
         });
         let first = lost.next()?;
         let hosts = match lost.count() {

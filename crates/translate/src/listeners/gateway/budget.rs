@@ -100,7 +100,7 @@ impl<'g> Budget<'g> {
         false
     }
 
-    /// Whether `service` may have one more port, whatever that costs.
+    /// Whether `service` has exceeded no limit so far.
     pub(super) fn is_open(&self, service: &VirtualService) -> bool {
         !self.ended.contains(&named(service))
     }

@@ -16,7 +16,7 @@ use crate::{
     graph::view::View,
     model::registry::{self, Definition, Port},
     routes::{
-        foreign::Layer,
+        foreign::RuleKind,
         rules::{
             self, Site, conditions, targets,
             targets::{Ports, RuleSize},
@@ -61,7 +61,7 @@ pub(super) fn targets(
     let mut wanted: Vec<Wanted> = Vec::new();
     let is_complete =
         |wanted: &[Wanted]| wanted.last().is_some_and(|last: &Wanted| last.source.is_any());
-    let chosen = view.chosen(&definition.host, &site.group.namespace, Layer::Tcp);
+    let chosen = view.chosen(&definition.host, &site.group.namespace, RuleKind::Tcp);
     closure.leave_out(&chosen.left_out);
     for service in chosen.services(view) {
         wanted.extend(of_rules(service, site, view));

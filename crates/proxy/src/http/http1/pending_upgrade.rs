@@ -1,7 +1,7 @@
-//! Wishes for another protocol on a connection of HTTP/1, and their answers.
+//! Requests to upgrade to another protocol on a connection of HTTP/1, and their answers.
 //!
 //! The reader of the connection has to know whether requests follow; the service that answers
-//! requests knows. There is one wish at a time: nothing after it is read before it is answered.
+//! requests knows. There is one such request at a time: nothing after it is read before it is answered.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -11,34 +11,34 @@ use std::{
 use http::{Method, Request, StatusCode, header};
 use http_body::Body;
 
-use super::raw_head::Wish;
+use super::raw_head::UpgradeAnswer;
 
-/// The wish of one connection, and its answer.
+/// The request to upgrade of one connection, and its answer.
 #[derive(Debug, Default)]
-pub struct Wishes(Mutex<State>);
+pub struct PendingUpgrade(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    answer: Option<Wish>,
+    answer: Option<UpgradeAnswer>,
     reader: Option<Waker>,
 }
 
 /// Whether another protocol may follow a request, as its bytes say: not where a body does.
-pub fn is_wish<B: Body>(request: &Request<B>) -> bool {
+pub fn asks_for_upgrade<B: Body>(request: &Request<B>) -> bool {
     let asks =
         request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
     asks && request.body().is_end_stream()
 }
 
-impl Wishes {
-    /// A request that [is a wish](is_wish) is answered with `status`.
+impl PendingUpgrade {
+    /// A request that [asks for an upgrade](asks_for_upgrade) is answered with `status`.
     pub fn answer(&self, status: StatusCode) {
-        let wish = match status {
-            StatusCode::SWITCHING_PROTOCOLS => Wish::Granted,
-            _ => Wish::Refused,
+        let answer = match status {
+            StatusCode::SWITCHING_PROTOCOLS => UpgradeAnswer::Accepted,
+            _ => UpgradeAnswer::Refused,
         };
         let reader = self.change(|state| {
-            state.answer = Some(wish);
+            state.answer = Some(answer);
             state.reader.take()
         });
         if let Some(reader) = reader {
@@ -46,10 +46,10 @@ impl Wishes {
         }
     }
 
-    /// Takes the answer to the wish that was read.
-    pub fn poll_answer(&self, context: &mut Context<'_>) -> Poll<Wish> {
+    /// Takes the answer to the request to upgrade that was read.
+    pub fn poll_answer(&self, context: &mut Context<'_>) -> Poll<UpgradeAnswer> {
         self.change(|state| match state.answer.take() {
-            Some(wish) => Poll::Ready(wish),
+            Some(answer) => Poll::Ready(answer),
             None => {
                 state.reader = Some(context.waker().clone());
                 Poll::Pending
