@@ -14,6 +14,7 @@ mod server;
 
 pub use client::{Client, Standing, Update};
 pub use message::{
-    HELD_LIMIT, INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation,
+    HELD_BYTES, HELD_LIMIT, INTEREST_LIMIT, NAME_LIMIT, Name, REFUSED_BYTES, Refusal, Request,
+    Resource, Response, Violation,
 };
 pub use server::{Event, ResourceSet, Server, Splitting};

@@ -16,6 +16,12 @@ pub const NAME_LIMIT: usize = 1024;
 /// How many resources a client may say to hold when a stream begins.
 pub const HELD_LIMIT: usize = 250_000;
 
+/// How many bytes the names of all these may have.
+pub const HELD_BYTES: usize = 32 << 20;
+
+/// How many bytes the names may have that a client asks for and that wait to be refused.
+pub const REFUSED_BYTES: usize = 2 * INTEREST_LIMIT * NAME_LIMIT;
+
 /// How many bytes of names go into one request, about: far below what one message
 /// may have.
 pub(crate) const PIECE: usize = 1 << 20;
@@ -83,6 +89,9 @@ pub enum Violation {
     /// More held than allowed.
     #[error("more than {0} held resources")]
     TooManyHeld(usize),
+    /// Longer names than allowed, in sum.
+    #[error("names of more than {0} bytes")]
+    LongNames(usize),
     /// Held resources are listed once.
     #[error("held resources after the greeting of the stream")]
     HeldTwice,

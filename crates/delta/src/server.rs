@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    HELD_LIMIT, INTEREST_LIMIT, NAME_LIMIT, Name, Refusal, Request, Resource, Response, Violation,
+    HELD_BYTES, HELD_LIMIT, INTEREST_LIMIT, NAME_LIMIT, Name, REFUSED_BYTES, Refusal, Request,
+    Resource, Response, Violation,
 };
 
 /// Refused revisions of one resource that are remembered: nobody waits for older ones.
@@ -91,6 +92,10 @@ pub struct Server<R = u64> {
     resuming: BTreeSet<Name>,
     flight: Option<Flight<R>>,
     nonce: u64,
+    /// Bytes of the names that the client said it holds.
+    held_bytes: usize,
+    /// Bytes of the names that wait to be refused.
+    refused_bytes: usize,
     revisions: BTreeSet<R>,
     /// Of what the client has refused and not accepted since: the newest [`REFUSED`] of each.
     refused: HashMap<Name, BTreeSet<R>>,
@@ -151,6 +156,8 @@ impl<R: Copy + Ord> Server<R> {
             resuming: BTreeSet::new(),
             flight: None,
             nonce: 0,
+            held_bytes: 0,
+            refused_bytes: 0,
             revisions: BTreeSet::new(),
             refused: HashMap::new(),
             refused_removals: BTreeSet::new(),
@@ -183,6 +190,10 @@ impl<R: Copy + Ord> Server<R> {
         if greeting && self.sent.len() + request.held.len() > HELD_LIMIT {
             return Err(Violation::TooManyHeld(HELD_LIMIT));
         }
+        self.held_bytes += request.held.iter().map(|(name, _)| name.len()).sum::<usize>();
+        if self.held_bytes > HELD_BYTES {
+            return Err(Violation::LongNames(HELD_BYTES));
+        }
         request.held.iter().for_each(|(name, _)| self.is_due(name));
         self.sent.extend(request.held);
         for name in request.subscribe {
@@ -191,6 +202,10 @@ impl<R: Copy + Ord> Server<R> {
             }
             if name.len() > NAME_LIMIT || self.answers.len() >= INTEREST_LIMIT {
                 // Such a name has no answer, which is no reason to end the stream.
+                self.refused_bytes += name.len();
+                if self.refused_bytes > REFUSED_BYTES {
+                    return Err(Violation::LongNames(REFUSED_BYTES));
+                }
                 self.refuse(name);
                 if self.absent.len() > 2 * INTEREST_LIMIT {
                     return Err(Violation::TooManyRefused(2 * INTEREST_LIMIT));
@@ -251,6 +266,7 @@ impl<R: Copy + Ord> Server<R> {
             return None;
         }
         let mut response = Response::default();
+        self.refused_bytes = 0;
         for name in std::mem::take(&mut self.absent) {
             self.sent.remove(&name);
             response.removed.push(name);

@@ -1,7 +1,8 @@
 //! Clients that refuse a response and do not say what of it they cannot use.
 
 use weft_delta::{
-    Event, Name, Refusal, Request, Resource, ResourceSet, Response, Server, Splitting,
+    Event, HELD_BYTES, Name, REFUSED_BYTES, Refusal, Request, Resource, ResourceSet, Response,
+    Server, Splitting, Violation,
 };
 
 /// A server with one interest, `a`, whose client does as the test says.
@@ -118,4 +119,28 @@ fn a_refusal_of_the_next_version_confirms_none_before_it() {
     let sent = exchange.send(3, &["a@3"]);
     exchange.accept(sent);
     assert!((1..=3).all(|revision| !exchange.0.lacks(revision)));
+}
+
+/// A greeting that never ends, in parts of a megabyte; how much is taken before it is refused.
+fn greeting(part: impl Fn(Name) -> Request) -> (usize, Violation) {
+    let mut server = Server::<u64>::new(Splitting::default());
+    let mut bytes = 0;
+    loop {
+        let name = format!("{bytes:08}{}", "x".repeat((1 << 20) - 8));
+        match server.request(Request { more: true, ..part(name.into()) }) {
+            Ok(_) => bytes += 1 << 20,
+            Err(violation) => return (bytes, violation),
+        }
+        assert!(bytes <= 1 << 30, "there is no bound");
+    }
+}
+
+#[test]
+fn a_greeting_of_long_names_has_an_end() {
+    let (bytes, violation) =
+        greeting(|name| Request { held: vec![(name, 1)], ..Request::default() });
+    assert!(bytes <= HELD_BYTES && matches!(violation, Violation::LongNames(_)), "{bytes}");
+    let (bytes, violation) =
+        greeting(|name| Request { subscribe: vec![name], ..Request::default() });
+    assert!(bytes <= REFUSED_BYTES && matches!(violation, Violation::LongNames(_)), "{bytes}");
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     rc::Rc,
     sync::{Arc, atomic::AtomicUsize},
 };
@@ -77,18 +77,27 @@ impl Listeners {
         self.admission.limit(limits);
         let wanted: BTreeMap<&str, &Arc<weft_config::Listener>> =
             listeners.map(|listener| (listener.name.as_str(), listener)).collect();
+        let everywhere = open_everywhere(wanted.values().copied());
         let is_wanted = |name: &str, bind: SocketAddr| {
             wanted.get(name).is_some_and(|listener| listener.bind == bind)
         };
-        let gone = self.open.extract_if(.., |name, open| !is_wanted(name, open.bind));
+        let gone = self.open.extract_if(.., |name, open| {
+            !is_wanted(name, open.bind) || within(&everywhere, open.bind).is_some()
+        });
         gone.for_each(|(_, open)| open.close(&self.admission));
         self.failed.retain(|name, failed| is_wanted(name, failed.bind));
-        for listener in wanted.into_values() {
-            self.open_or_change(listener, now);
+        for listener in wanted.values() {
+            self.open_or_change(listener, within(&everywhere, listener.bind), now);
         }
     }
 
-    fn open_or_change(&mut self, wanted: &weft_config::Listener, now: Instant) {
+    /// Opens a listener, unless `other` has its port at every address.
+    fn open_or_change(
+        &mut self,
+        wanted: &weft_config::Listener,
+        other: Option<&str>,
+        now: Instant,
+    ) {
         let name = &wanted.name;
         let listener = Listener::of(wanted);
         let before = self.open.get(name);
@@ -99,12 +108,16 @@ impl Listeners {
         }
         let (own, connections) = match before {
             Some(open) => (open.own.try_clone(), Arc::clone(&open.connections)),
+            None if let Some(other) = other => {
+                let why = format!("listener `{other}` has this port at every address");
+                (Err(io::Error::new(io::ErrorKind::AddrInUse, why)), Arc::default())
+            }
             None => (socket::bind(wanted.bind), Arc::default()),
         };
         let opened = own.and_then(|own| {
             let listener = Arc::new(listener);
             let accepting = accept(own.try_clone()?, &listener, &connections, &self.admission)?;
-            let borrowing = self.borrow(wanted.bind.port(), &listener, &connections);
+            let borrowing = self.borrow(wanted.bind, &listener, &connections);
             Ok(OpenListener { bind: wanted.bind, listener, connections, own, accepting, borrowing })
         });
         match opened {
@@ -121,16 +134,20 @@ impl Listeners {
         }
     }
 
-    /// Where others lend sockets, these are used beside a listener's own.
+    /// Where others lend sockets, these are used beside those of the listener that is open at
+    /// every address. No other one may take what comes to them.
     fn borrow(
         &self,
-        port: u16,
+        bind: SocketAddr,
         listener: &Listener,
         connections: &Arc<AtomicUsize>,
     ) -> Option<Borrowing> {
         match &self.sockets {
-            Sockets::Node(path) if listener.destination == Destination::Socket => {
-                Some(borrow(path.clone(), port, listener, connections, &self.admission))
+            Sockets::Node(path)
+                if listener.destination == Destination::Socket
+                    && bind.ip() == Ipv4Addr::UNSPECIFIED =>
+            {
+                Some(borrow(path.clone(), bind.port(), listener, connections, &self.admission))
             }
             Sockets::Node(_) | Sockets::Bind => None,
         }
@@ -172,6 +189,31 @@ impl Listeners {
         }
         self.failed.clear();
     }
+}
+
+/// Listeners that are open at every address, by port. One of all IPv4 addresses is preferred to
+/// one of all IPv6 addresses: the kernel opens the latter for both.
+fn open_everywhere<'l>(
+    listeners: impl Iterator<Item = &'l Arc<weft_config::Listener>>,
+) -> BTreeMap<u16, &'l weft_config::Listener> {
+    let mut by_port: BTreeMap<u16, &weft_config::Listener> = BTreeMap::new();
+    for listener in listeners.filter(|one| one.bind.ip().is_unspecified() && one.bind.port() != 0) {
+        let first = by_port.entry(listener.bind.port()).or_insert(listener);
+        if first.bind.is_ipv6() && listener.bind.is_ipv4() {
+            *first = listener;
+        }
+    }
+    by_port
+}
+
+/// The listener that has the port at every address, so that one of `bind` does not take it away.
+fn within<'l>(
+    everywhere: &BTreeMap<u16, &'l weft_config::Listener>,
+    bind: SocketAddr,
+) -> Option<&'l str> {
+    let other = everywhere.get(&bind.port())?;
+    let yields = !bind.ip().is_unspecified() || (bind.is_ipv6() && other.bind.is_ipv4());
+    yields.then_some(other.name.as_str())
 }
 
 impl OpenListener {

@@ -49,6 +49,27 @@ fn a_listener_that_cannot_be_opened_hurts_no_other_and_is_reported() {
     assert_eq!(brief(&answer), "200 here");
 }
 
+/// Another Gateway must not take a port at one address, or keep the one of every address away.
+#[test]
+fn a_listener_at_every_address_has_its_port_alone() {
+    let server = server(&[&ok("here")]);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], free.port()));
+    let proxy = World::new()
+        .all_to("one")
+        .backend("one", &[server.address])
+        .resource(listener("a-narrow", free))
+        .resource(listener("a-of-ipv6", SocketAddr::from(([0_u16; 8], free.port()))))
+        .resource(listener("b-everywhere", everywhere))
+        .run();
+    assert_eq!(brief(&Client::to(free).ask(&get("x", "/"))), "200 here");
+    assert!(proxy.addresses.contains_key("b-everywhere"));
+    assert!(!proxy.addresses.contains_key("a-narrow"));
+    assert!(!proxy.addresses.contains_key("a-of-ipv6"));
+    let status = proxy.get("admin", "/listeners");
+    assert!(status.contains("listener `b-everywhere` has this port at every address"), "{status}");
+}
+
 /// A connection that was made for requests of one listener goes by that one's limits.
 #[test]
 fn listeners_with_other_limits_do_not_share_connections_to_servers() {
