@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(refused(bare), [(String::new(), "no".to_owned())]);
         assert_eq!(refused(RpcStatus::default()), [(String::new(), String::new())]);
         let one = ("route/a".to_owned(), "bad".to_owned());
-        assert_eq!(refused(named()), [one.clone()]);
+        assert_eq!(refused(named()), std::slice::from_ref(&one));
         let mut broken = named();
         let value = bytes::Bytes::from_static(b"\xff\xff");
         broken.details.push(Any { type_url: REFUSAL_URL.to_owned(), value });
