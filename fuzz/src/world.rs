@@ -28,7 +28,7 @@ pub fn try_out(documents: Vec<Document>) {
         starts.push(Start::At(PodName { name, namespace }));
     }
     let mut world = World::of_files(documents, Unlabelled::Inject);
-    world.complaints();
+    world.diagnostics();
     for start in &starts {
         if let Ok(file) = translate_for(&mut world, start) {
             // Everything that is said must be something that a proxy can run.
