@@ -7,7 +7,8 @@ use std::{net::SocketAddr, sync::Arc};
 use libfuzzer_sys::fuzz_target;
 use weft_config::{File, Host, Interest, Resource};
 use weft_decide::{
-    Answers, Arrival, Arrived, Connection, Direction, Note, Rng, Scheme, Step, Table, Unanswered,
+    Answers, Arrival, Arrived, Connection, Direction, NextHop, Note, Rng, Scheme, Step, Table,
+    Unanswered,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -51,7 +52,12 @@ fn ask(resources: &[Resource]) {
                 let head = http::Request::get("/a?b=c").header("host", authority).body(());
                 let head = head.expect("it is a request").into_parts().0;
                 let direction = Direction::Outbound;
-                let arrival = Arrival { destination, direction, scheme: Scheme::Http };
+                let arrival = Arrival {
+                    destination,
+                    direction,
+                    next: NextHop::Elsewhere,
+                    scheme: Scheme::Http,
+                };
                 let arrived = Arrived::read(head, arrival);
                 let _ = table.decide(&scope, &arrived, &answers, (&mut rng, &mut notes));
             }

@@ -10,7 +10,8 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use weft_delta::{
-    ResourceSet, Client, INTEREST_LIMIT, Name, Refusal, Request, Resource, Response, Server, Splitting,
+    Client, INTEREST_LIMIT, Name, Refusal, Request, Resource, ResourceSet, Response, Server,
+    Splitting,
 };
 
 const NAMES: &[&str] = &["self", "a:80", "b:80", "route/a", "route/b", "backend/a", ""];
@@ -47,8 +48,9 @@ fn serve(choices: &mut Unstructured<'_>) -> Result<()> {
                         let name = name(choices)?;
                         resource_of(choices, name)
                     })?;
-                    let answer =
-                        choices.ratio(3, 4)?.then(|| ResourceSet { resource, pieces: pieces.into() });
+                    let answer = choices
+                        .ratio(3, 4)?
+                        .then(|| ResourceSet { resource, pieces: pieces.into() });
                     Ok((interest, answer))
                 })?;
                 server.offer(answers, revision);

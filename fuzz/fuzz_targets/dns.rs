@@ -22,7 +22,7 @@ mod dns {
 
     mod names;
 
-    use names::{Answer, Directory, Kind, look_up};
+    use names::{Directory, LookupResult, QueryKind, Zone};
 
     /// A cluster in which every Service exists; the name's first letter says which kind.
     struct Cluster;
@@ -64,10 +64,11 @@ mod dns {
         });
         let written = std::str::from_utf8(bytes).map(str::to_ascii_lowercase);
         for name in asked.chain(written) {
-            for kind in [Kind::Address, Kind::Service, Kind::Other] {
-                let answer = look_up((name.trim_end_matches('.'), kind), "cluster.local", &Cluster);
+            for kind in [QueryKind::Address, QueryKind::Service, QueryKind::Other] {
+                let zone = Zone { domain: "cluster.local", directory: &Cluster };
+                let answer = zone.look_up(name.trim_end_matches('.'), kind);
                 if name.trim_end_matches('.').ends_with(".cluster.local") {
-                    assert_ne!(answer, Answer::Elsewhere, "{name} is the cluster's");
+                    assert_ne!(answer, LookupResult::Elsewhere, "{name} is the cluster's");
                 }
             }
         }

@@ -22,8 +22,8 @@ use libfuzzer_sys::{
 };
 use patch::{
     Conflicts, Patch, apply,
-    fields::Fields,
-    managers::{self, Manager, Operation},
+    fields::FieldSet,
+    managers::{self, Manager, ManagerOperation},
 };
 use resource::{Custom, Origin, Resource};
 use serde_json::Value;
@@ -50,7 +50,8 @@ fn change(choices: &mut Unstructured<'_>) -> Result<()> {
         _ => weft_fuzz::object(choices)?,
     };
     let text: &str = choices.arbitrary()?;
-    if let (Ok(labels), Ok(fields)) = (selector::Labels::parse(text), selector::Fields::parse(text))
+    if let (Ok(labels), Ok(fields)) =
+        (selector::Labels::parse(text), selector::FieldSelector::parse(text))
     {
         labels.match_object(&live);
         fields.match_object(&live);
@@ -126,10 +127,10 @@ fn resource(choices: &mut Unstructured<'_>) -> Result<Resource> {
 fn signature(name: &str) -> Manager {
     Manager {
         name: name.to_owned(),
-        operation: Operation::Update,
+        operation: ManagerOperation::Update,
         api_version: "apps/v1".to_owned(),
         subresource: String::new(),
         time: "2026-01-01T00:00:00Z".to_owned(),
-        fields: Fields::default(),
+        fields: FieldSet::default(),
     }
 }

@@ -8,16 +8,38 @@
 mod raw_head;
 
 use libfuzzer_sys::fuzz_target;
-use raw_head::RawHeads;
+use raw_head::{Found, RawHeads, UpgradeAnswer};
 
-fuzz_target!(|data: (u16, &[u8])| {
-    let (some, bytes) = data;
-    let whole = RawHeads::default().look(bytes);
+fuzz_target!(|data: (u16, bool, &[u8])| {
+    let (some, accepted, bytes) = data;
+    let answer = match accepted {
+        true => UpgradeAnswer::Accepted,
+        false => UpgradeAnswer::Refused,
+    };
+    let whole = ambiguous(&[bytes], answer);
     if let Some(at) = whole {
         assert_eq!(bytes[at], b'\n');
     }
     let (first, second) = bytes.split_at(bytes.len().min(usize::from(some)));
-    let mut heads = RawHeads::default();
-    let pieces = heads.look(first).or_else(|| heads.look(second).map(|at| at + first.len()));
-    assert_eq!(pieces, whole);
+    assert_eq!(ambiguous(&[first, second], answer), whole);
 });
+
+/// Where `pieces` become ambiguous, in all of them; requests to upgrade are answered with `answer`.
+fn ambiguous(pieces: &[&[u8]], answer: UpgradeAnswer) -> Option<usize> {
+    let (mut heads, mut before) = (RawHeads::default(), 0);
+    for piece in pieces {
+        let mut at = 0;
+        loop {
+            match heads.look(&piece[at..]) {
+                Found::Nothing => break,
+                Found::Ambiguous(place) => return Some(before + at + place),
+                Found::Upgrade(place) => {
+                    at += place;
+                    heads.upgrade_answered(answer);
+                }
+            }
+        }
+        before += piece.len();
+    }
+    None
+}

@@ -55,7 +55,7 @@ pub enum Found {
     /// The byte at this place makes a head ambiguous. Nothing after it was looked at.
     Ambiguous(usize),
     /// At this place a head has ended that asks for another protocol. What follows is looked at
-    /// once [`RawHeads::answered`] says which.
+    /// once [`RawHeads::upgrade_answered`] says which.
     Upgrade(usize),
 }
 
