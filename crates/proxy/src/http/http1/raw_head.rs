@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_wish_that_is_refused_come_requests() {
+    fn after_a_refused_upgrade_come_requests() {
         let upgrade = "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         for head in [upgrade, "CONNECT a:80 HTTP/1.1\r\n\r\n"] {
             let next = format!("{head}{upgrade}GET / HTTP/1.1\na: b\r\n\r\n");
