@@ -45,6 +45,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let picked = view.picked(&gateway.spec.selector, None);
     found.extend(workloads(key, gateway, &picked, view));
     found.extend(limited(key, &picked, view));
+    found.extend(redirected(key, &picked, view));
     found
 }
 
@@ -64,6 +65,17 @@ fn limited(key: &Key, picked: &Picked, view: &View<'_>) -> Option<Diagnostic> {
         key.namespace,
     );
     Some(Diagnostic::error(key, format!("spec.servers[{first}].port.number"), message))
+}
+
+/// That hosts whose clients the Gateway sends to TLS are served all the same.
+fn redirected(key: &Key, picked: &Picked, view: &View<'_>) -> Option<Diagnostic> {
+    let limited = view.limited(picked.gateway.as_ref()?);
+    let (server, host) = limited.redirects.get(key)?;
+    let message = format!(
+        "does not hold for all of these hosts: another Gateway serves {host} on this port, and \
+         does so in plaintext; have one Gateway only for each host"
+    );
+    Some(Diagnostic::error(key, format!("spec.servers[{server}].tls.httpsRedirect"), message))
 }
 
 /// Whether a pod serves the Gateway, and can be reached on its ports.

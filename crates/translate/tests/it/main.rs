@@ -11,6 +11,7 @@ mod local_addresses;
 mod one_host;
 mod pairs;
 mod properties;
+mod redirects;
 mod render;
 mod scale;
 mod sums;

@@ -45,6 +45,9 @@ pub(crate) struct Limited {
     pub(crate) ports: BTreeMap<Key, u16>,
     /// Virtual services whose patterns cover too many hosts, with the first port.
     pub(crate) hosts: BTreeMap<Key, u16>,
+    /// Gateways that send clients to TLS for hosts that others serve in plaintext: the index of a
+    /// server, and the host.
+    pub(crate) redirects: BTreeMap<Key, (usize, String)>,
     /// Virtual services with a host for which their rules are closed.
     pub(crate) rules: BTreeMap<Key, String>,
 }
@@ -98,6 +101,13 @@ impl<'g> Budget<'g> {
         let limited = self.limited.servers.entry(key).or_default();
         limited.extend(servers.iter().map(|one| one.index));
         false
+    }
+
+    /// Notes that `server` sends clients of `host` to TLS, which another Gateway serves.
+    pub(super) fn note_redirect(&mut self, server: &Bound<'g>, host: &str) {
+        let (namespace, name) = server.key();
+        let key = Key::new(Kind::Gateway, namespace, name);
+        self.limited.redirects.entry(key).or_insert_with(|| (server.index, host.to_owned()));
     }
 
     /// Whether `service` has exceeded no limit so far.

@@ -1,6 +1,7 @@
 //! The routes of a gateway: which rules decide for which hosts.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     rc::Rc,
@@ -83,7 +84,13 @@ impl<'g> Said<'g> {
 /// What is said on a port, by host.
 #[derive(Default)]
 struct ByHost<'g> {
+    /// Hosts whose clients the Gateways there send to TLS.
+    redirects: Redirects<'g>,
+    /// Hosts that a Gateway does not serve there, since it sends their clients to TLS.
+    redirected: BTreeMap<String, Origin>,
     said: BTreeMap<String, Vec<Rc<Said<'g>>>>,
+    /// Through which Gateways the hosts are served.
+    through: BTreeMap<String, Through<'g>>,
     /// How many things are said.
     count: usize,
     /// Hosts with the virtual services that have their rules for them already.
@@ -102,7 +109,8 @@ pub(super) fn of_port<'g>(
     view: &View<'g>,
     budget: &mut Budget<'g>,
 ) -> Option<Vec<Joined>> {
-    let mut by_host = ByHost::default();
+    let redirects = Redirects::new(bound, view.installation());
+    let mut by_host = ByHost { redirects, ..ByHost::default() };
     // Servers of a Gateway on one port are one list of hosts.
     let same = |one: &Bound<'_>, next: &Bound<'_>| {
         one.key() == next.key() && one.server.port.number == next.server.port.number
@@ -110,12 +118,12 @@ pub(super) fn of_port<'g>(
     for servers in bound.chunk_by(same) {
         by_host.add(servers, (group, mesh), view, budget);
     }
-    let ByHost { mut said, ended, .. } = by_host;
-    if said.is_empty() && ended.len() == bound.len() {
+    let ByHost { redirects, mut redirected, said, through, ended, .. } = by_host;
+    if said.is_empty() && redirected.is_empty() && ended.len() == bound.len() {
         return None;
     }
-    let redirected = redirected(bound, said.keys(), view.installation());
-    said.retain(|host, _| !redirected.contains_key(host));
+    redirected.retain(|host, _| !said.contains_key(host));
+    redirects.close(&through, view.installation(), &mut redirected, budget);
     let ended = hosts_of(&ended, view.installation()).into_iter();
     let ended: BTreeMap<String, Origin> = ended
         .filter(|(host, _)| !said.contains_key(host) && !redirected.contains_key(host))
@@ -171,7 +179,17 @@ impl<'g> ByHost<'g> {
                 is_whole = false;
                 continue;
             }
-            hosts.retain(|host| !self.joined.contains(&(host.clone(), own)));
+            hosts.retain(|host| match self.redirects.of(gateway, host) {
+                Some(origin) => {
+                    self.redirected.entry(host.clone()).or_insert_with(|| origin.clone());
+                    false
+                }
+                None if !self.joined.contains(&(host.clone(), own)) => true,
+                None => {
+                    through(&mut self.through, host, gateway);
+                    false
+                }
+            });
             let rules = match hosts.is_empty() {
                 true => Rules::default(),
                 false => rules::http(service, &site, mesh, view),
@@ -190,6 +208,7 @@ impl<'g> ByHost<'g> {
             let said = Rc::new(Said { service, id: self.count, order: order.clone(), rules, size });
             self.count += 1;
             for host in hosts {
+                through(&mut self.through, &host, gateway);
                 self.joined.insert((host.clone(), own));
                 self.said.entry(host).or_default().push(Rc::clone(&said));
             }
@@ -197,6 +216,15 @@ impl<'g> ByHost<'g> {
         if !is_whole {
             self.ended.extend_from_slice(servers);
         }
+    }
+}
+
+/// Notes that `host` is served through `gateway`.
+fn through<'g>(all: &mut BTreeMap<String, Through<'g>>, host: &str, gateway: (&'g str, &'g str)) {
+    let through = Through::One(gateway);
+    match all.get_mut(host) {
+        Some(known) => *known = known.and(through),
+        None => drop(all.insert(host.to_owned(), through)),
     }
 }
 
@@ -259,25 +287,80 @@ fn within_bound<'g>(
     routes.collect()
 }
 
-/// Hosts that clients must be sent to TLS for, and whose server says so. Until Weft can,
-/// they are closed: what was to be encrypted is not served in plaintext.
-fn redirected<'h>(
-    bound: &[Bound<'_>],
-    known: impl Iterator<Item = &'h String>,
-    installation: &Installation,
-) -> BTreeMap<String, Origin> {
-    let bound: Vec<Bound<'_>> = bound.iter().filter(|one| redirects(one.server)).cloned().collect();
-    let mut own = hosts_of(&bound, installation);
-    let mut index: HostIndex<Option<Origin>> = HostIndex::default();
-    for (host, origin) in &own {
-        index.entry(host).get_or_insert_with(|| origin.clone());
+/// Hosts that clients must be sent to TLS for, since servers on a port say so. Until Weft can,
+/// the server's Gateway does not serve them: what was to be encrypted is not served in plaintext.
+/// It closes them where no other Gateway serves them.
+#[derive(Default)]
+struct Redirects<'g> {
+    servers: Vec<Bound<'g>>,
+    /// The hosts that they name, by Gateway.
+    by_gateway: BTreeMap<(&'g str, &'g str), HostIndex<Option<Origin>>>,
+}
+
+impl<'g> Redirects<'g> {
+    fn new(bound: &[Bound<'g>], installation: &Installation) -> Self {
+        let servers = bound.iter().filter(|one| redirects(one.server)).cloned();
+        let mut found = Self { servers: servers.collect(), ..Self::default() };
+        for one in &found.servers {
+            let own = found.by_gateway.entry(one.key()).or_default();
+            for (host, origin) in hosts_of(std::slice::from_ref(one), installation) {
+                own.entry(&host).get_or_insert(origin);
+            }
+        }
+        found
     }
-    for host in known {
-        if let Some(origin) = index.covering(host).flatten().next() {
-            own.entry(host.clone()).or_insert_with(|| origin.clone());
+
+    /// The server of `gateway` that sends clients of `host` to TLS.
+    fn of<'i>(&'i self, gateway: (&'g str, &'g str), host: &'i str) -> Option<&'i Origin> {
+        self.by_gateway.get(&gateway)?.covering(host).flatten().next()
+    }
+
+    /// Adds to `closed` the hosts that servers name and no other Gateway serves; `served` are
+    /// those that are served. Notes the Gateways of the others.
+    fn close(
+        &self,
+        served: &BTreeMap<String, Through<'g>>,
+        installation: &Installation,
+        closed: &mut BTreeMap<String, Origin>,
+        budget: &mut Budget<'g>,
+    ) {
+        // Each server is noted once, and then looked at no more.
+        let mut unnoted: HostIndex<RefCell<Vec<&Bound<'g>>>> = HostIndex::default();
+        let mut index: HostIndex<Option<(&str, Through<'g>)>> = HostIndex::default();
+        for (host, through) in served {
+            *index.entry(host) = Some((host, *through));
+        }
+        for one in &self.servers {
+            for (host, origin) in hosts_of(std::slice::from_ref(one), installation) {
+                unnoted.entry(&host).get_mut().push(one);
+                let of_others = |known: &&(&str, Through<'_>)| known.1 != Through::One(one.key());
+                let other = index.covering(&host).flatten().find(of_others).map(|known| known.0);
+                match other {
+                    Some(other) => budget.note_redirect(one, other),
+                    None => drop(closed.entry(host).or_insert(origin)),
+                }
+            }
+        }
+        for host in served.keys() {
+            let servers = unnoted.covering(host).flat_map(RefCell::take);
+            servers.for_each(|one| budget.note_redirect(one, host));
         }
     }
-    own
+}
+
+/// Through which Gateways a host is served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Through<'g> {
+    /// This one only.
+    One((&'g str, &'g str)),
+    /// Several.
+    More,
+}
+
+impl Through<'_> {
+    fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::More }
+    }
 }
 
 /// The hosts of servers, with the first that names each.
