@@ -171,14 +171,13 @@ pub(crate) fn addresses(owner: &Key, view: &View<'_>) -> Addresses {
 }
 
 /// The first port of a host that `address` is behind, ready or not, of those that do not speak
-/// HTTP.
+/// HTTP; `slices` are those of the host that name the address.
 pub(crate) fn behind<'d>(
     address: SocketAddr,
     found: &'d Definition,
-    view: &View<'_>,
+    slices: &[&EndpointSlice],
 ) -> Option<&'d Port> {
-    let slices = registry::slices_of(&found.owner, view);
-    let listed = ListedPorts::new(&slices);
+    let listed = ListedPorts::new(slices);
     let has = |slice: &&EndpointSlice| {
         slice.endpoints.iter().filter_map(self::address).any(|ip| ip == address.ip())
     };

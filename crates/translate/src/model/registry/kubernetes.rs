@@ -1,6 +1,6 @@
 //! Kubernetes Services as hosts of the mesh.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use weft_api::{
     Key, Kind, Metadata,
@@ -97,16 +97,25 @@ pub(crate) fn slices_of<'g>(owner: &Key, view: &View<'g>) -> Vec<&'g EndpointSli
     view.slices(Bucket::Slices(owner.namespace.clone(), owner.name.clone()))
 }
 
-/// The hosts that have an endpoint with `address`, those of older objects first: a newer
-/// one cannot take an older one's addresses.
-pub(crate) fn with_endpoint(address: IpAddr, view: &View<'_>) -> Vec<Arc<Definition>> {
-    let slices = view.slices(Bucket::EndpointAddress(address)).into_iter();
-    let owners = slices.filter_map(|slice| {
-        let name = slice.metadata.labels.get(SERVICE_NAME_LABEL)?;
-        Some(Key::new(Kind::Service, slice.metadata.namespace.as_str(), name.as_str()))
+/// The hosts that have an endpoint with `address`, each with its slices that name it; those of
+/// older objects first: a newer one cannot take an older one's addresses.
+pub(crate) fn with_endpoint<'g>(
+    address: IpAddr,
+    view: &View<'g>,
+) -> Vec<(Arc<Definition>, Vec<&'g EndpointSlice>)> {
+    let mut by_owner: BTreeMap<Key, Vec<&EndpointSlice>> = BTreeMap::new();
+    for slice in view.slices(Bucket::EndpointAddress(address)) {
+        if let Some(name) = slice.metadata.labels.get(SERVICE_NAME_LABEL) {
+            let owner = Key::new(Kind::Service, slice.metadata.namespace.as_str(), name.as_str());
+            by_owner.entry(owner).or_default().push(slice);
+        }
+    }
+    let defined = view.defined_by(by_owner.keys()).into_iter();
+    let found = defined.map(|definition| {
+        let slices = by_owner.remove(&definition.owner).unwrap_or_default();
+        (definition, slices)
     });
-    let owners: Vec<Key> = owners.collect();
-    view.defined_by(owners.iter())
+    found.collect()
 }
 
 /// A port of a workload that a host leads to.

@@ -39,11 +39,11 @@ pub(super) fn behind(
             return Some((definition, port));
         }
     }
-    for definition in registry::with_endpoint(address.ip(), view).into_iter().filter(seen) {
-        if !definition.is_headless() {
+    for (definition, slices) in registry::with_endpoint(address.ip(), view) {
+        if !seen(&definition) || !definition.is_headless() {
             continue;
         }
-        if let Some(port) = endpoints::behind(address, &definition, view).cloned() {
+        if let Some(port) = endpoints::behind(address, &definition, &slices).cloned() {
             return Some((definition, port));
         }
     }
