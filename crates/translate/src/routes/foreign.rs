@@ -126,13 +126,16 @@ fn size(json: serde_json::Result<Vec<u8>>) -> usize {
 pub(crate) fn chosen(host: &str, namespace: &str, kind: RuleKind, view: &View<'_>) -> Chosen {
     let mut found = Chosen::default();
     let definition = view.definitions(host).into_iter().next();
-    let near = [definition.as_ref().map(|one| one.owner.namespace.as_str()), Some(namespace)];
+    let mut near = vec![namespace.to_owned()];
+    near.extend(definition.as_ref().map(|one| one.owner.namespace.clone()));
     let mut names = vec![host.to_owned()];
     if definition.is_some() {
         names.extend(hosts::patterns(host));
         let concrete = backends::aliased(host, view);
         // An alias has the rules of what it stands for.
         if kind == RuleKind::Http && concrete != host {
+            let definitions = view.definitions(&concrete);
+            near.extend(definitions.first().map(|one| one.owner.namespace.clone()));
             names.extend(hosts::patterns(&concrete));
             names.insert(1 + hosts::patterns(host).count(), concrete);
         }
@@ -145,7 +148,7 @@ pub(crate) fn chosen(host: &str, namespace: &str, kind: RuleKind, view: &View<'_
             if bytes == 0 || found.left_out.contains(&service.key) {
                 continue;
             }
-            if !near.contains(&Some(own)) {
+            if !near.iter().any(|one| one == own) {
                 let left = left.entry(own.to_owned()).or_insert(FOREIGN);
                 let Some(after) = left.checked_sub(bytes) else {
                     found.left_out.insert(Arc::clone(&service.key));

@@ -161,3 +161,60 @@ fn hosts_without_a_service_have_the_same_bound_and_end_closed() {
     assert_eq!(told(&mut evil), []);
     assert!(resolved(&mut evil, "api.example.com:80").left_out.is_empty());
 }
+
+/// A service `web` in shop, a pod and an alias of the service in evil, and virtual services of
+/// shop: as many as there are `names`, each with 150 rules of 4 KiB for `hosts`.
+fn aliased(namespace: &str, names: &[&str], hosts: &[&str]) -> Translator {
+    let pod = |namespace| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": namespace},
+            "spec": {"containers": [{"name": "app"}]}, "status": {"podIP": "10.1.0.1"},
+        })
+    };
+    let service = |namespace, name, spec: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+            "spec": spec,
+        })
+    };
+    let ports = json!([{"name": "http", "port": 80}]);
+    let web = service("shop", "web", json!({"clusterIP": "10.96.0.1", "ports": ports}));
+    let external = "web.shop.svc.cluster.local";
+    let alias = json!({"type": "ExternalName", "externalName": external, "ports": ports});
+    let alias = service("evil", "alias", alias);
+    let rule = |at: usize| {
+        let label = format!("{at}{}", "x".repeat(4000));
+        json!({
+            "match": [{"sourceLabels": {"a": label}}],
+            "route": [{"destination": {"host": external}}],
+        })
+    };
+    let many = names.iter().map(|name| {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"hosts": hosts, "http": (0..150).map(rule).collect::<Vec<Value>>()},
+        })
+    });
+    let objects = [pod("evil"), pod("shop"), web, alias].into_iter().chain(many);
+    let objects = objects.map(|value| weft_api::read(value).expect("an object"));
+    crate::worlds::translator(objects)
+}
+
+/// Rules of all routes that the pod gets, and how many virtual services are left out.
+fn counted(translator: &mut Translator, pod: &str, interest: &str) -> (usize, usize) {
+    let client = crate::worlds::client(translator, pod);
+    let resolved = translator.resolve(&client, &interest.parse().expect("an interest"));
+    let count = resolved.resources.iter().map(|piece| match &*piece.resource {
+        Resource::Route(route) => route.rules.len(),
+        _ => 0,
+    });
+    (count.sum(), resolved.left_out.len())
+}
+
+#[test]
+fn rules_of_the_namespace_behind_an_alias_are_not_left_out() {
+    let mut translator = aliased("shop", &["a", "b", "c"], &["web.shop.svc.cluster.local"]);
+    assert_eq!(counted(&mut translator, "evil/web", "web.shop:80"), (3 * 150 + 1, 0));
+    assert_eq!(counted(&mut translator, "evil/web", "alias:80"), (3 * 150 + 1, 0));
+}
