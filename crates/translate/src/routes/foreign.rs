@@ -141,11 +141,13 @@ pub(crate) fn chosen(host: &str, namespace: &str, kind: RuleKind, view: &View<'_
         }
     }
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    // One may name a host and patterns over it.
+    let mut seen = BTreeSet::new();
     for name in names {
         for service in view.virtual_services_for(&name, namespace).iter() {
             let RulesSize { bytes, is_for_everyone } = service.rules_size(kind);
             let own = service.key.namespace.as_str();
-            if bytes == 0 || found.left_out.contains(&service.key) {
+            if bytes == 0 || !seen.insert(Arc::clone(&service.key)) {
                 continue;
             }
             if !near.iter().any(|one| one == own) {

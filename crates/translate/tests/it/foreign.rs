@@ -218,3 +218,10 @@ fn rules_of_the_namespace_behind_an_alias_are_not_left_out() {
     assert_eq!(counted(&mut translator, "evil/web", "web.shop:80"), (3 * 150 + 1, 0));
     assert_eq!(counted(&mut translator, "evil/web", "alias:80"), (3 * 150 + 1, 0));
 }
+
+#[test]
+fn a_virtual_service_for_a_host_and_a_pattern_over_it_counts_once() {
+    let hosts = ["web.shop.svc.cluster.local", "*.shop.svc.cluster.local"];
+    let mut translator = aliased("evil", &["a"], &hosts);
+    assert_eq!(counted(&mut translator, "shop/web", "web.shop:80"), (150 + 1, 0));
+}
