@@ -262,7 +262,7 @@ fn buckets(key: &Key, object: &Object, installation: &Installation) -> HashSet<B
             }
             for gateway in &service.spec.gateways {
                 let (namespace, name) = hosts::gateway(gateway, &key.namespace);
-                found.insert(Bucket::Gateway(namespace, name));
+                found.insert(Bucket::Gateway(namespace.to_owned(), name.to_owned()));
             }
             if service.spec.closed.iter().any(|field| field == "gateways") {
                 found.insert(Bucket::AnyGateway);

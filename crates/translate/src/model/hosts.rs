@@ -51,14 +51,14 @@ impl Installation {
 /// The namespace and name of a gateway written in an object of `namespace`:
 /// `name`, `./name`, `namespace/name`, or `name.namespace` and more, as before Istio
 /// 1.1.
-pub(crate) fn gateway(text: &str, namespace: &str) -> (String, String) {
+pub(crate) fn gateway<'t>(text: &'t str, namespace: &'t str) -> (&'t str, &'t str) {
     if let Some((written, name)) = text.split_once('/') {
         let namespace = if written == "." { namespace } else { written };
-        return (namespace.to_owned(), name.to_owned());
+        return (namespace, name);
     }
     let mut parts = text.split('.');
-    let name = parts.next().unwrap_or_default().to_owned();
-    (parts.next().unwrap_or(namespace).to_owned(), name)
+    let name = parts.next().unwrap_or_default();
+    (parts.next().unwrap_or(namespace), name)
 }
 
 /// The patterns that may cover `host`, most specific first: `*.b.c`, `*.c`, `*`
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn gateways_are_found_under_old_and_new_spellings() {
         let check = |text: &str, namespace: &str, name: &str| {
-            assert_eq!(gateway(text, "shop"), (namespace.to_owned(), name.to_owned()));
+            assert_eq!(gateway(text, "shop"), (namespace, name));
         };
         check("edge", "shop", "edge");
         check("./edge", "shop", "edge");

@@ -191,6 +191,14 @@ pub(crate) fn http(
     found
 }
 
+/// How many things the HTTP rules of `service` name that [`http`] reads for each site.
+pub(crate) fn named(service: &VirtualService) -> usize {
+    let of_match = |one: &HttpMatch| 1 + one.gateways.len() + one.source_labels.len();
+    let of_rule =
+        |rule: &HttpRoute| 1 + rule.route.len() + rule.matches.iter().map(of_match).sum::<usize>();
+    service.spec.http.iter().map(of_rule).sum()
+}
+
 /// The size of a rule's JSON, in bytes.
 pub(crate) fn size_of(rule: &Rule) -> usize {
     serde_json::to_vec(rule).map_or(0, |text| text.len())
@@ -216,10 +224,7 @@ pub(crate) fn for_gateway(names: &[String], namespace: &str, site: &Site<'_>) ->
     names.is_empty()
         || names.iter().any(|name| match site.gateway {
             None => name == MESH,
-            Some((own, gateway)) => {
-                name != MESH
-                    && hosts::gateway(name, namespace) == (own.to_owned(), gateway.to_owned())
-            }
+            Some(own) => name != MESH && hosts::gateway(name, namespace) == own,
         })
 }
 

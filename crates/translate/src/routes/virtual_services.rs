@@ -11,7 +11,7 @@ use crate::{
         age::Age,
         visibility::{Exports, Reach},
     },
-    routes::foreign::RulesSize,
+    routes::{foreign::RulesSize, rules},
 };
 
 /// The name that stands for the sidecars among the gateways of a rule.
@@ -34,6 +34,8 @@ pub(crate) struct Summary {
     /// Who sees it; nothing is known of it where it is closed for everybody.
     exports: Option<Exports>,
     in_mesh: bool,
+    /// How many things its HTTP rules name that decide where they are used, and where they go.
+    pub(crate) named: usize,
     pub(crate) http: RulesSize,
     pub(crate) tcp: RulesSize,
 }
@@ -49,6 +51,7 @@ pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
         age: Age::of(&service.metadata),
         exports: is_open.then(|| Exports::new(&service.spec.export_to, default)),
         in_mesh: in_mesh(service),
+        named: rules::named(service),
         http: RulesSize::of_http(service),
         tcp: RulesSize::of_tcp(service),
     })

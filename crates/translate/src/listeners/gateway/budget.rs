@@ -35,6 +35,8 @@ pub(crate) const PORTS: usize = 1_000;
 
 /// What a host costs on a port besides its name, in bytes, about.
 pub(super) const HOST: usize = 128;
+/// What it costs to read one of the things that rules name, in bytes of what comes out of it.
+pub(super) const READ: usize = 32;
 
 /// What a gateway does not serve in full, because it would be repeated too often.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -50,6 +52,15 @@ pub(crate) struct Limited {
     pub(crate) redirects: BTreeMap<Key, (usize, String)>,
     /// Virtual services with a host for which their rules are closed.
     pub(crate) rules: BTreeMap<Key, String>,
+}
+
+/// One virtual service at one Gateway, on one port.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'g> {
+    service: &'g VirtualService,
+    at: SocketAddr,
+    /// Whether it is the service's first.
+    is_first: bool,
 }
 
 /// What the objects of each namespace may still repeat.
@@ -110,11 +121,6 @@ impl<'g> Budget<'g> {
         self.limited.redirects.entry(key).or_insert_with(|| (server.index, host.to_owned()));
     }
 
-    /// Whether `service` has exceeded no limit so far.
-    pub(super) fn is_open(&self, service: &VirtualService) -> bool {
-        !self.ended.contains(&named(service))
-    }
-
     /// How many hosts a virtual service of `namespace` may have besides those that it names.
     pub(super) fn coverable(&self, namespace: &str) -> usize {
         self.covered.get(namespace).copied().unwrap_or(COVERED)
@@ -146,16 +152,22 @@ impl<'g> Budget<'g> {
         true
     }
 
-    /// Whether `service` may have one more port, where it costs `cost`.
-    pub(super) fn charge(
+    /// Begins to serve `service` at `at`, if it has exceeded no limit so far.
+    pub(super) fn begin(
         &mut self,
         service: &'g VirtualService,
         at: SocketAddr,
-        cost: usize,
-    ) -> bool {
+    ) -> Option<Turn<'g>> {
+        let is_open = !self.ended.contains(&named(service));
+        is_open.then(|| Turn { service, at, is_first: self.begun.insert(named(service)) })
+    }
+
+    /// Whether the service of `turn` may cost `cost` more there.
+    pub(super) fn charge(&mut self, turn: Turn<'g>, cost: usize) -> bool {
+        let Turn { service, at, is_first } = turn;
         let namespace = service.metadata.namespace.as_str();
         let left = self.further.entry(namespace).or_insert(FURTHER);
-        if self.begun.insert(named(service)) {
+        if is_first {
             *left += TIMES * cost;
             return true;
         }

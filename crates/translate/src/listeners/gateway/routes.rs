@@ -12,7 +12,7 @@ use weft_config::{Action, Host, Origin, Route, Rule};
 
 use super::{
     Bound, Served,
-    budget::{Budget, HOST},
+    budget::{Budget, HOST, READ},
     redirects, served,
 };
 use crate::{
@@ -35,6 +35,8 @@ pub(super) struct Joined {
 /// A virtual service that is bound to a Gateway, and that the gateway sees.
 pub(super) struct Attached<'g> {
     service: &'g VirtualService,
+    /// See [`rules::named`].
+    named: usize,
     order: Order,
 }
 
@@ -51,7 +53,7 @@ impl<'g> Attached<'g> {
         let attached = view.bound_to(gateway.0, gateway.1).into_iter().filter_map(|key| {
             let summary = view.virtual_service_summary(&key)?;
             let order = Order { reach: summary.reach(namespace)?, age: summary.age.clone() };
-            Some(Self { service: view.virtual_service(&key)?, order })
+            Some(Self { service: view.virtual_service(&key)?, named: summary.named, order })
         });
         // What there is too much of is of the younger ones.
         let mut attached: Vec<Self> = attached.collect();
@@ -162,12 +164,15 @@ impl<'g> ByHost<'g> {
         // Namespaces that the Gateway's hosts are counted for.
         let mut admitted = BTreeSet::new();
         let mut is_whole = true;
-        for Attached { service, order } in &*attached {
+        for Attached { service, named: read, order } in &*attached {
             let own = (service.metadata.namespace.as_str(), service.metadata.name.as_str());
-            if !budget.is_open(service) {
+            // What is read is paid first, what comes out of it afterwards.
+            let turn = budget.begin(service, one.at);
+            let cost = HOST * service.spec.hosts.len();
+            let Some(turn) = turn.filter(|turn| budget.charge(*turn, cost)) else {
                 is_whole = false;
                 continue;
-            }
+            };
             let named = served::hosts_of(service, view.installation());
             if admitted.insert(own.0) {
                 budget.add_hosts(own.0, served.count(own.0));
@@ -190,14 +195,17 @@ impl<'g> ByHost<'g> {
                     false
                 }
             });
+            if !hosts.is_empty() && !budget.charge(turn, READ * read) {
+                is_whole = false;
+                continue;
+            }
             let rules = match hosts.is_empty() {
                 true => Rules::default(),
                 false => rules::http(service, &site, mesh, view),
             };
             let size = rules.rules.iter().map(rules::size_of).sum();
             let names: usize = hosts.iter().map(|host| HOST + host.len()).sum();
-            let cost = HOST * service.spec.hosts.len() + size + names;
-            if !budget.charge(service, one.at, cost) {
+            if !budget.charge(turn, size + names) {
                 is_whole = false;
                 continue;
             }
