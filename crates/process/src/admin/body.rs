@@ -1,6 +1,8 @@
 //! Bodies of answers: whole, or piece by piece as they are made.
 
 use std::{
+    fmt,
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -8,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::Frame;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 /// A piece that its reader does not take for this long ends the answer.
 const STALLED: Duration = Duration::from_secs(10);
@@ -17,10 +19,31 @@ const STALLED: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Body(Content);
 
-#[derive(Debug)]
 enum Content {
     Whole(Bytes),
-    Pieces(mpsc::Receiver<Piece>),
+    /// Nobody has asked for it yet.
+    Unmade(Make),
+    Pieces(Making),
+}
+
+/// Begins to make a body.
+type Make = Box<dyn FnOnce() -> Making + Send>;
+
+/// A body that is being made.
+struct Making {
+    receiver: mpsc::Receiver<Piece>,
+    /// The task that makes it, which ends with this.
+    _task: JoinSet<()>,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Whole(_) => "Whole",
+            Self::Unmade(_) => "Unmade",
+            Self::Pieces(_) => "Pieces",
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -50,26 +73,41 @@ impl Body {
         Self(Content::Whole(bytes.into()))
     }
 
-    /// A body that is made while it is read; only a few pieces are in memory at once.
-    pub fn streamed() -> (Pieces, Self) {
-        let (sender, receiver) = mpsc::channel(2);
-        (Pieces(sender), Self(Content::Pieces(receiver)))
+    /// A body that `make` makes while it is read; only a few pieces are in memory at once. That
+    /// begins when the first piece is asked for, and ends when the body is dropped, so that a
+    /// reader who leaves, or wants the head alone, costs nothing more.
+    pub fn streamed<M, F>(make: M) -> Self
+    where
+        M: FnOnce(Pieces) -> F + Send + 'static,
+        F: Future<Output = Result<(), Gone>> + Send + 'static,
+    {
+        Self(Content::Unmade(Box::new(move || {
+            let (sender, receiver) = mpsc::channel(2);
+            let making = make(Pieces(sender));
+            let mut task = JoinSet::new();
+            task.spawn(async move {
+                // A reader who is gone needs no word of it.
+                let _ = making.await;
+            });
+            Making { receiver, _task: task }
+        })))
     }
 
     /// Whether it is made while it is read.
     pub(super) fn is_streamed(&self) -> bool {
-        matches!(self.0, Content::Pieces(_))
+        !matches!(self.0, Content::Whole(_))
     }
 
     /// Reads all of it; none when it broke off.
     pub async fn collect(self) -> Option<Bytes> {
-        let mut receiver = match self.0 {
+        let mut making = match self.0 {
             Content::Whole(bytes) => return Some(bytes),
-            Content::Pieces(receiver) => receiver,
+            Content::Unmade(make) => make(),
+            Content::Pieces(making) => making,
         };
         let mut all = Vec::new();
         loop {
-            match receiver.recv().await? {
+            match making.receiver.recv().await? {
                 Piece::Data(bytes) => all.extend_from_slice(&bytes),
                 Piece::End => return Some(all.into()),
             }
@@ -108,18 +146,21 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        match &mut self.0 {
-            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Content::Pieces(receiver) => Poll::Ready(match ready!(receiver.poll_recv(context)) {
-                Some(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
-                Some(Piece::End) => {
-                    self.0 = Content::Whole(Bytes::new());
-                    None
-                }
-                None => Some(Err(BrokenOff)),
-            }),
+        let mut making = match std::mem::replace(&mut self.0, Content::Whole(Bytes::new())) {
+            Content::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Content::Whole(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Content::Unmade(make) => make(),
+            Content::Pieces(making) => making,
+        };
+        let polled = making.receiver.poll_recv(context);
+        if !matches!(polled, Poll::Ready(Some(Piece::End))) {
+            self.0 = Content::Pieces(making);
         }
+        Poll::Ready(match ready!(polled) {
+            Some(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Piece::End) => None,
+            None => Some(Err(BrokenOff)),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -129,7 +170,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> hyper::body::SizeHint {
         match &self.0 {
             Content::Whole(bytes) => hyper::body::SizeHint::with_exact(bytes.len() as u64),
-            Content::Pieces(_) => hyper::body::SizeHint::default(),
+            Content::Unmade(_) | Content::Pieces(_) => hyper::body::SizeHint::default(),
         }
     }
 }
@@ -137,33 +178,59 @@ impl hyper::body::Body for Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt;
+    use std::sync::Arc;
 
     #[tokio::test]
     async fn pieces_are_one_answer_when_their_end_was_said() {
         for complete in [true, false] {
-            let (pieces, body) = Body::streamed();
-            let making = async {
+            let body = Body::streamed(move |pieces| async move {
                 for piece in ["a", "", "bc"] {
-                    pieces.send(piece).await.unwrap();
+                    pieces.send(piece).await?;
                 }
                 match complete {
-                    true => pieces.end().await.unwrap(),
-                    false => drop(pieces),
+                    true => pieces.end().await,
+                    false => Ok(()),
                 }
-            };
-            let ((), read) = tokio::join!(making, body.collect());
-            assert_eq!(read, complete.then(|| Bytes::from("abc")));
+            });
+            assert_eq!(body.collect().await, complete.then(|| Bytes::from("abc")));
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_does_not_read_ends_the_answer() {
-        let (pieces, body) = Body::streamed();
-        let mut sent = 0;
-        while pieces.send("x").await.is_ok() {
-            sent += 1;
-        }
-        assert_eq!(sent, 2);
+        let (say, sent) = tokio::sync::oneshot::channel();
+        let mut body = Body::streamed(|pieces| async move {
+            let mut sent = 0;
+            while pieces.send("x").await.is_ok() {
+                sent += 1;
+            }
+            say.send(sent).map_err(|_| Gone)
+        });
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(sent.await, Ok(3), "one was read");
         drop(body);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_made_before_it_is_asked_for_nor_after_the_reader_has_left() {
+        let (pieces, left) = (Arc::new(()), Arc::new(()));
+        let (begun, held) = (Arc::downgrade(&pieces), Arc::downgrade(&left));
+        let mut body = Body::streamed(|pieces_of_body| async move {
+            drop(pieces);
+            pieces_of_body.send("x").await?;
+            // However long the maker waits for something else.
+            std::future::pending::<()>().await;
+            drop(left);
+            Ok(())
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(begun.strong_count(), 1, "it has begun");
+        body.frame().await.unwrap().unwrap();
+        assert_eq!((begun.strong_count(), held.strong_count()), (0, 1));
+        drop(body);
+        while held.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use hyper::{
     body::{Frame, Incoming, SizeHint},
     server::conn::http1,
@@ -143,9 +143,11 @@ async fn respond(
 ) -> Result<Response<Placed>, Infallible> {
     place.is_in(Phase::Short);
     let (head, _) = request.into_parts();
+    let head_only = head.method == Method::HEAD;
     let asked = Asked { method: head.method, uri: head.uri, headers: head.headers, peer };
     let answer = paths.answer(asked).await;
-    if answer.body.is_streamed() {
+    // Of an answer to HEAD nothing is made.
+    if answer.body.is_streamed() && !head_only {
         place.begin_large().await;
     }
     let mut response = Response::new(Placed { body: answer.body, place: Arc::clone(place) });

@@ -19,14 +19,12 @@ fn paths() -> Paths {
             Answer::text(asked.query("say").unwrap_or("-").to_owned())
         })
         .get("/large", |_| async {
-            let (pieces, body) = Body::streamed();
-            tokio::spawn(async move {
+            Answer::streamed_metrics(Body::streamed(|pieces| async move {
                 for _ in 0..200 {
                     pieces.send(vec![b'x'; 32 * 1024]).await?;
                 }
                 pieces.end().await
-            });
-            Answer::streamed_metrics(body)
+            }))
         })
         .post("/quit", |_| async { Answer::text("bye\n") })
 }

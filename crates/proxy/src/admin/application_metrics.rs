@@ -10,7 +10,7 @@ use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use weft_process::admin::Gone;
 
 use crate::{
@@ -68,7 +68,7 @@ impl Metrics<'_> {
     /// Copies all whole lines.
     pub async fn copy(self, to: &mut Output) -> Result<(), FetchError> {
         let opening = timeout(PATIENCE, self.open());
-        let mut body = opening.await.map_err(|_| FetchError::Slow)??;
+        let (mut body, _connection) = opening.await.map_err(|_| FetchError::Slow)??;
         let (mut rest, mut taken) = (Vec::new(), 0);
         loop {
             let frame = timeout(PATIENCE, body.frame()).await.map_err(|_| FetchError::Slow)?;
@@ -92,7 +92,8 @@ impl Metrics<'_> {
         Ok(())
     }
 
-    async fn open(self) -> Result<Incoming, FetchError> {
+    /// The body of the answer, and the connection, which ends with that set.
+    async fn open(self) -> Result<(Incoming, JoinSet<()>), FetchError> {
         let url: Uri = self.url.parse().map_err(|_| FetchError::Url)?;
         let host = url.host().ok_or(FetchError::Url)?;
         let host = host.parse().unwrap_or([127, 0, 0, 1].into());
@@ -100,12 +101,16 @@ impl Metrics<'_> {
         let path = url.path_and_query().map_or("/metrics", |target| target.as_str());
         let stream = dial(address, &self.dialer, PATIENCE).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Ends when the answer is read or dropped.
-        tokio::spawn(connection);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to the application broke");
+            }
+        });
         let request = Request::get(path).header(header::HOST, address.to_string());
         let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
         match response.status() {
-            StatusCode::OK => Ok(response.into_body()),
+            StatusCode::OK => Ok((response.into_body(), task)),
             status => Err(FetchError::Status(status)),
         }
     }

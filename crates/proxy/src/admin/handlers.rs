@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use weft_decide::Table;
 use weft_process::{
-    admin::{Answer, Body, Gone},
+    admin::{Answer, Body, Gone, Pieces},
     log::Levels,
     metrics::{Exposition, Kind, memory},
     shutdown::Stop,
@@ -64,21 +64,18 @@ impl Pages {
     /// Metrics of this proxy.
     pub fn scrape(self: &Arc<Self>) -> Answer {
         let pages = Arc::clone(self);
-        let (pieces, body) = Body::streamed();
-        let mut to = Output::new(pieces, self.turns.clone());
-        tokio::spawn(async move {
+        Answer::streamed_metrics(Body::streamed(|pieces| async move {
+            let mut to = Output::new(pieces, pages.turns.clone());
             pages.expose(&mut to, true).await?;
             to.end().await
-        });
-        Answer::streamed_metrics(body)
+        }))
     }
 
     /// Metrics of this proxy and of the application, as far as that gives any.
     pub fn merged_scrape(self: &Arc<Self>) -> Answer {
         let pages = Arc::clone(self);
-        let (pieces, body) = Body::streamed();
-        let mut to = Output::new(pieces, self.turns.clone());
-        tokio::spawn(async move {
+        Answer::streamed_metrics(Body::streamed(|pieces| async move {
+            let mut to = Output::new(pieces, pages.turns.clone());
             let application = pages.application.metrics.as_deref();
             pages.expose(&mut to, application.is_none()).await?;
             if let Some(url) = application {
@@ -88,8 +85,7 @@ impl Pages {
                 }
             }
             to.end().await
-        });
-        Answer::streamed_metrics(body)
+        }))
     }
 
     /// `alone` says that no other process gives its numbers on the same page.
@@ -150,23 +146,22 @@ impl Pages {
     /// All resources in force, as JSON.
     pub fn dump(self: &Arc<Self>) -> Answer {
         let pages = Arc::clone(self);
-        let (mut list, answer) = List::new("{\n\"resources\": [", &self.turns);
-        tokio::spawn(async move {
+        Answer::streamed_json(Body::streamed(|pieces| async move {
+            let mut list = List::new("{\n\"resources\": [", pieces, &pages.turns);
             let mut resources = pages.config.snapshot().await;
             resources.sort_unstable_by(|one, other| one.0.cmp(&other.0));
             for (_, body) in resources {
                 list.item(&serde_json::from_slice(&body).unwrap_or(Value::Null)).await?;
             }
             list.end("]\n}\n").await
-        });
-        answer
+        }))
     }
 
     /// The backends and their endpoints, as JSON.
     pub fn backends(self: &Arc<Self>) -> Answer {
         let pages = Arc::clone(self);
-        let (mut list, answer) = List::new("[", &self.turns);
-        tokio::spawn(async move {
+        Answer::streamed_json(Body::streamed(|pieces| async move {
+            let mut list = List::new("[", pieces, &pages.turns);
             let mut resources = pages.config.snapshot().await;
             resources.sort_unstable_by(|one, other| one.0.cmp(&other.0));
             let table = Arc::clone(&pages.tables.borrow());
@@ -179,8 +174,7 @@ impl Pages {
                 list.item(&json!({ "name": &*backend.name, "endpoints": endpoints })).await?;
             }
             list.end("]\n").await
-        });
-        answer
+        }))
     }
 }
 
@@ -192,10 +186,8 @@ struct List {
 }
 
 impl List {
-    fn new(begin: &'static str, turns: &Turns) -> (Self, Answer) {
-        let (pieces, body) = Body::streamed();
-        let to = Output::new(pieces, turns.clone());
-        (Self { to, begin, begun: false }, Answer::streamed_json(body))
+    fn new(begin: &'static str, pieces: Pieces, turns: &Turns) -> Self {
+        Self { to: Output::new(pieces, turns.clone()), begin, begun: false }
     }
 
     async fn item(&mut self, value: &Value) -> Result<(), Gone> {

@@ -1,6 +1,7 @@
 //! The ports of the proxy while others are slow, hostile or gone.
 
 use std::{
+    io::Write,
     net::{SocketAddr, TcpListener},
     thread,
     time::{Duration, Instant},
@@ -82,6 +83,28 @@ fn an_application_cannot_spoil_the_proxys_metrics() {
         let samples = prometheus::parse(&text);
         assert!(samples.iter().any(|one| one.name == "weft_connections"), "{body:?}");
     }
+}
+
+#[test]
+fn answers_that_nobody_reads_are_not_made() {
+    let application = server(&[&ok("app_up 1\n")]);
+    let mut world = World::new();
+    world.options.application.metrics = Some(format!("http://{}/metrics", application.address));
+    let proxy = world.start();
+    let head = |end| format!("HEAD /stats/prometheus HTTP/1.1\r\nhost: x\r\n{end}\r\n");
+    let mut client = Client::to(proxy.at("merged"));
+    let mut writer = client.0.try_clone().unwrap();
+    let all = head("").repeat(20_000) + &head("connection: close\r\n");
+    let writing = thread::spawn(move || writer.write_all(all.as_bytes()).unwrap());
+    assert_eq!(client.rest().matches("HTTP/1.1 200 ").count(), 20_001);
+    writing.join().unwrap();
+    assert_eq!(application.heard(), [""; 0], "for HEAD");
+    for _ in 0..500 {
+        Client::to(proxy.at("merged")).say("GET /stats/prometheus HTTP/1.1\r\nhost: x\r\n\r\n");
+    }
+    let began = Instant::now();
+    assert!(chunks(&proxy.get("merged", "/stats/prometheus")).contains("app_up 1\n"));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]

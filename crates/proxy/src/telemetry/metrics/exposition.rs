@@ -2,11 +2,14 @@
 //!
 //! The text is made piece by piece, so that however much there is, little of it is in
 //! memory, and other tasks of the thread have their turn in between. Nothing is locked while a
-//! text is made, handed over or pauses; [`Turns`] is, for as long as it takes to book a turn.
+//! text is made, handed over or pauses; [`Turns`] is while the next in line waits for its turn.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::{
+    sync::Mutex,
+    time::{Duration, Instant, sleep, sleep_until},
+};
 use weft_config::Workload;
 use weft_process::{
     admin::{Gone, Pieces},
@@ -25,38 +28,33 @@ const PIECE: usize = 32 * 1024;
 /// time do not take a whole core from the workers.
 const TURN: Duration = Duration::from_millis(1);
 
-/// Makes large texts of one process take turns, in the order in which they ask for one.
+/// Makes large texts of one process take turns, in the order in which they ask for one. A text
+/// that is given up leaves the line, and takes no turn.
+///
+/// Each text needs a task of its own: one that is not polled would hold up the others.
 #[derive(Clone, Debug, Default)]
-pub struct Turns(Arc<Mutex<Booked>>);
+pub struct Turns(Arc<Mutex<Last>>);
 
-/// The turns that texts have taken or will take.
+/// The last turn that was taken.
 #[derive(Debug, Default)]
-struct Booked {
-    /// When the pause after the last of them is over.
+struct Last {
+    /// When the pause after it is over.
     until: Option<Instant>,
-}
-
-impl Booked {
-    /// One more turn, not before `earliest`; when it begins.
-    fn turn(&mut self, earliest: Instant) -> Instant {
-        let begin = self.until.map_or(earliest, |until| until.max(earliest));
-        self.until = Some(begin + 2 * TURN);
-        begin
-    }
 }
 
 impl Turns {
     /// Waits for a turn, after a pause.
     async fn begin(&self, pause: Duration) {
-        let begin = self.change(|booked| booked.turn(Instant::now() + pause));
-        if begin > Instant::now() {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        let mut last = self.0.lock().await;
+        let now = Instant::now();
+        let begin = last.until.map_or(now, |until| until.max(now));
+        if begin > now {
             sleep_until(begin).await;
         }
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut Booked) -> T) -> T {
-        // A time is never half changed.
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        last.until = Some(begin + 2 * TURN);
     }
 }
 
@@ -266,14 +264,40 @@ fn known(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt;
     use weft_process::admin::Body;
 
-    #[test]
-    fn turns_come_in_the_order_of_the_questions_and_half_of_the_time_is_a_pause() {
-        let (began, mut booked) = (Instant::now(), Booked::default());
-        let turn = |booked: &mut Booked, at: u32| (booked.turn(began + at * TURN) - began) / 2;
-        assert_eq!([0, 0, 1].map(|at| turn(&mut booked, at)), [0 * TURN, TURN, 2 * TURN]);
-        assert_eq!(turn(&mut booked, 20), 10 * TURN, "nobody waits for what is long over");
+    /// How many turns and pauses are over when `turns` gives the next one.
+    async fn turn(turns: &Turns, began: Instant) -> u128 {
+        turns.begin(Duration::ZERO).await;
+        began.elapsed().as_nanos() / (2 * TURN).as_nanos()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_come_in_the_order_of_the_questions_and_half_of_the_time_is_a_pause() {
+        let (began, turns) = (Instant::now(), Turns::default());
+        let (one, two, three) =
+            tokio::join!(turn(&turns, began), turn(&turns, began), turn(&turns, began));
+        assert_eq!([one, two, three], [0, 1, 2]);
+        sleep(20 * TURN).await;
+        assert_eq!(turn(&turns, began).await, 12, "nobody waits for what is long over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn texts_that_are_given_up_take_no_turns() {
+        let (began, turns) = (Instant::now(), Turns::default());
+        turns.begin(Duration::ZERO).await;
+        let given_up: Vec<_> = (0..50_000)
+            .map(|_| {
+                let turns = turns.clone();
+                tokio::spawn(async move { turns.begin(Duration::ZERO).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        for one in &given_up {
+            one.abort();
+        }
+        assert_eq!(turn(&turns, began).await, 1);
     }
 
     /// Writes `pieces` pieces, each of which takes a turn.
@@ -288,24 +312,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_text_that_pauses_or_is_read_slowly_holds_up_no_other() {
         let turns = Turns::default();
-        let (pieces, unread) = Body::streamed();
-        let slow = tokio::spawn(write(Output::new(pieces, turns.clone()), 100));
-        let (pieces, body) = Body::streamed();
-        let read = tokio::spawn(body.collect());
+        let text = |turns: &Turns| {
+            let turns = turns.clone();
+            Body::streamed(|pieces| write(Output::new(pieces, turns), 100))
+        };
+        let mut unread = text(&turns);
+        unread.frame().await.unwrap().unwrap();
         let began = Instant::now();
-        let quick = tokio::spawn(write(Output::new(pieces, turns.clone()), 100));
-        while !read.is_finished() {
-            // Whatever the texts do, nothing is locked between their steps.
-            assert!(turns.0.try_lock().is_ok());
-            tokio::task::yield_now().await;
-            tokio::time::advance(TURN / 4).await;
-        }
-        assert!(read.await.unwrap().unwrap().len() > 100 * PIECE);
-        quick.await.unwrap().unwrap();
+        let read = text(&turns).collect().await.unwrap();
+        assert!(read.len() > 100 * PIECE);
         let took = began.elapsed();
         assert!(took < 210 * TURN, "{took:?}, although the other is not read");
-        assert!(!slow.is_finished());
-        drop(unread);
-        assert_eq!(slow.await.unwrap(), Err(Gone));
     }
 }

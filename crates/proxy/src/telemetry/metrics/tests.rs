@@ -33,14 +33,13 @@ fn peer(name: &str) -> Peer {
 
 async fn text(metrics: &Arc<Metrics>) -> String {
     let own = Workload { name: "shop".to_owned(), ..Workload::default() };
-    let (pieces, body) = Body::streamed();
-    let mut output = Output::new(pieces, Turns::default());
-    let writing = async {
-        expose(metrics, &own, &mut output).await.unwrap();
-        output.end().await.unwrap();
-    };
-    let ((), read) = tokio::join!(writing, body.collect());
-    String::from_utf8(read.unwrap().to_vec()).unwrap()
+    let metrics = Arc::clone(metrics);
+    let body = Body::streamed(|pieces| async move {
+        let mut output = Output::new(pieces, Turns::default());
+        expose(&metrics, &own, &mut output).await?;
+        output.end().await
+    });
+    String::from_utf8(body.collect().await.unwrap().to_vec()).unwrap()
 }
 
 async fn exposed(metrics: &Arc<Metrics>) -> Vec<Sample> {
@@ -214,9 +213,8 @@ async fn a_scrape_at_the_budget_is_made_in_small_pieces_and_says_no_more_than_it
         let peer = workers[0].peer(peer(&number.to_string()));
         workers[0].request(&request(&peer, 200));
     }
-    let (pieces, body) = Body::streamed();
-    let mut output = Output::new(pieces, Turns::default());
-    let task = tokio::spawn(async move {
+    let body = Body::streamed(|pieces| async move {
+        let mut output = Output::new(pieces, Turns::default());
         expose(&metrics, &Workload::default(), &mut output).await?;
         output.end().await
     });
@@ -227,7 +225,6 @@ async fn a_scrape_at_the_budget_is_made_in_small_pieces_and_says_no_more_than_it
         let length = frame.unwrap().into_data().unwrap().len();
         (largest, all) = (length.max(largest), all + length);
     }
-    task.await.unwrap().unwrap();
     // Two pieces wait, one is made, one is sent.
     assert!(largest < 128 * 1024, "{largest}");
     let each = all / BUDGET;
