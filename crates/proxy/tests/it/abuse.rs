@@ -56,6 +56,20 @@ fn what_has_two_readings_is_refused_and_the_connection_ends() {
 }
 
 #[test]
+fn trailers_with_two_readings_hide_no_request() {
+    let server = server(&[&ok("")]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    let mut client = proxy.client();
+    client.say(
+        "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\na: b\n\r\n\
+         X /x HTTP/1.1\r\ncontent-length: 100000\r\n\r\n",
+    );
+    let _ = client.0.write_all(b"GET /hidden HTTP/1.1\r\nhost: x\nx-a: b\r\n\r\n");
+    assert!(!client.rest().contains("HTTP/1.1 200 "));
+    assert!(!server.heard().iter().any(|one| one.contains("/hidden")), "{:?}", server.heard());
+}
+
+#[test]
 fn a_request_with_a_body_asks_for_no_other_protocol() {
     let server = server(&[&ok("plain")]);
     let proxy = World::new().backend("one", &[server.address]).all_to("one").start();

@@ -1,7 +1,7 @@
 //! Heads of requests as they are on the wire, before the codec of HTTP/1 reads them.
 //!
-//! The codec takes a length away that stands beside chunks, and ends a line at a bare LF. Both
-//! are read in other ways by others (RFC 9112, sections 2.2 and 6.3), and nothing of it is left
+//! The codec takes a length away that stands beside chunks, and ends a line of a head at a bare
+//! LF, but not one of trailers. Both are read in other ways by others (RFC 9112, sections 2.2 and 6.3), and nothing of it is left
 //! to be seen in what the codec hands on. Nothing else is judged here: what the codec refuses is
 //! the codec's business, and so is what follows. What follows a request to upgrade is not
 //! known until that is answered.
@@ -132,7 +132,9 @@ impl RawHeads {
     fn line(&mut self, line: &[u8]) -> bool {
         match self.place {
             Place::Size => {
-                self.place = match size(line) {
+                // The codec refuses a bare LF here, and might not once it is another byte.
+                let line = line.strip_suffix(b"\r");
+                self.place = match line.and_then(size) {
                     Some(0) => Place::Trailers,
                     Some(size) => Place::Chunk(size.saturating_add(2)),
                     None => Place::Beyond,
@@ -143,7 +145,7 @@ impl RawHeads {
                 if line == b"\r" {
                     self.place = Place::Head;
                 }
-                true
+                line.ends_with(b"\r")
             }
             _ => self.line_of_head(line),
         }
@@ -256,6 +258,17 @@ mod tests {
         assert_eq!(found("GET / HTTP/1.1\r\na: b\nc: d\r\n\r\n"), Some("\nc: d\r\n\r\n"));
         assert_eq!(found("GET / HTTP/1.1\r\na: b\r\n\n"), Some("\n"));
         assert_eq!(found("\n\r\n\nGET / HTTP/1.1\r\na: b\r\n\r\n"), None, "before a request");
+    }
+
+    #[test]
+    fn a_bare_line_feed_is_found_in_trailers() {
+        let chunks = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n";
+        let hidden = "\n\r\nX /x HTTP/1.1\r\ncontent-length: 100000\r\n\r\n";
+        for before in ["a: b", "", "a: b\r\nc: d"] {
+            assert_eq!(found(&format!("{chunks}{before}{hidden}")), Some(hidden), "{before}");
+        }
+        // The codec refuses it at the size of a chunk.
+        assert_eq!(found("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\na\n"), None);
     }
 
     #[test]
