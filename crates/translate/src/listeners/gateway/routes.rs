@@ -184,17 +184,7 @@ impl<'g> ByHost<'g> {
                 is_whole = false;
                 continue;
             }
-            hosts.retain(|host| match self.redirects.of(gateway, host) {
-                Some(origin) => {
-                    self.redirected.entry(host.clone()).or_insert_with(|| origin.clone());
-                    false
-                }
-                None if !self.joined.contains(&(host.clone(), own)) => true,
-                None => {
-                    through(&mut self.through, host, gateway);
-                    false
-                }
-            });
+            let mut names = self.retain_new(&mut hosts, own, gateway);
             if !hosts.is_empty() && !budget.charge(turn, READ * read) {
                 is_whole = false;
                 continue;
@@ -204,7 +194,7 @@ impl<'g> ByHost<'g> {
                 false => rules::http(service, &site, mesh, view),
             };
             let size = rules.rules.iter().map(rules::size_of).sum();
-            let names: usize = hosts.iter().map(|host| HOST + host.len()).sum();
+            names += hosts.iter().map(|host| HOST + host.len()).sum::<usize>();
             if !budget.charge(turn, size + names) {
                 is_whole = false;
                 continue;
@@ -224,6 +214,31 @@ impl<'g> ByHost<'g> {
         if !is_whole {
             self.ended.extend_from_slice(servers);
         }
+    }
+
+    /// Leaves the hosts in `hosts` that get the rules of a virtual service now, at `gateway`:
+    /// they do not have them, and their clients are not sent to TLS. Returns what those cost that
+    /// are closed.
+    fn retain_new(
+        &mut self,
+        hosts: &mut BTreeSet<String>,
+        service: (&'g str, &'g str),
+        gateway: (&'g str, &'g str),
+    ) -> usize {
+        let mut cost = 0;
+        hosts.retain(|host| match self.redirects.of(gateway, host) {
+            Some(origin) => {
+                cost += HOST + host.len();
+                self.redirected.entry(host.clone()).or_insert_with(|| origin.clone());
+                false
+            }
+            None if !self.joined.contains(&(host.clone(), service)) => true,
+            None => {
+                through(&mut self.through, host, gateway);
+                false
+            }
+        });
+        cost
     }
 }
 
