@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hasher,
     net::{IpAddr, SocketAddr},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -34,6 +35,10 @@ const CHUNK: usize = 64;
 pub(crate) const PAIRS: usize = 16_384;
 /// See [`PAIRS`].
 pub(crate) const TIMES: usize = 4;
+/// Bytes of labels and of the zone of an endpoint that make it count as one more.
+const TEXT: usize = 512;
+/// What a label costs besides its name and value, in bytes, about.
+const LABEL: usize = 64;
 /// Such pairs beyond which proxies ask for the addresses of a headless host on any port.
 const DIALLED: usize = 4096;
 
@@ -68,15 +73,16 @@ impl Chunks {
 /// The endpoints of the host that `owner` defines.
 pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
     let Some(found) = view.definition(owner) else { return Chunks::default() };
-    let labels = SubsetLabels::of(&found.host, view);
     let slices = registry::slices_of(owner, view);
     let listed = ListedPorts::new(&slices);
-    let served = served_ports(&found, &slices);
+    let described = Described::new(&found.host, &slices, view);
+    let served = described.served_ports(&found, &listed);
     let mut by_port = BTreeMap::new();
     for (at, port) in found.ports.iter().enumerate() {
         let mut endpoints = BTreeMap::new();
         for one in listed.of(port).iter().filter(|_| at < served) {
-            collect(slices[one.slice], one.port, &labels, view, &mut endpoints);
+            let labels = &described.labels[one.slice];
+            collect(slices[one.slice], one.port, labels, view, &mut endpoints);
         }
         let name = format!("{}:{}", found.host, port.number);
         let chunks = cut(&name, endpoints.into_values().collect());
@@ -132,18 +138,75 @@ impl<'g> ListedPorts<'g> {
 }
 
 /// How many of the host's ports, the first ones, have endpoints: each repeats all of them.
-pub(crate) fn served_ports(found: &Definition, slices: &[&EndpointSlice]) -> usize {
-    let listed = ListedPorts::new(slices);
-    let endpoints = slices.iter().map(|slice| slice.endpoints.len()).sum::<usize>();
-    let mut left = PAIRS + TIMES * (endpoints + found.ports.len());
-    let fits = |port: &&Port| match left.checked_sub(listed.pairs(port, slices)) {
-        Some(rest) => {
-            left = rest;
-            true
+pub(crate) fn served_ports(found: &Definition, view: &View<'_>) -> usize {
+    let slices = registry::slices_of(&found.owner, view);
+    Described::new(&found.host, &slices, view).served_ports(found, &ListedPorts::new(&slices))
+}
+
+/// Labels of a pod that subsets name.
+type Labels = Vec<(String, String)>;
+
+/// What the endpoints of some slices say besides their addresses, which each port repeats.
+struct Described {
+    /// The labels of each endpoint, by slice.
+    labels: Vec<Vec<Rc<Labels>>>,
+    /// As how many endpoints those of each slice count.
+    counts: Vec<usize>,
+    /// As how many all count when the labels of each pod are there once.
+    once: usize,
+}
+
+impl Described {
+    fn new(host: &str, slices: &[&EndpointSlice], view: &View<'_>) -> Self {
+        let names = SubsetLabels::of(host, view);
+        let none = (Rc::new(Labels::new()), 0);
+        // Many endpoints may name one pod.
+        let mut pods: HashMap<(&str, &str), (Rc<Labels>, usize)> = HashMap::new();
+        let mut found = Self { labels: Vec::new(), counts: Vec::new(), once: 0 };
+        for slice in slices {
+            let (mut labels, mut count) = (Vec::new(), 0);
+            for endpoint in &slice.endpoints {
+                let pod = (!names.is_empty()).then(|| pod(slice, endpoint, view)).flatten();
+                let (own, bytes) = match pod {
+                    None => none.clone(),
+                    Some(pod) => {
+                        let name = (&*pod.metadata.namespace, &*pod.metadata.name);
+                        let own = pods.entry(name).or_insert_with(|| {
+                            let own = restricted(pod, &names);
+                            let bytes = own.iter().map(|(name, value)| name.len() + value.len());
+                            let bytes = bytes.map(|bytes| bytes + LABEL).sum();
+                            found.once += bytes / TEXT;
+                            (Rc::new(own), bytes)
+                        });
+                        own.clone()
+                    }
+                };
+                let zone = endpoint.zone.as_ref().map_or(0, String::len);
+                found.once += 1 + zone / TEXT;
+                count += 1 + (bytes + zone) / TEXT;
+                labels.push(own);
+            }
+            found.labels.push(labels);
+            found.counts.push(count);
         }
-        None => false,
-    };
-    found.ports.iter().take_while(fits).count()
+        found
+    }
+
+    /// See [`served_ports`].
+    fn served_ports(&self, found: &Definition, listed: &ListedPorts<'_>) -> usize {
+        let mut left = PAIRS + TIMES * (self.once + found.ports.len());
+        let fits = |port: &&Port| {
+            let pairs = listed.of(port).iter().map(|one| self.counts[one.slice]).sum();
+            match left.checked_sub(pairs) {
+                Some(rest) => {
+                    left = rest;
+                    true
+                }
+                None => false,
+            }
+        };
+        found.ports.iter().take_while(fits).count()
+    }
 }
 
 /// The addresses that clients of a headless host dial on ports that do not speak HTTP, ready
@@ -223,6 +286,10 @@ impl SubsetLabels {
         Self(names.map(|name| view.labels_in_subsets(name)).collect())
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|names| names.is_empty())
+    }
+
     fn has(&self, name: &String) -> bool {
         self.0.iter().any(|names| names.contains(name))
     }
@@ -231,11 +298,11 @@ impl SubsetLabels {
 fn collect(
     slice: &EndpointSlice,
     target: u16,
-    labels: &SubsetLabels,
+    labels: &[Rc<Labels>],
     view: &View<'_>,
     endpoints: &mut BTreeMap<SocketAddr, Endpoint>,
 ) {
-    for endpoint in &slice.endpoints {
+    for (endpoint, labels) in slice.endpoints.iter().zip(labels) {
         if endpoint.conditions.ready == Some(false) {
             continue;
         }
@@ -244,7 +311,7 @@ fn collect(
         let pod = pod(slice, endpoint, view);
         endpoints.entry(address).or_insert_with(|| Endpoint {
             address,
-            labels: pod.map(|pod| restricted(pod, labels)).unwrap_or_default(),
+            labels: labels.to_vec(),
             workload: pod.map(|pod| workload::of_pod_in(view.installation(), pod)),
             locality: endpoint.zone.as_ref().map(|zone| format!("/{zone}")).unwrap_or_default(),
         });
@@ -261,7 +328,7 @@ fn pod<'g>(slice: &EndpointSlice, endpoint: &SliceEndpoint, view: &View<'g>) -> 
     view.pod(&Key::new(Kind::Pod, namespace, target.name.as_str()))
 }
 
-fn restricted(pod: &Pod, labels: &SubsetLabels) -> Vec<(String, String)> {
+fn restricted(pod: &Pod, labels: &SubsetLabels) -> Labels {
     let all = pod.metadata.labels.iter().filter(|(name, _)| labels.has(name));
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -96,13 +96,14 @@ fn local(key: &Key, service: &Service, view: &View<'_>) -> Option<Diagnostic> {
 /// The first port that has no endpoints because all would be repeated too often.
 fn closed(key: &Key, service: &Service, view: &View<'_>) -> Option<Diagnostic> {
     let definition = view.definition(key)?;
-    let served = served_ports(&definition, &registry::slices_of(key, view));
+    let served = served_ports(&definition, view);
     let number = definition.ports.get(served)?.number;
     let at = service.spec.ports.iter().position(|port| port.port == number)?;
     let message = format!(
         "has no endpoints for sidecars and gateways, nor have the ports after it: ports times \
-         endpoints are more than {PAIRS} and {TIMES} times their sum; requests get 503, give the \
-         Service fewer ports"
+         endpoints are more than {PAIRS} and {TIMES} times their sum, where half a KiB of a pod's \
+         labels that subsets name counts as one more endpoint; requests get 503, give the Service \
+         fewer ports, or name fewer labels in subsets"
     );
     Some(Diagnostic::error(key, format!("spec.ports[{at}]"), message))
 }

@@ -95,3 +95,74 @@ fn addresses_of_a_headless_service_are_in_the_directory_once_however_many_ports_
         assert!(!served("11.0.3.249:9999", &mut translator));
     }
 }
+
+/// A service with so many ports, and so many endpoints that name pods of its `pods`, each with
+/// `labels`, which a subset names.
+fn labelled(ports: usize, endpoints: usize, pods: usize, labels: usize) -> Translator {
+    let labels = (0..labels).map(|at| (format!("label-{at}"), json!("v".repeat(40))));
+    let labels = Value::Object(labels.collect());
+    let pod = |name: String| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "shop", "labels": labels},
+            "spec": {"containers": [{"name": "app"}]}, "status": {"podIP": "10.1.0.1"},
+        })
+    };
+    let port = |at: usize| json!({"name": format!("tcp-{at}"), "port": 1 + at});
+    let all: Vec<Value> = (0..ports).map(port).collect();
+    let endpoint = |at: usize| {
+        json!({
+            "addresses": [format!("11.0.{}.{}", at / 250, at % 250)],
+            "targetRef": {"kind": "Pod", "name": format!("p{}", at % pods)},
+        })
+    };
+    let objects = [
+        pod("web".to_owned()),
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "many", "namespace": "shop"},
+            "spec": {"clusterIP": "10.96.0.1", "ports": all},
+        }),
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {
+                "name": "many-1", "namespace": "shop",
+                "labels": {"kubernetes.io/service-name": "many"},
+            },
+            "addressType": "IPv4", "ports": all,
+            "endpoints": (0..endpoints).map(endpoint).collect::<Vec<_>>(),
+        }),
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+            "metadata": {"name": "many", "namespace": "shop"},
+            "spec": {"host": "many", "subsets": [{"name": "s", "labels": labels}]},
+        }),
+    ];
+    let objects = objects.into_iter().chain((0..pods).map(|at| pod(format!("p{at}"))));
+    let objects = objects.map(|value| weft_api::read(value).expect("an object"));
+    crate::worlds::translator(objects)
+}
+
+#[test]
+fn labels_that_ports_and_endpoints_repeat_count_towards_the_bound() {
+    let told = |translator: &mut Translator| {
+        let found = translator.diagnostics();
+        let told = found.iter().filter(|one| one.message.contains("16384"));
+        told.map(|one| one.field.clone()).collect::<Vec<_>>()
+    };
+    // One pod with 56 KiB of labels counts as 111.
+    let mut one = labelled(1000, 1, 1, 500);
+    let all: Vec<usize> = (1..=1000).map(|port| endpoints(&mut one, port)).collect();
+    let served = all.iter().sum::<usize>();
+    assert!((150..220).contains(&served) && all.iter().rev().is_sorted(), "{served}");
+    assert_eq!(told(&mut one), [format!("spec.ports[{served}]")]);
+    // Also where many endpoints name it, on one port.
+    let mut copies = labelled(1, 1000, 1, 500);
+    assert_eq!(endpoints(&mut copies, 1), 0);
+    assert_eq!(told(&mut copies), ["spec.ports[0]"]);
+    // Pods that have as many of their own are served, and some labels cost nothing.
+    for (ports, pods, labels) in [(1, 100, 500), (10, 500, 4)] {
+        let mut usual = labelled(ports, pods, pods, labels);
+        assert_eq!(endpoints(&mut usual, ports), pods);
+        assert_eq!(told(&mut usual), [""; 0]);
+    }
+}
