@@ -34,7 +34,7 @@ fn virtual_service(namespace: &str, host: &str, gateways: &[&str]) -> Value {
     })
 }
 
-/// Whose rules the gateway has, by host; and what is told of redirects that do not hold.
+/// Whose rules the gateway has, by host; and the errors about redirects that do not hold.
 fn answers(objects: &[Value]) -> (BTreeMap<String, String>, Vec<String>) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
