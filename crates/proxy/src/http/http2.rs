@@ -4,7 +4,8 @@
 //! A connection reads a bounded number of bytes, then empties all its streams into
 //! buffers of their own, then lets other tasks run. So small frames never pile up in the
 //! codec, and one stream that is not read never stops another. Towards clients outside the mesh
-//! the window of the whole connection is bounded: there uploads that are not read stop others.
+//! the window of the whole connection is bounded: there windows of streams are smaller while much is
+//! not read.
 
 pub mod server;
 pub mod client;

@@ -56,6 +56,8 @@ struct ConnectionState {
     /// Streams that the server allows at a time.
     allowed: Cell<usize>,
     ended: Cell<bool>,
+    /// Whether windows are small since much that came is not read.
+    crowded: Cell<bool>,
     /// Streams so far.
     streams: Cell<u32>,
     /// Those that did not end in order.
@@ -132,6 +134,7 @@ impl Client {
             open: Cell::new(0),
             allowed,
             ended: Cell::new(false),
+            crowded: Cell::new(false),
             streams: Cell::new(0),
             broken: Cell::new(0),
             limits: *limits,
@@ -168,6 +171,23 @@ impl Client {
             *sender = sender.clone();
         }
         Ok(sender.send_request(head, end)?)
+    }
+
+    /// Whether its streams have small windows since much that came on others is not read.
+    pub fn is_crowded(&self) -> bool {
+        self.state.crowded.get()
+    }
+
+    /// Bytes that have come and were not read.
+    #[cfg(test)]
+    pub fn unread(&self) -> usize {
+        self.state.bodies.unread()
+    }
+
+    /// As if much that came were not read, until the connection is driven again.
+    #[cfg(test)]
+    pub fn make_crowded(&self) {
+        self.state.crowded.set(true);
     }
 
     /// Streams that are open.
@@ -334,7 +354,9 @@ where
     if state.bodies.are_large() {
         windows.may_grow();
     }
-    let Some(size) = windows.change(state.bodies.tally(), state.open.get()) else { return false };
+    let change = windows.change(state.bodies.tally(), state.bodies.unread());
+    state.crowded.set(windows.is_crowded());
+    let Some(size) = change else { return false };
     let told = connection.set_initial_window_size(size).is_ok();
     if told {
         windows.changed(size);

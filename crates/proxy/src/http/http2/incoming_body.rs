@@ -36,6 +36,8 @@ const SMALL: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Bodies {
     tally: Rc<Tally>,
+    /// Bytes of them that wait.
+    unread: Rc<Cell<usize>>,
     list: RefCell<Vec<Weak<RefCell<Received>>>>,
     /// Bytes that the connection had read when the bodies were last taken from the codec.
     absorbed: Cell<u64>,
@@ -52,6 +54,11 @@ impl Bodies {
     /// What counts bytes that wait.
     pub fn tally(&self) -> &Rc<Tally> {
         &self.tally
+    }
+
+    /// Bytes that have come and were not read.
+    pub fn unread(&self) -> usize {
+        self.unread.get()
     }
 
     /// Whether the reader of one took more than a small window.
@@ -88,6 +95,8 @@ impl Bodies {
 struct Received {
     stream: RecvStream,
     tally: Rc<Tally>,
+    /// Bytes that wait on all streams of the connection.
+    unread: Rc<Cell<usize>>,
     /// The first chunk in line; most bodies never have a second one.
     front: Option<Bytes>,
     queue: VecDeque<Bytes>,
@@ -140,6 +149,7 @@ impl ReceivedBody {
         let received = Rc::new(RefCell::new(Received {
             stream,
             tally: Rc::clone(&bodies.tally),
+            unread: Rc::clone(&bodies.unread),
             front: None,
             queue: VecDeque::new(),
             joined: BytesMut::new(),
@@ -205,6 +215,7 @@ impl Received {
     fn push(&mut self, data: Bytes) {
         self.held += data.len();
         self.tally.add(data.len());
+        self.unread.set(self.unread.get() + data.len());
         if self.held == data.len() {
             self.front = Some(data);
         } else if data.len() < SMALL {
@@ -225,13 +236,19 @@ impl Received {
             (!self.joined.is_empty()).then(|| std::mem::take(&mut self.joined).freeze())
         })?;
         self.held -= next.len();
-        self.tally.remove(next.len());
+        self.are_read(next.len());
         self.taken += next.len() as u64;
         if self.taken > windows::SMALL.into() {
             self.large.set(true);
         }
         self.release(next.len());
         Some(next)
+    }
+
+    /// So many bytes wait no more.
+    fn are_read(&self, bytes: usize) {
+        self.tally.remove(bytes);
+        self.unread.set(self.unread.get().saturating_sub(bytes));
     }
 
     fn release(&mut self, bytes: usize) {
@@ -252,7 +269,7 @@ impl Received {
 impl Drop for Received {
     fn drop(&mut self) {
         if self.held > 0 {
-            self.tally.remove(self.held);
+            self.are_read(self.held);
             self.release(self.held);
         }
     }

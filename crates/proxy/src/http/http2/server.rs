@@ -24,7 +24,8 @@ use weft_config::Limits;
 use weft_decide::{Flag, Flags};
 
 use super::{
-    FRAME_BUDGET, REMEMBERED_RESETS, RESETS_OF_CLIENTS, RESETS_OF_TURN, connection_window,
+    FRAME_BUDGET, MOST_WINDOW, REMEMBERED_RESETS, RESETS_OF_CLIENTS, RESETS_OF_TURN,
+    connection_window,
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::{KeepAlive, Verdict},
     outgoing_body::{Sending, Share, Unsent},
@@ -54,10 +55,11 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     let (stream, meter) = MeteredStream::in_turns(stream, PREFACE);
     meter.begin_turn();
     let tally = &downstream.worker.tally;
-    let windows = Windows::begin(limits.stream_window, tally);
     let most = most_waiting(&downstream);
-    let connection_window = connection_window(limits.streams, limits.stream_window)
-        .min(u32::try_from(most).unwrap_or(u32::MAX).max(limits.stream_window));
+    // A third is left for when much is not read.
+    let bound = u32::try_from(most / 3 * 2).unwrap_or(u32::MAX).max(limits.stream_window);
+    let connection_window = connection_window(limits.streams, limits.stream_window).min(bound);
+    let windows = Windows::begin(limits.stream_window, (connection_window, limits.streams), tally);
     let mut builder = Builder::new();
     builder
         .initial_window_size(windows.size())
@@ -81,7 +83,9 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
             return tracing::debug!(client = %downstream.client, "no HTTP/2 preface in time");
         }
     };
-    let bounds = Bounds { bodies: Bodies::counted_in(tally), windows, share: Share::of(most) };
+    let bodies = Bodies::counted_in(tally);
+    let bounds =
+        Bounds { bodies, windows, connection_window, widened: false, share: Share::of(most) };
     let mut serving = Serving::new(connection, meter, limits, bounds, guard);
     poll_fn(|context| serving.poll(context, &downstream)).await;
 }
@@ -99,6 +103,9 @@ fn most_waiting(downstream: &Downstream) -> usize {
 struct Bounds {
     bodies: Bodies,
     windows: Windows,
+    connection_window: u32,
+    /// Whether the connection's window is larger than that.
+    widened: bool,
     share: Rc<Share>,
 }
 
@@ -173,13 +180,7 @@ impl Serving {
             }
         }
         self.bounds.bodies.after_turn(&self.meter);
-        // The connection's window bounds what clients upload, however many streams they have.
-        if let Some(size) = self.bounds.windows.change(self.bounds.bodies.tally(), 0)
-            && self.connection.set_initial_window_size(size).is_ok()
-        {
-            self.bounds.windows.changed(size);
-            context.waker().wake_by_ref();
-        }
+        self.change_windows(context);
         if self.poll_greeting(context, downstream).is_ready() {
             return Poll::Ready(());
         }
@@ -197,6 +198,25 @@ impl Serving {
             Poll::Pending => self.resets.wake_on_excess(context),
         }
         Poll::Pending
+    }
+
+    /// Changes the windows of uploads, as far as that is due.
+    fn change_windows(&mut self, context: &mut Context<'_>) {
+        let Bounds { bodies, windows, connection_window, widened, .. } = &mut self.bounds;
+        if let Some(size) = windows.change(bodies.tally(), bodies.unread()) {
+            if self.connection.set_initial_window_size(size).is_ok() {
+                windows.changed(size);
+                context.waker().wake_by_ref();
+            }
+        } else if windows.is_crowded() != *widened {
+            // What came before the client knew of small windows may have filled the connection's:
+            // there is room again for those of all streams.
+            *widened = !*widened;
+            let more = if *widened { *connection_window / 2 } else { 0 };
+            let size = connection_window.saturating_add(more).min(MOST_WINDOW);
+            self.connection.set_target_window_size(size);
+            context.waker().wake_by_ref();
+        }
     }
 
     /// Ready when the client's first SETTINGS take too long.

@@ -1,5 +1,5 @@
 //! The window of each stream: smaller while the process has as many bytes waiting as it may, and
-//! towards servers also while many streams of the connection are open.
+//! while much of what came on the connection is not read.
 //!
 //! A peer that sends and one that does not take what was sent cost no more than a window. The
 //! change goes to the peer as a setting and holds for open streams as well (RFC 9113, section
@@ -7,38 +7,47 @@
 
 use crate::io::tally::Tally;
 
-/// The window of a stream while there is no room, or while more than [`SEVERAL`] are open.
+/// The window of a stream while there is no room, and towards servers while much is not read.
 pub const SMALL: u32 = 16 * 1024;
-/// The window of a stream while more than [`FEW`] are open.
-const MEDIUM: u32 = 64 * 1024;
-/// Streams of one connection that have windows of the usual size.
-const FEW: usize = 4;
-/// Streams of one connection beyond which windows are small.
-const SEVERAL: usize = 32;
+/// As many windows of the usual size may be full and not read on a connection to a server.
+const FULL_WINDOWS: usize = 8;
 
 /// The windows of one connection's streams.
 #[derive(Debug)]
 pub struct Windows {
     usual: u32,
     now: u32,
+    /// Bytes that came on the connection and were not read, beyond which windows are `little`.
+    most: usize,
+    little: u32,
+    /// Whether there are more, or were until half of them was read.
+    crowded: bool,
     /// Whether they are small whatever happens.
     held_small: bool,
 }
 
 impl Windows {
-    /// A connection that begins now, whose windows are usually of this size.
-    pub fn begin(usual: u32, tally: &Tally) -> Self {
-        let mut windows = Self { usual, now: usual, held_small: false };
+    /// A connection of a client that begins now: so many streams share `connection`, the window
+    /// of the connection. Where that has no room for all of theirs, they get small before it is
+    /// full, so that streams that are not read leave room for the others.
+    pub fn begin(usual: u32, (connection, streams): (u32, u32), tally: &Tally) -> Self {
+        let little = (connection / 2 / streams.max(1)).clamp(1, usual.max(1));
+        let most = connection as usize / 4;
+        let mut windows = Self { most, little, ..Self::begin_small(usual) };
+        (windows.now, windows.held_small) = (usual, false);
         if let Some(size) = windows.change(tally, 0) {
             windows.changed(size);
         }
         windows
     }
 
-    /// A connection that begins now, whose windows are small until [`Self::may_grow`]: how many
-    /// streams will be opened at once is not known, and most bodies need no more.
+    /// A connection to a server that begins now, whose windows are small until
+    /// [`Self::may_grow`]: how many streams will be opened at once is not known, and most bodies
+    /// need no more.
     pub fn begin_small(usual: u32) -> Self {
-        Self { usual, now: usual.min(SMALL), held_small: true }
+        let small = usual.min(SMALL);
+        let most = FULL_WINDOWS * usual as usize;
+        Self { usual, now: small, most, little: small, crowded: false, held_small: true }
     }
 
     /// Readers took more of a body than a small window.
@@ -51,33 +60,30 @@ impl Windows {
         self.now
     }
 
-    /// The size that the peer is to be told of, if it changes, while so many streams are open.
-    pub fn change(&self, tally: &Tally, streams: usize) -> Option<u32> {
-        let size = match self.most(streams) {
-            _ if tally.is_full() => self.usual.min(SMALL),
-            size if size < self.now => size,
-            // Streams come and go: windows grow again when there are half as many.
-            _ if self.most(2 * streams) > self.now && tally.is_half_empty() => {
-                self.most(2 * streams)
-            }
-            _ => self.now,
-        };
-        (size != self.now).then_some(size)
+    /// Whether so much is not read that windows are smaller.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
+    /// The size that the peer is to be told of, if it changes, while so many bytes that came are
+    /// not read.
+    pub fn change(&mut self, tally: &Tally, unread: usize) -> Option<u32> {
+        // Not to and fro: windows grow again when half as much is unread.
+        self.crowded = unread > self.most || self.crowded && unread > self.most / 2;
+        let mut size = self.usual;
+        if self.crowded {
+            size = self.little;
+        }
+        if self.held_small || tally.is_full() {
+            size = size.min(SMALL);
+        }
+        let may_change = size < self.now || tally.is_half_empty();
+        (may_change && size != self.now).then_some(size)
     }
 
     /// The peer was told.
     pub fn changed(&mut self, size: u32) {
         self.now = size;
-    }
-
-    /// The largest window where so many streams are open.
-    fn most(&self, streams: usize) -> u32 {
-        self.usual.min(match streams {
-            _ if self.held_small => SMALL,
-            0..=FEW => self.usual,
-            ..=SEVERAL => MEDIUM,
-            _ => SMALL,
-        })
     }
 }
 
@@ -88,34 +94,33 @@ mod tests {
     use std::sync::Arc;
     use weft_config::ProcessLimits;
 
+    const USUAL: u32 = 1 << 18;
+
     #[test]
     fn windows_are_small_from_when_there_is_no_room_until_half_is_free() {
         let buffers = Arc::new(Buffers::default());
         buffers.limit(&ProcessLimits { buffers: 1 << 20, ..ProcessLimits::new() });
         let tally = Tally::new(&buffers);
-        let mut windows = Windows::begin(1 << 18, &tally);
+        let begin = |usual| Windows::begin(usual, (1 << 30, 100), &tally);
+        let mut windows = begin(USUAL);
         assert_eq!(windows.change(&tally, 1), None);
         tally.add(1 << 20);
         assert_eq!(windows.change(&tally, 1), Some(SMALL));
         windows.changed(SMALL);
-        assert_eq!(Windows::begin(1 << 18, &tally).size(), SMALL);
+        assert_eq!(begin(USUAL).size(), SMALL);
         tally.remove(1 << 18);
         assert_eq!(windows.change(&tally, 1), None, "not to and fro");
         tally.remove(1 << 19);
-        assert_eq!(windows.change(&tally, 1), Some(1 << 18));
-        assert_eq!(
-            Windows::begin(100, &tally).change(&tally, 1),
-            None,
-            "none is larger than usual"
-        );
+        assert_eq!(windows.change(&tally, 1), Some(USUAL));
+        assert_eq!(begin(100).change(&tally, 1), None, "none is larger than usual");
     }
 
-    /// The windows in KiB after each number of open streams.
+    /// The windows in KiB after each number of KiB that were not read.
     #[track_caller]
-    fn check(windows: Windows, streams: &[usize], sizes: &[u32]) {
+    fn check(windows: Windows, unread: &[usize], sizes: &[u32]) {
         let (mut windows, tally) = (windows, Tally::new(&Arc::default()));
-        let after = streams.iter().map(|streams| {
-            if let Some(size) = windows.change(&tally, *streams) {
+        let after = unread.iter().map(|unread| {
+            if let Some(size) = windows.change(&tally, unread << 10) {
                 windows.changed(size);
             }
             windows.size() >> 10
@@ -124,15 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn the_more_streams_are_open_the_smaller_are_their_windows() {
-        let usual = || Windows::begin(1 << 18, &Tally::new(&Arc::default()));
-        check(usual(), &[1, 4, 5, 32, 33, 1000], &[256, 256, 64, 64, 16, 16]);
-        // Not to and fro.
-        check(usual(), &[33, 17, 16, 3, 2, 4, 5], &[16, 16, 64, 64, 256, 256, 64]);
-        check(Windows::begin_small(1 << 18), &[100, 1], &[16, 16]);
-        let mut grown = Windows::begin_small(1 << 18);
+    fn windows_to_servers_are_small_while_much_is_not_read() {
+        check(Windows::begin_small(USUAL), &[0, 4000, 0], &[16, 16, 16]);
+        let mut grown = Windows::begin_small(USUAL);
         grown.may_grow();
-        check(grown, &[100, 1], &[16, 256]);
-        check(Windows::begin_small(1 << 13), &[1, 100], &[8, 8]);
+        // Not to and fro.
+        check(grown, &[0, 2048, 2049, 1025, 1024, 2000], &[256, 256, 16, 16, 256, 256]);
+        check(Windows::begin_small(1 << 13), &[0, 4000], &[8, 8]);
+    }
+
+    #[test]
+    fn streams_that_are_not_read_leave_room_in_the_window_of_the_connection() {
+        let begin = |connection: u32| {
+            Windows::begin(USUAL, (connection, 100), &Tally::new(&Arc::default()))
+        };
+        check(begin(8 << 20), &[0, 2048, 2049, 1025, 1024], &[256, 256, 40, 40, 256]);
+        // There is room for all of them.
+        check(begin(51 << 20), &[0, 40_000], &[256, 256]);
     }
 }

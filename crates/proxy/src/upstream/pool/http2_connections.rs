@@ -53,18 +53,24 @@ impl Http2Connections {
         mut preconnected: Option<Stream>,
         (limit, limits): (Duration, &Limits),
     ) -> Result<Joined, Rc<PoolError>> {
-        if let Some((slot, local, idle)) = pool.http2.slot() {
+        if let Some((slot, local, idle)) = pool.http2.slot(|client| !client.is_crowded()) {
             return Ok((slot, local, Some(idle)));
         }
         let mut closed = 0;
         loop {
             let mut made = Self::make(pool, preconnected.take(), (limit, *limits));
             let lives = match made.wait_for(Option::is_some).await.as_deref() {
-                Ok(Some(Err(error))) => return Err(Rc::clone(error)),
+                // Better one whose windows are small than none.
+                Ok(Some(Err(error))) => {
+                    let (slot, local, idle) =
+                        pool.http2.slot(|_| true).ok_or_else(|| Rc::clone(error))?;
+                    return Ok((slot, local, Some(idle)));
+                }
                 Ok(Some(Ok(client))) => client.upgrade().is_some_and(|one| !one.has_ended()),
                 Ok(None) | Err(_) => false,
             };
-            if let Some((slot, local, _)) = pool.http2.slot() {
+            let uncrowded = pool.http2.slot(|client| !client.is_crowded());
+            if let Some((slot, local, _)) = uncrowded.or_else(|| pool.http2.slot(|_| true)) {
                 return Ok((slot, local, None));
             }
             // Where it lives, others were quicker: one more is made.
@@ -85,14 +91,17 @@ impl Http2Connections {
         !connections.is_empty()
     }
 
-    /// A slot on the first connection that has room, with how long that was not used.
-    fn slot(&self) -> Option<(StreamSlot, Option<SocketAddr>, Duration)> {
+    /// A slot on the first connection that has room and `suits`, with how long that was not used.
+    fn slot(
+        &self,
+        suits: impl Fn(&Client) -> bool,
+    ) -> Option<(StreamSlot, Option<SocketAddr>, Duration)> {
         let mut connections = self.connections.borrow_mut();
         // Streams that are open keep the others alive.
         connections.retain(is_usable);
         let now = Instant::now();
         let free = |one: &Connection| {
-            let slot = one.client.slot()?;
+            let slot = suits(&one.client).then(|| one.client.slot())??;
             Some((slot, one.local, now.duration_since(one.since.replace(now))))
         };
         connections.iter().find_map(free)
@@ -228,6 +237,41 @@ mod tests {
             assert_eq!((one.is_ok(), two.is_ok()), (true, true));
             let connections = pool.http2.connections.borrow();
             assert_eq!((connections.len(), connections[0].client.open()), (1, 2));
+        });
+    }
+
+    #[test]
+    fn where_much_is_not_read_others_have_a_connection_of_their_own() {
+        local(async {
+            let pool = pool_to(server().await);
+            let join = || Http2Connections::join(&pool, None, (Duration::from_secs(5), &LIMITS));
+            let client = |at: usize| Rc::clone(&pool.http2.connections.borrow()[at].client);
+            let _unread = join().await;
+            client(0).make_crowded();
+            let _other = join().await;
+            let _third = join().await;
+            assert_eq!((client(0).open(), client(1).open()), (1, 2));
+        });
+    }
+
+    #[test]
+    fn where_no_connection_can_be_made_a_crowded_one_is_used() {
+        local(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let pool = pool_to(listener.local_addr().unwrap());
+            let join = || Http2Connections::join(&pool, None, (Duration::from_secs(5), &LIMITS));
+            let accept = async {
+                use tokio::io::AsyncWriteExt;
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+                stream
+            };
+            let (first, _stream) = tokio::join!(join(), accept);
+            drop(listener);
+            let client = Rc::clone(&pool.http2.connections.borrow()[0].client);
+            client.make_crowded();
+            let second = join().await;
+            assert_eq!((first.is_ok(), second.is_ok(), client.open()), (true, true, 2));
         });
     }
 
