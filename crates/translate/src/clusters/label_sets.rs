@@ -84,7 +84,11 @@ mod tests {
     #[test]
     fn what_takes_too_many_looks_is_not_said_to_be_lacking() {
         let half = |at: usize| {
-            if at.is_multiple_of(2) { set(&[("a", 0), ("n", at)]) } else { set(&[("b", 0), ("n", at)]) }
+            if at.is_multiple_of(2) {
+                set(&[("a", 0), ("n", at)])
+            } else {
+                set(&[("b", 0), ("n", at)])
+            }
         };
         let few = LabelSets::new((0..2 * LOOKS).map(half).collect());
         check(&few, &[("a", 0), ("b", 0)], true);
