@@ -14,7 +14,7 @@ use std::{
 use crate::waiting::eventually;
 
 /// Nothing here takes this long unless it hangs.
-const HANGS: Duration = Duration::from_secs(20);
+pub(crate) const HANGS: Duration = Duration::from_secs(20);
 
 /// The result of a read; a peer that says nothing for [`HANGS`] and stays fails the test.
 pub(crate) fn in_time<T>(read: io::Result<T>) -> io::Result<T> {

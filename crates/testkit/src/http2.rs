@@ -3,10 +3,9 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
 };
 
-use crate::http1::in_time;
+use crate::http1::{HANGS, in_time};
 
 /// The client's preface (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -40,9 +39,6 @@ pub const END_HEADERS: u8 = 4;
 pub const PADDED: u8 = 8;
 /// Flag of HEADERS: a priority comes before the fields.
 pub const WITH_PRIORITY: u8 = 0x20;
-
-/// Nothing here takes this long unless it hangs.
-const HANGS: Duration = Duration::from_secs(20);
 
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,4 +17,5 @@ pub mod http2;
 
 pub mod prometheus;
 
+pub mod processor_time;
 pub mod waiting;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use weft_api::Key;
 use weft_control::Acknowledgement;
+use weft_delta::Update;
 
 use crate::mesh::{Mesh, PATIENCE, Proxy, pod, shop, slice, virtual_service};
 
@@ -99,14 +100,13 @@ async fn a_version_that_comes_later_is_waited_for() {
     mesh.end().await;
 }
 
-#[tokio::test]
-async fn a_proxy_that_refuses_a_change_is_behind() {
+/// A proxy that refuses a change in this way is behind, until what mends it is in force.
+async fn is_behind_until_mended(refuse: impl AsyncFnOnce(&mut Proxy, &Update)) {
     let mut mesh = Mesh::with(shop()).await;
     let mut client = proxy(&mesh, "client", CART).await;
     let version = mesh.apply(virtual_service("a", "cart", 3)).await;
     let update = client.receive().await.unwrap();
-    let name = update.changed[0].name.to_string();
-    client.refuse(&update, &name).await;
+    refuse(&mut client, &update).await;
     client.want(&[TILL]).await;
     client.next().await;
     let found = asked(&mesh, "VirtualService/a/cart", &version, Duration::ZERO).await;
@@ -117,22 +117,18 @@ async fn a_proxy_that_refuses_a_change_is_behind() {
     mesh.end().await;
 }
 
+#[tokio::test]
+async fn a_proxy_that_refuses_a_change_is_behind() {
+    is_behind_until_mended(async |client, update| {
+        client.refuse(update, &update.changed[0].name).await;
+    })
+    .await;
+}
+
 /// As clients of xDS do that reject a response as a whole.
 #[tokio::test]
 async fn a_proxy_that_refuses_and_does_not_say_what_is_behind() {
-    let mut mesh = Mesh::with(shop()).await;
-    let mut client = proxy(&mesh, "client", CART).await;
-    let version = mesh.apply(virtual_service("a", "cart", 3)).await;
-    let update = client.receive().await.unwrap();
-    client.refuse_whole(&update).await;
-    client.want(&[TILL]).await;
-    client.next().await;
-    let found = asked(&mesh, "VirtualService/a/cart", &version, Duration::ZERO).await;
-    check(&found, false, &["a/client"]);
-    let mended = mesh.apply(virtual_service("a", "cart", 4)).await;
-    client.next().await;
-    check(&asked(&mesh, "VirtualService/a/cart", &mended, PATIENCE).await, true, &[]);
-    mesh.end().await;
+    is_behind_until_mended(async |client, update| client.refuse_whole(update).await).await;
 }
 
 #[tokio::test]

@@ -274,19 +274,10 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use serde_json::json;
+    use weft_testkit::processor_time::used;
 
     use super::*;
-
-    /// Nanoseconds of a processor that this thread has used.
-    fn used() -> u64 {
-        // The kernel counts at ticks, and when a thread gives way.
-        std::thread::yield_now();
-        let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
-        text.split(' ').next().and_then(|text| text.parse().ok()).expect("a number")
-    }
 
     /// The time that a processor takes to find each of `count` subsets once.
     fn lookups(count: usize) -> u64 {

@@ -2,10 +2,9 @@
 //! gateway: so much for each of them, not for each pair. Four times as many must not take about
 //! sixteen times as long.
 
-use std::fs;
-
 use serde_json::{Value, json};
 use weft_api::{Key, Object};
+use weft_testkit::processor_time::used;
 use weft_translate::Translator;
 
 fn object(value: Value) -> (Key, Option<Object>) {
@@ -25,14 +24,6 @@ fn service() -> Value {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "db", "namespace": "evil"},
         "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "http", "port": 80}]},
     })
-}
-
-/// Nanoseconds of a processor that this thread has used: others that run make no difference.
-fn used() -> u64 {
-    // The kernel counts at ticks, and when a thread gives way.
-    std::thread::yield_now();
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
-    text.split(' ').next().and_then(|text| text.parse().ok()).expect("a number")
 }
 
 /// The time that a processor takes until all that is wrong is known after one of `world` became
