@@ -56,17 +56,16 @@ impl Watch {
             Ok(Event::Init) => {}
             Ok(Event::Apply(_) | Event::Delete(_)) => self.pauses.watched(),
             Ok(_) => self.pauses.succeeded(),
-            Err(error) => match code(error) {
-                Some(410) => {
+            Err(error) => {
+                let code = code(error);
+                if matches!(code, Some(404 | 410)) {
                     self.events = begin(&self.api, &self.config);
-                    self.pauses.expired();
                 }
-                Some(404) => {
-                    self.events = begin(&self.api, &self.config);
-                    self.pauses.failed();
+                match code {
+                    Some(410) => self.pauses.expired(),
+                    _ => self.pauses.failed(),
                 }
-                _ => self.pauses.failed(),
-            },
+            }
         }
         Some((event, self))
     }

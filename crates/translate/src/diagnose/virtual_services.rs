@@ -38,13 +38,11 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     });
     let mut found: Vec<_> = closed.collect();
     gateways(key, service, view, &mut found);
+    let mut dialled = Dialled::default();
     if virtual_services::in_mesh(service) {
         in_mesh(key, service, view, &mut found);
+        dialled = Dialled::new(virtual_services::ports_without_service(service, view));
     }
-    let dialled = match virtual_services::in_mesh(service) {
-        true => Dialled::new(virtual_services::ports_without_service(service, view)),
-        false => Dialled::default(),
-    };
     too_many_targets(key, service, &mut found);
     let mut taken: Option<usize> = None;
     for (at, rule) in service.spec.http.iter().enumerate() {
@@ -165,7 +163,7 @@ fn in_mesh(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec
     for (at, written) in service.spec.hosts.iter().enumerate() {
         let field = format!("spec.hosts[{at}]");
         let host = view.installation().resolve(written, &key.namespace);
-        if let Some(message) = nothing(written, &host, service, view) {
+        if let Some(message) = nothing(written, &host, view) {
             found.push(Diagnostic::warning(key, field.clone(), message));
         }
         let message = foreign(&host, key, view).filter(|_| !own.is_private());
@@ -211,7 +209,7 @@ fn foreign(host: &str, key: &Key, view: &View<'_>) -> Option<String> {
 }
 
 /// What is to be said of a host that names no service.
-fn nothing(written: &str, host: &str, service: &VirtualService, view: &View<'_>) -> Option<String> {
+fn nothing(written: &str, host: &str, view: &View<'_>) -> Option<String> {
     if written.starts_with('*') && written.len() > 1 && !written.starts_with("*.") {
         let message = "sidecars support wildcards of whole labels only; write *. and a domain";
         return Some(message.to_owned());
@@ -229,8 +227,7 @@ fn nothing(written: &str, host: &str, service: &VirtualService, view: &View<'_>)
     let (name, namespace) = host.split_once('.')?;
     let named = Key::new(Kind::Service, namespace, name);
     let meant = !namespace.contains('.') && view.definition(&named).is_some();
-    let gateways_only = !virtual_services::in_mesh(service);
-    (meant && !gateways_only).then(|| {
+    meant.then(|| {
         format!(
             "`{written}` is taken as it is and names no service; for {named} write {}",
             view.installation().service(namespace, name)

@@ -136,8 +136,9 @@ pub(crate) fn chosen(host: &str, namespace: &str, kind: RuleKind, view: &View<'_
         if kind == RuleKind::Http && concrete != host {
             let definitions = view.definitions(&concrete);
             near.extend(definitions.first().map(|one| one.owner.namespace.clone()));
-            names.extend(hosts::patterns(&concrete));
-            names.insert(1 + hosts::patterns(host).count(), concrete);
+            let patterns: Vec<String> = hosts::patterns(&concrete).collect();
+            names.push(concrete);
+            names.extend(patterns);
         }
     }
     let mut left: BTreeMap<String, usize> = BTreeMap::new();

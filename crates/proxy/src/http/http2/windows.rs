@@ -33,8 +33,8 @@ impl Windows {
     pub fn begin(usual: u32, (connection, streams): (u32, u32), tally: &Tally) -> Self {
         let little = (connection / 2 / streams.max(1)).clamp(1, usual.max(1));
         let most = connection as usize / 4;
-        let mut windows = Self { most, little, ..Self::begin_small(usual) };
-        (windows.now, windows.held_small) = (usual, false);
+        let mut windows =
+            Self { usual, now: usual, most, little, crowded: false, held_small: false };
         if let Some(size) = windows.change(tally, 0) {
             windows.changed(size);
         }
