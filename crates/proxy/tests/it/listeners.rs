@@ -53,8 +53,10 @@ fn a_listener_that_cannot_be_opened_hurts_no_other_and_is_reported() {
 #[test]
 fn a_listener_at_every_address_has_its_port_alone() {
     let server = server(&[&ok("here")]);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let everywhere = SocketAddr::from(([0, 0, 0, 0], free.port()));
+    // Not one that the system gives away: other tests ask it for some meanwhile.
+    let mut ports = (20_000..30_000).map(|port| SocketAddr::from(([0, 0, 0, 0], port)));
+    let everywhere = ports.find(|one| TcpListener::bind(one).is_ok()).unwrap();
+    let free = SocketAddr::from(([127, 0, 0, 1], everywhere.port()));
     let proxy = World::new()
         .all_to("one")
         .backend("one", &[server.address])

@@ -29,6 +29,15 @@ pub fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
+/// An address at which nobody ever listens: a socket keeps it to the end of the process.
+pub fn nobody() -> SocketAddr {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
+}
+
 /// Requests under way at all endpoints, as the proxy counts them.
 fn busy(proxy: &Running) -> usize {
     let text = proxy.get("admin", "/backends");

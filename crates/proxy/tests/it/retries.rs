@@ -2,12 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{World, brief, get, lines, ok, rule, server};
-
-/// An address at which nobody listens.
-fn nobody() -> std::net::SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use crate::{
+    peers::nobody,
+    world::{World, brief, get, lines, ok, rule, server},
+};
 
 fn retrying(on: &[&str], attempts: u32) -> Value {
     let mut rule = rule("one");

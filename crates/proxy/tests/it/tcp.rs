@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::world::{World, brief, get, lines, ok, server};
+use crate::{
+    peers::nobody,
+    world::{World, brief, get, lines, ok, server},
+};
 
 const LOG: &str = "\"%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% \
     %RESPONSE_CODE_DETAILS% %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_CLUSTER%";
@@ -63,11 +66,10 @@ fn bytes_are_relayed_with_half_closed_connections_and_counted() {
 
 #[test]
 fn a_server_that_cannot_be_reached_closes_the_connection() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (world, log) = World::new()
         .server("protocol", json!("tcp"))
         .server("tcp", to("gone"))
-        .backend("gone", &[nobody])
+        .backend("gone", &[nobody()])
         .log(LOG);
     let proxy = world.start();
     assert_eq!(proxy.client().rest(), "");

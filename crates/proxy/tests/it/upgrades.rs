@@ -180,14 +180,34 @@ fn a_switch_that_never_comes_has_the_rules_time() {
 #[test]
 fn bytes_after_a_wish_that_is_answered_with_something_else_are_requests() {
     let (answer, go) = channel();
-    let (address, said) = waiting(Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno"), go);
+    let (sender, said) = channel();
+    let go = Arc::new(Mutex::new(go));
+    // The next request takes any connection that is free, or a new one.
+    let address = serving(move |mut stream| {
+        loop {
+            let head = read_head(&mut stream);
+            let answer = match head.contains("websocket") {
+                true => {
+                    sender.send("asked".to_owned()).unwrap();
+                    go.lock().unwrap().recv().unwrap();
+                    ok("no")
+                }
+                false if head.is_empty() => return,
+                false => {
+                    sender.send(head).unwrap();
+                    ok("plain")
+                }
+            };
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
     let proxy = full(address, rule("one"));
     let mut clients = asked(&proxy, &said, &get("x", "/next"));
     (0..MANY).for_each(|_| answer.send(()).unwrap());
     for client in &mut clients {
         assert_eq!(brief(&client.hear()), "200 no");
+        assert_eq!(brief(&client.hear()), "200 plain");
     }
-    drop(clients);
     for _ in 0..MANY {
         assert!(said.recv().unwrap().starts_with("GET /next HTTP/1.1\r\n"));
     }
