@@ -70,8 +70,8 @@ impl Default for Splitting {
 /// the world that answers are made from.
 ///
 /// Invariants: `sent` is what the client holds once everything sent has arrived
-/// (what it refused counts as held). `latest` has the names that some of `answers`
-/// needs, with the number of those answers. `due` and `gone` have every name for
+/// (what it refused by name counts as held). `latest` has the names that some of `answers`
+/// needs, with the number of those answers. `due`, `gone` and `lost` have every name for
 /// which the two differ.
 #[derive(Debug)]
 pub struct Server<R = u64> {
@@ -85,6 +85,9 @@ pub struct Server<R = u64> {
     due: BTreeSet<(u8, Name)>,
     /// Perhaps to be forgotten by the client, once nothing is due any more.
     gone: BTreeSet<Name>,
+    /// Sent in responses that the client refused as a whole: to be sent again with the next
+    /// change, which may mend what was wrong.
+    lost: BTreeSet<Name>,
     /// Interests that have no answer, to be told.
     absent: BTreeSet<Name>,
     /// Interests of the greeting that are not answered yet: until then
@@ -152,6 +155,7 @@ impl<R: Copy + Ord> Server<R> {
             sent: HashMap::new(),
             due: BTreeSet::new(),
             gone: BTreeSet::new(),
+            lost: BTreeSet::new(),
             absent: BTreeSet::new(),
             resuming: BTreeSet::new(),
             flight: None,
@@ -256,6 +260,9 @@ impl<R: Copy + Ord> Server<R> {
             }
             self.answers.insert(interest, answer);
             self.revisions.insert(revision);
+        }
+        if !self.due.is_empty() {
+            std::mem::take(&mut self.lost).iter().for_each(|name| self.is_due(name));
         }
     }
 
@@ -365,6 +372,13 @@ impl<R: Copy + Ord> Server<R> {
             } else {
                 self.refused.remove(name);
             }
+        }
+        if is_whole {
+            for name in &flight.names {
+                // Which version it holds is not known.
+                self.sent.entry(Arc::clone(name)).and_modify(|version| *version = !*version);
+            }
+            self.lost.extend(flight.names.iter().cloned());
         }
         if is_whole && !flight.removed.is_empty() {
             self.refused_removals.extend(&flight.revisions);

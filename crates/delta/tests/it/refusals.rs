@@ -43,6 +43,10 @@ fn resource(text: &str) -> Resource {
     Resource { name: name.into(), version, body: text.to_owned().into() }
 }
 
+fn names(response: &Response) -> Vec<&str> {
+    response.resources.iter().map(|resource| &*resource.name).collect()
+}
+
 fn refusals(names: &[&str]) -> Vec<Refusal> {
     let refusal = |name: &&str| Refusal { name: Name::from(*name), why: "bad".into() };
     names.iter().map(refusal).collect()
@@ -54,13 +58,16 @@ fn a_refusal_without_a_name_is_of_all_that_the_response_carried() {
     let first = exchange.send(1, &["a@1", "p@1"]);
     assert_eq!(exchange.refuse(&first.nonce, &[""]), [Event::RefusedWhole(refusals(&[""]))]);
     assert!(exchange.0.lacks(1));
-    // Each of the two has to come again, and be accepted, until nothing is lacking.
+    assert_eq!(exchange.0.response(), None, "not the same again");
+    // The next change may mend it, so both come again with that.
     let second = exchange.send(2, &["a@2", "p@1"]);
-    exchange.accept(second);
-    assert!(exchange.0.lacks(1) && !exchange.0.lacks(2));
+    assert_eq!(names(&second), ["a", "p"]);
+    assert_eq!(exchange.refuse(&second.nonce, &["p"]), [Event::Refused(refusals(&["p"]))]);
+    assert!(exchange.0.lacks(1) && exchange.0.lacks(2), "a piece of both is refused");
     let third = exchange.send(3, &["a@2", "p@2"]);
+    assert_eq!(names(&third), ["p"], "what was accepted is there");
     exchange.accept(third);
-    assert!(!exchange.0.lacks(1));
+    assert!(!exchange.0.lacks(1) && !exchange.0.lacks(2));
 }
 
 #[test]
@@ -70,9 +77,11 @@ fn a_refusal_of_what_the_response_did_not_carry_is_of_all_of_it() {
     let refused = ["p", "elsewhere"];
     let events = exchange.refuse(&first.nonce, &refused);
     assert_eq!(events, [Event::RefusedWhole(refusals(&refused))]);
+    assert!(exchange.0.lacks(1));
     let second = exchange.send(2, &["a@1", "p@2"]);
+    assert_eq!(names(&second), ["a", "p"], "the answer itself comes again");
     exchange.accept(second);
-    assert!(exchange.0.lacks(1), "the answer itself has not come again");
+    assert!(!exchange.0.lacks(1));
 }
 
 #[test]
