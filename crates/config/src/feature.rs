@@ -4,7 +4,8 @@
 //! has; what it lacks is replaced, for it, by a stand-in that is closed.
 
 use crate::{
-    Action, Answer, Backend, Entry, Listener, Protocol, Resource, Route, Rule, Scope, Server,
+    Action, Answer, Backend, Entry, Listener, Protocol, Resource, Route, Rule, RuleList, Scope,
+    Server,
 };
 
 /// Response code details of a rule or backend that a proxy is too old for.
@@ -82,8 +83,8 @@ impl FromIterator<Feature> for Features {
 /// The features that a proxy needs for `resource`.
 pub fn needs(resource: &Resource) -> Features {
     match resource {
-        Resource::Route(route) => {
-            route.rules.iter().fold(Features::default(), |all, rule| all.union(of_rule(rule)))
+        Resource::Route(Route { rules, .. }) | Resource::RuleList(RuleList { rules, .. }) => {
+            rules.iter().fold(Features::default(), |all, rule| all.union(of_rule(rule)))
         }
         Resource::Backend(backend) => of_backend(backend),
         Resource::Listener(Listener { scope: Scope::Servers(servers), .. }) => {
@@ -104,11 +105,10 @@ pub fn needs(resource: &Resource) -> Features {
 pub fn stand_in(resource: &Resource, has: Features) -> Resource {
     match resource {
         Resource::Route(route) => {
-            let rules = route.rules.iter().map(|rule| match of_rule(rule).are_in(has) {
-                true => rule.clone(),
-                false => closed_rule(rule),
-            });
-            Resource::Route(Route { rules: rules.collect(), ..route.clone() })
+            Resource::Route(Route { rules: suited(&route.rules, has), ..route.clone() })
+        }
+        Resource::RuleList(list) => {
+            Resource::RuleList(RuleList { rules: suited(&list.rules, has), ..list.clone() })
         }
         Resource::Backend(backend) if !of_backend(backend).are_in(has) => {
             Resource::Backend(Backend { closed: Some(DETAILS.to_owned()), ..backend.clone() })
@@ -155,6 +155,15 @@ fn closed_server(server: &Server) -> Server {
 
 fn of_backend(_: &Backend) -> Features {
     Features::default()
+}
+
+/// The rules, of which those that need other features are closed.
+fn suited(rules: &[Rule], has: Features) -> Vec<Rule> {
+    let suited = rules.iter().map(|rule| match of_rule(rule).are_in(has) {
+        true => rule.clone(),
+        false => closed_rule(rule),
+    });
+    suited.collect()
 }
 
 /// The rule with its conditions, and an answer in place of what it would have done.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Backend, ChunkList, DirectoryChunk, Endpoints, Listener, Route, Settings};
+use crate::{
+    Answer, Backend, ChunkList, DirectoryChunk, Endpoints, Listener, Route, RuleList, Settings,
+};
 
 /// One piece of configuration; the body of a resource on the stream is its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +14,8 @@ pub enum Resource {
     Listener(Listener),
     /// Rules for some hosts.
     Route(Route),
+    /// Rules that several routes have.
+    RuleList(RuleList),
     /// Where requests can be sent.
     Backend(Backend),
     /// A part of what is behind a service's port.
@@ -33,6 +37,7 @@ impl Resource {
         match self {
             Self::Listener(listener) => format!("listener/{}", listener.name),
             Self::Route(route) => format!("route/{}", route.name),
+            Self::RuleList(list) => format!("rules/{}", list.name),
             Self::Backend(backend) => format!("backend/{}", backend.name),
             Self::Endpoints(endpoints) => format!("endpoints/{}", endpoints.name),
             Self::ChunkList(list) => format!("chunks/{}", list.name),
@@ -50,11 +55,12 @@ impl Resource {
             Some("endpoints") => 0,
             Some("chunks") => 1,
             Some("backend") => 2,
-            Some("route") => 3,
-            None if name == "settings" => 4,
-            Some("listener" | "directory") => 5,
+            Some("rules") => 3,
+            Some("route") => 4,
+            None if name == "settings" => 5,
+            Some("listener" | "directory") => 6,
             // An answer.
-            _ => 6,
+            _ => 7,
         }
     }
 }

@@ -12,13 +12,27 @@ use crate::{Host, Origin, TextMatch};
 pub struct Route {
     /// Unique among routes.
     pub name: String,
-    /// Hosts it is for, in every spelling; the most specific host of a server wins. None
-    /// where only answers name the route: they say for which host they are.
+    /// Hosts it is for, in every spelling; the most specific host of a server wins.
     pub hosts: Vec<Host>,
-    /// Rules in order; a request that none of them matches gets 404.
+    /// Names of the lists whose rules come first, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<String>,
+    /// Its own rules, after those of the lists, in order; a request that no rule matches gets
+    /// 404.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+/// Rules that several routes have, in order: what one object says for all its hosts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuleList {
+    /// Unique among lists of rules.
+    pub name: String,
+    /// The rules.
+    pub rules: Vec<Rule>,
 }
 
 /// Conditions and what to do when they hold.

@@ -1,7 +1,8 @@
 //! Compiled routes and rules.
 
+mod rules;
+
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -9,15 +10,12 @@ use std::{
 use weft_balance::{Register, Turn, Weights};
 use weft_config::{Action, Origin, Retries, Route, Rule, text_match::NotAPattern};
 
+pub(crate) use self::rules::CompiledRules;
 use crate::{
-    candidates::Candidates,
     conditions::{self, Check, Facts},
     quick::Quick,
     record::{Record, Verdict, tell},
 };
-
-/// Up to this many rules are looked at one after the other.
-const SCANNED: usize = 16;
 
 /// What is said of a rule that takes every request.
 pub const NO_CONDITIONS: &str = "no conditions";
@@ -29,8 +27,9 @@ pub struct CompiledRoute {
     pub data: Arc<Route>,
     /// Where it comes from.
     pub(crate) origin: Arc<Origin>,
-    rules: Vec<Arc<CompiledRule>>,
-    candidates: Option<Candidates>,
+    /// The lists that it names, in order.
+    lists: Vec<Arc<CompiledRules>>,
+    own: Arc<CompiledRules>,
 }
 
 /// A rule, ready to be asked.
@@ -51,37 +50,23 @@ pub struct CompiledRule {
 }
 
 impl CompiledRoute {
-    /// Compiles a route. Rules that are as in `previous` are carried over, wherever in
-    /// the order they stand; of those that only moved, the conditions are.
+    /// Compiles a route, without the lists that it names. Rules that are as in `previous` are
+    /// carried over.
     pub(crate) fn new(
         route: Route,
         register: &Register,
         previous: Option<&Self>,
     ) -> Result<Self, NotAPattern> {
-        let known: HashMap<u64, &Arc<CompiledRule>> = previous
-            .iter()
-            .flat_map(|previous| &previous.rules)
-            .map(|rule| (rule.content, rule))
-            .collect();
-        let rules = route
-            .rules
-            .iter()
-            .map(|rule| {
-                let content = content(rule);
-                match known.get(&content) {
-                    Some(known) if known.data == *rule => Ok(Arc::clone(known)),
-                    known => {
-                        let turn = register.turn(&route.name, content);
-                        let known = known.map(|known| &***known);
-                        CompiledRule::new(rule.clone(), turn, known).map(Arc::new)
-                    }
-                }
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let candidates = (rules.len() > SCANNED)
-            .then(|| Candidates::new(route.rules.iter().map(|rule| &rule.conditions)));
+        let known = previous.map(|previous| &*previous.own);
+        let own = Arc::new(CompiledRules::new(&route.name, &route.rules, register, known)?);
         let origin = Arc::new(route.origin.clone());
-        Ok(Self { data: Arc::new(route), origin, rules, candidates })
+        Ok(Self { data: Arc::new(route), origin, lists: Vec::new(), own })
+    }
+
+    /// The same route, with the lists that it names.
+    pub(crate) fn with_lists(&self, lists: Vec<Arc<CompiledRules>>) -> Self {
+        let (data, origin) = (Arc::clone(&self.data), Arc::clone(&self.origin));
+        Self { data, origin, lists, own: Arc::clone(&self.own) }
     }
 
     /// The first rule whose conditions hold.
@@ -90,28 +75,35 @@ impl CompiledRoute {
         facts: &Facts<'_>,
         record: &mut R,
     ) -> Option<&Arc<CompiledRule>> {
-        let chosen = match &self.candidates {
-            None => self.rules.iter().position(|rule| rule.holds(facts)),
-            Some(candidates) => candidates
-                .of(facts.request.path())
-                .find(|rank| self.rules.get(*rank).is_some_and(|rule| rule.holds(facts))),
-        };
+        let chosen = self.all().find_map(|rules| rules.choose(facts));
         if R::LISTENS {
             self.tell_of_rules(chosen, facts, record);
         }
-        self.rules.get(chosen?)
+        chosen
+    }
+
+    fn all(&self) -> impl Iterator<Item = &CompiledRules> {
+        self.lists.iter().chain([&self.own]).map(|rules| &**rules)
     }
 
     /// Says of every rule what came of it.
-    fn tell_of_rules<R: Record>(&self, chosen: Option<usize>, facts: &Facts<'_>, record: &mut R) {
-        for (rank, rule) in self.rules.iter().enumerate() {
+    fn tell_of_rules<R: Record>(
+        &self,
+        chosen: Option<&Arc<CompiledRule>>,
+        facts: &Facts<'_>,
+        record: &mut R,
+    ) {
+        let mut is_reached = false;
+        for rule in self.all().flat_map(CompiledRules::iter) {
             let failed = rule.checks.iter().find(|check| !check.holds(facts));
+            let is_chosen = chosen.is_some_and(|chosen| Arc::ptr_eq(chosen, rule));
             let verdict = match (failed, chosen) {
-                _ if chosen == Some(rank) => Verdict::Matched,
+                _ if is_chosen => Verdict::Matched,
                 (None, Some(_)) => Verdict::Overridden,
-                (Some(_), Some(chosen)) if rank > chosen => Verdict::NotReached,
+                (Some(_), Some(_)) if is_reached => Verdict::NotReached,
                 _ => Verdict::NotMatched,
             };
+            is_reached |= is_chosen;
             tell(record, &rule.data.origin, verdict, || match failed {
                 Some(check) => check.explain(facts),
                 None if verdict == Verdict::Overridden => "a rule before it matched".to_owned(),

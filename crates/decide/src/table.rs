@@ -23,7 +23,7 @@ use weft_config::{
 use crate::{
     backend::CompiledBackend,
     endpoint_set::{Chunk, EndpointSet},
-    route::{CompiledRoute, CompiledRule},
+    route::{CompiledRoute, CompiledRule, CompiledRules},
     server::{CompiledListener, CompiledServer},
     shards::Shards,
 };
@@ -37,6 +37,10 @@ pub struct Table {
     directory: Arc<Directory>,
     listeners: Arc<BTreeMap<Arc<str>, Arc<CompiledListener>>>,
     routes: Shards<Arc<str>, Arc<CompiledRoute>>,
+    /// Lists of rules, by name.
+    lists: Shards<Arc<str>, Arc<CompiledRules>>,
+    /// Names of routes by the lists that they name.
+    list_users: Shards<Arc<str>, Arc<BTreeSet<Arc<str>>>>,
     /// Closed stand-ins for hosts that only the newest version of a route has, where that was
     /// rejected, by route.
     rejected: Shards<Arc<str>, Arc<CompiledRoute>>,
@@ -112,6 +116,8 @@ impl Table {
             directory: Arc::default(),
             listeners: Arc::default(),
             routes: Shards::default(),
+            lists: Shards::default(),
+            list_users: Shards::default(),
             rejected: Shards::default(),
             backends: Shards::default(),
             chunks: Shards::default(),

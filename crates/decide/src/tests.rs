@@ -336,6 +336,45 @@ fn hosts_that_a_rejected_version_adds_are_closed_until_a_good_version_comes() {
 }
 
 #[test]
+fn the_rules_of_lists_come_before_a_routes_own() {
+    let mut world = World::parse(
+        "listener gw servers
+           server web 80 http a b
+         route a a.example first second
+           -> v3
+         route b b.example second first
+         rules first
+           path=/one -> v1
+         rules second
+           path^=/o -> v2
+         backend v1
+         backend v2
+         backend v3",
+    );
+    let check = |world: &World, expected: [&str; 4]| {
+        let requests = ["a.example /one", "a.example /x", "b.example /one", "b.example /x"];
+        let found = requests.map(|request| outcome(&world.table, &format!("GET {request}")));
+        assert_eq!(found, expected);
+    };
+    let none = "404 NR route_not_found";
+    check(&world, ["v1", "v3", "v2", none]);
+    world.apply("rules second\n path=/x -> v2");
+    check(&world, ["v1", "v2", "v1", "v2"]);
+    assert_eq!(world.apply("rules first\n path~( -> v3").len(), 1);
+    check(&world, ["v1", "v2", "v1", "v2"]);
+    world.apply("route b b.example third");
+    check(&world, ["v1", "v2", "503 - config_unavailable", "503 - config_unavailable"]);
+    assert_eq!(world.apply("rules third\n path~( -> v3")[0].name, "rules/third");
+    check(&world, ["v1", "v2", "500 - route_rejected", "500 - route_rejected"]);
+    world.apply("rules third\n path=/one -> v3");
+    check(&world, ["v1", "v2", "v3", none]);
+    let gone = ["rules/third", "rules/second"].map(|name| (name.to_owned(), None));
+    world.table = world.table.with(gone).0;
+    let missing = "503 - config_unavailable";
+    check(&world, ["v1", missing, missing, missing]);
+}
+
+#[test]
 fn rules_say_why_they_did_not_match() {
     let world = World::parse(DOCK);
     let mut notes = Vec::new();

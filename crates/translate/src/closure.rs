@@ -11,7 +11,9 @@ use twox_hash::XxHash64;
 use weft_api::Key;
 use weft_config::{Answer, Covers, Entry, Interest, Resource};
 
-use crate::{BackendRef, listeners::Limited};
+use crate::{
+    BackendRef, clusters::backends, graph::view::View, listeners::Limited, routes::rules::Site,
+};
 
 /// One resource, named and hashed, with its body; clones share.
 #[derive(Clone, Debug)]
@@ -116,7 +118,7 @@ impl Pool {
 }
 
 /// Gathers what an answer needs.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Closure {
     pieces: BTreeMap<Arc<str>, Piece>,
     missing: BTreeMap<String, BackendRef>,
@@ -127,6 +129,23 @@ impl Closure {
     /// Notes virtual services whose rules are left out.
     pub(crate) fn leave_out(&mut self, services: &BTreeSet<Arc<Key>>) {
         self.left_out.extend(services.iter().cloned());
+    }
+
+    /// Adds the backends that exist, with their endpoints.
+    pub(crate) fn add_backends<'b>(
+        &mut self,
+        backends: impl IntoIterator<Item = &'b BackendRef>,
+        site: &Site<'_>,
+        view: &View<'_>,
+    ) {
+        backends.into_iter().for_each(|backend| backends::add(backend, site, view, self));
+    }
+
+    /// Adds what `other` has; of pieces of the same name, its own stay.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        other.pieces.values().for_each(|piece| self.add(piece.clone()));
+        self.missing.extend(other.missing.clone());
+        self.left_out.extend(other.left_out.iter().cloned());
     }
 
     /// Notes that there is no backend of this name, which a rule names.
@@ -206,6 +225,7 @@ mod tests {
             pool.piece(Resource::Route(Route {
                 name,
                 hosts,
+                lists: Vec::new(),
                 rules: Vec::new(),
                 origin: Origin::default(),
             }))

@@ -3,5 +3,6 @@
 
 pub(crate) mod virtual_services;
 pub(crate) mod rules;
+pub(crate) mod shared;
 pub(crate) mod outbound;
 pub(crate) mod foreign;

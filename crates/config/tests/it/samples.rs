@@ -25,7 +25,7 @@ const SAMPLES: &[&str] = &[
         ]}
     }}"#,
     r#"{"route": {
-        "name": "r", "hosts": ["a.example"],
+        "name": "r", "hosts": ["a.example"], "lists": ["l"],
         "rules": [
             {
                 "name": "n",
@@ -60,6 +60,12 @@ const SAMPLES: &[&str] = &[
             {"conditions": {}, "action": "passthrough", "origin": {"object": "o", "rule": "r"}}
         ],
         "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"ruleList": {
+        "name": "l",
+        "rules": [
+            {"conditions": {}, "action": "passthrough", "origin": {"object": "o", "rule": "r"}}
+        ]
     }}"#,
     r#"{"listener": {
         "name": "k", "bind": "0.0.0.0:15001", "destination": "kernel", "scope": "directory"

@@ -50,13 +50,13 @@ async fn a_refused_resource_does_not_stop_the_others() {
     proxy.next().await;
     mesh.apply(virtual_service("a", "cart", 3)).await;
     let update = proxy.receive().await.unwrap();
-    let route = names(&update).into_iter().find(|name| name.starts_with("route/")).unwrap();
-    proxy.refuse(&update, &route).await;
+    let rules = names(&update).into_iter().find(|name| name.starts_with("rules/")).unwrap();
+    proxy.refuse(&update, &rules).await;
     mesh.apply(slice("a", "cart", &["10.1.0.9"])).await;
     let changed = proxy.next().await;
     assert!(changed.iter().all(|name| name.starts_with("endpoints/")), "{changed:?}");
     mesh.apply(virtual_service("a", "cart", 4)).await;
-    assert!(proxy.next().await.contains(&route), "the mended version comes");
+    assert!(proxy.next().await.contains(&rules), "the mended version comes");
     mesh.end().await;
 }
 

@@ -38,7 +38,10 @@ struct Stale {
     sets: BTreeMap<Arc<str>, Option<Arc<ChunkList>>>,
     /// Backends, with what they are now where that is new.
     backends: BTreeMap<Arc<str>, Option<Arc<Backend>>>,
+    /// Routes with hosts that others may have lost or got.
     routes: BTreeSet<Arc<str>>,
+    /// Routes that name lists of rules that are new, or are new themselves.
+    linked: BTreeSet<Arc<str>>,
     listeners: BTreeSet<Arc<str>>,
     servers: BTreeSet<SocketAddr>,
     directory: Vec<(String, Option<Arc<DirectoryChunk>>)>,
@@ -79,6 +82,7 @@ impl Table {
             }
             Resource::Listener(listener) => self.put_listener(listener, stale),
             Resource::Route(route) => return self.put_route(route, stale),
+            Resource::RuleList(list) => return self.put_rules(list, stale),
             Resource::Backend(backend) => self.put_backend(backend, stale),
             Resource::Endpoints(chunk) => self.put_chunk(chunk, stale),
             Resource::ChunkList(list) => self.put_list(list, stale),
@@ -99,6 +103,7 @@ impl Table {
                 Arc::make_mut(&mut self.listeners).remove(name);
             }
             Some(("route", name)) => self.take_route(name, stale),
+            Some(("rules", name)) => self.take_rules(name, stale),
             Some(("backend", name)) => {
                 let name: Arc<str> = Arc::from(name);
                 if let Some(list) = self.list_of(&name, stale) {
@@ -224,6 +229,9 @@ impl Table {
             let set = set.map(Arc::clone).unwrap_or_default();
             let compiled = CompiledBackend::new(data, set, &self.register, previous.as_deref());
             self.backends.set(name, Some(Arc::new(compiled)));
+        }
+        for route in std::mem::take(&mut stale.linked) {
+            self.link_lists(route);
         }
         for route in &stale.routes {
             let users = self.route_users.find(&**route).into_iter();

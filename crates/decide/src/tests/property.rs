@@ -61,7 +61,7 @@ proptest! {
 
     #[test]
     fn changes_one_by_one_in_any_order_end_where_all_at_once_do(
-        order in vec(0..16_usize, 16..50),
+        order in vec(0..22_usize, 22..70),
     ) {
         let texts = [
             "listener out directory", "directory a:80 b:80 *.b:80 | http 80 |",
@@ -69,6 +69,8 @@ proptest! {
             "answer a:80 ra", "answer b:80 rb covers *.b", "backend b1 l1", "backend b2 l1 closed",
             "chunk c1 10.0.0.1:1", "chunk c1 10.0.0.2:1", "backend b1 l2",
             "chunks l1 c1", "chunks l1 c2 c1", "chunks l2 c1", "chunk c2 10.0.0.3:1",
+            "rules r1\n path=/ -> b2", "rules r1\n path=/x -> b1", "rules r2\n path=/ -> b1",
+            "route ra a r1\n -> b1", "route ra a r2 r1", "route rb b,*.b r2\n path=/x -> b2",
         ];
         let mut stepwise = Table::new();
         let mut last = std::collections::BTreeMap::new();

@@ -6,8 +6,8 @@ use http::header;
 use weft_config::{
     AccessLog, Action, Answer, Backend, ChunkList, Conditions, Covers, Destination, DirectoryChunk,
     Discovery, Endpoint, Endpoints, Entry, Fingerprint, Host, Limits, Listener, LoadBalancer,
-    Origin, Outside, Protocol, Resource, Route, Rule, Scope, Server, Settings, Target, TcpTarget,
-    TextMatch, Upstream, backend::Subset,
+    Origin, Outside, Protocol, Resource, Route, Rule, RuleList, Scope, Server, Settings, Target,
+    TcpTarget, TextMatch, Upstream, backend::Subset,
 };
 
 use crate::{
@@ -28,8 +28,10 @@ impl World {
     ///   server NAME PORT http|detect|tcp ROUTE…
     /// directory HOST:PORT… | http PORT… | ADDRESS:PORT…
     /// settings closed | LABEL=VALUE… in NAMESPACE
-    /// route NAME HOST,…
+    /// route NAME HOST,… [LIST]…
     ///   CONDITION… -> BACKEND[*WEIGHT] …   or   -> respond STATUS
+    /// rules LIST
+    ///   CONDITION… -> …                    (as of routes)
     /// answer INTEREST ROUTE [covers PATTERN]
     /// server ADDRESS:PORT tcp BACKEND      (the answer for an address)
     /// backend NAME [LIST] [LABEL=VALUE | closed]
@@ -64,6 +66,10 @@ pub(super) fn changes(text: &str) -> Vec<(String, Option<Arc<Resource>>)> {
                 let origin = Origin::new("Test", route.rules.len().to_string());
                 route.rules.push(rule(line, origin));
             }
+            (_, Some(Resource::RuleList(list))) if line.contains("-> ") => {
+                let origin = Origin::new(&*list.name, list.rules.len().to_string());
+                list.rules.push(rule(line, origin));
+            }
             _ => resources.push(resource(&words)),
         }
     }
@@ -97,9 +103,13 @@ fn resource(words: &[&str]) -> Resource {
             settings.labels = pairs.map(|(key, value)| (key.into(), value.into())).collect();
             Resource::Settings(settings)
         }
-        ["route", name, hosts] => Resource::Route(Route {
+        ["rules", name] => {
+            Resource::RuleList(RuleList { name: (*name).to_owned(), rules: Vec::new() })
+        }
+        ["route", name, hosts, lists @ ..] => Resource::Route(Route {
             name: (*name).to_owned(),
             hosts: hosts.split(',').map(host).collect(),
+            lists: lists.iter().map(|list| (*list).to_owned()).collect(),
             rules: Vec::new(),
             origin: Origin::new("Test", ""),
         }),

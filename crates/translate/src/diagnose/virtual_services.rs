@@ -12,7 +12,7 @@ use weft_api::{
 
 use crate::{
     graph::view::View,
-    listeners::{self, COVERED, FURTHER, Limited, RULES, TIMES},
+    listeners::{self, COVERED, FURTHER, Limited, TIMES},
     model,
     routes::{
         foreign,
@@ -132,17 +132,6 @@ fn limited(key: &Key, gateway: &Key, limited: &Limited, field: &str) -> Vec<Diag
              nothing else serves there get 500; use fewer VirtualServices with patterns"
         );
         found.push(Diagnostic::error(key, field, message));
-    }
-    if let Some(host) = limited.rules.get(key) {
-        let message = format!(
-            "the rules are not served for {host} at {gateway}: it has other hosts together with \
-             other VirtualServices, and rules of namespace {namespace} that are repeated for such \
-             hosts are more than {} MiB and {TIMES} times what they are once; requests for the \
-             youngest such hosts get 500; give hosts to fewer VirtualServices, or fewer rules to \
-             this one",
-            RULES >> 20
-        );
-        found.push(Diagnostic::error(key, "spec.http", message));
     }
     found
 }

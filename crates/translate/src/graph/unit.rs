@@ -25,6 +25,7 @@ use crate::{
     },
     routes::{
         foreign::{self, Chosen, RuleKind},
+        shared::{self, SharedRules},
         virtual_services,
     },
     translator,
@@ -73,6 +74,8 @@ pub(crate) enum Unit {
     DirectorySlot(Reach, u8),
     /// The chunks with the addresses behind a headless host.
     DirectoryAddresses(Key),
+    /// What a virtual service says to the sidecars of a group on a port.
+    SharedRules(Key, Arc<Group>, u16),
     /// The answer to an interest.
     Answer(Class, Interest),
     /// What the gateway in a pod does not serve in full.
@@ -102,6 +105,7 @@ pub(crate) enum Value {
     DirectoryEntry(Arc<DirectoryEntry>),
     DirectorySlot(Arc<Slot>),
     DirectoryAddresses(Arc<Vec<Piece>>),
+    SharedRules(Arc<SharedRules>),
     Answer(Arc<Resolved>),
     Limited(Arc<Limited>),
     Findings(Arc<Vec<Diagnostic>>),
@@ -130,9 +134,10 @@ impl Unit {
             Self::DirectoryEntry(_) => 16,
             Self::DirectorySlot(..) => 17,
             Self::DirectoryAddresses(_) => 18,
-            Self::Answer(..) => 19,
-            Self::Limited(_) => 20,
-            Self::Findings(_) => 21,
+            Self::SharedRules(..) => 19,
+            Self::Answer(..) => 20,
+            Self::Limited(_) => 21,
+            Self::Findings(_) => 22,
         }
     }
 
@@ -192,6 +197,9 @@ impl Unit {
             }
             Self::DirectoryAddresses(service) => {
                 Value::DirectoryAddresses(Arc::new(directory::of_endpoints(service, view)))
+            }
+            Self::SharedRules(service, group, port) => {
+                Value::SharedRules(shared::of_sidecars(service, group, *port, view))
             }
             Self::Answer(class, interest) => {
                 Value::Answer(Arc::new(translator::answer(class, interest, view)))

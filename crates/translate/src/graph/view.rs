@@ -42,6 +42,7 @@ use crate::{
     },
     routes::{
         foreign::{Chosen, RuleKind},
+        shared::SharedRules,
         virtual_services,
     },
 };
@@ -283,6 +284,14 @@ impl<'g> View<'g> {
     pub(crate) fn chosen(&self, host: &str, namespace: &str, kind: RuleKind) -> Arc<Chosen> {
         match self.unit(Unit::Chosen(host.to_owned(), namespace.to_owned(), kind)) {
             Value::Chosen(chosen) => chosen,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// What the virtual service called `key` says to the sidecars of `group` on `port`.
+    pub(crate) fn shared_rules(&self, key: &Key, group: &Group, port: u16) -> Arc<SharedRules> {
+        match self.unit(Unit::SharedRules(key.clone(), Arc::new(group.clone()), port)) {
+            Value::SharedRules(shared) => shared,
             _ => unreachable!("the unit computes this value"),
         }
     }

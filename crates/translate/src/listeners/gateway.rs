@@ -21,7 +21,6 @@ use weft_config::{
 use crate::{
     Client, Group, Resolved, Role,
     closure::Closure,
-    clusters::backends,
     graph::view::View,
     listeners::{is_reserved, selects},
     model::{
@@ -34,7 +33,7 @@ use crate::{
 };
 
 use budget::Budget;
-pub(crate) use budget::{COVERED, FURTHER, Limited, PORTS, RULES, TIMES};
+pub(crate) use budget::{COVERED, FURTHER, Limited, PORTS, TIMES};
 pub(crate) use served::{Served, hosts_of};
 
 /// A server of a Gateway, on the port of the pod where it is served.
@@ -73,16 +72,15 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     }
     let mut budget = Budget::default();
     for (at, bound) in &places {
-        let routes = routes::of_port(*at, bound, (&group, &mesh), view, &mut budget);
-        let Some(routes) = routes else { continue };
-        let names = routes.iter().map(|route| route.route.name.clone()).collect();
+        let port = routes::of_port(*at, bound, (&group, &mesh), view, &mut budget);
+        let Some(routes::Port { routes, lists, backends }) = port else { continue };
+        let names = routes.iter().map(|route| route.name.clone()).collect();
         let gateway = bound.first().map(Bound::key).unwrap_or_default();
         let site = Site { group: &group, gateway: Some(gateway), port: at.port() };
-        for route in routes {
-            for backend in route.backends {
-                backends::add(&backend, &site, view, &mut closure);
-            }
-            closure.add(view.pool().piece(Resource::Route(route.route)));
+        closure.add_backends(&backends, &site, view);
+        let lists = lists.into_iter().map(Resource::RuleList);
+        for resource in lists.chain(routes.into_iter().map(Resource::Route)) {
+            closure.add(view.pool().piece(resource));
         }
         let server = weft_config::Server {
             name: format!("http.{}", at.port()),

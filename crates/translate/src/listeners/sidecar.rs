@@ -115,6 +115,7 @@ fn to_backend(
     let route = Route {
         name: name.to_owned(),
         hosts: vec![Host::parse("*").expect("a star is a host")],
+        lists: Vec::new(),
         rules: vec![rule],
         origin: origin.clone(),
     };

@@ -54,12 +54,9 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
-    /// Those that are used; only those that are looked at are read.
-    pub(crate) fn services<'c, 'g>(
-        &'c self,
-        view: &'c View<'g>,
-    ) -> impl Iterator<Item = &'g VirtualService> + use<'c, 'g> {
-        self.used.iter().filter_map(|key| view.virtual_service(key))
+    /// Those that are used.
+    pub(crate) fn used(&self) -> impl Iterator<Item = &Key> {
+        self.used.iter().map(|key| &**key)
     }
 }
 

@@ -4,9 +4,9 @@ mod tcp;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use weft_api::Key;
 use weft_config::{
-    Action, Conditions, Covers, Entry, Host, Interest, Origin, Outside, Protocol, Resource, Route,
-    Rule, Server,
+    Action, Covers, Entry, Host, Interest, Origin, Outside, Protocol, Resource, Route, Rule, Server,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     },
     routes::{
         foreign::RuleKind,
-        rules::{self, Rules, Site, TOO_MANY_RULES, targets},
+        rules::{Site, TOO_MANY_RULES, targets},
         virtual_services,
     },
 };
@@ -30,7 +30,7 @@ pub(crate) fn host(group: &Group, host: &Host, port: u16, view: &View<'_>) -> Re
     let interest = Interest::Host(host.clone(), port);
     let mut closure = Closure::default();
     let site = Site { group, gateway: None, port };
-    match gathered(host, &site, view, &mut closure) {
+    match gathered(host.as_str(), &site, view, &mut closure) {
         Some((route, covers)) => {
             let entry = Entry::Route(route.name.clone());
             closure.add(view.pool().piece(Resource::Route(route)));
@@ -43,46 +43,72 @@ pub(crate) fn host(group: &Group, host: &Host, port: u16, view: &View<'_>) -> Re
 /// The route of `host`: the first there is. Where that is for clients with certain labels
 /// only, the others are served as if it were not there.
 fn gathered(
-    host: &Host,
+    host: &str,
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
 ) -> Option<(Route, Option<Covers>)> {
-    let name = host.as_str();
-    let mut found: Option<(Route, Option<Covers>)> = None;
+    let mut found: Option<(Said, Option<Covers>)> = None;
     // A wildcard covers itself.
-    let own = Pattern { text: name.to_owned(), is_named: true };
-    for Pattern { text: pattern, is_named } in std::iter::once(own).chain(view.patterns(name)) {
+    let own = Pattern { text: host.to_owned(), is_named: true };
+    for Pattern { text: pattern, is_named } in std::iter::once(own).chain(view.patterns(host)) {
         let is_pattern = pattern.starts_with('*');
         for source in [Source::VirtualServices, Source::Service] {
-            let route = match (source, is_pattern) {
+            let said = match (source, is_pattern) {
                 (Source::VirtualServices, _) if !is_named => None,
                 (Source::VirtualServices, _) => without_service(&pattern, site, view, closure),
                 (Source::Service, false) => of_service(&pattern, site, view, closure),
                 (Source::Service, true) => below_headless(&pattern, site, view, closure),
             };
-            let Some(route) = route else { continue };
-            let for_everyone = rules::serve_everyone(&route.rules);
+            let Some(said) = said else { continue };
+            let is_for_everyone = said.is_for_everyone;
             match &mut found {
-                Some((first, _)) => first.rules.extend(route.rules),
+                Some((first, _)) => first.extend(said),
                 None if is_pattern => {
                     let covers = Covers { pattern: Host::parse(&pattern).ok()? };
-                    found = Some((route, Some(covers)));
+                    found = Some((said, Some(covers)));
                 }
-                None => found = Some((route, None)),
+                None => found = Some((said, None)),
             }
-            if for_everyone {
-                return found;
+            if is_for_everyone {
+                return found.map(|(said, covers)| (said.route, covers));
             }
         }
     }
-    let (route, _) = found.as_mut()?;
+    let (mut said, covers) = found?;
     let action = match view.mesh().outside {
         Outside::Allow => Action::Passthrough,
         Outside::Refuse => Action::respond(502, "direct_response"),
     };
-    route.rules.push(Rule::always(action, route.origin.clone()));
-    found
+    said.end(Rule::always(action, said.route.origin.clone()));
+    Some((said.route, covers))
+}
+
+/// What is said for a host so far.
+struct Said {
+    /// Has no rules of its own until they are for everyone, so that the lists come first.
+    route: Route,
+    is_for_everyone: bool,
+}
+
+impl Said {
+    fn new(name: String, hosts: Vec<Host>, origin: Origin) -> Self {
+        let route = Route { name, hosts, lists: Vec::new(), rules: Vec::new(), origin };
+        Self { route, is_for_everyone: false }
+    }
+
+    /// Adds what holds for the clients that nothing is said for so far.
+    fn extend(&mut self, next: Self) {
+        self.route.lists.extend(next.route.lists);
+        self.route.rules.extend(next.route.rules);
+        self.is_for_everyone |= next.is_for_everyone;
+    }
+
+    /// Adds a rule for all who are left.
+    fn end(&mut self, rule: Rule) {
+        self.route.rules.push(rule);
+        self.is_for_everyone = true;
+    }
 }
 
 /// What a route may come from.
@@ -103,11 +129,10 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
     let undeclared = port.spoken == Spoken::Undeclared;
     let mut routes = Vec::new();
     if undeclared {
-        let (rules, origin) = own_rules(&definition, &site, view, &mut closure);
-        rules.add_backends(&site, view, &mut closure);
         let everything = Host::parse("*").expect("a star is a host");
         let name = format!("{}:{}", definition.host, port.number);
-        let route = Route { name, hosts: vec![everything], rules: rules.rules, origin };
+        let hosts = vec![everything];
+        let Said { route, .. } = own_rules(&definition, name, hosts, &site, (view, &mut closure));
         routes.push(route.name.clone());
         closure.add(view.pool().piece(Resource::Route(route)));
     }
@@ -124,77 +149,63 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
     closure.answer(&interest, Entry::Server(Box::new(server)), None)
 }
 
-/// The route of a host that virtual services name and that no object defines. All such
-/// hosts of a virtual service share it, unless it is for clients with certain labels only:
-/// what the others get depends on the host.
+/// Adds the lists of the virtual services `keys`, up to the first that is for everyone.
+fn add_lists<'k>(
+    said: &mut Said,
+    keys: impl Iterator<Item = &'k Key>,
+    site: &Site<'_>,
+    (view, closure): (&View<'_>, &mut Closure),
+) {
+    for key in keys {
+        let shared = view.shared_rules(key, site.group, site.port);
+        let Some(list) = &shared.list else { continue };
+        closure.extend(&shared.closure);
+        if said.route.lists.is_empty() {
+            said.route.origin = Origin::new(key.to_string(), "");
+        }
+        said.route.lists.push(list.clone());
+        said.is_for_everyone |= shared.is_for_everyone;
+        if said.is_for_everyone {
+            break;
+        }
+    }
+}
+
+/// The route of a host that virtual services name and that no object defines.
 fn without_service(
     host: &str,
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
-) -> Option<Route> {
+) -> Option<Said> {
     if !virtual_services::is_without_service(host, view) {
         return None;
     }
-    let mesh = view.mesh();
-    let mut found: Option<Route> = None;
     let chosen = view.chosen(host, &site.group.namespace, RuleKind::Http);
     closure.leave_out(&chosen.left_out);
-    for service in chosen.services(view) {
-        if !virtual_services::serves_on(service, site.port, view) {
-            continue;
-        }
-        let rules = rules::http(service, site, &mesh, view);
-        if rules.is_empty() {
-            continue;
-        }
-        rules.add_backends(site, view, closure);
-        let origin = Origin::new(rules::object(service), "");
-        if found.is_none() && rules::serve_everyone(&rules.rules) {
-            return Some(Route {
-                name: format!(
-                    "{}/{}/{}",
-                    site.port, service.metadata.namespace, service.metadata.name
-                ),
-                // Answers name it; a list of all hosts would be made for each of them.
-                hosts: Vec::new(),
-                rules: rules.rules,
-                origin,
-            });
-        }
-        let route = found.get_or_insert(Route {
-            name: format!("{}/{host}", site.port),
-            hosts: vec![Host::parse(host).ok()?],
-            rules: Vec::new(),
-            origin,
-        });
-        if rules::add(&mut route.rules, rules.rules) {
-            return found;
-        }
+    let serves_here = |key: &&Key| {
+        let service = view.virtual_service(key);
+        service.is_some_and(|one| virtual_services::serves_on(one, site.port, view))
+    };
+    let hosts = vec![Host::parse(host).ok()?];
+    let mut said = Said::new(format!("{}/{host}", site.port), hosts, Origin::default());
+    add_lists(&mut said, chosen.used().filter(serves_here), site, (view, closure));
+    if said.is_for_everyone {
+        return Some(said);
     }
-    let left_out = chosen.left_out.iter().filter_map(|key| view.virtual_service(key));
-    let mut left_out = left_out.filter(|one| virtual_services::serves_on(one, site.port, view));
     // What those that are left out would have done is not known, so nothing wider is done.
-    if let Some(service) = left_out.next() {
-        let origin = Origin::new(rules::object(service), "");
-        let route = found.get_or_insert(Route {
-            name: format!("{}/{host}", site.port),
-            hosts: vec![Host::parse(host).ok()?],
-            rules: Vec::new(),
-            origin: origin.clone(),
-        });
-        route.rules.push(Rule::always(Action::respond(500, TOO_MANY_RULES), origin));
+    if let Some(key) = chosen.left_out.iter().map(|key| &**key).find(serves_here) {
+        let origin = Origin::new(key.to_string(), "");
+        if said.route.lists.is_empty() {
+            said.route.origin = origin.clone();
+        }
+        said.end(Rule::always(Action::respond(500, TOO_MANY_RULES), origin));
     }
-    found
+    (said.is_for_everyone || !said.route.lists.is_empty()).then_some(said)
 }
 
 /// The route of the host that `host` is a name of.
-fn of_service(
-    host: &str,
-    site: &Site<'_>,
-    view: &View<'_>,
-    closure: &mut Closure,
-) -> Option<Route> {
+fn of_service(host: &str, site: &Site<'_>, view: &View<'_>, closure: &mut Closure) -> Option<Said> {
     let definition = named(host, site, view)?;
     Some(service_route(&definition, site, view, closure))
 }
@@ -221,7 +232,7 @@ fn below_headless(
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
-) -> Option<Route> {
+) -> Option<Said> {
     let suffix = pattern.strip_prefix("*.")?;
     // Addresses have no names below them.
     let is_name = suffix.parse::<std::net::IpAddr>().is_err();
@@ -234,19 +245,13 @@ fn service_route(
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
-) -> Route {
-    let (rules, origin) = own_rules(definition, site, view, closure);
-    rules.add_backends(site, view, closure);
+) -> Said {
     let full = &definition.host;
     // A virtual service that names one of the host's other names takes it away.
     let names = definition.names_in(&site.group.namespace).into_iter();
     let own = names.filter(|name| name == full || !is_taken(name, site, view));
-    Route {
-        name: format!("{}/{full}", site.port),
-        hosts: own.filter_map(|name| Host::parse(&name).ok()).collect(),
-        rules: rules.rules,
-        origin,
-    }
+    let hosts = own.filter_map(|name| Host::parse(&name).ok()).collect();
+    own_rules(definition, format!("{}/{full}", site.port), hosts, site, (view, closure))
 }
 
 /// Whether a virtual service defines `name` for clients at `site`.
@@ -256,44 +261,30 @@ fn is_taken(name: &str, site: &Site<'_>, view: &View<'_>) -> bool {
             .any(|service| virtual_services::serves_on(service, site.port, view))
 }
 
-/// The rules of a host: its virtual service's, else its own; where the virtual service's
-/// are for clients with certain labels only, its own are for the others.
+/// The route of a host: the rules of its virtual service, else its own; where the virtual
+/// service's are for clients with certain labels only, its own are for the others.
 fn own_rules(
     definition: &Definition,
+    name: String,
+    hosts: Vec<Host>,
     site: &Site<'_>,
-    view: &View<'_>,
-    closure: &mut Closure,
-) -> (Rules, Origin) {
-    let mesh = view.mesh();
-    let concrete = backends::aliased(&definition.host, view);
+    (view, closure): (&View<'_>, &mut Closure),
+) -> Said {
     let chosen = view.chosen(&definition.host, &site.group.namespace, RuleKind::Http);
     closure.leave_out(&chosen.left_out);
-    let mut found: Option<(Rules, Origin)> = None;
-    for service in chosen.services(view) {
-        let rules = rules::http(service, site, &mesh, view);
-        if rules.is_empty() {
-            continue;
-        }
-        let origin = Origin::new(rules::object(service), "");
-        let (all, first) = found.get_or_insert((Rules::default(), origin));
-        all.backends.extend(rules.backends);
-        if rules::add(&mut all.rules, rules.rules) {
-            return (std::mem::take(all), std::mem::take(first));
-        }
-    }
     let origin = Origin::new(definition.owner.to_string(), "");
-    let (mut all, first) = found.unwrap_or((Rules::default(), origin.clone()));
-    let backend = BackendRef { host: concrete, port: site.port, subset: None };
-    let destinations = [(backend, 1)];
-    let rule = Rule {
+    let mut said = Said::new(name, hosts, origin.clone());
+    add_lists(&mut said, chosen.used(), site, (view, closure));
+    if said.is_for_everyone {
+        return said;
+    }
+    let host = backends::aliased(&definition.host, view);
+    let backend = BackendRef { host, port: site.port, subset: None };
+    closure.add_backends([&backend], site, view);
+    said.end(Rule {
         name: Some("default".to_owned()),
-        conditions: Conditions::default(),
-        action: targets::forward(&destinations),
-        timeout: None,
-        retries: mesh.retries.clone(),
-        origin,
-    };
-    all.rules.push(rule);
-    all.backends.extend(destinations.map(|(backend, _)| backend));
-    (all, first)
+        retries: view.mesh().retries.clone(),
+        ..Rule::always(targets::forward(&[(backend, 1)]), origin)
+    });
+    said
 }

@@ -21,8 +21,7 @@ use weft_config::{Action, Conditions, Origin, Retries, Rule, SourceMatch};
 
 use crate::{
     Group,
-    closure::Closure,
-    clusters::backends::{self, BackendRef},
+    clusters::backends::BackendRef,
     graph::view::View,
     model::{hosts, mesh_config::Mesh},
     routes::{
@@ -84,11 +83,6 @@ impl Rules {
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
-
-    /// Adds every backend that exists.
-    pub(crate) fn add_backends(&self, site: &Site<'_>, view: &View<'_>, closure: &mut Closure) {
-        self.backends.iter().for_each(|backend| backends::add(backend, site, view, closure));
-    }
 }
 
 /// Whether some of `rules` is for clients with whatever labels.
@@ -96,23 +90,18 @@ pub(crate) fn serve_everyone(rules: &[Rule]) -> bool {
     rules.iter().any(|rule| rule.conditions.source.is_any())
 }
 
-/// Adds the rules `next` for the clients that none of `rules` is for, and returns whether
-/// every client has rules now. Otherwise those that have the labels of one of `next` get 404
+/// What ends `rules` that are not for everyone: clients with the labels of one of them get 404
 /// where none of theirs holds, as if nothing came after.
-pub(crate) fn add(rules: &mut Vec<Rule>, next: Vec<Rule>) -> bool {
-    if serve_everyone(&next) {
-        rules.extend(next);
-        return true;
-    }
+pub(crate) fn endings(rules: &[Rule]) -> Vec<Rule> {
     let mut ended = BTreeMap::new();
-    for rule in &next {
+    for rule in rules {
         let source = rule.conditions.source.clone();
         let only = Conditions { source: source.clone(), ..Conditions::default() };
         let ends = rule.conditions == only;
         let (all, _) = ended.entry(source.labels).or_insert((false, &rule.origin.object));
         *all |= ends;
     }
-    let ends = ended.into_iter().filter(|(_, (all, _))| !all).map(|(labels, (_, object))| {
+    let endings = ended.into_iter().filter(|(_, (all, _))| !all).map(|(labels, (_, object))| {
         let source = SourceMatch { labels, namespace: None };
         let action = Action::respond(404, "route_not_found");
         Rule {
@@ -120,10 +109,7 @@ pub(crate) fn add(rules: &mut Vec<Rule>, next: Vec<Rule>) -> bool {
             ..Rule::always(action, Origin::new(object.clone(), ""))
         }
     });
-    let ends: Vec<Rule> = ends.collect();
-    rules.extend(next);
-    rules.extend(ends);
-    false
+    endings.collect()
 }
 
 /// The rules that `service` gives at `site`, in order, up to the first that takes

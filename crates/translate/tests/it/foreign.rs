@@ -1,7 +1,7 @@
 //! What virtual services of one namespace cost the clients of another.
 
 use serde_json::{Value, json};
-use weft_config::{Action, Entry, Interest, Resource, Rule};
+use weft_config::{Action, Entry, Interest, Rule};
 use weft_translate::{Resolved, Translator};
 
 /// Rules of the route that a client in `shop` gets for web.shop, where `namespace` has 12
@@ -40,10 +40,7 @@ fn rules(namespace: &str) -> (usize, usize) {
     let client = crate::worlds::client(&translator, "shop/web");
     let interest: Interest = "web.shop:80".parse().expect("an interest");
     let resolved = translator.resolve(&client, &interest);
-    let count = resolved.resources.iter().map(|piece| match &*piece.resource {
-        Resource::Route(route) => route.rules.len(),
-        _ => 0,
-    });
+    let count = crate::worlds::routes(&resolved).into_values().map(|route| route.rules.len());
     let found = translator.diagnostics();
     let told = found.iter().filter(|one| one.message.contains("a host of namespace shop"));
     (count.sum(), told.count())
@@ -138,11 +135,7 @@ fn connections_have_the_same_bound_and_it_is_told_of_each_that_is_left_out() {
 #[test]
 fn hosts_without_a_service_have_the_same_bound_and_end_closed() {
     let rules = |resolved: &Resolved| -> Vec<Rule> {
-        let routes = resolved.resources.iter().filter_map(|piece| match &*piece.resource {
-            Resource::Route(route) => Some(route.rules.clone()),
-            _ => None,
-        });
-        routes.flatten().collect()
+        crate::worlds::routes(resolved).into_values().flat_map(|route| route.rules).collect()
     };
     let mut own = world("shop", "api.example.com", "http");
     let of_shop = resolved(&mut own, "api.example.com:80");
@@ -205,10 +198,7 @@ fn aliased(namespace: &str, names: &[&str], hosts: &[&str]) -> Translator {
 fn counted(translator: &mut Translator, pod: &str, interest: &str) -> (usize, usize) {
     let client = crate::worlds::client(translator, pod);
     let resolved = translator.resolve(&client, &interest.parse().expect("an interest"));
-    let count = resolved.resources.iter().map(|piece| match &*piece.resource {
-        Resource::Route(route) => route.rules.len(),
-        _ => 0,
-    });
+    let count = crate::worlds::routes(&resolved).into_values().map(|route| route.rules.len());
     (count.sum(), resolved.left_out.len())
 }
 

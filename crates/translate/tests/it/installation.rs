@@ -103,11 +103,8 @@ spec: {{hosts: [cart], http: [{{route: [{{destination: {{host: cart}}}}]}}]}}
     for host in ["cart.bank:80", "cart.bank.svc.corp.example:80"] {
         let route = resolved(&mut translator, host);
         assert_eq!(route.answer.entry, Entry::Route("80/cart.bank.svc.corp.example".to_owned()));
-        let of_rule = |piece: &weft_translate::Piece| match &*piece.resource {
-            Resource::Route(route) => Some(route.rules[0].origin.object.clone()),
-            _ => None,
-        };
-        let rules: Vec<_> = route.resources.iter().filter_map(of_rule).collect();
+        let routes = worlds::routes(&route).into_values();
+        let rules: Vec<_> = routes.map(|route| route.rules[0].origin.object.clone()).collect();
         assert_eq!(rules, ["VirtualService/bank/cart"], "short names are completed");
     }
     let elsewhere = resolved(&mut translator, "cart.bank.svc.cluster.local:80");

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use proptest::{prelude::Strategy, test_runner::TestCaseError};
 use weft_api::{Key, Object};
-use weft_config::{Action, Interest, Resource, TextMatch};
+use weft_config::{Action, Interest, Resource, Route, RuleList, TextMatch};
 use weft_translate::{Changed, Class, Client, Resolved, Translator};
 
 use random::{Change, changes, clients, interests};
@@ -133,9 +133,14 @@ fn hosts_before(client: &Client, interest: &Interest, old: &Resolved, bad: &Obje
             _ => {}
         }
         // A backend that does not exist yet is only named.
-        if let (Resource::Route(route), Object::DestinationRule(_)) = (&*piece.resource, bad) {
-            let actions = route.rules.iter().map(|rule| &rule.action);
-            for action in actions {
+        let rules = match &*piece.resource {
+            Resource::Route(Route { rules, .. }) | Resource::RuleList(RuleList { rules, .. }) => {
+                &rules[..]
+            }
+            _ => &[],
+        };
+        if let Object::DestinationRule(_) = bad {
+            for action in rules.iter().map(|rule| &rule.action) {
                 let Action::Forward(targets) = action else { continue };
                 let services = targets.iter().filter_map(|one| one.backend.rsplit('|').next());
                 hosts.extend(services.map(str::to_owned));
@@ -228,15 +233,15 @@ fn what_is_served_can_be_compiled(changes: Vec<Change>) -> Result<(), TestCaseEr
                 let back: Resource = serde_json::from_slice(&piece.json)
                     .map_err(|error| TestCaseError::fail(format!("{}: {error}", piece.name)))?;
                 proptest::prop_assert_eq!(&back, &*piece.resource);
-                let Resource::Route(route) = back else { continue };
-                let answered =
-                    resolved.answer.entry == weft_config::Entry::Route(route.name.clone());
-                proptest::prop_assert!(
-                    answered || !route.hosts.is_empty(),
-                    "{} has no host",
-                    piece.name
-                );
-                for rule in route.rules {
+                if let Resource::Route(route) = &back {
+                    proptest::prop_assert!(!route.hosts.is_empty(), "{} has no host", piece.name);
+                }
+                let (Resource::Route(Route { rules, .. })
+                | Resource::RuleList(RuleList { rules, .. })) = back
+                else {
+                    continue;
+                };
+                for rule in rules {
                     let readable = match &rule.conditions.path {
                         Some(TextMatch::Regex(text)) => {
                             weft_config::text_match::compile(text).is_ok()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use weft_config::{Interest, Resource};
+use weft_config::Interest;
 use weft_translate::Translator;
 
 fn gateway(namespace: &str, servers: &[(&str, bool)]) -> Value {
@@ -47,8 +47,7 @@ fn answers(objects: &[Value]) -> (BTreeMap<String, String>, Vec<String>) {
     let edge = crate::worlds::client(&translator, "edge/edge");
     let resolved = translator.resolve(&edge, &Interest::Own);
     let mut found = BTreeMap::new();
-    for piece in &resolved.resources {
-        let Resource::Route(route) = &*piece.resource else { continue };
+    for route in crate::worlds::routes(&resolved).into_values() {
         let rules = route.rules.iter().map(|rule| rule.origin.object.clone());
         let rules: Vec<String> = rules.collect();
         found.extend(route.hosts.iter().map(|host| (host.to_string(), rules.join(", "))));

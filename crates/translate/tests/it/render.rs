@@ -37,6 +37,10 @@ fn write(out: &mut String, resolved: &Resolved) -> fmt::Result {
         match &*piece.resource {
             Resource::Listener(one) => listener(out, one)?,
             Resource::Route(one) => route(out, one)?,
+            Resource::RuleList(one) => {
+                writeln!(out, "rules {}", one.name)?;
+                one.rules.iter().try_for_each(|one| rule(out, one))?;
+            }
             Resource::Backend(one) => backend(out, one)?,
             Resource::Endpoints(one) => endpoints(out, one)?,
             Resource::ChunkList(one) => {
@@ -105,8 +109,8 @@ fn server(out: &mut String, lead: &str, server: &Server) -> fmt::Result {
 
 fn route(out: &mut String, route: &Route) -> fmt::Result {
     let hosts: Vec<_> = route.hosts.iter().map(ToString::to_string).collect();
-    let hosts = if hosts.is_empty() { "its answers".to_owned() } else { hosts.join(" ") };
-    writeln!(out, "route {} for {hosts}", route.name)?;
+    writeln!(out, "route {} for {}", route.name, hosts.join(" "))?;
+    route.lists.iter().try_for_each(|one| writeln!(out, "  rules {one}"))?;
     route.rules.iter().try_for_each(|one| rule(out, one))
 }
 

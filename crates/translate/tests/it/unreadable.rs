@@ -380,11 +380,8 @@ fn decides_for_cart(services: [Value; 2]) -> String {
     let mut translator = worlds::translator(all.map(|one| weft_api::read(one).expect("an object")));
     let client = worlds::client(&translator, "shop/web");
     let resolved = translator.resolve(&client, &"cart:80".parse().expect("an interest"));
-    let route = resolved.resources.iter().find_map(|piece| match &*piece.resource {
-        weft_config::Resource::Route(route) => Some(route.rules[0].origin.object.clone()),
-        _ => None,
-    });
-    route.expect("a route")
+    let route = worlds::routes(&resolved).into_values().next().expect("a route");
+    route.rules[0].origin.object.clone()
 }
 
 /// Nobody knows whom a broken `exportTo` was for, so the object closes its hosts; but it does

@@ -1,4 +1,5 @@
-//! Routes of a table, and what stands in for those that cannot be compiled.
+//! Routes of a table, the lists of rules that they share, and what stands in for those that cannot
+//! be compiled.
 //!
 //! What cannot be read must close, never open: hosts that only a rejected version of a route has
 //! must not fall to a wider route, or outside.
@@ -6,10 +7,18 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use weft_balance::Register;
-use weft_config::{Action, Host, Route};
+use weft_config::{Action, Host, Route, Rule, RuleList};
 
-use super::Stale;
-use crate::{route::CompiledRoute, table::Table};
+use super::{Stale, link, unlink};
+use crate::{
+    route::{CompiledRoute, CompiledRules},
+    table::Table,
+};
+
+/// The details of requests that a rejected route or list of rules would have taken.
+const REJECTED: &str = "route_rejected";
+/// The details of requests that a list of rules would have taken that is not there.
+const MISSING: &str = "config_unavailable";
 
 impl Table {
     /// Puts in `route`. One that cannot be compiled leaves the version before it in force, and
@@ -43,6 +52,15 @@ impl Table {
             stale.routes.insert(Arc::clone(&name));
         }
         if let Some(compiled) = compiled {
+            let lists = previous.iter().flat_map(|previous| &previous.data.lists);
+            lists.for_each(|list| unlink(&mut self.list_users, list, &name));
+            for list in &compiled.data.lists {
+                link(&mut self.list_users, Arc::from(list.as_str()), Arc::clone(&name));
+            }
+            // They may come later in the same change.
+            if !compiled.data.lists.is_empty() {
+                stale.linked.insert(Arc::clone(&name));
+            }
             self.routes.set(name, Some(Arc::new(compiled)));
         }
         outcome
@@ -51,18 +69,62 @@ impl Table {
     /// Removes the route called `name`.
     pub(super) fn take_route(&mut self, name: &str, stale: &mut Stale) {
         let name: Arc<str> = Arc::from(name);
-        self.routes.set(Arc::clone(&name), None);
+        let previous = self.routes.set(Arc::clone(&name), None);
+        let lists = previous.iter().flat_map(|previous| &previous.data.lists);
+        lists.for_each(|list| unlink(&mut self.list_users, list, &name));
         self.rejected.set(Arc::clone(&name), None);
         stale.routes.insert(name);
+    }
+
+    /// Puts in `list`. One that cannot be compiled leaves the version before it in force; without
+    /// one, it is closed.
+    pub(super) fn put_rules(&mut self, list: &RuleList, stale: &mut Stale) -> Result<(), String> {
+        let name: Arc<str> = Arc::from(list.name.as_str());
+        let previous = self.lists.find(&*name).map(|previous| &**previous);
+        let (compiled, outcome) =
+            match CompiledRules::new(&name, &list.rules, &self.register, previous) {
+                Ok(compiled) => (compiled, Ok(())),
+                Err(error) if previous.is_some() => return Err(error.to_string()),
+                Err(error) => {
+                    let origin = list.rules.first().map(|rule| rule.origin.clone());
+                    let closed = CompiledRules::closed(500, REJECTED, origin.unwrap_or_default());
+                    (closed, Err(error.to_string()))
+                }
+            };
+        self.lists.set(Arc::clone(&name), Some(Arc::new(compiled)));
+        self.mark_routes(&name, stale);
+        outcome
+    }
+
+    /// Removes the list of rules called `name`.
+    pub(super) fn take_rules(&mut self, name: &str, stale: &mut Stale) {
+        self.lists.set(Arc::from(name), None);
+        self.mark_routes(name, stale);
+    }
+
+    fn mark_routes(&self, list: &str, stale: &mut Stale) {
+        let users = self.list_users.find(list).into_iter().flat_map(|users| users.iter());
+        stale.linked.extend(users.cloned());
+    }
+
+    /// Gives the route called `name` the lists that it names.
+    pub(super) fn link_lists(&mut self, name: Arc<str>) {
+        let Some(route) = self.routes.find(&*name) else { return };
+        let list = |list: &String| match self.lists.find(&**list) {
+            Some(rules) => Arc::clone(rules),
+            None => Arc::new(CompiledRules::closed(503, MISSING, route.data.origin.clone())),
+        };
+        let lists = route.data.lists.iter().map(list).collect();
+        let linked = route.with_lists(lists);
+        self.routes.set(name, Some(Arc::new(linked)));
     }
 }
 
 impl CompiledRoute {
     /// What stands in for a route that cannot be compiled: its hosts answer 500.
     fn closed(route: Route, register: &Register) -> Self {
-        let action = Action::respond(500, "route_rejected");
-        let rule = weft_config::Rule::always(action, route.origin.clone());
-        let closed = Route { rules: vec![rule], ..route };
+        let rule = Rule::always(Action::respond(500, REJECTED), route.origin.clone());
+        let closed = Route { lists: Vec::new(), rules: vec![rule], ..route };
         Self::new(closed, register, None).expect("a rule without conditions compiles")
     }
 }

@@ -1,5 +1,5 @@
-//! What may be repeated at a gateway: the rules of a virtual service for hosts that it shares
-//! with others, and its hosts and rules on several ports.
+//! What may be repeated at a gateway: the hosts and rules of a virtual service on several ports,
+//! and the hosts that its patterns cover.
 //!
 //! What is written once may be as much as it is; products have a bound. What goes beyond it is
 //! closed for its owner's namespace, and a diagnostic says so.
@@ -12,19 +12,12 @@ use std::{
 
 use weft_api::{Key, Kind, virtual_service::VirtualService};
 
-use super::{
-    Bound,
-    routes::{Attached, Said},
-};
+use super::{Bound, routes::Attached};
 
-/// Bytes of rules that the virtual services of a namespace may have more than once on a
-/// port, because they share some of their hosts with others and not all: so many, and
-/// [`TIMES`] times what they have once.
-pub(crate) const RULES: usize = 16 << 20;
 /// Bytes of hosts and rules that the virtual services of a namespace may have on further
 /// ports: so many, and [`TIMES`] times what they have on their first ones.
 pub(crate) const FURTHER: usize = 32 << 20;
-/// See [`RULES`] and [`FURTHER`].
+/// See [`FURTHER`].
 pub(crate) const TIMES: usize = 4;
 /// Hosts that the virtual services of a namespace may have at a gateway and do not name, since a
 /// pattern of theirs covers them: so many, and [`TIMES`] times the hosts that they name and that
@@ -50,8 +43,6 @@ pub(crate) struct Limited {
     /// Gateways that send clients to TLS for hosts that others serve in plaintext: the index of a
     /// server, and the host.
     pub(crate) redirects: BTreeMap<Key, (usize, String)>,
-    /// Virtual services with a host for which their rules are closed.
-    pub(crate) rules: BTreeMap<Key, String>,
 }
 
 /// One virtual service at one Gateway, on one port.
@@ -68,9 +59,7 @@ pub(super) struct Turn<'g> {
 pub(super) struct Budget<'g> {
     /// Ports by the namespaces of Gateways.
     ports: BTreeMap<&'g str, BTreeSet<SocketAddr>>,
-    /// What is left for rules on one port, and for all on further ports, by the namespaces of
-    /// virtual services.
-    rules: BTreeMap<&'g str, usize>,
+    /// What is left for further ports, by the namespaces of virtual services.
     further: BTreeMap<&'g str, usize>,
     /// What is left of hosts that patterns cover, by the namespaces of virtual services.
     covered: BTreeMap<&'g str, usize>,
@@ -186,42 +175,5 @@ impl<'g> Budget<'g> {
     /// What was not served in full.
     pub(super) fn into_limited(self) -> Limited {
         self.limited
-    }
-
-    /// The budget for the rules of `said`, all that is said on one port.
-    pub(super) fn of_port<'b>(
-        &'b mut self,
-        said: impl Iterator<Item = &'b Rc<Said<'g>>>,
-    ) -> Repeats<'b, 'g> {
-        let mut seen = BTreeSet::new();
-        for said in said.filter(|said| seen.insert(said.id)) {
-            *self.rules.entry(said.namespace()).or_insert(RULES) += TIMES * said.size;
-        }
-        Repeats { left: &mut self.rules, limited: &mut self.limited, seen: BTreeSet::new() }
-    }
-}
-
-/// The budget for rules on one port.
-pub(super) struct Repeats<'b, 'g> {
-    left: &'b mut BTreeMap<&'g str, usize>,
-    limited: &'b mut Limited,
-    seen: BTreeSet<usize>,
-}
-
-impl<'g> Repeats<'_, 'g> {
-    /// Whether `said` may stand at one more place, where `host` is.
-    pub(super) fn has(&mut self, said: &Rc<Said<'g>>, host: &str) -> bool {
-        if self.seen.insert(said.id) {
-            return true;
-        }
-        let left = self.left.entry(said.namespace()).or_default();
-        match left.checked_sub(said.size) {
-            Some(after) => *left = after,
-            None => {
-                self.limited.rules.entry(said.key()).or_insert_with(|| host.to_owned());
-                return false;
-            }
-        }
-        true
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use weft_api::{Key, Kind, virtual_service::VirtualService};
-use weft_config::{Action, Host, Origin, Route, Rule};
+use weft_config::{Action, Host, Origin, Route, Rule, RuleList};
 
 use super::{
     Bound, Served,
@@ -20,15 +20,18 @@ use crate::{
     clusters::backends::BackendRef,
     graph::view::View,
     model::{age::Age, hosts::HostIndex, mesh_config::Mesh, visibility::Reach},
-    routes::rules::{self, Rules, Site, TOO_MANY_RULES},
+    routes::rules::{self, Rules, Site},
 };
 
 /// The details of hosts that are closed because they would be there on too many ports.
 pub(crate) const TOO_MANY_PORTS: &str = "too_many_ports";
 
-/// A route, and the backends that its rules name.
-pub(super) struct Joined {
-    pub(super) route: Route,
+/// What is served on a port.
+pub(super) struct Port {
+    pub(super) routes: Vec<Route>,
+    /// The lists that the routes name.
+    pub(super) lists: Vec<RuleList>,
+    /// The backends that their rules name.
     pub(super) backends: BTreeSet<BackendRef>,
 }
 
@@ -63,23 +66,39 @@ impl<'g> Attached<'g> {
 }
 
 /// What one virtual service says for a place, as one of the Gateways there has it.
-pub(super) struct Said<'g> {
+struct Said<'g> {
     service: &'g VirtualService,
     /// A number that no other has on the port.
-    pub(super) id: usize,
+    id: usize,
     order: Order,
-    rules: Rules,
-    /// Of the rules, in bytes.
-    pub(super) size: usize,
+    /// Its rules, but for those that take everything.
+    rules: RuleList,
+    /// Those that take everything: they come behind the rules of others.
+    last: RuleList,
+    backends: BTreeSet<BackendRef>,
 }
 
 impl<'g> Said<'g> {
-    pub(super) fn namespace(&self) -> &'g str {
-        &self.service.metadata.namespace
+    /// What `service` says with `rules` at `at`, as `gateway` has it.
+    fn new(
+        (id, service, order): (usize, &'g VirtualService, Order),
+        at: SocketAddr,
+        gateway: (&str, &str),
+        rules: Rules,
+    ) -> Self {
+        let Rules { rules, backends } = rules;
+        let own = &service.metadata;
+        let (namespace, name) = gateway;
+        let name = format!("{}/{namespace}/{name}/{}/{}", place(at), own.namespace, own.name);
+        let takes_all = |rule: &Rule| rules::takes_all(&rule.conditions);
+        let (last, rules) = rules.into_iter().partition(takes_all);
+        let last = RuleList { name: format!("last/{name}"), rules: last };
+        Self { service, id, order, rules: RuleList { name, rules }, last, backends }
     }
 
-    pub(super) fn key(&self) -> Key {
-        Key::new(Kind::VirtualService, self.namespace(), &*self.service.metadata.name)
+    fn key(&self) -> Key {
+        let own = &self.service.metadata;
+        Key::new(Kind::VirtualService, &*own.namespace, &*own.name)
     }
 }
 
@@ -110,7 +129,7 @@ pub(super) fn of_port<'g>(
     (group, mesh): (&Group, &Mesh),
     view: &View<'g>,
     budget: &mut Budget<'g>,
-) -> Option<Vec<Joined>> {
+) -> Option<Port> {
     let redirects = Redirects::new(bound, view.installation());
     let mut by_host = ByHost { redirects, ..ByHost::default() };
     // Servers of a Gateway on one port are one list of hosts.
@@ -138,8 +157,17 @@ pub(super) fn of_port<'g>(
     };
     let closed =
         [(redirected, "not_honoured_yet"), (ended, TOO_MANY_PORTS)].into_iter().flat_map(closed);
-    let shared = shared(said);
-    Some(within_bound(at, shared, budget).into_iter().chain(closed).collect())
+    let mut port = Port { routes: Vec::new(), lists: Vec::new(), backends: BTreeSet::new() };
+    let all: BTreeMap<usize, &Rc<Said<'g>>> =
+        said.values().flatten().map(|said| (said.id, said)).collect();
+    for said in all.into_values() {
+        let lists = [&said.rules, &said.last].into_iter().filter(|list| !list.rules.is_empty());
+        port.lists.extend(lists.cloned());
+        port.backends.extend(said.backends.iter().cloned());
+    }
+    let joined = shared(said).into_iter().filter_map(|shared| joined(at, shared));
+    port.routes = joined.chain(closed).collect();
+    Some(port)
 }
 
 impl<'g> ByHost<'g> {
@@ -193,7 +221,7 @@ impl<'g> ByHost<'g> {
                 true => Rules::default(),
                 false => rules::http(service, &site, mesh, view),
             };
-            let size = rules.rules.iter().map(rules::size_of).sum();
+            let size: usize = rules.rules.iter().map(rules::size_of).sum();
             names += hosts.iter().map(|host| HOST + host.len()).sum::<usize>();
             if !budget.charge(turn, size + names) {
                 is_whole = false;
@@ -203,7 +231,8 @@ impl<'g> ByHost<'g> {
             if rules.is_empty() {
                 continue;
             }
-            let said = Rc::new(Said { service, id: self.count, order: order.clone(), rules, size });
+            let said = (self.count, *service, order.clone());
+            let said = Rc::new(Said::new(said, one.at, gateway, rules));
             self.count += 1;
             for host in hosts {
                 through(&mut self.through, &host, gateway);
@@ -274,40 +303,18 @@ fn shared(by_host: BTreeMap<String, Vec<Rc<Said<'_>>>>) -> Vec<Shared<'_>> {
     shared
 }
 
-/// The routes of groups of hosts. A virtual service that repeats more than its namespace
-/// may has one rule in the place of its own: behind those of the others, and closed.
-fn within_bound<'g>(
-    at: SocketAddr,
-    shared: Vec<Shared<'g>>,
-    budget: &mut Budget<'g>,
-) -> Vec<Joined> {
-    let mut repeats = budget.of_port(shared.iter().flat_map(|shared| &shared.said));
-    let routes = shared.iter().filter_map(|Shared { hosts, said }| {
-        let first = hosts.first()?;
-        let name = name(at, first);
-        let origin = Origin::new(rules::object(said.first()?.service), "");
-        let hosts: Vec<Host> = hosts.iter().filter_map(|host| Host::parse(host).ok()).collect();
-        if hosts.is_empty() {
-            return None;
-        }
-        let mut joined = Rules::default();
-        let mut closed = Vec::new();
-        for said in said {
-            if repeats.has(said, first) {
-                joined.rules.extend(said.rules.rules.iter().cloned());
-                joined.backends.extend(said.rules.backends.iter().cloned());
-            } else {
-                let origin = Origin::new(rules::object(said.service), "");
-                closed.push(closed_rule(TOO_MANY_RULES, origin));
-            }
-        }
-        let Rules { mut rules, backends } = joined;
-        rules.sort_by_key(|rule| rules::takes_all(&rule.conditions));
-        // One is enough: it takes every request.
-        rules.extend(closed.into_iter().next());
-        Some(Joined { route: Route { name, hosts, rules, origin }, backends })
-    });
-    routes.collect()
+/// The route of a group of hosts: the rules of all that is said for them, those that take
+/// everything last.
+fn joined(at: SocketAddr, shared: Shared<'_>) -> Option<Route> {
+    let name = name(at, shared.hosts.first()?);
+    let origin = Origin::new(shared.said.first()?.key().to_string(), "");
+    let hosts = shared.hosts.iter().filter_map(|host| Host::parse(host).ok());
+    let hosts: Vec<Host> = hosts.collect();
+    let first = shared.said.iter().map(|said| &said.rules);
+    let last = shared.said.iter().map(|said| &said.last);
+    let lists = first.chain(last).filter(|list| !list.rules.is_empty());
+    let lists = lists.map(|list| list.name.clone()).collect();
+    (!hosts.is_empty()).then_some(Route { name, hosts, lists, rules: Vec::new(), origin })
 }
 
 /// Hosts that clients must be sent to TLS for, since servers on a port say so. Until Weft can,
@@ -400,20 +407,19 @@ fn hosts_of(servers: &[Bound<'_>], installation: &Installation) -> BTreeMap<Stri
 }
 
 /// A route whose hosts answer 500.
-fn closed(name: String, hosts: Vec<Host>, details: &str, origin: Origin) -> Joined {
-    let rules = vec![closed_rule(details, origin.clone())];
-    Joined { route: Route { name, hosts, rules, origin }, backends: BTreeSet::new() }
-}
-
-/// A rule that answers 500 to every request.
-fn closed_rule(details: &str, origin: Origin) -> Rule {
-    Rule::always(Action::respond(500, details), origin)
+fn closed(name: String, hosts: Vec<Host>, details: &str, origin: Origin) -> Route {
+    let rules = vec![Rule::always(Action::respond(500, details), origin.clone())];
+    Route { name, hosts, lists: Vec::new(), rules, origin }
 }
 
 fn name(at: SocketAddr, host: &str) -> String {
-    // With the address when it is a certain one.
+    format!("{}/{host}", place(at))
+}
+
+/// The name of a place: with the address when it is a certain one.
+fn place(at: SocketAddr) -> String {
     match at.ip().is_unspecified() {
-        true => format!("http.{}/{host}", at.port()),
-        false => format!("http.{at}/{host}"),
+        true => format!("http.{}", at.port()),
+        false => format!("http.{at}"),
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn targets(
         |wanted: &[Wanted]| wanted.last().is_some_and(|last: &Wanted| last.source.is_any());
     let chosen = view.chosen(&definition.host, &site.group.namespace, RuleKind::Tcp);
     closure.leave_out(&chosen.left_out);
-    for service in chosen.services(view) {
+    for service in chosen.used().filter_map(|key| view.virtual_service(key)) {
         wanted.extend(of_rules(service, site, view));
         if is_complete(&wanted) {
             break;

@@ -9,6 +9,8 @@ use weft_config::{
 };
 use weft_translate::Resolved;
 
+use crate::worlds;
+
 /// What `resolved` lets through.
 pub fn of(resolved: &Resolved) -> BTreeSet<String> {
     let mut world = World::default();
@@ -27,9 +29,11 @@ pub fn of(resolved: &Resolved) -> BTreeSet<String> {
         }
     }
     let mut found = BTreeSet::new();
+    for route in worlds::routes(resolved).values() {
+        world.route(route, &mut found);
+    }
     for piece in &resolved.resources {
         match &*piece.resource {
-            Resource::Route(one) => world.route(one, &mut found),
             Resource::Listener(one) => match &one.scope {
                 Scope::Servers(servers) => {
                     servers.iter().for_each(|one| world.server(one, &mut found));
