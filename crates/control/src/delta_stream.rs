@@ -209,17 +209,22 @@ impl Stream<'_> {
             self.offered.insert(revision);
             self.resuming =
                 self.resuming.saturating_sub(usize::from(revision == Revision::Resumed));
-            let (answered, refused): (Vec<_>, Vec<_>) =
-                answers.into_iter().partition(|(_, answer)| answer.is_some());
-            if let Some((first, _)) = refused.first() {
+            let (mut answered, mut refused) = (Vec::new(), Vec::new());
+            for (interest, answer) in answers {
+                match answer {
+                    Some(answer) => answered.push((interest, answer)),
+                    None => refused.push(interest),
+                }
+            }
+            if let Some(first) = refused.first() {
                 tracing::warn!(
                     pod = self.pod,
                     interest = first.chars().take(LOGGED_TEXT).collect::<String>(),
                     refused = refused.len(),
-                    "the streams of a pod have too many interests together"
+                    "a pod asks for more than its streams may have: requests for it get 503"
                 );
             }
-            refused.into_iter().for_each(|(interest, _)| self.server.refuse(interest));
+            refused.into_iter().for_each(|interest| self.server.refuse(interest));
             let answers = self.suited(answered);
             self.server.offer(answers, revision);
             next = mailbox.try_recv().ok();
@@ -227,15 +232,11 @@ impl Stream<'_> {
     }
 
     /// The answers as the proxy can use them; what it is too old for is reported.
-    fn suited(
-        &self,
-        answers: Vec<(Name, Option<ResourceSet>)>,
-    ) -> Vec<(Name, Option<ResourceSet>)> {
+    fn suited(&self, answers: Vec<(Name, ResourceSet)>) -> Vec<(Name, ResourceSet)> {
         let has = self.features.unwrap_or_default();
         let mut replaced = Vec::new();
         let suited = answers.into_iter().map(|(interest, answer)| {
-            let answer = answer.map(|answer| client_features::suited(answer, has, &mut replaced));
-            (interest, answer)
+            (interest, client_features::suited(answer, has, &mut replaced))
         });
         let suited = suited.collect();
         for name in replaced.iter().take(LOGGED) {

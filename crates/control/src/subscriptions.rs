@@ -3,6 +3,8 @@
 //! Equal answers are made once and their bodies shared. This knows sessions by
 //! number only, and neither streams nor time.
 
+mod weight;
+
 use std::{
     collections::{BTreeSet, HashMap},
     hash::Hasher,
@@ -18,6 +20,8 @@ use weft_translate::{
     Changed, Class, Client, Examined, Installation, Labelled, Resolved, Translator,
 };
 
+pub(crate) use self::weight::{Held, Weight};
+
 /// Names a session.
 pub(crate) type SessionId = u64;
 
@@ -25,8 +29,15 @@ pub(crate) type SessionId = u64;
 #[derive(Clone, Debug)]
 pub(crate) struct Offered {
     pub(crate) session: SessionId,
-    pub(crate) interest: Name,
-    pub(crate) answer: ResourceSet,
+    pub(crate) interest: Interest,
+    pub(crate) answer: Subscribed,
+}
+
+/// An answer as it travels, and what it costs.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscribed {
+    pub(crate) set: ResourceSet,
+    pub(crate) weight: Arc<Weight>,
 }
 
 /// The answers that sessions are interested in.
@@ -51,7 +62,7 @@ pub(crate) struct Effect {
 struct SharedAnswer {
     resolved: Arc<Resolved>,
     name: Name,
-    answer: ResourceSet,
+    answer: Subscribed,
     readers: BTreeSet<SessionId>,
 }
 
@@ -97,7 +108,7 @@ impl Answers {
         session: SessionId,
         class: &Class,
         interest: &Interest,
-    ) -> ResourceSet {
+    ) -> Subscribed {
         let translator = &mut self.translator;
         let shared = self.shared.entry((class.clone(), interest.clone())).or_insert_with(|| {
             let resolved = translator.answer(class, interest);
@@ -172,7 +183,8 @@ impl Answers {
                 }
             };
             let resolved = self.translator.answer(&class, &interest);
-            let Some(shared) = self.shared.get_mut(&(class, interest)) else { continue };
+            let key = (class, interest);
+            let Some(shared) = self.shared.get_mut(&key) else { continue };
             if *shared.resolved == *resolved {
                 continue;
             }
@@ -180,7 +192,7 @@ impl Answers {
             shared.resolved = resolved;
             offered.extend(shared.readers.iter().map(|session| Offered {
                 session: *session,
-                interest: Arc::clone(&shared.name),
+                interest: key.1.clone(),
                 answer: shared.answer.clone(),
             }));
         }
@@ -189,7 +201,7 @@ impl Answers {
 }
 
 /// The answer as it travels.
-fn answer(name: &Name, resolved: &Resolved) -> ResourceSet {
+fn answer(name: &Name, resolved: &Resolved) -> Subscribed {
     let body = serde_json::to_vec(&Resource::Answer(resolved.answer.clone()))
         .expect("an answer has only text keys");
     let mut hasher = XxHash64::with_seed(0);
@@ -199,14 +211,16 @@ fn answer(name: &Name, resolved: &Resolved) -> ResourceSet {
         version: piece.hash,
         body: Bytes::from_owner(Arc::clone(&piece.json)),
     });
-    ResourceSet {
+    let set = ResourceSet {
         resource: weft_delta::Resource {
             name: Arc::clone(name),
             version: hasher.finish(),
             body: body.into(),
         },
         pieces: pieces.collect(),
-    }
+    };
+    let weight = Arc::new(Weight::of(&set));
+    Subscribed { set, weight }
 }
 
 #[cfg(test)]

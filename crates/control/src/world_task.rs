@@ -25,7 +25,7 @@ use crate::{
     debounce::Gather,
     metrics::Metrics,
     revisions::Revisions,
-    subscriptions::{Answers, Effect},
+    subscriptions::{Answers, Effect, Offered},
 };
 use distribution::PendingAcks;
 pub(crate) use messages::{
@@ -197,7 +197,7 @@ impl WorldTask {
         }
         let Effect { mut offered, regrouped } = self.answers.change(objects);
         offered.extend(self.sessions.follow(&pods, &regrouped, &mut self.answers));
-        let told = self.sessions.offer(Revision::Generation(self.generation), offered);
+        let told = self.offer(offered);
         self.revisions.worked(self.generation, now.into_std(), told);
         if *self.ready.borrow() {
             self.sessions.admit(&mut self.answers);
@@ -297,6 +297,11 @@ impl WorldTask {
         self.metrics.answers.store(self.answers.len(), Relaxed);
     }
 
+    /// Offers answers as of this generation; to how many sessions.
+    fn offer(&mut self, offered: Vec<Offered>) -> usize {
+        self.sessions.offer(Revision::Generation(self.generation), offered, &mut self.answers)
+    }
+
     /// Takes the result of computing remembered values again.
     fn compare(&mut self, differences: Vec<String>) {
         self.metrics.shadow_runs.fetch_add(1, Relaxed);
@@ -312,7 +317,7 @@ impl WorldTask {
         self.generation += 1;
         let Effect { mut offered, regrouped } = self.answers.rebuild();
         offered.extend(self.sessions.follow(&BTreeSet::new(), &regrouped, &mut self.answers));
-        let told = self.sessions.offer(Revision::Generation(self.generation), offered);
+        let told = self.offer(offered);
         self.revisions.worked(self.generation, Instant::now().into_std(), told);
         self.answer();
     }

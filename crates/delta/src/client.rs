@@ -47,6 +47,8 @@ pub struct Client {
     held: HashMap<Name, u64>,
     subscribe: BTreeSet<Name>,
     unsubscribe: BTreeSet<Name>,
+    /// Wanted, and without an answer, as the server said: asked for again when wanted again.
+    denied: HashSet<Name>,
     connected: bool,
     unconfirmed: Option<Unconfirmed>,
 }
@@ -155,6 +157,7 @@ impl Client {
     pub fn connected(&mut self) -> Vec<Request> {
         self.connected = true;
         self.unconfirmed = None;
+        self.denied.clear();
         self.subscribe.clear();
         self.unsubscribe.clear();
         let mut subscribe: Vec<Name> = self.wanted.keys().cloned().collect();
@@ -218,6 +221,7 @@ impl Client {
         let mut before = Vec::new();
         let mut update = Update { nonce: response.nonce.clone(), ..Update::default() };
         for resource in response.resources {
+            self.denied.remove(&resource.name);
             let old = self.held.insert(Arc::clone(&resource.name), resource.version);
             if old != Some(resource.version) {
                 before.push((Arc::clone(&resource.name), old));
@@ -226,7 +230,11 @@ impl Client {
         }
         for name in response.removed {
             // An interest without an answer is reported though it was never held.
-            if self.held.remove(&name).is_some() || self.wanted.contains_key(&name) {
+            let is_wanted = self.wanted.contains_key(&name);
+            if is_wanted {
+                self.denied.insert(Arc::clone(&name));
+            }
+            if self.held.remove(&name).is_some() || is_wanted {
                 update.removed.push(name);
             }
         }
@@ -263,13 +271,16 @@ impl Client {
     }
 
     fn insert(&mut self, name: &str, tick: Option<u64>) -> Standing {
-        if self.wanted.insert(name.into(), tick).is_none() && !self.unsubscribe.remove(name) {
+        let is_new = self.wanted.insert(name.into(), tick).is_none();
+        let is_denied = self.denied.remove(name);
+        if is_new && !self.unsubscribe.remove(name) || is_denied {
             self.subscribe.insert(name.into());
         }
         self.standing(name)
     }
 
     fn forget(&mut self, name: &str) {
+        self.denied.remove(name);
         if self.wanted.remove(name).is_some() && !self.subscribe.remove(name) {
             self.unsubscribe.insert(name.into());
         }

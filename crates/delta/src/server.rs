@@ -77,7 +77,7 @@ impl Default for Splitting {
 pub struct Server<R = u64> {
     splitting: Splitting,
     greeting: Greeting,
-    /// The client's interests, and what each of them was last answered.
+    /// The client's interests, and what each of them was last answered; none so far.
     answers: BTreeMap<Name, Option<ResourceSet>>,
     latest: HashMap<Name, (Resource, usize)>,
     sent: HashMap<Name, u64>,
@@ -225,40 +225,26 @@ impl<R: Copy + Ord> Server<R> {
         Ok(events)
     }
 
-    /// Ends an interest that never has an answer, and tells the client so.
+    /// Ends an interest that has no answer, or no longer, and tells the client so.
     pub fn refuse(&mut self, interest: Name) {
-        self.answers.remove(&interest);
+        let answer = self.answers.remove(&interest).flatten();
+        answer.iter().flat_map(ResourceSet::all).for_each(|resource| self.release(resource));
         self.resuming.remove(&interest);
         self.absent.insert(interest);
     }
 
-    /// Takes answers, `None` where an interest has no answer. `revision` names the state of
-    /// the world that they are made from. Interests that the client does not
-    /// have are ignored.
-    pub fn offer(
-        &mut self,
-        answers: impl IntoIterator<Item = (Name, Option<ResourceSet>)>,
-        revision: R,
-    ) {
+    /// Takes answers. `revision` names the state of the world that they are made from.
+    /// Interests that the client does not have are ignored.
+    pub fn offer(&mut self, answers: impl IntoIterator<Item = (Name, ResourceSet)>, revision: R) {
         for (interest, answer) in answers {
             let Some(old) = self.answers.get_mut(&interest).map(Option::take) else { continue };
             self.resuming.remove(&interest);
-            match &answer {
-                Some(_) => self.absent.remove(&interest),
-                None => self.absent.insert(Arc::clone(&interest)),
-            };
-            let all = |answer: &Option<ResourceSet>| -> Vec<Resource> {
-                answer.iter().flat_map(ResourceSet::all).cloned().collect()
-            };
-            match (&old, &answer) {
-                (Some(old), Some(new)) => self.replace(old, new),
-                (old, new) => {
-                    // Held first, so that what both need is never let go.
-                    all(new).into_iter().for_each(|resource| self.hold(resource));
-                    all(old).iter().for_each(|resource| self.release(resource));
-                }
+            self.absent.remove(&interest);
+            match &old {
+                Some(old) => self.replace(old, &answer),
+                None => answer.all().for_each(|resource| self.hold(resource.clone())),
             }
-            self.answers.insert(interest, answer);
+            self.answers.insert(interest, Some(answer));
             self.revisions.insert(revision);
         }
         if !self.due.is_empty() {

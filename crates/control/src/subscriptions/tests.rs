@@ -29,7 +29,7 @@ fn subscribe(
     interest: &Interest,
 ) -> ResourceSet {
     let class = answers.class(&client(name), interest);
-    answers.subscribe(session, &class, interest)
+    answers.subscribe(session, &class, interest).set
 }
 
 fn interest() -> Interest {

@@ -5,21 +5,22 @@
 
 mod joining;
 mod outstanding;
+mod session;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::time::Instant;
 use weft_api::{Key, Object};
 use weft_config::Interest;
-use weft_translate::{Class, Client, Labelled};
+use weft_translate::{Client, Labelled};
 
-use self::outstanding::Outstanding;
+use self::{
+    outstanding::Outstanding,
+    session::{BYTES_OF_SESSION, Reading, Session, is_bounded},
+};
 use super::{
     CloseReason, Interests, Join, Offer, Revision, SessionFacts,
     disconnected::{self, Absent},
@@ -42,25 +43,9 @@ pub(super) struct Sessions {
     /// Revisions that some session or absent pod does not have in force.
     outstanding: Outstanding,
     patience: Duration,
+    /// See [`BYTES_OF_SESSION`].
+    pub(super) room: usize,
     next: SessionId,
-}
-
-#[derive(Debug)]
-struct Session {
-    id: SessionId,
-    pod: Key,
-    uid: String,
-    client: Client,
-    mailbox: mpsc::Sender<Offer>,
-    closed: oneshot::Sender<CloseReason>,
-    /// What the proxy is interested in, and the class of which it gets the answer.
-    interests: BTreeMap<Interest, Class>,
-    /// Revisions that were offered and are not in force.
-    outstanding: BTreeSet<Revision>,
-    /// Whether the proxy has said what it is interested in and what it holds.
-    introduced: bool,
-    /// Whether the pod will have no other session after this one.
-    ending: bool,
 }
 
 /// A session that is closed, and what it was interested in.
@@ -68,7 +53,7 @@ struct Session {
 struct Dead {
     id: SessionId,
     client: Client,
-    interests: BTreeMap<Interest, Class>,
+    interests: BTreeMap<Interest, Reading>,
 }
 
 impl Sessions {
@@ -81,6 +66,7 @@ impl Sessions {
             absent: Absent::default(),
             outstanding: Outstanding::default(),
             patience,
+            room: BYTES_OF_SESSION,
             next: 1,
         }
     }
@@ -91,14 +77,30 @@ impl Sessions {
 
     /// Offers answers; to how many sessions. All offers of one revision to one
     /// session are one, or the first would be acknowledged for all.
-    pub(super) fn offer(&mut self, revision: Revision, offered: Vec<Offered>) -> usize {
+    pub(super) fn offer(
+        &mut self,
+        revision: Revision,
+        offered: Vec<Offered>,
+        answers: &mut Answers,
+    ) -> usize {
         let mut by_session: BTreeMap<SessionId, Vec<_>> = BTreeMap::new();
         for Offered { session, interest, answer } in offered {
-            by_session.entry(session).or_default().push((interest, Some(answer)));
+            by_session.entry(session).or_default().push((interest, answer));
         }
         let told = by_session.len();
-        for (session, answers) in by_session {
-            self.send(session, Offer { revision, answers });
+        for (id, offered) in by_session {
+            let Some(session) = self.by_id.get_mut(&id) else { continue };
+            offered.iter().for_each(|(interest, answer)| session.weigh(interest, answer));
+            let mut told = Vec::new();
+            for (interest, answer) in offered {
+                // What has grown goes, and nothing else.
+                let is_kept = session.has_room() || !is_bounded(&interest);
+                if !is_kept {
+                    session.end(&interest, answers);
+                }
+                told.push((interest.to_string().into(), is_kept.then_some(answer.set)));
+            }
+            self.send(id, Offer { revision, answers: told });
         }
         told
     }
@@ -144,14 +146,13 @@ impl Sessions {
                 answers.enter(&client);
                 answers.exit(&std::mem::replace(&mut session.client, client));
             }
-            for (interest, class) in &mut session.interests {
+            for (interest, Reading { class, .. }) in &mut session.interests {
                 let now = answers.class(&session.client, interest);
                 if now != *class {
                     let answer = answers.subscribe(id, &now, interest);
                     answers.unsubscribe(id, class, interest);
                     *class = now;
-                    let interest = interest.to_string().into();
-                    offered.push(Offered { session: id, interest, answer });
+                    offered.push(Offered { session: id, interest: interest.clone(), answer });
                 }
             }
         }
@@ -179,25 +180,19 @@ impl Sessions {
             true => BTreeSet::new(),
             false => self.absent.settle(&session.pod),
         };
-        for interest in dropped {
-            if let Some(class) = session.interests.remove(&interest) {
-                answers.unsubscribe(id, &class, &interest);
-            }
-        }
+        dropped.iter().for_each(|interest| session.end(interest, answers));
         let replaced = self.make_room(id, wanted.len(), answers);
         let mut room = INTERESTS_OF_POD.saturating_sub(self.interests_of_pod(id));
         let Some(session) = self.by_id.get_mut(&id) else { return replaced };
         let mut offered = Vec::new();
         for interest in wanted {
-            if room == 0 {
-                offered.push((interest.to_string().into(), None));
-                continue;
-            }
-            room -= 1;
-            let class = answers.class(&session.client, &interest);
-            let answer = answers.subscribe(id, &class, &interest);
-            offered.push((interest.to_string().into(), Some(answer)));
-            session.interests.insert(interest, class);
+            let name = interest.to_string().into();
+            let answer = match room {
+                0 => None,
+                _ => session.read(interest, answers),
+            };
+            room -= usize::from(answer.is_some());
+            offered.push((name, answer));
         }
         if !offered.is_empty() || resumed {
             let revision = if resumed { Revision::Resumed } else { Revision::Fresh };
@@ -259,7 +254,7 @@ impl Sessions {
     /// Forgets what only closed sessions were interested in.
     pub(super) fn reap(&mut self, answers: &mut Answers) {
         for session in self.dead.drain(..) {
-            for (interest, class) in &session.interests {
+            for (interest, Reading { class, .. }) in &session.interests {
                 answers.unsubscribe(session.id, class, interest);
             }
             answers.exit(&session.client);

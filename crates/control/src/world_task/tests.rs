@@ -300,3 +300,57 @@ async fn all_streams_of_a_pod_have_so_many_interests_together() {
     assert_eq!(count(&driven), sessions::INTERESTS_OF_POD);
     assert!(later.closed.try_recv().is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_has_answers_of_so_many_bytes() {
+    let mut driven = Driven::new();
+    driven.task.sessions.room = 130_000;
+    let rules = |name: &str, hosts: &[String], bytes: usize| {
+        let path = format!("/{}", "x".repeat(1000));
+        let rule = serde_json::json!({
+            "match": [{"uri": {"exact": path}}], "route": [{"destination": {"host": "cart"}}],
+        });
+        serde_json::json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": name, "namespace": "a"},
+            "spec": {"hosts": hosts, "http": vec![rule; bytes / 1200]},
+        })
+    };
+    let host = |of: &str, number: usize| format!("h{number}.{of}.example");
+    let own: Vec<String> = (0..9).map(|number| host("own", number)).collect();
+    for (number, own) in own.iter().enumerate() {
+        driven.apply(rules(&format!("own-{number}"), std::slice::from_ref(own), 30_000));
+    }
+    let shared: Vec<String> = (0..20).map(|number| host("shared", number)).collect();
+    driven.apply(rules("shared", &shared, 30_000));
+    let mut joined = driven.connect();
+    let mut want = |driven: &mut Driven, wanted: &[String], dropped: &[String]| -> Vec<bool> {
+        let interests = |hosts: &[String]| {
+            hosts.iter().map(|host| format!("{host}:80").parse().unwrap()).collect()
+        };
+        let (wanted, dropped) = (interests(wanted), interests(dropped));
+        let interests = Interests { session: joined.session, wanted, dropped, resumed: false };
+        driven.task.receive(Message::Interests(interests));
+        let offers = std::iter::from_fn(|| joined.mailbox.try_recv().ok());
+        offers.flat_map(|offer| offer.answers).map(|(_, answer)| answer.is_some()).collect()
+    };
+    assert!(want(&mut driven, &shared, &[]).iter().all(|answered| *answered), "rules count once");
+    assert_eq!(want(&mut driven, &own[..3], &[]), [true, false, false]);
+    assert_eq!(want(&mut driven, &own[3..4], &own[..1]), [true], "there is room again");
+    assert_eq!(driven.task.sessions.facts()[0].interests, 21);
+    // What grows beyond the room goes, and what has room stays.
+    driven.apply(rules("own-3", &own[3..4], 90_000));
+    assert_eq!(want(&mut driven, &[], &[]), [false]);
+    assert_eq!(driven.task.sessions.facts()[0].interests, 20);
+    assert_eq!(want(&mut driven, &own[..1], &[]), [true]);
+    // A wish for what is asked of the proxy itself is never refused.
+    let own = Interests {
+        session: joined.session,
+        wanted: vec![Interest::Own],
+        dropped: Vec::new(),
+        resumed: false,
+    };
+    driven.task.receive(Message::Interests(own));
+    let offer = joined.mailbox.try_recv().unwrap();
+    assert!(offer.answers[0].1.is_some());
+}

@@ -150,7 +150,7 @@ impl Mesh {
         let answers: Vec<_> = numbers
             .into_iter()
             .filter(|number| !self.asked.contains(number))
-            .map(|number| (interest(number), Some(self.answer(number))))
+            .map(|number| (interest(number), self.answer(number)))
             .collect();
         self.server.offer(answers, self.revision);
     }

@@ -21,7 +21,7 @@ impl Exchange {
         let all: Vec<Resource> = texts.iter().copied().map(resource).collect();
         let (answer, pieces) = all.split_first().unwrap();
         let answer = ResourceSet { resource: answer.clone(), pieces: pieces.into() };
-        self.0.offer([("a".into(), Some(answer))], revision);
+        self.0.offer([("a".into(), answer)], revision);
         self.0.response().unwrap()
     }
 

@@ -69,11 +69,11 @@ impl Link {
                 let name = Arc::clone(&answer.name);
                 let answer = ResourceSet { resource: answer.clone(), pieces: pieces.into() };
                 self.tell();
-                self.server.offer([(name, Some(answer))], self.revision);
+                self.server.offer([(name, answer)], self.revision);
             }
             "absent" => {
                 self.tell();
-                self.server.offer([(rest.into(), None)], self.revision);
+                self.server.refuse(rest.into());
             }
             _ => panic!("no such verb: {verb}"),
         }
@@ -155,7 +155,7 @@ fn what_does_not_fit_comes_in_parts_and_what_goes_comes_last() {
     server.request(Request { subscribe, ..Request::default() }).unwrap();
     let offer = |server: &mut Server, pieces: &[Resource], revision| {
         let answer = ResourceSet { resource: resource("a", revision, 1), pieces: pieces.into() };
-        server.offer([("a".into(), Some(answer))], revision);
+        server.offer([("a".into(), answer)], revision);
     };
     let next = |server: &mut Server| {
         let response = server.response()?;
@@ -276,11 +276,32 @@ fn an_interest_without_answer_is_told() {
          absent a
          > -a
          offer a@1
+         quiet
+         want a
+         offer a@1
          > +a@1
          absent a
          > -a
+         want a
          offer a@1
          > +a@1",
+    );
+}
+
+#[test]
+fn an_interest_that_is_refused_later_takes_its_pieces_along() {
+    check(
+        "want a
+         want b
+         offer a@1 p@1 q@1
+         offer b@1 q@1
+         > +a@1 +b@1 +p@1 +q@1
+         absent a
+         > -a -p
+         held b@1 q@1
+         want a
+         offer a@2 p@1
+         > +a@2 +p@1",
     );
 }
 
@@ -323,7 +344,7 @@ fn a_response_waits_until_the_last_one_is_acknowledged() {
     server.request(subscribe).unwrap();
     let offer = |server: &mut Server, text: &str, revision| {
         let answer = ResourceSet { resource: resource(text), pieces: [].into() };
-        server.offer([("a".into(), Some(answer))], revision);
+        server.offer([("a".into(), answer)], revision);
     };
     offer(&mut server, "a@1", 1);
     let first = server.response().unwrap();
@@ -395,13 +416,13 @@ fn a_greeting_in_pieces_is_one_greeting() {
     }
     let pieces = client.connected();
     assert!(pieces.len() > 3, "{}", pieces.len());
-    let mut server = Server::new(Splitting::default());
+    let mut server: Server = Server::new(Splitting::default());
     for piece in pieces {
         let bytes = piece.held.iter().map(|(name, _)| name.len() + 40).sum::<usize>();
         assert!(bytes <= 2 << 20, "a message of {bytes} bytes");
         assert_eq!(server.response(), None, "before all that is held is known");
         server.request(piece).unwrap();
-        server.offer([("self".into(), None)], 1);
+        server.refuse("self".into());
     }
     let response = server.response().unwrap();
     assert_eq!(response.removed.len(), 35_001);

@@ -11,7 +11,7 @@ use weft_translate::Client;
 
 use super::{Session, Sessions};
 use crate::{
-    subscriptions::Answers,
+    subscriptions::{Answers, Held},
     world_task::{CloseReason, Join, Joined, MAILBOX, disconnected},
 };
 
@@ -80,6 +80,9 @@ impl Sessions {
             mailbox: sender,
             closed: close,
             interests: BTreeMap::new(),
+            held: Held::default(),
+            room: self.room,
+            is_full: false,
             outstanding: BTreeSet::new(),
             introduced: false,
             ending,

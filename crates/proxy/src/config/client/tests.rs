@@ -39,7 +39,7 @@ impl World {
     fn hear(&mut self, request: Request) {
         for event in self.server.request(request).unwrap() {
             if let Event::Wanted(name) = event {
-                self.server.offer([(name.clone(), Some(answer(&name)))], 1);
+                self.server.offer([(name.clone(), answer(&name))], 1);
             }
         }
     }
