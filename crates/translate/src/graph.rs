@@ -120,6 +120,24 @@ impl Graph {
         value
     }
 
+    /// Runs `unit`, which was left for later, again if it is still remembered; returns the units
+    /// that may have another value since it has one.
+    pub(crate) fn refresh(&mut self, unit: &Unit) -> Vec<Unit> {
+        let Some(before) = self.slots.get_mut().value_of(unit) else { return Vec::new() };
+        if self.compute(unit) == before {
+            return Vec::new();
+        }
+        let mut dirty = BTreeSet::new();
+        let slots = self.slots.get_mut();
+        slots.mark(&Source::Unit(unit.clone()), &mut dirty);
+        dirty.into_iter().filter_map(|(_, id)| Some(slots.unit(id)?.0)).collect()
+    }
+
+    /// The value of `unit` if it is remembered until [`Self::forget`].
+    pub(crate) fn held(&self, unit: &Unit) -> Option<Value> {
+        self.slots.borrow().held_value_of(unit)
+    }
+
     /// Forgets `unit`, unless others read it, and the units that only it read.
     pub(crate) fn forget(&self, unit: &Unit) {
         self.slots.borrow_mut().forget(unit);

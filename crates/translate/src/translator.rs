@@ -27,6 +27,8 @@ use crate::{
 #[derive(Default)]
 pub struct Translator {
     graph: Graph,
+    /// What findings depend on and is to be computed before them, in this order.
+    postponed: BTreeSet<Unit>,
     /// Objects whose findings are to be computed.
     unexamined: BTreeSet<Key>,
     /// What is wrong, by object; objects of which nothing is wrong are not there.
@@ -35,10 +37,14 @@ pub struct Translator {
     checked: usize,
 }
 
+/// Objects that are examined in the time that it takes to find out what one gateway does not
+/// serve.
+const LIMITED: usize = 64;
+
 /// What [`Translator::examine`] did.
 #[derive(Clone, Debug, Default)]
 pub struct Examined {
-    /// How many objects were examined.
+    /// How many objects were examined, or as much was done.
     pub count: usize,
     /// What is wrong with them, where that is different from before.
     pub changed: Vec<(Key, Arc<Vec<Diagnostic>>)>,
@@ -81,10 +87,7 @@ impl Translator {
             concerned.extend(Some(key).filter(|key| diagnose::concerns(key, &settings)).cloned());
         }));
         self.unexamined.extend(concerned);
-        self.unexamined.extend(effect.stale.into_iter().filter_map(|unit| match unit {
-            Unit::Findings(key) => Some(key),
-            _ => None,
-        }));
+        self.postpone(effect.stale);
         let changed = effect.changed.into_iter().filter_map(|unit| match unit {
             Unit::Answer(class, interest) => Some(Changed::Answer(class, interest)),
             Unit::Group(labelled) => Some(Changed::Group(labelled)),
@@ -134,13 +137,39 @@ impl Translator {
     /// Forgets an answer that nobody is interested in any more.
     pub fn forget(&mut self, class: &Class, interest: &Interest) {
         self.graph.forget(&Unit::Answer(class.clone(), interest.clone()));
+        if let (Class::One(client), Interest::Own) = (class, interest)
+            && client.role == Role::Gateway
+        {
+            // What is found of it no longer reads the answer.
+            let pod = Key::new(Kind::Pod, client.namespace.as_str(), client.pod.as_str());
+            self.postponed.insert(Unit::Limited(pod));
+        }
+    }
+
+    /// Leaves `units` for [`Self::examine`].
+    fn postpone(&mut self, units: Vec<Unit>) {
+        for unit in units {
+            match unit {
+                Unit::Findings(key) => drop(self.unexamined.insert(key)),
+                unit => drop(self.postponed.insert(unit)),
+            }
+        }
     }
 
     /// Examines up to `count` of the objects that have changed, or depend on one
     /// that has; returns what is wrong with those of which another thing is wrong
-    /// than before. Nothing is left to examine when fewer than `count` were.
+    /// than before. Nothing is left to examine when fewer than `count` were. What one
+    /// gateway does not serve takes as long as many objects.
     pub fn examine(&mut self, count: usize) -> Examined {
         let mut examined = Examined::default();
+        while examined.count < count
+            && let Some(unit) = self.postponed.pop_first()
+        {
+            let cost = if matches!(unit, Unit::Limited(_)) { LIMITED } else { 1 };
+            examined.count = examined.count.saturating_add(cost).min(count);
+            let concerned = self.graph.refresh(&unit);
+            self.postpone(concerned);
+        }
         while examined.count < count
             && let Some(key) = self.unexamined.pop_first()
         {
@@ -179,11 +208,11 @@ impl Translator {
     /// compared.
     pub fn check(&mut self, count: usize) -> Vec<String> {
         let wrong = self.graph.check(&mut self.checked, count).into_iter();
-        let unexamined = |key: &Key| self.unexamined.contains(key);
-        wrong
-            .filter(|unit| !matches!(unit, Unit::Findings(key) if unexamined(key)))
-            .map(|unit| format!("{unit:?}"))
-            .collect()
+        let waits = |unit: &Unit| match unit {
+            Unit::Findings(key) => self.unexamined.contains(key),
+            unit => self.postponed.contains(unit),
+        };
+        wrong.filter(|unit| !waits(unit)).map(|unit| format!("{unit:?}")).collect()
     }
 
     /// The object called `key`.

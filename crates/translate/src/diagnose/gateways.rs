@@ -1,11 +1,14 @@
 //! Gateways that nobody serves, and servers of theirs that are not.
 
+use std::sync::Arc;
+
 use weft_api::{Diagnostic, Key, gateway::Gateway};
 
 use crate::{
+    diagnose::unexamined,
     graph::view::View,
-    listeners::{self, Conflict, PORTS},
-    model::picked::Picked,
+    listeners::{self, Conflict, Limited, PORTS},
+    model::picked,
 };
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
@@ -42,16 +45,25 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
             Ok(_) => {}
         }
     }
-    let picked = view.picked(&gateway.spec.selector, None);
-    found.extend(workloads(key, gateway, &picked, view));
-    found.extend(limited(key, &picked, view));
-    found.extend(redirected(key, &picked, view));
+    let pod = picked::gateway_of(gateway, view);
+    found.extend(workloads(key, gateway, pod.as_ref(), view));
+    if let Some(pod) = pod {
+        match view.limited(&pod) {
+            Some(all) => {
+                found.extend(limited(key, &all));
+                found.extend(redirected(key, &all));
+            }
+            None => {
+                let message = unexamined::message(&pod, "this Gateway");
+                found.push(Diagnostic::warning(key, "spec.selector", message));
+            }
+        }
+    }
     found
 }
 
 /// That servers are not served, since the Gateways of the namespace have too many ports.
-fn limited(key: &Key, picked: &Picked, view: &View<'_>) -> Option<Diagnostic> {
-    let limited = view.limited(picked.gateway.as_ref()?);
+fn limited(key: &Key, limited: &Limited) -> Option<Diagnostic> {
     let own = limited.servers.get(key)?;
     let first = own.first()?;
     let which = match own.len() - 1 {
@@ -68,8 +80,7 @@ fn limited(key: &Key, picked: &Picked, view: &View<'_>) -> Option<Diagnostic> {
 }
 
 /// That hosts whose clients the Gateway sends to TLS are served all the same.
-fn redirected(key: &Key, picked: &Picked, view: &View<'_>) -> Option<Diagnostic> {
-    let limited = view.limited(picked.gateway.as_ref()?);
+fn redirected(key: &Key, limited: &Limited) -> Option<Diagnostic> {
     let (server, host) = limited.redirects.get(key)?;
     let message = format!(
         "does not hold for all of these hosts: another Gateway serves {host} on this port, and \
@@ -78,11 +89,18 @@ fn redirected(key: &Key, picked: &Picked, view: &View<'_>) -> Option<Diagnostic>
     Some(Diagnostic::error(key, format!("spec.servers[{server}].tls.httpsRedirect"), message))
 }
 
-/// Whether a pod serves the Gateway, and can be reached on its ports.
-fn workloads(key: &Key, gateway: &Gateway, picked: &Picked, view: &View<'_>) -> Vec<Diagnostic> {
-    let Some(pod) = picked.pods.first() else {
+/// Whether a pod serves the Gateway, and can be reached on its ports; `serving` is that of a
+/// gateway.
+fn workloads(
+    key: &Key,
+    gateway: &Gateway,
+    serving: Option<&Arc<Key>>,
+    view: &View<'_>,
+) -> Vec<Diagnostic> {
+    let picked = view.picked(&gateway.spec.selector, None);
+    let Some(pod) = serving.or(picked.running.as_ref()) else {
         let mut found = reserved(key, gateway, |number| number);
-        if picked.is_complete {
+        if picked.is_complete && picked.pods.is_empty() {
             let message = "no pod has these labels, so this Gateway is not served; \
                            the gateway that the mesh brings has `istio: ingressgateway`";
             found.push(Diagnostic::warning(key, "spec.selector", message));

@@ -11,9 +11,10 @@ use weft_api::{
 };
 
 use crate::{
+    diagnose::unexamined,
     graph::view::View,
     listeners::{self, COVERED, FURTHER, Limited, TIMES},
-    model,
+    model::{self, picked},
     routes::{
         foreign,
         rules::{
@@ -96,8 +97,14 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
             found.push(Diagnostic::warning(key, field, message));
             continue;
         };
-        if let Some(pod) = &view.picked(&gateway.spec.selector, None).gateway {
-            found.extend(limited(key, &own, &view.limited(pod), &field));
+        if let Some(pod) = picked::gateway_of(gateway, view) {
+            match view.limited(&pod) {
+                Some(all) => found.extend(limited(key, &own, &all, &field)),
+                None => {
+                    let message = unexamined::message(&pod, &format!("this object at {own}"));
+                    found.push(Diagnostic::warning(key, field.clone(), message));
+                }
+            }
         }
         let served = view.served(&own);
         if served.is_none_or(|served| !served.serves(&hosts, &key.namespace)) {

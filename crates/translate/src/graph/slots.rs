@@ -78,6 +78,12 @@ impl Slots {
         self.slots[*id as usize].node.as_ref().map(|node| node.value.clone())
     }
 
+    /// The same if the value is held.
+    pub(super) fn held_value_of(&self, unit: &Unit) -> Option<Value> {
+        let slot = &self.slots[*self.ids.get(&Source::Unit(unit.clone()))? as usize];
+        slot.node.as_ref().filter(|_| slot.held).map(|node| node.value.clone())
+    }
+
     /// The unit with number `id`, and its value.
     pub(super) fn unit(&self, id: SourceId) -> Option<(Unit, Value)> {
         let slot = self.slots.get(id as usize)?;

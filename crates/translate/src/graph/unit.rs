@@ -13,7 +13,7 @@ use crate::{
         endpoints::{self, Addresses, Chunks},
         label_sets::{self, LabelSets},
     },
-    diagnose,
+    diagnose::{self, unexamined},
     directory::{self, DirectoryEntry, Reach, Slot},
     graph::view::View,
     listeners::{self, Limited, Served},
@@ -78,6 +78,10 @@ pub(crate) enum Unit {
     SharedRules(Key, Arc<Group>, u16),
     /// The answer to an interest.
     Answer(Class, Interest),
+    /// The pods of gateways that are not examined.
+    Unexamined,
+    /// Whether the gateway in a pod is one of them.
+    IsUnexamined(Key),
     /// What the gateway in a pod does not serve in full.
     Limited(Key),
     /// What is wrong with an object, seen together with the others.
@@ -107,7 +111,9 @@ pub(crate) enum Value {
     DirectoryAddresses(Arc<Vec<Piece>>),
     SharedRules(Arc<SharedRules>),
     Answer(Arc<Resolved>),
-    Limited(Arc<Limited>),
+    Unexamined(Arc<BTreeSet<Arc<Key>>>),
+    IsUnexamined(bool),
+    Limited(Option<Arc<Limited>>),
     Findings(Arc<Vec<Diagnostic>>),
 }
 
@@ -136,15 +142,25 @@ impl Unit {
             Self::DirectoryAddresses(_) => 18,
             Self::SharedRules(..) => 19,
             Self::Answer(..) => 20,
-            Self::Limited(_) => 21,
-            Self::Findings(_) => 22,
+            Self::Unexamined => 21,
+            Self::IsUnexamined(_) => 22,
+            Self::Limited(_) => 23,
+            Self::Findings(_) => 24,
         }
     }
 
     /// Whether it is run when there is time, and not with the change that touches
-    /// it: no other unit reads it, and no proxy waits for it.
+    /// it: only such units read it, and no proxy waits for it.
     pub(crate) fn is_lazy(&self) -> bool {
-        matches!(self, Self::Findings(_))
+        matches!(
+            self,
+            Self::Picked(_)
+                | Self::Exposed(_)
+                | Self::Unexamined
+                | Self::IsUnexamined(_)
+                | Self::Limited(_)
+                | Self::Findings(_)
+        )
     }
 
     /// Computes it.
@@ -204,7 +220,9 @@ impl Unit {
             Self::Answer(class, interest) => {
                 Value::Answer(Arc::new(translator::answer(class, interest, view)))
             }
-            Self::Limited(key) => Value::Limited(listeners::limited(key, view)),
+            Self::Unexamined => Value::Unexamined(Arc::new(unexamined::unexamined(view))),
+            Self::IsUnexamined(pod) => Value::IsUnexamined(view.unexamined().contains(pod)),
+            Self::Limited(pod) => Value::Limited(listeners::limited(pod, view)),
             Self::Findings(key) => Value::Findings(Arc::new(diagnose::findings(key, view))),
         }
     }

@@ -381,16 +381,38 @@ impl<'g> View<'g> {
         }
     }
 
-    /// What the proxy of `client` runs itself.
-    pub(crate) fn own_answer(&self, client: Client) -> Arc<Resolved> {
-        match self.unit(Unit::Answer(Class::One(Arc::new(client)), Interest::Own)) {
-            Value::Answer(resolved) => resolved,
+    /// What the proxy of `client` runs itself, if a proxy has asked for it. Where none has, what
+    /// a unit makes of it must be the same.
+    pub(crate) fn own_answer(&self, client: &Client) -> Option<Arc<Resolved>> {
+        let unit = Unit::Answer(Class::One(Arc::new(client.clone())), Interest::Own);
+        match self.graph.held(&unit)? {
+            Value::Answer(resolved) => {
+                self.record(Source::Unit(unit));
+                Some(resolved)
+            }
             _ => unreachable!("the unit computes this value"),
         }
     }
 
-    /// What the gateway in the pod called `key` does not serve in full.
-    pub(crate) fn limited(&self, key: &Key) -> Arc<Limited> {
+    /// The pods of gateways that are not examined.
+    pub(crate) fn unexamined(&self) -> Arc<BTreeSet<Arc<Key>>> {
+        match self.unit(Unit::Unexamined) {
+            Value::Unexamined(pods) => pods,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// Whether the gateway in the pod called `key` is not examined.
+    pub(crate) fn is_unexamined(&self, key: &Key) -> bool {
+        match self.unit(Unit::IsUnexamined(key.clone())) {
+            Value::IsUnexamined(is_unexamined) => is_unexamined,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// What the gateway in the pod called `key` does not serve in full; none if it is not
+    /// examined.
+    pub(crate) fn limited(&self, key: &Key) -> Option<Arc<Limited>> {
         match self.unit(Unit::Limited(key.clone())) {
             Value::Limited(limited) => limited,
             _ => unreachable!("the unit computes this value"),

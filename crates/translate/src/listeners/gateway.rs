@@ -33,7 +33,7 @@ use crate::{
 };
 
 use budget::Budget;
-pub(crate) use budget::{COVERED, FURTHER, Limited, PORTS, TIMES};
+pub(crate) use budget::{COVERED, FURTHER, HOST, Limited, PORTS, READ, TIMES};
 pub(crate) use served::{Served, hosts_of};
 
 /// A server of a Gateway, on the port of the pod where it is served.
@@ -61,19 +61,11 @@ pub(crate) enum Conflict {
 /// What the gateway of `client` runs.
 pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     let mesh = view.mesh();
-    // What a gateway runs is its own answer, which no client with other labels shares.
-    let group =
-        Group { labels: Some(client.labels.clone()), ..client::group(&client.labelled(), view) };
+    let group = group_of(client, view);
     let mut closure = Closure::default();
     closure.add(view.pool().piece(Resource::Settings(proxy_settings::of_client(client, &mesh))));
-    let mut places: BTreeMap<SocketAddr, Vec<Bound<'_>>> = BTreeMap::new();
-    for bound in of_client(client, view) {
-        places.entry(bound.at).or_default().push(bound);
-    }
-    let mut budget = Budget::default();
-    for (at, bound) in &places {
-        let port = routes::of_port(*at, bound, (&group, &mesh), view, &mut budget);
-        let Some(routes::Port { routes, lists, backends }) = port else { continue };
+    let limited = each_port(client, &group, view, |at, bound, port| {
+        let routes::Port { routes, lists, backends } = port;
         let names = routes.iter().map(|route| route.name.clone()).collect();
         let gateway = bound.first().map(Bound::key).unwrap_or_default();
         let site = Site { group: &group, gateway: Some(gateway), port: at.port() };
@@ -94,23 +86,56 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
         };
         closure.add(view.pool().piece(Resource::Listener(Listener {
             name: format!("{}_{}", at.ip(), at.port()),
-            bind: *at,
+            bind: at,
             destination: Destination::Socket,
             layers: Vec::new(),
             limits: Limits::edge(),
             scope: Scope::Servers(vec![server]),
         })));
-    }
-    closure.answer(&Interest::Own, Entry::Own, None).with_limited(budget.into_limited())
+    });
+    closure.answer(&Interest::Own, Entry::Own, None).with_limited(limited)
 }
 
-/// What the gateway in the pod called `key` does not serve in full.
-pub(crate) fn limited(key: &Key, view: &View<'_>) -> Arc<Limited> {
-    let client = view.pod(key).map(Client::of_pod);
-    match client.filter(|client| client.role == Role::Gateway) {
-        Some(client) => Arc::clone(&view.own_answer(client).limited),
-        None => Arc::default(),
+/// What a gateway runs is its own answer, which no client with other labels shares.
+fn group_of(client: &Client, view: &View<'_>) -> Group {
+    Group { labels: Some(client.labels.clone()), ..client::group(&client.labelled(), view) }
+}
+
+/// Calls `then` with each address and port that `client` listens at, the servers there and what
+/// is served; returns what is not served in full.
+fn each_port<'g>(
+    client: &Client,
+    group: &Group,
+    view: &View<'g>,
+    mut then: impl FnMut(SocketAddr, &[Bound<'g>], routes::Port),
+) -> Limited {
+    let mesh = view.mesh();
+    let mut places: BTreeMap<SocketAddr, Vec<Bound<'_>>> = BTreeMap::new();
+    for bound in of_client(client, view) {
+        places.entry(bound.at).or_default().push(bound);
     }
+    let mut budget = Budget::default();
+    for (at, bound) in &places {
+        if let Some(port) = routes::of_port(*at, bound, (group, &mesh), view, &mut budget) {
+            then(*at, bound, port);
+        }
+    }
+    budget.into_limited()
+}
+
+/// What the gateway in the pod called `key` does not serve in full; none if it is not examined.
+/// Its proxy's answer says so, where it has asked for one.
+pub(crate) fn limited(key: &Key, view: &View<'_>) -> Option<Arc<Limited>> {
+    if view.is_unexamined(key) {
+        return None;
+    }
+    let client = view.pod(key).map(Client::of_pod).filter(|one| one.role == Role::Gateway);
+    let Some(client) = client else { return Some(Arc::default()) };
+    if let Some(answer) = view.own_answer(&client) {
+        return Some(Arc::clone(&answer.limited));
+    }
+    let found = each_port(&client, &group_of(&client, view), view, |_, _, _| {});
+    Some(Arc::new(found))
 }
 
 /// The hosts of all servers of the Gateway called `key`.

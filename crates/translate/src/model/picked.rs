@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use weft_api::{Key, kubernetes::Pod, selector::selects};
+use weft_api::{Key, gateway::Gateway, kubernetes::Pod, selector::selects};
 
 use crate::{Client, Role, graph::view::View, listeners::PodPorts, model::registry};
 
@@ -28,8 +28,25 @@ pub(crate) struct Picked {
     pub(crate) pods: Vec<Arc<Key>>,
     /// Those are all.
     pub(crate) is_complete: bool,
+    /// The first that runs.
+    pub(crate) running: Option<Arc<Key>>,
     /// The first that runs a gateway.
     pub(crate) gateway: Option<Arc<Key>>,
+}
+
+/// The pod by which a Gateway is examined: one of a gateway that it selects and that runs. The
+/// mesh's own come first, then those of the Gateway's namespace: whoever has pods elsewhere does
+/// not decide what is found.
+pub(crate) fn gateway_of(gateway: &Gateway, view: &View<'_>) -> Option<Arc<Key>> {
+    let own = [view.installation().namespace.as_str(), gateway.metadata.namespace.as_str()];
+    let scopes = own.into_iter().map(Some).chain([None]);
+    let mut found = scopes.map(|scope| view.picked(&gateway.spec.selector, scope));
+    found.find_map(|picked| picked.gateway.clone())
+}
+
+/// Whether a proxy may run in `pod` now.
+fn runs(pod: &Pod) -> bool {
+    pod.status.pod_ip.is_some() && !matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
 }
 
 /// The pods that `selector` picks.
@@ -40,8 +57,11 @@ pub(crate) fn picked(selector: &PodSelector, view: &View<'_>) -> Picked {
     for key in candidates.into_iter().take(LOOKS) {
         let pod = view.pod(&key).filter(|pod| selects(&selector.labels, &pod.metadata.labels));
         let Some(pod) = pod else { continue };
-        if found.gateway.is_none() && Client::of_pod(pod).role == Role::Gateway {
-            found.gateway = Some(Arc::clone(&key));
+        if runs(pod) {
+            found.running.get_or_insert_with(|| Arc::clone(&key));
+            if found.gateway.is_none() && Client::of_pod(pod).role == Role::Gateway {
+                found.gateway = Some(Arc::clone(&key));
+            }
         }
         found.pods.push(key);
     }

@@ -4,6 +4,7 @@ mod addresses;
 mod bounds;
 mod cases;
 mod classes;
+mod examined;
 mod foreign;
 mod honoured;
 mod installation;

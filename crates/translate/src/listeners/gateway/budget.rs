@@ -27,9 +27,9 @@ pub(crate) const COVERED: usize = 16_384;
 pub(crate) const PORTS: usize = 1_000;
 
 /// What a host costs on a port besides its name, in bytes, about.
-pub(super) const HOST: usize = 128;
+pub(crate) const HOST: usize = 128;
 /// What it costs to read one of the things that rules name, in bytes of what comes out of it.
-pub(super) const READ: usize = 32;
+pub(crate) const READ: usize = 32;
 
 /// What a gateway does not serve in full, because it would be repeated too often.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

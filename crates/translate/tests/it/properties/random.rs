@@ -21,6 +21,8 @@ pub struct Change {
     pub objects: Vec<(Key, Option<Object>)>,
     /// Whether the first client loses its interest afterwards.
     pub forget: bool,
+    /// How many objects are examined then.
+    pub examined: usize,
 }
 
 const NAMESPACES: &[&str] = &["a", "b"];
@@ -86,14 +88,16 @@ pub fn interests() -> Vec<Interest> {
 
 /// Any number of steps.
 pub fn changes(count: Range<usize>) -> impl Strategy<Value = Vec<Change>> {
-    let step = (vec((object(), any::<bool>(), any::<bool>()), 1..4), any::<bool>());
-    let step = step.prop_map(|(objects, forget)| Change {
+    let examined = select(vec![0, 1, 3, usize::MAX]);
+    let step = (vec((object(), any::<bool>(), any::<bool>()), 1..4), any::<bool>(), examined);
+    let step = step.prop_map(|(objects, forget, examined)| Change {
         objects: objects
             .into_iter()
             // One in four goes.
             .map(|(object, one, other)| (object.key(), (one || other).then_some(object)))
             .collect(),
         forget,
+        examined,
     });
     vec(step, count)
 }
@@ -149,10 +153,10 @@ fn object() -> impl Strategy<Value = Object> {
     proptest::prop_oneof![
         2 => service(),
         2 => slice(),
-        1 => pod(),
+        2 => pod(),
         3 => virtual_service(),
         2 => destination_rule(),
-        1 => gateway(),
+        2 => gateway(),
         1 => settings(),
     ]
     .prop_map(typed)
@@ -210,14 +214,25 @@ fn slice() -> impl Strategy<Value = Value> {
 }
 
 fn pod() -> impl Strategy<Value = Value> {
-    (metadata(), select(NAMES), select(vec![8080, 9090])).prop_map(|(mut metadata, app, port)| {
-        metadata["labels"] = json!({"app": app, "version": app});
-        let container = json!({"name": "c", "ports": [{"name": "named", "containerPort": port}]});
-        json!({
-            "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]},
-            "status": {"podIP": if port == 8080 { "10.1.0.1" } else { "10.2.0.1" }},
-        })
-    })
+    let statuses = select(vec![
+        json!({"podIP": "10.1.0.1"}),
+        json!({"podIP": "10.2.0.1", "phase": "Running"}),
+        json!({"podIP": "10.2.0.1", "phase": "Failed"}),
+        json!({}),
+    ]);
+    let app = select(vec!["x", "y", "gateway"]);
+    (metadata(), app, select(vec![8080, 9090]), statuses).prop_map(
+        |(mut metadata, app, port, status)| {
+            metadata["labels"] = json!({"app": app, "version": app});
+            let name = if app == "gateway" { "istio-proxy" } else { "c" };
+            let container =
+                json!({"name": name, "ports": [{"name": "named", "containerPort": port}]});
+            json!({
+                "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]},
+                "status": status,
+            })
+        },
+    )
 }
 
 fn virtual_service() -> impl Strategy<Value = Value> {
@@ -295,12 +310,15 @@ fn destination_rule() -> impl Strategy<Value = Value> {
 fn gateway() -> impl Strategy<Value = Value> {
     let hosts = vec(select(vec!["*", "*.test", "b/api.test", "./x.a.svc.cluster.local"]), 1..3);
     let protocol = select(vec!["HTTP", "HTTPS", "GRPC"]);
-    (metadata(), hosts, protocol, select(vec![80, 81])).prop_map(
-        |(metadata, hosts, protocol, number)| {
+    let redirects = option::weighted(0.3, Just(json!({"httpsRedirect": true})));
+    let selector =
+        select(vec![json!({"app": "gateway"}), json!({"version": "gateway"}), json!({"app": "x"})]);
+    (metadata(), hosts, (protocol, select(vec![80, 81])), redirects, selector).prop_map(
+        |(metadata, hosts, (protocol, number), tls, selector)| {
             let port = json!({"number": number, "name": "p", "protocol": protocol});
             json!({
                 "kind": "Gateway", "metadata": metadata,
-                "spec": {"selector": {"app": "gateway"}, "servers": [{"port": port, "hosts": hosts}]},
+                "spec": {"selector": selector, "servers": [{"port": port, "hosts": hosts, "tls": tls}]},
             })
         },
     )
