@@ -7,7 +7,7 @@ pub(crate) mod unexamined;
 mod destination_rules;
 mod gateways;
 mod services;
-mod virtual_services;
+pub(crate) mod virtual_services;
 
 use std::{cmp::Reverse, collections::BTreeSet};
 

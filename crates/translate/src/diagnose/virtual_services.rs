@@ -1,7 +1,7 @@
 //! Virtual services that name what is not there, and rules that never match.
 
 mod destinations;
-mod left_out;
+pub(crate) mod left_out;
 
 use std::collections::BTreeSet;
 

@@ -92,3 +92,36 @@ fn labels_that_nothing_asks_about_any_more_are_forgotten() {
     units.iter().for_each(|unit| graph.forget(unit));
     assert_eq!(graph.world().labels_known(), 0);
 }
+
+/// `count` virtual services of `count` hosts, each for four namespaces of its own.
+fn exported(count: usize) -> Vec<(Key, Option<Object>)> {
+    let hosts: Vec<String> = (0..count).map(|at| format!("h{at}.example")).collect();
+    let one = |at: usize| {
+        let name = format!("v{at}");
+        let namespaces: Vec<String> = (0..4).map(|nth| format!("n{at}-{nth}")).collect();
+        let rule =
+            json!({"route": [{"destination": {"host": "db"}}], "headers": "x".repeat(600 << 10)});
+        let service = json!({
+            "metadata": {"name": name, "namespace": "evil"},
+            "spec": {"hosts": hosts, "exportTo": namespaces, "http": [rule]},
+        });
+        let service = serde_json::from_value(service).expect("a virtual service");
+        let key = Key::new(Kind::VirtualService, "evil", name);
+        (key, Some(Object::VirtualService(service)))
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn what_is_remembered_of_virtual_services_for_many_namespaces_grows_by_their_hosts() {
+    let remembered = |count: usize| {
+        let mut graph = Graph::default();
+        let services = exported(count);
+        let keys: Vec<Key> = services.iter().map(|(key, _)| key.clone()).collect();
+        graph.change(services);
+        keys.into_iter().for_each(|key| drop(graph.value(&Unit::Findings(key))));
+        graph.slots.borrow().len()
+    };
+    let (few, many) = (remembered(6), remembered(24));
+    assert!(many < few * 5, "{few} and {many}");
+}

@@ -13,7 +13,10 @@ use crate::{
         endpoints::{self, Addresses, Chunks},
         label_sets::{self, LabelSets},
     },
-    diagnose::{self, unexamined},
+    diagnose::{
+        self, unexamined,
+        virtual_services::left_out::{self, LeftOut},
+    },
     directory::{self, DirectoryEntry, Reach, Slot},
     graph::view::View,
     listeners::{self, Limited, Served},
@@ -78,6 +81,9 @@ pub(crate) enum Unit {
     SharedRules(Key, Arc<Group>, u16),
     /// The answer to an interest.
     Answer(Class, Interest),
+    /// The virtual services that are left out for clients of other namespaces, of those that
+    /// name a host or pattern.
+    LeftOut(String),
     /// The pods of gateways that are not examined.
     Unexamined,
     /// Whether the gateway in a pod is one of them.
@@ -111,6 +117,7 @@ pub(crate) enum Value {
     DirectoryAddresses(Arc<Vec<Piece>>),
     SharedRules(Arc<SharedRules>),
     Answer(Arc<Resolved>),
+    LeftOut(Arc<LeftOut>),
     Unexamined(Arc<BTreeSet<Arc<Key>>>),
     IsUnexamined(bool),
     Limited(Option<Arc<Limited>>),
@@ -142,10 +149,11 @@ impl Unit {
             Self::DirectoryAddresses(_) => 18,
             Self::SharedRules(..) => 19,
             Self::Answer(..) => 20,
-            Self::Unexamined => 21,
-            Self::IsUnexamined(_) => 22,
-            Self::Limited(_) => 23,
-            Self::Findings(_) => 24,
+            Self::LeftOut(_) => 21,
+            Self::Unexamined => 22,
+            Self::IsUnexamined(_) => 23,
+            Self::Limited(_) => 24,
+            Self::Findings(_) => 25,
         }
     }
 
@@ -156,6 +164,7 @@ impl Unit {
             self,
             Self::Picked(_)
                 | Self::Exposed(_)
+                | Self::LeftOut(_)
                 | Self::Unexamined
                 | Self::IsUnexamined(_)
                 | Self::Limited(_)
@@ -220,6 +229,7 @@ impl Unit {
             Self::Answer(class, interest) => {
                 Value::Answer(Arc::new(translator::answer(class, interest, view)))
             }
+            Self::LeftOut(host) => Value::LeftOut(Arc::new(left_out::left_out(host, view))),
             Self::Unexamined => Value::Unexamined(Arc::new(unexamined::unexamined(view))),
             Self::IsUnexamined(pod) => Value::IsUnexamined(view.unexamined().contains(pod)),
             Self::Limited(pod) => Value::Limited(listeners::limited(pod, view)),

@@ -26,6 +26,7 @@ use crate::{
         endpoints::{Addresses, Chunks},
         label_sets::LabelSets,
     },
+    diagnose::virtual_services::left_out::LeftOut,
     directory::{DirectoryEntry, Reach, Slot},
     graph::{
         Graph, Source, SourceId,
@@ -390,6 +391,15 @@ impl<'g> View<'g> {
                 self.record(Source::Unit(unit));
                 Some(resolved)
             }
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
+    /// The virtual services that are left out for clients of other namespaces, of those that
+    /// name `host`.
+    pub(crate) fn left_out(&self, host: &str) -> Arc<LeftOut> {
+        match self.unit(Unit::LeftOut(host.to_owned())) {
+            Value::LeftOut(found) => found,
             _ => unreachable!("the unit computes this value"),
         }
     }

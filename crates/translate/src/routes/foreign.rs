@@ -121,6 +121,18 @@ fn size(json: serde_json::Result<Vec<u8>>) -> usize {
 /// The virtual services whose rules clients of `namespace` use for `host`: for a host that an
 /// object defines those for it and for patterns that cover it, else those that name it.
 pub(crate) fn chosen(host: &str, namespace: &str, kind: RuleKind, view: &View<'_>) -> Chosen {
+    choose(host, namespace, kind, view, |name| view.virtual_services_for(name, namespace))
+}
+
+/// The same; `services` finds those that name a host or pattern, as clients of `namespace` see
+/// them.
+pub(crate) fn choose(
+    host: &str,
+    namespace: &str,
+    kind: RuleKind,
+    view: &View<'_>,
+    services: impl Fn(&str) -> Arc<Vec<Arc<Summary>>>,
+) -> Chosen {
     let mut found = Chosen::default();
     let definition = view.definitions(host).into_iter().next();
     let mut near = vec![namespace.to_owned()];
@@ -142,7 +154,7 @@ pub(crate) fn chosen(host: &str, namespace: &str, kind: RuleKind, view: &View<'_
     // One may name a host and patterns over it.
     let mut seen = BTreeSet::new();
     for name in names {
-        for service in view.virtual_services_for(&name, namespace).iter() {
+        for service in services(&name).iter() {
             let RulesSize { bytes, is_for_everyone } = service.rules_size(kind);
             let own = service.key.namespace.as_str();
             if bytes == 0 || !seen.insert(Arc::clone(&service.key)) {

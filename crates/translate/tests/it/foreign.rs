@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use weft_config::{Action, Entry, Interest, Rule};
+use weft_testkit::processor_time::used;
 use weft_translate::{Resolved, Translator};
 
 /// Rules of the route that a client in `shop` gets for web.shop, where `namespace` has 12
@@ -214,4 +215,52 @@ fn a_virtual_service_for_a_host_and_a_pattern_over_it_counts_once() {
     let hosts = ["web.shop.svc.cluster.local", "*.shop.svc.cluster.local"];
     let mut translator = aliased("evil", &["a"], &hosts);
     assert_eq!(counted(&mut translator, "shop/web", "web.shop:80"), (150 + 1, 0));
+}
+
+/// A processor's time to examine `count` virtual services of evil for the same hosts, each with
+/// `bytes` of rules, every two for four of `namespaces` of their own; and how many are told that
+/// they are left out.
+fn examined(count: usize, bytes: usize, namespaces: usize) -> (u64, usize) {
+    let hosts: Vec<String> = (0..10).map(|at| format!("h{at}.example")).collect();
+    let one = |at: usize| {
+        let label = format!("{at}{}", "x".repeat(bytes));
+        let names = (0..4).map(|nth| format!("n{}", (at / 2 * 4 + nth) % namespaces));
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": format!("v{at:04}"), "namespace": "evil"},
+            "spec": {
+                "hosts": hosts, "exportTo": names.collect::<Vec<_>>(),
+                "http": [{
+                    "match": [{"sourceLabels": {"a": label}}],
+                    "route": [{"destination": {"host": "db"}}],
+                }],
+            },
+        })
+    };
+    let objects = (0..count).map(|at| weft_api::read(one(at)).expect("an object"));
+    let mut translator = crate::worlds::translator(objects);
+    let begun = used();
+    let told = told(&mut translator).len();
+    (used() - begun, told)
+}
+
+#[test]
+fn namespaces_that_see_virtual_services_cost_their_examination_little() {
+    for bytes in [10, 4 << 10] {
+        let fastest = |namespaces| {
+            let all = (0..3).map(|_| examined(400, bytes, namespaces).0);
+            all.min().unwrap_or_default()
+        };
+        let (few, many) = (fastest(4), fastest(800));
+        // To look at all for each namespace takes many times as long.
+        assert!(many < few * 2, "{bytes}: {few} and {many}");
+    }
+}
+
+#[test]
+fn what_is_left_out_for_one_of_many_namespaces_is_told() {
+    assert_eq!(examined(8, 10, 16).1, 0);
+    // Two of them are more than 1 MiB together, and each namespace sees two.
+    assert_eq!(examined(8, 600 << 10, 16).1, 4);
+    assert_eq!(examined(8, 2 << 20, 16).1, 8);
 }

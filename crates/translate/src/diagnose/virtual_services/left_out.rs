@@ -1,16 +1,75 @@
 //! Rules that clients of other namespaces do not get, since there are too many of them.
+//!
+//! What is left out for a host is found once for all virtual services that name it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use weft_api::{Diagnostic, Key, virtual_service::VirtualService};
 
 use crate::{
     graph::view::View,
     routes::{
-        foreign::{FOREIGN, RuleKind},
-        virtual_services::Summary,
+        foreign::{self, FOREIGN, RuleKind},
+        virtual_services::{self, Summary},
     },
 };
+
+/// Namespaces of clients that are looked at for one host.
+const LOOKS: usize = 64;
+
+/// Virtual services whose rules for a host clients of some other namespace do not get.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct LeftOut {
+    http: BTreeSet<Arc<Key>>,
+    tcp: BTreeSet<Arc<Key>>,
+}
+
+impl LeftOut {
+    fn of(&self, kind: RuleKind) -> &BTreeSet<Arc<Key>> {
+        match kind {
+            RuleKind::Http => &self.http,
+            RuleKind::Tcp => &self.tcp,
+        }
+    }
+}
+
+/// Those for `host`, a name or a pattern, for clients of the first [`LOOKS`] namespaces that see
+/// one of a namespace that has too many rules; the younger of these first.
+pub(crate) fn left_out(host: &str, view: &View<'_>) -> LeftOut {
+    let all = view.virtual_services_of(host);
+    let of = |kind| {
+        let mut bytes: BTreeMap<&str, usize> = BTreeMap::new();
+        for one in all.iter() {
+            let sum = bytes.entry(one.key.namespace.as_str()).or_default();
+            *sum = sum.saturating_add(one.rules_size(kind).bytes);
+        }
+        bytes.retain(|_, sum| *sum > FOREIGN);
+        // Clients that have nothing to do with any of them come first.
+        let mut strangers = BTreeSet::from([String::new()]);
+        let crowded = all.iter().rev().filter(|one| {
+            bytes.contains_key(one.key.namespace.as_str()) && one.rules_size(kind).bytes > 0
+        });
+        for stranger in crowded.flat_map(|one| one.strangers()) {
+            if strangers.len() == LOOKS {
+                break;
+            }
+            strangers.insert(stranger);
+        }
+        strangers.retain(|_| !bytes.is_empty());
+        let found = strangers.into_iter().flat_map(|client| {
+            let services = |name: &str| match name == host {
+                true => Arc::new(virtual_services::seen_from(&client, host, view)),
+                false => Arc::default(),
+            };
+            foreign::choose(host, &client, kind, view, services).left_out
+        });
+        found.collect()
+    };
+    LeftOut { http: of(RuleKind::Http), tcp: of(RuleKind::Tcp) }
+}
 
 /// That rules of `service` are left out: one diagnostic for each list of them.
 pub(super) fn check(
@@ -20,21 +79,17 @@ pub(super) fn check(
     view: &View<'_>,
 ) -> Vec<Diagnostic> {
     let namespace = &key.namespace;
+    if own.is_private() {
+        return Vec::new();
+    }
     let resolved =
         service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace));
     let hosts: BTreeSet<String> = resolved.collect();
-    let strangers = own.strangers();
     let connections = if service.spec.tcp.is_empty() { "spec.tls" } else { "spec.tcp" };
     let lists = [(RuleKind::Http, "spec.http"), (RuleKind::Tcp, connections)];
     let found = lists.into_iter().filter(|(kind, _)| own.rules_size(*kind).bytes > 0);
     let found = found.filter_map(|(kind, field)| {
-        let mut lost = hosts.iter().filter(|host| {
-            let is_alone = view.virtual_services_of(host).len() == 1;
-            (!is_alone || own.rules_size(kind).bytes > FOREIGN)
-                && strangers
-                    .iter()
-                    .any(|client| view.chosen(host, client, kind).left_out.contains(key))
-        });
+        let mut lost = hosts.iter().filter(|host| view.left_out(host).of(kind).contains(key));
         let first = lost.next()?;
         let hosts = match lost.count() {
             0 => format!("`{first}`"),
