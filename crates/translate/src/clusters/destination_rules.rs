@@ -16,13 +16,16 @@ use weft_api::{
 use weft_config::LoadBalancer;
 
 use crate::{
-    Group,
+    Group, Selector,
     graph::view::View,
     model::{age::Age, hosts, mesh_config::Mesh, visibility::Exports},
 };
 
+/// The namespace of those who see what is public, which is that of no object.
+const NOBODY: &str = "~";
+
 /// What decides which rules hold, of one rule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) key: Arc<Key>,
     age: Age,
@@ -37,7 +40,7 @@ pub(crate) struct Summary {
 
 /// The destination rules that hold together: of one namespace and for one host or pattern,
 /// those with a selector first, then the older ones.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Policy {
     pub(crate) rules: Vec<Arc<Summary>>,
     /// The oldest definitions of subsets, by name.
@@ -62,7 +65,7 @@ pub(crate) struct DefinedSubset<'g> {
 }
 
 /// The policies for one host or pattern, as a group sees them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HostPolicies {
     by_namespace: HashMap<String, Arc<Policy>>,
     /// The root namespace's, of those that are for nobody else.
@@ -218,7 +221,26 @@ pub(crate) fn summaries(name: &str, view: &View<'_>) -> Vec<Arc<Summary>> {
 }
 
 /// The policies for `name`, a host or a pattern, as far as `group` sees them.
-pub(crate) fn host_policies(name: &str, group: &Group, view: &View<'_>) -> HostPolicies {
+pub(crate) fn host_policies(name: &str, group: &Group, view: &View<'_>) -> Arc<HostPolicies> {
+    let rules = view.destination_rules_of(name);
+    let own = rules.iter().filter(|rule| rule.selector.is_some() && rule.selects(group));
+    let selectors: BTreeSet<Selector> =
+        own.filter_map(|rule| rule.selector.clone().map(Selector)).collect();
+    let is_named = rules.iter().any(|rule| {
+        let exports = &rule.exports;
+        !exports.is_public() && exports.is_visible(&rule.key.namespace, &group.namespace)
+    });
+    // All that see but what is public, and that no selector picks, see the same.
+    let namespace = match is_named || !selectors.is_empty() {
+        true => group.namespace.clone(),
+        false => NOBODY.to_owned(),
+    };
+    view.shared_policies(name, Group { namespace, selectors, labels: None })
+}
+
+/// The policies for `name`, a host or a pattern, as far as `group` sees them, which has no
+/// selectors but those of rules for `name`.
+pub(crate) fn shared_policies(name: &str, group: &Group, view: &View<'_>) -> HostPolicies {
     let all = view.destination_rules_of(name);
     let mesh = view.mesh();
     let root = mesh.config.root_namespace.as_str();

@@ -6,7 +6,7 @@ use serde_json::json;
 use weft_api::Kind;
 
 use super::*;
-use crate::clusters::endpoints::Addresses;
+use crate::{Group, Selector, clusters::endpoints::Addresses};
 
 fn cart() -> Key {
     Key::new(Kind::Service, "shop", "cart")
@@ -124,4 +124,50 @@ fn what_is_remembered_of_virtual_services_for_many_namespaces_grows_by_their_hos
     };
     let (few, many) = (remembered(6), remembered(24));
     assert!(many < few * 5, "{few} and {many}");
+}
+
+/// A destination rule of `shop` for `cart`.
+fn rule(name: &str, spec: &serde_json::Value) -> (Key, Option<Object>) {
+    let mut spec = spec.clone();
+    spec["host"] = json!("cart");
+    let rule = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+    let rule = serde_json::from_value(rule).expect("a destination rule");
+    (Key::new(Kind::DestinationRule, "shop", name), Some(Object::DestinationRule(rule)))
+}
+
+#[test]
+fn groups_that_see_the_same_policies_share_them() {
+    let subsets = json!({"subsets": [{"name": "v1", "labels": {"version": "v1"}}]});
+    let mut graph = Graph::default();
+    graph.change([rule("all", &subsets)]);
+    let group = |namespace: &str, selectors: &[&str]| {
+        let one = |app: &&str| Selector([("app".to_owned(), (*app).to_owned())].into());
+        Arc::new(Group {
+            namespace: namespace.to_owned(),
+            selectors: selectors.iter().map(one).collect(),
+            labels: None,
+        })
+    };
+    let policies = |graph: &Graph, group: Arc<Group>| {
+        let host = "cart.shop.svc.cluster.local".to_owned();
+        match graph.hold(&Unit::HostPolicies(host, group)) {
+            Value::HostPolicies(policies) => policies,
+            _ => panic!("other than policies"),
+        }
+    };
+    let share = |graph: &Graph, one: &Arc<Group>, other: &Arc<Group>| {
+        Arc::ptr_eq(&policies(graph, Arc::clone(one)), &policies(graph, Arc::clone(other)))
+    };
+    // Selectors of rules for other hosts tell groups apart, but not here.
+    let groups = [group("shop", &[]), group("shop", &["web"]), group("bank", &["till"])];
+    assert!(groups.iter().all(|one| share(&graph, &groups[0], one)));
+    let own = rule("own", &json!({"workloadSelector": {"matchLabels": {"app": "web"}}}));
+    graph.change([own.clone()]);
+    assert!(!share(&graph, &groups[0], &groups[1]) && share(&graph, &groups[0], &groups[2]));
+    let private = rule("private", &json!({"exportTo": ["bank"]}));
+    graph.change([private.clone(), (own.0, None)]);
+    assert!(share(&graph, &groups[0], &groups[1]) && !share(&graph, &groups[0], &groups[2]));
+    graph.change([(private.0, None)]);
+    assert!(groups.iter().all(|one| share(&graph, &groups[0], one)));
+    assert_eq!(graph.check(&mut 0, 100), []);
 }

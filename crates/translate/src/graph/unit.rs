@@ -45,6 +45,8 @@ pub(crate) enum Unit {
     Group(Labelled),
     /// The destination rules that name a host or pattern.
     DestinationRulesOf(String),
+    /// Those that all groups see that differ from a group in nothing that these rules name.
+    SharedPolicies(String, Arc<Group>),
     /// Those that a group sees.
     HostPolicies(String, Arc<Group>),
     /// What decides where a virtual service speaks.
@@ -131,29 +133,30 @@ impl Unit {
             Self::Mesh => 0,
             Self::Group(_) => 1,
             Self::DestinationRulesOf(_) => 2,
-            Self::HostPolicies(..) => 3,
-            Self::VirtualService(_) => 4,
-            Self::VirtualServicesOf(_) => 5,
-            Self::VirtualServicesFor(..) => 6,
-            Self::Definition(_) => 7,
-            Self::Chosen(..) => 8,
-            Self::Picked(_) => 9,
-            Self::Exposed(_) => 10,
-            Self::Served(_) => 11,
-            Self::LabelsInSubsets(_) => 12,
-            Self::Chunks(_) => 13,
-            Self::LabelSets(_) => 14,
-            Self::Addresses(_) => 15,
-            Self::DirectoryEntry(_) => 16,
-            Self::DirectorySlot(..) => 17,
-            Self::DirectoryAddresses(_) => 18,
-            Self::SharedRules(..) => 19,
-            Self::Answer(..) => 20,
-            Self::LeftOut(_) => 21,
-            Self::Unexamined => 22,
-            Self::IsUnexamined(_) => 23,
-            Self::Limited(_) => 24,
-            Self::Findings(_) => 25,
+            Self::SharedPolicies(..) => 3,
+            Self::HostPolicies(..) => 4,
+            Self::VirtualService(_) => 5,
+            Self::VirtualServicesOf(_) => 6,
+            Self::VirtualServicesFor(..) => 7,
+            Self::Definition(_) => 8,
+            Self::Chosen(..) => 9,
+            Self::Picked(_) => 10,
+            Self::Exposed(_) => 11,
+            Self::Served(_) => 12,
+            Self::LabelsInSubsets(_) => 13,
+            Self::Chunks(_) => 14,
+            Self::LabelSets(_) => 15,
+            Self::Addresses(_) => 16,
+            Self::DirectoryEntry(_) => 17,
+            Self::DirectorySlot(..) => 18,
+            Self::DirectoryAddresses(_) => 19,
+            Self::SharedRules(..) => 20,
+            Self::Answer(..) => 21,
+            Self::LeftOut(_) => 22,
+            Self::Unexamined => 23,
+            Self::IsUnexamined(_) => 24,
+            Self::Limited(_) => 25,
+            Self::Findings(_) => 26,
         }
     }
 
@@ -180,9 +183,12 @@ impl Unit {
             Self::DestinationRulesOf(host) => {
                 Value::DestinationRulesOf(Arc::new(destination_rules::summaries(host, view)))
             }
-            Self::HostPolicies(host, group) => {
-                let policies = destination_rules::host_policies(host, group, view);
+            Self::SharedPolicies(host, group) => {
+                let policies = destination_rules::shared_policies(host, group, view);
                 Value::HostPolicies(Arc::new(policies))
+            }
+            Self::HostPolicies(host, group) => {
+                Value::HostPolicies(destination_rules::host_policies(host, group, view))
             }
             Self::VirtualService(key) => {
                 Value::VirtualService(virtual_services::summary(key, view).map(Arc::new))

@@ -334,6 +334,15 @@ impl<'g> View<'g> {
         }
     }
 
+    /// The policies for `host`, a host or a pattern, as all groups see them that differ from
+    /// `group` in nothing that the rules for it name.
+    pub(crate) fn shared_policies(&self, host: &str, group: Group) -> Arc<HostPolicies> {
+        match self.unit(Unit::SharedPolicies(host.to_owned(), Arc::new(group))) {
+            Value::HostPolicies(policies) => policies,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
     /// The policies for `host`, a host or a pattern, as `group` sees them.
     pub(crate) fn host_policies(&self, host: &str, group: Group) -> Arc<HostPolicies> {
         match self.unit(Unit::HostPolicies(host.to_owned(), Arc::new(group))) {
