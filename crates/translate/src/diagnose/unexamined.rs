@@ -1,7 +1,7 @@
 //! For which gateways it is found out what they do not serve in full.
 //!
-//! That takes as long as it takes to compute all that a gateway runs, and whoever may label pods
-//! makes as many gateways as there are sets of Gateways. So what the gateways of a namespace have
+//! That takes as long as to compute all that a gateway runs, and a user who may label pods makes
+//! as many gateways as there are sets of Gateways. So what the gateways of a namespace have
 //! in common is computed for some of them only.
 
 use std::{

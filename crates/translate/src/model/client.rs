@@ -45,6 +45,23 @@ pub enum Role {
     Gateway,
 }
 
+impl Role {
+    /// What the proxy in `pod` is for.
+    ///
+    /// A pod that runs the proxy as its application is a gateway: one injected
+    /// from the template `gateway`, or one that has a container `istio-proxy`
+    /// though nothing was injected.
+    pub(crate) fn of_pod(pod: &Pod) -> Self {
+        let annotations = &pod.metadata.annotations;
+        let from_template = annotations
+            .get(TEMPLATES)
+            .is_some_and(|names| names.split(',').any(|name| name.trim() == "gateway"));
+        let proxy_alone = !annotations.contains_key(INJECTED)
+            && pod.spec.containers.iter().any(|container| container.name == "istio-proxy");
+        if from_template || proxy_alone { Self::Gateway } else { Self::Sidecar }
+    }
+}
+
 /// Marks pods into which a sidecar was injected.
 const INJECTED: &str = "sidecar.istio.io/status";
 
@@ -53,17 +70,7 @@ const TEMPLATES: &str = "inject.istio.io/templates";
 
 impl Client {
     /// The facts of `pod`.
-    ///
-    /// A pod that runs the proxy as its application is a gateway: one injected
-    /// from the template `gateway`, or one that has a container `istio-proxy`
-    /// though nothing was injected.
     pub fn of_pod(pod: &Pod) -> Self {
-        let annotations = &pod.metadata.annotations;
-        let from_template = annotations
-            .get(TEMPLATES)
-            .is_some_and(|names| names.split(',').any(|name| name.trim() == "gateway"));
-        let proxy_alone = !annotations.contains_key(INJECTED)
-            && pod.spec.containers.iter().any(|container| container.name == "istio-proxy");
         let account = match pod.spec.service_account_name.as_str() {
             "" => "default",
             name => name,
@@ -75,7 +82,7 @@ impl Client {
             account: account.to_owned(),
             addresses: pod.status.pod_ip.into_iter().collect(),
             workload: workload::of_pod(pod),
-            role: if from_template || proxy_alone { Role::Gateway } else { Role::Sidecar },
+            role: Role::of_pod(pod),
         }
     }
 

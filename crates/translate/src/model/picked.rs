@@ -35,8 +35,8 @@ pub(crate) struct Picked {
 }
 
 /// The pod by which a Gateway is examined: one of a gateway that it selects and that runs. The
-/// mesh's own come first, then those of the Gateway's namespace: whoever has pods elsewhere does
-/// not decide what is found.
+/// mesh's own come first, then those of the Gateway's namespace, so that a user who has pods in
+/// another namespace does not decide what is found.
 pub(crate) fn gateway_of(gateway: &Gateway, view: &View<'_>) -> Option<Arc<Key>> {
     let own = [view.installation().namespace.as_str(), gateway.metadata.namespace.as_str()];
     let scopes = own.into_iter().map(Some).chain([None]);
@@ -59,7 +59,7 @@ pub(crate) fn picked(selector: &PodSelector, view: &View<'_>) -> Picked {
         let Some(pod) = pod else { continue };
         if runs(pod) {
             found.running.get_or_insert_with(|| Arc::clone(&key));
-            if found.gateway.is_none() && Client::of_pod(pod).role == Role::Gateway {
+            if found.gateway.is_none() && Role::of_pod(pod) == Role::Gateway {
                 found.gateway = Some(Arc::clone(&key));
             }
         }
