@@ -27,6 +27,8 @@ use crate::{
 
 use destinations::Dialled;
 
+/// Hosts that are looked at to find Gateways that serve none of them.
+const LOOKS: usize = 1 << 16;
 /// How many hosts a message names.
 const MOST_NAMED: usize = 3;
 
@@ -82,6 +84,7 @@ fn too_many_targets(key: &Key, service: &VirtualService, found: &mut Vec<Diagnos
 fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec<Diagnostic>) {
     let mut seen = BTreeSet::new();
     let hosts = listeners::hosts_of(service, view.installation());
+    let mut looks = LOOKS;
     for (at, name) in service.spec.gateways.iter().enumerate() {
         if name == MESH {
             continue;
@@ -106,8 +109,10 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
                 }
             }
         }
-        let served = view.served(&own);
-        if served.is_none_or(|served| !served.serves(&hosts, &key.namespace)) {
+        let Some(served) = view.served(&own) else { continue };
+        let cost = served.looks(&hosts, &key.namespace);
+        if cost <= looks && !served.serves(&hosts, &key.namespace) {
+            looks -= cost;
             let message = format!(
                 "{own} serves none of the hosts {}; add one to its servers",
                 named(&service.spec.hosts)

@@ -213,3 +213,25 @@ fn what_is_examined_of_a_gateway_is_the_same_whether_its_proxy_is_there_or_not()
     assert_eq!(told(&mut translator, "1000 ports"), BTreeSet::new());
     assert!(translator.check(10_000).is_empty());
 }
+
+#[test]
+fn hosts_that_gateways_do_not_serve_are_looked_for_up_to_a_limit() {
+    let hosts = |of: &str| (0..20_000).map(|at| format!("{at}.{of}.example")).collect::<Vec<_>>();
+    let mut site = site(0, 1, 10);
+    site["spec"]["hosts"] = json!(hosts("own"));
+    site["spec"]["gateways"] = json!((0..8).map(|at| format!("g{at}")).collect::<Vec<_>>());
+    let gateways = (0..8).map(|at| {
+        let mut one = gateway("evil", &format!("g{at}"), &json!({"a": "b"}), std::iter::once(80));
+        one["spec"]["servers"][0]["hosts"] = json!(hosts("other"));
+        one
+    });
+    let mut translator = Translator::new();
+    translator.change(objects(gateways.chain([site])));
+    let found = translator.diagnostics();
+    let told: Vec<&str> = found
+        .iter()
+        .filter(|one| one.message.contains("serves none of the hosts"))
+        .map(|one| one.field.as_str())
+        .collect();
+    assert_eq!(told, ["spec.gateways[0]", "spec.gateways[1]", "spec.gateways[2]"]);
+}

@@ -53,6 +53,11 @@ impl Served {
         found
     }
 
+    /// How many hosts it takes to find out that there is no such host.
+    pub(crate) fn looks(&self, named: &HostSet, namespace: &str) -> usize {
+        self.admitting(namespace).map(|hosts| hosts.len().min(named.len())).sum()
+    }
+
     /// Whether there is such a host.
     pub(crate) fn serves(&self, named: &HostSet, namespace: &str) -> bool {
         self.admitting(namespace).any(|hosts| named.meets(hosts))
