@@ -46,7 +46,9 @@ pub(crate) fn gateway_of(gateway: &Gateway, view: &View<'_>) -> Option<Arc<Key>>
 
 /// Whether a proxy may run in `pod` now.
 fn runs(pod: &Pod) -> bool {
-    pod.status.pod_ip.is_some() && !matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
+    let status = &pod.status;
+    // The phase of a pod from a file may be left out.
+    status.pod_ip.is_some() && matches!(status.phase.as_str(), "Running" | "")
 }
 
 /// The pods that `selector` picks.
