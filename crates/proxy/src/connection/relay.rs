@@ -16,11 +16,15 @@ use tokio::{
     time::sleep,
 };
 
-use crate::io::{buffer_limit::Buffers, peeked::PeekedStream, stream::Stream};
+use crate::io::{
+    buffer_limit::Buffers, peeked::PeekedStream, shared_tcp::SharedTcp, stream::Stream,
+};
 use half::{Broken, Half};
 
 /// Bytes that a connection moves before it lets others go on: well under a millisecond.
 const TURN: usize = 512 * 1024;
+/// How long no byte may pass once the client has reset its connection.
+const AFTER_RESET: Duration = Duration::from_secs(5);
 /// An idle limit is looked at so many times while it lasts.
 const LOOKS: u32 = 8;
 
@@ -28,6 +32,11 @@ const LOOKS: u32 = 8;
 pub trait RelayStream: AsyncRead + AsyncWrite + Unpin {
     /// The socket that all further bytes come from and go to, if it is one.
     fn socket(&self) -> Option<&TcpStream>;
+
+    /// The connection, if it has an end that is seen before all bytes have been read.
+    fn connection(&self) -> Option<&SharedTcp> {
+        None
+    }
 }
 
 impl RelayStream for TcpStream {
@@ -38,13 +47,21 @@ impl RelayStream for TcpStream {
 
 impl RelayStream for Stream {
     fn socket(&self) -> Option<&TcpStream> {
+        self.socket().map(|socket| &**socket)
+    }
+
+    fn connection(&self) -> Option<&SharedTcp> {
         self.socket()
     }
 }
 
 impl RelayStream for PeekedStream {
     fn socket(&self) -> Option<&TcpStream> {
-        self.stream().socket().filter(|_| self.seen().is_empty())
+        RelayStream::socket(self.stream()).filter(|_| self.seen().is_empty())
+    }
+
+    fn connection(&self) -> Option<&SharedTcp> {
+        self.stream().socket()
     }
 }
 
@@ -92,6 +109,7 @@ where
     C: RelayStream,
     S: RelayStream,
 {
+    let gone = gone(client.connection().cloned(), passed, limits.idle);
     let copying = async {
         let half = |count| Half::new(count, limits.buffers);
         let (mut up, mut down) = (half(&passed.received), half(&passed.sent));
@@ -113,8 +131,20 @@ where
     tokio::select! {
         biased;
         ended = copying => ended,
+        () = gone => Err(RelayError::Client(io::ErrorKind::ConnectionReset.into())),
         () = silence(passed, limits.idle) => Err(RelayError::Idle(limits.idle)),
     }
+}
+
+/// Ends once the connection to the client has broken and no byte has passed for a while: what
+/// the client sent before is passed on, and while the server takes nothing of that, the client
+/// is not read from.
+async fn gone(client: Option<SharedTcp>, passed: &Passed, limit: Duration) {
+    match client {
+        Some(client) => client.broken().await,
+        None => std::future::pending().await,
+    }
+    silence(passed, limit.min(AFTER_RESET)).await;
 }
 
 /// How far copying came.

@@ -17,10 +17,12 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::io::shared_tcp::SharedTcp;
+
 /// A stream of bytes.
 pub enum Stream {
     /// A TCP connection.
-    Tcp(TcpStream),
+    Tcp(SharedTcp),
     /// A layer on top of another stream.
     Layered(Box<dyn Layered>),
 }
@@ -32,7 +34,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Layered for T {}
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self::Tcp(stream)
+        Self::Tcp(stream.into())
     }
 }
 
@@ -48,7 +50,7 @@ impl Stream {
     }
 
     /// The socket, where the stream is a connection of its own.
-    pub fn socket(&self) -> Option<&TcpStream> {
+    pub fn socket(&self) -> Option<&SharedTcp> {
         match self {
             Self::Tcp(stream) => Some(stream),
             Self::Layered(_) => None,
@@ -68,7 +70,7 @@ impl Stream {
     pub fn reset_on_drop(&self) {
         if let Self::Tcp(stream) = self {
             // It fails only for connections that are gone already.
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(&**stream).set_linger(Some(Duration::ZERO));
         }
     }
 }

@@ -20,6 +20,7 @@ mod hello;
 mod hostile;
 mod http;
 mod idle;
+mod left;
 mod listeners;
 mod log;
 mod ondemand;

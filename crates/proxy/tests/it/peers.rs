@@ -39,7 +39,7 @@ pub fn nobody() -> SocketAddr {
 }
 
 /// Requests under way at all endpoints, as the proxy counts them.
-fn busy(proxy: &Running) -> usize {
+pub fn busy(proxy: &Running) -> usize {
     let text = proxy.get("admin", "/backends");
     let counts = text.split("\"busy\": ").skip(1);
     counts.map(|rest| rest.split([',', '\n', ' ']).next().unwrap().parse::<usize>().unwrap()).sum()

@@ -1,6 +1,7 @@
 //! Relays between streams in memory.
 
 use super::*;
+use socket2::SockRef;
 use std::{pin::Pin, task::Context, time::Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
@@ -90,6 +91,36 @@ async fn a_connection_on_which_nothing_passes_ends_and_one_that_trickles_does_no
     assert!(matches!(relayed, Err(RelayError::Idle(_))), "{relayed:?}");
     let lasted = began.elapsed();
     assert!(lasted >= IDLE * 6 && lasted < IDLE * 13 / 2, "{lasted:?}");
+}
+
+/// What a client has sent before its reset is passed on as long as the server takes some of it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_resets_is_gone_once_the_server_takes_nothing_more() {
+    for reads in [false, true] {
+        let (mut client, mut near) = connection().await;
+        let (mut server, mut far) = duplex(64);
+        client.write_all(&[7; 6400]).await.unwrap();
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        let (passed, buffers) = (Passed::default(), Arc::default());
+        let began = tokio::time::Instant::now();
+        let relaying = async {
+            let relayed = relay(&mut near, &mut far, &passed, limits(&buffers)).await;
+            (relayed, began.elapsed())
+        };
+        let reading = async {
+            for _ in 1..100 * usize::from(reads) {
+                sleep(AFTER_RESET / 2).await;
+                server.read_exact(&mut [0; 64]).await.unwrap();
+            }
+        };
+        let ((relayed, lasted), ()) = tokio::join!(relaying, reading);
+        assert!(matches!(relayed, Err(RelayError::Client(_))), "{relayed:?}");
+        let (least, bytes) = if reads { (49, 6400) } else { (1, 64) };
+        assert_eq!(passed.received.get(), bytes);
+        assert!(lasted >= AFTER_RESET * least && lasted < IDLE / 2, "{lasted:?}");
+        assert_eq!(buffers.waiting(), 0);
+    }
 }
 
 /// Memory: an idle relay is its future and nothing else.

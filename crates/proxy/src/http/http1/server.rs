@@ -25,7 +25,7 @@ use crate::{
         serve_request::serve_request,
         stall_timer::StallTimer,
     },
-    io::peeked::PeekedStream,
+    io::{peeked::PeekedStream, shared_tcp::SharedTcp},
     telemetry::outcome::{Kind, Outcome},
     worker::open_connections::ConnectionGuard,
 };
@@ -35,6 +35,7 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     let limits = &downstream.listener.limits;
     let requests = Rc::clone(&downstream);
     let upgrade = Arc::<PendingUpgrade>::default();
+    let left = left(stream.stream().socket().cloned(), &downstream.idle_timer);
     let (stream, meter) = MeteredStream::new(ErrorBodies::new(stream, &upgrade));
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let limit = requests.listener.limits.stalled;
@@ -69,6 +70,10 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
             return;
         }
         overdue = poll_fn(|context| patience.poll(context)) => overdue,
+        () = left => {
+            tracing::debug!(client = %downstream.client, "a client left before it was answered");
+            return;
+        }
     };
     tracing::debug!(client = %downstream.client, ?overdue, "a client was silent for too long");
     // Bytes of an earlier answer that the client has not taken would come first.
@@ -78,6 +83,23 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     {
         head_timeout::answer(&downstream, &mut parts.io.into_inner()).await;
     }
+}
+
+/// Ready once the client has ended `socket` while it is owed an answer: the codec, which does
+/// not read while it has bytes that follow a request, or more of a body than the server takes,
+/// does not see it. Must be polled after the connection, since without an exchange under way it
+/// is the codec that reads to the end.
+async fn left(socket: Option<SharedTcp>, idle_timer: &IdleTimer) {
+    match socket {
+        Some(socket) => socket.ended().await,
+        None => std::future::pending().await,
+    }
+    poll_fn(|_| match idle_timer.silent_since() {
+        None => Poll::Ready(()),
+        // An exchange begins as the connection is polled.
+        Some(_) => Poll::Pending,
+    })
+    .await;
 }
 
 /// What a client did not do in time.
