@@ -8,7 +8,8 @@
 //! peer that has fewer. A peer that keeps as many as it may have busy makes only itself
 //! wait. The programs of the machine itself are one peer and strangers to each other: among
 //! their connections, one in its handshake makes room as well. The places in the queue are
-//! shared in the same way.
+//! shared in the same way. Those of one peer are let in in the order in which they came, and
+//! of several peers the one with the fewest open connections is the first.
 
 mod open;
 mod connection;
@@ -21,11 +22,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Semaphore, oneshot};
 
 pub use body::{Bodies, Gathered, ReadError};
 pub use connection::{Busy, Connection, Turn};
-use open::{Arrived, Open};
+use open::{Arrived, Entered, Open};
 
 /// How much there is of everything.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +55,6 @@ pub struct Limits {
 pub struct Peers {
     limits: Limits,
     open: Mutex<Open>,
-    /// A connection was closed, or became idle.
-    changed: Notify,
     turns: Arc<Semaphore>,
     /// Bytes of large bodies.
     bytes: Arc<Semaphore>,
@@ -89,14 +88,13 @@ impl Peers {
         Arc::new(Self {
             limits,
             open: Mutex::default(),
-            changed: Notify::new(),
             turns: semaphore(limits.turns),
             bytes: semaphore(limits.bodies.shared),
         })
     }
 
     /// Lets a connection of `peer` in where there is room, or where another can make it at
-    /// once; else gives it a place in the queue. None when its peer has as many places there
+    /// once, and none of its peer has been waiting; else gives it a place in the queue. None when its peer has as many places there
     /// as it may have, or when all are taken and no other peer has more of them.
     ///
     /// So that a burst needs no place in the queue for what there is room for, this is called
@@ -110,8 +108,8 @@ impl Peers {
         let all = Arc::clone(self);
         Some(Arrival(match arrived {
             Arrived::Entered(entered) => ArrivalState::Inside(Connection::new(entered, peer, all)),
-            Arrived::Queued { id, sent_away } => {
-                ArrivalState::Queue(Waiting { id, peer, sent_away, all })
+            Arrived::Queued { id, entered } => {
+                ArrivalState::Queue(Waiting { id, peer, entered, all })
             }
         }))
     }
@@ -129,6 +127,13 @@ impl Peers {
     /// Open connections of all peers.
     pub fn connections(&self) -> usize {
         self.lock().connections()
+    }
+
+    /// Makes a change after which there may be room for some of those that wait, and lets them in.
+    fn change(&self, change: impl FnOnce(&mut Open)) {
+        let mut open = self.lock();
+        change(&mut open);
+        open.let_in(&self.limits);
     }
 
     // Nothing panics while the lock is held, and what it guards is whole at any time.
@@ -152,7 +157,8 @@ enum ArrivalState {
 struct Waiting {
     id: u64,
     peer: IpAddr,
-    sent_away: Arc<Notify>,
+    /// Ends without a connection when others need the place more.
+    entered: oneshot::Receiver<Entered>,
     all: Arc<Peers>,
 }
 
@@ -169,24 +175,18 @@ impl Arrival {
 }
 
 impl Waiting {
-    async fn enter(self) -> Option<Connection> {
-        loop {
-            let mut changed = std::pin::pin!(self.all.changed.notified());
-            changed.as_mut().enable();
-            let entered = self.all.lock().enter(self.peer, &self.all.limits);
-            if let Some(entered) = entered {
-                return Some(Connection::new(entered, self.peer, Arc::clone(&self.all)));
-            }
-            tokio::select! {
-                () = changed => {}
-                () = self.sent_away.notified() => return None,
-            }
-        }
+    async fn enter(mut self) -> Option<Connection> {
+        let entered = (&mut self.entered).await.ok()?;
+        Some(Connection::new(entered, self.peer, Arc::clone(&self.all)))
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.all.lock().stop_waiting(self.id);
+        // It may have been let in after it was last looked at.
+        if let Ok(entered) = self.entered.try_recv() {
+            drop(Connection::new(entered, self.peer, Arc::clone(&self.all)));
+        }
     }
 }

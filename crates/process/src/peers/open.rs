@@ -7,22 +7,22 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::{Allowance, Limits};
 
 /// The open connections, and those that wait to be, by peer.
 ///
 /// Invariant: `ranks` has an entry for each peer with an open connection but the machine
-/// itself, which is the peer with a loopback address.
+/// itself, which is the peer with a loopback address. Nothing waits for which there is room.
 #[derive(Debug, Default)]
 pub(super) struct Open {
     next: u64,
     connections: BTreeMap<u64, State>,
     peers: BTreeMap<IpAddr, Peer>,
     ranks: BTreeSet<Rank>,
-    /// The queue, and what sends one of it away.
-    waiting: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
+    /// The queue.
+    waiting: BTreeMap<u64, Queued>,
 }
 
 /// Which peer makes room first: the last one.
@@ -47,6 +47,13 @@ struct State {
     /// answered.
     idle: Option<u64>,
     close: watch::Sender<bool>,
+}
+
+/// One that waits; it is sent away when this is dropped.
+#[derive(Debug)]
+struct Queued {
+    peer: IpAddr,
+    enters: oneshot::Sender<Entered>,
 }
 
 /// What one peer has; it is forgotten with its last connection.
@@ -98,10 +105,11 @@ impl Peer {
 /// Where a connection that has just come is.
 pub(super) enum Arrived {
     Entered(Entered),
-    Queued { id: u64, sent_away: Arc<Notify> },
+    Queued { id: u64, entered: oneshot::Receiver<Entered> },
 }
 
 /// A connection that has just been let in.
+#[derive(Debug)]
 pub(super) struct Entered {
     pub(super) id: u64,
     pub(super) close: watch::Receiver<bool>,
@@ -122,8 +130,10 @@ impl Open {
 
     /// Lets in a connection of `peer`, or puts it at the end of the queue.
     pub(super) fn arrive(&mut self, peer: IpAddr, limits: &Limits) -> Option<Arrived> {
-        self.peers.entry(peer).or_insert_with(|| Peer::new(limits));
-        let arrived = match self.enter(peer, limits) {
+        let own = self.peers.entry(peer).or_insert_with(|| Peer::new(limits));
+        // For those of its peer that wait there is no room, and it comes behind them.
+        let entered = if own.waiting == 0 { self.enter(peer, limits) } else { None };
+        let arrived = match entered {
             Some(entered) => Some(Arrived::Entered(entered)),
             None => self.queue(peer, limits),
         };
@@ -142,13 +152,41 @@ impl Open {
             self.send_away_newest(other);
         }
         self.peers.get_mut(&peer)?.waiting += 1;
-        let (id, sent_away) = (self.id(), Arc::new(Notify::new()));
-        self.waiting.insert(id, (peer, Arc::clone(&sent_away)));
-        Some(Arrived::Queued { id, sent_away })
+        let (id, (enters, entered)) = (self.id(), oneshot::channel());
+        self.waiting.insert(id, Queued { peer, enters });
+        Some(Arrived::Queued { id, entered })
+    }
+
+    /// Lets in those that wait and for which there is room now, the first of the peer with the
+    /// fewest connections first. Where one of a peer has to wait, so have those behind it.
+    pub(super) fn let_in(&mut self, limits: &Limits) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let open =
+            |peers: &BTreeMap<IpAddr, Peer>, peer: IpAddr| peers.get(&peer).map_or(0, Peer::open);
+        let mut first: BTreeMap<IpAddr, u64> = BTreeMap::new();
+        for (id, queued) in &self.waiting {
+            first.entry(queued.peer).or_insert(*id);
+        }
+        let heads = first.iter().map(|(peer, id)| (open(&self.peers, *peer), *id, *peer));
+        let mut heads: BTreeSet<(usize, u64, IpAddr)> = heads.collect();
+        while let Some((_, id, peer)) = heads.pop_first() {
+            let Some(entered) = self.enter(peer, limits) else { continue };
+            let Some(queued) = self.take_waiting(id) else { continue };
+            if let Err(Entered { id, .. }) = queued.enters.send(entered) {
+                // Nothing waits for it.
+                self.dropped(id, peer);
+            }
+            let mut behind = self.waiting.range(id..).filter(|(_, queued)| queued.peer == peer);
+            if let Some((next, _)) = behind.next() {
+                heads.insert((open(&self.peers, peer), *next, peer));
+            }
+        }
     }
 
     /// Lets in a connection of `peer`, perhaps in place of another.
-    pub(super) fn enter(&mut self, peer: IpAddr, limits: &Limits) -> Option<Entered> {
+    fn enter(&mut self, peer: IpAddr, limits: &Limits) -> Option<Entered> {
         let own = self.peers.get(&peer)?;
         let most = if peer.is_loopback() { limits.of_machine } else { limits.of_peer };
         let is_full = || self.others() >= limits.connections && !peer.is_loopback();
@@ -203,22 +241,25 @@ impl Open {
 
     /// Ends the wait of the last that has come of `peer`.
     fn send_away_newest(&mut self, peer: IpAddr) {
-        let newest = self.waiting.iter().rev().find(|(_, (other, _))| *other == peer);
-        let Some((id, sent_away)) = newest.map(|(id, (_, sent_away))| (*id, Arc::clone(sent_away)))
-        else {
-            return;
-        };
-        sent_away.notify_one();
-        self.stop_waiting(id);
+        let newest = self.waiting.iter().rev().find(|(_, queued)| queued.peer == peer);
+        if let Some(id) = newest.map(|(id, _)| *id) {
+            self.stop_waiting(id);
+        }
     }
 
     /// Takes a connection out of the queue, if it is there.
     pub(super) fn stop_waiting(&mut self, id: u64) {
-        let Some((peer, _)) = self.waiting.remove(&id) else { return };
-        if let Some(own) = self.peers.get_mut(&peer) {
+        if let Some(Queued { peer, .. }) = self.take_waiting(id) {
+            self.forget(peer);
+        }
+    }
+
+    fn take_waiting(&mut self, id: u64) -> Option<Queued> {
+        let queued = self.waiting.remove(&id)?;
+        if let Some(own) = self.peers.get_mut(&queued.peer) {
             own.waiting -= 1;
         }
-        self.forget(peer);
+        Some(queued)
     }
 
     /// Notes that the handshake of connection `id` is over.

@@ -164,8 +164,79 @@ async fn peers_that_fill_the_queue_do_not_keep_out_one_that_waits_for_less() {
     let ended: Vec<_> = waiting.iter_mut().map(|more| more.now_or_never()).collect();
     let sent_away = ended.iter().filter(|ended| matches!(ended, Some(None))).count();
     assert_eq!(sent_away, 1);
+    let mut waiting: Vec<_> = waiting
+        .into_iter()
+        .zip(ended)
+        .filter_map(|(more, ended)| ended.is_none().then_some(more))
+        .collect();
     drop(open);
-    assert!(honest.enter().await.is_some());
+    let entered: Vec<_> =
+        waiting.iter_mut().filter_map(|more| more.now_or_never().flatten()).collect();
+    assert_eq!(entered.len(), 2, "one of each of the two that came before");
+    entered[0].established();
+    assert!(honest.enter().now_or_never().flatten().is_some());
+}
+
+/// A server accepts newcomers before the tasks of those that wait run.
+#[tokio::test]
+async fn newcomers_do_not_overtake_those_of_their_peer_that_wait() {
+    for peer in [peer(1), Ipv4Addr::LOCALHOST.into()] {
+        let all = Peers::new(Limits { connections: 9, waiting_of_peer: 8, ..FEW });
+        let busy: Vec<_> = (0..2).map_while(|_| Some(enters_now(&all, peer)?.begin())).collect();
+        let connections: Vec<_> = busy.iter().map(|one| one.connection().clone()).collect();
+        connections.iter().for_each(Connection::established);
+        let mut first = std::pin::pin!(all.arrive(peer).expect("few wait").enter());
+        assert!(futures::poll!(&mut first).is_pending());
+        drop(busy);
+        let newcomer = all.arrive(peer).expect("few wait");
+        let first = first.now_or_never().flatten().expect("an idle one made room for it");
+        let second = newcomer.enter().now_or_never().flatten();
+        let second = second.expect("another idle one made room");
+        assert!(connections.iter().all(is_closed) && !is_closed(&first) && !is_closed(&second));
+    }
+}
+
+#[tokio::test]
+async fn those_of_a_peer_that_wait_are_let_in_in_the_order_in_which_they_came() {
+    let all = Peers::new(Limits { connections: 9, of_peer: 1, waiting_of_peer: 8, ..FEW });
+    let mut open = idle(&all, 1).await.begin();
+    let mut waiting: Vec<_> =
+        (0..4).map(|_| Some(all.arrive(peer(1)).expect("few wait"))).collect();
+    // The last one gives up, and another one after it has been let in.
+    drop(waiting.pop());
+    for next in 0..3 {
+        drop(open);
+        let entered = waiting[next].take().expect("it waits");
+        if next == 1 {
+            drop(entered);
+            open = idle(&all, 2).await.begin();
+            continue;
+        }
+        for later in &mut waiting {
+            let Some(later) = later else { continue };
+            let ArrivalState::Queue(waiting) = &mut later.0 else { panic!("{later:?}") };
+            assert!(waiting.entered.try_recv().is_err(), "one is let in");
+        }
+        let entered = entered.enter().now_or_never().flatten().expect("it is the first");
+        entered.established();
+        open = entered.begin();
+    }
+    drop(open);
+    assert!(all.lock().is_forgotten());
+}
+
+#[tokio::test]
+async fn room_goes_to_the_peer_with_the_fewest_connections() {
+    let all = Peers::new(Limits { connections: 3, of_peer: 3, ..FEW });
+    let mut open = vec![enter(&all, 1).await, enter(&all, 1).await, enter(&all, 2).await];
+    let arrive = |from| Box::pin(all.arrive(peer(from)).expect("few wait").enter());
+    let (mut first, mut second) = (arrive(1), arrive(2));
+    assert!((&mut second).now_or_never().is_none());
+    drop(open.pop());
+    let second = second.now_or_never().flatten().expect("its peer has none");
+    assert!((&mut first).now_or_never().is_none());
+    drop(second);
+    assert!(first.now_or_never().flatten().is_some());
 }
 
 #[tokio::test]
