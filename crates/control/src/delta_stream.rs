@@ -26,6 +26,8 @@ use crate::{
 
 /// How long checking a token may take.
 pub(crate) const AUTHENTICATION: Duration = Duration::from_secs(10);
+/// How long a proxy may take to say all that it holds, which are its first requests.
+const GREETING: Duration = Duration::from_secs(30);
 /// How long a proxy may take to say that a response is in force.
 const ACKNOWLEDGEMENT: Duration = Duration::from_secs(60);
 /// After this long a proxy has to come back, and show its token again.
@@ -148,6 +150,7 @@ impl Stream<'_> {
         let born = Instant::now();
         // Proxies that came together do not come back together.
         let old = born + AGE + Duration::from_secs(session % 600);
+        let mut greeting = Some(born + GREETING);
         let mut patience: Option<Instant> = None;
         let mut pace = Pace::new(born);
         loop {
@@ -163,6 +166,10 @@ impl Stream<'_> {
                     }
                     None => return None,
                 },
+                () = until(greeting) => {
+                    let why = "the first requests of the stream were not complete in time";
+                    return Some(End::Unavailable(why.into()));
+                }
                 () = until(patience) => {
                     let why = "a response was not acknowledged in time";
                     return Some(End::Unavailable(why.into()));
@@ -171,6 +178,7 @@ impl Stream<'_> {
                     return Some(End::Unavailable("the token has to be presented again; reconnect".into()));
                 }
             }
+            greeting = greeting.filter(|_| !self.server.is_greeted());
             if let Some(response) = self.server.response() {
                 count(&self.service.metrics.pushes);
                 let sending = call.responses.send(wire_messages::response(response));

@@ -168,6 +168,11 @@ impl<R: Copy + Ord> Server<R> {
         }
     }
 
+    /// Whether the client has said all that it holds: before that it is sent nothing.
+    pub fn is_greeted(&self) -> bool {
+        self.greeting == Greeting::Complete
+    }
+
     /// Takes one request.
     pub fn request(&mut self, request: Request) -> Result<Vec<Event>, Violation> {
         let mut events = Vec::new();

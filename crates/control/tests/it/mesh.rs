@@ -229,7 +229,7 @@ pub(crate) fn names(update: &Update) -> BTreeSet<String> {
     changed.chain(update.removed.iter().map(|name| format!("-{name}"))).collect()
 }
 
-fn message_of(request: Request) -> DeltaRequest {
+pub(crate) fn message_of(request: Request) -> DeltaRequest {
     let texts = |names: Vec<Arc<str>>| names.iter().map(ToString::to_string).collect();
     let held = request.held.iter();
     let refusals: Vec<message::Refusal> = request

@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use weft_delta::Request;
 use weft_wire::client::{self, StreamError};
 
-use crate::mesh::{Mesh, names, pod, service, shop, slice, virtual_service};
+use crate::mesh::{Mesh, message_of, names, pod, service, shop, slice, virtual_service};
 
 const CART: &str = "cart.a.svc.cluster.local:80";
 const TILL: &str = "till.a.svc.cluster.local:80";
@@ -206,6 +212,37 @@ async fn new_facts_of_a_pod_give_its_proxy_other_answers() {
     mesh.apply(relabelled).await;
     let changed = proxy.next().await;
     assert!(changed.contains("self"), "it serves cart now: {changed:?}");
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn a_greeting_that_trickles_has_a_deadline() {
+    let mesh = Mesh::with(shop()).await;
+    let mut honest = mesh.proxy("a/other/uid-other").await;
+    let opened = client::connect(&mesh.target, Some("a/client/uid-client")).await;
+    let (requests, mut responses) = opened.unwrap();
+    tokio::time::pause();
+    let begun = Instant::now();
+    let trickling = async {
+        for number in 0_u64.. {
+            let held = vec![(format!("endpoints/{number}").into(), number)];
+            let piece = Request { held, more: true, ..Request::default() };
+            // After its end nothing more can be said.
+            if requests.send(message_of(piece)).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = responses.next() => ended.unwrap_err(),
+        () = trickling => unreachable!("it never ends"),
+    };
+    assert!(matches!(ended, StreamError::Broken(_)), "{ended}: it may come back");
+    let lasted = begun.elapsed();
+    assert!((20..40).contains(&lasted.as_secs()), "{lasted:?}");
+    honest.want(&[CART]).await;
+    assert!(honest.next().await.contains(CART), "one that has greeted may be silent");
     mesh.end().await;
 }
 
