@@ -173,9 +173,12 @@ impl Open {
         let mut heads: BTreeSet<(usize, u64, IpAddr)> = heads.collect();
         while let Some((_, id, peer)) = heads.pop_first() {
             let Some(entered) = self.enter(peer, limits) else { continue };
-            let Some(queued) = self.take_waiting(id) else { continue };
-            if let Err(Entered { id, .. }) = queued.enters.send(entered) {
-                // Nothing waits for it.
+            let unsent = match self.take_waiting(id) {
+                Some(queued) => queued.enters.send(entered).err(),
+                None => Some(entered),
+            };
+            // Where nothing waits for it, it is not kept.
+            if let Some(Entered { id, .. }) = unsent {
                 self.dropped(id, peer);
             }
             let mut behind = self.waiting.range(id..).filter(|(_, queued)| queued.peer == peer);
