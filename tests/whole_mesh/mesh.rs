@@ -87,7 +87,8 @@ impl Mesh {
         read(up.stdout.take().expect("piped"), seen.clone());
         read(up.stderr.take().expect("piped"), seen.clone());
         let mesh = Self { up, home, name: name.to_owned(), seen };
-        mesh.wait_until("the mesh is ready", |said| said.ready);
+        // With 10,000 objects this takes most of a minute.
+        mesh.wait_for(3 * PATIENCE, "the mesh is ready", |said| said.ready);
         mesh
     }
 
@@ -99,10 +100,15 @@ impl Mesh {
 
     #[track_caller]
     fn wait_until(&self, what: &str, holds: impl Fn(&Said) -> bool) {
+        self.wait_for(PATIENCE, what, holds);
+    }
+
+    #[track_caller]
+    fn wait_for(&self, patience: Duration, what: &str, holds: impl Fn(&Said) -> bool) {
         let said = self.seen.said.lock().expect("no reader panics");
         let fails = |said: &mut Said| !said.ended && !holds(said);
         let (said, _) =
-            self.seen.changed.wait_timeout_while(said, PATIENCE, fails).expect("no reader panics");
+            self.seen.changed.wait_timeout_while(said, patience, fails).expect("no reader panics");
         assert!(holds(&said), "never: {what}. weft up said:\n{}", said.lines.join("\n"));
     }
 

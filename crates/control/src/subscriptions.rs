@@ -182,9 +182,10 @@ impl Answers {
                     continue;
                 }
             };
-            let resolved = self.translator.answer(&class, &interest);
             let key = (class, interest);
+            // Findings may still read an answer that no session has: it is not to be held again.
             let Some(shared) = self.shared.get_mut(&key) else { continue };
+            let resolved = self.translator.answer(&key.0, &key.1);
             if *shared.resolved == *resolved {
                 continue;
             }

@@ -32,7 +32,7 @@ pub(crate) use messages::{
     AcknowledgementQuery, CloseReason, Interests, Join, Joined, Message, ObjectVersion, Offer,
     QueryCaller, Revision, SessionFacts,
 };
-use sessions::Sessions;
+use sessions::{BYTES_OF_SESSION, Sessions};
 
 /// Offers that a session may leave unread before it is closed.
 const MAILBOX: usize = 1024;
@@ -89,7 +89,7 @@ impl WorldTask {
         Self {
             answers: Answers::default(),
             revisions: Revisions::default(),
-            sessions: Sessions::new(pod_patience),
+            sessions: Sessions::new(pod_patience, BYTES_OF_SESSION),
             pending_acks: PendingAcks::default(),
             gather: Gather::default(),
             gathered: Vec::new(),
@@ -202,7 +202,7 @@ impl WorldTask {
         if *self.ready.borrow() {
             self.sessions.admit(&mut self.answers);
         }
-        self.examine_at.get_or_insert(now + EXAMINE);
+        self.examine_soon();
         self.answer();
     }
 
@@ -218,6 +218,7 @@ impl WorldTask {
                 if self.sessions.interests(interests, &mut self.answers) {
                     self.answer();
                 }
+                self.examine_soon();
             }
             Message::InForce(session, revisions) => {
                 let now = Instant::now().into_std();
@@ -235,6 +236,7 @@ impl WorldTask {
             Message::Leave(session) => {
                 self.sessions.leave(session, &mut self.answers);
                 self.answer();
+                self.examine_soon();
             }
             Message::Acknowledged(question) => {
                 self.pending_acks.ask(question);
@@ -267,6 +269,11 @@ impl WorldTask {
     fn answer(&mut self) {
         self.sessions.reap(&mut self.answers);
         self.pending_acks.answer(Instant::now(), &self.revisions, &self.sessions);
+    }
+
+    /// Examines what has changed, or what findings have read and no session has any more.
+    fn examine_soon(&mut self) {
+        self.examine_at.get_or_insert(Instant::now() + EXAMINE);
     }
 
     /// Examines some of the objects that have changed; the rest after what has come

@@ -38,9 +38,9 @@ pub struct Table {
     listeners: Arc<BTreeMap<Arc<str>, Arc<CompiledListener>>>,
     routes: Shards<Arc<str>, Arc<CompiledRoute>>,
     /// Lists of rules, by name.
-    lists: Shards<Arc<str>, Arc<CompiledRules>>,
-    /// Names of routes by the lists that they name.
-    list_users: Shards<Arc<str>, Arc<BTreeSet<Arc<str>>>>,
+    rule_lists: Shards<Arc<str>, Arc<CompiledRules>>,
+    /// Names of routes by the lists of rules that they name.
+    rule_list_users: Shards<Arc<str>, Arc<BTreeSet<Arc<str>>>>,
     /// Closed stand-ins for hosts that only the newest version of a route has, where that was
     /// rejected, by route.
     rejected: Shards<Arc<str>, Arc<CompiledRoute>>,
@@ -116,8 +116,8 @@ impl Table {
             directory: Arc::default(),
             listeners: Arc::default(),
             routes: Shards::default(),
-            lists: Shards::default(),
-            list_users: Shards::default(),
+            rule_lists: Shards::default(),
+            rule_list_users: Shards::default(),
             rejected: Shards::default(),
             backends: Shards::default(),
             chunks: Shards::default(),

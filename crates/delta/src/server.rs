@@ -124,6 +124,8 @@ struct Flight<R> {
     names: BTreeSet<Name>,
     removed: BTreeSet<Name>,
     revisions: BTreeSet<R>,
+    /// Whether a change came since it was sent.
+    followed: bool,
 }
 
 impl<R> Flight<R> {
@@ -252,9 +254,13 @@ impl<R: Copy + Ord> Server<R> {
             self.answers.insert(interest, Some(answer));
             self.revisions.insert(revision);
         }
-        if !self.due.is_empty() {
-            std::mem::take(&mut self.lost).iter().for_each(|name| self.is_due(name));
+        if self.due.is_empty() {
+            return;
         }
+        if let Some(flight) = &mut self.flight {
+            flight.followed = true;
+        }
+        std::mem::take(&mut self.lost).iter().for_each(|name| self.is_due(name));
     }
 
     /// The next response, when none is in flight and there is something to say. What
@@ -294,7 +300,7 @@ impl<R: Copy + Ord> Server<R> {
         let names = response.resources.iter().map(|resource| Arc::clone(&resource.name)).collect();
         let removed = response.removed.iter().cloned().collect();
         let nonce = response.nonce.clone();
-        self.flight = Some(Flight { nonce, names, removed, revisions });
+        self.flight = Some(Flight { nonce, names, removed, revisions, followed: false });
         Some(response)
     }
 
@@ -369,7 +375,10 @@ impl<R: Copy + Ord> Server<R> {
                 // Which version it holds is not known.
                 self.sent.entry(Arc::clone(name)).and_modify(|version| *version = !*version);
             }
-            self.lost.extend(flight.names.iter().cloned());
+            match flight.followed {
+                true => flight.names.iter().for_each(|name| self.is_due(name)),
+                false => self.lost.extend(flight.names.iter().cloned()),
+            }
         }
         if is_whole && !flight.removed.is_empty() {
             self.refused_removals.extend(&flight.revisions);

@@ -41,6 +41,13 @@ impl Weight {
     }
 }
 
+impl Weight {
+    /// How many they are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.own + self.large.iter().map(|large| large.bytes).sum::<usize>()
+    }
+}
+
 /// The bytes of several answers together.
 #[derive(Debug, Default)]
 pub(crate) struct Held {

@@ -17,9 +17,10 @@ use weft_api::{Key, Object};
 use weft_config::Interest;
 use weft_translate::{Client, Labelled};
 
+pub(super) use self::session::BYTES_OF_SESSION;
 use self::{
     outstanding::Outstanding,
-    session::{BYTES_OF_SESSION, Reading, Session, is_bounded},
+    session::{Reading, Session},
 };
 use super::{
     CloseReason, Interests, Join, Offer, Revision, SessionFacts,
@@ -43,8 +44,8 @@ pub(super) struct Sessions {
     /// Revisions that some session or absent pod does not have in force.
     outstanding: Outstanding,
     patience: Duration,
-    /// See [`BYTES_OF_SESSION`].
-    pub(super) room: usize,
+    /// Bytes that the answers of a session may have.
+    room: usize,
     next: SessionId,
 }
 
@@ -57,7 +58,9 @@ struct Dead {
 }
 
 impl Sessions {
-    pub(super) fn new(patience: Duration) -> Self {
+    /// Nobody. Callers wait for their pods for as long as `patience`; the answers of a session have
+    /// at most `room` bytes.
+    pub(super) fn new(patience: Duration, room: usize) -> Self {
         Self {
             by_id: BTreeMap::new(),
             by_pod: BTreeMap::new(),
@@ -66,7 +69,7 @@ impl Sessions {
             absent: Absent::default(),
             outstanding: Outstanding::default(),
             patience,
-            room: BYTES_OF_SESSION,
+            room,
             next: 1,
         }
     }
@@ -76,7 +79,8 @@ impl Sessions {
     }
 
     /// Offers answers; to how many sessions. All offers of one revision to one
-    /// session are one, or the first would be acknowledged for all.
+    /// session are one, or the first would be acknowledged for all. Answers that have grown
+    /// where there is no room for that are refused.
     pub(super) fn offer(
         &mut self,
         revision: Revision,
@@ -90,11 +94,11 @@ impl Sessions {
         let told = by_session.len();
         for (id, offered) in by_session {
             let Some(session) = self.by_id.get_mut(&id) else { continue };
-            offered.iter().for_each(|(interest, answer)| session.weigh(interest, answer));
+            let grown: Vec<bool> =
+                offered.iter().map(|(interest, answer)| session.weigh(interest, answer)).collect();
             let mut told = Vec::new();
-            for (interest, answer) in offered {
-                // What has grown goes, and nothing else.
-                let is_kept = session.has_room() || !is_bounded(&interest);
+            for ((interest, answer), grows) in offered.into_iter().zip(grown) {
+                let is_kept = !grows || session.has_room();
                 if !is_kept {
                     session.end(&interest, answers);
                 }

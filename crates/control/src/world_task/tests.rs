@@ -304,7 +304,7 @@ async fn all_streams_of_a_pod_have_so_many_interests_together() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_has_answers_of_so_many_bytes() {
     let mut driven = Driven::new();
-    driven.task.sessions.room = 130_000;
+    driven.task.sessions = Sessions::new(Duration::from_secs(60), 130_000);
     let rules = |name: &str, hosts: &[String], bytes: usize| {
         let path = format!("/{}", "x".repeat(1000));
         let rule = serde_json::json!({
@@ -343,6 +343,12 @@ async fn a_stream_has_answers_of_so_many_bytes() {
     assert_eq!(want(&mut driven, &[], &[]), [false]);
     assert_eq!(driven.task.sessions.facts()[0].interests, 20);
     assert_eq!(want(&mut driven, &own[..1], &[]), [true]);
+    assert_eq!(want(&mut driven, &own[1..2], &[]), [false]);
+    driven.apply(rules("own-0", &own[..1], 1_200));
+    assert_eq!(want(&mut driven, &[], &[]), [true]);
+    assert_eq!(want(&mut driven, &own[1..2], &[]), [true], "one that shrinks makes room");
+    assert_eq!(want(&mut driven, &own[1..2], &own[1..2]), [true], "it counts once");
+    assert_eq!(want(&mut driven, &own[1..2], &[]), [true], "it counts once");
     // A wish for what is asked of the proxy itself is never refused.
     let own = Interests {
         session: joined.session,

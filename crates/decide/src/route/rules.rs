@@ -51,8 +51,9 @@ impl CompiledRules {
     /// One rule that answers every request with `status`; `details` name the cause.
     pub(crate) fn closed(status: u16, details: &str, origin: Origin) -> Self {
         let rule = Rule::always(Action::respond(status, details), origin);
-        let rule = CompiledRule::new(rule, Arc::default(), None);
-        Self { rules: rule.into_iter().map(Arc::new).collect(), candidates: None }
+        let rule = CompiledRule::new(rule, Arc::default(), None)
+            .expect("a rule without conditions compiles");
+        Self { rules: vec![Arc::new(rule)], candidates: None }
     }
 
     /// The first rule whose conditions hold.

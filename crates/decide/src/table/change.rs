@@ -231,7 +231,7 @@ impl Table {
             self.backends.set(name, Some(Arc::new(compiled)));
         }
         for route in std::mem::take(&mut stale.linked) {
-            self.link_lists(route);
+            self.link_rule_lists(route);
         }
         for route in &stale.routes {
             let users = self.route_users.find(&**route).into_iter();

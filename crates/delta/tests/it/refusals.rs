@@ -71,6 +71,20 @@ fn a_refusal_without_a_name_is_of_all_that_the_response_carried() {
 }
 
 #[test]
+fn what_is_refused_as_a_whole_comes_again_with_a_change_that_came_meanwhile() {
+    let mut exchange = Exchange::begin();
+    let first = exchange.send(1, &["a@1", "p@1"]);
+    let [answer, piece] = ["a@1", "p@2"].map(resource);
+    let answer = ResourceSet { resource: answer, pieces: [piece].into() };
+    exchange.0.offer([("a".into(), answer)], 2);
+    exchange.refuse(&first.nonce, &[""]);
+    let second = exchange.0.response().unwrap();
+    assert_eq!(names(&second), ["a", "p"]);
+    exchange.accept(second);
+    assert!(!exchange.0.lacks(1) && !exchange.0.lacks(2));
+}
+
+#[test]
 fn a_refusal_of_what_the_response_did_not_carry_is_of_all_of_it() {
     let mut exchange = Exchange::begin();
     let first = exchange.send(1, &["a@1", "p@1"]);

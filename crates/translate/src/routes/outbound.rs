@@ -99,9 +99,16 @@ impl Said {
 
     /// Adds what holds for the clients that nothing is said for so far.
     fn extend(&mut self, next: Self) {
-        self.route.lists.extend(next.route.lists);
+        next.route.lists.into_iter().for_each(|list| self.add_list(list));
         self.route.rules.extend(next.route.rules);
         self.is_for_everyone |= next.is_for_everyone;
+    }
+
+    /// Adds a list. A virtual service may name a host and patterns over it.
+    fn add_list(&mut self, list: String) {
+        if !self.route.lists.contains(&list) {
+            self.route.lists.push(list);
+        }
     }
 
     /// Adds a rule for all who are left.
@@ -163,7 +170,7 @@ fn add_lists<'k>(
         if said.route.lists.is_empty() {
             said.route.origin = Origin::new(key.to_string(), "");
         }
-        said.route.lists.push(list.clone());
+        said.add_list(list.clone());
         said.is_for_everyone |= shared.is_for_everyone;
         if said.is_for_everyone {
             break;

@@ -264,3 +264,26 @@ fn what_is_left_out_for_one_of_many_namespaces_is_told() {
     assert_eq!(examined(8, 600 << 10, 16).1, 4);
     assert_eq!(examined(8, 2 << 20, 16).1, 8);
 }
+
+/// For a host that no Service defines it is found for the name, and for the pattern once more.
+#[test]
+fn the_rules_for_a_host_and_a_pattern_over_it_stand_once() {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"containers": [{"name": "app"}]}, "status": {"podIP": "10.1.0.1"},
+    });
+    let service = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "both", "namespace": "shop"},
+        "spec": {"hosts": ["a.example", "*.example"], "http": [{
+            "match": [{"sourceLabels": {"app": "web"}}], "route": [{"destination": {"host": "a"}}],
+        }]},
+    });
+    let objects = [pod, service].map(|value| weft_api::read(value).expect("an object"));
+    let mut translator = crate::worlds::translator(objects);
+    let client = crate::worlds::client(&translator, "shop/web");
+    let resolved = translator.resolve(&client, &"a.example:80".parse().expect("an interest"));
+    let routes = crate::worlds::routes(&resolved).into_values();
+    let rules: Vec<usize> = routes.map(|route| route.rules.len()).collect();
+    assert_eq!(rules, [2], "its rule, and the outside");
+}

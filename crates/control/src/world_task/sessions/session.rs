@@ -59,17 +59,20 @@ impl Session {
         self.held.bytes() <= self.room
     }
 
-    /// Takes note of what the answer to `interest` costs now.
-    pub(super) fn weigh(&mut self, interest: &Interest, answer: &Subscribed) {
+    /// Takes note of what the answer to `interest` costs now; whether that has a bound and is
+    /// more than before.
+    pub(super) fn weigh(&mut self, interest: &Interest, answer: &Subscribed) -> bool {
         let Some(reading) = self.interests.get_mut(interest).filter(|_| is_bounded(interest))
         else {
-            return;
+            return false;
         };
-        if !Arc::ptr_eq(&reading.weight, &answer.weight) {
-            self.held.add(&answer.weight);
-            self.held.remove(&reading.weight);
-            reading.weight = Arc::clone(&answer.weight);
-        }
+        let grows = answer.weight.bytes() > reading.weight.bytes();
+        self.held.add(&answer.weight);
+        self.held.remove(&reading.weight);
+        reading.weight = Arc::clone(&answer.weight);
+        // There may be room again: what there is none for says so.
+        self.is_full &= grows;
+        grows
     }
 
     /// Adds an interest, unless there is no room for its answer.
@@ -78,6 +81,8 @@ impl Session {
         interest: Interest,
         answers: &mut Answers,
     ) -> Option<ResourceSet> {
+        // It may have dropped it and want it again, which the stream has told as one.
+        self.end(&interest, answers);
         if self.is_full && is_bounded(&interest) {
             return None;
         }
@@ -106,6 +111,6 @@ impl Session {
 
 /// Whether what answers to `interest` cost has a bound: proxies ask for as many hosts and addresses
 /// as they like.
-pub(super) fn is_bounded(interest: &Interest) -> bool {
+fn is_bounded(interest: &Interest) -> bool {
     matches!(interest, Interest::Host(..) | Interest::Address(_))
 }

@@ -53,9 +53,9 @@ impl Table {
         }
         if let Some(compiled) = compiled {
             let lists = previous.iter().flat_map(|previous| &previous.data.lists);
-            lists.for_each(|list| unlink(&mut self.list_users, list, &name));
+            lists.for_each(|list| unlink(&mut self.rule_list_users, list, &name));
             for list in &compiled.data.lists {
-                link(&mut self.list_users, Arc::from(list.as_str()), Arc::clone(&name));
+                link(&mut self.rule_list_users, Arc::from(list.as_str()), Arc::clone(&name));
             }
             // They may come later in the same change.
             if !compiled.data.lists.is_empty() {
@@ -71,7 +71,7 @@ impl Table {
         let name: Arc<str> = Arc::from(name);
         let previous = self.routes.set(Arc::clone(&name), None);
         let lists = previous.iter().flat_map(|previous| &previous.data.lists);
-        lists.for_each(|list| unlink(&mut self.list_users, list, &name));
+        lists.for_each(|list| unlink(&mut self.rule_list_users, list, &name));
         self.rejected.set(Arc::clone(&name), None);
         stale.routes.insert(name);
     }
@@ -80,7 +80,7 @@ impl Table {
     /// one, it is closed.
     pub(super) fn put_rules(&mut self, list: &RuleList, stale: &mut Stale) -> Result<(), String> {
         let name: Arc<str> = Arc::from(list.name.as_str());
-        let previous = self.lists.find(&*name).map(|previous| &**previous);
+        let previous = self.rule_lists.find(&*name).map(|previous| &**previous);
         let (compiled, outcome) =
             match CompiledRules::new(&name, &list.rules, &self.register, previous) {
                 Ok(compiled) => (compiled, Ok(())),
@@ -91,26 +91,26 @@ impl Table {
                     (closed, Err(error.to_string()))
                 }
             };
-        self.lists.set(Arc::clone(&name), Some(Arc::new(compiled)));
-        self.mark_routes(&name, stale);
+        self.rule_lists.set(Arc::clone(&name), Some(Arc::new(compiled)));
+        self.mark_routes_of(&name, stale);
         outcome
     }
 
     /// Removes the list of rules called `name`.
     pub(super) fn take_rules(&mut self, name: &str, stale: &mut Stale) {
-        self.lists.set(Arc::from(name), None);
-        self.mark_routes(name, stale);
+        self.rule_lists.set(Arc::from(name), None);
+        self.mark_routes_of(name, stale);
     }
 
-    fn mark_routes(&self, list: &str, stale: &mut Stale) {
-        let users = self.list_users.find(list).into_iter().flat_map(|users| users.iter());
+    fn mark_routes_of(&self, list: &str, stale: &mut Stale) {
+        let users = self.rule_list_users.find(list).into_iter().flat_map(|users| users.iter());
         stale.linked.extend(users.cloned());
     }
 
     /// Gives the route called `name` the lists that it names.
-    pub(super) fn link_lists(&mut self, name: Arc<str>) {
+    pub(super) fn link_rule_lists(&mut self, name: Arc<str>) {
         let Some(route) = self.routes.find(&*name) else { return };
-        let list = |list: &String| match self.lists.find(&**list) {
+        let list = |list: &String| match self.rule_lists.find(&**list) {
             Some(rules) => Arc::clone(rules),
             None => Arc::new(CompiledRules::closed(503, MISSING, route.data.origin.clone())),
         };
