@@ -70,7 +70,7 @@ impl Session {
         self.held.add(&answer.weight);
         self.held.remove(&reading.weight);
         reading.weight = Arc::clone(&answer.weight);
-        // There may be room again: what there is none for says so.
+        // There may be room again; the next answer that is refused says that there is not.
         self.is_full &= grows;
         grows
     }
