@@ -53,7 +53,12 @@ fn serve(choices: &mut Unstructured<'_>) -> Result<()> {
                         .then(|| ResourceSet { resource, pieces: pieces.into() });
                     Ok((interest, answer))
                 })?;
-                server.offer(answers, revision);
+                for (interest, answer) in answers {
+                    match answer {
+                        Some(answer) => server.offer([(interest, answer)], revision),
+                        None => server.refuse(interest),
+                    }
+                }
             }
             _ => {
                 let before = server.in_flight();
