@@ -9,7 +9,9 @@ use std::{
 
 use twox_hash::XxHash64;
 use weft_api::Key;
-use weft_config::{Answer, Covers, Entry, Interest, Resource};
+use weft_config::{
+    Action, Answer, Covers, Entry, Interest, Origin, Resource, Route, Rule, RuleList,
+};
 
 use crate::{
     BackendRef, clusters::backends, graph::view::View, listeners::Limited, routes::rules::Site,
@@ -37,8 +39,10 @@ impl Piece {
 }
 
 impl PartialEq for Piece {
+    /// Whoever writes a body can give it the hash of another: only bodies say that pieces are equal.
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.name == other.name
+        let is_same = || Arc::ptr_eq(&self.json, &other.json) || self.json == other.json;
+        self.hash == other.hash && self.name == other.name && is_same()
     }
 }
 
@@ -49,7 +53,7 @@ pub struct Resolved {
     pub answer: Answer,
     /// Every resource that the answer needs, without the answer itself; sorted by name.
     pub resources: Vec<Piece>,
-    /// The hash of all of it: equal versions are equal answers.
+    /// The hash of all of it.
     pub version: u64,
     /// Backends that rules send requests to and that do not exist, by name.
     pub missing: BTreeMap<String, BackendRef>,
@@ -75,14 +79,14 @@ impl Resolved {
 
 impl PartialEq for Resolved {
     fn eq(&self, other: &Self) -> bool {
-        self.version == other.version
+        self.version == other.version && self.resources == other.resources
     }
 }
 
 /// Pieces by name and hash, so that equal ones are one.
 ///
 /// Invariant: those that no answer holds have at most as many bytes as those that some
-/// answer held at the last sweep, or [`FEW`].
+/// answer held at the last sweep, or [`FEW`]. Of different ones with the same hash one is here.
 #[derive(Default)]
 pub(crate) struct Pool {
     pieces: RefCell<HashMap<(Arc<str>, u64), Piece>>,
@@ -93,27 +97,45 @@ pub(crate) struct Pool {
 
 /// How many bytes are too few to look for pieces that are not needed.
 const FEW: usize = 4 << 20;
+/// Bytes that a body may have: half of what proxies read at a time.
+const MOST: usize = 32 << 20;
 /// What a piece costs besides its body and its name, in bytes, about.
 const OVERHEAD: usize = 512;
 
 impl Pool {
     /// The piece for `resource`.
     pub(crate) fn piece(&self, resource: Resource) -> Piece {
-        let json = body(&resource);
+        let (resource, json) = within_bound(resource);
         let hash = hash([&json[..]]);
         let name: Arc<str> = resource.name().into();
         let mut pieces = self.pieces.borrow_mut();
         if self.bytes.get() >= self.sweep_at.get() {
-            pieces.retain(|_, piece| Arc::strong_count(&piece.json) > 1);
-            self.bytes.set(pieces.values().map(Piece::cost).sum());
-            self.sweep_at.set(self.bytes.get() * 2 + FEW);
+            self.sweep_all(&mut pieces);
         }
-        let piece = pieces.entry((name.clone(), hash)).or_insert_with(|| {
-            let piece = Piece { name, hash, resource: Arc::new(resource), json: json.into() };
-            self.bytes.set(self.bytes.get() + piece.cost());
-            piece
-        });
-        piece.clone()
+        let key = (Arc::clone(&name), hash);
+        match pieces.get(&key) {
+            Some(known) if *known.json == *json => known.clone(),
+            // Someone has made it so: each has its own.
+            Some(_) => Piece { name, hash, resource: Arc::new(resource), json: json.into() },
+            None => {
+                let piece = Piece { name, hash, resource: Arc::new(resource), json: json.into() };
+                self.bytes.set(self.bytes.get() + piece.cost());
+                pieces.insert(key, piece.clone());
+                piece
+            }
+        }
+    }
+
+    /// Lets go of what no answer holds.
+    pub(crate) fn sweep(&self) {
+        self.sweep_all(&mut self.pieces.borrow_mut());
+    }
+
+    fn sweep_all(&self, pieces: &mut HashMap<(Arc<str>, u64), Piece>) {
+        pieces.retain(|_, piece| Arc::strong_count(&piece.json) > 1);
+        pieces.shrink_to(2 * pieces.len());
+        self.bytes.set(pieces.values().map(Piece::cost).sum());
+        self.sweep_at.set(self.bytes.get() * 2 + FEW);
     }
 }
 
@@ -201,6 +223,31 @@ fn body(resource: &Resource) -> Vec<u8> {
     serde_json::to_vec(resource).expect("a resource has only text keys")
 }
 
+/// The resource with its body. One that no proxy would read is closed: nothing else must be lost
+/// for it.
+fn within_bound(resource: Resource) -> (Resource, Vec<u8>) {
+    let json = body(&resource);
+    if json.len() <= MOST {
+        return (resource, json);
+    }
+    let closed = |origin: &Origin| {
+        vec![Rule::always(Action::respond(500, "too_many_rules"), origin.clone())]
+    };
+    let resource = match resource {
+        Resource::Route(route) => {
+            let rules = closed(&route.origin);
+            Resource::Route(Route { lists: Vec::new(), rules, ..route })
+        }
+        Resource::RuleList(list) => {
+            let rules = list.rules.first().map(|first| closed(&first.origin)).unwrap_or_default();
+            Resource::RuleList(RuleList { rules, ..list })
+        }
+        other => return (other, json),
+    };
+    let json = body(&resource);
+    (resource, json)
+}
+
 fn hash<const N: usize>(parts: [&[u8]; N]) -> u64 {
     let mut hasher = XxHash64::with_seed(0);
     for part in parts {
@@ -236,5 +283,32 @@ mod tests {
             assert!(pool.bytes.get() <= 4 * held.cost() + 2 * FEW, "{version}");
         }
         assert!(Arc::ptr_eq(&held.json, &piece(0).json), "what is held stays");
+    }
+
+    #[test]
+    fn bodies_with_the_same_hash_are_not_taken_for_one() {
+        let pool = Pool::default();
+        let list = |name: &str| {
+            let rules = vec![Rule::always(Action::Passthrough, Origin::new(name, ""))];
+            Resource::RuleList(RuleList { name: "80/shop/web".to_owned(), rules })
+        };
+        let own = pool.piece(list("own"));
+        let other = list("other");
+        let forged = Piece { json: body(&other).into(), resource: Arc::new(other), ..own.clone() };
+        pool.pieces.borrow_mut().insert((own.name.clone(), own.hash), forged.clone());
+        let again = pool.piece(list("own"));
+        assert_eq!(again.json, own.json);
+        assert!(again == own && again != forged);
+    }
+
+    #[test]
+    fn a_list_that_no_proxy_would_read_is_closed() {
+        let pool = Pool::default();
+        let rule = Rule::always(Action::Passthrough, Origin::new("o".repeat(1 << 20), ""));
+        let rules = vec![rule; 40];
+        let list = pool.piece(Resource::RuleList(RuleList { name: "80/a/b".to_owned(), rules }));
+        let Resource::RuleList(RuleList { rules, .. }) = &*list.resource else { panic!("a list") };
+        assert!(matches!(&rules[..], [Rule { action: Action::Respond { status: 500, .. }, .. }]));
+        assert!(list.json.len() < 2 << 20);
     }
 }

@@ -207,6 +207,7 @@ impl Translator {
     /// not what is remembered: each is a bug. What waits to be examined is not
     /// compared.
     pub fn check(&mut self, count: usize) -> Vec<String> {
+        self.graph.pool().sweep();
         let wrong = self.graph.check(&mut self.checked, count).into_iter();
         let waits = |unit: &Unit| match unit {
             Unit::Findings(key) => self.unexamined.contains(key),

@@ -17,10 +17,7 @@ use crate::{
     model::{self, picked},
     routes::{
         foreign,
-        rules::{
-            self, conditions, retries, targets,
-            targets::{Ports, RuleSize},
-        },
+        rules::{self, conditions, retries, targets, targets::Ports},
         virtual_services::{self, MESH},
     },
 };
@@ -70,10 +67,8 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
 
 /// Rules that are closed, since they would repeat their destinations too often.
 fn too_many_targets(key: &Key, service: &VirtualService, found: &mut Vec<Diagnostic>) {
-    let http = service.spec.http.iter().map(RuleSize::of_http);
-    let tcp = service.spec.tcp.iter().map(RuleSize::of_tcp);
-    let http = targets::beyond_bound(http).into_iter().map(|at| ("http", at));
-    let all = http.chain(targets::beyond_bound(tcp).into_iter().map(|at| ("tcp", at)));
+    let http = targets::http_beyond_bound(service).into_iter().map(|at| ("http", at));
+    let all = http.chain(targets::tcp_beyond_bound(service).into_iter().map(|at| ("tcp", at)));
     found.extend(all.map(|(list, at)| {
         let field = format!("spec.{list}[{at}].match");
         Diagnostic::error(key, field, targets::too_many().message)

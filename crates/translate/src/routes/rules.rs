@@ -25,8 +25,8 @@ use crate::{
     graph::view::View,
     model::{hosts, mesh_config::Mesh},
     routes::{
-        rules::targets::{Ports, RuleSize},
-        virtual_services::MESH,
+        rules::targets::Ports,
+        virtual_services::{self, MESH},
     },
 };
 
@@ -75,6 +75,8 @@ impl InvalidRule {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) rules: Vec<Rule>,
+    /// Whether the last one takes every request, in Istio's sense.
+    pub(crate) takes_all: bool,
     pub(crate) backends: BTreeSet<BackendRef>,
 }
 
@@ -121,7 +123,9 @@ pub(crate) fn http(
     view: &View<'_>,
 ) -> Rules {
     let namespace = service.metadata.namespace.as_str();
-    let beyond_bound = targets::beyond_bound(service.spec.http.iter().map(RuleSize::of_http));
+    let summary = virtual_services::summary_of(service, view);
+    let is_closed =
+        |at: &usize| summary.as_ref().is_none_or(|one| one.http_beyond_bound.contains(at));
     let mut found = Rules::default();
     for (at, written) in service.spec.http.iter().enumerate() {
         let field = format!("http[{at}]");
@@ -141,7 +145,7 @@ pub(crate) fn http(
         let ports = Ports::of_site(site);
         let destinations = match service.spec.closed.first() {
             Some(field) => Err(InvalidRule::object(field)),
-            None if beyond_bound.contains(&at) => Err(targets::too_many()),
+            None if is_closed(&at) => Err(targets::too_many()),
             None => targets::destinations(written, namespace, ports, view),
         };
         for (field, alternative) in alternatives {
@@ -158,9 +162,11 @@ pub(crate) fn http(
                     (targets::forward(destinations), true)
                 }
             };
-            let everything = unreadable.is_empty() && takes_all(&conditions);
+            let takes_all = unreadable.is_empty() && takes_all(&conditions);
+            let is_beyond = is_closed(&at);
             found.rules.push(Rule {
-                name: name(written, alternative),
+                // What is said too often is not said.
+                name: name(written, alternative).filter(|_| !is_beyond),
                 conditions,
                 action,
                 timeout: timeout(written).filter(|_| forwards),
@@ -169,7 +175,8 @@ pub(crate) fn http(
             });
             // What comes after is never used, and must not be where rules of
             // several virtual services are joined.
-            if everything {
+            if takes_all {
+                found.takes_all = true;
                 return found;
             }
         }

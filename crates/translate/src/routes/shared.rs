@@ -33,7 +33,7 @@ pub(crate) fn of_sidecars(
     let mut shared = SharedRules::default();
     let Some(service) = view.virtual_service(key) else { return Arc::new(shared) };
     let site = Site { group, gateway: None, port };
-    let Rules { mut rules, backends } = rules::http(service, &site, &view.mesh(), view);
+    let Rules { mut rules, backends, .. } = rules::http(service, &site, &view.mesh(), view);
     if rules.is_empty() {
         return Arc::new(shared);
     }

@@ -11,7 +11,10 @@ use crate::{
         age::Age,
         visibility::{Exports, Reach},
     },
-    routes::{foreign::RulesSize, rules},
+    routes::{
+        foreign::RulesSize,
+        rules::{self, targets},
+    },
 };
 
 /// The name that stands for the sidecars among the gateways of a rule.
@@ -38,6 +41,9 @@ pub(crate) struct Summary {
     pub(crate) named: usize,
     pub(crate) http: RulesSize,
     pub(crate) tcp: RulesSize,
+    /// Rules that are closed, since they would repeat what they say too often.
+    pub(crate) http_beyond_bound: BTreeSet<usize>,
+    pub(crate) tcp_beyond_bound: BTreeSet<usize>,
 }
 
 /// What the virtual service called `key` says of who sees it.
@@ -54,7 +60,16 @@ pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
         named: rules::named(service),
         http: RulesSize::of_http(service),
         tcp: RulesSize::of_tcp(service),
+        http_beyond_bound: targets::http_beyond_bound(service),
+        tcp_beyond_bound: targets::tcp_beyond_bound(service),
     })
+}
+
+/// The summary of `service`.
+pub(crate) fn summary_of(service: &VirtualService, view: &View<'_>) -> Option<Arc<Summary>> {
+    let metadata = &service.metadata;
+    let key = Key::new(Kind::VirtualService, &metadata.namespace, &metadata.name);
+    view.virtual_service_summary(&key)
 }
 
 impl Summary {

@@ -8,6 +8,7 @@ mod examined;
 mod foreign;
 mod honoured;
 mod installation;
+mod lists;
 mod local_addresses;
 mod one_host;
 mod pairs;

@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
 };
 
@@ -83,15 +83,16 @@ impl<'g> Said<'g> {
     fn new(
         (id, service, order): (usize, &'g VirtualService, Order),
         at: SocketAddr,
-        gateway: (&str, &str),
+        site: &Site<'_>,
         rules: Rules,
     ) -> Self {
-        let Rules { rules, backends } = rules;
+        let Rules { mut rules, backends, takes_all } = rules;
         let own = &service.metadata;
-        let (namespace, name) = gateway;
-        let name = format!("{}/{namespace}/{name}/{}/{}", place(at), own.namespace, own.name);
-        let takes_all = |rule: &Rule| rules::takes_all(&rule.conditions);
-        let (last, rules) = rules.into_iter().partition(takes_all);
+        let (namespace, name) = site.gateway.unwrap_or_default();
+        // Ports of a Gateway may lead to one of the pod.
+        let gateway = format!("{namespace}/{name}:{}", site.port);
+        let name = format!("{}/{gateway}/{}/{}", place(at), own.namespace, own.name);
+        let last = rules.split_off(rules.len() - usize::from(takes_all));
         let last = RuleList { name: format!("last/{name}"), rules: last };
         Self { service, id, order, rules: RuleList { name, rules }, last, backends }
     }
@@ -232,7 +233,7 @@ impl<'g> ByHost<'g> {
                 continue;
             }
             let said = (self.count, *service, order.clone());
-            let said = Rc::new(Said::new(said, one.at, gateway, rules));
+            let said = Rc::new(Said::new(said, one.at, &site, rules));
             self.count += 1;
             for host in hosts {
                 through(&mut self.through, &host, gateway);
@@ -416,10 +417,10 @@ fn name(at: SocketAddr, host: &str) -> String {
     format!("{}/{host}", place(at))
 }
 
-/// The name of a place: with the address when it is a certain one.
+/// The name of a place: with the address, but for every one of IPv4.
 fn place(at: SocketAddr) -> String {
-    match at.ip().is_unspecified() {
-        true => format!("http.{}", at.port()),
-        false => format!("http.{at}"),
+    match at.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => format!("http.{}", at.port()),
+        _ => format!("http.{at}"),
     }
 }

@@ -17,10 +17,8 @@ use crate::{
     model::registry::{self, Definition, Port},
     routes::{
         foreign::RuleKind,
-        rules::{
-            self, Site, conditions, targets,
-            targets::{Ports, RuleSize},
-        },
+        rules::{self, Site, conditions, targets, targets::Ports},
+        virtual_services,
     },
 };
 
@@ -116,10 +114,12 @@ fn of_rules(service: &VirtualService, site: &Site<'_>, view: &View<'_>) -> Vec<W
     let namespace = service.metadata.namespace.as_str();
     let object = rules::object(service);
     let mut found = Vec::new();
-    let beyond_bound = targets::beyond_bound(service.spec.tcp.iter().map(RuleSize::of_tcp));
+    let summary = virtual_services::summary_of(service, view);
+    let is_closed =
+        |at: &usize| summary.as_ref().is_none_or(|one| one.tcp_beyond_bound.contains(at));
     for (at, rule) in service.spec.tcp.iter().enumerate() {
         let written: Vec<_> = rule.route.iter().map(|one| (&one.destination, one.weight)).collect();
-        let known = !beyond_bound.contains(&at) && service.spec.closed.is_empty();
+        let known = !is_closed(&at) && service.spec.closed.is_empty();
         for alternative in alternatives(&rule.matches, namespace, site) {
             let Alternative { source, known: is_decided } = alternative;
             let open = known && is_decided;

@@ -85,7 +85,9 @@ fn conditions(
     for word in named.split(',').map(str::trim).filter(|word| !word.is_empty()) {
         let condition = match word.parse::<u16>() {
             Ok(status) => {
-                statuses.push(status);
+                if !statuses.contains(&status) {
+                    statuses.push(status);
+                }
                 Some(RetryOn::Statuses)
             }
             Err(_) => condition(word),
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn numbers_are_statuses_and_unknown_words_are_reported() {
         check(
-            serde_json::json!({"attempts": 1, "retryOn": "503, 504,5xx,whim"}),
+            serde_json::json!({"attempts": 1, "retryOn": "503, 504,503,5xx,whim"}),
             Timeouts::EndTheRequest,
             "1 None retriable-status-codes,5xx [503, 504]\n\
              ! retryOn `whim` is not a retry condition that Weft knows; the other conditions apply",

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use weft_api::virtual_service::{Destination, HttpRoute, TcpRoute};
+use serde::Serialize;
+use weft_api::virtual_service::{Destination, HttpRoute, VirtualService};
 use weft_config::{Action, Target};
 
 use crate::{
@@ -18,39 +19,71 @@ pub(crate) const NO_DESTINATION: &str = "no_destination";
 /// each alternative repeats the destinations: so many, and [`TIMES`] times what there is of both
 /// without being paired.
 const PAIRS: usize = 16_384;
-/// See [`PAIRS`].
+/// Bytes that the rules of a virtual service may have, of which each alternative repeats what its
+/// rule says besides: so many, and [`TIMES`] times what is written.
+const BYTES: usize = 4 << 20;
+/// See [`PAIRS`] and [`BYTES`].
 const TIMES: usize = 4;
 
 /// How much a rule names.
 #[derive(Clone, Copy)]
-pub(crate) struct RuleSize {
+struct RuleSize {
     alternatives: usize,
     destinations: usize,
+    /// Of all that is written.
+    bytes: usize,
+    /// Of the alternatives.
+    bytes_of_alternatives: usize,
 }
 
 impl RuleSize {
-    pub(crate) fn of_http(rule: &HttpRoute) -> Self {
-        Self { alternatives: rule.matches.len(), destinations: rule.route.len() }
+    fn of(rule: &impl Serialize, matches: &[impl Serialize], destinations: usize) -> Self {
+        Self {
+            alternatives: matches.len(),
+            destinations,
+            bytes: size(rule),
+            bytes_of_alternatives: size(&matches),
+        }
     }
 
-    pub(crate) fn of_tcp(rule: &TcpRoute) -> Self {
-        Self { alternatives: rule.matches.len(), destinations: rule.route.len() }
+    /// The bytes of all its alternatives, each with what the rule says besides.
+    fn repeated(self) -> usize {
+        let once = self.bytes.saturating_sub(self.bytes_of_alternatives);
+        self.bytes_of_alternatives.saturating_add(once.saturating_mul(self.alternatives.max(1)))
     }
 }
 
-/// Which of a virtual service's `rules` are closed, since they would repeat their destinations
-/// too often.
-pub(crate) fn beyond_bound(rules: impl Iterator<Item = RuleSize> + Clone) -> BTreeSet<usize> {
-    let written: usize = rules.clone().map(|rule| rule.alternatives + rule.destinations).sum();
-    let mut left = PAIRS + TIMES * written;
-    let closed = rules.enumerate().filter(|(_, rule)| {
-        match left.checked_sub(rule.alternatives.max(1) * rule.destinations) {
-            Some(rest) => {
-                left = rest;
-                false
-            }
-            None => true,
-        }
+fn size(one: &impl Serialize) -> usize {
+    serde_json::to_vec(one).map_or(0, |json| json.len())
+}
+
+/// Which HTTP rules of a virtual service are closed, since they would repeat what they say too
+/// often.
+pub(crate) fn http_beyond_bound(service: &VirtualService) -> BTreeSet<usize> {
+    let rules = service.spec.http.iter();
+    beyond_bound(rules.map(|rule| RuleSize::of(rule, &rule.matches, rule.route.len())))
+}
+
+/// The same of its TCP rules.
+pub(crate) fn tcp_beyond_bound(service: &VirtualService) -> BTreeSet<usize> {
+    let rules = service.spec.tcp.iter();
+    beyond_bound(rules.map(|rule| RuleSize::of(rule, &rule.matches, rule.route.len())))
+}
+
+fn beyond_bound(rules: impl Iterator<Item = RuleSize>) -> BTreeSet<usize> {
+    let rules: Vec<RuleSize> = rules.collect();
+    let named: usize = rules.iter().map(|rule| rule.alternatives + rule.destinations).sum();
+    let written: usize = rules.iter().map(|rule| rule.bytes).sum();
+    let mut pairs = PAIRS + TIMES * named;
+    let mut bytes = BYTES + TIMES * written;
+    let closed = rules.into_iter().enumerate().filter(|(_, rule)| {
+        let pairs_after = pairs.checked_sub(rule.alternatives.max(1) * rule.destinations);
+        let bytes_after = bytes.checked_sub(rule.repeated());
+        let (Some(pairs_after), Some(bytes_after)) = (pairs_after, bytes_after) else {
+            return true;
+        };
+        (pairs, bytes) = (pairs_after, bytes_after);
+        false
     });
     closed.map(|(at, _)| at).collect()
 }
@@ -58,8 +91,11 @@ pub(crate) fn beyond_bound(rules: impl Iterator<Item = RuleSize> + Clone) -> BTr
 /// Why such a rule is closed.
 pub(crate) fn too_many() -> InvalidRule {
     let message = format!(
-        "alternatives times destinations of the VirtualService's rules up to this one are more \
-         than {PAIRS} and {TIMES} times their sum; the rule is closed, give it fewer"
+        "each alternative repeats its rule's name, destinations and options: for the \
+         VirtualService's rules up to this one that is more than {PAIRS} destinations and {TIMES} \
+         times what they name, or more than {} MiB and {TIMES} times what is written; the rule is \
+         closed, give it fewer alternatives or say less in it",
+        BYTES >> 20
     );
     InvalidRule::new("match", "too_many_targets", message)
 }
