@@ -105,9 +105,13 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
             }
         }
         let Some(served) = view.served(&own) else { continue };
+        // What is looked at counts, whatever is found.
         let cost = served.looks(&hosts, &key.namespace);
-        if cost <= looks && !served.serves(&hosts, &key.namespace) {
-            looks -= cost;
+        if cost > looks {
+            continue;
+        }
+        looks -= cost;
+        if !served.serves(&hosts, &key.namespace) {
             let message = format!(
                 "{own} serves none of the hosts {}; add one to its servers",
                 named(&service.spec.hosts)

@@ -215,24 +215,39 @@ fn what_is_examined_of_a_gateway_is_the_same_whether_its_proxy_is_there_or_not()
     assert!(translator.check(10_000).is_empty());
 }
 
-#[test]
-fn hosts_that_gateways_do_not_serve_are_looked_for_up_to_a_limit() {
-    let hosts = |of: &str| (0..20_000).map(|at| format!("{at}.{of}.example")).collect::<Vec<_>>();
+/// The Gateways, by index, that serve none of the 20,000 hosts of a virtual service, as far as
+/// that is said; each has as many hosts, and those in `serving` serve the last of them.
+fn serving_none(serving: &[usize]) -> Vec<String> {
+    let hosts = |of: &str| (0..20_000).map(|at| format!("{at:05}.{of}")).collect::<Vec<_>>();
     let mut site = site(0, 1, 10);
-    site["spec"]["hosts"] = json!(hosts("own"));
+    // Hosts are compared from their ends on.
+    let last = "z.zz".to_owned();
+    let mut own = hosts("own");
+    own.push(last.clone());
+    site["spec"]["hosts"] = json!(own);
     site["spec"]["gateways"] = json!((0..8).map(|at| format!("g{at}")).collect::<Vec<_>>());
     let gateways = (0..8).map(|at| {
         let mut one = gateway("evil", &format!("g{at}"), &json!({"a": "b"}), std::iter::once(80));
-        one["spec"]["servers"][0]["hosts"] = json!(hosts("other"));
+        let mut others = hosts("other");
+        others.extend(serving.contains(&at).then(|| last.clone()));
+        one["spec"]["servers"][0]["hosts"] = json!(others);
         one
     });
     let mut translator = Translator::new();
     translator.change(objects(gateways.chain([site])));
     let found = translator.diagnostics();
-    let told: Vec<&str> = found
-        .iter()
-        .filter(|one| one.message.contains("serves none of the hosts"))
-        .map(|one| one.field.as_str())
-        .collect();
-    assert_eq!(told, ["spec.gateways[0]", "spec.gateways[1]", "spec.gateways[2]"]);
+    let found = found.iter().filter(|one| one.message.contains("serves none of the hosts"));
+    found.map(|one| one.field.clone()).collect()
+}
+
+#[test]
+fn hosts_that_gateways_do_not_serve_are_looked_for_up_to_a_limit() {
+    let gateways = |numbers: &[usize]| -> Vec<String> {
+        numbers.iter().map(|at| format!("spec.gateways[{at}]")).collect()
+    };
+    assert_eq!(serving_none(&[]), gateways(&[0, 1, 2]));
+    // Those that serve the last of the hosts take as long.
+    assert_eq!(serving_none(&[0, 2]), gateways(&[1]));
+    assert_eq!(serving_none(&[0, 1, 2]), gateways(&[]));
+    assert_eq!(serving_none(&[0, 1, 2, 3, 4, 5, 6, 7]), gateways(&[]));
 }
