@@ -47,6 +47,9 @@ pub(crate) fn left_out(host: &str, view: &View<'_>) -> LeftOut {
             *sum = sum.saturating_add(one.rules_size(kind).bytes);
         }
         bytes.retain(|_, sum| *sum > FOREIGN);
+        if bytes.is_empty() {
+            return BTreeSet::new();
+        }
         // Clients that have nothing to do with any of them come first.
         let mut strangers = BTreeSet::from([String::new()]);
         let crowded = all.iter().rev().filter(|one| {
@@ -58,7 +61,6 @@ pub(crate) fn left_out(host: &str, view: &View<'_>) -> LeftOut {
             }
             strangers.insert(stranger);
         }
-        strangers.retain(|_| !bytes.is_empty());
         let found = strangers.into_iter().flat_map(|client| {
             let services = |name: &str| match name == host {
                 true => Arc::new(virtual_services::seen_from(&client, host, view)),
