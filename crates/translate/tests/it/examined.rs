@@ -115,13 +115,17 @@ fn a_change_does_not_wait_for_what_only_findings_need() {
     let all = each_with_its_own(20, &running()).into_iter().chain(sites).chain([for_all(90)]);
     translator.change(objects(all));
     translator.diagnostics();
-    let change = object(for_all(91));
-    let begun = used();
-    assert_eq!(translator.change([change]), []);
-    let changed = used() - begun;
-    let begun = used();
-    translator.diagnostics();
-    let examined = used() - begun;
+    let times = [91, 92, 93].map(|port| {
+        let change = object(for_all(port));
+        let begun = used();
+        assert_eq!(translator.change([change]), []);
+        let changed = used() - begun;
+        let begun = used();
+        translator.diagnostics();
+        (changed, used() - begun)
+    });
+    let changed = times.map(|(changed, _)| changed).into_iter().min().unwrap_or_default();
+    let examined = times.map(|(_, examined)| examined).into_iter().min().unwrap_or_default();
     assert!(changed < examined / 10, "{changed} of {examined} ns");
 }
 
@@ -211,6 +215,16 @@ fn what_is_examined_of_a_gateway_is_the_same_whether_its_proxy_is_there_or_not()
     translator.forget(&class, &Interest::Own);
     assert_eq!(told(&mut translator, "1000 ports"), limit);
     assert_eq!(translator.change(objects([wide(2_000..2_005)])), []);
+    assert_eq!(told(&mut translator, "1000 ports"), BTreeSet::new());
+    assert!(translator.check(10_000).is_empty());
+    // A change before it is examined again computes the answer once more at most.
+    translator.resolve(&client, &Interest::Own);
+    translator.change(objects([wide(2_000..2_006)]));
+    assert_eq!(told(&mut translator, "1000 ports"), BTreeSet::new());
+    translator.forget(&class, &Interest::Own);
+    translator.change(objects([wide(2_000..3_004)]));
+    assert_eq!(told(&mut translator, "1000 ports"), limit);
+    assert_eq!(translator.change(objects([wide(2_000..2_007)])), []);
     assert_eq!(told(&mut translator, "1000 ports"), BTreeSet::new());
     assert!(translator.check(10_000).is_empty());
 }
