@@ -9,7 +9,10 @@ pub(crate) mod unit;
 pub(crate) mod view;
 mod slots;
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
 
 use weft_api::{Key, Object};
 
@@ -38,6 +41,8 @@ pub(crate) struct Graph {
     world: World,
     slots: RefCell<Slots>,
     pool: Pool,
+    /// The costs of all units that have run.
+    work: Cell<usize>,
 }
 
 /// What a change has done.
@@ -63,6 +68,11 @@ impl Graph {
     /// Pieces shared among answers.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// The costs of all units that have run so far, which wraps around: see [`Unit::cost`].
+    pub(crate) fn work(&self) -> usize {
+        self.work.get()
     }
 
     /// The value of `unit`, computed if it is not remembered.
@@ -173,6 +183,7 @@ impl Graph {
     }
 
     fn compute(&self, unit: &Unit) -> Value {
+        self.work.set(self.work.get().wrapping_add(unit.cost()));
         let view = View::new(self);
         let value = unit.run(&view);
         let reads = view.into_reads();

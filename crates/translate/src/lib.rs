@@ -8,6 +8,7 @@
 mod model;
 mod graph;
 mod translator;
+mod waiting;
 mod routes;
 mod clusters;
 mod listeners;

@@ -1,9 +1,6 @@
 //! The way in: changes go in, answers come out.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use weft_api::{Diagnostic, Key, Kind, Object};
 use weft_config::{Entry, Interest, Part};
@@ -21,30 +18,25 @@ use crate::{
     },
     listeners,
     routes::outbound,
+    waiting::Waiting,
 };
 
 /// Owns every object, and remembers the answers that proxies asked for.
 #[derive(Default)]
 pub struct Translator {
     graph: Graph,
-    /// What findings depend on and is to be computed before them, in this order.
-    postponed: BTreeSet<Unit>,
-    /// Objects whose findings are to be computed.
-    unexamined: BTreeSet<Key>,
+    /// Findings that are to be computed, and what they depend on.
+    waiting: Waiting,
     /// What is wrong, by object; objects of which nothing is wrong are not there.
     findings: BTreeMap<Key, Arc<Vec<Diagnostic>>>,
     /// Up to where remembered values were checked.
     checked: usize,
 }
 
-/// Objects that are examined in the time that it takes to find out what one gateway does not
-/// serve.
-const LIMITED: usize = 64;
-
 /// What [`Translator::examine`] did.
 #[derive(Clone, Debug, Default)]
 pub struct Examined {
-    /// How many objects were examined, or as much was done.
+    /// The work that was done, in objects; a gateway counts as 64.
     pub count: usize,
     /// What is wrong with them, where that is different from before.
     pub changed: Vec<(Key, Arc<Vec<Diagnostic>>)>,
@@ -86,8 +78,8 @@ impl Translator {
         let effect = self.graph.change(changes.into_iter().inspect(|(key, _)| {
             concerned.extend(Some(key).filter(|key| diagnose::concerns(key, &settings)).cloned());
         }));
-        self.unexamined.extend(concerned);
-        self.postpone(effect.stale);
+        concerned.into_iter().for_each(|key| self.waiting.insert(Unit::Findings(key)));
+        effect.stale.into_iter().for_each(|unit| self.waiting.insert(unit));
         let changed = effect.changed.into_iter().filter_map(|unit| match unit {
             Unit::Answer(class, interest) => Some(Changed::Answer(class, interest)),
             Unit::Group(labelled) => Some(Changed::Group(labelled)),
@@ -142,58 +134,53 @@ impl Translator {
         {
             // What is found of it no longer reads the answer.
             let pod = Key::new(Kind::Pod, client.namespace.as_str(), client.pod.as_str());
-            self.postponed.insert(Unit::Limited(pod));
-        }
-    }
-
-    /// Leaves `units` for [`Self::examine`].
-    fn postpone(&mut self, units: Vec<Unit>) {
-        for unit in units {
-            match unit {
-                Unit::Findings(key) => drop(self.unexamined.insert(key)),
-                unit => drop(self.postponed.insert(unit)),
-            }
+            self.waiting.insert(Unit::Limited(pod));
         }
     }
 
     /// Examines up to `count` of the objects that have changed, or depend on one
     /// that has; returns what is wrong with those of which another thing is wrong
     /// than before. Nothing is left to examine when fewer than `count` were. What one
-    /// gateway does not serve takes as long as many objects.
+    /// gateway does not serve takes as long as many objects. Objects and gateways that
+    /// change all the time do not keep others from being examined.
     pub fn examine(&mut self, count: usize) -> Examined {
         let mut examined = Examined::default();
         while examined.count < count
-            && let Some(unit) = self.postponed.pop_first()
+            && let Some(unit) = self.waiting.next()
         {
-            let cost = if matches!(unit, Unit::Limited(_)) { LIMITED } else { 1 };
-            examined.count = examined.count.saturating_add(cost).min(count);
-            let concerned = self.graph.refresh(&unit);
-            self.postpone(concerned);
-        }
-        while examined.count < count
-            && let Some(key) = self.unexamined.pop_first()
-        {
-            examined.count += 1;
-            let unit = Unit::Findings(key.clone());
-            let found = match self.graph.world().object(&key) {
-                None => {
-                    self.graph.forget(&unit);
-                    Arc::default()
+            let before = self.graph.work();
+            match &unit {
+                Unit::Findings(key) => examined.changed.extend(self.find(key)),
+                unit => {
+                    let concerned = self.graph.refresh(unit);
+                    concerned.into_iter().for_each(|unit| self.waiting.insert(unit));
                 }
-                Some(_) => match self.graph.renew(&unit) {
-                    Value::Findings(found) => found,
-                    _ => unreachable!("the unit computes this value"),
-                },
-            };
-            let before = match found.is_empty() {
-                true => self.findings.remove(&key),
-                false => self.findings.insert(key.clone(), Arc::clone(&found)),
-            };
-            if before.unwrap_or_default() != found {
-                examined.changed.push((key, found));
             }
+            let cost = self.graph.work().wrapping_sub(before).max(1);
+            self.waiting.done(&unit, cost);
+            examined.count = examined.count.saturating_add(cost).min(count);
         }
         examined
+    }
+
+    /// Computes what is wrong with the object called `key`; returned if that is not as before.
+    fn find(&mut self, key: &Key) -> Option<(Key, Arc<Vec<Diagnostic>>)> {
+        let unit = Unit::Findings(key.clone());
+        let found = match self.graph.world().object(key) {
+            None => {
+                self.graph.forget(&unit);
+                Arc::default()
+            }
+            Some(_) => match self.graph.renew(&unit) {
+                Value::Findings(found) => found,
+                _ => unreachable!("the unit computes this value"),
+            },
+        };
+        let before = match found.is_empty() {
+            true => self.findings.remove(key),
+            false => self.findings.insert(key.clone(), Arc::clone(&found)),
+        };
+        (before.unwrap_or_default() != found).then(|| (key.clone(), found))
     }
 
     /// What is wrong with the objects as they are together: missing services,
@@ -209,11 +196,8 @@ impl Translator {
     pub fn check(&mut self, count: usize) -> Vec<String> {
         self.graph.pool().sweep();
         let wrong = self.graph.check(&mut self.checked, count).into_iter();
-        let waits = |unit: &Unit| match unit {
-            Unit::Findings(key) => self.unexamined.contains(key),
-            unit => self.postponed.contains(unit),
-        };
-        wrong.filter(|unit| !waits(unit)).map(|unit| format!("{unit:?}")).collect()
+        let wrong = wrong.filter(|unit| !self.waiting.contains(unit));
+        wrong.map(|unit| format!("{unit:?}")).collect()
     }
 
     /// The object called `key`.

@@ -34,6 +34,10 @@ use crate::{
     translator,
 };
 
+/// Objects that are examined in the time that it takes to find out what one gateway does not
+/// serve.
+const COST_OF_GATEWAY: usize = 64;
+
 /// Something that is computed from the world and from other units.
 ///
 /// The order is the order of running: a unit reads only units of earlier kinds.
@@ -173,6 +177,15 @@ impl Unit {
                 | Self::Limited(_)
                 | Self::Findings(_)
         )
+    }
+
+    /// What it costs to run it besides what it reads, in objects that are examined: only what
+    /// takes far longer than one counts.
+    pub(crate) fn cost(&self) -> usize {
+        match self {
+            Self::Limited(_) | Self::Unexamined => COST_OF_GATEWAY,
+            _ => 0,
+        }
     }
 
     /// Computes it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use weft_api::{Key, Object};
+use weft_api::{Diagnostic, Key, Object};
 use weft_config::Interest;
 use weft_testkit::processor_time::used;
 use weft_translate::{Client, Translator};
@@ -264,4 +264,72 @@ fn hosts_that_gateways_do_not_serve_are_looked_for_up_to_a_limit() {
     assert_eq!(serving_none(&[0, 2]), gateways(&[1]));
     assert_eq!(serving_none(&[0, 1, 2]), gateways(&[]));
     assert_eq!(serving_none(&[0, 1, 2, 3, 4, 5, 6, 7]), gateways(&[]));
+}
+
+/// What a translator of the same objects finds.
+fn found_anew(translator: &Translator) -> Vec<Diagnostic> {
+    let all = translator.objects();
+    let all = all.map(|(key, object)| (key.clone(), Some(Object::clone(object))));
+    let mut anew = Translator::new();
+    anew.change(all.collect::<Vec<_>>());
+    anew.diagnostics()
+}
+
+/// Examines a batch after each of `changes`; returns those of `waiting` of which no finding has
+/// a message with the text beside them.
+fn left_waiting<'w>(
+    translator: &mut Translator,
+    changes: impl Iterator<Item = Vec<Change>>,
+    mut waiting: Vec<(&'w str, &'w str)>,
+) -> Vec<(&'w str, &'w str)> {
+    for change in changes {
+        translator.change(change);
+        for (key, found) in translator.examine(32).changed {
+            waiting.retain(|(object, text)| {
+                *object != key.to_string() || !found.iter().any(|one| one.message.contains(text))
+            });
+        }
+    }
+    waiting
+}
+
+#[test]
+fn gateways_that_change_before_every_batch_keep_nothing_from_being_examined() {
+    let mut translator = Translator::new();
+    let all = each_with_its_own(4, &running()).into_iter();
+    translator.change(objects(all.chain([site(0, 1, 10), for_all(90)])));
+    translator.diagnostics();
+    // The last gateway gets too many ports, and a virtual service names no Gateway.
+    let wide = gateway("evil", "g3", &json!({"p": "3"}), 2_000..3_002);
+    let mut lost = site(9, 1, 10);
+    lost["spec"]["gateways"] = json!(["lost"]);
+    translator.change(objects([wide, lost]));
+    let waiting =
+        vec![("Gateway/evil/g3", "1000 ports"), ("VirtualService/evil/v9", "there is no Gateway")];
+    let changes = (91..121).map(|port| vec![object(for_all(port))]);
+    assert_eq!(left_waiting(&mut translator, changes, waiting), []);
+    assert_eq!(translator.diagnostics(), found_anew(&translator));
+    assert!(translator.check(10_000).is_empty());
+}
+
+#[test]
+fn objects_that_change_before_every_batch_do_not_keep_others_from_being_examined() {
+    let mut translator = Translator::new();
+    let mut lost = site(0, 1, 10);
+    lost["metadata"]["namespace"] = json!("shop");
+    translator.change(objects([lost]));
+    let waiting = vec![("VirtualService/shop/v0", "there is no Gateway")];
+    let changes = (1..8).map(|bytes| objects((0..40).map(|number| site(number, 1, bytes))));
+    assert_eq!(left_waiting(&mut translator, changes, waiting), []);
+    assert_eq!(translator.diagnostics(), found_anew(&translator));
+}
+
+#[test]
+fn what_a_finding_needs_of_a_gateway_counts_as_much_as_the_gateway() {
+    let mut translator = Translator::new();
+    translator.change(objects(each_with_its_own(4, &running())));
+    // Each of the Gateways is of another gateway, and nothing was found of it before.
+    let batches = (0..100).take_while(|_| translator.examine(32).count == 32).count();
+    assert!(batches >= 4, "{batches}");
+    assert_eq!(translator.diagnostics(), found_anew(&translator));
 }
