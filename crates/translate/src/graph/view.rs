@@ -51,6 +51,16 @@ use crate::{
 /// Labels of a selector by which pods are looked up.
 const LABELS: usize = 8;
 
+/// The value of a unit, which is of one kind for all units that are made so.
+macro_rules! value_of {
+    ($view:ident, $kind:ident, $unit:expr) => {
+        match $view.unit($unit) {
+            Value::$kind(value) => value,
+            _ => unreachable!("the unit computes this value"),
+        }
+    };
+}
+
 /// A look at the world that remembers what was looked at.
 pub(crate) struct View<'g> {
     graph: &'g Graph,
@@ -182,26 +192,17 @@ impl<'g> View<'g> {
     ) -> Arc<Picked> {
         let selector =
             PodSelector { labels: labels.clone(), namespace: namespace.map(str::to_owned) };
-        match self.unit(Unit::Picked(selector)) {
-            Value::Picked(picked) => picked,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Picked, Unit::Picked(selector))
     }
 
     /// The ports of the pod called `key` that hosts lead to.
     pub(crate) fn exposed(&self, key: &Key) -> Arc<Exposed> {
-        match self.unit(Unit::Exposed(key.clone())) {
-            Value::Exposed(exposed) => exposed,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Exposed, Unit::Exposed(key.clone()))
     }
 
     /// The hosts that the servers of the Gateway called `key` serve.
     pub(crate) fn served(&self, key: &Key) -> Option<Arc<Served>> {
-        match self.unit(Unit::Served(key.clone())) {
-            Value::Served(served) => served,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Served, Unit::Served(key.clone()))
     }
 
     /// Every gateway.
@@ -212,10 +213,7 @@ impl<'g> View<'g> {
 
     /// What the object called `key` says of a host, if it defines one.
     pub(crate) fn definition(&self, key: &Key) -> Option<Arc<Definition>> {
-        match self.unit(Unit::Definition(key.clone())) {
-            Value::Definition(definition) => definition,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Definition, Unit::Definition(key.clone()))
     }
 
     /// The definitions of `host`, a full name, those of older objects first.
@@ -252,10 +250,7 @@ impl<'g> View<'g> {
         &self,
         key: &Key,
     ) -> Option<Arc<virtual_services::Summary>> {
-        match self.unit(Unit::VirtualService(key.clone())) {
-            Value::VirtualService(summary) => summary,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, VirtualService, Unit::VirtualService(key.clone()))
     }
 
     /// The virtual services for sidecars that name `host`, the older ones first.
@@ -263,10 +258,7 @@ impl<'g> View<'g> {
         &self,
         host: &str,
     ) -> Arc<Vec<Arc<virtual_services::Summary>>> {
-        match self.unit(Unit::VirtualServicesOf(host.to_owned())) {
-            Value::VirtualServices(found) => found,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, VirtualServices, Unit::VirtualServicesOf(host.to_owned()))
     }
 
     /// Those that clients in `namespace` see, the one to use first.
@@ -275,26 +267,21 @@ impl<'g> View<'g> {
         host: &str,
         namespace: &str,
     ) -> Arc<Vec<Arc<virtual_services::Summary>>> {
-        match self.unit(Unit::VirtualServicesFor(host.to_owned(), namespace.to_owned())) {
-            Value::VirtualServices(found) => found,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(
+            self,
+            VirtualServices,
+            Unit::VirtualServicesFor(host.to_owned(), namespace.to_owned())
+        )
     }
 
     /// Those whose rules the clients in `namespace` use for `host`.
     pub(crate) fn chosen(&self, host: &str, namespace: &str, kind: RuleKind) -> Arc<Chosen> {
-        match self.unit(Unit::Chosen(host.to_owned(), namespace.to_owned(), kind)) {
-            Value::Chosen(chosen) => chosen,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Chosen, Unit::Chosen(host.to_owned(), namespace.to_owned(), kind))
     }
 
     /// What the virtual service called `key` says to the sidecars of `group` on `port`.
     pub(crate) fn shared_rules(&self, key: &Key, group: &Group, port: u16) -> Arc<SharedRules> {
-        match self.unit(Unit::SharedRules(key.clone(), Arc::new(group.clone()), port)) {
-            Value::SharedRules(shared) => shared,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, SharedRules, Unit::SharedRules(key.clone(), Arc::new(group.clone()), port))
     }
 
     /// The patterns that may cover `host`, most specific first. Virtual services name none of
@@ -328,67 +315,43 @@ impl<'g> View<'g> {
         &self,
         host: &str,
     ) -> Arc<Vec<Arc<destination_rules::Summary>>> {
-        match self.unit(Unit::DestinationRulesOf(host.to_owned())) {
-            Value::DestinationRulesOf(rules) => rules,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, DestinationRulesOf, Unit::DestinationRulesOf(host.to_owned()))
     }
 
     /// The policies for `host`, a host or a pattern, as all groups see them that differ from
     /// `group` in nothing that the rules for it name.
     pub(crate) fn shared_policies(&self, host: &str, group: Group) -> Arc<HostPolicies> {
-        match self.unit(Unit::SharedPolicies(host.to_owned(), Arc::new(group))) {
-            Value::HostPolicies(policies) => policies,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, HostPolicies, Unit::SharedPolicies(host.to_owned(), Arc::new(group)))
     }
 
     /// The policies for `host`, a host or a pattern, as `group` sees them.
     pub(crate) fn host_policies(&self, host: &str, group: Group) -> Arc<HostPolicies> {
-        match self.unit(Unit::HostPolicies(host.to_owned(), Arc::new(group))) {
-            Value::HostPolicies(policies) => policies,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, HostPolicies, Unit::HostPolicies(host.to_owned(), Arc::new(group)))
     }
 
     /// The names of the labels in subsets of the rules that name `name`.
     pub(crate) fn labels_in_subsets(&self, name: String) -> Arc<BTreeSet<String>> {
-        match self.unit(Unit::LabelsInSubsets(name)) {
-            Value::LabelsInSubsets(labels) => labels,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, LabelsInSubsets, Unit::LabelsInSubsets(name))
     }
 
     /// The mesh's settings.
     pub(crate) fn mesh(&self) -> Arc<Mesh> {
-        match self.unit(Unit::Mesh) {
-            Value::Mesh(mesh) => mesh,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Mesh, Unit::Mesh)
     }
 
     /// The endpoints of the host that `owner` defines.
     pub(crate) fn chunks(&self, owner: &Key) -> Arc<Chunks> {
-        match self.unit(Unit::Chunks(owner.clone())) {
-            Value::Chunks(chunks) => chunks,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Chunks, Unit::Chunks(owner.clone()))
     }
 
     /// The labels of those endpoints.
     pub(crate) fn label_sets(&self, owner: &Key) -> Arc<LabelSets> {
-        match self.unit(Unit::LabelSets(owner.clone())) {
-            Value::LabelSets(sets) => sets,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, LabelSets, Unit::LabelSets(owner.clone()))
     }
 
     /// The addresses behind the host that `owner` defines, ready or not.
     pub(crate) fn addresses(&self, owner: &Key) -> Arc<Addresses> {
-        match self.unit(Unit::Addresses(owner.clone())) {
-            Value::Addresses(addresses) => addresses,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Addresses, Unit::Addresses(owner.clone()))
     }
 
     /// What the proxy of `client` runs itself, if a proxy has asked for it. Where none has, what
@@ -407,59 +370,38 @@ impl<'g> View<'g> {
     /// The virtual services that are left out for clients of other namespaces, of those that
     /// name `host`.
     pub(crate) fn left_out(&self, host: &str) -> Arc<LeftOut> {
-        match self.unit(Unit::LeftOut(host.to_owned())) {
-            Value::LeftOut(found) => found,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, LeftOut, Unit::LeftOut(host.to_owned()))
     }
 
     /// The pods of gateways that are not examined.
     pub(crate) fn unexamined(&self) -> Arc<BTreeSet<Arc<Key>>> {
-        match self.unit(Unit::Unexamined) {
-            Value::Unexamined(pods) => pods,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Unexamined, Unit::Unexamined)
     }
 
     /// Whether the gateway in the pod called `key` is not examined.
     pub(crate) fn is_unexamined(&self, key: &Key) -> bool {
-        match self.unit(Unit::IsUnexamined(key.clone())) {
-            Value::IsUnexamined(is_unexamined) => is_unexamined,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, IsUnexamined, Unit::IsUnexamined(key.clone()))
     }
 
     /// What the gateway in the pod called `key` does not serve in full; none if it is not
     /// examined.
     pub(crate) fn limited(&self, key: &Key) -> Option<Arc<Limited>> {
-        match self.unit(Unit::Limited(key.clone())) {
-            Value::Limited(limited) => limited,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, Limited, Unit::Limited(key.clone()))
     }
 
     /// What an object adds to directories.
     pub(crate) fn directory_entry(&self, key: &Key) -> Arc<DirectoryEntry> {
-        match self.unit(Unit::DirectoryEntry(key.clone())) {
-            Value::DirectoryEntry(entry) => entry,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, DirectoryEntry, Unit::DirectoryEntry(key.clone()))
     }
 
     /// What the objects of `slot` add to the directory of `reach`.
     pub(crate) fn directory_slot(&self, reach: &Reach, slot: u8) -> Arc<Slot> {
-        match self.unit(Unit::DirectorySlot(reach.clone(), slot)) {
-            Value::DirectorySlot(slot) => slot,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, DirectorySlot, Unit::DirectorySlot(reach.clone(), slot))
     }
 
     /// The chunks with the addresses behind the headless host that `owner` defines.
     pub(crate) fn directory_addresses(&self, owner: &Key) -> Arc<Vec<Piece>> {
-        match self.unit(Unit::DirectoryAddresses(owner.clone())) {
-            Value::DirectoryAddresses(pieces) => pieces,
-            _ => unreachable!("the unit computes this value"),
-        }
+        value_of!(self, DirectoryAddresses, Unit::DirectoryAddresses(owner.clone()))
     }
 
     /// The EndpointSlices in `bucket`.
