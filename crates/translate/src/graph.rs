@@ -170,7 +170,7 @@ impl Graph {
         let mut wrong = Vec::new();
         for id in self.slots.get_mut().next_units(cursor, count) {
             let Some((unit, known)) = self.slots.get_mut().unit(id) else { continue };
-            let view = View::new(self);
+            let view = View::new(self, &unit);
             let value = unit.run(&view);
             let reads = view.into_reads();
             self.slots.get_mut().let_go(reads);
@@ -184,7 +184,7 @@ impl Graph {
 
     fn compute(&self, unit: &Unit) -> Value {
         self.work.set(self.work.get().wrapping_add(unit.cost()));
-        let view = View::new(self);
+        let view = View::new(self, unit);
         let value = unit.run(&view);
         let reads = view.into_reads();
         self.slots.borrow_mut().set(unit, value.clone(), reads);

@@ -6,7 +6,7 @@ use serde_json::json;
 use weft_api::Kind;
 
 use super::*;
-use crate::{Group, Selector, clusters::endpoints::Addresses};
+use crate::{Group, Selector, clusters::endpoints::Addresses, model::picked::PodSelector};
 
 fn cart() -> Key {
     Key::new(Kind::Service, "shop", "cart")
@@ -64,6 +64,30 @@ fn a_change_runs_what_read_it_and_stops_where_nothing_is_different() {
     // There is no endpoint, so there is no chunk before and after.
     assert_eq!(effect.changed, [Unit::Definition(cart())]);
     assert_eq!(graph.change([service(81)]).changed, []);
+}
+
+/// Has `reader` look at a pod's ports, which are lazy.
+fn exposed_to(reader: &Unit) {
+    View::new(&Graph::default(), reader).exposed(&cart());
+}
+
+#[test]
+fn a_lazy_unit_reads_lazy_ones() {
+    exposed_to(&Unit::Findings(cart()));
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "not lazy")]
+fn no_other_unit_reads_lazy_ones() {
+    exposed_to(&Unit::Chunks(cart()));
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "later kind")]
+fn no_unit_reads_one_of_a_later_kind() {
+    exposed_to(&Unit::Picked(PodSelector { labels: [].into(), namespace: None }));
 }
 
 fn gateway(name: &str, label: &str) -> (Key, Option<Object>) {

@@ -64,13 +64,17 @@ macro_rules! value_of {
 /// A look at the world that remembers what was looked at.
 pub(crate) struct View<'g> {
     graph: &'g Graph,
+    /// The rank of the unit that looks, and whether it is lazy.
+    reader: (u8, bool),
     reads: RefCell<Vec<SourceId>>,
     policies: SeenPolicies,
 }
 
 impl<'g> View<'g> {
-    pub(crate) fn new(graph: &'g Graph) -> Self {
-        Self { graph, reads: RefCell::default(), policies: SeenPolicies::default() }
+    /// The look of `unit`.
+    pub(crate) fn new(graph: &'g Graph, unit: &Unit) -> Self {
+        let reader = (unit.rank(), unit.is_lazy());
+        Self { graph, reader, reads: RefCell::default(), policies: SeenPolicies::default() }
     }
 
     /// What was looked at, perhaps several times.
@@ -420,6 +424,9 @@ impl<'g> View<'g> {
     }
 
     fn unit(&self, unit: Unit) -> Value {
+        let (rank, is_lazy) = self.reader;
+        debug_assert!(unit.rank() < rank, "{unit:?} is of a later kind than its reader");
+        debug_assert!(is_lazy || !unit.is_lazy(), "a unit that is not lazy reads {unit:?}");
         let value = self.graph.value(&unit);
         self.record(Source::Unit(unit));
         value
