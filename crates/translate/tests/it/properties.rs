@@ -266,3 +266,49 @@ fn what_is_served_can_be_compiled(changes: Vec<Change>) -> Result<(), TestCaseEr
 fn everything_served_can_be_read_and_compiled() {
     run(48, changes(4..16), what_is_served_can_be_compiled);
 }
+
+/// Virtual services of `a` at one Gateway, several for each of ten hosts.
+fn at_a_gateway(count: usize) -> Vec<(Key, Option<Object>)> {
+    let gateway = serde_json::json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+        "metadata": {"name": "x", "namespace": "a"},
+        "spec": {
+            "selector": {"app": "gateway"},
+            "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
+        },
+    });
+    let service = |at: usize| {
+        let hosts = [at, at * 7 + 3].map(|host| format!("h{}.example", host % 10));
+        let rule = serde_json::json!({
+            "match": [{"uri": {"exact": format!("/{at}")}}],
+            "route": [{"destination": {"host": "db"}}],
+        });
+        serde_json::json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": format!("v{at}"), "namespace": "a"},
+            "spec": {"hosts": hosts, "gateways": ["x"], "http": [rule]},
+        })
+    };
+    let all = std::iter::once(gateway).chain((0..count).map(service));
+    let all = all.map(|value| weft_api::check(&value).object.expect("an object"));
+    all.map(|object| (object.key(), Some(object))).collect()
+}
+
+#[test]
+fn what_a_gateway_runs_does_not_depend_on_the_order_of_changes() {
+    let gateway = clients().pop().expect("the last client is a gateway");
+    let runs = |objects: Vec<(Key, Option<Object>)>| {
+        let mut translator = Translator::new();
+        objects.into_iter().for_each(|object| drop(translator.change([object])));
+        text(&translator.resolve(&gateway, &Interest::Own))
+    };
+    let objects = at_a_gateway(24);
+    let expected = runs(objects.clone());
+    assert!((0..10).all(|host| expected.contains(&format!("\"h{host}.example\""))), "{expected}");
+    for at in 0..objects.len() {
+        let mut others = objects.clone();
+        others.rotate_left(at);
+        others.reverse();
+        assert_eq!(runs(others), expected, "{at}");
+    }
+}

@@ -287,7 +287,7 @@ struct Shared<'g> {
     said: Vec<Rc<Said<'g>>>,
 }
 
-/// Groups hosts; in order of their youngest virtual services, the oldest first.
+/// Groups hosts for which the same virtual services speak.
 fn shared(by_host: BTreeMap<String, Vec<Rc<Said<'_>>>>) -> Vec<Shared<'_>> {
     let mut by_services: BTreeMap<Vec<usize>, Shared<'_>> = BTreeMap::new();
     for (host, mut said) in by_host {
@@ -296,12 +296,7 @@ fn shared(by_host: BTreeMap<String, Vec<Rc<Said<'_>>>>) -> Vec<Shared<'_>> {
         let empty = || Shared { hosts: Vec::new(), said };
         by_services.entry(services).or_insert_with(empty).hosts.push(host);
     }
-    let mut shared: Vec<Shared<'_>> = by_services.into_values().collect();
-    shared.sort_by_cached_key(|shared| {
-        let ages = shared.said.iter().map(|said| &said.order.age);
-        (ages.max().cloned(), shared.hosts.first().cloned())
-    });
-    shared
+    by_services.into_values().collect()
 }
 
 /// The route of a group of hosts: the rules of all that is said for them, those that take
