@@ -3,7 +3,7 @@
 //! What is wrong with one object, whatever the others say, is `api`'s to say.
 
 pub(crate) mod regexes;
-pub(crate) mod unexamined;
+pub(crate) mod skipped_gateways;
 mod destination_rules;
 mod gateways;
 mod services;

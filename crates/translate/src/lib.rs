@@ -22,4 +22,4 @@ pub use clusters::backends::BackendRef;
 pub use diagnose::regexes::unreadable_patterns;
 pub use model::client::{Class, Client, Group, Labelled, Role, Selector};
 pub use model::installation::Installation;
-pub use translator::{Changed, Examined, Translator};
+pub use translator::{COST_OF_GATEWAY, Changed, Examined, Translator};

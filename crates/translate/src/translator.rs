@@ -33,10 +33,14 @@ pub struct Translator {
     checked: usize,
 }
 
+/// Objects that are examined in the time that it takes to find out what one gateway does not
+/// serve.
+pub const COST_OF_GATEWAY: usize = 64;
+
 /// What [`Translator::examine`] did.
 #[derive(Clone, Debug, Default)]
 pub struct Examined {
-    /// The work that was done, in objects; a gateway counts as 64.
+    /// The work that was done, in objects; a gateway counts as [`COST_OF_GATEWAY`].
     pub count: usize,
     /// What is wrong with them, where that is different from before.
     pub changed: Vec<(Key, Arc<Vec<Diagnostic>>)>,

@@ -7,7 +7,7 @@ use weft_api::Key;
 use crate::graph::view::View;
 
 /// Sets of labels that are looked at for one subset.
-const LOOKS: usize = 64;
+const MOST_SETS: usize = 64;
 
 /// The sets of labels that endpoints have, as far as subsets tell endpoints apart by them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +42,7 @@ impl LabelSets {
     }
 
     /// Whether no endpoint has all of `wanted` though there are endpoints. False where that
-    /// takes more than [`LOOKS`] looks to find out.
+    /// takes a look at more than [`MOST_SETS`] sets to find out.
     pub(crate) fn lack<'l>(&self, wanted: impl Iterator<Item = (&'l String, &'l String)>) -> bool {
         let wanted: Vec<Label> =
             wanted.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -51,7 +51,7 @@ impl LabelSets {
         // Those that have the rarest of the labels.
         let Some(rarest) = sets.min_by_key(|sets| sets.len()) else { return false };
         let has_all = |at: &usize| wanted.iter().all(|label| self.sets[*at].contains(label));
-        !self.sets.is_empty() && rarest.len() <= LOOKS && !rarest.iter().any(has_all)
+        !self.sets.is_empty() && rarest.len() <= MOST_SETS && !rarest.iter().any(has_all)
     }
 }
 
@@ -90,9 +90,9 @@ mod tests {
                 set(&[("b", 0), ("n", at)])
             }
         };
-        let few = LabelSets::new((0..2 * LOOKS).map(half).collect());
+        let few = LabelSets::new((0..2 * MOST_SETS).map(half).collect());
         check(&few, &[("a", 0), ("b", 0)], true);
-        let many = LabelSets::new((0..2 * LOOKS + 2).map(half).collect());
+        let many = LabelSets::new((0..2 * MOST_SETS + 2).map(half).collect());
         check(&many, &[("a", 0), ("b", 0)], false);
         check(&many, &[("a", 0), ("n", 0)], false);
         check(&many, &[("a", 0), ("n", 1)], true);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weft_api::{Diagnostic, Key, gateway::Gateway};
 
 use crate::{
-    diagnose::unexamined,
+    diagnose::skipped_gateways,
     graph::view::View,
     listeners::{self, Conflict, Limited, PORTS},
     model::picked,
@@ -54,7 +54,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
                 found.extend(redirected(key, &all));
             }
             None => {
-                let message = unexamined::message(&pod, "this Gateway");
+                let message = skipped_gateways::message(&pod, "this Gateway");
                 found.push(Diagnostic::warning(key, "spec.selector", message));
             }
         }

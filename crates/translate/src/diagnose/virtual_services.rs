@@ -11,7 +11,7 @@ use weft_api::{
 };
 
 use crate::{
-    diagnose::unexamined,
+    diagnose::skipped_gateways,
     graph::view::View,
     listeners::{self, COVERED, FURTHER, Limited, TIMES},
     model::{self, picked},
@@ -24,8 +24,8 @@ use crate::{
 
 use destinations::Dialled;
 
-/// Hosts that are looked at to find Gateways that serve none of them.
-const LOOKS: usize = 1 << 16;
+/// Hosts that are compared with those of Gateways to find Gateways that serve none of them.
+const MOST_HOSTS: usize = 1 << 16;
 /// How many hosts a message names.
 const MOST_NAMED: usize = 3;
 
@@ -79,7 +79,7 @@ fn too_many_targets(key: &Key, service: &VirtualService, found: &mut Vec<Diagnos
 fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec<Diagnostic>) {
     let mut seen = BTreeSet::new();
     let hosts = listeners::hosts_of(service, view.installation());
-    let mut looks = LOOKS;
+    let mut left = MOST_HOSTS;
     for (at, name) in service.spec.gateways.iter().enumerate() {
         if name == MESH {
             continue;
@@ -99,18 +99,19 @@ fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Ve
             match view.limited(&pod) {
                 Some(all) => found.extend(limited(key, &own, &all, &field)),
                 None => {
-                    let message = unexamined::message(&pod, &format!("this object at {own}"));
+                    let object = format!("this object at {own}");
+                    let message = skipped_gateways::message(&pod, &object);
                     found.push(Diagnostic::warning(key, field.clone(), message));
                 }
             }
         }
         let Some(served) = view.served(&own) else { continue };
-        // What is looked at counts, whatever is found.
+        // What is compared counts, whatever is found.
         let cost = served.looks(&hosts, &key.namespace);
-        if cost > looks {
+        if cost > left {
             continue;
         }
-        looks -= cost;
+        left -= cost;
         if !served.serves(&hosts, &key.namespace) {
             let message = format!(
                 "{own} serves none of the hosts {}; add one to its servers",

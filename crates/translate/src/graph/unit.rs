@@ -14,7 +14,7 @@ use crate::{
         label_sets::{self, LabelSets},
     },
     diagnose::{
-        self, unexamined,
+        self, skipped_gateways,
         virtual_services::left_out::{self, LeftOut},
     },
     directory::{self, DirectoryEntry, Reach, Slot},
@@ -31,12 +31,8 @@ use crate::{
         shared::{self, SharedRules},
         virtual_services,
     },
-    translator,
+    translator::{self, COST_OF_GATEWAY},
 };
-
-/// Objects that are examined in the time that it takes to find out what one gateway does not
-/// serve.
-const COST_OF_GATEWAY: usize = 64;
 
 /// Something that is computed from the world and from other units.
 ///
@@ -49,9 +45,10 @@ pub(crate) enum Unit {
     Group(Labelled),
     /// The destination rules that name a host or pattern.
     DestinationRulesOf(String),
-    /// Those that all groups see that differ from a group in nothing that these rules name.
+    /// The destination rules for a host or pattern, as seen by all groups that these rules do not
+    /// tell apart.
     SharedPolicies(String, Arc<Group>),
-    /// Those that a group sees.
+    /// The destination rules for a host or pattern, as seen by a group.
     HostPolicies(String, Arc<Group>),
     /// What decides where a virtual service speaks.
     VirtualService(Key),
@@ -61,7 +58,7 @@ pub(crate) enum Unit {
     VirtualServicesFor(String, String),
     /// What an object says of a host.
     Definition(Key),
-    /// Those of them whose rules the clients of a namespace use for a host.
+    /// The virtual services whose rules the clients of a namespace use for a host.
     Chosen(String, String, RuleKind),
     /// The pods that labels pick.
     Picked(PodSelector),
@@ -91,9 +88,9 @@ pub(crate) enum Unit {
     /// name a host or pattern.
     LeftOut(String),
     /// The pods of gateways that are not examined.
-    Unexamined,
+    SkippedGateways,
     /// Whether the gateway in a pod is one of them.
-    IsUnexamined(Key),
+    IsSkipped(Key),
     /// What the gateway in a pod does not serve in full.
     Limited(Key),
     /// What is wrong with an object, seen together with the others.
@@ -124,8 +121,8 @@ pub(crate) enum Value {
     SharedRules(Arc<SharedRules>),
     Answer(Arc<Resolved>),
     LeftOut(Arc<LeftOut>),
-    Unexamined(Arc<BTreeSet<Arc<Key>>>),
-    IsUnexamined(bool),
+    SkippedGateways(Arc<BTreeSet<Arc<Key>>>),
+    IsSkipped(bool),
     Limited(Option<Arc<Limited>>),
     Findings(Arc<Vec<Diagnostic>>),
 }
@@ -157,8 +154,8 @@ impl Unit {
             Self::SharedRules(..) => 20,
             Self::Answer(..) => 21,
             Self::LeftOut(_) => 22,
-            Self::Unexamined => 23,
-            Self::IsUnexamined(_) => 24,
+            Self::SkippedGateways => 23,
+            Self::IsSkipped(_) => 24,
             Self::Limited(_) => 25,
             Self::Findings(_) => 26,
         }
@@ -172,18 +169,18 @@ impl Unit {
             Self::Picked(_)
                 | Self::Exposed(_)
                 | Self::LeftOut(_)
-                | Self::Unexamined
-                | Self::IsUnexamined(_)
+                | Self::SkippedGateways
+                | Self::IsSkipped(_)
                 | Self::Limited(_)
                 | Self::Findings(_)
         )
     }
 
-    /// What it costs to run it besides what it reads, in objects that are examined: only what
-    /// takes far longer than one counts.
+    /// What it costs to run it besides what it reads, in objects that are examined; nothing for
+    /// what takes no longer than one.
     pub(crate) fn cost(&self) -> usize {
         match self {
-            Self::Limited(_) | Self::Unexamined => COST_OF_GATEWAY,
+            Self::Limited(_) | Self::SkippedGateways => COST_OF_GATEWAY,
             _ => 0,
         }
     }
@@ -249,8 +246,10 @@ impl Unit {
                 Value::Answer(Arc::new(translator::answer(class, interest, view)))
             }
             Self::LeftOut(host) => Value::LeftOut(Arc::new(left_out::left_out(host, view))),
-            Self::Unexamined => Value::Unexamined(Arc::new(unexamined::unexamined(view))),
-            Self::IsUnexamined(pod) => Value::IsUnexamined(view.unexamined().contains(pod)),
+            Self::SkippedGateways => {
+                Value::SkippedGateways(Arc::new(skipped_gateways::skipped_gateways(view)))
+            }
+            Self::IsSkipped(pod) => Value::IsSkipped(view.skipped_gateways().contains(pod)),
             Self::Limited(pod) => Value::Limited(listeners::limited(pod, view)),
             Self::Findings(key) => Value::Findings(Arc::new(diagnose::findings(key, view))),
         }

@@ -358,8 +358,8 @@ impl<'g> View<'g> {
         value_of!(self, Addresses, Unit::Addresses(owner.clone()))
     }
 
-    /// What the proxy of `client` runs itself, if a proxy has asked for it. Where none has, what
-    /// a unit makes of it must be the same.
+    /// What the proxy of `client` runs, if one is connected. A caller that gets none computes the
+    /// part it needs, with the same result.
     pub(crate) fn own_answer(&self, client: &Client) -> Option<Arc<Resolved>> {
         let unit = Unit::Answer(Class::One(Arc::new(client.clone())), Interest::Own);
         match self.graph.held(&unit)? {
@@ -378,13 +378,13 @@ impl<'g> View<'g> {
     }
 
     /// The pods of gateways that are not examined.
-    pub(crate) fn unexamined(&self) -> Arc<BTreeSet<Arc<Key>>> {
-        value_of!(self, Unexamined, Unit::Unexamined)
+    pub(crate) fn skipped_gateways(&self) -> Arc<BTreeSet<Arc<Key>>> {
+        value_of!(self, SkippedGateways, Unit::SkippedGateways)
     }
 
     /// Whether the gateway in the pod called `key` is not examined.
-    pub(crate) fn is_unexamined(&self, key: &Key) -> bool {
-        value_of!(self, IsUnexamined, Unit::IsUnexamined(key.clone()))
+    pub(crate) fn is_skipped(&self, key: &Key) -> bool {
+        value_of!(self, IsSkipped, Unit::IsSkipped(key.clone()))
     }
 
     /// What the gateway in the pod called `key` does not serve in full; none if it is not

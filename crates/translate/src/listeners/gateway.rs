@@ -126,7 +126,7 @@ fn each_port<'g>(
 /// What the gateway in the pod called `key` does not serve in full; none if it is not examined.
 /// Its proxy's answer says so, where it has asked for one.
 pub(crate) fn limited(key: &Key, view: &View<'_>) -> Option<Arc<Limited>> {
-    if view.is_unexamined(key) {
+    if view.is_skipped(key) {
         return None;
     }
     let client = view.pod(key).map(Client::of_pod).filter(|one| one.role == Role::Gateway);

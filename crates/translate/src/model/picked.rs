@@ -10,7 +10,7 @@ use weft_api::{Key, gateway::Gateway, kubernetes::Pod, selector::selects};
 use crate::{Client, Role, graph::view::View, listeners::PodPorts, model::registry};
 
 /// Pods that are looked at for one selector: those that have the rarest of its labels.
-const LOOKS: usize = 256;
+const MOST_PODS: usize = 256;
 
 /// What picks pods.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,10 +53,10 @@ fn runs(pod: &Pod) -> bool {
 
 /// The pods that `selector` picks.
 pub(crate) fn picked(selector: &PodSelector, view: &View<'_>) -> Picked {
-    let candidates = view.pod_candidates(selector, LOOKS + 1);
-    let is_complete = candidates.len() <= LOOKS;
+    let candidates = view.pod_candidates(selector, MOST_PODS + 1);
+    let is_complete = candidates.len() <= MOST_PODS;
     let mut found = Picked { is_complete, ..Picked::default() };
-    for key in candidates.into_iter().take(LOOKS) {
+    for key in candidates.into_iter().take(MOST_PODS) {
         let pod = view.pod(&key).filter(|pod| selects(&selector.labels, &pod.metadata.labels));
         let Some(pod) = pod else { continue };
         if runs(pod) {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Namespaces of clients that are looked at for one host.
-const LOOKS: usize = 64;
+const MOST_NAMESPACES: usize = 64;
 
 /// Virtual services whose rules for a host clients of some other namespace do not get.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,8 +36,8 @@ impl LeftOut {
     }
 }
 
-/// Those for `host`, a name or a pattern, for clients of the first [`LOOKS`] namespaces that see
-/// one of a namespace that has too many rules; the younger of these first.
+/// Those for `host`, a name or a pattern, for clients of the first [`MOST_NAMESPACES`] namespaces
+/// that see one of a namespace that has too many rules; the younger of these first.
 pub(crate) fn left_out(host: &str, view: &View<'_>) -> LeftOut {
     let all = view.virtual_services_of(host);
     let of = |kind| {
@@ -56,7 +56,7 @@ pub(crate) fn left_out(host: &str, view: &View<'_>) -> LeftOut {
             bytes.contains_key(one.key.namespace.as_str()) && one.rules_size(kind).bytes > 0
         });
         for stranger in crowded.flat_map(|one| one.strangers()) {
-            if strangers.len() == LOOKS {
+            if strangers.len() == MOST_NAMESPACES {
                 break;
             }
             strangers.insert(stranger);

@@ -66,7 +66,7 @@ impl<'g> Attached<'g> {
 }
 
 /// What one virtual service says for a place, as one of the Gateways there has it.
-struct Said<'g> {
+struct GatewayRules<'g> {
     service: &'g VirtualService,
     /// A number that no other has on the port.
     id: usize,
@@ -78,7 +78,7 @@ struct Said<'g> {
     backends: BTreeSet<BackendRef>,
 }
 
-impl<'g> Said<'g> {
+impl<'g> GatewayRules<'g> {
     /// What `service` says with `rules` at `at`, as `gateway` has it.
     fn new(
         (id, service, order): (usize, &'g VirtualService, Order),
@@ -110,7 +110,7 @@ struct ByHost<'g> {
     redirects: Redirects<'g>,
     /// Hosts that a Gateway does not serve there, since it sends their clients to TLS.
     redirected: BTreeMap<String, Origin>,
-    said: BTreeMap<String, Vec<Rc<Said<'g>>>>,
+    said: BTreeMap<String, Vec<Rc<GatewayRules<'g>>>>,
     /// Through which Gateways the hosts are served.
     through: BTreeMap<String, Through<'g>>,
     /// How many things are said.
@@ -159,7 +159,7 @@ pub(super) fn of_port<'g>(
     let closed =
         [(redirected, "not_honoured_yet"), (ended, TOO_MANY_PORTS)].into_iter().flat_map(closed);
     let mut port = Port { routes: Vec::new(), lists: Vec::new(), backends: BTreeSet::new() };
-    let all: BTreeMap<usize, &Rc<Said<'g>>> =
+    let all: BTreeMap<usize, &Rc<GatewayRules<'g>>> =
         said.values().flatten().map(|said| (said.id, said)).collect();
     for said in all.into_values() {
         let lists = [&said.rules, &said.last].into_iter().filter(|list| !list.rules.is_empty());
@@ -233,7 +233,7 @@ impl<'g> ByHost<'g> {
                 continue;
             }
             let said = (self.count, *service, order.clone());
-            let said = Rc::new(Said::new(said, one.at, &site, rules));
+            let said = Rc::new(GatewayRules::new(said, one.at, &site, rules));
             self.count += 1;
             for host in hosts {
                 through(&mut self.through, &host, gateway);
@@ -284,11 +284,11 @@ fn through<'g>(all: &mut BTreeMap<String, Through<'g>>, host: &str, gateway: (&'
 /// Hosts for which the same virtual services speak, with these in their order.
 struct Shared<'g> {
     hosts: Vec<String>,
-    said: Vec<Rc<Said<'g>>>,
+    said: Vec<Rc<GatewayRules<'g>>>,
 }
 
 /// Groups hosts for which the same virtual services speak.
-fn shared(by_host: BTreeMap<String, Vec<Rc<Said<'_>>>>) -> Vec<Shared<'_>> {
+fn shared(by_host: BTreeMap<String, Vec<Rc<GatewayRules<'_>>>>) -> Vec<Shared<'_>> {
     let mut by_services: BTreeMap<Vec<usize>, Shared<'_>> = BTreeMap::new();
     for (host, mut said) in by_host {
         said.sort_by(|one, other| one.order.cmp(&other.order));

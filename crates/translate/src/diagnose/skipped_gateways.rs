@@ -22,7 +22,7 @@ use crate::{
 const REPEATED: usize = 4 << 20;
 
 /// The pods of gateways that are not examined.
-pub(crate) fn unexamined(view: &View<'_>) -> BTreeSet<Arc<Key>> {
+pub(crate) fn skipped_gateways(view: &View<'_>) -> BTreeSet<Arc<Key>> {
     let gateways = view.gateways();
     let mut pods: BTreeMap<String, BTreeSet<Arc<Key>>> = BTreeMap::new();
     for pod in gateways.iter().filter_map(|gateway| picked::gateway_of(gateway, view)) {
@@ -33,7 +33,7 @@ pub(crate) fn unexamined(view: &View<'_>) -> BTreeSet<Arc<Key>> {
     pods.into_values().flat_map(of_namespace).collect()
 }
 
-/// That it is not known what the gateway in `pod` does not serve of `object`.
+/// That it was not checked what the gateway in `pod` does not serve of `object`.
 pub(crate) fn message(pod: &Key, object: &str) -> String {
     format!(
         "whether the gateway in {pod} serves all of {object} is not known: the pods of namespace \
