@@ -36,9 +36,11 @@ pub(crate) fn skipped_gateways(view: &View<'_>) -> BTreeSet<Arc<Key>> {
 /// That it was not checked what the gateway in `pod` does not serve of `object`.
 pub(crate) fn message(pod: &Key, object: &str) -> String {
     format!(
-        "whether the gateway in {pod} serves all of {object} is not known: the pods of namespace \
-         {} are different gateways of the same Gateways, with more than {} MiB and {TIMES} times \
-         what is there once; select them by fewer different labels",
+        "whether the gateway in {pod} serves all of {object} was not checked: pods of namespace {} \
+         are many different gateways, and to read all Gateways for each, and once more what they \
+         share, takes more than {} MiB and {TIMES} times the size of their Gateways and \
+         VirtualServices; give these pods the same labels, or let fewer Gateways select them; \
+         traffic is not affected",
         pod.namespace,
         REPEATED >> 20
     )

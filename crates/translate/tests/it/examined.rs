@@ -138,7 +138,7 @@ fn told(translator: &mut Translator, text: &str) -> BTreeSet<String> {
 
 #[test]
 fn a_namespaces_gateways_are_examined_up_to_a_limit_and_those_beyond_it_are_named() {
-    const UNKNOWN: &str = "is not known";
+    const UNCHECKED: &str = "was not checked";
     let mut translator = Translator::new();
     // Each of the pods repeats 600 KiB of rules.
     let sites = (0..3).map(|number| site(number, 200, 1_000));
@@ -150,17 +150,17 @@ fn a_namespaces_gateways_are_examined_up_to_a_limit_and_those_beyond_it_are_name
         pod("shop", "edge", &edge, &running()),
         gateway("shop", "own", &json!({"istio": "ingressgateway"}), 2_000..3_002),
     ]));
-    let unknown = told(&mut translator, UNKNOWN);
+    let unchecked = told(&mut translator, UNCHECKED);
     // 4 MiB and four times what is there once.
-    assert!((20..40).contains(&unknown.len()), "{unknown:?}");
-    assert!(unknown.iter().all(|name| name.starts_with("Gateway/evil/g")), "{unknown:?}");
+    assert!((20..40).contains(&unchecked.len()), "{unchecked:?}");
+    assert!(unchecked.iter().all(|name| name.starts_with("Gateway/evil/g")), "{unchecked:?}");
     let limit = BTreeSet::from(["Gateway/shop/own".to_owned()]);
     assert_eq!(told(&mut translator, "1000 ports"), limit);
     assert!(translator.check(10_000).is_empty());
     // With less to repeat all are examined.
     let fewer = (0..3).map(|number| site(number, 10, 1_000));
     translator.change(objects(fewer));
-    assert_eq!(told(&mut translator, UNKNOWN), BTreeSet::new());
+    assert_eq!(told(&mut translator, UNCHECKED), BTreeSet::new());
     assert!(translator.check(10_000).is_empty());
 }
 
