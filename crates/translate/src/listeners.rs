@@ -10,10 +10,7 @@ pub(crate) use gateway::{
 };
 pub(crate) use sidecar::sidecar;
 
-use weft_api::{
-    kubernetes::{ContainerPort, Pod, PortRef, ServicePort},
-    selector::selects,
-};
+use weft_api::kubernetes::{ContainerPort, Pod, PortRef, ServicePort};
 
 /// Ports of a proxy itself: admin, capture, tunnels, merged metrics, readiness, DNS and
 /// metrics, on whatever address. A listener on one of them could never be opened.

@@ -35,6 +35,8 @@ pub(crate) enum Bucket {
     Ending(Ending),
     /// DestinationRules of a namespace with a workload selector, by its first label.
     Selectors(String, Option<(String, String)>),
+    /// Gateways, by the first label of their selectors.
+    GatewaySelectors(Option<(String, String)>),
     /// VirtualServices bound to a gateway, by namespace and name.
     Gateway(String, String),
     /// VirtualServices that may be bound to any gateway: what they say of it cannot be read.
@@ -278,7 +280,12 @@ fn buckets(key: &Key, object: &Object, installation: &Installation) -> HashSet<B
                 Bucket::Selectors(key.namespace.clone(), first)
             }));
         }
-        Object::Namespace(_) | Object::ConfigMap(_) | Object::Gateway(_) | Object::Pod(_) => {}
+        Object::Gateway(gateway) => {
+            let first = gateway.spec.selector.first_key_value();
+            let first = first.map(|(name, value)| (name.clone(), value.clone()));
+            found.insert(Bucket::GatewaySelectors(first));
+        }
+        Object::Namespace(_) | Object::ConfigMap(_) | Object::Pod(_) => {}
     }
     found
 }

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 use weft_api::Kind;
+use weft_config::Interest;
 
 use super::*;
-use crate::{Group, Selector, clusters::endpoints::Addresses, model::picked::PodSelector};
+use crate::{
+    Class, Client, Group, Role, Selector, clusters::endpoints::Addresses,
+    model::picked::PodSelector,
+};
 
 fn cart() -> Key {
     Key::new(Kind::Service, "shop", "cart")
@@ -96,6 +100,55 @@ fn gateway(name: &str, label: &str) -> (Key, Option<Object>) {
     });
     let gateway = serde_json::from_value(gateway).expect("a gateway");
     (Key::new(Kind::Gateway, "shop", name), Some(Object::Gateway(gateway)))
+}
+
+#[test]
+fn gateways_are_found_by_the_first_labels_of_their_selectors() {
+    let mut graph = Graph::default();
+    let with = |name: &str, selector: &[(&str, &str)]| {
+        let (key, gateway) = gateway(name, "");
+        let Some(Object::Gateway(mut gateway)) = gateway else { panic!("a gateway") };
+        let pairs = selector.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        gateway.spec.selector = pairs.collect();
+        (key, Some(Object::Gateway(gateway)))
+    };
+    graph.change([
+        with("all", &[]),
+        with("one", &[("app", "a")]),
+        with("later", &[("tier", "x")]),
+        with("both", &[("app", "a"), ("tier", "x")]),
+        with("more", &[("app", "a"), ("tier", "y")]),
+        with("other", &[("app", "b")]),
+    ]);
+    let labels = [("app", "a"), ("tier", "x")].map(|(name, value)| (name.into(), value.into()));
+    let found = |graph: &Graph| {
+        let view = View::new(graph, &Unit::Mesh);
+        let found = view.gateways_selecting(&labels.clone().into()).into_iter();
+        found.map(|gateway| gateway.metadata.name.clone()).collect::<BTreeSet<_>>()
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(found(&graph), names(&["all", "both", "later", "one"]));
+    graph.change([with("one", &[("app", "b")]), with("other", &[("app", "a")])]);
+    assert_eq!(found(&graph), names(&["all", "both", "later", "other"]));
+}
+
+#[test]
+fn what_a_gateway_reads_does_not_grow_with_the_gateways_of_others() {
+    let pod = json!({
+        "metadata": {"name": "edge", "namespace": "shop", "labels": {"app": "edge"}},
+        "spec": {"containers": [{"name": "istio-proxy"}]},
+    });
+    let client = Client::of_pod(&serde_json::from_value(pod).expect("a pod"));
+    assert_eq!(client.role, Role::Gateway);
+    let unit = Unit::Answer(Class::One(Arc::new(client)), Interest::Own);
+    let remembered = |count: usize| {
+        let mut graph = Graph::default();
+        graph.change([gateway("own", "edge")]);
+        graph.change((0..count).map(|at| gateway(&format!("g{at}"), &at.to_string())));
+        graph.value(&unit);
+        graph.slots.borrow().len()
+    };
+    assert_eq!(remembered(100), remembered(1));
 }
 
 #[test]

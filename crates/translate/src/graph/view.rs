@@ -215,6 +215,16 @@ impl<'g> View<'g> {
         keys.iter().filter_map(|key| self.gateway(key)).collect()
     }
 
+    /// The gateways whose selectors pick a pod with `labels`, in no order.
+    pub(crate) fn gateways_selecting(&self, labels: &BTreeMap<String, String>) -> Vec<&'g Gateway> {
+        // Each selector is found by its first label.
+        let firsts = labels.iter().map(|(name, value)| Some((name.clone(), value.clone())));
+        let keys =
+            firsts.chain([None]).flat_map(|first| self.keys(Bucket::GatewaySelectors(first)));
+        let gateways = keys.filter_map(|key| self.gateway(&key));
+        gateways.filter(|gateway| selects(&gateway.spec.selector, labels)).collect()
+    }
+
     /// What the object called `key` says of a host, if it defines one.
     pub(crate) fn definition(&self, key: &Key) -> Option<Arc<Definition>> {
         value_of!(self, Definition, Unit::Definition(key.clone()))

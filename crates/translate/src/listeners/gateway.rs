@@ -22,7 +22,7 @@ use crate::{
     Client, Group, Resolved, Role,
     closure::Closure,
     graph::view::View,
-    listeners::{is_reserved, selects},
+    listeners::is_reserved,
     model::{
         age::Age,
         client,
@@ -159,8 +159,7 @@ impl<'g> Bound<'g> {
 
 /// The servers that `client`'s pod serves, the Gateways' order: older first.
 fn of_client<'g>(client: &Client, view: &View<'g>) -> Vec<Bound<'g>> {
-    let mut gateways = view.gateways();
-    gateways.retain(|gateway| selects(&gateway.spec.selector, &client.labels));
+    let mut gateways = view.gateways_selecting(&client.labels);
     gateways.sort_by_cached_key(|gateway| Age::of(&gateway.metadata));
     let behind = PodPorts::new(&registry::inbound(client, view));
     let servers = gateways.into_iter().flat_map(|gateway| {

@@ -311,8 +311,12 @@ fn gateway() -> impl Strategy<Value = Value> {
     let hosts = vec(select(vec!["*", "*.test", "b/api.test", "./x.a.svc.cluster.local"]), 1..3);
     let protocol = select(vec!["HTTP", "HTTPS", "GRPC"]);
     let redirects = option::weighted(0.3, Just(json!({"httpsRedirect": true})));
-    let selector =
-        select(vec![json!({"app": "gateway"}), json!({"version": "gateway"}), json!({"app": "x"})]);
+    let selector = select(vec![
+        json!({"app": "gateway"}),
+        json!({"version": "gateway"}),
+        json!({"app": "x"}),
+        json!({}),
+    ]);
     (metadata(), hosts, (protocol, select(vec![80, 81])), redirects, selector).prop_map(
         |(metadata, hosts, (protocol, number), tls, selector)| {
             let port = json!({"number": number, "name": "p", "protocol": protocol});
