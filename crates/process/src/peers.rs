@@ -7,9 +7,11 @@
 //! newcomer. So peers that hold connections open, or keep them busy, cannot keep out a
 //! peer that has fewer. A peer that keeps as many as it may have busy makes only itself
 //! wait. The programs of the machine itself are one peer and strangers to each other: among
-//! their connections, one in its handshake makes room as well. The places in the queue are
-//! shared in the same way. Those of one peer are let in in the order in which they came, and
-//! of several peers the one with the fewest open connections is the first.
+//! their connections, one in its handshake makes room for a newcomer as well. The places in the
+//! queue are shared in the same way. Those of one peer are let in in the order in which they
+//! came, and of several peers the one with the fewest open connections is the first. One that
+//! has been let in out of the queue makes no room for those behind it before its first request,
+//! unless one more of its peer comes: for that, the first of them is let in.
 
 mod open;
 mod connection;
@@ -94,8 +96,9 @@ impl Peers {
     }
 
     /// Lets a connection of `peer` in where there is room, or where another can make it at
-    /// once, and none of its peer has been waiting; else gives it a place in the queue. None when its peer has as many places there
-    /// as it may have, or when all are taken and no other peer has more of them.
+    /// once, unless others of its peer wait; else gives it a place in the queue. None when its
+    /// peer has as many places there as it may have, or when all are taken and no other peer
+    /// has more of them.
     ///
     /// So that a burst needs no place in the queue for what there is room for, this is called
     /// where connections are accepted, and not by the task of the connection.
@@ -129,8 +132,9 @@ impl Peers {
         self.lock().connections()
     }
 
-    /// Makes a change after which there may be room for some of those that wait, and lets them in.
-    fn change(&self, change: impl FnOnce(&mut Open)) {
+    /// Makes a change after which there may be room for some of those that wait, and lets
+    /// them in.
+    fn and_let_in(&self, change: impl FnOnce(&mut Open)) {
         let mut open = self.lock();
         change(&mut open);
         open.let_in(&self.limits);
@@ -183,7 +187,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.all.lock().stop_waiting(self.id);
+        self.all.lock().stop_waiting(self.id, self.peer);
         // It may have been let in after it was last looked at.
         if let Ok(entered) = self.entered.try_recv() {
             drop(Connection::new(entered, self.peer, Arc::clone(&self.all)));

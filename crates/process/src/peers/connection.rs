@@ -41,7 +41,7 @@ impl Connection {
     /// other programs of the machine itself: every server has to say when a handshake is
     /// over, or connections that are in use make room for new ones.
     pub fn established(&self) {
-        self.0.all.change(|open| open.established(self.0.id));
+        self.0.all.and_let_in(|open| open.established(self.0.id));
     }
 
     /// Notes that a request is being answered.
@@ -98,12 +98,12 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.all.change(|open| open.ended(self.0.0.id));
+        self.0.0.all.and_let_in(|open| open.ended(self.0.0.id));
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.all.change(|open| open.dropped(self.id, self.peer));
+        self.all.and_let_in(|open| open.dropped(self.id, self.peer));
     }
 }

@@ -21,8 +21,9 @@ pub(super) struct Open {
     connections: BTreeMap<u64, State>,
     peers: BTreeMap<IpAddr, Peer>,
     ranks: BTreeSet<Rank>,
-    /// The queue.
-    waiting: BTreeMap<u64, Queued>,
+    /// The queue of each peer of which some wait: those that came first are first. One is sent
+    /// away when its end of the channel is dropped.
+    waiting: BTreeMap<IpAddr, BTreeMap<u64, oneshot::Sender<Entered>>>,
 }
 
 /// Which peer makes room first: the last one.
@@ -49,11 +50,12 @@ struct State {
     close: watch::Sender<bool>,
 }
 
-/// One that waits; it is sent away when this is dropped.
-#[derive(Debug)]
-struct Queued {
-    peer: IpAddr,
-    enters: oneshot::Sender<Entered>,
+/// Where there is room for one more connection.
+#[derive(Clone, Copy)]
+enum Room {
+    Free,
+    /// In place of this one.
+    Of(u64),
 }
 
 /// What one peer has; it is forgotten with its last connection.
@@ -64,9 +66,10 @@ struct Peer {
     busy: BTreeSet<u64>,
     /// Those of the busy that are in their handshake; the first is the oldest.
     greeting: BTreeSet<u64>,
+    /// Those that were let in out of the queue and have had no request yet.
+    fresh: BTreeSet<u64>,
     /// The first has been idle for longest.
     idle: BTreeMap<u64, u64>,
-    waiting: usize,
     may: Arc<Allowance>,
 }
 
@@ -76,8 +79,8 @@ impl Peer {
             held: 0,
             busy: BTreeSet::new(),
             greeting: BTreeSet::new(),
+            fresh: BTreeSet::new(),
             idle: BTreeMap::new(),
-            waiting: 0,
             may: Arc::new(Allowance::new(limits)),
         }
     }
@@ -90,8 +93,15 @@ impl Peer {
         self.idle.first_key_value().map(|(_, id)| *id)
     }
 
-    /// The connection that makes room among those of the machine itself, whose programs do
-    /// not answer for each other: the oldest in its handshake, where most of those without
+    /// The connection that makes room for one of this peer that waits. One that has waited
+    /// itself is let alone until it has been of use, or a place that becomes free would end all
+    /// but the last of those that wait for it.
+    fn spare(&self) -> Option<u64> {
+        self.idle.values().find(|id| !self.fresh.contains(id)).copied()
+    }
+
+    /// The connection that makes room for a newcomer among those of the machine itself, whose
+    /// programs do not answer for each other: the oldest in its handshake, where most of those without
     /// a request are in theirs; else the idlest.
     fn least_known(&self) -> Option<u64> {
         let oldest = || self.greeting.first().copied();
@@ -130,76 +140,99 @@ impl Open {
 
     /// Lets in a connection of `peer`, or puts it at the end of the queue.
     pub(super) fn arrive(&mut self, peer: IpAddr, limits: &Limits) -> Option<Arrived> {
-        let own = self.peers.entry(peer).or_insert_with(|| Peer::new(limits));
-        // For those of its peer that wait there is no room, and it comes behind them.
-        let entered = if own.waiting == 0 { self.enter(peer, limits) } else { None };
-        let arrived = match entered {
-            Some(entered) => Some(Arrived::Entered(entered)),
-            None => self.queue(peer, limits),
+        self.peers.entry(peer).or_insert_with(|| Peer::new(limits));
+        let makes_room = if peer.is_loopback() { Peer::least_known } else { Peer::idlest };
+        let room = self.room(peer, limits, makes_room);
+        let arrived = match room.and_then(|room| self.enter(peer, room)) {
+            Some(entered) if self.waiting(peer) == 0 => Some(Arrived::Entered(entered)),
+            entered => {
+                // What it can take is for the first of its peer, and it comes behind the last.
+                if let Some(entered) = entered {
+                    self.give_to_first(entered, peer);
+                }
+                self.queue(peer, limits)
+            }
         };
         self.forget(peer);
         arrived
     }
 
     fn queue(&mut self, peer: IpAddr, limits: &Limits) -> Option<Arrived> {
-        let own = self.peers.get(&peer).map_or(0, |own| own.waiting);
+        let own = self.waiting(peer);
         if own >= limits.waiting_of_peer {
             return None;
         }
         // The machine itself waits for its own connections only, and in places of its own.
-        if !peer.is_loopback() && self.waiting.len() >= limits.waiting {
-            let other = self.waiting_most().filter(|(_, theirs)| *theirs > own + 1)?.0;
+        let all = || self.others_waiting().map(|(_, many)| many).sum::<usize>();
+        if !peer.is_loopback() && all() >= limits.waiting {
+            let most = self.others_waiting().max_by_key(|(_, many)| *many);
+            let (other, _) = most.filter(|(_, theirs)| *theirs > own + 1)?;
             self.send_away_newest(other);
         }
-        self.peers.get_mut(&peer)?.waiting += 1;
         let (id, (enters, entered)) = (self.id(), oneshot::channel());
-        self.waiting.insert(id, Queued { peer, enters });
+        self.waiting.entry(peer).or_default().insert(id, enters);
         Some(Arrived::Queued { id, entered })
     }
 
     /// Lets in those that wait and for which there is room now, the first of the peer with the
     /// fewest connections first. Where one of a peer has to wait, so have those behind it.
     pub(super) fn let_in(&mut self, limits: &Limits) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let open =
-            |peers: &BTreeMap<IpAddr, Peer>, peer: IpAddr| peers.get(&peer).map_or(0, Peer::open);
-        let mut first: BTreeMap<IpAddr, u64> = BTreeMap::new();
-        for (id, queued) in &self.waiting {
-            first.entry(queued.peer).or_insert(*id);
-        }
-        let heads = first.iter().map(|(peer, id)| (open(&self.peers, *peer), *id, *peer));
-        let mut heads: BTreeSet<(usize, u64, IpAddr)> = heads.collect();
-        while let Some((_, id, peer)) = heads.pop_first() {
-            let Some(entered) = self.enter(peer, limits) else { continue };
-            let unsent = match self.take_waiting(id) {
-                Some(queued) => queued.enters.send(entered).err(),
-                None => Some(entered),
-            };
-            // Where nothing waits for it, it is not kept.
-            if let Some(Entered { id, .. }) = unsent {
-                self.dropped(id, peer);
-            }
-            let mut behind = self.waiting.range(id..).filter(|(_, queued)| queued.peer == peer);
-            if let Some((next, _)) = behind.next() {
-                heads.insert((open(&self.peers, peer), *next, peer));
-            }
+        let mut heads: BTreeSet<_> =
+            self.waiting.keys().filter_map(|peer| self.head(*peer)).collect();
+        while let Some((_, _, peer)) = heads.pop_first() {
+            let room = self.room(peer, limits, Peer::spare);
+            let Some(entered) = room.and_then(|room| self.enter(peer, room)) else { continue };
+            self.give_to_first(entered, peer);
+            heads.extend(self.head(peer));
         }
     }
 
-    /// Lets in a connection of `peer`, perhaps in place of another.
-    fn enter(&mut self, peer: IpAddr, limits: &Limits) -> Option<Entered> {
+    /// Hands a connection over to the first of `peer` that waits.
+    fn give_to_first(&mut self, entered: Entered, peer: IpAddr) {
+        if let Some(own) = self.peers.get_mut(&peer) {
+            own.fresh.insert(entered.id);
+        }
+        let first = self.waiting.get(&peer).and_then(|queue| queue.first_key_value());
+        let enters = first.map(|(id, _)| *id).and_then(|id| self.take_waiting(id, peer));
+        let unsent = match enters {
+            Some(enters) => enters.send(entered).err(),
+            None => Some(entered),
+        };
+        // Where nothing waits for it, it is not kept.
+        if let Some(Entered { id, .. }) = unsent {
+            self.dropped(id, peer);
+        }
+    }
+
+    /// The first of `peer` that waits, by which it is let in sooner or later than others.
+    fn head(&self, peer: IpAddr) -> Option<(usize, u64, IpAddr)> {
+        let (id, _) = self.waiting.get(&peer)?.first_key_value()?;
+        Some((self.peers.get(&peer).map_or(0, Peer::open), *id, peer))
+    }
+
+    /// The room that there is for one more connection of `peer`, of which one may make room.
+    fn room(
+        &self,
+        peer: IpAddr,
+        limits: &Limits,
+        makes_room: fn(&Peer) -> Option<u64>,
+    ) -> Option<Room> {
         let own = self.peers.get(&peer)?;
         let most = if peer.is_loopback() { limits.of_machine } else { limits.of_peer };
-        let is_full = || self.others() >= limits.connections && !peer.is_loopback();
-        let victim = match () {
-            () if own.open() >= most && peer.is_loopback() => Some(own.least_known()?),
-            () if own.open() >= most => Some(own.idlest()?),
-            () if is_full() => Some(self.dispensable(own)?),
-            () => None,
-        };
-        if let Some(state) = victim.and_then(|victim| self.remove(victim)) {
+        if own.open() >= most {
+            return makes_room(own).map(Room::Of);
+        }
+        if self.others() >= limits.connections && !peer.is_loopback() {
+            return self.dispensable(own).or_else(|| makes_room(own)).map(Room::Of);
+        }
+        Some(Room::Free)
+    }
+
+    /// Lets in a connection of `peer`.
+    fn enter(&mut self, peer: IpAddr, room: Room) -> Option<Entered> {
+        if let Room::Of(victim) = room
+            && let Some(state) = self.remove(victim)
+        {
             state.close.send_replace(true);
         }
         let id = self.id();
@@ -221,7 +254,7 @@ impl Open {
         self.connections.len() - machine.map_or(0, Peer::open)
     }
 
-    /// The connection that makes room for one more of the peer that has `own`.
+    /// The connection of another peer that makes room for one more of the peer that has `own`.
     fn dispensable(&self, own: &Peer) -> Option<u64> {
         let one_more = own.open() + 1;
         let most = self.ranks.last().filter(|rank| rank.open > one_more);
@@ -231,38 +264,42 @@ impl Open {
         // No peer has so many that it would still have as many as the newcomer. One that
         // has more can spare what is idle.
         let last = self.ranks.last().filter(|rank| rank.open == one_more && rank.idle != BUSY);
-        let equal = last.and_then(|rank| self.peers.get(&rank.peer)?.idlest());
-        equal.or_else(|| own.idlest())
+        last.and_then(|rank| self.peers.get(&rank.peer)?.idlest())
     }
 
-    /// The peer with the most that wait, and how many these are.
-    fn waiting_most(&self) -> Option<(IpAddr, usize)> {
-        let others = self.peers.iter().filter(|(peer, _)| !peer.is_loopback());
-        let all = others.map(|(peer, state)| (*peer, state.waiting));
-        all.max_by_key(|(_, waiting)| *waiting)
+    /// How many of `peer` wait.
+    fn waiting(&self, peer: IpAddr) -> usize {
+        self.waiting.get(&peer).map_or(0, BTreeMap::len)
+    }
+
+    /// The peers but the machine itself of which some wait, and how many these are.
+    fn others_waiting(&self) -> impl Iterator<Item = (IpAddr, usize)> {
+        let others = self.waiting.iter().filter(|(peer, _)| !peer.is_loopback());
+        others.map(|(peer, queue)| (*peer, queue.len()))
     }
 
     /// Ends the wait of the last that has come of `peer`.
     fn send_away_newest(&mut self, peer: IpAddr) {
-        let newest = self.waiting.iter().rev().find(|(_, queued)| queued.peer == peer);
+        let newest = self.waiting.get(&peer).and_then(|queue| queue.last_key_value());
         if let Some(id) = newest.map(|(id, _)| *id) {
-            self.stop_waiting(id);
+            self.stop_waiting(id, peer);
         }
     }
 
-    /// Takes a connection out of the queue, if it is there.
-    pub(super) fn stop_waiting(&mut self, id: u64) {
-        if let Some(Queued { peer, .. }) = self.take_waiting(id) {
+    /// Takes a connection of `peer` out of the queue, if it is there.
+    pub(super) fn stop_waiting(&mut self, id: u64, peer: IpAddr) {
+        if self.take_waiting(id, peer).is_some() {
             self.forget(peer);
         }
     }
 
-    fn take_waiting(&mut self, id: u64) -> Option<Queued> {
-        let queued = self.waiting.remove(&id)?;
-        if let Some(own) = self.peers.get_mut(&queued.peer) {
-            own.waiting -= 1;
+    fn take_waiting(&mut self, id: u64, peer: IpAddr) -> Option<oneshot::Sender<Entered>> {
+        let queue = self.waiting.get_mut(&peer)?;
+        let enters = queue.remove(&id)?;
+        if queue.is_empty() {
+            self.waiting.remove(&peer);
         }
-        Some(queued)
+        Some(enters)
     }
 
     /// Notes that the handshake of connection `id` is over.
@@ -284,10 +321,13 @@ impl Open {
         let ticket = self.id();
         let Some(state) = self.connections.get_mut(&id) else { return };
         change(state);
-        if state.established
-            && let Some(own) = self.peers.get_mut(&state.peer)
-        {
-            own.greeting.remove(&id);
+        if let Some(own) = self.peers.get_mut(&state.peer) {
+            if state.established {
+                own.greeting.remove(&id);
+            }
+            if state.requests > 0 {
+                own.fresh.remove(&id);
+            }
         }
         let is_idle = state.established && state.requests == 0;
         if is_idle == state.idle.is_some() {
@@ -327,6 +367,7 @@ impl Open {
         self.change(state.peer, |own| {
             own.busy.remove(&id);
             own.greeting.remove(&id);
+            own.fresh.remove(&id);
             state.idle.and_then(|ticket| own.idle.remove(&ticket));
         });
         Some(state)
@@ -348,7 +389,7 @@ impl Open {
 
     /// Forgets a peer that has nothing any more.
     fn forget(&mut self, peer: IpAddr) {
-        if self.peers.get(&peer).is_some_and(|own| own.held == 0 && own.waiting == 0) {
+        if self.peers.get(&peer).is_some_and(|own| own.held == 0) && self.waiting(peer) == 0 {
             self.peers.remove(&peer);
         }
     }

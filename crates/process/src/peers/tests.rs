@@ -1,5 +1,7 @@
 //! Peers that take as much as they can.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http_body_util::{Full, StreamBody};
@@ -223,6 +225,51 @@ async fn those_of_a_peer_that_wait_are_let_in_in_the_order_in_which_they_came() 
     }
     drop(open);
     assert!(all.lock().is_forgotten());
+}
+
+#[tokio::test]
+async fn where_one_ends_one_of_those_that_wait_is_let_in_and_has_time_for_a_request() {
+    for peer in [peer(1), Ipv4Addr::LOCALHOST.into()] {
+        let limits = Limits { of_peer: 1, of_machine: 1, waiting_of_peer: 4, ..FEW };
+        let all = Peers::new(limits);
+        let arrive = || Box::pin(all.arrive(peer).expect("few wait").enter());
+        let mut open = enters_now(&all, peer).expect("room");
+        open.established();
+        let busy = open.begin();
+        let mut waiting: VecDeque<_> = (0..3).map(|_| arrive()).collect();
+        assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()));
+        let (mut next, mut is_first) = (Some(busy), true);
+        while let Some(busy) = next.take() {
+            drop((busy, open));
+            open = waiting.pop_front().expect("it waits").now_or_never().flatten().expect("room");
+            // What happens to others has it closed neither now, nor after its handshake.
+            enters_now(&all, [10, 0, 0, 9].into()).expect("room").established();
+            open.established();
+            assert!(!is_closed(&open), "{peer}");
+            assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()), "{peer}");
+            next = std::mem::take(&mut is_first).then(|| open.begin());
+        }
+        // One that says nothing goes when one more comes, as it does where nothing waits.
+        waiting.push_back(arrive());
+        let last = waiting.pop_front().expect("it waits").now_or_never().flatten();
+        assert!(is_closed(&open) && last.is_some_and(|last| !is_closed(&last)), "{peer}");
+    }
+}
+
+/// As the queue of the machine is its own.
+#[tokio::test]
+async fn those_of_the_machine_that_wait_take_no_places_of_others() {
+    let limits = Limits { of_peer: 1, of_machine: 1, waiting: 1, ..FEW };
+    let all = Peers::new(limits);
+    let own = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let _busy = [own, peer(1)].map(|peer| {
+        let connection = enters_now(&all, peer).expect("room");
+        connection.established();
+        connection.begin()
+    });
+    let _waiting = all.arrive(own).expect("a place of the machine");
+    let _other = all.arrive(peer(1)).expect("a place of the others");
+    assert!(all.arrive(peer(1)).is_none() && all.arrive(own).is_some());
 }
 
 #[tokio::test]
