@@ -66,7 +66,7 @@ async fn dial(
     let taken = (connection.begin(), connection.turn().await);
     let link = link.clone();
     // It counts until the host has answered, though its connection may have made room for
-    // another one by then.
+    // another one by then. It ends when the host has answered, after ten seconds at the latest.
     let dialling = tokio::spawn(async move {
         let _taken = taken;
         link.dial(address, port).await

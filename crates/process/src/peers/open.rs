@@ -101,8 +101,8 @@ impl Peer {
     }
 
     /// The connection that makes room for a newcomer among those of the machine itself, whose
-    /// programs do not answer for each other: the oldest in its handshake, where most of those without
-    /// a request are in theirs; else the idlest.
+    /// programs do not answer for each other: the oldest in its handshake, where most of those
+    /// without a request are in theirs; else the idlest.
     fn least_known(&self) -> Option<u64> {
         let oldest = || self.greeting.first().copied();
         match self.greeting.len() > self.idle.len() {
