@@ -110,9 +110,9 @@ where
     S: RelayStream,
 {
     let gone = gone(client.connection().cloned(), passed, limits.idle);
+    let half = |count| Half::new(count, limits.buffers);
+    let (mut up, mut down) = (half(&passed.received), half(&passed.sent));
     let copying = async {
-        let half = |count| Half::new(count, limits.buffers);
-        let (mut up, mut down) = (half(&passed.received), half(&passed.sent));
         loop {
             let copied = poll_fn(|context| {
                 let mut turn = TURN;
@@ -124,15 +124,52 @@ where
                 // Waking this task at once would make it run again before any socket is
                 // looked at; yielding lets the others in.
                 Copied::ForNow => yield_now().await,
-                Copied::All => return Ok(()),
+                Copied::All => return Ok(None),
+                Copied::Unheard(error) => return Ok(Some(error)),
             }
         }
     };
-    tokio::select! {
+    let unheard = tokio::select! {
         biased;
-        ended = copying => ended,
-        () = gone => Err(RelayError::Client(io::ErrorKind::ConnectionReset.into())),
-        () = silence(passed, limits.idle) => Err(RelayError::Idle(limits.idle)),
+        ended = copying => ended?,
+        () = gone => return Err(RelayError::Client(io::ErrorKind::ConnectionReset.into())),
+        () = silence(passed, limits.idle) => return Err(RelayError::Idle(limits.idle)),
+    };
+    let Some(error) = unheard else { return Ok(()) };
+    drop(down);
+    if client.connection().is_some() {
+        tokio::select! {
+            () = pass_on_rest(client, server, &mut up) => {}
+            () = silence(passed, limits.idle.min(AFTER_RESET)) => {}
+        }
+    }
+    Err(RelayError::Client(error))
+}
+
+/// Passes on what `client` sent before its connection broke. What `server` says is read, since
+/// it may read no more before it has said it, and dropped.
+async fn pass_on_rest<C, S>(client: &mut C, server: &mut S, up: &mut Half)
+where
+    C: RelayStream,
+    S: RelayStream,
+{
+    up.keep_end();
+    let mut is_saying = true;
+    loop {
+        let passing = poll_fn(|context| {
+            let mut turn = TURN;
+            let up = up.poll_copy(context, client, server, &mut turn);
+            is_saying = is_saying && half::drop_read(context, server, &mut turn);
+            match (up, turn) {
+                (Poll::Ready(_), _) => Poll::Ready(Copied::All),
+                (Poll::Pending, 0) => Poll::Ready(Copied::ForNow),
+                (Poll::Pending, _) => Poll::Pending,
+            }
+        });
+        match passing.await {
+            Copied::ForNow => yield_now().await,
+            Copied::All | Copied::Unheard(_) => return,
+        }
     }
 }
 
@@ -153,6 +190,8 @@ enum Copied {
     ForNow,
     /// Both sides are done.
     All,
+    /// Nothing reaches the client any more, which may have sent more than was passed on.
+    Unheard(io::Error),
 }
 
 /// The state of both halves as one. An error of the half that reads from the client and
@@ -177,7 +216,7 @@ fn both(
             return Poll::Ready(Err(RelayError::Server(error)));
         }
         Poll::Ready(Err(Broken::Writing(error))) => {
-            return Poll::Ready(Err(RelayError::Client(error)));
+            return Poll::Ready(Ok(Copied::Unheard(error)));
         }
         Poll::Ready(Ok(())) | Poll::Pending => {}
     }

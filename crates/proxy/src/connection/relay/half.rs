@@ -50,6 +50,8 @@ pub(super) struct Half {
     bulk: bool,
     buffers: Arc<Buffers>,
     needs_flush: bool,
+    /// Whether the end is passed on.
+    ends: bool,
     state: State,
 }
 
@@ -71,11 +73,18 @@ impl Half {
             bulk: false,
             buffers: Arc::clone(buffers),
             needs_flush: false,
+            ends: true,
             state: State::Open,
         }
     }
 
-    /// Copies until the source has ended and the end was passed on, at most `turn` bytes.
+    /// The source has broken: its end, when all has been read, is none in order, and does not
+    /// look so to the other side.
+    pub(super) fn keep_end(&mut self) {
+        self.ends = false;
+    }
+
+    /// Copies until the source has ended and the end was passed on, if it is, at most `turn` bytes.
     pub(super) fn poll_copy<R, W>(
         &mut self,
         context: &mut Context<'_>,
@@ -92,6 +101,10 @@ impl Half {
             ready!(self.poll_drain_pipe(context, to)).map_err(Broken::Writing)?;
             match self.state {
                 State::Ended => return Poll::Ready(Ok(())),
+                State::Ending if !self.ends => {
+                    let flushed = Pin::new(&mut *to).poll_flush(context);
+                    return flushed.map_err(Broken::Writing);
+                }
                 State::Ending => {
                     ready!(Pin::new(&mut *to).poll_shutdown(context)).map_err(Broken::Writing)?;
                     self.state = State::Ended;
@@ -244,6 +257,26 @@ impl Half {
     fn passed(&self, count: usize) {
         self.count.set(self.count.get() + count as u64);
     }
+}
+
+/// Reads what comes `from` a source and drops it, at most `turn` bytes; whether more may come.
+pub(super) fn drop_read(
+    context: &mut Context<'_>,
+    from: &mut (impl AsyncRead + Unpin),
+    turn: &mut usize,
+) -> bool {
+    let mut scratch = BUFFER.take();
+    scratch.resize(SCRATCH, 0);
+    let mut may_come = true;
+    while may_come && *turn > 0 {
+        let mut buffer = ReadBuf::new(&mut scratch);
+        let Poll::Ready(read) = Pin::new(&mut *from).poll_read(context, &mut buffer) else { break };
+        let count = buffer.filled().len();
+        may_come = read.is_ok() && count > 0;
+        *turn = turn.saturating_sub(count);
+    }
+    BUFFER.set(scratch);
+    may_come
 }
 
 fn write_zero() -> io::Error {

@@ -123,6 +123,45 @@ async fn a_client_that_resets_is_gone_once_the_server_takes_nothing_more() {
     }
 }
 
+/// A server may say more than it waits for, before it reads on.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_sent_before_its_reset_is_passed_on_though_the_server_speaks() {
+    for reads in [false, true] {
+        let (mut client, mut near) = connection().await;
+        let (mut server, mut far) = duplex(64);
+        client.write_all(&[7; 6400]).await.unwrap();
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        let (passed, buffers) = (Passed::default(), Arc::default());
+        let began = tokio::time::Instant::now();
+        let relaying = async {
+            let relayed = relay(&mut near, &mut far, &passed, limits(&buffers)).await;
+            let lasted = began.elapsed();
+            let write = |context: &mut Context<'_>| {
+                Poll::Ready(Pin::new(&mut far).poll_write(context, &[]))
+            };
+            let is_shut = matches!(poll_fn(write).await, Poll::Ready(Err(_)));
+            assert!(!is_shut, "a reset is no end in order");
+            drop(far);
+            (relayed, lasted)
+        };
+        let mut heard = Vec::new();
+        let talking = async {
+            server.write_all(&[8; 640]).await.unwrap();
+            if reads {
+                server.read_to_end(&mut heard).await.unwrap();
+            }
+        };
+        let ((relayed, lasted), ()) = tokio::join!(relaying, talking);
+        assert!(matches!(relayed, Err(RelayError::Client(_))), "{relayed:?}");
+        let bytes = if reads { 6400 } else { 64 };
+        assert_eq!((passed.received.get(), passed.sent.get()), (bytes, 0));
+        assert!(heard == vec![7; if reads { 6400 } else { 0 }], "{} bytes", heard.len());
+        assert!(lasted < AFTER_RESET * 2, "{lasted:?}");
+        assert_eq!(buffers.waiting(), 0);
+    }
+}
+
 /// Memory: an idle relay is its future and nothing else.
 #[tokio::test]
 async fn an_idle_relay_keeps_no_buffer() {
