@@ -78,8 +78,8 @@ impl Half {
         }
     }
 
-    /// The source has broken: its end, when all has been read, is none in order, and does not
-    /// look so to the other side.
+    /// The source has broken: that all has been read is no end in order, and must not look so
+    /// to the other side.
     pub(super) fn keep_end(&mut self) {
         self.ends = false;
     }
