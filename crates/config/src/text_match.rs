@@ -18,7 +18,7 @@ pub enum TextMatch {
 }
 
 /// The most memory that a compiled pattern may take.
-const PATTERN_SIZE: usize = 1 << 20;
+const PATTERN_SIZE: usize = 256 << 10;
 
 /// A text that is no regular expression, or too large a one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

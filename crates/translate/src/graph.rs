@@ -24,6 +24,7 @@ use crate::{
         unit::{Unit, Value},
         view::View,
     },
+    routes::rules::conditions,
 };
 use slots::Slots;
 pub(crate) use slots::SourceId;
@@ -183,9 +184,11 @@ impl Graph {
     }
 
     fn compute(&self, unit: &Unit) -> Value {
-        self.work.set(self.work.get().wrapping_add(unit.cost()));
+        let before = conditions::compiled();
         let view = View::new(self, unit);
         let value = unit.run(&view);
+        let cost = unit.cost().wrapping_add(conditions::compiled().wrapping_sub(before));
+        self.work.set(self.work.get().wrapping_add(cost));
         let reads = view.into_reads();
         self.slots.borrow_mut().set(unit, value.clone(), reads);
         self.forget_labels();

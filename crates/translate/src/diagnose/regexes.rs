@@ -1,28 +1,20 @@
 //! Patterns that cannot be compiled: the part of translation that can be judged before an
 //! object is stored, and without any other object.
 
-use weft_api::{
-    Diagnostic, Object,
-    virtual_service::{HttpMatch, StringMatch},
-};
+use weft_api::{Diagnostic, Object};
 
 use crate::routes::rules::conditions;
 
 /// What compiling the patterns of one object may cost. Patterns beyond that are judged when
 /// the object is stored.
 const BUDGET: usize = 2_000;
-/// What a pattern with counted repetitions costs, which may be a thousand times its length.
-const REPETITION: usize = 50;
-/// Bytes of a pattern that cost as much as a pattern of its own.
-const LENGTH: usize = 64;
-
 /// The patterns of `object` that no proxy can compile; the rules that they are in answer 500.
 pub fn unreadable_patterns(object: &Object) -> Vec<Diagnostic> {
     let Object::VirtualService(service) = object else { return Vec::new() };
     let (key, mut spent, mut found) = (object.key(), 0, Vec::new());
     for (at, rule) in service.spec.http.iter().enumerate() {
         for (nth, one) in rule.matches.iter().enumerate() {
-            match cost(one) {
+            match conditions::cost(one) {
                 0 => continue,
                 cost => spent += cost,
             }
@@ -36,18 +28,6 @@ pub fn unreadable_patterns(object: &Object) -> Vec<Diagnostic> {
         }
     }
     found
-}
-
-fn cost(one: &HttpMatch) -> usize {
-    let single = [&one.uri, &one.method, &one.scheme, &one.authority].into_iter().flatten();
-    let maps = [&one.headers, &one.without_headers, &one.query_params];
-    let all = single.chain(maps.into_iter().flat_map(|map| map.values()));
-    let patterns = all.filter_map(|text: &StringMatch| text.regex.as_deref());
-    let of = |pattern: &str| {
-        let repeats = if pattern.contains('{') { REPETITION } else { 0 };
-        1 + repeats + pattern.len() / LENGTH
-    };
-    patterns.map(of).sum()
 }
 
 #[cfg(test)]

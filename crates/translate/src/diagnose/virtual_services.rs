@@ -44,8 +44,13 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         dialled = Dialled::new(virtual_services::ports_without_service(service, view));
     }
     too_many_targets(key, service, &mut found);
+    let unread = targets::beyond_patterns(service);
     let mut taken: Option<usize> = None;
     for (at, rule) in service.spec.http.iter().enumerate() {
+        if unread.contains(&at) {
+            taken.get_or_insert(at);
+            continue;
+        }
         if let Some(by) = taken {
             let message = format!("is never used: http[{by}] takes every request before it");
             found.push(Diagnostic::warning(key, format!("spec.http[{at}]"), message));
@@ -65,13 +70,18 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     found
 }
 
-/// Rules that are closed, since they would repeat their destinations too often.
+/// Rules that are closed, since they would repeat what they say too often, or take too long to
+/// compile.
 fn too_many_targets(key: &Key, service: &VirtualService, found: &mut Vec<Diagnostic>) {
     let http = targets::http_beyond_bound(service).into_iter().map(|at| ("http", at));
     let all = http.chain(targets::tcp_beyond_bound(service).into_iter().map(|at| ("tcp", at)));
     found.extend(all.map(|(list, at)| {
         let field = format!("spec.{list}[{at}].match");
         Diagnostic::error(key, field, targets::too_many().message)
+    }));
+    found.extend(targets::beyond_patterns(service).into_iter().map(|at| {
+        let field = format!("spec.http[{at}].match");
+        Diagnostic::error(key, field, targets::too_many_patterns().message)
     }));
 }
 

@@ -129,6 +129,12 @@ pub(crate) fn http(
     let mut found = Rules::default();
     for (at, written) in service.spec.http.iter().enumerate() {
         let field = format!("http[{at}]");
+        if summary.as_ref().is_none_or(|one| one.beyond_patterns.contains(&at)) {
+            // What it is for is not known, so it is for everything.
+            let origin = Origin::new(self::object(service), field);
+            found.rules.push(Rule::always(targets::too_many_patterns().action(), origin));
+            continue;
+        }
         let alternatives: Vec<(String, Option<&HttpMatch>)> = match written.matches.is_empty() {
             true => vec![(field, None)],
             false => written

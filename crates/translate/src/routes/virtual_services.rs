@@ -43,6 +43,8 @@ pub(crate) struct Summary {
     pub(crate) tcp: RulesSize,
     /// Rules that are closed, since they would repeat what they say too often.
     pub(crate) http_beyond_bound: BTreeSet<usize>,
+    /// HTTP rules that are closed for every request, since compiling them would take too long.
+    pub(crate) beyond_patterns: BTreeSet<usize>,
     pub(crate) tcp_beyond_bound: BTreeSet<usize>,
 }
 
@@ -61,6 +63,7 @@ pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
         http: RulesSize::of_http(service),
         tcp: RulesSize::of_tcp(service),
         http_beyond_bound: targets::http_beyond_bound(service),
+        beyond_patterns: targets::beyond_patterns(service),
         tcp_beyond_bound: targets::tcp_beyond_bound(service),
     })
 }

@@ -139,3 +139,21 @@ fn a_closed_rule_at_a_gateway_keeps_its_place() {
     let leads = leads(&resolved, "http.80/a.example");
     assert_eq!((leads.len(), &*leads[0]), (3, "500"), "{leads:?}");
 }
+
+#[test]
+fn patterns_that_take_too_long_to_compile_close_their_rules() {
+    let pattern = |at: usize| json!([{"uri": {"regex": format!("/{at}a{{2}}")}}]);
+    let mut rules = vec![to("first", json!([{"uri": {"regex": "/a.*"}}]))];
+    rules.extend((0..1_000).map(|at| to("many", pattern(at))));
+    let (mut translator, resolved) = edge(&[
+        gateway("edge", &[server(80, None, "*")]),
+        virtual_service("own", &["edge"], "a.example", &rules),
+    ]);
+    let leads = leads(&resolved, "http.80/a.example");
+    assert!(leads[0].contains("first") && leads[1_000] == "500", "{leads:?}");
+    let closed = leads.iter().filter(|lead| *lead == "500").count();
+    assert!(closed > 500, "{closed}");
+    let found = translator.diagnostics();
+    let told = found.iter().filter(|one| one.message.contains("regular expressions of"));
+    assert!(told.count() > 50);
+}

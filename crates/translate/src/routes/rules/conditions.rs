@@ -1,7 +1,7 @@
 //! What must hold of a request for a rule to be used.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
 };
 
@@ -98,7 +98,33 @@ fn compared(
 const REMEMBERED: usize = 4096;
 const LONGEST: usize = 1024;
 
+/// What a pattern costs to compile that has counted repetitions or characters of Unicode: one may
+/// be a thousand times its length.
+const LARGE: usize = 50;
+/// Bytes of a pattern that cost as much as a pattern of its own.
+const LENGTH: usize = 64;
+
+/// What compiling the patterns of `one` costs; a short pattern is 1.
+pub(crate) fn cost(one: &HttpMatch) -> usize {
+    let single = [&one.uri, &one.method, &one.scheme, &one.authority].into_iter().flatten();
+    let maps = [&one.headers, &one.without_headers, &one.query_params];
+    let all = single.chain(maps.into_iter().flat_map(|map| map.values()));
+    let patterns = all.filter_map(|text: &StringMatch| text.regex.as_deref());
+    let of = |pattern: &str| {
+        let grows = ["{", "(?", r"\p", r"\P"].iter().any(|mark| pattern.contains(mark));
+        let large = if grows || !pattern.is_ascii() { LARGE } else { 0 };
+        1 + large + pattern.len() / LENGTH
+    };
+    patterns.map(of).sum()
+}
+
+/// How many patterns were compiled on this thread so far; wraps around.
+pub(crate) fn compiled() -> usize {
+    COMPILED.get()
+}
+
 thread_local! {
+    static COMPILED: Cell<usize> = const { Cell::new(0) };
     /// What is known of patterns: compiling one may take a hundred milliseconds, and the same
     /// ones are read for each host, gateway and diagnostic.
     static KNOWN: RefCell<HashMap<String, Result<(), NotAPattern>>> = RefCell::default();
@@ -109,6 +135,7 @@ fn validated(pattern: &str) -> Result<(), NotAPattern> {
     if let Some(known) = KNOWN.with_borrow(|known| known.get(pattern).cloned()) {
         return known;
     }
+    COMPILED.set(COMPILED.get().wrapping_add(1));
     let found = text_match::compile(pattern).map(|_| ());
     if pattern.len() <= LONGEST {
         KNOWN.with_borrow_mut(|known| {

@@ -9,7 +9,7 @@ use weft_config::{Action, Target};
 use crate::{
     clusters::backends::{self, BackendRef},
     graph::view::View,
-    routes::rules::{InvalidRule, Site},
+    routes::rules::{InvalidRule, Site, conditions},
 };
 
 /// The details of a rule that sends requests nowhere.
@@ -22,6 +22,8 @@ const PAIRS: usize = 16_384;
 /// Bytes that the rules of a virtual service may have, of which each alternative repeats what its
 /// rule says besides: so many, and [`TIMES`] times what is written.
 const BYTES: usize = 4 << 20;
+/// What compiling the patterns of a virtual service may cost: see [`conditions::cost`].
+const PATTERNS: usize = 20_000;
 /// See [`PAIRS`] and [`BYTES`].
 const TIMES: usize = 4;
 
@@ -55,6 +57,28 @@ impl RuleSize {
 
 fn size(one: &impl Serialize) -> usize {
     serde_json::to_vec(one).map_or(0, |json| json.len())
+}
+
+/// Which HTTP rules of a virtual service are closed without looking at their conditions, since
+/// its patterns up to them cost too much.
+pub(crate) fn beyond_patterns(service: &VirtualService) -> BTreeSet<usize> {
+    let mut left = PATTERNS;
+    let closed = service.spec.http.iter().enumerate().filter(|(_, rule)| {
+        let after = left.checked_sub(rule.matches.iter().map(conditions::cost).sum());
+        left = after.unwrap_or(left);
+        after.is_none()
+    });
+    closed.map(|(at, _)| at).collect()
+}
+
+/// Why such a rule is closed.
+pub(crate) fn too_many_patterns() -> InvalidRule {
+    let message = format!(
+        "the regular expressions of the VirtualService's rules up to this one cost more than \
+         {PATTERNS} to compile, where a short one costs 1 and one with counted repetitions or \
+         Unicode classes 51; the rule answers 500 to every request, give it fewer"
+    );
+    InvalidRule::new("match", "too_many_patterns", message)
 }
 
 /// Which HTTP rules of a virtual service are closed, since they would repeat what they say too
