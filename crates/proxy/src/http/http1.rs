@@ -5,5 +5,6 @@ pub mod client;
 pub mod head_timeout;
 pub mod error_bodies;
 pub mod raw_head;
+pub mod chunk_size;
 pub mod pending_upgrade;
 pub mod early_response;

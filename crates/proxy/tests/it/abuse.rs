@@ -70,6 +70,24 @@ fn trailers_with_two_readings_hide_no_request() {
 }
 
 #[test]
+fn a_chunks_size_without_end_is_refused_and_the_connection_ends() {
+    let server = server(&[&ok("")]);
+    let proxy = World::new().backend("one", &[server.address]).all_to("one").start();
+    for (size, rest) in [("", "0"), ("5", " ")] {
+        let mut client = proxy.client();
+        client.say("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+        client.say(&format!("{size}{}", rest.repeat(512)));
+        let refused = client.rest();
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{rest:?}: {refused}");
+        let mut client = proxy.client();
+        client.say("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+        // It ends before all of this has been taken.
+        let _ = client.0.write_all(format!("{size}{}", rest.repeat(1 << 20)).as_bytes());
+        client.rest();
+    }
+}
+
+#[test]
 fn a_request_with_a_body_asks_for_no_other_protocol() {
     let server = server(&[&ok("plain")]);
     let proxy = World::new().backend("one", &[server.address]).all_to("one").start();

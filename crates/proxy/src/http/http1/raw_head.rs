@@ -6,6 +6,12 @@
 //! the codec's business, and so is what follows. What follows a request to upgrade is not
 //! known until that is answered.
 
+use super::chunk_size::{ChunkSize, Line};
+
+/// Bytes of a line that are kept at most. The codec bounds heads and trailers more narrowly: a line
+/// as long as this is one that it does not see as such.
+const MOST_KEPT: usize = 1 << 20;
+
 /// Follows the requests on one connection, from the first byte on.
 #[derive(Debug, Default)]
 pub struct RawHeads {
@@ -24,7 +30,7 @@ enum Place {
     /// In so many bytes of a body.
     Body(u64),
     /// At the size of a chunk.
-    Size,
+    Size(ChunkSize),
     /// In so many bytes of a chunk, with the end of its line.
     Chunk(u64),
     /// After the last chunk.
@@ -52,7 +58,8 @@ struct Head {
 pub enum Found {
     /// Nothing that matters.
     Nothing,
-    /// The byte at this place makes a head ambiguous. Nothing after it was looked at.
+    /// The byte at this place makes a head ambiguous, or a line longer than any that is meant.
+    /// Nothing after it was looked at.
     Ambiguous(usize),
     /// At this place a head has ended that asks for another protocol. What follows is looked at
     /// once [`RawHeads::upgrade_answered`] says which.
@@ -96,13 +103,27 @@ impl RawHeads {
                     at += usize::try_from(taken).unwrap_or(usize::MAX);
                     match self.place {
                         Place::Body(0) => self.place = Place::Head,
-                        Place::Chunk(0) => self.place = Place::Size,
+                        Place::Chunk(0) => self.place = Place::Size(ChunkSize::default()),
                         _ => {}
                     }
                 }
-                Place::Head | Place::Size | Place::Trailers => {
+                Place::Size(line) => {
+                    let line = line.push(bytes[at]);
+                    at += 1;
+                    match line {
+                        Line::Begun => {}
+                        Line::Ended(0) => self.place = Place::Trailers,
+                        Line::Ended(size) => self.place = Place::Chunk(size.saturating_add(2)),
+                        Line::Broken => self.place = Place::Beyond,
+                        Line::TooLong => return self.ambiguous(at - 1),
+                    }
+                }
+                Place::Head | Place::Trailers => {
                     let rest = &bytes[at..];
                     let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+                        if self.begun.len() + rest.len() > MOST_KEPT {
+                            return self.ambiguous(at);
+                        }
                         self.begun.extend_from_slice(rest);
                         return Found::Nothing;
                     };
@@ -116,8 +137,7 @@ impl RawHeads {
                     };
                     at += end + 1;
                     if !is_clear {
-                        self.place = Place::Beyond;
-                        return Found::Ambiguous(at - 1);
+                        return self.ambiguous(at - 1);
                     }
                 }
             }
@@ -128,19 +148,16 @@ impl RawHeads {
         }
     }
 
+    /// Nothing after this byte is looked at.
+    fn ambiguous(&mut self, at: usize) -> Found {
+        self.place = Place::Beyond;
+        self.begun = Vec::new();
+        Found::Ambiguous(at)
+    }
+
     /// A line without its LF; whether it leaves the head with one reading.
     fn line(&mut self, line: &[u8]) -> bool {
         match self.place {
-            Place::Size => {
-                // The codec refuses a bare LF here, and might not once it is another byte.
-                let line = line.strip_suffix(b"\r");
-                self.place = match line.and_then(size) {
-                    Some(0) => Place::Trailers,
-                    Some(size) => Place::Chunk(size.saturating_add(2)),
-                    None => Place::Beyond,
-                };
-                true
-            }
             Place::Trailers => {
                 if line == b"\r" {
                     self.place = Place::Head;
@@ -162,7 +179,7 @@ impl RawHeads {
             self.place = match std::mem::take(head) {
                 Head { odd: true, .. } => Place::Beyond,
                 // A request with a body asks for nothing else.
-                Head { chunked: true, .. } => Place::Size,
+                Head { chunked: true, .. } => Place::Size(ChunkSize::default()),
                 Head { length: Some(length @ 1..), .. } => Place::Body(length),
                 Head { upgrade: true, .. } => Place::Upgrade,
                 _ => Place::Head,
@@ -190,13 +207,6 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = line.split_at_checked(name.len())?;
     let value = rest.strip_prefix(b":")?;
     start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-}
-
-/// The size that stands at the begin of a chunk's line, before any extension.
-fn size(line: &[u8]) -> Option<u64> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let digits = std::str::from_utf8(&line[..digits]).ok()?;
-    u64::from_str_radix(digits, 16).ok()
 }
 
 #[cfg(test)]
@@ -283,6 +293,39 @@ mod tests {
         ] {
             assert_eq!(found(before), None, "{before}");
             assert_eq!(found(&format!("{before}{odd}")), Some("\n"), "{before}");
+        }
+    }
+
+    #[test]
+    fn a_size_without_end_is_found_and_none_of_it_is_kept() {
+        let head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        let zeros = [b'0'; 4096];
+        let blanks = [&b"5"[..], &[b' '; 4096]].concat();
+        let extension = [&b"5;"[..], &[b'x'; 4096]].concat();
+        for (line, place) in [(&zeros[..], Some(16)), (&blanks, Some(257)), (&extension, None)] {
+            let place = place.map(|place| head.len() + place);
+            let whole = [head, line].concat();
+            assert_eq!(ambiguous(&[&whole], UpgradeAnswer::Accepted), place);
+            let bytes: Vec<&[u8]> = whole.chunks(1).collect();
+            assert_eq!(ambiguous(&bytes, UpgradeAnswer::Accepted), place);
+            let mut heads = RawHeads::default();
+            heads.look(&whole);
+            assert_eq!(heads.begun.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_kept_up_to_a_bound() {
+        let chunks = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n";
+        for before in ["GET / HTTP/1.1\r\n", chunks] {
+            let mut heads = RawHeads::default();
+            heads.look(before.as_bytes());
+            for _ in 0..MOST_KEPT / 4096 {
+                assert_eq!(heads.look(&[b'x'; 4096]), Found::Nothing);
+            }
+            assert_eq!(heads.look(b"x"), Found::Ambiguous(0));
+            assert_eq!(heads.begun.capacity(), 0);
+            assert_eq!(heads.look(&[b'x'; 4096]), Found::Nothing);
         }
     }
 
