@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -9,7 +10,10 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::http::{error::Error, http2::incoming_body::ReceivedBody, stall_timer::StallTimer};
+use crate::http::{
+    error::Error, http2::incoming_body::ReceivedBody, metered_stream::Meter,
+    stall_timer::StallTimer,
+};
 
 /// The body of a message as it comes.
 #[derive(Debug, Default)]
@@ -32,6 +36,8 @@ struct Http1 {
     stall: StallTimer,
     /// How long the peer may send nothing of what it owes.
     limit: Option<Duration>,
+    /// Counts what the server sends while nothing of the body comes of it.
+    meter: Option<Arc<Meter>>,
 }
 
 impl Incoming {
@@ -51,22 +57,27 @@ impl Incoming {
 
     /// A request's body: its client owes all of it, and may pause for `limit`.
     pub fn request(incoming: hyper::body::Incoming, limit: Duration) -> Self {
-        Self::http1(incoming, Some(limit))
+        Self::http1(incoming, Some(limit), None)
     }
 
     /// An answer's body: its server owes what was announced, and may pause for `limit`. One
-    /// without a length may be silent for hours, as a stream of events is.
-    pub fn response(incoming: hyper::body::Incoming, limit: Duration) -> Self {
+    /// without a length may be silent for hours, as a stream of events is. `meter` counts what
+    /// is read from the server.
+    pub fn response(incoming: hyper::body::Incoming, limit: Duration, meter: &Arc<Meter>) -> Self {
         let announced = incoming.size_hint().exact().is_some();
-        Self::http1(incoming, announced.then_some(limit))
+        Self::http1(incoming, announced.then_some(limit), Some(meter))
     }
 
-    fn http1(incoming: hyper::body::Incoming, limit: Option<Duration>) -> Self {
+    fn http1(
+        incoming: hyper::body::Incoming,
+        limit: Option<Duration>,
+        meter: Option<&Arc<Meter>>,
+    ) -> Self {
         match incoming.is_end_stream() {
             true => Self::empty(),
             false => {
-                let stall = StallTimer::default();
-                Self(Kind::Http1(Http1 { incoming, stall, limit }))
+                let (stall, meter) = (StallTimer::default(), meter.cloned());
+                Self(Kind::Http1(Http1 { incoming, stall, limit, meter }))
             }
         }
     }
@@ -96,6 +107,9 @@ impl Http1 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
             self.stall.moved();
+            if let Some(meter) = &self.meter {
+                meter.message_moved();
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Error::Http1)));
         }
         match self.limit.map(|limit| self.stall.poll(context, limit)) {

@@ -1,8 +1,8 @@
 //! What an HTTP connection reads and writes, as far as fairness and deadlines care.
 
 use std::{
-    io::{self, IoSlice},
-    pin::Pin,
+    io::{self, ErrorKind, IoSlice},
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -10,7 +10,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::yield_now,
+};
 
 /// Bytes that a connection reads before other tasks run.
 pub const TURN: usize = 64 * 1024;
@@ -28,6 +31,8 @@ pub struct Meter {
     /// The place after the last byte that was not CR or LF.
     text: AtomicU64,
     written: AtomicU64,
+    /// Bytes read since something of a message came of them.
+    idle: AtomicU64,
     /// Bytes that may be read in this turn.
     left: AtomicU64,
     exhausted: AtomicBool,
@@ -66,6 +71,11 @@ impl Meter {
         self.written.load(Relaxed)
     }
 
+    /// A head, or some of a body, came of what was read.
+    pub fn message_moved(&self) {
+        self.idle.store(0, Relaxed);
+    }
+
     /// Whether the peer takes no bytes, and some are waiting.
     pub fn is_blocked(&self) -> bool {
         self.blocked.load(Relaxed)
@@ -102,6 +112,7 @@ impl Meter {
             }
         }
         self.read.store(read + bytes.len() as u64, Relaxed);
+        self.idle.store(self.idle.load(Relaxed) + bytes.len() as u64, Relaxed);
         if let Some(last) = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')) {
             self.text.store(read + last as u64 + 1, Relaxed);
         }
@@ -122,15 +133,19 @@ impl Meter {
 pub struct MeteredStream<S> {
     stream: S,
     meter: Arc<Meter>,
-    /// Whether reading stops at the end of a turn.
-    turns: bool,
+    /// Whether the next turn begins once others have had theirs, also where nobody begins it.
+    gives_way: bool,
+    /// Bytes that may be read while nothing of a message comes of them.
+    most_idle: u64,
 }
 
 impl<S> MeteredStream<S> {
-    /// Counts, and reads in turns; the first frame comes after a preface of so many bytes.
+    /// Counts, and reads in turns, which the connection's driver begins; the first frame comes
+    /// after a preface of so many bytes.
     pub fn in_turns(stream: S, preface: u64) -> (Self, Arc<Meter>) {
         let meter = Arc::new(Meter { preface, ..Meter::default() });
-        (Self { stream, meter: Arc::clone(&meter), turns: true }, meter)
+        let most_idle = u64::MAX;
+        (Self { stream, meter: Arc::clone(&meter), gives_way: false, most_idle }, meter)
     }
 
     /// The stream itself.
@@ -138,10 +153,26 @@ impl<S> MeteredStream<S> {
         self.stream
     }
 
-    /// Counts only.
-    pub fn new(stream: S) -> (Self, Arc<Meter>) {
+    /// Counts, and gives way to others after each turn.
+    pub fn giving_way(stream: S) -> (Self, Arc<Meter>) {
         let (metered, meter) = Self::in_turns(stream, 0);
-        (Self { turns: false, ..metered }, meter)
+        meter.begin_turn();
+        (Self { gives_way: true, ..metered }, meter)
+    }
+
+    /// Breaks once so many bytes were read of which nothing of a message came.
+    pub fn with_most_idle(self, most_idle: u64) -> Self {
+        Self { most_idle, ..self }
+    }
+}
+
+/// Wakes the task once others have run and sockets have been looked at. A task that wakes itself
+/// at once runs many times before that.
+fn give_way(context: &mut Context<'_>) {
+    let yielding = pin!(yield_now());
+    // It is pending when it is polled first.
+    if yielding.poll(context).is_ready() {
+        context.waker().wake_by_ref();
     }
 }
 
@@ -151,14 +182,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.turns && self.meter.left.load(Relaxed) == 0 {
+        if self.meter.left.load(Relaxed) == 0 {
             // Who drives the connection begins the next turn.
             self.meter.exhausted.store(true, Relaxed);
+            if self.gives_way {
+                self.meter.begin_turn();
+                give_way(context);
+            }
             return Poll::Pending;
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         self.meter.count_read(&buffer.filled()[before..]);
+        if self.meter.idle.load(Relaxed) > self.most_idle {
+            // In these words the codec says as well that the peer breaks the rules.
+            let text = "much was sent, and nothing of a message came of it";
+            return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, text)));
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -194,5 +234,74 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicUsize, task::Wake};
+
+    use tokio::io::{Join, Repeat, Sink, join, repeat, sink};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A peer that sends without end.
+    fn endless() -> Join<Repeat, Sink> {
+        join(repeat(b'x'), sink())
+    }
+
+    /// Bytes that are read before there are no more, or the error.
+    fn read_all(
+        stream: &mut MeteredStream<Join<Repeat, Sink>>,
+        context: &mut Context<'_>,
+    ) -> io::Result<usize> {
+        let (mut bytes, mut total) = ([0; 8 * 1024], 0);
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) => total += buffer.filled().len(),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(total),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_sends_without_end_gives_way_after_a_turn() {
+        let (mut stream, _) = MeteredStream::giving_way(endless());
+        let wakes = Arc::<Wakes>::default();
+        let waker = Arc::clone(&wakes).into();
+        let mut context = Context::from_waker(&waker);
+        for turn in 0..3 {
+            assert_eq!(read_all(&mut stream, &mut context).unwrap(), TURN);
+            assert_eq!(wakes.0.load(Relaxed), turn, "not before sockets have been looked at");
+            yield_now().await;
+            assert_eq!(wakes.0.load(Relaxed), turn + 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_whose_bytes_bring_nothing_is_left() {
+        let (stream, meter) = MeteredStream::giving_way(endless());
+        let mut stream = stream.with_most_idle(2 * TURN as u64);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..3 {
+            assert_eq!(read_all(&mut stream, &mut context).unwrap(), TURN);
+            meter.message_moved();
+        }
+        for _ in 0..2 {
+            assert_eq!(read_all(&mut stream, &mut context).unwrap(), TURN);
+        }
+        let error = read_all(&mut stream, &mut context).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
     }
 }

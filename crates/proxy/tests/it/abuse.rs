@@ -1,8 +1,8 @@
 //! What could be read in two ways, or never ends, is refused.
 
-use std::io::Write;
+use std::{io::Write, net::SocketAddr};
 
-use crate::world::{World, get, lines, ok, server};
+use crate::world::{World, brief, get, lines, message, ok, server, serving};
 
 /// The status that a proxy answers `request` with; 0 when it just closes.
 #[track_caller]
@@ -84,6 +84,55 @@ fn a_chunks_size_without_end_is_refused_and_the_connection_ends() {
         // It ends before all of this has been taken.
         let _ = client.0.write_all(format!("{size}{}", rest.repeat(1 << 20)).as_bytes());
         client.rest();
+    }
+}
+
+/// A server that answers with `begin`, and then says `rest` again and again.
+fn endless(begin: &'static str, rest: &'static str) -> SocketAddr {
+    serving(move |mut stream| {
+        message(&mut stream);
+        let _ = stream.write_all(begin.as_bytes());
+        let rest = rest.repeat(1000);
+        while stream.write_all(rest.as_bytes()).is_ok() {}
+    })
+}
+
+const LOG: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%";
+
+#[test]
+fn a_server_that_informs_without_end_is_an_error_of_the_server() {
+    let address = endless("", "HTTP/1.1 103 E\r\n\r\n");
+    let (world, log) = World::new().spoken("http1", address).log(LOG);
+    let answer = world.start().ask(&get("x", "/"));
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    let details = "upstream_reset_before_response_started{protocol_error}";
+    assert_eq!(lines(&log, 1), [format!("502 UPE {details}")]);
+}
+
+#[test]
+fn a_server_may_inform_again_and_again() {
+    let informed = format!("{}{}", "HTTP/1.1 102 P\r\n\r\n".repeat(1000), ok("last"));
+    let server = server(&[&informed]);
+    let proxy = World::new().spoken("http1", server.address).start();
+    let mut client = proxy.client();
+    for _ in 0..10 {
+        assert_eq!(brief(&client.ask(&get("x", "/"))), "200 last");
+    }
+}
+
+#[test]
+fn a_chunks_size_of_a_server_without_end_ends_its_answer() {
+    let begin = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    let blanks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n5";
+    for (begin, rest) in [(begin, "0"), (blanks, " ")] {
+        let (world, log) = World::new().spoken("http1", endless(begin, rest)).log(LOG);
+        let proxy = world.start();
+        let mut client = proxy.client();
+        client.say(&get("x", "/"));
+        let answer = client.rest();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("abc\r\n"), "{answer}");
+        let details = "upstream_reset_after_response_started{protocol_error}";
+        assert_eq!(lines(&log, 1), [format!("200 UPE {details}")]);
     }
 }
 

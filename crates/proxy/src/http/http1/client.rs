@@ -1,6 +1,6 @@
 //! HTTP/1 on a connection to a server.
 
-use std::{cell::Cell, future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
+use std::{cell::Cell, future::poll_fn, pin::Pin, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use http::{Request, Response};
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -9,8 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use weft_config::Limits;
 
 use crate::http::{
-    body::Incoming, error::Error, http1::early_response::EarlyResponse,
-    metered_stream::MeteredStream, request_body::RequestBody, stall_timer::StallTimer,
+    body::Incoming,
+    error::Error,
+    http1::early_response::EarlyResponse,
+    metered_stream::{Meter, MeteredStream, TURN},
+    request_body::RequestBody,
+    stall_timer::StallTimer,
 };
 
 /// A connection to a server, for one request at a time.
@@ -20,6 +24,7 @@ pub struct Client {
     limit: Duration,
     /// Whether the connection was given up because the server took nothing of a request.
     stalled: Rc<Cell<bool>>,
+    meter: Arc<Meter>,
 }
 
 /// A request that got no answer.
@@ -37,7 +42,9 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limit = limits.stalled;
-        let (stream, meter) = MeteredStream::new(EarlyResponse::new(stream));
+        let (stream, meter) = MeteredStream::giving_way(EarlyResponse::new(stream));
+        // The codec reads informational answers, and zeros before the size of a chunk, without end.
+        let stream = stream.with_most_idle(u64::from(limits.buffer) + TURN as u64);
         let (sender, connection) = Builder::new()
             .preserve_header_case(true)
             .max_buf_size(limits.buffer as usize)
@@ -47,7 +54,9 @@ impl Client {
         let (mut stall, mut written) = (StallTimer::default(), 0);
         let stalled = Rc::new(Cell::new(false));
         let gives_up = Rc::clone(&stalled);
+        let counts = Arc::clone(&meter);
         tokio::task::spawn_local(poll_fn(move |context| {
+            meter.begin_turn();
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
                 return Poll::Ready(ended);
             }
@@ -62,7 +71,7 @@ impl Client {
             stall.moved();
             Poll::Pending
         }));
-        Ok(Self { sender, limit, stalled })
+        Ok(Self { sender, limit, stalled, meter: counts })
     }
 
     /// Whether no request can be sent any more.
@@ -80,8 +89,12 @@ impl Client {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, Box<Unanswered>> {
+        self.meter.message_moved();
         match self.sender.try_send_request(request).await {
-            Ok(response) => Ok(response.map(|body| Incoming::response(body, self.limit))),
+            Ok(response) => {
+                self.meter.message_moved();
+                Ok(response.map(|body| Incoming::response(body, self.limit, &self.meter)))
+            }
             Err(mut error) => {
                 let unsent = error.take_message();
                 let error = match self.stalled.get() {

@@ -36,7 +36,7 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     let requests = Rc::clone(&downstream);
     let upgrade = Arc::<PendingUpgrade>::default();
     let left = left(stream.stream().socket().cloned(), &downstream.idle_timer);
-    let (stream, meter) = MeteredStream::new(ErrorBodies::new(stream, &upgrade));
+    let (stream, meter) = MeteredStream::giving_way(ErrorBodies::new(stream, &upgrade));
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let limit = requests.listener.limits.stalled;
         let upgrade = pending_upgrade::asks_for_upgrade(&request).then(|| Arc::clone(&upgrade));
@@ -59,7 +59,9 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let served = until_drained(guard, Pin::new(&mut connection), |it| it.graceful_shutdown());
+    let served = until_drained(guard, &meter, Pin::new(&mut connection), |it| {
+        it.graceful_shutdown();
+    });
     let mut patience = Patience::new(limits, &downstream.idle_timer, &meter);
     let overdue = tokio::select! {
         biased;
@@ -184,9 +186,10 @@ impl<'a> Patience<'a> {
     }
 }
 
-/// Drives `connection` to its end, and tells it once that this should be soon.
+/// Drives `connection` to its end, in turns, and tells it once that this should be soon.
 async fn until_drained<C: Future>(
     guard: ConnectionGuard,
+    meter: &Meter,
     mut connection: Pin<&mut C>,
     tell: impl Fn(Pin<&mut C>),
 ) -> C::Output {
@@ -196,6 +199,7 @@ async fn until_drained<C: Future>(
             told = true;
             tell(connection.as_mut());
         }
+        meter.begin_turn();
         connection.as_mut().poll(context)
     })
     .await
