@@ -7,14 +7,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -55,20 +54,21 @@ pub struct Source {
     messages: Cell<Option<Messages>>,
 }
 
-/// Chunks that some reader has not read yet, or that are kept for another try.
+/// Bytes that some reader has not read yet, or that are kept for another try.
 #[derive(Debug)]
 struct Kept {
-    chunks: VecDeque<Bytes>,
+    /// A copy: what came may be a small piece of a large buffer, and would keep all of it.
+    bytes: BytesMut,
     held: Held,
-    /// The number of the first chunk.
-    first: usize,
+    /// How many bytes of the body came before these.
+    first: u64,
 }
 
 #[derive(Debug)]
 struct Reader {
     id: u32,
-    /// The number of the next chunk.
-    next: usize,
+    /// Bytes of the body that it has read.
+    next: u64,
     /// Whether it may miss the rest when it is slow.
     optional: bool,
     /// Whether it missed something.
@@ -101,6 +101,14 @@ impl Source {
     /// Whether the request can be sent once more from the start.
     pub fn is_repeatable(&self) -> bool {
         self.repeatable.get()
+    }
+
+    /// Whether the request may be sent again after some of it was; otherwise nothing is kept.
+    pub fn may_be_sent_again(&self, may: bool) {
+        match may {
+            true => self.keeping.set(self.repeatable.get()),
+            false => self.let_go(),
+        }
     }
 
     /// The request will not be sent again: nothing is kept for that.
@@ -190,9 +198,9 @@ impl Source {
             return Poll::Ready(Some(Err(Error::Overflow)));
         }
         let kept = self.kept.borrow().get(next);
-        if let Some(chunk) = kept {
-            self.advance(id);
-            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        if let Some(bytes) = kept {
+            self.advance(id, bytes.len());
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         if self.waits_for_others(next) {
             self.park(id, context.waker());
@@ -209,7 +217,7 @@ impl Source {
             Some(Ok(frame)) => match frame.data_ref() {
                 Some(data) => {
                     self.keep(data, next);
-                    self.advance(id);
+                    self.advance(id, data.len());
                     // Nobody polls again for the end of a body that is known to have ended.
                     if self.incoming.borrow().is_end_stream() {
                         self.end();
@@ -231,12 +239,12 @@ impl Source {
 
     /// A reader that is ahead waits when one behind it, which must not miss anything, has
     /// enough to do.
-    fn waits_for_others(&self, next: usize) -> bool {
+    fn waits_for_others(&self, next: u64) -> bool {
         self.kept.borrow().held.bytes() >= MOST_KEPT
             && self.readers.borrow().iter().any(|reader| !reader.optional && reader.next < next)
     }
 
-    fn keep(&self, data: &Bytes, next: usize) {
+    fn keep(&self, data: &Bytes, next: u64) {
         self.received.set(self.received.get() + data.len() as u64);
         if let Some(mut messages) = self.messages.get() {
             messages.see(data);
@@ -250,8 +258,8 @@ impl Source {
             slow.for_each(|reader| reader.lost = true);
         }
         match self.keeping.get() || readers.len() > 1 {
-            true => kept.push(data.clone()),
-            false => kept.skip(next + 1),
+            true => kept.push(data),
+            false => kept.skip(next + data.len() as u64),
         }
         self.repeatable.set(self.repeatable.get() && self.keeping.get());
     }
@@ -270,15 +278,17 @@ impl Source {
         ended
     }
 
-    fn position(&self, id: u32) -> (usize, bool) {
+    /// Where a reader is, and whether it missed something.
+    fn position(&self, id: u32) -> (u64, bool) {
         let readers = self.readers.borrow();
         let reader = readers.iter().find(|reader| reader.id == id);
-        reader.map_or((0, true), |reader| (reader.next, reader.lost))
+        let first = self.kept.borrow().first;
+        reader.map_or((0, true), |reader| (reader.next, reader.lost || reader.next < first))
     }
 
-    fn advance(&self, id: u32) {
+    fn advance(&self, id: u32, bytes: usize) {
         if let Some(reader) = self.readers.borrow_mut().iter_mut().find(|one| one.id == id) {
-            reader.next += 1;
+            reader.next += bytes as u64;
         }
         if !self.keeping.get() {
             self.trim();
@@ -309,7 +319,7 @@ impl Source {
         let mut kept = self.kept.borrow_mut();
         let served = readers.iter().filter(|reader| !reader.lost);
         let needed = served.map(|reader| reader.next).min();
-        let end = kept.first + kept.chunks.len();
+        let end = kept.end();
         let before = kept.held.bytes();
         kept.drop_before(needed.unwrap_or(end));
         self.repeatable.set(self.repeatable.get() && kept.first == 0);
@@ -324,34 +334,42 @@ impl Source {
 
 impl Kept {
     fn new(buffers: &Arc<Buffers>) -> Self {
-        Self { chunks: VecDeque::new(), held: Held::new(buffers), first: 0 }
+        Self { bytes: BytesMut::new(), held: Held::new(buffers), first: 0 }
     }
 
-    fn get(&self, number: usize) -> Option<Bytes> {
-        self.chunks.get(number.checked_sub(self.first)?).cloned()
+    /// All that is kept from byte `from` of the body on, if any is.
+    fn get(&self, from: u64) -> Option<Bytes> {
+        let skipped = usize::try_from(from.checked_sub(self.first)?).ok()?;
+        let rest = self.bytes.get(skipped..)?;
+        (!rest.is_empty()).then(|| Bytes::copy_from_slice(rest))
     }
 
-    fn push(&mut self, chunk: Bytes) {
-        self.held.set(self.held.bytes() + chunk.len());
-        self.chunks.push_back(chunk);
+    /// How many bytes of the body came up to the last of these.
+    fn end(&self) -> u64 {
+        self.first + self.bytes.len() as u64
     }
 
-    /// A chunk that is not kept; `next` is the one after it.
-    fn skip(&mut self, next: usize) {
-        self.chunks.clear();
+    fn push(&mut self, data: &Bytes) {
+        self.bytes.extend_from_slice(data);
+        self.held.set(self.bytes.len());
+    }
+
+    /// The bytes before `next` are not kept.
+    fn skip(&mut self, next: u64) {
+        self.bytes = BytesMut::new();
         self.held.set(0);
         self.first = next;
     }
 
-    fn drop_before(&mut self, number: usize) {
-        let mut bytes = self.held.bytes();
-        while self.first < number
-            && let Some(chunk) = self.chunks.pop_front()
-        {
-            bytes -= chunk.len();
-            self.first += 1;
+    fn drop_before(&mut self, next: u64) {
+        if next >= self.end() {
+            return self.skip(self.end());
         }
-        self.held.set(bytes);
+        let count = next.saturating_sub(self.first);
+        // It is less than there is.
+        self.bytes.advance(usize::try_from(count).unwrap_or_default());
+        self.held.set(self.bytes.len());
+        self.first += count;
     }
 }
 
@@ -402,16 +420,14 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         self.source.as_ref().is_none_or(|(source, id)| {
-            source.has_ended() && source.kept.borrow().get(source.position(*id).0).is_none()
+            source.has_ended() && source.kept.borrow().end() <= source.position(*id).0
         })
     }
 
     fn size_hint(&self) -> SizeHint {
         let Some((source, id)) = &self.source else { return SizeHint::with_exact(0) };
         let next = source.position(*id).0;
-        let kept = source.kept.borrow();
-        let skipped = next.saturating_sub(kept.first);
-        let kept: u64 = kept.chunks.iter().skip(skipped).map(|data| data.len() as u64).sum();
+        let kept = source.kept.borrow().end().saturating_sub(next);
         let rest = source.incoming.borrow().size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + kept);

@@ -183,6 +183,10 @@ impl Received {
         let waker = self.reader.take();
         let before = (self.held, self.end.is_some());
         self.absorb(&mut Context::from_waker(waker.as_ref().unwrap_or(Waker::noop())));
+        // It waits, and a small one would keep the whole buffer of the codec that it came in.
+        if let Some(front) = self.front.as_mut().filter(|front| front.len() < SMALL) {
+            *front = Bytes::copy_from_slice(front);
+        }
         if let Some(waker) = waker {
             if before != (self.held, self.end.is_some()) {
                 waker.wake_by_ref();
@@ -321,5 +325,41 @@ impl Body for ReceivedBody {
             (Owed::Bytes(announced), false) => SizeHint::with_exact(announced),
             (Owed::End | Owed::Nothing, false) => SizeHint::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_small_piece_that_waits_for_its_reader_keeps_no_buffer() {
+        tokio::task::LocalSet::new().run_until(one_byte_waits()).await;
+    }
+
+    async fn one_byte_waits() {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let client = async {
+            let (mut sender, connection) = h2::client::handshake(near).await.unwrap();
+            tokio::task::spawn_local(connection);
+            let (response, mut stream) =
+                sender.send_request(http::Request::new(()), false).unwrap();
+            stream.send_data(Bytes::from_static(b"x"), false).unwrap();
+            (sender, response, stream)
+        };
+        let server = async {
+            let mut connection = h2::server::handshake(far).await.unwrap();
+            let (request, respond) = connection.accept().await.unwrap().unwrap();
+            tokio::task::spawn_local(async move { while connection.accept().await.is_some() {} });
+            (request.into_body(), respond)
+        };
+        let (_client, (stream, _respond)) = tokio::join!(client, server);
+        let bodies = Bodies::default();
+        let body = ReceivedBody::new(stream, Owed::Nothing, &bodies, Duration::from_secs(5));
+        while body.waiting() == 0 {
+            tokio::task::yield_now().await;
+            body.received.borrow_mut().absorb_for_reader();
+        }
+        assert!(body.received.borrow().front.as_ref().is_some_and(Bytes::is_unique));
     }
 }

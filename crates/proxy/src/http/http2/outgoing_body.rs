@@ -76,6 +76,9 @@ const WHILE_SHORT: Duration = Duration::from_secs(5);
 /// How many times as long while it has as many as it may.
 const WHILE_FULL: u32 = 6;
 
+/// Shorter pieces are copied: many may wait, and each would keep the whole buffer that it came in.
+const SMALL: usize = 1024;
+
 /// Why a body was not sent whole.
 #[derive(Debug)]
 pub enum Unsent<E> {
@@ -226,6 +229,10 @@ impl<B: Outgoing> Sending<B> {
         self.begun = true;
         self.waiting += data.len();
         self.tally.add(data.len());
+        let data = match !end && data.len() < SMALL {
+            true => Bytes::copy_from_slice(&data),
+            false => data,
+        };
         self.stream.send_data(data, end)?;
         Ok(end)
     }

@@ -293,3 +293,39 @@ async fn one_who_takes_nothing_is_waited_for_until_memory_is_short_or_more_than_
     };
     LocalSet::new().run_until(test).await;
 }
+
+/// A body of which one small piece came in a large buffer.
+struct Piece(Option<Bytes>);
+
+impl Body for Piece {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.take().map_or(Poll::Pending, |piece| Poll::Ready(Some(Ok(Frame::data(piece)))))
+    }
+}
+
+impl Outgoing for Piece {
+    fn poll_expired(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_piece_that_waits_to_be_sent_keeps_no_buffer() {
+    let test = async {
+        let (stream, _kept) = to_one_who_takes_nothing().await;
+        let buffer = Bytes::from(vec![7; 8192]);
+        let (share, tally) = (Share::of(MUCH), tally().1);
+        let piece = Piece(Some(buffer.slice(10..11)));
+        let mut sending = Sending::new(stream, piece, Duration::from_secs(300), &tally, &share);
+        let sent = timeout(Duration::from_secs(1), poll_fn(|context| sending.poll(context))).await;
+        assert!(sent.is_err(), "it waits");
+        assert!(buffer.is_unique());
+    };
+    LocalSet::new().run_until(test).await;
+}

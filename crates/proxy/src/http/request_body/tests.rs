@@ -1,6 +1,9 @@
 //! Readers of one body, each at its own pace.
 
-use std::future::poll_fn;
+use std::{
+    future::poll_fn,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use h2::SendStream;
 use tokio::io::duplex;
@@ -221,5 +224,68 @@ fn trailers_have_no_more_fields_than_a_head() {
             let frame = poll_fn(|context| Pin::new(&mut reader).poll_frame(context)).await;
             assert_eq!(frame.unwrap().is_ok(), is_kept, "{count}");
         }
+    });
+}
+
+/// A buffer that a codec read into; it is counted while it is there.
+struct ReadBuffer(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for ReadBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for ReadBuffer {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn small_pieces_are_kept_without_the_buffers_that_they_came_in() {
+    const PIECES: usize = 60_000;
+    local(async {
+        let source = Source::of(Incoming::full("end".into()), &Arc::default()).unwrap();
+        let first = RequestBody::of(Some(&source));
+        let id = first.source.as_ref().unwrap().1;
+        let buffers: Arc<AtomicUsize> = Arc::default();
+        let mut sent = Vec::new();
+        for number in 0..PIECES {
+            sent.push(b'a' + u8::try_from(number % 26).unwrap());
+            buffers.fetch_add(1, Ordering::Relaxed);
+            let buffer = ReadBuffer(vec![sent[number]; 8192], Arc::clone(&buffers));
+            source.keep(&Bytes::from_owner(buffer).slice(100..101), number as u64);
+            source.advance(id, 1);
+        }
+        assert_eq!(buffers.load(Ordering::Relaxed), 0, "buffers that are still there");
+        assert_eq!((source.kept.borrow().held.bytes(), source.is_repeatable()), (PIECES, true));
+        drop(first);
+        let mut again = RequestBody::of(Some(&source));
+        assert!(next(&mut again).await.as_bytes() == sent, "order and content");
+        assert_eq!((next(&mut again).await, next(&mut again).await), ("end".into(), "end".into()));
+    });
+}
+
+#[test]
+fn nothing_is_kept_of_a_request_that_will_not_be_sent_again() {
+    local(async {
+        let (source, mut stream) = body().await;
+        source.may_be_sent_again(false);
+        assert!(source.is_repeatable(), "nothing of it was sent");
+        source.may_be_sent_again(true);
+        source.may_be_sent_again(false);
+        stream.send_data("gone".into(), true).unwrap();
+        let mut reader = RequestBody::of(Some(&source));
+        assert_eq!(next(&mut reader).await, "gone");
+        assert_eq!((source.kept.borrow().held.bytes(), source.is_repeatable()), (0, false));
+        source.may_be_sent_again(true);
+        assert!(!source.is_repeatable());
+        let mut late = RequestBody::of(Some(&source));
+        assert_eq!(
+            next(&mut late).await,
+            Error::Overflow.to_string(),
+            "not a body without a start"
+        );
     });
 }

@@ -102,6 +102,9 @@ pub async fn run(
             && request.parts.method.is_idempotent();
         // HTTP/2 servers may refuse any request as they leave.
         let copy = copy || suspect || version == HttpVersion::Http2;
+        if let Some(source) = &request.source {
+            source.may_be_sent_again(copy);
+        }
         let body = RequestBody::of(request.source.as_ref());
         let message = Request::from_parts(request_head(request, version, copy), body);
         let Unanswered { error, unsent } = match connection.send(message).await {
