@@ -4,6 +4,7 @@ pub mod server;
 pub mod client;
 pub mod head_timeout;
 pub mod error_bodies;
+pub mod exchange;
 pub mod raw_head;
 pub mod chunk_size;
 pub mod pending_upgrade;

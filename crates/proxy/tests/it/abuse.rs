@@ -1,8 +1,15 @@
 //! What could be read in two ways, or never ends, is refused.
 
-use std::{io::Write, net::SocketAddr};
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    sync::{Arc, Barrier},
+};
 
-use crate::world::{World, brief, get, lines, message, ok, server, serving};
+use crate::{
+    peers::read_head,
+    world::{World, brief, get, lines, message, ok, server, serving},
+};
 
 /// The status that a proxy answers `request` with; 0 when it just closes.
 #[track_caller]
@@ -361,5 +368,40 @@ fn heads_that_cannot_be_read_are_told_so_in_words() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
         assert!(answer.contains("content-type: text/plain\r\n"), "{answer}");
         assert!(answer.ends_with(&format!("\r\n\r\n{}", &status[4..])), "{answer}");
+    }
+}
+
+#[test]
+fn content_that_reads_like_the_codecs_own_answer_passes_as_it_is() {
+    for status in ["400 Bad Request", "414 URI Too Long", "431 Request Header Fields Too Large"] {
+        let content =
+            format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        let (length, text) = (content.len(), content.clone());
+        let head_came = Arc::new(Barrier::new(2));
+        let goes_on = Arc::clone(&head_came);
+        let address = serving(move |mut stream| {
+            loop {
+                let head = read_head(&mut stream);
+                if head.starts_with("GET /content ") {
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                    stream.write_all(head.as_bytes()).unwrap();
+                    goes_on.wait();
+                    stream.write_all(text.as_bytes()).unwrap();
+                } else if head.is_empty() || stream.write_all(ok("next").as_bytes()).is_err() {
+                    return;
+                }
+            }
+        });
+        let proxy = World::new().spoken("http1", address).start();
+        let mut client = proxy.client();
+        client.say(&get("x", "/content"));
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        head_came.wait();
+        let mut body = vec![0; length];
+        client.0.read_exact(&mut body).unwrap();
+        assert_eq!(String::from_utf8_lossy(&body), content);
+        assert_eq!(brief(&client.ask(&get("x", "/next"))), "200 next");
+        let refused = client.ask("GET / HTTP/1.1\r\nx bad: 1\r\n\r\n");
+        assert_eq!(brief(&refused), "400 Bad Request", "what is the codec's own has a body");
     }
 }

@@ -1,9 +1,9 @@
 //! A body for the answers that the HTTP/1 codec gives on its own.
 //!
 //! Hyper answers a head that it cannot read with a status and nothing else, and has no
-//! setting for it. Users of Envoy find the reason as text, so these few answers, which
-//! never come from a server (they lack what the proxy adds), are replaced as they are
-//! written. Heads with two readings, which the codec would choose from, are made to be refused.
+//! setting for it. Users of Envoy find the reason as text, so these few answers are replaced as
+//! they are written, where nothing else can be: while no request is being answered, and after
+//! all of earlier answers has been written. Heads with two readings, which the codec would choose from, are made to be refused.
 //! What follows a request to upgrade is kept back until it is known what that is.
 
 use std::{
@@ -18,6 +18,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::http1::{
+    exchange::Exchanges,
     pending_upgrade::PendingUpgrade,
     raw_head::{Found, RawHeads},
 };
@@ -54,6 +55,9 @@ pub struct ErrorBodies<S> {
     stream: S,
     /// What is sent instead, and how much of it has been.
     instead: Option<(String, usize)>,
+    exchanges: Exchanges,
+    /// Whether all of earlier answers has been written, and nothing since.
+    quiet: bool,
     heads: RawHeads,
     upgrade: Arc<PendingUpgrade>,
     /// What follows a request to upgrade, until that is answered.
@@ -61,10 +65,12 @@ pub struct ErrorBodies<S> {
 }
 
 impl<S> ErrorBodies<S> {
-    /// Looks at what is written to `stream`; requests to upgrade are answered in `upgrade`.
-    pub fn new(stream: S, upgrade: &Arc<PendingUpgrade>) -> Self {
-        let (heads, upgrade) = (RawHeads::default(), Arc::clone(upgrade));
-        Self { stream, instead: None, heads, upgrade, held: BytesMut::new() }
+    /// Looks at what is written to `stream`, whose requests are answered in `exchanges`, and those
+    /// to upgrade in `upgrade`.
+    pub fn new(stream: S, exchanges: &Exchanges, upgrade: &Arc<PendingUpgrade>) -> Self {
+        let (heads, upgrade, held) = (RawHeads::default(), Arc::clone(upgrade), BytesMut::new());
+        let exchanges = exchanges.clone();
+        Self { stream, instead: None, exchanges, quiet: true, heads, upgrade, held }
     }
 
     /// The stream itself, and what was read of it and nobody has.
@@ -111,7 +117,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ErrorBodies<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if this.instead.is_none() {
+        let quiet = std::mem::take(&mut this.quiet) && !this.exchanges.are_under_way();
+        if quiet && this.instead.is_none() {
             this.instead = replacement(bytes).map(|text| (text, 0));
         }
         let Some((text, sent)) = &mut this.instead else {
@@ -126,6 +133,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ErrorBodies<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The codec flushes when it has written all that it has.
+        self.quiet = !self.exchanges.are_under_way();
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -140,7 +149,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ErrorBodies<S> {
     ) -> Poll<io::Result<usize>> {
         match slices {
             [only] => self.poll_write(context, only),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+            _ => {
+                self.quiet = false;
+                Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     http::{
         body::Incoming,
         http1::error_bodies::ErrorBodies,
+        http1::exchange::Exchanges,
         http1::head_timeout,
         http1::pending_upgrade::{self, PendingUpgrade},
         metered_stream::{Meter, MeteredStream},
@@ -36,9 +37,12 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     let requests = Rc::clone(&downstream);
     let upgrade = Arc::<PendingUpgrade>::default();
     let left = left(stream.stream().socket().cloned(), &downstream.idle_timer);
-    let (stream, meter) = MeteredStream::giving_way(ErrorBodies::new(stream, &upgrade));
+    let exchanges = Exchanges::default();
+    let stream = ErrorBodies::new(stream, &exchanges, &upgrade);
+    let (stream, meter) = MeteredStream::giving_way(stream);
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let limit = requests.listener.limits.stalled;
+        let exchange = exchanges.begin();
         let upgrade = pending_upgrade::asks_for_upgrade(&request).then(|| Arc::clone(&upgrade));
         let request = request.map(|body| Incoming::request(body, limit));
         let answering = serve_request(Rc::clone(&requests), request);
@@ -47,7 +51,7 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
             if let (Some(upgrade), Ok(answer)) = (upgrade, &answer) {
                 upgrade.answer(answer.status());
             }
-            answer
+            answer.map(|answer| answer.map(|payload| exchange.with(payload)))
         }
     });
     let mut connection = codec1::Builder::new()
