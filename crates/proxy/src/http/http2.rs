@@ -5,10 +5,11 @@
 //! buffers of their own, then lets other tasks run. So small frames never pile up in the
 //! codec, and one stream that is not read never stops another. Towards clients outside the mesh
 //! the window of the whole connection is bounded: there windows of streams are smaller while much is
-//! not read.
+//! not read. The window of any client's connection begins small and grows while there is room.
 
 pub mod server;
 pub mod client;
+pub mod connection_window;
 pub mod incoming_body;
 pub mod outgoing_body;
 pub mod windows;

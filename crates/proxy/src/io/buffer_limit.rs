@@ -22,12 +22,15 @@ const PART_OF_CLIENT: u64 = 32;
 #[derive(Debug)]
 pub struct Buffers {
     waiting: AtomicU64,
+    /// Bytes that clients of HTTP/2 may send at any time, beyond what each of them may.
+    granted: AtomicU64,
     limit: AtomicU64,
 }
 
 impl Default for Buffers {
     fn default() -> Self {
-        Self { waiting: AtomicU64::new(0), limit: AtomicU64::new(ProcessLimits::new().buffers) }
+        let limit = AtomicU64::new(ProcessLimits::new().buffers);
+        Self { waiting: AtomicU64::new(0), granted: AtomicU64::new(0), limit }
     }
 }
 
@@ -65,6 +68,20 @@ impl Buffers {
     pub fn most_of_client(&self) -> usize {
         let part = self.limit.load(Ordering::Relaxed) / PART_OF_CLIENT;
         usize::try_from(part).unwrap_or(usize::MAX)
+    }
+
+    /// Lets a client send so many bytes more, unless as many wait as may, or all clients together
+    /// could send more than may wait.
+    pub fn grant(&self, bytes: u64) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let more = |granted: u64| Some(granted + bytes).filter(|granted| *granted <= limit);
+        let update = || self.granted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        self.have_room() && update().is_ok()
+    }
+
+    /// So many bytes that were [granted](Self::grant) cannot come any more.
+    pub fn give_back(&self, bytes: u64) {
+        self.granted.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// One owner has `now` bytes waiting, and had `before`.

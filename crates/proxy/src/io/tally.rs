@@ -51,6 +51,16 @@ impl Tally {
         self.buffers.is_overfull()
     }
 
+    /// Lets a client send so many bytes more, if there is room; see [`Buffers::grant`].
+    pub fn grant(&self, bytes: u32) -> bool {
+        self.buffers.grant(bytes.into())
+    }
+
+    /// So many bytes that were granted cannot come any more.
+    pub fn give_back(&self, bytes: u32) {
+        self.buffers.give_back(bytes.into());
+    }
+
     /// As many bytes as may wait in each direction of one connection of a client outside.
     pub fn most_of_client(&self) -> usize {
         self.buffers.most_of_client()

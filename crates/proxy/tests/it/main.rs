@@ -33,6 +33,7 @@ mod scrapes;
 mod streams;
 mod tcp;
 mod trailers;
+mod uploads;
 mod upgrades;
 mod wear;
 mod world;

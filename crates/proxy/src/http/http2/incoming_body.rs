@@ -38,6 +38,8 @@ pub struct Bodies {
     tally: Rc<Tally>,
     /// Bytes of them that wait.
     unread: Rc<Cell<usize>>,
+    /// Bytes of them that have come so far.
+    came: Rc<Cell<u64>>,
     list: RefCell<Vec<Weak<RefCell<Received>>>>,
     /// Bytes that the connection had read when the bodies were last taken from the codec.
     absorbed: Cell<u64>,
@@ -59,6 +61,11 @@ impl Bodies {
     /// Bytes that have come and were not read.
     pub fn unread(&self) -> usize {
         self.unread.get()
+    }
+
+    /// Bytes that have come so far.
+    pub fn came(&self) -> u64 {
+        self.came.get()
     }
 
     /// Whether the reader of one took more than a small window.
@@ -97,6 +104,8 @@ struct Received {
     tally: Rc<Tally>,
     /// Bytes that wait on all streams of the connection.
     unread: Rc<Cell<usize>>,
+    /// Bytes that have come on all of them.
+    came: Rc<Cell<u64>>,
     /// The first chunk in line; most bodies never have a second one.
     front: Option<Bytes>,
     queue: VecDeque<Bytes>,
@@ -150,6 +159,7 @@ impl ReceivedBody {
             stream,
             tally: Rc::clone(&bodies.tally),
             unread: Rc::clone(&bodies.unread),
+            came: Rc::clone(&bodies.came),
             front: None,
             queue: VecDeque::new(),
             joined: BytesMut::new(),
@@ -220,6 +230,7 @@ impl Received {
         self.held += data.len();
         self.tally.add(data.len());
         self.unread.set(self.unread.get() + data.len());
+        self.came.set(self.came.get() + data.len() as u64);
         if self.held == data.len() {
             self.front = Some(data);
         } else if data.len() < SMALL {

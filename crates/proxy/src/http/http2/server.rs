@@ -26,6 +26,7 @@ use weft_decide::{Flag, Flags};
 use super::{
     FRAME_BUDGET, MOST_WINDOW, REMEMBERED_RESETS, RESETS_OF_CLIENTS, RESETS_OF_TURN,
     connection_window,
+    connection_window::ConnectionWindow,
     incoming_body::{Bodies, Owed, ReceivedBody},
     keep_alive::{KeepAlive, Verdict},
     outgoing_body::{Sending, Share, Unsent},
@@ -58,12 +59,13 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     let most = most_waiting(&downstream);
     // A third is left for when much is not read.
     let bound = u32::try_from(most / 3 * 2).unwrap_or(u32::MAX).max(limits.stream_window);
-    let connection_window = connection_window(limits.streams, limits.stream_window).min(bound);
-    let windows = Windows::begin(limits.stream_window, (connection_window, limits.streams), tally);
+    let most_window = connection_window(limits.streams, limits.stream_window).min(bound);
+    let window = ConnectionWindow::begin(most_window, limits.stream_window, tally);
+    let windows = Windows::begin(limits.stream_window, (window.size(), limits.streams), tally);
     let mut builder = Builder::new();
     builder
         .initial_window_size(windows.size())
-        .initial_connection_window_size(connection_window)
+        .initial_connection_window_size(window.size())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.head_bytes)
         .max_send_buffer_size(limits.buffer as usize)
@@ -84,8 +86,14 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
         }
     };
     let bodies = Bodies::counted_in(tally);
-    let bounds =
-        Bounds { bodies, windows, connection_window, widened: false, share: Share::of(most) };
+    let bounds = Bounds {
+        bodies,
+        windows,
+        window,
+        streams: limits.streams,
+        widened: false,
+        share: Share::of(most),
+    };
     let mut serving = Serving::new(connection, meter, limits, bounds, guard);
     poll_fn(|context| serving.poll(context, &downstream)).await;
 }
@@ -103,7 +111,8 @@ fn most_waiting(downstream: &Downstream) -> usize {
 struct Bounds {
     bodies: Bodies,
     windows: Windows,
-    connection_window: u32,
+    window: ConnectionWindow,
+    streams: u32,
     /// Whether the connection's window is larger than that.
     widened: bool,
     share: Rc<Share>,
@@ -202,7 +211,11 @@ impl Serving {
 
     /// Changes the windows of uploads, as far as that is due.
     fn change_windows(&mut self, context: &mut Context<'_>) {
-        let Bounds { bodies, windows, connection_window, widened, .. } = &mut self.bounds;
+        let Bounds { bodies, windows, window, streams, widened, .. } = &mut self.bounds;
+        let mut changes = window.grow(bodies.came());
+        if changes {
+            windows.share(window.size(), *streams);
+        }
         if let Some(size) = windows.change(bodies.tally(), bodies.unread()) {
             if self.connection.set_initial_window_size(size).is_ok() {
                 windows.changed(size);
@@ -212,8 +225,11 @@ impl Serving {
             // What came before the client knew of small windows may have filled the connection's:
             // there is room again for those of all streams.
             *widened = !*widened;
-            let more = if *widened { *connection_window / 2 } else { 0 };
-            let size = connection_window.saturating_add(more).min(MOST_WINDOW);
+            changes = true;
+        }
+        if changes {
+            let more = if *widened { window.size() / 2 } else { 0 };
+            let size = window.size().saturating_add(more).min(MOST_WINDOW);
             self.connection.set_target_window_size(size);
             context.waker().wake_by_ref();
         }

@@ -31,14 +31,19 @@ impl Windows {
     /// of the connection. Where that has no room for all of theirs, they get small before it is
     /// full, so that streams that are not read leave room for the others.
     pub fn begin(usual: u32, (connection, streams): (u32, u32), tally: &Tally) -> Self {
-        let little = (connection / 2 / streams.max(1)).clamp(1, usual.max(1));
-        let most = connection as usize / 4;
         let mut windows =
-            Self { usual, now: usual, most, little, crowded: false, held_small: false };
+            Self { usual, now: usual, most: 0, little: 0, crowded: false, held_small: false };
+        windows.share(connection, streams);
         if let Some(size) = windows.change(tally, 0) {
             windows.changed(size);
         }
         windows
+    }
+
+    /// So many streams share `connection`, the window of the connection.
+    pub fn share(&mut self, connection: u32, streams: u32) {
+        self.little = (connection / 2 / streams.max(1)).clamp(1, self.usual.max(1));
+        self.most = connection as usize / 4;
     }
 
     /// A connection to a server that begins now, whose windows are small until
