@@ -80,6 +80,11 @@ impl IdleTimer {
         self.deadline.set(None);
     }
 
+    /// Exchanges that are under way.
+    pub fn under_way(&self) -> usize {
+        self.exchanges.get()
+    }
+
     /// Exchanges that have ended so far.
     pub fn ended(&self) -> u64 {
         self.ended.get()

@@ -125,20 +125,39 @@ impl Dialer {
         self.dial_tcp(target, limit).await.map(Stream::from)
     }
 
+    /// Connects within `limit` for one of a client's exchanges, of which so many are `under_way`.
+    pub async fn dial_for(
+        &self,
+        target: DialTarget,
+        limit: Duration,
+        under_way: usize,
+    ) -> Result<Stream, DialError> {
+        self.dial_one(target, limit, under_way).await.map(Stream::from)
+    }
+
     /// Connects within `limit`, for what needs the socket itself.
     pub async fn dial_tcp(
         &self,
         target: DialTarget,
         limit: Duration,
     ) -> Result<TcpStream, DialError> {
-        match timeout(limit, self.connect(target)).await {
+        self.dial_one(target, limit, 0).await
+    }
+
+    async fn dial_one(
+        &self,
+        target: DialTarget,
+        limit: Duration,
+        under_way: usize,
+    ) -> Result<TcpStream, DialError> {
+        match timeout(limit, self.connect(target, under_way)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(DialError::Refused(error)),
             Err(_) => Err(DialError::Timeout(limit)),
         }
     }
 
-    async fn connect(&self, target: DialTarget) -> io::Result<TcpStream> {
+    async fn connect(&self, target: DialTarget, under_way: usize) -> io::Result<TcpStream> {
         if self.own.include(target.address) {
             return Err(io::Error::other("the address is this proxy's own"));
         }
@@ -148,8 +167,9 @@ impl Dialer {
         };
         // The kernel gives the lowest free number.
         let number = u64::try_from(socket.as_raw_fd()).unwrap_or_default();
-        if number >= self.limits.reserve.load(Relaxed) {
-            return Err(io::Error::other("too few file descriptors are left"));
+        let reserved = self.limits.reserve.load(Relaxed);
+        if let Some(refusal) = file_descriptors::refusal(number, reserved, under_way) {
+            return Err(io::Error::other(refusal));
         }
         if let Some(mark) = self.mark {
             SockRef::from(&socket).set_mark(mark)?;

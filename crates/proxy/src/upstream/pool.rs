@@ -151,11 +151,12 @@ impl ConnectionPool {
     }
 
     /// A connection for one exchange at a time: `preconnected`, else an idle one, else a new
-    /// one that is opened within `limit`.
+    /// one that is opened within `limit`, for a client with so many exchanges `under_way`.
     pub async fn http1(
         self: &Rc<Self>,
         preconnected: Option<Stream>,
-        (limit, limits): (Duration, &Limits),
+        within: (Duration, &Limits),
+        under_way: usize,
     ) -> Result<PooledConnection, PoolError> {
         if preconnected.is_none()
             && let Some(Idle { client, local, since }) = self.pop_idle()
@@ -167,27 +168,29 @@ impl ConnectionPool {
                 Some(since.elapsed()),
             ));
         }
-        self.begin_http1(preconnected, (limit, limits)).await
+        self.begin_http1(preconnected, within, under_way).await
     }
 
-    /// A connection that was not used before, made within `limit`.
+    /// A connection that was not used before, made in the same way.
     pub async fn fresh_http1(
         self: &Rc<Self>,
         within: (Duration, &Limits),
+        under_way: usize,
     ) -> Result<PooledConnection, PoolError> {
-        self.begin_http1(None, within).await
+        self.begin_http1(None, within, under_way).await
     }
 
     async fn begin_http1(
         self: &Rc<Self>,
         preconnected: Option<Stream>,
         (limit, limits): (Duration, &Limits),
+        under_way: usize,
     ) -> Result<PooledConnection, PoolError> {
         // One that waited may have been closed meanwhile, as an idle one.
         let idle = preconnected.is_some().then_some(Duration::ZERO);
         let stream = match preconnected {
             Some(stream) => stream,
-            None => self.connect(limit).await?,
+            None => self.dialer.dial_for(self.key.target, limit, under_way).await?,
         };
         let local = stream.local_addr();
         let client = Http1Client::begin(GatheredWriter(stream), limits);

@@ -181,12 +181,13 @@ async fn open_in(
 ) -> Result<PooledConnection, FailedAttempt> {
     let within = (limit, &request.downstream.listener.limits);
     let preconnected = request.downstream.take_preconnected(pool.key());
+    let under_way = request.downstream.idle_timer.under_way();
     match version {
         HttpVersion::Http1 if fresh => {
-            pool.fresh_http1(within).await.map_err(|error| unconnected(&error))
+            pool.fresh_http1(within, under_way).await.map_err(|error| unconnected(&error))
         }
         HttpVersion::Http1 => {
-            pool.http1(preconnected, within).await.map_err(|error| unconnected(&error))
+            pool.http1(preconnected, within, under_way).await.map_err(|error| unconnected(&error))
         }
         HttpVersion::Http2 => {
             pool.http2(preconnected, within).await.map_err(|error| unconnected(&error))
