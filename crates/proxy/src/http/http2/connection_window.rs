@@ -9,6 +9,8 @@ use crate::io::tally::Tally;
 
 /// The window of a connection that begins, if those of two streams are no larger.
 const SMALL: u32 = 256 * 1024;
+/// As much as a connection needs whose bodies are read as they come.
+const ENOUGH: u32 = 4 * 1024 * 1024;
 
 /// The window of one client's connection.
 #[derive(Debug)]
@@ -34,11 +36,13 @@ impl ConnectionWindow {
         self.now
     }
 
-    /// Grows if the connection is used for uploads, of which so many bytes `came`, and if the
-    /// process has room; long before the client has to wait.
-    pub fn grow(&mut self, came: u64) -> bool {
+    /// Grows if the connection is used for uploads, of which so many bytes `came` and are
+    /// `unread`, and if the process has room; long before the client has to wait.
+    pub fn grow(&mut self, came: u64, unread: usize) -> bool {
         let more = self.now.min(self.most - self.now);
-        let is_due = came.saturating_sub(self.came) >= u64::from(self.now / 8);
+        let part = self.now / 8;
+        let is_due = came.saturating_sub(self.came) >= part.into()
+            && (self.now < ENOUGH || unread >= part as usize);
         if more == 0 || !is_due || !self.tally.grant(more) {
             return false;
         }
@@ -76,7 +80,7 @@ mod tests {
     fn a_window_grows_as_bodies_come_up_to_its_bound() {
         let mut window = ConnectionWindow::begin(1500 * KIB, 256 * KIB, &tally(1 << 30));
         let sizes = [0, 63, 64, 64, 191, 192, 1 << 20].map(|came| {
-            window.grow(came * 1024);
+            window.grow(came * 1024, 0);
             window.size() / KIB
         });
         assert_eq!(sizes, [512, 512, 1024, 1024, 1024, 1500, 1500]);
@@ -85,19 +89,30 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_large_where_much_is_not_read() {
+        let mut window = ConnectionWindow::begin(1 << 30, 256 * KIB, &tally(1 << 30));
+        let mut came = 0;
+        while window.grow(came, 0) || came == 0 {
+            came += 1 << 20;
+        }
+        assert_eq!(window.size(), ENOUGH);
+        assert!(!window.grow(1 << 40, 1 << 18) && window.grow(1 << 40, 1 << 19));
+    }
+
+    #[test]
     fn what_all_connections_were_given_is_bounded_until_they_end() {
         let tally = tally(1024 * KIB);
         let begin = || ConnectionWindow::begin(1 << 30, 256 * KIB, &tally);
         let (mut one, mut other) = (begin(), begin());
-        assert!(one.grow(1 << 30) && other.grow(1 << 30));
-        assert!(!one.grow(1 << 31) && !other.grow(1 << 31) && !begin().grow(1 << 31));
+        assert!(one.grow(1 << 30, 0) && other.grow(1 << 30, 0));
+        assert!(!one.grow(1 << 31, 0) && !other.grow(1 << 31, 0) && !begin().grow(1 << 31, 0));
         drop(other);
-        assert!(!one.grow(1 << 31), "it would be twice as much again");
-        assert!(begin().grow(1 << 31));
+        assert!(!one.grow(1 << 31, 0), "it would be twice as much again");
+        assert!(begin().grow(1 << 31, 0));
         tally.add(1 << 20);
-        assert!(!begin().grow(1 << 31), "so much waits");
+        assert!(!begin().grow(1 << 31, 0), "so much waits");
         drop(one);
         tally.remove(1 << 20);
-        assert!(begin().grow(1 << 31));
+        assert!(begin().grow(1 << 31, 0));
     }
 }

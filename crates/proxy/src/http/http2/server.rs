@@ -212,7 +212,7 @@ impl Serving {
     /// Changes the windows of uploads, as far as that is due.
     fn change_windows(&mut self, context: &mut Context<'_>) {
         let Bounds { bodies, windows, window, streams, widened, .. } = &mut self.bounds;
-        let mut changes = window.grow(bodies.came());
+        let mut changes = window.grow(bodies.came(), bodies.unread());
         if changes {
             windows.share(window.size(), *streams);
         }
