@@ -37,13 +37,11 @@ pub fn first_reserved(limits: &ProcessLimits) -> u64 {
 pub fn refusal(number: u64, reserved: u64, under_way: usize) -> Option<&'static str> {
     let share = (reserved / PART_OF_CLIENT).max(1);
     let is_large = u64::try_from(under_way).is_ok_and(|under_way| under_way > share);
-    match () {
-        () if number >= reserved => Some("too few file descriptors are left"),
-        () if number >= reserved / 2 && is_large => {
-            Some("too few file descriptors are left for one client's many requests")
-        }
-        () => None,
+    if number >= reserved {
+        return Some("too few file descriptors are left");
     }
+    let is_short = number >= reserved / 2;
+    (is_short && is_large).then_some("too few file descriptors are left for one client's requests")
 }
 
 fn usable(limits: &ProcessLimits, descriptors: u64) -> u64 {
