@@ -101,6 +101,18 @@ impl Translator {
     /// The clients that get the same answer to `interest` as `client`. Its group is
     /// remembered until [`Self::forget_group`].
     pub fn class(&mut self, client: &Client, interest: &Interest) -> Class {
+        self.class_with(client, interest, &mut None)
+    }
+
+    /// The same, with a place for the class of hosts and addresses: it is found out only when
+    /// `remembered` is empty, which takes long for a client with many labels. The caller clears it
+    /// when the client changes, or its group.
+    pub fn class_with(
+        &mut self,
+        client: &Client,
+        interest: &Interest,
+        remembered: &mut Option<Class>,
+    ) -> Class {
         match (client.role, interest) {
             (_, Interest::Own) => Class::One(Arc::new(client.clone())),
             (Role::Gateway, _) => Class::Unasked,
@@ -109,10 +121,11 @@ impl Translator {
                 Class::Namespace(client.namespace.as_str().into())
             }
             (Role::Sidecar, Interest::Host(..) | Interest::Address(_)) => {
-                match self.graph.hold(&Unit::Group(client.labelled())) {
+                let found = || match self.graph.hold(&Unit::Group(client.labelled())) {
                     Value::Group(group) => Class::Group(group),
                     _ => unreachable!("the unit computes this value"),
-                }
+                };
+                remembered.get_or_insert_with(found).clone()
             }
         }
     }
