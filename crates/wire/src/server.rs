@@ -118,6 +118,11 @@ impl Responses {
         self.0.send(Ok(response)).await.is_ok()
     }
 
+    /// Ready once the client has left, also while its requests are not read; safe to cancel.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+
     /// Ends the stream with a reason.
     pub async fn end(self, reason: End) {
         let status = match reason {
