@@ -13,7 +13,7 @@ use weft_config::{Features, Interest, Resource};
 use weft_delta::{Event, Name, Refusal, ResourceSet, Server, Splitting};
 use weft_wire::{
     Call, DeltaRequest,
-    server::{End, Responses},
+    server::{End, Requests, Responses},
 };
 
 use crate::{
@@ -34,10 +34,13 @@ const ACKNOWLEDGEMENT: Duration = Duration::from_secs(60);
 const AGE: Duration = Duration::from_secs(30 * 60);
 /// Interests a second that a stream may have in the long run.
 const PACE: u32 = 1000;
-/// Interests that are answered without anything else in between.
+/// Interests that are answered by one offer.
 const SLICE: usize = 256;
 /// Interests that it may have at once.
 const BURST: u32 = 4096;
+
+/// Requests with interests that are not answered yet, from which on no other request is read.
+const QUEUED: usize = 16;
 
 /// A proxy needs a response's memory several times over while it reads it, so that a
 /// large directory comes in parts.
@@ -73,6 +76,7 @@ impl Service {
             server: Server::new(SPLITTING),
             offered: BTreeSet::new(),
             resuming: 0,
+            queue: Arc::new(Semaphore::new(QUEUED)),
             pod,
             features: None,
             service: &self,
@@ -137,6 +141,8 @@ struct Stream<'a> {
     offered: BTreeSet<Revision>,
     /// Offers to come for what the proxy has had since an earlier stream.
     resuming: usize,
+    /// Room for requests that are not answered yet.
+    queue: Arc<Semaphore>,
     pod: String,
     /// What the proxy can do, as it says in its first request.
     features: Option<Features>,
@@ -154,10 +160,14 @@ impl Stream<'_> {
         let mut patience: Option<Instant> = None;
         let mut pace = Pace::new(born);
         loop {
+            // All that a proxy holds has to be said in time, whenever it is answered.
+            let queue = self.server.is_greeted().then_some(&*self.queue);
             tokio::select! {
                 why = &mut closed => return Some(self.ended(why.ok())),
                 Some(offer) = mailbox.recv() => self.take(offer, &mut mailbox),
-                request = next(call, pace.ready()) => match request {
+                // While no request is read, its end is noticed here.
+                () = call.responses.closed() => return None,
+                request = next(&mut call.requests, pace.ready(), queue) => match request {
                     Some(request) => {
                         pace.spend(request.subscribe.len(), Instant::now());
                         if let Err(end) = self.receive(request).await {
@@ -294,7 +304,9 @@ impl Stream<'_> {
             return Ok(());
         }
         let down = |_| End::Unavailable("the control plane is going down".into());
-        // In slices: other streams and changes have their turn in between.
+        // Held until all of it is answered. Only the first requests are read without room for them.
+        let place = Arc::clone(&self.queue).try_acquire_owned().ok().map(Arc::new);
+        // In slices: each is answered by one offer.
         let mut dropped = Some(dropped);
         let mut wanted = wanted.into_iter().peekable();
         while wanted.peek().is_some() || dropped.is_some() {
@@ -304,6 +316,7 @@ impl Stream<'_> {
                 wanted: wanted.by_ref().take(SLICE).collect(),
                 dropped: dropped.take().unwrap_or_default(),
                 resumed,
+                place: place.clone(),
             };
             self.service.world.send(Message::Interests(interests)).await.map_err(down)?;
         }
@@ -362,9 +375,18 @@ fn interest(name: &Name) -> Option<Interest> {
     (*interest.to_string() == **name).then_some(interest)
 }
 
-async fn next(call: &mut Call, ready: Instant) -> Option<DeltaRequest> {
+/// The next request, once `ready` and as soon as there is room in `queue`.
+async fn next(
+    requests: &mut Requests,
+    ready: Instant,
+    queue: Option<&Semaphore>,
+) -> Option<DeltaRequest> {
     sleep_until(ready).await;
-    call.requests.next().await
+    if let Some(queue) = queue {
+        // Only this stream takes room, after the request is read.
+        drop(queue.acquire().await);
+    }
+    requests.next().await
 }
 
 async fn until(moment: Option<Instant>) {

@@ -97,9 +97,15 @@ impl Answers {
         }
     }
 
-    /// The class of `client` for `interest`.
-    pub(crate) fn class(&mut self, client: &Client, interest: &Interest) -> Class {
-        self.translator.class(client, interest)
+    /// The class of `client` for `interest`. That of hosts and addresses is found out once, and
+    /// `remembered` until the client changes, or its group.
+    pub(crate) fn class(
+        &mut self,
+        client: &Client,
+        interest: &Interest,
+        remembered: &mut Option<Class>,
+    ) -> Class {
+        self.translator.class_with(client, interest, remembered)
     }
 
     /// The answer to `interest` for `session`, whose client is of `class`.

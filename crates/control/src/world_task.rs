@@ -1,6 +1,7 @@
 //! The one task that owns the objects and the answers.
 //!
-//! It knows sessions as mailboxes and never waits for one.
+//! It knows sessions as mailboxes and never waits for one. Sessions take turns by time: however
+//! much one asks for, changes and other sessions have their turn in between.
 
 mod messages;
 mod sessions;
@@ -15,6 +16,7 @@ use std::{
 
 use tokio::{
     sync::{mpsc, watch},
+    task::yield_now,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use weft_api::{Diagnostic, Key, Kind, Object};
@@ -53,6 +55,9 @@ const BATCH: usize = 4096;
 /// Messages that are handled between two batches of changes.
 const MESSAGES_BETWEEN: usize = 64;
 
+/// How long a session is answered before it is another's turn.
+const TURN: Duration = Duration::from_millis(10);
+
 /// What is wrong, by object; objects of which nothing is wrong are not there.
 pub(crate) type Findings = BTreeMap<Key, Arc<Vec<Diagnostic>>>;
 
@@ -61,6 +66,8 @@ pub(crate) struct WorldTask {
     answers: Answers,
     revisions: Revisions,
     sessions: Sessions,
+    /// How long a session is answered before it is another's turn.
+    turn: Duration,
     pending_acks: PendingAcks,
     gather: Gather,
     gathered: Vec<Change>,
@@ -90,6 +97,7 @@ impl WorldTask {
             answers: Answers::default(),
             revisions: Revisions::default(),
             sessions: Sessions::new(pod_patience, BYTES_OF_SESSION),
+            turn: TURN,
             pending_acks: PendingAcks::default(),
             gather: Gather::default(),
             gathered: Vec::new(),
@@ -126,21 +134,28 @@ impl WorldTask {
                     _ => {
                         self.take(changes.drain(..));
                         // Messages of proxies are handled however many changes come.
-                        for _ in 0..MESSAGES_BETWEEN {
-                            let Ok(message) = inputs.messages.try_recv() else { break };
-                            self.receive(message);
-                        }
+                        self.serve(&mut inputs.messages);
                     }
                 },
                 message = inputs.messages.recv() => match message {
-                    Some(message) => self.receive(message),
+                    Some(message) => {
+                        self.receive(message);
+                        self.serve(&mut inputs.messages);
+                    }
                     None => break,
                 },
-                () = until(deadline) => self.expire(),
+                () = until(deadline) => {
+                    self.expire();
+                    // Examining many objects does not keep sessions waiting.
+                    self.answer_turn();
+                }
                 _ = ticks.tick(), if *self.ready.borrow() => {
                     let different = self.answers.check(CHECKED);
                     self.compare(different);
                 }
+                // At once, but after the tasks that wait for this thread; without that, messages
+                // seem to be missing, since tokio limits how many a task receives in one go.
+                () = yield_now(), if self.sessions.has_turns() => self.answer_turn(),
             }
         }
     }
@@ -214,12 +229,7 @@ impl WorldTask {
                     self.sessions.admit(&mut self.answers);
                 }
             }
-            Message::Interests(interests) => {
-                if self.sessions.interests(interests, &mut self.answers) {
-                    self.answer();
-                }
-                self.examine_soon();
-            }
+            Message::Interests(interests) => self.sessions.queue(interests),
             Message::InForce(session, revisions) => {
                 let now = Instant::now().into_std();
                 let at = |revision: &Revision| match revision {
@@ -247,6 +257,27 @@ impl WorldTask {
                 let _ = reply.send(self.sessions.facts());
             }
         }
+        self.count();
+    }
+
+    /// Handles messages that have come, and answers one session for a turn.
+    fn serve(&mut self, messages: &mut mpsc::Receiver<Message>) {
+        for _ in 0..MESSAGES_BETWEEN {
+            let Ok(message) = messages.try_recv() else { break };
+            self.receive(message);
+        }
+        self.answer_turn();
+    }
+
+    /// Answers interests of the session whose turn it is.
+    fn answer_turn(&mut self) {
+        if !self.sessions.has_turns() {
+            return;
+        }
+        if self.sessions.answer_turn(self.turn, &mut self.answers) {
+            self.answer();
+        }
+        self.examine_soon();
         self.count();
     }
 

@@ -28,7 +28,7 @@ fn subscribe(
     name: &str,
     interest: &Interest,
 ) -> ResourceSet {
-    let class = answers.class(&client(name), interest);
+    let class = answers.class(&client(name), interest, &mut None);
     answers.subscribe(session, &class, interest).set
 }
 
@@ -45,7 +45,7 @@ fn two_proxies_of_a_class_share_every_byte() {
     assert_eq!(one.resource.body.as_ptr(), two.resource.body.as_ptr());
     assert!(Arc::ptr_eq(&one.pieces, &two.pieces));
     assert_eq!(answers.len(), 1);
-    let class = answers.class(&client("one"), &interest());
+    let class = answers.class(&client("one"), &interest(), &mut None);
     answers.unsubscribe(1, &class, &interest());
     assert_eq!(answers.len(), 1);
     answers.unsubscribe(2, &class, &interest());

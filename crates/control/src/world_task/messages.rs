@@ -1,8 +1,10 @@
 //! What sessions and handles send to the world's task, and what they get.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::Instant,
 };
 use weft_api::Key;
@@ -85,6 +87,8 @@ pub(crate) struct Interests {
     pub(crate) dropped: Vec<Interest>,
     /// Whether the proxy holds something from an earlier stream.
     pub(crate) resumed: bool,
+    /// Room among the requests of a stream that are not answered yet, free once this is dropped.
+    pub(crate) place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// An object as it came to be at some time.

@@ -6,9 +6,10 @@
 mod joining;
 mod outstanding;
 mod session;
+mod turns;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -23,7 +24,7 @@ use self::{
     session::{Reading, Session},
 };
 use super::{
-    CloseReason, Interests, Join, Offer, Revision, SessionFacts,
+    CloseReason, Join, Offer, Revision, SessionFacts,
     disconnected::{self, Absent},
 };
 use crate::subscriptions::{Answers, Offered, SessionId};
@@ -37,6 +38,8 @@ pub(super) struct Sessions {
     by_id: BTreeMap<SessionId, Session>,
     by_pod: BTreeMap<Key, BTreeSet<SessionId>>,
     waiting_for_pod: Vec<(Instant, Join)>,
+    /// Sessions that wait for their turn to be answered.
+    order: VecDeque<SessionId>,
     /// Ended here, with interests still to be forgotten.
     dead: Vec<Dead>,
     /// Pods whose proxies' streams ended before everything was in force.
@@ -65,6 +68,7 @@ impl Sessions {
             by_id: BTreeMap::new(),
             by_pod: BTreeMap::new(),
             waiting_for_pod: Vec::new(),
+            order: VecDeque::new(),
             dead: Vec::new(),
             absent: Absent::default(),
             outstanding: Outstanding::default(),
@@ -104,6 +108,7 @@ impl Sessions {
                 }
                 told.push((interest.to_string().into(), is_kept.then_some(answer.set)));
             }
+            session.queue.renew(&told);
             self.send(id, Offer { revision, answers: told });
         }
         told
@@ -150,8 +155,9 @@ impl Sessions {
                 answers.enter(&client);
                 answers.exit(&std::mem::replace(&mut session.client, client));
             }
+            session.class = None;
             for (interest, Reading { class, .. }) in &mut session.interests {
-                let now = answers.class(&session.client, interest);
+                let now = answers.class(&session.client, interest, &mut session.class);
                 if now != *class {
                     let answer = answers.subscribe(id, &now, interest);
                     answers.unsubscribe(id, class, interest);
@@ -171,42 +177,6 @@ impl Sessions {
         let all = self.by_id.values().filter(|_| !labelled.is_empty());
         let same = all.filter(|session| labelled.contains(&session.client.labelled()));
         same.map(|session| session.id)
-    }
-
-    /// Takes note of what a session is interested in, and offers answers; whether a
-    /// revision is now in force everywhere because its proxy is back.
-    pub(super) fn interests(&mut self, interests: Interests, answers: &mut Answers) -> bool {
-        let Interests { session: id, wanted, dropped, resumed } = interests;
-        let Some(session) = self.by_id.get_mut(&id) else { return false };
-        // From here on the session says what its proxy lacks: everything, when it has
-        // something old, and otherwise nothing.
-        let lacked = match std::mem::replace(&mut session.introduced, true) {
-            true => BTreeSet::new(),
-            false => self.absent.settle(&session.pod),
-        };
-        dropped.iter().for_each(|interest| session.end(interest, answers));
-        let replaced = self.make_room(id, wanted.len(), answers);
-        let mut room = INTERESTS_OF_POD.saturating_sub(self.interests_of_pod(id));
-        let Some(session) = self.by_id.get_mut(&id) else { return replaced };
-        let mut offered = Vec::new();
-        for interest in wanted {
-            let name = interest.to_string().into();
-            let answer = match room {
-                0 => None,
-                _ => session.read(interest, answers),
-            };
-            room -= usize::from(answer.is_some());
-            offered.push((name, answer));
-        }
-        if !offered.is_empty() || resumed {
-            let revision = if resumed { Revision::Resumed } else { Revision::Fresh };
-            self.send(id, Offer { revision, answers: offered });
-        }
-        let mut everywhere = replaced;
-        for revision in lacked {
-            everywhere |= self.outstanding.settle(revision);
-        }
-        everywhere
     }
 
     /// Closes earlier sessions of the same pod when a session with `more` interests has no

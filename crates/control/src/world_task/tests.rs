@@ -6,6 +6,8 @@ use weft_config::Interest;
 use super::*;
 use crate::{Acknowledgement, Caller};
 
+mod turns;
+
 fn world_task() -> (WorldTask, Arc<Metrics>, watch::Receiver<Findings>) {
     let metrics = Arc::new(Metrics::default());
     let (publish, diagnostics) = watch::channel(Findings::default());
@@ -93,10 +95,14 @@ impl Driven {
     }
 
     fn connect(&mut self) -> Joined {
+        self.connect_pod("client")
+    }
+
+    fn connect_pod(&mut self, pod: &str) -> Joined {
         let (reply, mut joined) = oneshot::channel();
         let caller = Caller {
             namespace: "a".to_owned(),
-            pod: "client".to_owned(),
+            pod: pod.to_owned(),
             pod_uid: "uid".to_owned(),
             account: "default".to_owned(),
         };
@@ -105,19 +111,25 @@ impl Driven {
     }
 
     fn introduce(&mut self, joined: &Joined, resumed: bool) {
-        let (session, wanted) = (joined.session, vec![CART.parse().unwrap()]);
-        let interests = Interests { session, wanted, dropped: Vec::new(), resumed };
-        self.task.receive(Message::Interests(interests));
+        let wanted = vec![CART.parse().unwrap()];
+        self.interest(joined, wanted, Vec::new(), resumed);
+    }
+
+    /// Says what a session is interested in, and gives it a turn.
+    fn interest(
+        &mut self,
+        joined: &Joined,
+        wanted: Vec<Interest>,
+        dropped: Vec<Interest>,
+        resumed: bool,
+    ) {
+        self.task.receive(interests(joined, wanted, dropped, resumed));
+        self.task.answer_turn();
     }
 
     /// Changes an answer that the client uses; its version.
     fn change(&mut self, seconds: u32) -> String {
-        self.apply(serde_json::json!({
-            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
-            "metadata": {"name": "cart", "namespace": "a"},
-            "spec": {"hosts": ["cart"], "http": [
-                {"timeout": format!("{seconds}s"), "route": [{"destination": {"host": "cart"}}]}]},
-        }));
+        self.apply(rules(seconds));
         self.version.to_string()
     }
 
@@ -142,6 +154,26 @@ impl Driven {
         }));
         answer
     }
+}
+
+fn interests(
+    joined: &Joined,
+    wanted: Vec<Interest>,
+    dropped: Vec<Interest>,
+    resumed: bool,
+) -> Message {
+    let session = joined.session;
+    Message::Interests(Interests { session, wanted, dropped, resumed, place: None })
+}
+
+/// Rules for the cart, with a timeout.
+fn rules(seconds: u32) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "cart", "namespace": "a"},
+        "spec": {"hosts": ["cart"], "http": [
+            {"timeout": format!("{seconds}s"), "route": [{"destination": {"host": "cart"}}]}]},
+    })
 }
 
 fn pod(phase: &str) -> serde_json::Value {
@@ -270,9 +302,7 @@ fn unknown(of: &str, count: usize) -> Vec<Interest> {
 async fn all_streams_of_a_pod_have_so_many_interests_together() {
     let mut driven = Driven::new();
     let want = |driven: &mut Driven, joined: &Joined, wanted: Vec<Interest>| {
-        let (session, dropped) = (joined.session, Vec::new());
-        let interests = Interests { session, wanted, dropped, resumed: false };
-        driven.task.receive(Message::Interests(interests));
+        driven.interest(joined, wanted, Vec::new(), false);
     };
     let count = |driven: &Driven| -> usize {
         driven.task.sessions.facts().iter().map(|facts| facts.interests).sum()
@@ -329,8 +359,7 @@ async fn a_stream_has_answers_of_so_many_bytes() {
             hosts.iter().map(|host| format!("{host}:80").parse().unwrap()).collect()
         };
         let (wanted, dropped) = (interests(wanted), interests(dropped));
-        let interests = Interests { session: joined.session, wanted, dropped, resumed: false };
-        driven.task.receive(Message::Interests(interests));
+        driven.interest(&joined, wanted, dropped, false);
         let offers = std::iter::from_fn(|| joined.mailbox.try_recv().ok());
         offers.flat_map(|offer| offer.answers).map(|(_, answer)| answer.is_some()).collect()
     };
@@ -350,13 +379,7 @@ async fn a_stream_has_answers_of_so_many_bytes() {
     assert_eq!(want(&mut driven, &own[1..2], &own[1..2]), [true], "it counts once");
     assert_eq!(want(&mut driven, &own[1..2], &[]), [true], "it counts once");
     // A wish for what is asked of the proxy itself is never refused.
-    let own = Interests {
-        session: joined.session,
-        wanted: vec![Interest::Own],
-        dropped: Vec::new(),
-        resumed: false,
-    };
-    driven.task.receive(Message::Interests(own));
+    driven.interest(&joined, vec![Interest::Own], Vec::new(), false);
     let offer = joined.mailbox.try_recv().unwrap();
     assert!(offer.answers[0].1.is_some());
 }

@@ -9,7 +9,7 @@ use tokio::{
 use weft_api::{Key, Kind, Object};
 use weft_translate::Client;
 
-use super::{Session, Sessions};
+use super::{Session, Sessions, turns::Queue};
 use crate::{
     subscriptions::{Answers, Held},
     world_task::{CloseReason, Join, Joined, MAILBOX, disconnected},
@@ -77,9 +77,11 @@ impl Sessions {
             pod,
             uid: join.caller.pod_uid,
             client,
+            class: None,
             mailbox: sender,
             closed: close,
             interests: BTreeMap::new(),
+            queue: Queue::default(),
             held: Held::default(),
             room: self.room,
             is_full: false,

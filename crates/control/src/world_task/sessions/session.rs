@@ -11,6 +11,7 @@ use weft_config::Interest;
 use weft_delta::ResourceSet;
 use weft_translate::{Class, Client};
 
+use super::turns::Queue;
 use crate::{
     subscriptions::{Answers, Held, SessionId, Subscribed, Weight},
     world_task::{CloseReason, Offer, Revision},
@@ -26,9 +27,13 @@ pub(super) struct Session {
     pub(super) pod: Key,
     pub(super) uid: String,
     pub(super) client: Client,
+    /// The client's class for hosts and addresses, when it is known.
+    pub(super) class: Option<Class>,
     pub(super) mailbox: mpsc::Sender<Offer>,
     pub(super) closed: oneshot::Sender<CloseReason>,
     pub(super) interests: BTreeMap<Interest, Reading>,
+    /// Interests that wait to be answered.
+    pub(super) queue: Queue,
     /// The answers about hosts and addresses.
     pub(super) held: Held,
     /// How many bytes these may have.
@@ -86,7 +91,7 @@ impl Session {
         if self.is_full && is_bounded(&interest) {
             return None;
         }
-        let class = answers.class(&self.client, &interest);
+        let class = answers.class(&self.client, &interest, &mut self.class);
         let answer = answers.subscribe(self.id, &class, &interest);
         let reading = Reading { class, weight: Arc::default() };
         self.interests.insert(interest.clone(), reading);
