@@ -39,7 +39,7 @@ impl Piece {
 }
 
 impl PartialEq for Piece {
-    /// Whoever writes a body can give it the hash of another: only bodies say that pieces are equal.
+    /// A tenant can write an object so that a body has the hash of another: bodies are compared.
     fn eq(&self, other: &Self) -> bool {
         let is_same = || Arc::ptr_eq(&self.json, &other.json) || self.json == other.json;
         self.hash == other.hash && self.name == other.name && is_same()

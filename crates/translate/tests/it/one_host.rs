@@ -260,7 +260,7 @@ fn alternatives_times_destinations_of_a_rule_have_a_bound() {
     let found = translator.diagnostics();
     let closed: Vec<&str> = found
         .iter()
-        .filter(|one| one.message.contains("alternatives times destinations"))
+        .filter(|one| one.message.contains("each alternative repeats"))
         .map(|one| one.field.as_str())
         .collect();
     assert_eq!(closed, ["spec.http[1].match"]);
