@@ -39,9 +39,7 @@ impl Weight {
         });
         Self { own, large: large.collect() }
     }
-}
 
-impl Weight {
     /// How many they are.
     pub(crate) fn bytes(&self) -> usize {
         self.own + self.large.iter().map(|large| large.bytes).sum::<usize>()

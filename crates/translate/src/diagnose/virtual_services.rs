@@ -18,7 +18,7 @@ use crate::{
     routes::{
         foreign,
         rules::{self, conditions, retries, targets, targets::Ports},
-        virtual_services::{self, MESH},
+        virtual_services::{self, MESH, Summary},
     },
 };
 
@@ -43,11 +43,11 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         in_mesh(key, service, view, &mut found);
         dialled = Dialled::new(virtual_services::ports_without_service(service, view));
     }
-    too_many_targets(key, service, &mut found);
-    let unread = targets::beyond_patterns(service);
+    let Some(summary) = view.virtual_service_summary(key) else { return found };
+    beyond_bounds(key, &summary, &mut found);
     let mut taken: Option<usize> = None;
     for (at, rule) in service.spec.http.iter().enumerate() {
-        if unread.contains(&at) {
+        if summary.beyond_patterns.contains(&at) {
             taken.get_or_insert(at);
             continue;
         }
@@ -72,14 +72,14 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
 
 /// Rules that are closed, since they would repeat what they say too often, or take too long to
 /// compile.
-fn too_many_targets(key: &Key, service: &VirtualService, found: &mut Vec<Diagnostic>) {
-    let http = targets::http_beyond_bound(service).into_iter().map(|at| ("http", at));
-    let all = http.chain(targets::tcp_beyond_bound(service).into_iter().map(|at| ("tcp", at)));
+fn beyond_bounds(key: &Key, summary: &Summary, found: &mut Vec<Diagnostic>) {
+    let http = summary.http_beyond_bound.iter().map(|at| ("http", at));
+    let all = http.chain(summary.tcp_beyond_bound.iter().map(|at| ("tcp", at)));
     found.extend(all.map(|(list, at)| {
         let field = format!("spec.{list}[{at}].match");
         Diagnostic::error(key, field, targets::too_many().message)
     }));
-    found.extend(targets::beyond_patterns(service).into_iter().map(|at| {
+    found.extend(summary.beyond_patterns.iter().map(|at| {
         let field = format!("spec.http[{at}].match");
         Diagnostic::error(key, field, targets::too_many_patterns().message)
     }));

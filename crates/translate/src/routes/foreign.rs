@@ -9,7 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::to_vec;
 use weft_api::{
     Key,
     virtual_service::{HttpMatch, VirtualService},
@@ -19,7 +18,10 @@ use crate::{
     clusters::backends,
     graph::view::View,
     model::hosts,
-    routes::virtual_services::{MESH, Summary},
+    routes::{
+        rules::targets::{self, RuleSize},
+        virtual_services::{MESH, Summary},
+    },
 };
 
 /// Bytes of rules for one host that its clients take from the virtual services of a namespace
@@ -64,8 +66,8 @@ impl RulesSize {
     /// The rules of `service` for HTTP.
     pub(crate) fn of_http(service: &VirtualService) -> Self {
         let rules = service.spec.http.iter().map(|rule| {
-            let matches = rule.matches.iter().map(everyone);
-            Self::of_rule(size(to_vec(rule)), size(to_vec(&rule.matches)), matches)
+            let size = RuleSize::of(rule, &rule.matches, rule.route.len());
+            Self::of_rule(size, rule.matches.iter().map(everyone))
         });
         Self::sum(rules)
     }
@@ -75,27 +77,20 @@ impl RulesSize {
         let tcp = service.spec.tcp.iter().map(|rule| {
             let read =
                 |one| serde_json::from_value::<HttpMatch>(one).is_ok_and(|one| everyone(&one));
-            let matches = rule.matches.iter().cloned().map(read);
-            Self::of_rule(size(to_vec(rule)), size(to_vec(&rule.matches)), matches)
+            let size = RuleSize::of(rule, &rule.matches, rule.route.len());
+            Self::of_rule(size, rule.matches.iter().cloned().map(read))
         });
         let tls = service
             .spec
             .tls
             .iter()
-            .map(|rule| Self { bytes: size(to_vec(rule)), is_for_everyone: false });
+            .map(|rule| Self { bytes: targets::size(rule), is_for_everyone: false });
         Self::sum(tcp.chain(tls))
     }
 
-    /// A rule repeats all but its alternatives for each of them.
-    fn of_rule(
-        whole: usize,
-        alternatives: usize,
-        for_everyone: impl ExactSizeIterator<Item = bool>,
-    ) -> Self {
-        let count = for_everyone.len();
-        let once = whole.saturating_sub(alternatives);
-        let bytes = alternatives.saturating_add(once.saturating_mul(count.max(1)));
-        Self { bytes, is_for_everyone: count == 0 || for_everyone.into_iter().any(|one| one) }
+    fn of_rule(size: RuleSize, for_everyone: impl ExactSizeIterator<Item = bool>) -> Self {
+        let is_for_everyone = for_everyone.len() == 0 || for_everyone.into_iter().any(|one| one);
+        Self { bytes: size.repeated(), is_for_everyone }
     }
 
     fn sum(rules: impl Iterator<Item = Self>) -> Self {
@@ -112,10 +107,6 @@ fn everyone(one: &HttpMatch) -> bool {
         && one.source_labels.is_empty()
         && one.source_namespace.is_none()
         && (one.gateways.is_empty() || one.gateways.iter().any(|name| name == MESH))
-}
-
-fn size(json: serde_json::Result<Vec<u8>>) -> usize {
-    json.map_or(0, |json| json.len())
 }
 
 /// The virtual services whose rules clients of `namespace` use for `host`: for a host that an

@@ -93,15 +93,20 @@ async fn a_connection_on_which_nothing_passes_ends_and_one_that_trickles_does_no
     assert!(lasted >= IDLE * 6 && lasted < IDLE * 13 / 2, "{lasted:?}");
 }
 
+/// The proxy's end of a connection whose client has sent 6400 bytes, and reset it.
+async fn of_reset_client() -> PeekedStream {
+    let (mut client, near) = connection().await;
+    client.write_all(&[7; 6400]).await.unwrap();
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    near
+}
+
 /// What a client has sent before its reset is passed on as long as the server takes some of it.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_resets_is_gone_once_the_server_takes_nothing_more() {
     for reads in [false, true] {
-        let (mut client, mut near) = connection().await;
+        let mut near = of_reset_client().await;
         let (mut server, mut far) = duplex(64);
-        client.write_all(&[7; 6400]).await.unwrap();
-        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(client);
         let (passed, buffers) = (Passed::default(), Arc::default());
         let began = tokio::time::Instant::now();
         let relaying = async {
@@ -127,11 +132,8 @@ async fn a_client_that_resets_is_gone_once_the_server_takes_nothing_more() {
 #[tokio::test(start_paused = true)]
 async fn what_a_client_sent_before_its_reset_is_passed_on_though_the_server_speaks() {
     for reads in [false, true] {
-        let (mut client, mut near) = connection().await;
+        let mut near = of_reset_client().await;
         let (mut server, mut far) = duplex(64);
-        client.write_all(&[7; 6400]).await.unwrap();
-        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(client);
         let (passed, buffers) = (Passed::default(), Arc::default());
         let began = tokio::time::Instant::now();
         let relaying = async {

@@ -29,7 +29,7 @@ const TIMES: usize = 4;
 
 /// How much a rule names.
 #[derive(Clone, Copy)]
-struct RuleSize {
+pub(crate) struct RuleSize {
     alternatives: usize,
     destinations: usize,
     /// Of all that is written.
@@ -39,7 +39,11 @@ struct RuleSize {
 }
 
 impl RuleSize {
-    fn of(rule: &impl Serialize, matches: &[impl Serialize], destinations: usize) -> Self {
+    pub(crate) fn of(
+        rule: &impl Serialize,
+        matches: &[impl Serialize],
+        destinations: usize,
+    ) -> Self {
         Self {
             alternatives: matches.len(),
             destinations,
@@ -49,13 +53,14 @@ impl RuleSize {
     }
 
     /// The bytes of all its alternatives, each with what the rule says besides.
-    fn repeated(self) -> usize {
+    pub(crate) fn repeated(self) -> usize {
         let once = self.bytes.saturating_sub(self.bytes_of_alternatives);
         self.bytes_of_alternatives.saturating_add(once.saturating_mul(self.alternatives.max(1)))
     }
 }
 
-fn size(one: &impl Serialize) -> usize {
+/// The bytes of its JSON.
+pub(crate) fn size(one: &impl Serialize) -> usize {
     serde_json::to_vec(one).map_or(0, |json| json.len())
 }
 
