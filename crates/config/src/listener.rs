@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Host, Limits, Origin, SourceMatch};
 
 /// A place where connections arrive, and what is done to them first.
+///
+/// Where listeners that [share their port](Listener::shares_port) are at one port, a connection
+/// belongs to the one at its address and to the one at every address: the hosts of both are in
+/// play, as if one listener had them, and the first one's come before equal ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Listener {
@@ -26,6 +30,16 @@ pub struct Listener {
     pub limits: Limits,
     /// What serves the connections.
     pub scope: Scope,
+}
+
+impl Listener {
+    /// Whether others may have its port at other addresses. What is around the bytes, and where
+    /// they were meant to go, must be read from the socket alone then.
+    pub fn shares_port(&self) -> bool {
+        self.destination == Destination::Socket
+            && self.layers.is_empty()
+            && matches!(self.scope, Scope::Servers(_))
+    }
 }
 
 /// How the address that the client dialled is learnt.

@@ -10,9 +10,10 @@ use crate::{
     backend::CompiledBackend,
     conditions::{explain_source, is_source},
     failure::Failure,
+    places::Belongs,
     record::{Record, Verdict, tell},
     reply::Reply,
-    server::{CompiledListener, CompiledServer, CompiledTcp},
+    server::{CompiledServer, CompiledTcp},
     stage::{Answers, Question, Step},
     table::{Table, Unanswered},
 };
@@ -58,8 +59,8 @@ impl Scope {
 /// Where the hosts of a scope are looked up.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
-    /// Among the servers of a listener.
-    Listener(Arc<str>, u16),
+    /// Among the servers of a listener, and of those that share its port with it.
+    Listener(Arc<str>, SocketAddr),
     /// In the answer for an address.
     Address(SocketAddr),
     /// In the answers for hosts on a port.
@@ -100,11 +101,12 @@ impl Table {
         answers: &Answers,
         record: &mut R,
     ) -> Step<Connection> {
-        let Some((name, listener)) = self.named_listener(listener) else {
+        let listeners = self.belongs(listener, destination);
+        let Some((name, listener)) = listeners.first() else {
             return Step::Reply(Failure::NoDestination.reply());
         };
         if !matches!(listener.data.scope, weft_config::Scope::Directory) {
-            return among_servers((name, listener), destination.port(), answers, record);
+            return among_servers((name, &listeners), destination, answers, record);
         }
         match self.directory().decides(destination) {
             Decides::Outside => self.outside_connection(record),
@@ -237,21 +239,22 @@ fn at_address<R: Record>(
     }
 }
 
-/// What serves a connection to `port` of a listener with servers.
+/// What serves a connection to `destination` that belongs to `listeners`, which have servers.
 fn among_servers<R: Record>(
-    (name, listener): (&Arc<str>, &CompiledListener),
-    port: u16,
+    (name, listeners): (&Arc<str>, &Belongs<'_>),
+    destination: SocketAddr,
     answers: &Answers,
     record: &mut R,
 ) -> Step<Connection> {
-    let looks = listener.looks_at_hello(port);
+    let port = destination.port();
+    let looks = listeners.look_at_hello(port);
     let by_hello = match answers.hello() {
         None if looks => return Step::Ask(Question::Hello),
-        Some(Some(hello)) => listener.server_for(port, hello),
+        Some(Some(hello)) => listeners.server_for(port, hello),
         Some(None) | None => None,
     };
-    match by_hello.or_else(|| listener.server(port)) {
-        Some(server) => serve(server, Place::Listener(Arc::clone(name), port), record),
+    match by_hello.or_else(|| listeners.servers(port).next()) {
+        Some(server) => serve(server, Place::Listener(Arc::clone(name), destination), record),
         // Servers are there, and none of them is for this client.
         None if looks => Step::Reply(Failure::NoDestination.reply()),
         None => Step::Done(Connection::Tcp(Tcp(Relayed::Onwards))),

@@ -15,6 +15,7 @@ mod reply;
 pub mod path;
 pub mod protocol;
 mod table;
+mod places;
 mod server;
 mod route;
 mod candidates;

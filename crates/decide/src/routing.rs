@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
+use smallvec::SmallVec;
 use weft_balance::Rng;
 use weft_config::{Action, Entry, Host, Interest, Origin, Outside, Target};
 
@@ -113,17 +114,18 @@ impl Table {
         facts: &Facts<'_>,
         record: &mut R,
     ) {
-        let server = match place {
-            Place::Listener(listener, port) => {
-                self.listener(listener).and_then(|listener| listener.server(*port))
+        let servers: SmallVec<[&Arc<CompiledServer>; 2]> = match place {
+            Place::Listener(listener, destination) => {
+                self.belongs(listener, *destination).servers(destination.port()).collect()
             }
             Place::Address(address) => {
-                self.answer_for_address(*address).and_then(|compiled| compiled.server.as_ref())
+                let answer = self.answer_for_address(*address);
+                answer.and_then(|compiled| compiled.server.as_ref()).into_iter().collect()
             }
-            Place::Hosts(_) => None,
+            Place::Hosts(_) => SmallVec::new(),
         };
         let Some(exact) = chosen.data.hosts.iter().find(|own| own.covers(host)) else { return };
-        let names = server.into_iter().flat_map(|server| &server.data.routes);
+        let names = servers.into_iter().flat_map(|server| &server.data.routes);
         let others = names.filter(|name| **name != chosen.data.name);
         for other in others.filter_map(|name| self.compiled_route(name)) {
             let Some(wide) = other.data.hosts.iter().find(|own| own.covers(host)) else { continue };
@@ -141,12 +143,9 @@ impl Table {
 
     fn match_route(&self, place: &Place, host: &str) -> RouteMatch<'_> {
         match place {
-            Place::Listener(listener, port) => {
-                let server = self.listener(listener).and_then(|listener| listener.server(*port));
-                match server {
-                    Some(server) => self.match_server(server, host),
-                    None => RouteMatch::Nowhere(None),
-                }
+            Place::Listener(listener, destination) => {
+                let listeners = self.belongs(listener, *destination);
+                self.match_servers(listeners.servers(destination.port()), host)
             }
             Place::Address(address) => self.match_server_at(*address, host),
             Place::Hosts(port) => match self.answer_for_host(host, *port) {
@@ -172,20 +171,28 @@ impl Table {
             .answer_for_address(address)
             .map(|compiled| (&compiled.answer.entry, &compiled.server))
         {
-            Some((Entry::Server(_), Some(server))) => self.match_server(server, host),
+            Some((Entry::Server(_), Some(server))) => {
+                self.match_servers(std::iter::once(server), host)
+            }
             Some(_) => RouteMatch::Outside,
             None if self.unanswered() == Unanswered::Outside => RouteMatch::Outside,
             None => RouteMatch::Ask(Interest::Address(address)),
         }
     }
 
-    fn match_server<'t>(&'t self, server: &'t CompiledServer, host: &str) -> RouteMatch<'t> {
-        match server.route(host) {
+    /// The route with the most specific host among `servers`, the first of equals.
+    fn match_servers<'t>(
+        &'t self,
+        mut servers: impl DoubleEndedIterator<Item = &'t Arc<CompiledServer>> + Clone,
+        host: &str,
+    ) -> RouteMatch<'t> {
+        let found = servers.clone().rev().filter_map(|server| server.route(host));
+        match found.max_by_key(|(specificity, _)| *specificity).map(|(_, route)| route) {
             Some(NamedRoute { name, is_rejected: false }) => self.match_named(name),
             Some(NamedRoute { name, is_rejected: true }) => {
                 self.rejected_route(name).map_or(RouteMatch::Missing, RouteMatch::Route)
             }
-            None => RouteMatch::Nowhere(Some(&server.origin)),
+            None => RouteMatch::Nowhere(servers.next().map(|server| &server.origin)),
         }
     }
 

@@ -1,11 +1,18 @@
 //! Compiled servers and listeners: which route a host leads to.
 
-use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::BuildHasher,
+    sync::Arc,
+};
 
 use weft_balance::{Register, Rng, Turn, Weights};
 use weft_config::{Listener, Origin, Route, Scope, Server, TcpTarget, name::suffixes};
 
-use crate::{hello::ClientHello, quick::Quick};
+use crate::{
+    hello::{ClientHello, Exactness},
+    quick::Quick,
+};
 
 /// A server, ready to be asked.
 #[derive(Debug)]
@@ -52,6 +59,10 @@ pub(crate) struct NamedRoute {
     pub(crate) is_rejected: bool,
 }
 
+/// How specific a host is that covers another: the length of what follows its `*`, or more than
+/// any for the host itself.
+pub(crate) type Specificity = usize;
+
 /// Routes by host.
 #[derive(Debug, Default)]
 struct Hosts {
@@ -90,8 +101,8 @@ impl CompiledServer {
         self.data.port.is_none_or(|own| own == port)
     }
 
-    /// The route with the most specific host for `host`.
-    pub(crate) fn route(&self, host: &str) -> Option<&NamedRoute> {
+    /// The route with the most specific host for `host`, and how specific that is.
+    pub(crate) fn route(&self, host: &str) -> Option<(Specificity, &NamedRoute)> {
         self.hosts.find(host)
     }
 }
@@ -130,24 +141,25 @@ impl CompiledListener {
     }
 
     /// The server for connections to `port` whose clients say `hello`: the one that is most
-    /// exactly for them, the first of equals.
+    /// exactly for them, and how exactly; the first of equals.
     pub(crate) fn server_for(
         &self,
         port: u16,
         hello: &ClientHello,
-    ) -> Option<&Arc<CompiledServer>> {
+    ) -> Option<((bool, Exactness), &Arc<CompiledServer>)> {
         let rank = |server: &CompiledServer| {
             let exactness = hello.matches(server.data.hello.as_ref()?)?;
             Some((server.data.port.is_some(), exactness))
         };
         let candidates = self.servers.iter().rev().filter(|server| server.is_for(port));
         let ranked = candidates.filter_map(|server| Some((rank(server)?, server)));
-        ranked.max_by_key(|(rank, _)| *rank).map(|(_, server)| server)
+        ranked.max_by_key(|(rank, _)| *rank)
     }
 
-    /// Whether some server names the route called `route`.
-    pub(crate) fn names(&self, route: &str) -> bool {
-        self.servers.iter().any(|server| server.data.routes.iter().any(|name| name == route))
+    /// Whether some server names one of `routes`.
+    pub(crate) fn names(&self, routes: &BTreeSet<Arc<str>>) -> bool {
+        let mut named = self.servers.iter().flat_map(|server| &server.data.routes);
+        named.any(|name| routes.contains(name.as_str()))
     }
 }
 
@@ -194,9 +206,9 @@ impl Hosts {
         }
     }
 
-    fn find(&self, host: &str) -> Option<&NamedRoute> {
+    fn find(&self, host: &str) -> Option<(Specificity, &NamedRoute)> {
         if let Some(route) = self.exact.get(host) {
-            return Some(route);
+            return Some((Specificity::MAX, route));
         }
         let wildcard = match self.wildcards.is_empty() {
             true => None,
@@ -210,6 +222,6 @@ impl Hosts {
             .find(|(ending, _)| ending.len() < host.len() && host.ends_with(&**ending))
             .map(|(ending, route)| (ending.len(), route));
         let longest = wildcard.into_iter().chain(ending).max_by_key(|(length, _)| *length);
-        longest.map(|(_, route)| route).or(self.any.as_ref())
+        longest.or_else(|| Some((0, self.any.as_ref()?)))
     }
 }

@@ -23,6 +23,7 @@ use weft_config::{
 use crate::{
     backend::CompiledBackend,
     endpoint_set::{Chunk, EndpointSet},
+    places::Places,
     route::{CompiledRoute, CompiledRule, CompiledRules},
     server::{CompiledListener, CompiledServer},
     shards::Shards,
@@ -35,7 +36,8 @@ pub use change::Rejected;
 pub struct Table {
     settings: Arc<Settings>,
     directory: Arc<Directory>,
-    listeners: Arc<BTreeMap<Arc<str>, Arc<CompiledListener>>>,
+    pub(crate) listeners: Arc<BTreeMap<Arc<str>, Arc<CompiledListener>>>,
+    pub(crate) places: Arc<Places>,
     routes: Shards<Arc<str>, Arc<CompiledRoute>>,
     /// Lists of rules, by name.
     rule_lists: Shards<Arc<str>, Arc<CompiledRules>>,
@@ -115,6 +117,7 @@ impl Table {
             settings: Arc::default(),
             directory: Arc::default(),
             listeners: Arc::default(),
+            places: Arc::default(),
             routes: Shards::default(),
             rule_lists: Shards::default(),
             rule_list_users: Shards::default(),
@@ -193,14 +196,6 @@ impl Table {
     /// What exists, as far as the proxy was told.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
-    }
-
-    pub(crate) fn listener(&self, name: &str) -> Option<&Arc<CompiledListener>> {
-        self.listeners.get(name)
-    }
-
-    pub(crate) fn named_listener(&self, name: &str) -> Option<(&Arc<str>, &Arc<CompiledListener>)> {
-        self.listeners.get_key_value(name)
     }
 
     pub(crate) fn compiled_route(&self, name: &str) -> Option<&Arc<CompiledRoute>> {

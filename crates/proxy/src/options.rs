@@ -1,6 +1,10 @@
 //! Options of a proxy, fixed when it starts.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use weft_config::File;
 
@@ -72,8 +76,13 @@ pub enum Sockets {
     /// By this process.
     #[default]
     Bind,
-    /// By the process at this Unix socket where it lends them, else by this process.
-    Node(PathBuf),
+    /// By this process, and beside those by another one that lends some.
+    Node {
+        /// The Unix socket of the process that lends them.
+        lender: PathBuf,
+        /// The address that clients of lent sockets are taken to dial: this machine's own.
+        address: Option<IpAddr>,
+    },
 }
 
 /// The application behind this proxy.
@@ -84,7 +93,7 @@ pub struct Application {
     /// Its probes, as JSON by path (`ISTIO_KUBE_APP_PROBERS`).
     pub probes: Option<String>,
     /// The address at which probes reach it; loopback when absent.
-    pub address: Option<std::net::IpAddr>,
+    pub address: Option<IpAddr>,
 }
 
 impl Default for Options {

@@ -126,7 +126,7 @@ fn in_pod(arguments: &Arguments) -> Result<Options> {
             readiness: own(15021),
         },
         sockets: match node_sockets.exists() {
-            true => Sockets::Node(node_sockets.to_owned()),
+            true => Sockets::Node { lender: node_sockets.to_owned(), address },
             false => Sockets::Bind,
         },
         mark: (users() == Users::One).then_some(MARK),

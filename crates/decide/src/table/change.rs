@@ -18,6 +18,7 @@ use super::{CompiledAnswer, Table};
 use crate::{
     backend::CompiledBackend,
     endpoint_set::EndpointSet,
+    places::Places,
     server::{CompiledListener, CompiledServer, ServedRoute},
     shards::Shards,
 };
@@ -67,6 +68,9 @@ impl Table {
             }
         }
         next.refresh(stale);
+        if !Arc::ptr_eq(&next.listeners, &self.listeners) {
+            next.places = Arc::new(Places::of(&next.listeners));
+        }
         (next, rejected)
     }
 
@@ -236,9 +240,9 @@ impl Table {
         for route in &stale.routes {
             let users = self.route_users.find(&**route).into_iter();
             stale.servers.extend(users.flat_map(|users| users.iter().copied()));
-            let naming = self.listeners.iter().filter(|(_, listener)| listener.names(route));
-            stale.listeners.extend(naming.map(|(name, _)| Arc::clone(name)));
         }
+        let naming = self.listeners.iter().filter(|(_, listener)| listener.names(&stale.routes));
+        stale.listeners.extend(naming.map(|(name, _)| Arc::clone(name)));
         let (routes, rejected) = (&self.routes, &self.rejected);
         let route = |name: &str| {
             let rejected = rejected.find(name).map(|rejected| &*rejected.data);

@@ -1,6 +1,6 @@
 //! Worlds and outcomes in text.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::header;
 use weft_config::{
@@ -24,7 +24,7 @@ impl World {
     /// One resource a line; rules and servers are indented below theirs:
     ///
     /// ```text
-    /// listener NAME directory|servers
+    /// listener NAME directory|servers [at ADDRESS:PORT]
     ///   server NAME PORT http|detect|tcp ROUTE…
     /// directory HOST:PORT… | http PORT… | ADDRESS:PORT…
     /// settings closed | LABEL=VALUE… in NAMESPACE
@@ -78,9 +78,12 @@ pub(super) fn changes(text: &str) -> Vec<(String, Option<Arc<Resource>>)> {
 
 fn resource(words: &[&str]) -> Resource {
     match words {
-        ["listener", name, scope] => Resource::Listener(Listener {
+        ["listener", name, scope, rest @ ..] => Resource::Listener(Listener {
             name: (*name).to_owned(),
-            bind: ([0, 0, 0, 0], 15001).into(),
+            bind: match rest {
+                ["at", bind] => bind.parse().unwrap(),
+                _ => ([0, 0, 0, 0], 15001).into(),
+            },
             destination: Destination::Socket,
             layers: Vec::new(),
             limits: Limits::default(),
@@ -312,7 +315,12 @@ pub(super) fn decide<R: Record>(table: &Table, request: &str, record: &mut R) ->
             Step::Reply(reply) => format!("refuse {} {}", reply.flags, reply.details),
         };
     }
-    match step(table, request, &mut rng, record) {
+    told(step(table, request, &mut rng, record))
+}
+
+/// What comes of a request, as text.
+pub(super) fn told(step: Step<Routed>) -> String {
+    match step {
         Step::Done(routed) if routed.is_passthrough() => "passthrough".to_owned(),
         Step::Done(routed) => routed.backend().name.to_string(),
         Step::Ask(question) => format!("ask {question}"),
@@ -337,14 +345,30 @@ pub(super) fn step<R: Record>(
     rng: &mut Rng,
     record: &mut R,
 ) -> Step<Routed> {
-    let answers = Answers::default();
-    let words: Vec<&str> = request.trim().split(' ').collect();
     let listener = table.listeners().next().expect("a world has a listener").name.clone();
     let destination = "10.9.9.9:80".parse().unwrap();
-    let scope = match table.connection(&listener, destination, &answers, &mut ()) {
+    let scope = scope(table, &listener, destination);
+    request_over(table, (&scope, destination), request, rng, record)
+}
+
+/// What a connection of HTTP that arrived at `listener` for `destination` is served by.
+pub(super) fn scope(table: &Table, listener: &str, destination: SocketAddr) -> crate::Scope {
+    match table.connection(listener, destination, &Answers::default(), &mut ()) {
         Step::Done(Connection::Http(scope) | Connection::Detect(scope)) => scope,
         other => panic!("{other:?}"),
-    };
+    }
+}
+
+/// What the stages say to a request over a connection for `destination`.
+pub(super) fn request_over<R: Record>(
+    table: &Table,
+    (scope, destination): (&crate::Scope, SocketAddr),
+    request: &str,
+    rng: &mut Rng,
+    record: &mut R,
+) -> Step<Routed> {
+    let answers = Answers::default();
+    let words: Vec<&str> = request.trim().split(' ').collect();
     let fields = words[3..].iter().filter_map(|word| word.split_once(':'));
     let mut head = http::Request::builder().method(words[0]).uri(words[2]);
     head = head.header(header::HOST, words[1]);
@@ -358,5 +382,5 @@ pub(super) fn step<R: Record>(
         scheme: Scheme::Http,
     };
     let arrived = Arrived::read(head.body(()).unwrap().into_parts().0, arrival);
-    table.decide(&scope, &arrived, &answers, (rng, record))
+    table.decide(scope, &arrived, &answers, (rng, record))
 }

@@ -41,9 +41,7 @@ impl AcceptedConnection {
         let (keep_alive, user_timeout) = (limits.tcp_keep_alive, limits.tcp_user_timeout);
         let _ = socket_options::set(SockRef::from(&stream), keep_alive, user_timeout);
         let destination = match listener.destination {
-            Destination::Socket => {
-                SocketAddr::new(local.ip(), listener.port.unwrap_or(local.port()))
-            }
+            Destination::Socket => listener.lent.unwrap_or(local),
             Destination::Kernel => match original_destination(&stream, local) {
                 Ok(original) if original == local => return Err(CloseReason::Loop),
                 Ok(original) => original,

@@ -1,6 +1,6 @@
 //! A listener as its connections see it.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use weft_config::{Destination, Layer, Limits, Scope};
 
@@ -21,8 +21,9 @@ pub struct Listener {
     pub transport: Transport,
     /// The direction of its traffic.
     pub direction: Direction,
-    /// The port that its connections are for, where the socket has another.
-    pub port: Option<u16>,
+    /// The address and port that its connections are for, where the sockets are those of another
+    /// process.
+    pub lent: Option<SocketAddr>,
 }
 
 impl Listener {
@@ -41,7 +42,7 @@ impl Listener {
             limits: listener.limits,
             transport: Transport::of(&listener.limits),
             direction,
-            port: None,
+            lent: None,
         }
     }
 

@@ -32,7 +32,15 @@ pub struct Listeners {
     admission: Rc<Admission>,
     sockets: Sockets,
     open: BTreeMap<String, OpenListener>,
+    /// Listeners whose connections come to the socket of another one.
+    within: BTreeMap<String, WithinListener>,
     failed: BTreeMap<String, FailedListener>,
+}
+
+/// A listener at one address whose port another one has at every address.
+struct WithinListener {
+    bind: SocketAddr,
+    other: String,
 }
 
 /// A listener whose socket is open.
@@ -62,6 +70,7 @@ impl Listeners {
             admission: Rc::new(admission),
             sockets,
             open: BTreeMap::new(),
+            within: BTreeMap::new(),
             failed: BTreeMap::new(),
         }
     }
@@ -82,12 +91,40 @@ impl Listeners {
             wanted.get(name).is_some_and(|listener| listener.bind == bind)
         };
         let gone = self.open.extract_if(.., |name, open| {
-            !is_wanted(name, open.bind) || within(&everywhere, open.bind).is_some()
+            wanted.get(name.as_str()).is_none_or(|listener| {
+                listener.bind != open.bind || place(&everywhere, listener) != Place::Own
+            })
         });
         gone.for_each(|(_, open)| open.close(&self.admission));
         self.failed.retain(|name, failed| is_wanted(name, failed.bind));
+        let mut known = std::mem::take(&mut self.within);
+        known.retain(|name, within| is_wanted(name, within.bind));
         for listener in wanted.values() {
-            self.open_or_change(listener, within(&everywhere, listener.bind), now);
+            match place(&everywhere, listener) {
+                Place::Own => self.open_or_change(listener, None, now),
+                Place::Taken(other) => self.open_or_change(listener, Some(other), now),
+                Place::Within(other) => {
+                    let is_known = known.contains_key(&listener.name);
+                    self.share(listener, other, is_known, now);
+                }
+            }
+        }
+    }
+
+    /// Has `other`, which has the port at every address, take the connections of a listener.
+    fn share(&mut self, wanted: &weft_config::Listener, other: &str, is_known: bool, now: Instant) {
+        let name = &wanted.name;
+        if self.failed.get(name).is_some_and(|failed| now < failed.next) {
+            return;
+        }
+        let is_here = if is_known { Ok(()) } else { socket::is_here(wanted.bind.ip()) };
+        match is_here {
+            Ok(()) => {
+                self.failed.remove(name);
+                let within = WithinListener { bind: wanted.bind, other: other.to_owned() };
+                self.within.insert(name.clone(), within);
+            }
+            Err(error) => self.failed(wanted, error, now),
         }
     }
 
@@ -143,13 +180,14 @@ impl Listeners {
         connections: &Arc<AtomicUsize>,
     ) -> Option<Borrowing> {
         match &self.sockets {
-            Sockets::Node(path)
+            Sockets::Node { lender, address }
                 if listener.destination == Destination::Socket
                     && bind.ip() == Ipv4Addr::UNSPECIFIED =>
             {
-                Some(borrow(path.clone(), bind.port(), listener, connections, &self.admission))
+                let destination = SocketAddr::new(address.unwrap_or(bind.ip()), bind.port());
+                Some(borrow(lender.clone(), destination, listener, connections, &self.admission))
             }
-            Sockets::Node(_) | Sockets::Bind => None,
+            Sockets::Node { .. } | Sockets::Bind => None,
         }
     }
 
@@ -179,7 +217,20 @@ impl Listeners {
                 ListenerState::Failed { error: failed.error.to_string(), tries: failed.tries };
             ListenerStatus { name: name.clone(), bind: failed.bind, state }
         });
-        open.chain(failed).collect()
+        let within = self.within.iter().map(|(name, within)| {
+            let state = match self.open.contains_key(&within.other) {
+                true => ListenerState::Open { address: within.bind },
+                false => ListenerState::Failed {
+                    error: format!(
+                        "listener `{}` has this port at every address, and cannot be opened",
+                        within.other
+                    ),
+                    tries: 0,
+                },
+            };
+            ListenerStatus { name: name.clone(), bind: within.bind, state }
+        });
+        open.chain(within).chain(failed).collect()
     }
 
     /// Accepts nothing more.
@@ -187,6 +238,7 @@ impl Listeners {
         for open in std::mem::take(&mut self.open).into_values() {
             open.close(&self.admission);
         }
+        self.within.clear();
         self.failed.clear();
     }
 }
@@ -206,14 +258,34 @@ fn open_everywhere<'l>(
     by_port
 }
 
-/// The listener that has the port at every address, so that one of `bind` does not take it away.
-fn within<'l>(
+/// Where the connections of a listener arrive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place<'l> {
+    /// At a socket of its own.
+    Own,
+    /// At the socket of this one, which has the port at every address.
+    Within(&'l str),
+    /// Nowhere: this one has the port at every address.
+    Taken(&'l str),
+}
+
+/// Where the connections of `listener` arrive. None takes the port of one at every address away:
+/// the kernel would give it all connections to its own one.
+fn place<'l>(
     everywhere: &BTreeMap<u16, &'l weft_config::Listener>,
-    bind: SocketAddr,
-) -> Option<&'l str> {
-    let other = everywhere.get(&bind.port())?;
-    let yields = !bind.ip().is_unspecified() || (bind.is_ipv6() && other.bind.is_ipv4());
-    yields.then_some(other.name.as_str())
+    listener: &weft_config::Listener,
+) -> Place<'l> {
+    let bind = SocketAddr::new(listener.bind.ip().to_canonical(), listener.bind.port());
+    let Some(other) = everywhere.get(&bind.port()) else { return Place::Own };
+    match (bind.ip().is_unspecified(), bind.is_ipv6() && other.bind.is_ipv4()) {
+        (true, true) => Place::Taken(&other.name),
+        // Its own socket is open to no address of this one.
+        (true, false) | (false, true) => Place::Own,
+        (false, false) if listener.shares_port() && other.shares_port() => {
+            Place::Within(&other.name)
+        }
+        (false, false) => Place::Taken(&other.name),
+    }
 }
 
 impl OpenListener {
@@ -224,6 +296,48 @@ impl OpenListener {
             if stream.set_nonblocking(true).is_ok() {
                 admission.admit_now(stream, client, &self.listener, &self.connections);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(name: &str, bind: &str, destination: Destination) -> Arc<weft_config::Listener> {
+        Arc::new(weft_config::Listener {
+            name: name.to_owned(),
+            bind: bind.parse().unwrap(),
+            destination,
+            layers: Vec::new(),
+            limits: weft_config::Limits::default(),
+            scope: weft_config::Scope::Servers(Vec::new()),
+        })
+    }
+
+    #[test]
+    fn only_an_address_that_the_other_socket_is_open_to_shares_it() {
+        let of = |bind| listener("one", bind, Destination::Socket);
+        let four = of("0.0.0.0:80");
+        let six = listener("six", "[::]:80", Destination::Socket);
+        let both = [Arc::clone(&four), Arc::clone(&six)];
+        let everywhere = open_everywhere(both.iter());
+        for (bind, expected) in [
+            ("10.1.0.1:80", Place::Within("one")),
+            ("[::ffff:10.1.0.1]:80", Place::Within("one")),
+            ("[::1]:80", Place::Own),
+            ("10.1.0.1:81", Place::Own),
+        ] {
+            assert!(place(&everywhere, &of(bind)) == expected, "{bind}");
+        }
+        assert!(place(&everywhere, &four) == Place::Own);
+        assert!(place(&everywhere, &six) == Place::Taken("one"), "the kernel opens it for both");
+        let captured = listener("captured", "10.1.0.1:80", Destination::Kernel);
+        assert!(place(&everywhere, &captured) == Place::Taken("one"));
+        let alone = [six];
+        let everywhere = open_everywhere(alone.iter());
+        for bind in ["10.1.0.1:80", "[::1]:80"] {
+            assert!(place(&everywhere, &of(bind)) == Place::Within("six"), "{bind}");
         }
     }
 }

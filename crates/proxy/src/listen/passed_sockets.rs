@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     path::PathBuf,
     rc::Rc,
     sync::{Arc, atomic::AtomicUsize},
@@ -34,15 +35,17 @@ impl Drop for Borrowing {
     }
 }
 
-/// Borrows sockets for `port` from the lender at `path`, for connections of `listener`.
+/// Borrows sockets for the port of `destination` from the lender at `path`, for connections of
+/// `listener`, which are for `destination`.
 pub fn borrow(
     path: PathBuf,
-    port: u16,
+    destination: SocketAddr,
     listener: &Listener,
     open: &Arc<AtomicUsize>,
     admission: &Rc<Admission>,
 ) -> Borrowing {
-    let listener = Arc::new(Listener { port: Some(port), ..listener.clone() });
+    let port = destination.port();
+    let listener = Arc::new(Listener { lent: Some(destination), ..listener.clone() });
     let (open, admission) = (Arc::clone(open), Rc::clone(admission));
     Borrowing(tokio::task::spawn_local(async move {
         loop {
