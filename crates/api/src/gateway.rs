@@ -1,6 +1,9 @@
 //! `networking.istio.io Gateway`: what a gateway's pods listen for.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{AddrParseError, IpAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +35,7 @@ pub struct GatewaySpec {
 pub struct Server {
     /// Where.
     pub port: Port,
-    /// Which address; all when absent.
+    /// Which address; all when absent. [`Server::address`] reads it.
     pub bind: Option<String>,
     /// `DNS`, `NAMESPACE/DNS`, `./DNS` or `*/DNS`; the leftmost label may be `*`.
     pub hosts: Vec<String>,
@@ -40,6 +43,20 @@ pub struct Server {
     pub tls: Option<serde_json::Value>,
     /// The server's name.
     pub name: Option<String>,
+}
+
+impl Server {
+    /// The one address that it is bound to; none where it is for every address, as `0.0.0.0` and
+    /// `::` say, too.
+    pub fn address(&self) -> Result<Option<IpAddr>, AddrParseError> {
+        match self.bind.as_deref().filter(|text| !text.is_empty()) {
+            None => Ok(None),
+            Some(text) => {
+                let ip = text.parse::<IpAddr>()?.to_canonical();
+                Ok((!ip.is_unspecified()).then_some(ip))
+            }
+        }
+    }
 }
 
 /// `Gateway` `spec.servers[].port`

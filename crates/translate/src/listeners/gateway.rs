@@ -2,6 +2,7 @@
 
 mod routes;
 mod budget;
+mod shared;
 mod served;
 
 use std::{
@@ -35,6 +36,7 @@ use crate::{
 use budget::Budget;
 pub(crate) use budget::{COVERED, FURTHER, HOST, Limited, PORTS, READ, TIMES};
 pub(crate) use served::{Served, hosts_of};
+use shared::Shared;
 
 /// A server of a Gateway, on the port of the pod where it is served.
 #[derive(Clone)]
@@ -114,9 +116,11 @@ fn each_port<'g>(
     for bound in of_client(client, view) {
         places.entry(bound.at).or_default().push(bound);
     }
-    let mut budget = Budget::default();
+    let (mut budget, mut shared) = (Budget::default(), Shared::of(places.keys()));
+    // Those of every address come first.
     for (at, bound) in &places {
-        if let Some(port) = routes::of_port(*at, bound, (group, &mesh), view, &mut budget) {
+        let limits = (&mut budget, &mut shared);
+        if let Some(port) = routes::of_port(*at, bound, (group, &mesh), view, limits) {
             then(*at, bound, port);
         }
     }
@@ -200,12 +204,10 @@ pub(crate) fn bound(server: &gateway::Server) -> Result<SocketAddr, Conflict> {
         return Err(Conflict::Protocol);
     }
     let number = server.port.number;
-    match server.bind.as_deref().filter(|text| !text.is_empty()) {
-        None => Ok(anywhere(number)),
-        Some(text) => {
-            let ip = text.parse().map_err(|_| Conflict::Bind)?;
-            Ok(SocketAddr::new(ip, number))
-        }
+    match server.address() {
+        Ok(None) => Ok(anywhere(number)),
+        Ok(Some(ip)) => Ok(SocketAddr::new(ip, number)),
+        Err(_) => Err(Conflict::Bind),
     }
 }
 

@@ -112,19 +112,6 @@ fn ports_of_a_gateway_on_one_port_of_the_pod_have_their_own_rules() {
 }
 
 #[test]
-fn every_address_of_either_family_is_a_place_of_its_own() {
-    let rule = |to_host: &str| [to(to_host, json!([{"uri": {"prefix": "/"}}]))];
-    let (_, resolved) = edge(&[
-        gateway("four", &[server(8080, Some("0.0.0.0"), "a.example")]),
-        gateway("six", &[server(8080, Some("::"), "a.example")]),
-        virtual_service("of-four", &["four"], "a.example", &rule("four")),
-        virtual_service("of-six", &["six"], "a.example", &rule("six")),
-    ]);
-    assert!(leads(&resolved, "http.8080/a.example")[0].contains("four"));
-    assert!(leads(&resolved, "http.[::]:8080/a.example")[0].contains("six"));
-}
-
-#[test]
 fn a_closed_rule_at_a_gateway_keeps_its_place() {
     let unreadable = json!([{"headers": {"x": {"regex": "("}}}]);
     let rules = [

@@ -1,6 +1,7 @@
 //! Translation from the outside: worlds of YAML in, answers as text out.
 
 mod addresses;
+mod bind;
 mod bounds;
 mod cases;
 mod classes;

@@ -172,6 +172,17 @@ impl<'g> Budget<'g> {
         true
     }
 
+    /// Whether `service` may cost `cost` more at `at` for what is there anyway: its first place
+    /// is no reason for it.
+    pub(super) fn repeat(
+        &mut self,
+        service: &'g VirtualService,
+        at: SocketAddr,
+        cost: usize,
+    ) -> bool {
+        self.charge(Turn { service, at, is_first: false }, cost)
+    }
+
     /// What was not served in full.
     pub(super) fn into_limited(self) -> Limited {
         self.limited

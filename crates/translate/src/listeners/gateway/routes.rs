@@ -14,6 +14,7 @@ use super::{
     Bound, Served,
     budget::{Budget, HOST, READ},
     redirects, served,
+    shared::{Everywhere, Shared},
 };
 use crate::{
     Group, Installation,
@@ -66,7 +67,7 @@ impl<'g> Attached<'g> {
 }
 
 /// What one virtual service says for a place, as one of the Gateways there has it.
-struct GatewayRules<'g> {
+pub(super) struct GatewayRules<'g> {
     service: &'g VirtualService,
     /// A number that no other has on the port.
     id: usize,
@@ -97,6 +98,11 @@ impl<'g> GatewayRules<'g> {
         Self { service, id, order, rules: RuleList { name, rules }, last, backends }
     }
 
+    /// Namespace and name of the virtual service.
+    pub(super) fn named(&self) -> (&'g str, &'g str) {
+        (&self.service.metadata.namespace, &self.service.metadata.name)
+    }
+
     fn key(&self) -> Key {
         let own = &self.service.metadata;
         Key::new(Kind::VirtualService, &*own.namespace, &*own.name)
@@ -105,7 +111,9 @@ impl<'g> GatewayRules<'g> {
 
 /// What is said on a port, by host.
 #[derive(Default)]
-struct ByHost<'g> {
+struct ByHost<'s, 'g> {
+    /// What is said there, too, since it is said at every address.
+    everywhere: Option<&'s Everywhere<'g>>,
     /// Hosts whose clients the Gateways there send to TLS.
     redirects: Redirects<'g>,
     /// Hosts that a Gateway does not serve there, since it sends their clients to TLS.
@@ -129,10 +137,12 @@ pub(super) fn of_port<'g>(
     bound: &[Bound<'g>],
     (group, mesh): (&Group, &Mesh),
     view: &View<'g>,
-    budget: &mut Budget<'g>,
+    (budget, shared): (&mut Budget<'g>, &mut Shared<'g>),
 ) -> Option<Port> {
+    let everywhere = shared.at(at);
     let redirects = Redirects::new(bound, view.installation());
-    let mut by_host = ByHost { redirects, ..ByHost::default() };
+    let known = everywhere.map_or(0, |everywhere| everywhere.count);
+    let mut by_host = ByHost { redirects, everywhere, count: known, ..ByHost::default() };
     // Servers of a Gateway on one port are one list of hosts.
     let same = |one: &Bound<'_>, next: &Bound<'_>| {
         one.key() == next.key() && one.server.port.number == next.server.port.number
@@ -140,16 +150,19 @@ pub(super) fn of_port<'g>(
     for servers in bound.chunk_by(same) {
         by_host.add(servers, (group, mesh), view, budget);
     }
-    let ByHost { redirects, mut redirected, said, through, ended, .. } = by_host;
+    let ByHost { redirects, mut redirected, mut said, through, ended, count, .. } = by_host;
     if said.is_empty() && redirected.is_empty() && ended.len() == bound.len() {
         return None;
     }
-    redirected.retain(|host, _| !said.contains_key(host));
-    redirects.close(&through, view.installation(), &mut redirected, budget);
+    let is_said = |host: &str| {
+        said.contains_key(host) || everywhere.is_some_and(|everywhere| everywhere.says(host))
+    };
+    redirected.retain(|host, _| !is_said(host));
+    let served = (&through, everywhere);
+    redirects.close(served, view.installation(), &mut redirected, budget);
     let ended = hosts_of(&ended, view.installation()).into_iter();
-    let ended: BTreeMap<String, Origin> = ended
-        .filter(|(host, _)| !said.contains_key(host) && !redirected.contains_key(host))
-        .collect();
+    let ended: BTreeMap<String, Origin> =
+        ended.filter(|(host, _)| !is_said(host) && !redirected.contains_key(host)).collect();
     let closed = |(hosts, details): (BTreeMap<String, Origin>, &'static str)| {
         hosts.into_iter().filter_map(move |(host, origin)| {
             let hosts = vec![Host::parse(&host).ok()?];
@@ -166,12 +179,20 @@ pub(super) fn of_port<'g>(
         port.lists.extend(lists.cloned());
         port.backends.extend(said.backends.iter().cloned());
     }
-    let joined = shared(said).into_iter().filter_map(|shared| joined(at, shared));
+    match everywhere {
+        // Its lists stand there already.
+        Some(everywhere) => everywhere.join(&mut said),
+        None => {
+            let redirecting = redirects.hosts(view.installation());
+            shared.note(at, count, (&said, &through), redirecting);
+        }
+    }
+    let joined = by_services(said).into_iter().filter_map(|group| joined(at, group));
     port.routes = joined.chain(closed).collect();
     Some(port)
 }
 
-impl<'g> ByHost<'g> {
+impl<'g> ByHost<'_, 'g> {
     /// Adds what virtual services say for `servers`, which are of one Gateway and port.
     fn add(
         &mut self,
@@ -214,6 +235,10 @@ impl<'g> ByHost<'g> {
                 continue;
             }
             let mut names = self.retain_new(&mut hosts, own, gateway);
+            if !budget.repeat(service, one.at, self.repeated(&hosts)) {
+                is_whole = false;
+                continue;
+            }
             if !hosts.is_empty() && !budget.charge(turn, READ * read) {
                 is_whole = false;
                 continue;
@@ -244,6 +269,12 @@ impl<'g> ByHost<'g> {
         if !is_whole {
             self.ended.extend_from_slice(servers);
         }
+    }
+
+    /// What it costs to say for `hosts` what is said at every address, too.
+    fn repeated(&self, hosts: &BTreeSet<String>) -> usize {
+        let everywhere = self.everywhere.into_iter();
+        everywhere.flat_map(|one| hosts.iter().map(|host| one.cost(host))).sum()
     }
 
     /// Leaves the hosts in `hosts` that get the rules of a virtual service now, at `gateway`:
@@ -282,18 +313,18 @@ fn through<'g>(all: &mut BTreeMap<String, Through<'g>>, host: &str, gateway: (&'
 }
 
 /// Hosts for which the same virtual services speak, with these in their order.
-struct Shared<'g> {
+struct HostGroup<'g> {
     hosts: Vec<String>,
     said: Vec<Rc<GatewayRules<'g>>>,
 }
 
 /// Groups hosts for which the same virtual services speak.
-fn shared(by_host: BTreeMap<String, Vec<Rc<GatewayRules<'_>>>>) -> Vec<Shared<'_>> {
-    let mut by_services: BTreeMap<Vec<usize>, Shared<'_>> = BTreeMap::new();
+fn by_services(by_host: BTreeMap<String, Vec<Rc<GatewayRules<'_>>>>) -> Vec<HostGroup<'_>> {
+    let mut by_services: BTreeMap<Vec<usize>, HostGroup<'_>> = BTreeMap::new();
     for (host, mut said) in by_host {
         said.sort_by(|one, other| one.order.cmp(&other.order));
         let services = said.iter().map(|said| said.id).collect();
-        let empty = || Shared { hosts: Vec::new(), said };
+        let empty = || HostGroup { hosts: Vec::new(), said };
         by_services.entry(services).or_insert_with(empty).hosts.push(host);
     }
     by_services.into_values().collect()
@@ -301,13 +332,13 @@ fn shared(by_host: BTreeMap<String, Vec<Rc<GatewayRules<'_>>>>) -> Vec<Shared<'_
 
 /// The route of a group of hosts: the rules of all that is said for them, those that take
 /// everything last.
-fn joined(at: SocketAddr, shared: Shared<'_>) -> Option<Route> {
-    let name = name(at, shared.hosts.first()?);
-    let origin = Origin::new(shared.said.first()?.key().to_string(), "");
-    let hosts = shared.hosts.iter().filter_map(|host| Host::parse(host).ok());
+fn joined(at: SocketAddr, group: HostGroup<'_>) -> Option<Route> {
+    let name = name(at, group.hosts.first()?);
+    let origin = Origin::new(group.said.first()?.key().to_string(), "");
+    let hosts = group.hosts.iter().filter_map(|host| Host::parse(host).ok());
     let hosts: Vec<Host> = hosts.collect();
-    let first = shared.said.iter().map(|said| &said.rules);
-    let last = shared.said.iter().map(|said| &said.last);
+    let first = group.said.iter().map(|said| &said.rules);
+    let last = group.said.iter().map(|said| &said.last);
     let lists = first.chain(last).filter(|list| !list.rules.is_empty());
     let lists = lists.map(|list| list.name.clone()).collect();
     (!hosts.is_empty()).then_some(Route { name, hosts, lists, rules: Vec::new(), origin })
@@ -336,16 +367,24 @@ impl<'g> Redirects<'g> {
         found
     }
 
+    /// The hosts that the servers name, with these.
+    fn hosts(&self, installation: &Installation) -> impl Iterator<Item = (String, Bound<'g>)> {
+        self.servers.iter().flat_map(|one| {
+            let hosts = hosts_of(std::slice::from_ref(one), installation);
+            hosts.into_keys().map(|host| (host, one.clone()))
+        })
+    }
+
     /// The server of `gateway` that sends clients of `host` to TLS.
     fn of<'i>(&'i self, gateway: (&'g str, &'g str), host: &'i str) -> Option<&'i Origin> {
         self.by_gateway.get(&gateway)?.covering(host).flatten().next()
     }
 
     /// Adds to `closed` the hosts that servers name and no other Gateway serves; `served` are
-    /// those that are served. Notes the Gateways of the others.
+    /// those that are served, there and at every address. Notes the Gateways of the others.
     fn close(
         &self,
-        served: &BTreeMap<String, Through<'g>>,
+        (served, everywhere): (&BTreeMap<String, Through<'g>>, Option<&Everywhere<'g>>),
         installation: &Installation,
         closed: &mut BTreeMap<String, Origin>,
         budget: &mut Budget<'g>,
@@ -360,8 +399,10 @@ impl<'g> Redirects<'g> {
             for (host, origin) in hosts_of(std::slice::from_ref(one), installation) {
                 unnoted.entry(&host).get_mut().push(one);
                 let of_others = |known: &&(&str, Through<'_>)| known.1 != Through::One(one.key());
-                let other = index.covering(&host).flatten().find(of_others).map(|known| known.0);
-                match other {
+                let other = index.covering(&host).flatten().find(of_others);
+                let other = other.map(|known| Rc::from(known.0));
+                let other = other.or_else(|| everywhere?.of_others(&host, one.key()));
+                match &other {
                     Some(other) => budget.note_redirect(one, other),
                     None => drop(closed.entry(host).or_insert(origin)),
                 }
@@ -371,12 +412,15 @@ impl<'g> Redirects<'g> {
             let servers = unnoted.covering(host).flat_map(RefCell::take);
             servers.for_each(|one| budget.note_redirect(one, host));
         }
+        if let Some(everywhere) = everywhere {
+            everywhere.note_redirects(served, budget);
+        }
     }
 }
 
 /// Through which Gateways a host is served.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Through<'g> {
+pub(super) enum Through<'g> {
     /// This one only.
     One((&'g str, &'g str)),
     /// Several.
