@@ -65,15 +65,9 @@ impl<'w> Proxy<'w> {
         &self.left_out
     }
 
-    /// The listener that takes a connection to `port` of the pod itself.
-    pub(crate) fn listener_on(&self, port: u16) -> Option<String> {
-        let mut listeners = self.table.listeners();
-        listeners.find(|listener| listener.bind.port() == port).map(|found| found.name.clone())
-    }
-
-    /// The ports of the pod itself on which it listens.
-    pub(crate) fn listening(&self) -> Vec<u16> {
-        self.table.listeners().map(|listener| listener.bind.port()).collect()
+    /// The addresses and ports of the pod itself on which it listens.
+    pub(crate) fn listening(&self) -> Vec<SocketAddr> {
+        self.table.listeners().map(|listener| listener.bind).collect()
     }
 
     /// What serves a connection, and what was looked at for it.

@@ -7,7 +7,7 @@ mod hop;
 mod gateways;
 mod remarks;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
 use weft_api::kubernetes::Pod;
@@ -172,27 +172,34 @@ fn decide(
     arrival: &ProxiedConnection,
 ) -> HopResult {
     let mut proxy = Proxy::new(world.client(pod), &mut world.translator);
-    let port = arrival.dialled.port();
+    let dialled = arrival.dialled.address;
     let listener = match (arrival.direction, proxy.role()) {
         (Direction::Outbound, _) => Some("outbound".to_owned()),
         (Direction::Inbound, Role::Sidecar) => Some("inbound".to_owned()),
-        (Direction::Inbound, Role::Gateway) => proxy.listener_on(port),
+        (Direction::Inbound, Role::Gateway) => {
+            proxy.table().listener_at(dialled).map(ToString::to_string)
+        }
     };
     let Some(listener) = listener else {
         let listening = proxy.listening();
-        let asked = world.port_before(pod, port).map_or(port, |(_, before)| before);
+        let before = world.port_before(pod, dialled.port());
+        let asked =
+            SocketAddr::new(dialled.ip(), before.map_or(dialled.port(), |(_, before)| before));
+        // Servers may be bound to other addresses of the port.
+        let others = listening.iter().filter(|at| at.port() == dialled.port());
+        let others: Vec<IpAddr> = others.map(SocketAddr::ip).collect();
         let other = listening_ports(world, pod, listening);
-        return HopResult::end(hop::no_listener(&arrival.pod, asked, &other));
+        return HopResult::end(hop::no_listener(&arrival.pod, asked, &others, &other));
     };
     let mut notes = Vec::new();
-    let mut taken = match proxy.connection(&listener, arrival.dialled.address, &mut notes) {
+    let mut taken = match proxy.connection(&listener, dialled, &mut notes) {
         Ok(connection) => serve(&mut proxy, connection, arrival, asked, &mut notes),
         Err(reply) => HopResult::end(hop::refused(arrival.pod.to_string(), &reply, &proxy)),
     };
     let left_out = remarks::left_out(proxy.left_out());
     let mut because = because(world, &notes);
     if is_gateway(world, &arrival.pod) {
-        gateways::name(world, pod, port, asked, &mut because);
+        gateways::name(world, pod, dialled, asked, &mut because);
     }
     because.extend(left_out);
     taken.hop.because.splice(0..0, joined(because));

@@ -160,13 +160,16 @@ fn through(world: &World, service: &Service, at: &HostPort) -> Result<Beginning,
 }
 
 /// The ports that a gateway listens on, named when a client dials another one.
-pub(super) fn listening_ports(world: &World, pod: &Pod, mut listening: Vec<u16>) -> String {
+pub(super) fn listening_ports(world: &World, pod: &Pod, listening: Vec<SocketAddr>) -> String {
     let bound = world.host_ports();
     if !bound.is_empty() {
         return on_this_machine(&bound);
     }
-    let before = |port| world.port_before(pod, port).map_or(port, |(_, before)| before);
-    listening.iter_mut().for_each(|port| *port = before(*port));
+    let before = |at: SocketAddr| {
+        let port = at.port();
+        world.port_before(pod, port).map_or(port, |(_, before)| before)
+    };
+    let mut listening: Vec<u16> = listening.into_iter().map(before).collect();
     listening.sort_unstable();
     listening.dedup();
     let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();

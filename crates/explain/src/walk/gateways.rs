@@ -3,6 +3,8 @@
 //! Servers of several Gateways on one port are one server for the proxy. People look for
 //! the one that names the host.
 
+use std::net::{IpAddr, SocketAddr};
+
 use http::header::HOST;
 use weft_api::{gateway::Server, kubernetes::Pod, selector::selects};
 use weft_config::{Host, Origin};
@@ -11,12 +13,15 @@ use weft_decide::of_authority;
 use super::HopRequest;
 use crate::{explanation::Because, world::World};
 
+/// How many servers at other addresses are named.
+const MOST_ELSEWHERE: usize = 3;
+
 /// Puts the servers that admit the host in the place of the one that stands for the port;
 /// where none does, says of each which hosts it admits.
 pub(super) fn name(
     world: &World,
     pod: &Pod,
-    port: u16,
+    dialled: SocketAddr,
     asked: &HopRequest<'_>,
     because: &mut Vec<Because>,
 ) {
@@ -27,8 +32,10 @@ pub(super) fn name(
     };
     let host = asked.head.as_ref().ok().and_then(|head| head.headers.get(HOST)?.to_str().ok());
     let Some(host) = host.map(|host| of_authority(host).into_owned()) else { return };
-    let servers = servers(world, pod, port);
     let admits = |server: &Server| server.hosts.iter().any(|own| covers(own, &host));
+    let is_there = |server: &Server| is_at(server, dialled.ip());
+    let (servers, elsewhere): (Vec<_>, Vec<_>) =
+        servers(world, pod, dialled.port()).into_iter().partition(|(_, server)| is_there(server));
     let mut named: Vec<Because> = servers
         .iter()
         .filter(|(_, server)| admits(server))
@@ -43,6 +50,16 @@ pub(super) fn name(
             })
             .collect();
     }
+    let elsewhere = elsewhere.iter().filter(|(_, server)| admits(server));
+    named.extend(elsewhere.take(MOST_ELSEWHERE).map(|(place, server)| {
+        let bind = server.bind.as_deref().unwrap_or_default();
+        let why = format!(
+            "{} admits `{host}`, but is bound to {bind}; the connection is to {}",
+            on(server),
+            dialled.ip()
+        );
+        told(place, "not matched", why)
+    }));
     // Nothing for the host is bound to these.
     let admitting = named.first().filter(|one| one.verdict == "matched").cloned();
     if let Some(admitting) = admitting {
@@ -65,6 +82,15 @@ fn servers<'w>(world: &'w World, pod: &Pod, port: u16) -> Vec<(Origin, &'w Serve
         })
     });
     all.filter(|(_, server)| world.container_port(pod, server.port.number) == port).collect()
+}
+
+/// Whether connections to `ip` are for `server`.
+fn is_at(server: &Server, ip: IpAddr) -> bool {
+    match server.address() {
+        Ok(address) => address.is_none_or(|address| address == ip.to_canonical()),
+        // Nothing listens for it.
+        Err(_) => false,
+    }
 }
 
 fn covers(entry: &str, host: &str) -> bool {

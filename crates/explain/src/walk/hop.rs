@@ -1,6 +1,9 @@
 //! From a decision to what is said of it.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use http::{HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
 use weft_config::{Action, Backend, Discovery, Upstream};
@@ -123,8 +126,29 @@ pub(super) fn refused(at: String, reply: &Reply, proxy: &Proxy<'_>) -> Hop {
 /// The details of a hop where nothing listens.
 pub(super) const NO_LISTENER: &str = "no_listener";
 
-/// A hop where nothing listens; `where_else` says what does.
-pub(super) fn no_listener(pod: &PodName, port: u16, where_else: &str) -> Hop {
+/// A hop where nothing listens at the address `dialled`; `others` are addresses where something
+/// has the port, and `where_else` says what listens.
+pub(super) fn no_listener(
+    pod: &PodName,
+    dialled: SocketAddr,
+    others: &[IpAddr],
+    where_else: &str,
+) -> Hop {
+    let port = dialled.port();
+    let why = match others {
+        [] => format!("nothing listens on port {port}: no server of a Gateway leads to it"),
+        [one, rest @ ..] => {
+            let more = match rest.len() {
+                0 => String::new(),
+                more => format!(" or one of {more} others"),
+            };
+            format!(
+                "nothing listens on port {port} at {}: the servers of Gateways for it are bound \
+                 to {one}{more}",
+                dialled.ip()
+            )
+        }
+    };
     let mut hop = Hop::new(pod.to_string(), Outcome::Refuse);
     hop.details = Some(NO_LISTENER.to_owned());
     hop.because.push(Because {
@@ -132,9 +156,7 @@ pub(super) fn no_listener(pod: &PodName, port: u16, where_else: &str) -> Hop {
         rule: String::new(),
         source: None,
         verdict: Verdict::Refused.as_str().to_owned(),
-        why: format!(
-            "nothing listens on port {port}: no server of a Gateway leads to it; {where_else}"
-        ),
+        why: format!("{why}; {where_else}"),
     });
     hop
 }
