@@ -4,12 +4,13 @@
 //! identifier as in the caller's token, and ends with it.
 
 mod joining;
+mod order;
 mod outstanding;
 mod session;
 mod turns;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use weft_translate::{Client, Labelled};
 
 pub(super) use self::session::BYTES_OF_SESSION;
 use self::{
+    order::Order,
     outstanding::Outstanding,
     session::{Reading, Session},
 };
@@ -39,7 +41,7 @@ pub(super) struct Sessions {
     by_pod: BTreeMap<Key, BTreeSet<SessionId>>,
     waiting_for_pod: Vec<(Instant, Join)>,
     /// Sessions that wait for their turn to be answered.
-    order: VecDeque<SessionId>,
+    order: Order,
     /// Ended here, with interests still to be forgotten.
     dead: Vec<Dead>,
     /// Pods whose proxies' streams ended before everything was in force.
@@ -68,7 +70,7 @@ impl Sessions {
             by_id: BTreeMap::new(),
             by_pod: BTreeMap::new(),
             waiting_for_pod: Vec::new(),
-            order: VecDeque::new(),
+            order: Order::default(),
             dead: Vec::new(),
             absent: Absent::default(),
             outstanding: Outstanding::default(),

@@ -99,9 +99,13 @@ impl Driven {
     }
 
     fn connect_pod(&mut self, pod: &str) -> Joined {
+        self.connect_pod_of("a", pod)
+    }
+
+    fn connect_pod_of(&mut self, namespace: &str, pod: &str) -> Joined {
         let (reply, mut joined) = oneshot::channel();
         let caller = Caller {
-            namespace: "a".to_owned(),
+            namespace: namespace.to_owned(),
             pod: pod.to_owned(),
             pod_uid: "uid".to_owned(),
             account: "default".to_owned(),

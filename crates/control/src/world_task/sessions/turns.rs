@@ -2,7 +2,7 @@
 //!
 //! How long an answer takes depends on objects that anyone may write. So what a session asks for
 //! waits in a queue of its own, and each turn takes about as long for every session, whatever is
-//! asked for in it.
+//! asked for in it. Namespaces take turns first, then the sessions of each.
 //!
 //! Invariant: what is collected for a message is what its session gets as of now. A change that
 //! comes between two turns is offered as of its generation at once, and replaces what is
@@ -72,7 +72,7 @@ impl Sessions {
     pub(in crate::world_task) fn queue(&mut self, interests: Interests) {
         let Some(session) = self.by_id.get_mut(&interests.session) else { return };
         if session.queue.is_empty() {
-            self.order.push_back(session.id);
+            self.order.add(&session.pod.namespace, session.id);
         }
         if interests.resumed && session.outstanding.insert(Revision::Resumed) {
             self.outstanding.add(Revision::Resumed);
@@ -95,12 +95,7 @@ impl Sessions {
         let end = Instant::now() + length;
         let mut everywhere = false;
         // Sessions that are closed still have their place.
-        while let Some(first) = self.order.front()
-            && !self.by_id.contains_key(first)
-        {
-            self.order.pop_front();
-        }
-        let Some(id) = self.order.pop_front() else { return false };
+        let Some(id) = self.order.next(|id| self.by_id.contains_key(&id)) else { return false };
         while self.by_id.get(&id).is_some_and(|session| !session.queue.is_empty()) {
             everywhere |= self.begin(id, answers);
             self.answer_next(id, answers);
@@ -108,8 +103,8 @@ impl Sessions {
                 break;
             }
         }
-        if self.by_id.get(&id).is_some_and(|session| !session.queue.is_empty()) {
-            self.order.push_back(id);
+        if let Some(session) = self.by_id.get(&id).filter(|session| !session.queue.is_empty()) {
+            self.order.add(&session.pod.namespace, id);
         }
         everywhere
     }

@@ -69,6 +69,35 @@ async fn sessions_are_answered_by_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_namespace_of_many_sessions_has_no_more_turns_than_another() {
+    let mut driven = driven();
+    let many: Vec<Joined> = (0..20)
+        .map(|number| {
+            let mut one = pod("Running");
+            one["metadata"]["name"] = format!("many-{number}").into();
+            driven.apply(one);
+            driven.connect_pod(&format!("many-{number}"))
+        })
+        .collect();
+    let mut other = pod("Running");
+    other["metadata"]["namespace"] = "b".into();
+    driven.apply(other);
+    let other = driven.connect_pod_of("b", "client");
+    for (number, joined) in many.iter().chain([&other]).enumerate() {
+        let wanted = unknown(&number.to_string(), 8);
+        driven.task.receive(interests(joined, wanted, Vec::new(), false));
+    }
+    for turn in 1..=8 {
+        driven.task.answer_turn();
+        driven.task.answer_turn();
+        let answered = answered(&driven);
+        let (last, rest) = answered.split_last().unwrap();
+        assert_eq!((*last, rest.iter().sum::<usize>()), (turn, turn));
+        assert!(rest.iter().all(|one| *one <= 1), "its own sessions take turns, too");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_does_not_wait_for_what_sessions_ask_for() {
     let mut driven = driven();
     let (mut one, mut two) = (driven.connect(), driven.connect_pod("other"));
