@@ -18,6 +18,7 @@ const BOUNDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 3.0, 5.0, 10
 pub(crate) struct Metrics {
     pub(crate) proxies: AtomicUsize,
     pub(crate) answers: AtomicUsize,
+    pub(crate) answer_bytes: AtomicUsize,
     pub(crate) services: AtomicUsize,
     pub(crate) virtual_services: AtomicUsize,
     pub(crate) pushes: AtomicU64,
@@ -63,6 +64,11 @@ impl Metrics {
             ("pilot_services", &self.services, "Services known."),
             ("pilot_virt_services", &self.virtual_services, "VirtualServices known."),
             ("weft_answers", &self.answers, "Different answers that proxies subscribe to."),
+            (
+                "weft_answer_bytes",
+                &self.answer_bytes,
+                "Bytes of those about hosts and addresses; shared parts count once.",
+            ),
         ];
         for (name, gauge, help) in gauges {
             text.family(name, Kind::Gauge, help);

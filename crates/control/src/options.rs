@@ -28,6 +28,10 @@ pub struct Options {
     pub limits: Limits,
     /// How many connections there may be, of all ports for proxies together.
     pub peers: peers::Limits,
+    /// Bytes that the answers about hosts and addresses may have, of all proxies together; parts
+    /// that several answers have count once. Beyond it the namespace that has most of them gets no
+    /// more.
+    pub answer_bytes: usize,
     /// How often some of the remembered values are computed again and compared.
     pub check_every: Duration,
     /// How long a proxy may be here before its pod is.
@@ -48,6 +52,9 @@ const PEERS: peers::Limits = peers::Limits {
     bodies: peers::Bodies { longest: 0, small: 0, shared: 0, large_of_peer: 0, small_of_peer: 0 },
 };
 
+/// Bytes of the answers of all proxies. What they are made from needs about as much again, or twice.
+const ANSWER_BYTES: usize = 512 << 20;
+
 impl Options {
     /// The usual limits, TLS only.
     pub fn new(
@@ -65,6 +72,7 @@ impl Options {
             installation: Installation::default(),
             limits: Limits::default(),
             peers: PEERS,
+            answer_bytes: ANSWER_BYTES,
             check_every: Duration::from_secs(1),
             pod_patience: Duration::from_secs(10),
         }

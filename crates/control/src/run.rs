@@ -38,9 +38,15 @@ pub fn run(
     let (tell_ready, ready) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
     let handle = Handle { world: world.clone(), findings, ready };
-    let task = WorldTask::new(Arc::clone(&metrics), options.pod_patience, publish, tell_ready)
-        .installed(options.installation.clone())
-        .run(Inputs { changes, messages, stopping: stopping.clone() }, options.check_every);
+    let task = WorldTask::new(
+        Arc::clone(&metrics),
+        options.pod_patience,
+        options.answer_bytes,
+        publish,
+        tell_ready,
+    )
+    .installed(options.installation.clone())
+    .run(Inputs { changes, messages, stopping: stopping.clone() }, options.check_every);
     let authenticating = Arc::new(Semaphore::new(AUTHENTICATIONS));
     let service = Service {
         authenticate: Arc::clone(&options.authenticate),

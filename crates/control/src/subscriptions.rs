@@ -3,6 +3,7 @@
 //! Equal answers are made once and their bodies shared. This knows sessions by
 //! number only, and neither streams nor time.
 
+mod surplus;
 mod weight;
 
 use std::{
@@ -45,6 +46,10 @@ pub(crate) struct Subscribed {
 pub(crate) struct Answers {
     translator: Translator,
     shared: HashMap<(Class, Interest), SharedAnswer>,
+    /// What those of `shared` cost together that have a bound.
+    held: Held,
+    /// How often one of these became smaller or was forgotten.
+    freed: u64,
     /// How many sessions there are of clients with these labels.
     clients: HashMap<Labelled, usize>,
 }
@@ -115,11 +120,14 @@ impl Answers {
         class: &Class,
         interest: &Interest,
     ) -> Subscribed {
-        let translator = &mut self.translator;
+        let (translator, held) = (&mut self.translator, &mut self.held);
         let shared = self.shared.entry((class.clone(), interest.clone())).or_insert_with(|| {
             let resolved = translator.answer(class, interest);
             let name: Name = interest.to_string().into();
             let answer = answer(&name, &resolved);
+            if is_bounded(interest) {
+                held.add(&answer.weight);
+            }
             SharedAnswer { resolved, name, answer, readers: BTreeSet::new() }
         });
         shared.readers.insert(session);
@@ -132,6 +140,10 @@ impl Answers {
         let Some(shared) = self.shared.get_mut(&key) else { return };
         shared.readers.remove(&session);
         if shared.readers.is_empty() {
+            if is_bounded(interest) {
+                self.held.remove(&shared.answer.weight);
+                self.freed += 1;
+            }
             self.shared.remove(&key);
             self.translator.forget(&key.0, &key.1);
         }
@@ -195,7 +207,12 @@ impl Answers {
             if *shared.resolved == *resolved {
                 continue;
             }
-            shared.answer = answer(&shared.name, &resolved);
+            let old = std::mem::replace(&mut shared.answer, answer(&shared.name, &resolved));
+            if is_bounded(&key.1) {
+                self.held.add(&shared.answer.weight);
+                self.held.remove(&old.weight);
+                self.freed += u64::from(shared.answer.weight.bytes() < old.weight.bytes());
+            }
             shared.resolved = resolved;
             offered.extend(shared.readers.iter().map(|session| Offered {
                 session: *session,
@@ -205,6 +222,12 @@ impl Answers {
         }
         Effect { offered, regrouped }
     }
+}
+
+/// Whether what answers to `interest` cost has a bound: proxies ask for as many hosts and addresses
+/// as they like.
+pub(crate) fn is_bounded(interest: &Interest) -> bool {
+    matches!(interest, Interest::Host(..) | Interest::Address(_))
 }
 
 /// The answer as it travels.

@@ -34,7 +34,7 @@ pub(crate) use messages::{
     AcknowledgementQuery, CloseReason, Interests, Join, Joined, Message, ObjectVersion, Offer,
     QueryCaller, Revision, SessionFacts,
 };
-use sessions::{BYTES_OF_SESSION, Sessions};
+use sessions::{BYTES_OF_SESSION, Room, Sessions};
 
 /// Offers that a session may leave unread before it is closed.
 const MAILBOX: usize = 1024;
@@ -86,17 +86,20 @@ pub(crate) struct Inputs {
 }
 
 impl WorldTask {
-    /// A task whose world is empty.
+    /// A task whose world is empty. The answers about hosts and addresses have at most
+    /// `answer_bytes` together.
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         pod_patience: Duration,
+        answer_bytes: usize,
         findings: watch::Sender<Findings>,
         ready: watch::Sender<bool>,
     ) -> Self {
+        let room = Room { of_session: BYTES_OF_SESSION, of_all: answer_bytes };
         Self {
             answers: Answers::default(),
             revisions: Revisions::default(),
-            sessions: Sessions::new(pod_patience, BYTES_OF_SESSION),
+            sessions: Sessions::new(pod_patience, room),
             turn: TURN,
             pending_acks: PendingAcks::default(),
             gather: Gather::default(),
@@ -333,6 +336,7 @@ impl WorldTask {
     fn count(&self) {
         self.metrics.proxies.store(self.sessions.len(), Relaxed);
         self.metrics.answers.store(self.answers.len(), Relaxed);
+        self.metrics.answer_bytes.store(self.answers.bytes(), Relaxed);
     }
 
     /// Offers answers as of this generation; to how many sessions.

@@ -60,6 +60,16 @@ impl Held {
         self.bytes
     }
 
+    /// The part of them that is due to `answer`, which is one of the answers: those that have a
+    /// large piece share its bytes.
+    pub(crate) fn part(&self, answer: &Weight) -> usize {
+        let part = |large: &Large| {
+            let users = self.large.get(&(Name::clone(&large.name), large.version));
+            large.bytes / users.copied().unwrap_or(1).max(1)
+        };
+        answer.own + answer.large.iter().map(part).sum::<usize>()
+    }
+
     /// One answer more.
     pub(crate) fn add(&mut self, answer: &Weight) {
         self.bytes += answer.own;
@@ -111,6 +121,8 @@ mod tests {
         held.add(&other);
         let both = held.bytes();
         assert!(both > first && both < first + 500, "{both}");
+        let parts = [held.part(&one), held.part(&other)];
+        assert!(parts[0] == parts[1] && both - parts.iter().sum::<usize>() < 2, "{parts:?}");
         held.remove(&one);
         assert_eq!(held.bytes(), first, "the other has the large piece, too");
         held.remove(&other);

@@ -6,6 +6,7 @@
 mod joining;
 mod order;
 mod outstanding;
+mod room;
 mod session;
 mod turns;
 
@@ -19,12 +20,12 @@ use weft_api::{Key, Object};
 use weft_config::Interest;
 use weft_translate::{Client, Labelled};
 
-pub(super) use self::session::BYTES_OF_SESSION;
 use self::{
     order::Order,
     outstanding::Outstanding,
     session::{Reading, Session},
 };
+pub(super) use self::{room::Room, session::BYTES_OF_SESSION};
 use super::{
     CloseReason, Join, Offer, Revision, SessionFacts,
     disconnected::{self, Absent},
@@ -49,8 +50,11 @@ pub(super) struct Sessions {
     /// Revisions that some session or absent pod does not have in force.
     outstanding: Outstanding,
     patience: Duration,
-    /// Bytes that the answers of a session may have.
-    room: usize,
+    /// How much answers may cost.
+    room: Room,
+    /// Namespaces for which an answer was refused because all together cost too much, and what
+    /// [`Answers::freed`] was then.
+    full: BTreeMap<String, u64>,
     next: SessionId,
 }
 
@@ -63,9 +67,8 @@ struct Dead {
 }
 
 impl Sessions {
-    /// Nobody. Callers wait for their pods for as long as `patience`; the answers of a session have
-    /// at most `room` bytes.
-    pub(super) fn new(patience: Duration, room: usize) -> Self {
+    /// Nobody. Callers wait for their pods for as long as `patience`.
+    pub(super) fn new(patience: Duration, room: Room) -> Self {
         Self {
             by_id: BTreeMap::new(),
             by_pod: BTreeMap::new(),
@@ -76,6 +79,7 @@ impl Sessions {
             outstanding: Outstanding::default(),
             patience,
             room,
+            full: BTreeMap::new(),
             next: 1,
         }
     }
@@ -113,6 +117,7 @@ impl Sessions {
             session.queue.renew(&told);
             self.send(id, Offer { revision, answers: told });
         }
+        self.give_up(None, answers);
         told
     }
 

@@ -6,13 +6,18 @@ use weft_config::Interest;
 use super::*;
 use crate::{Acknowledgement, Caller};
 
+mod room;
 mod turns;
 
 fn world_task() -> (WorldTask, Arc<Metrics>, watch::Receiver<Findings>) {
     let metrics = Arc::new(Metrics::default());
     let (publish, diagnostics) = watch::channel(Findings::default());
     let (ready, _) = watch::channel(false);
-    (WorldTask::new(Arc::clone(&metrics), Duration::ZERO, publish, ready), metrics, diagnostics)
+    (
+        WorldTask::new(Arc::clone(&metrics), Duration::ZERO, usize::MAX, publish, ready),
+        metrics,
+        diagnostics,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,6 +302,11 @@ async fn a_later_stream_of_the_same_pod_speaks_for_an_earlier_one_that_ends() {
     assert!(answer.try_recv().unwrap().complete);
 }
 
+/// Room for so many bytes of each session.
+fn room(of_session: usize) -> Room {
+    Room { of_session, of_all: usize::MAX }
+}
+
 /// Interests in unknown hosts.
 fn unknown(of: &str, count: usize) -> Vec<Interest> {
     (0..count).map(|one| format!("h{one}.{of}.example:80").parse().unwrap()).collect()
@@ -338,7 +348,7 @@ async fn all_streams_of_a_pod_have_so_many_interests_together() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_has_answers_of_so_many_bytes() {
     let mut driven = Driven::new();
-    driven.task.sessions = Sessions::new(Duration::from_secs(60), 130_000);
+    driven.task.sessions = Sessions::new(Duration::from_secs(60), room(130_000));
     let rules = |name: &str, hosts: &[String], bytes: usize| {
         let path = format!("/{}", "x".repeat(1000));
         let rule = serde_json::json!({

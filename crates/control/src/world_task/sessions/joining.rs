@@ -83,7 +83,7 @@ impl Sessions {
             interests: BTreeMap::new(),
             queue: Queue::default(),
             held: Held::default(),
-            room: self.room,
+            room: self.room.of_session,
             is_full: false,
             outstanding: BTreeSet::new(),
             introduced: false,

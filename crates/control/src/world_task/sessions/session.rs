@@ -13,7 +13,7 @@ use weft_translate::{Class, Client};
 
 use super::turns::Queue;
 use crate::{
-    subscriptions::{Answers, Held, SessionId, Subscribed, Weight},
+    subscriptions::{Answers, Held, SessionId, Subscribed, Weight, is_bounded},
     world_task::{CloseReason, Offer, Revision},
 };
 
@@ -83,21 +83,19 @@ impl Session {
     /// Adds an interest, unless there is no room for its answer.
     pub(super) fn read(
         &mut self,
-        interest: Interest,
+        interest: &Interest,
         answers: &mut Answers,
     ) -> Option<ResourceSet> {
-        // It may have dropped it and want it again, which the stream has told as one.
-        self.end(&interest, answers);
-        if self.is_full && is_bounded(&interest) {
+        if self.is_full && is_bounded(interest) {
             return None;
         }
-        let class = answers.class(&self.client, &interest, &mut self.class);
-        let answer = answers.subscribe(self.id, &class, &interest);
+        let class = answers.class(&self.client, interest, &mut self.class);
+        let answer = answers.subscribe(self.id, &class, interest);
         let reading = Reading { class, weight: Arc::default() };
         self.interests.insert(interest.clone(), reading);
-        self.weigh(&interest, &answer);
+        self.weigh(interest, &answer);
         if !self.has_room() {
-            self.end(&interest, answers);
+            self.end(interest, answers);
             self.is_full = true;
             return None;
         }
@@ -112,10 +110,4 @@ impl Session {
             self.is_full = false;
         }
     }
-}
-
-/// Whether what answers to `interest` cost has a bound: proxies ask for as many hosts and addresses
-/// as they like.
-fn is_bounded(interest: &Interest) -> bool {
-    matches!(interest, Interest::Host(..) | Interest::Address(_))
 }

@@ -136,20 +136,16 @@ impl Sessions {
 
     /// Answers the next interest of the message begun, and offers the answers after the last.
     fn answer_next(&mut self, id: SessionId, answers: &mut Answers) {
-        let has_more = self.interests_of_pod(id) < INTERESTS_OF_POD;
-        let Some(session) = self.by_id.get_mut(&id) else { return };
-        let Some(begun) = &mut session.queue.begun else { return };
-        if let Some(interest) = begun.wanted.next() {
+        let begun = self.by_id.get_mut(&id).and_then(|session| session.queue.begun.as_mut());
+        if let Some(interest) = begun.and_then(|begun| begun.wanted.next()) {
             let name = interest.to_string().into();
-            let has_room = has_more || session.interests.contains_key(&interest);
-            let answer = match has_room {
-                true => session.read(interest, answers),
-                false => None,
-            };
-            if let Some(begun) = &mut session.queue.begun {
+            let answer = self.read(id, &interest, answers);
+            let session = self.by_id.get_mut(&id);
+            if let Some(begun) = session.and_then(|session| session.queue.begun.as_mut()) {
                 begun.collected.push((name, answer));
             }
         }
+        let Some(session) = self.by_id.get_mut(&id) else { return };
         let Some(Begun { collected, resumed, .. }) =
             session.queue.begun.take_if(|begun| begun.wanted.as_slice().is_empty())
         else {
@@ -159,5 +155,26 @@ impl Sessions {
             let revision = if resumed { Revision::Resumed } else { Revision::Fresh };
             self.send(id, Offer { revision, answers: collected });
         }
+    }
+    /// The answer to an interest of session `id` from now on, if there is room for it.
+    fn read(
+        &mut self,
+        id: SessionId,
+        interest: &Interest,
+        answers: &mut Answers,
+    ) -> Option<ResourceSet> {
+        let has_more = self.interests_of_pod(id) < INTERESTS_OF_POD;
+        let session = self.by_id.get_mut(&id)?;
+        if !has_more && !session.interests.contains_key(interest) {
+            return None;
+        }
+        // It may have dropped it and want it again, which the stream has told as one.
+        session.end(interest, answers);
+        if self.is_full(id, interest, answers) {
+            return None;
+        }
+        let session = self.by_id.get_mut(&id)?;
+        let answer = session.read(interest, answers);
+        self.fit(id, interest, answer, answers)
     }
 }

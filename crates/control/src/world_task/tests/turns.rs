@@ -234,7 +234,7 @@ async fn a_proxy_that_resumes_is_behind_before_all_it_asks_for_is_answered() {
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_after_a_change_is_not_offered_in_the_same_message() {
     let mut driven = driven();
-    driven.task.sessions = Sessions::new(Duration::from_secs(60), 20_000);
+    driven.task.sessions = Sessions::new(Duration::from_secs(60), room(20_000));
     let mut joined = driven.connect();
     driven.task.receive(interests(&joined, wanted("a", 3), Vec::new(), false));
     driven.task.answer_turn();
