@@ -3,10 +3,12 @@
 //! Who it is comes from its token, never from what it says. It drives the
 //! machine of [`weft_delta`] between the wire and the world's task.
 
+mod pace;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout},
 };
 use weft_config::{Features, Interest, Resource};
@@ -17,12 +19,15 @@ use weft_wire::{
 };
 
 use crate::{
-    Authenticate, Refused, client_features,
+    Authenticate, Caller, Refused,
+    budget::{Budgets, Share},
+    client_features,
     metrics::{Metrics, count},
     subscriptions::SessionId,
     wire_messages,
     world_task::{CloseReason, Interests, Join, Joined, Message, Offer, Revision},
 };
+use pace::Pace;
 
 /// How long checking a token may take.
 pub(crate) const AUTHENTICATION: Duration = Duration::from_secs(10);
@@ -32,12 +37,8 @@ const GREETING: Duration = Duration::from_secs(30);
 const ACKNOWLEDGEMENT: Duration = Duration::from_secs(60);
 /// After this long a proxy has to come back, and show its token again.
 const AGE: Duration = Duration::from_secs(30 * 60);
-/// Interests a second that a stream may have in the long run.
-const PACE: u32 = 1000;
 /// Interests that are answered by one offer.
 const SLICE: usize = 256;
-/// Interests that it may have at once.
-const BURST: u32 = 4096;
 
 /// Requests with interests that are not answered yet, from which on no other request is read.
 const QUEUED: usize = 16;
@@ -45,6 +46,12 @@ const QUEUED: usize = 16;
 /// A proxy needs a response's memory several times over while it reads it, so that a
 /// large directory comes in parts.
 const SPLITTING: Splitting = Splitting { bytes: 16 << 10, place: Resource::place };
+
+/// Bytes of a response up to which it takes nothing of the budget for responses.
+const SMALL: usize = 32 << 10;
+
+/// Bytes up to which the names that a proxy holds take nothing of the budget for names.
+const FEW_NAMES: usize = 1 << 20;
 
 /// Refusals of one response that are logged.
 const LOGGED: usize = 8;
@@ -60,13 +67,14 @@ pub(crate) struct Service {
     pub(crate) authenticating: Arc<Semaphore>,
     pub(crate) world: mpsc::Sender<Message>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) budgets: Budgets,
 }
 
 impl Service {
     /// Serves one stream until it ends.
     pub(crate) async fn serve(self, mut call: Call) {
         let token = call.token.take();
-        let (joined, pod) = match self.join(token).await {
+        let (joined, caller) = match self.join(token).await {
             Ok(joined) => joined,
             Err(end) => return self.refuse(call.responses, end).await,
         };
@@ -77,7 +85,12 @@ impl Service {
             offered: BTreeSet::new(),
             resuming: 0,
             queue: Arc::new(Semaphore::new(QUEUED)),
-            pod,
+            pod: format!("{}/{}", caller.namespace, caller.pod),
+            namespace: caller.namespace.into(),
+            names: Vec::new(),
+            given_back: self.budgets.responses.watch(),
+            blocked: Blocked::Nothing,
+            patience: None,
             features: None,
             service: &self,
         };
@@ -89,7 +102,7 @@ impl Service {
         }
     }
 
-    async fn join(&self, token: Option<String>) -> Result<(Joined, String), End> {
+    async fn join(&self, token: Option<String>) -> Result<(Joined, Caller), End> {
         let token = token
             .ok_or_else(|| End::Unauthenticated("a bearer token is needed, and only one".into()))?;
         let slot = self.authenticating.acquire().await;
@@ -105,13 +118,18 @@ impl Service {
             let why = "the token is not bound to a pod; use a projected service-account token";
             return Err(End::Forbidden(why.into()));
         }
-        let pod = format!("{}/{}", caller.namespace, caller.pod);
         let (reply, joined) = oneshot::channel();
         let down = |_| End::Unavailable("the control plane is going down".into());
-        self.world.send(Message::Join(Join { caller, reply })).await.map_err(down)?;
+        self.world
+            .send(Message::Join(Join { caller: caller.clone(), reply }))
+            .await
+            .map_err(down)?;
         match joined.await {
-            Ok(joined) => Ok((joined, pod)),
-            Err(_) => Err(End::Unavailable(format!("pod {pod} is not known yet"))),
+            Ok(joined) => Ok((joined, caller)),
+            Err(_) => {
+                let Caller { namespace, pod, .. } = caller;
+                Err(End::Unavailable(format!("pod {namespace}/{pod} is not known yet")))
+            }
         }
     }
 
@@ -144,9 +162,30 @@ struct Stream<'a> {
     /// Room for requests that are not answered yet.
     queue: Arc<Semaphore>,
     pod: String,
+    namespace: Arc<str>,
+    /// What the names take that the proxy says it holds, if they are many.
+    names: Vec<Share>,
+    /// Tells when there may be room for a large response.
+    given_back: watch::Receiver<()>,
+    /// Why the next response is not sent yet.
+    blocked: Blocked,
+    /// When the client has taken too long.
+    patience: Option<Instant>,
     /// What the proxy can do, as it says in its first request.
     features: Option<Features>,
     service: &'a Service,
+}
+
+/// Why a stream's next response is not sent yet. Offers are taken meanwhile: what waits is as of
+/// now when it is sent, and is shared with other streams until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blocked {
+    /// There is nothing to send, or the client has not acknowledged the one before.
+    Nothing,
+    /// The client does not read: the transport has not taken the one before.
+    ByTransport,
+    /// The namespace has large responses enough that are not read.
+    ByBudget,
 }
 
 impl Stream<'_> {
@@ -157,7 +196,6 @@ impl Stream<'_> {
         // Proxies that came together do not come back together.
         let old = born + AGE + Duration::from_secs(session % 600);
         let mut greeting = Some(born + GREETING);
-        let mut patience: Option<Instant> = None;
         let mut pace = Pace::new(born);
         loop {
             // All that a proxy holds has to be said in time, whenever it is answered.
@@ -167,6 +205,9 @@ impl Stream<'_> {
                 Some(offer) = mailbox.recv() => self.take(offer, &mut mailbox),
                 // While no request is read, its end is noticed here.
                 () = call.responses.closed() => return None,
+                () = call.responses.ready(), if self.blocked == Blocked::ByTransport => {}
+                // The budget outlives streams.
+                _ = self.given_back.changed(), if self.blocked == Blocked::ByBudget => {}
                 request = next(&mut call.requests, pace.ready(), queue) => match request {
                     Some(request) => {
                         pace.spend(request.subscribe.len(), Instant::now());
@@ -180,8 +221,8 @@ impl Stream<'_> {
                     let why = "the first requests of the stream were not complete in time";
                     return Some(End::Unavailable(why.into()));
                 }
-                () = until(patience) => {
-                    let why = "a response was not acknowledged in time";
+                () = until(self.patience) => {
+                    let why = "a response was not taken or acknowledged in time";
                     return Some(End::Unavailable(why.into()));
                 }
                 () = sleep_until(old) => {
@@ -189,18 +230,37 @@ impl Stream<'_> {
                 }
             }
             greeting = greeting.filter(|_| !self.server.is_greeted());
-            if let Some(response) = self.server.response() {
-                count(&self.service.metrics.pushes);
-                let sending = call.responses.send(wire_messages::response(response));
-                if !timeout(ACKNOWLEDGEMENT, sending).await.unwrap_or(false) {
-                    return None;
-                }
-                patience = Some(Instant::now() + ACKNOWLEDGEMENT);
-            } else if !self.server.in_flight() {
-                patience = None;
-            }
+            self.send_next(&call.responses);
             self.report().await;
         }
+    }
+
+    /// Sends the next response, when there is one and the client and the budget have room for it.
+    fn send_next(&mut self, responses: &Responses) {
+        self.blocked = Blocked::Nothing;
+        if self.server.in_flight() {
+            return;
+        }
+        let Some(slot) = responses.slot() else {
+            self.blocked = Blocked::ByTransport;
+            self.patience.get_or_insert_with(|| Instant::now() + ACKNOWLEDGEMENT);
+            return;
+        };
+        self.patience = None;
+        let bytes = self.server.next_bytes();
+        let mut share = None;
+        if bytes > SMALL {
+            self.given_back.mark_unchanged();
+            share = self.service.budgets.responses.take(&self.namespace, bytes);
+            if share.is_none() {
+                self.blocked = Blocked::ByBudget;
+                return;
+            }
+        }
+        let Some(response) = self.server.response() else { return };
+        count(&self.service.metrics.pushes);
+        slot.send(wire_messages::response(response), share.map(|share| Box::new(share) as _));
+        self.patience = Some(Instant::now() + ACKNOWLEDGEMENT);
     }
 
     /// Why the stream ends when the world's task closes the session.
@@ -300,6 +360,7 @@ impl Stream<'_> {
                 }
             }
         }
+        self.count_names()?;
         if wanted.is_empty() && dropped.is_empty() && !resumed {
             return Ok(());
         }
@@ -320,6 +381,23 @@ impl Stream<'_> {
             };
             self.service.world.send(Message::Interests(interests)).await.map_err(down)?;
         }
+        Ok(())
+    }
+
+    /// Takes note of how many names the proxy says it holds.
+    fn count_names(&mut self) -> Result<(), End> {
+        let bytes = self.server.held_bytes();
+        let counted = FEW_NAMES + self.names.iter().map(Share::bytes).sum::<usize>();
+        if bytes <= counted {
+            return Ok(());
+        }
+        let share = self.service.budgets.names.take(&self.namespace, bytes - counted);
+        let Some(share) = share else {
+            let namespace = &self.namespace;
+            let why = format!("proxies of namespace {namespace} hold too much together");
+            return Err(End::Unavailable(why));
+        };
+        self.names.push(share);
         Ok(())
     }
 
@@ -393,27 +471,5 @@ async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Lets interests through at [`PACE`], with bursts of [`BURST`].
-struct Pace {
-    /// When everything spent so far has been earned.
-    earned: Instant,
-}
-
-impl Pace {
-    fn new(now: Instant) -> Self {
-        Self { earned: now }
-    }
-
-    fn spend(&mut self, interests: usize, now: Instant) {
-        let cost = u32::try_from(interests).unwrap_or(u32::MAX).max(1);
-        self.earned = self.earned.max(now) + Duration::from_secs(1) / PACE * cost;
-    }
-
-    /// When the next request may be read.
-    fn ready(&self) -> Instant {
-        self.earned.checked_sub(Duration::from_secs(1) / PACE * BURST).unwrap_or(self.earned)
     }
 }

@@ -12,6 +12,7 @@ mod world_task;
 mod subscriptions;
 mod debounce;
 mod revisions;
+mod budget;
 mod delta_stream;
 mod wire_messages;
 mod handle;

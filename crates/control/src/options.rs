@@ -32,6 +32,10 @@ pub struct Options {
     /// that several answers have count once. Beyond it the namespace that has most of them gets no
     /// more.
     pub answer_bytes: usize,
+    /// Bytes that all streams may have of large responses which their clients have not taken, and
+    /// as many of the names of what clients say they hold. A namespace may have as much of each as
+    /// it leaves free.
+    pub stream_bytes: usize,
     /// How often some of the remembered values are computed again and compared.
     pub check_every: Duration,
     /// How long a proxy may be here before its pod is.
@@ -55,6 +59,9 @@ const PEERS: peers::Limits = peers::Limits {
 /// Bytes of the answers of all proxies. What they are made from needs about as much again, or twice.
 const ANSWER_BYTES: usize = 512 << 20;
 
+/// Bytes of large responses that wait for their clients.
+const STREAM_BYTES: usize = 256 << 20;
+
 impl Options {
     /// The usual limits, TLS only.
     pub fn new(
@@ -73,6 +80,7 @@ impl Options {
             limits: Limits::default(),
             peers: PEERS,
             answer_bytes: ANSWER_BYTES,
+            stream_bytes: STREAM_BYTES,
             check_every: Duration::from_secs(1),
             pod_patience: Duration::from_secs(10),
         }

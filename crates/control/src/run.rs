@@ -15,6 +15,7 @@ use weft_wire::{
 use crate::{
     Change, Handle, Options,
     admission::Proxies,
+    budget::Budgets,
     delta_stream::{AUTHENTICATIONS, Service},
     metrics::Metrics,
     monitoring::Pages,
@@ -53,6 +54,7 @@ pub fn run(
         authenticating: Arc::clone(&authenticating),
         world,
         metrics: Arc::clone(&metrics),
+        budgets: Budgets::new(&options),
     };
     let pages = Pages {
         handle: handle.clone(),

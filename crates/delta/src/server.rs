@@ -16,6 +16,10 @@ use crate::{
 /// Refused revisions of one resource that are remembered: nobody waits for older ones.
 const REFUSED: usize = 256;
 
+/// Bytes that a name costs besides its characters, where the client holds it: in `sent`, and in
+/// `due` or `gone`.
+const HELD_OVERHEAD: usize = 160;
+
 /// The answer to one interest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceSet {
@@ -97,6 +101,8 @@ pub struct Server<R = u64> {
     nonce: u64,
     /// Bytes of the names that the client said it holds.
     held_bytes: usize,
+    /// How many these are.
+    held_count: usize,
     /// Bytes of the names that wait to be refused.
     refused_bytes: usize,
     revisions: BTreeSet<R>,
@@ -163,6 +169,7 @@ impl<R: Copy + Ord> Server<R> {
             flight: None,
             nonce: 0,
             held_bytes: 0,
+            held_count: 0,
             refused_bytes: 0,
             revisions: BTreeSet::new(),
             refused: HashMap::new(),
@@ -201,6 +208,7 @@ impl<R: Copy + Ord> Server<R> {
         if greeting && self.sent.len() + request.held.len() > HELD_LIMIT {
             return Err(Violation::TooManyHeld(HELD_LIMIT));
         }
+        self.held_count += request.held.len();
         self.held_bytes += request.held.iter().map(|(name, _)| name.len()).sum::<usize>();
         if self.held_bytes > HELD_BYTES {
             return Err(Violation::LongNames(HELD_BYTES));
@@ -302,6 +310,28 @@ impl<R: Copy + Ord> Server<R> {
         let nonce = response.nonce.clone();
         self.flight = Some(Flight { nonce, names, removed, revisions, followed: false });
         Some(response)
+    }
+
+    /// Bytes of bodies that the next response has at most, as of now: those of one resource, or
+    /// those after which a response ends.
+    pub fn next_bytes(&mut self) -> usize {
+        while let Some((place, name)) = self.due.pop_first() {
+            match self.latest.get(&name) {
+                None => drop(self.gone.insert(name)),
+                Some((resource, _)) if self.sent.get(&name) == Some(&resource.version) => {}
+                Some((resource, _)) => {
+                    let first = resource.body.len();
+                    self.due.insert((place, name));
+                    return first.max(self.splitting.bytes);
+                }
+            }
+        }
+        0
+    }
+
+    /// Bytes of memory that the names need which the client said it holds, about.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes + self.held_count * HELD_OVERHEAD
     }
 
     /// Those of the due resources that fit into one response.

@@ -3,6 +3,8 @@
 //! A connection carries one stream and is closed after it. Who may have one,
 //! and what is said on it, is decided by the code that takes the [`Call`]s.
 
+mod outgoing;
+
 use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
@@ -22,9 +24,10 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, body::Body};
 
+use self::outgoing::{InParts, Outgoing};
+pub use self::outgoing::{Responses, Slot};
 use crate::message::{DeltaRequest, DeltaResponse, PATH};
 
 /// What clients may cost.
@@ -48,6 +51,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Bytes of responses that a connection keeps for its client besides the one that is being sent.
+const SEND_BUFFER: usize = 64 << 10;
 
 /// Where clients connect.
 pub struct Entrance {
@@ -108,21 +114,7 @@ impl Requests {
     }
 }
 
-/// Sends responses.
-#[derive(Debug)]
-pub struct Responses(mpsc::Sender<Result<DeltaResponse, Status>>);
-
 impl Responses {
-    /// Sends one response; whether the stream is still there.
-    pub async fn send(&self, response: DeltaResponse) -> bool {
-        self.0.send(Ok(response)).await.is_ok()
-    }
-
-    /// Ready once the client has left, also while its requests are not read; safe to cancel.
-    pub async fn closed(&self) {
-        self.0.closed().await;
-    }
-
     /// Ends the stream with a reason.
     pub async fn end(self, reason: End) {
         let status = match reason {
@@ -131,8 +123,7 @@ impl Responses {
             End::Violation(why) => Status::invalid_argument(why),
             End::Unavailable(why) => Status::unavailable(why),
         };
-        // An error means that the client has left already.
-        let _ = self.0.send(Err(status)).await;
+        self.fail(status).await;
     }
 }
 
@@ -244,6 +235,7 @@ impl Connection {
             .keep_alive_interval(self.limits.keepalive)
             .keep_alive_timeout(self.limits.opening)
             .max_concurrent_streams(1)
+            .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(32 << 10)
             .serve_connection(TokioIo::new(io), service);
         let mut serving = std::pin::pin!(serving);
@@ -280,11 +272,9 @@ impl Opening {
             DeltaRequest,
         >::default())
         .max_decoding_message_size(self.request_bytes);
-        grpc.streaming(self, request).await
+        grpc.streaming(self, request).await.map(|body| Body::new(InParts::new(body)))
     }
 }
-
-type Outgoing = ReceiverStream<Result<DeltaResponse, Status>>;
 
 impl tonic::server::StreamingService<DeltaRequest> for Opening {
     type Response = DeltaResponse;
@@ -293,18 +283,14 @@ impl tonic::server::StreamingService<DeltaRequest> for Opening {
 
     fn call(&mut self, request: tonic::Request<tonic::Streaming<DeltaRequest>>) -> Self::Future {
         let token = bearer(request.metadata());
-        let (sender, receiver) = mpsc::channel(1);
-        let call = Call {
-            token,
-            peer: self.peer,
-            requests: Requests(request.into_inner()),
-            responses: Responses(sender),
-        };
+        let (responses, outgoing) = outgoing::channel();
+        let requests = Requests(request.into_inner());
+        let call = Call { token, peer: self.peer, requests, responses };
         let calls = self.calls.clone();
         Box::pin(async move {
             let closing = |_| Status::unavailable("the control plane is going down");
             calls.send(call).await.map_err(closing)?;
-            Ok(tonic::Response::new(ReceiverStream::new(receiver)))
+            Ok(tonic::Response::new(outgoing))
         })
     }
 }

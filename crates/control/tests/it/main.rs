@@ -6,3 +6,4 @@ mod acknowledge;
 mod mesh;
 mod pages;
 mod streams;
+mod unread;
