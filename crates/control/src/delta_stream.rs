@@ -299,8 +299,8 @@ impl Stream<'_> {
                     pod = self.pod,
                     interest = first.chars().take(LOGGED_TEXT).collect::<String>(),
                     refused = refused.len(),
-                    "a pod asks for more hosts, or for more bytes of answers, than it may have: its \
-                     requests to this host get 503"
+                    "a pod asks for more hosts, or for more bytes of answers, than it or its \
+                     namespace may have: its requests to this host get 503"
                 );
             }
             refused.into_iter().for_each(|interest| self.server.refuse(interest));

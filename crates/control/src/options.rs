@@ -56,8 +56,9 @@ const PEERS: peers::Limits = peers::Limits {
     bodies: peers::Bodies { longest: 0, small: 0, shared: 0, large_of_peer: 0, small_of_peer: 0 },
 };
 
-/// Bytes of the answers of all proxies. What they are made from needs about as much again, or twice.
-const ANSWER_BYTES: usize = 512 << 20;
+/// Bytes of the answers of all proxies. With what they are made from they need up to three times as
+/// much, about 1 GiB.
+const ANSWER_BYTES: usize = 320 << 20;
 
 /// Bytes of large responses that wait for their clients.
 const STREAM_BYTES: usize = 256 << 20;

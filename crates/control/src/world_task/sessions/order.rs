@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::subscriptions::SessionId;
 
-/// Sessions that wait for their turn. Each is here at most once: whoever adds it sees to that.
+/// Sessions that wait for their turn. Each is added only when it does not wait yet.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     namespaces: VecDeque<String>,

@@ -25,8 +25,8 @@ pub(in crate::world_task) struct Room {
 }
 
 impl Sessions {
-    /// Whether an answer for session `id` was refused because there was no room for more answers
-    /// of its namespace, and there is none since. Until then no other is made.
+    /// Whether an answer for the namespace of session `id` was refused because there was no room, and
+    /// nothing was freed since. Until then no other is made.
     pub(super) fn is_full(&self, id: SessionId, interest: &Interest, answers: &Answers) -> bool {
         let Some(session) = self.by_id.get(&id).filter(|_| is_bounded(interest)) else {
             return false;

@@ -97,10 +97,10 @@ async fn pods_of_a_namespace_that_ask_for_much_take_nothing_from_another() {
     for joined in &mut greedy {
         all.append(&mut told(joined));
     }
-    assert_eq!(all.len(), 32, "each is told of each of its wishes");
+    assert_eq!(all.len(), 32, "each wish has an answer or a refusal");
     assert!(count(&all, true) >= 4, "it keeps the rest");
     let held: usize = (0..8).map(|number| driven.interests_of(&format!("greedy/p{number}"))).sum();
-    assert_eq!(held, count(&all, true), "what is given up is told");
+    assert_eq!(held, count(&all, true), "what is given up is reported");
     // Nor does it get it back by asking again.
     for (joined, hosts) in greedy.iter().zip(&much) {
         driven.want_all(joined, hosts);
