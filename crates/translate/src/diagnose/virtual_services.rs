@@ -1,6 +1,7 @@
 //! Virtual services that name what is not there, and rules that never match.
 
 mod destinations;
+mod further_ports;
 pub(crate) mod left_out;
 
 use std::collections::BTreeSet;
@@ -47,7 +48,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     beyond_bounds(key, &summary, &mut found);
     let mut taken: Option<usize> = None;
     for (at, rule) in service.spec.http.iter().enumerate() {
-        if summary.beyond_patterns.contains(&at) {
+        if summary.http_beyond.patterns.contains(&at) {
             taken.get_or_insert(at);
             continue;
         }
@@ -73,13 +74,13 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
 /// Rules that are closed, since they would repeat what they say too often, or take too long to
 /// compile.
 fn beyond_bounds(key: &Key, summary: &Summary, found: &mut Vec<Diagnostic>) {
-    let http = summary.http_beyond_bound.iter().map(|at| ("http", at));
-    let all = http.chain(summary.tcp_beyond_bound.iter().map(|at| ("tcp", at)));
+    let http = summary.http_beyond.bound.iter().map(|at| ("http", at));
+    let all = http.chain(summary.tcp_beyond.bound.iter().map(|at| ("tcp", at)));
     found.extend(all.map(|(list, at)| {
         let field = format!("spec.{list}[{at}].match");
         Diagnostic::error(key, field, targets::too_many().message)
     }));
-    found.extend(summary.beyond_patterns.iter().map(|at| {
+    found.extend(summary.http_beyond.patterns.iter().map(|at| {
         let field = format!("spec.http[{at}].match");
         Diagnostic::error(key, field, targets::too_many_patterns().message)
     }));
@@ -171,6 +172,7 @@ fn named(hosts: &[String]) -> String {
 fn in_mesh(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec<Diagnostic>) {
     let Some(own) = view.virtual_service_summary(key) else { return };
     found.extend(left_out::check(key, service, &own, view));
+    found.extend(further_ports::check(key, service, &own, view));
     for (at, written) in service.spec.hosts.iter().enumerate() {
         let field = format!("spec.hosts[{at}]");
         let host = view.installation().resolve(written, &key.namespace);

@@ -96,6 +96,11 @@ impl Definition {
         self.ports.by_number.get(&number).map(|at| &self.ports.all[*at])
     }
 
+    /// How many ports stand before port `number`.
+    pub(crate) fn rank(&self, number: u16) -> usize {
+        self.ports.by_number.get(&number).copied().unwrap_or_default()
+    }
+
     /// Whether clients dial the addresses of its endpoints.
     pub(crate) fn is_headless(&self) -> bool {
         self.resolution == Resolution::Dialled

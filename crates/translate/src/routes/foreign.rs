@@ -3,30 +3,39 @@
 //! No namespace fills the sidecars of another: what virtual services of a namespace that is
 //! neither the host's nor the client's say of one host has a bound, for HTTP and for connections
 //! each. The younger ones beyond it are left out.
+//!
+//! Each port of a host repeats the rules for it. What those of one namespace repeat has a bound,
+//! too, and beyond it ports are closed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use weft_api::{
-    Key,
-    virtual_service::{HttpMatch, VirtualService},
-};
+use weft_api::{Key, virtual_service::VirtualService};
 
 use crate::{
     clusters::backends,
     graph::view::View,
     model::hosts,
     routes::{
-        rules::targets::{self, RuleSize},
-        virtual_services::{MESH, Summary},
+        rules::{
+            alternatives,
+            targets::{self, RuleSize},
+        },
+        virtual_services::Summary,
     },
 };
 
 /// Bytes of rules for one host that its clients take from the virtual services of a namespace
 /// that is neither the host's nor theirs.
 pub(crate) const FOREIGN: usize = 1 << 20;
+
+/// Bytes of rules for one host that further ports of it may repeat, of the virtual services of one
+/// namespace: so many, and [`TIMES`] times what the rules are once.
+pub(crate) const REPEATED: usize = 8 << 20;
+/// See [`REPEATED`].
+pub(crate) const TIMES: usize = 4;
 
 /// What rules are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,63 +59,50 @@ pub(crate) struct RulesSize {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Chosen {
     /// The one to use first.
-    used: Vec<Arc<Key>>,
+    pub(crate) used: Vec<Used>,
     /// Those that are left out.
     pub(crate) left_out: BTreeSet<Arc<Key>>,
 }
 
-impl Chosen {
-    /// Those that are used.
-    pub(crate) fn used(&self) -> impl Iterator<Item = &Key> {
-        self.used.iter().map(|key| &**key)
+/// A virtual service whose rules for a host are used.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Used {
+    /// Its name.
+    pub(crate) key: Arc<Key>,
+    /// On how many ports of the host, in their order; on further ones it is closed.
+    pub(crate) ports: usize,
+}
+
+impl Used {
+    /// Whether it is closed on the port with index `rank` of the host.
+    pub(crate) fn is_closed(&self, rank: usize) -> bool {
+        rank >= self.ports
     }
 }
 
 impl RulesSize {
-    /// The rules of `service` for HTTP.
-    pub(crate) fn of_http(service: &VirtualService) -> Self {
-        let rules = service.spec.http.iter().map(|rule| {
-            let size = RuleSize::of(rule, &rule.matches, rule.route.len());
-            Self::of_rule(size, rule.matches.iter().map(everyone))
+    /// The rules of `service` for HTTP, of such sizes.
+    pub(crate) fn of_http(service: &VirtualService, sizes: &[RuleSize]) -> Self {
+        let is_for_everyone = service.spec.http.iter().any(|rule| {
+            rule.matches.is_empty() || rule.matches.iter().any(alternatives::holds_for_everyone)
         });
-        Self::sum(rules)
+        Self { bytes: sum(sizes.iter().map(|size| size.repeated())), is_for_everyone }
     }
 
-    /// Its rules for connections.
-    pub(crate) fn of_tcp(service: &VirtualService) -> Self {
-        let tcp = service.spec.tcp.iter().map(|rule| {
-            let read =
-                |one| serde_json::from_value::<HttpMatch>(one).is_ok_and(|one| everyone(&one));
-            let size = RuleSize::of(rule, &rule.matches, rule.route.len());
-            Self::of_rule(size, rule.matches.iter().cloned().map(read))
-        });
-        let tls = service
-            .spec
-            .tls
-            .iter()
-            .map(|rule| Self { bytes: targets::size(rule), is_for_everyone: false });
-        Self::sum(tcp.chain(tls))
-    }
-
-    fn of_rule(size: RuleSize, for_everyone: impl ExactSizeIterator<Item = bool>) -> Self {
-        let is_for_everyone = for_everyone.len() == 0 || for_everyone.into_iter().any(|one| one);
-        Self { bytes: size.repeated(), is_for_everyone }
-    }
-
-    fn sum(rules: impl Iterator<Item = Self>) -> Self {
-        rules.fold(Self::default(), |all, one| Self {
-            bytes: all.bytes.saturating_add(one.bytes),
-            is_for_everyone: all.is_for_everyone || one.is_for_everyone,
-        })
+    /// Its rules for connections, of which those for TCP have such sizes.
+    pub(crate) fn of_connections(
+        service: &VirtualService,
+        sizes: &[RuleSize],
+        is_for_everyone: bool,
+    ) -> Self {
+        let tcp = sizes.iter().map(|size| size.repeated());
+        let bytes = sum(tcp.chain(service.spec.tls.iter().map(targets::size)));
+        Self { bytes, is_for_everyone }
     }
 }
 
-/// Whether `one` holds for some connections of every client on every port.
-fn everyone(one: &HttpMatch) -> bool {
-    one.port.is_none()
-        && one.source_labels.is_empty()
-        && one.source_namespace.is_none()
-        && (one.gateways.is_empty() || one.gateways.iter().any(|name| name == MESH))
+fn sum(sizes: impl Iterator<Item = usize>) -> usize {
+    sizes.fold(0, usize::saturating_add)
 }
 
 /// The virtual services whose rules clients of `namespace` use for `host`: for a host that an
@@ -142,6 +138,7 @@ pub(crate) fn choose(
         }
     }
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    let mut repeated: BTreeMap<String, usize> = BTreeMap::new();
     // One may name a host and patterns over it.
     let mut seen = BTreeSet::new();
     for name in names {
@@ -159,7 +156,11 @@ pub(crate) fn choose(
                 };
                 *left = after;
             }
-            found.used.push(Arc::clone(&service.key));
+            let more = service.repeated(kind, namespace);
+            let all = repeated.entry(own.to_owned()).or_default();
+            *all = all.saturating_add(more);
+            let ports = if more == 0 { usize::MAX } else { most_ports(*all) };
+            found.used.push(Used { key: Arc::clone(&service.key), ports });
             // Those after it are never looked at. On which ports hosts without a definition are
             // served differs.
             if is_for_everyone && definition.is_some() {
@@ -170,7 +171,20 @@ pub(crate) fn choose(
     found
 }
 
+/// On how many ports of a host rules of `bytes` may be.
+fn most_ports(bytes: usize) -> usize {
+    1 + TIMES + REPEATED / bytes.max(1)
+}
+
 impl Summary {
+    /// Bytes of its rules of `kind` that each port repeats for clients in `namespace`.
+    fn repeated(&self, kind: RuleKind, namespace: &str) -> usize {
+        match kind {
+            RuleKind::Http => self.for_requests.repeated(namespace),
+            RuleKind::Tcp => self.for_connections.repeated(namespace),
+        }
+    }
+
     /// The size of its rules of `kind`.
     pub(crate) fn rules_size(&self, kind: RuleKind) -> RulesSize {
         match kind {

@@ -19,8 +19,8 @@ use crate::{
         registry::{self, Definition},
     },
     routes::{
-        foreign::RuleKind,
-        rules::{Site, TOO_MANY_RULES, targets},
+        foreign::{RuleKind, Used},
+        rules::{Site, TOO_MANY_PORTS, TOO_MANY_RULES, targets},
         virtual_services,
     },
 };
@@ -156,14 +156,25 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
     closure.answer(&interest, Entry::Server(Box::new(server)), None)
 }
 
-/// Adds the lists of the virtual services `keys`, up to the first that is for everyone.
+/// Adds the lists of the virtual services `used`, up to the first that is for everyone or closed;
+/// `rank` says which port of the host this is.
 fn add_lists<'k>(
     said: &mut Said,
-    keys: impl Iterator<Item = &'k Key>,
+    used: impl Iterator<Item = &'k Used>,
+    rank: impl Fn(&Key) -> usize,
     site: &Site<'_>,
     (view, closure): (&View<'_>, &mut Closure),
 ) {
-    for key in keys {
+    for one in used {
+        let key = &*one.key;
+        if one.is_closed(rank(key)) {
+            let origin = Origin::new(key.to_string(), "");
+            if said.route.lists.is_empty() {
+                said.route.origin = origin.clone();
+            }
+            said.end(Rule::always(Action::respond(500, TOO_MANY_PORTS), origin));
+            break;
+        }
         let shared = view.shared_rules(key, site.group, site.port);
         let Some(list) = &shared.list else { continue };
         closure.extend(&shared.closure);
@@ -190,18 +201,21 @@ fn without_service(
     }
     let chosen = view.chosen(host, &site.group.namespace, RuleKind::Http);
     closure.leave_out(&chosen.left_out);
-    let serves_here = |key: &&Key| {
+    let serves_here = |key: &Key| {
         let service = view.virtual_service(key);
         service.is_some_and(|one| virtual_services::serves_on(one, site.port, view))
     };
+    // Each has ports of its own.
+    let rank = |key: &Key| view.directory_entry(key).http_ports.range(..site.port).count();
     let hosts = vec![Host::parse(host).ok()?];
     let mut said = Said::new(format!("{}/{host}", site.port), hosts, Origin::default());
-    add_lists(&mut said, chosen.used().filter(serves_here), site, (view, closure));
+    let used = chosen.used.iter().filter(|one| serves_here(&one.key));
+    add_lists(&mut said, used, rank, site, (view, closure));
     if said.is_for_everyone {
         return Some(said);
     }
     // What those that are left out would have done is not known, so nothing wider is done.
-    if let Some(key) = chosen.left_out.iter().map(|key| &**key).find(serves_here) {
+    if let Some(key) = chosen.left_out.iter().find(|key| serves_here(key)) {
         let origin = Origin::new(key.to_string(), "");
         if said.route.lists.is_empty() {
             said.route.origin = origin.clone();
@@ -281,7 +295,8 @@ fn own_rules(
     closure.leave_out(&chosen.left_out);
     let origin = Origin::new(definition.owner.to_string(), "");
     let mut said = Said::new(name, hosts, origin.clone());
-    add_lists(&mut said, chosen.used(), site, (view, closure));
+    let rank = definition.rank(site.port);
+    add_lists(&mut said, chosen.used.iter(), |_| rank, site, (view, closure));
     if said.is_for_everyone {
         return said;
     }

@@ -6,6 +6,7 @@
 //! decided here, too: what is joined there depends on which rules there are. A rule that
 //! cannot be honoured stays, closed: it answers 500.
 
+pub(crate) mod alternatives;
 pub(crate) mod conditions;
 pub(crate) mod retries;
 pub(crate) mod targets;
@@ -25,7 +26,10 @@ use crate::{
     graph::view::View,
     model::{hosts, mesh_config::Mesh},
     routes::{
-        rules::targets::Ports,
+        rules::{
+            alternatives::HttpAlternative,
+            targets::{Beyond, Ports},
+        },
         virtual_services::{self, MESH},
     },
 };
@@ -45,6 +49,9 @@ const UNREADABLE: &str = "unreadable_object";
 
 /// The details of rules that are closed because there would be too many of them.
 pub(crate) const TOO_MANY_RULES: &str = "too_many_rules";
+
+/// The details of hosts that are closed because they would be there on too many ports.
+pub(crate) const TOO_MANY_PORTS: &str = "too_many_ports";
 
 /// Why a rule is closed: the field in the rule, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,73 +129,85 @@ pub(crate) fn http(
     mesh: &Mesh,
     view: &View<'_>,
 ) -> Rules {
-    let namespace = service.metadata.namespace.as_str();
-    let summary = virtual_services::summary_of(service, view);
-    let is_closed =
-        |at: &usize| summary.as_ref().is_none_or(|one| one.http_beyond_bound.contains(at));
     let mut found = Rules::default();
-    for (at, written) in service.spec.http.iter().enumerate() {
-        let field = format!("http[{at}]");
-        if summary.as_ref().is_none_or(|one| one.beyond_patterns.contains(&at)) {
+    let Some(summary) = virtual_services::summary_of(service, view) else { return found };
+    let alternatives: Box<dyn Iterator<Item = HttpAlternative>> = match site.gateway {
+        None => Box::new(summary.for_requests.at(site.port, &site.group.namespace).copied()),
+        Some(_) => Box::new(at_gateway(service, &summary.http_beyond, site)),
+    };
+    let mut of_rule: Option<(usize, Destinations)> = None;
+    for HttpAlternative { rule: at, nth } in alternatives {
+        let Some(written) = service.spec.http.get(at) else { continue };
+        if summary.http_beyond.patterns.contains(&at) {
             // What it is for is not known, so it is for everything.
-            let origin = Origin::new(self::object(service), field);
+            let origin = Origin::new(self::object(service), format!("http[{at}]"));
             found.rules.push(Rule::always(targets::too_many_patterns().action(), origin));
             continue;
         }
-        let alternatives: Vec<(String, Option<&HttpMatch>)> = match written.matches.is_empty() {
-            true => vec![(field, None)],
-            false => written
-                .matches
-                .iter()
-                .enumerate()
-                .filter(|(_, one)| applies(one, namespace, site))
-                .map(|(nth, one)| (format!("{field}.match[{nth}]"), Some(one)))
-                .collect(),
-        };
-        if alternatives.is_empty() {
-            continue;
-        }
-        let ports = Ports::of_site(site);
-        let destinations = match service.spec.closed.first() {
+        let is_beyond = summary.http_beyond.bound.contains(&at);
+        let known = of_rule.take().filter(|(rule, _)| *rule == at);
+        let destinations = || match service.spec.closed.first() {
             Some(field) => Err(InvalidRule::object(field)),
-            None if is_closed(&at) => Err(targets::too_many()),
-            None => targets::destinations(written, namespace, ports, view),
+            None if is_beyond => Err(targets::too_many()),
+            None => {
+                let namespace = &service.metadata.namespace;
+                targets::destinations(written, namespace, Ports::of_site(site), view)
+            }
         };
-        for (field, alternative) in alternatives {
-            let (mut conditions, unreadable) = conditions::read(alternative);
-            if site.group.labels.is_some() {
-                // They hold: see `applies`.
-                conditions.source = SourceMatch::default();
+        let (_, destinations) = of_rule.insert(known.unwrap_or_else(|| (at, destinations())));
+        let alternative = nth.and_then(|nth| written.matches.get(nth));
+        let (mut conditions, unreadable) = conditions::read(alternative);
+        if site.group.labels.is_some() {
+            // They hold: see `applies`.
+            conditions.source = SourceMatch::default();
+        }
+        let (action, forwards) = match (destinations, unreadable.first()) {
+            (_, Some(closed)) => (closed.action(), false),
+            (Err(closed), None) => (closed.action(), false),
+            (Ok(destinations), None) => {
+                let backends = destinations.iter().map(|(backend, _)| backend.clone());
+                found.backends.extend(backends);
+                (targets::forward(destinations), true)
             }
-            let (action, forwards) = match (&destinations, unreadable.first()) {
-                (_, Some(closed)) | (Err(closed), None) => (closed.action(), false),
-                (Ok(destinations), None) => {
-                    let backends = destinations.iter().map(|(backend, _)| backend.clone());
-                    found.backends.extend(backends);
-                    (targets::forward(destinations), true)
-                }
-            };
-            let takes_all = unreadable.is_empty() && takes_all(&conditions);
-            let is_beyond = is_closed(&at);
-            found.rules.push(Rule {
-                // What is said too often is not said.
-                name: name(written, alternative).filter(|_| !is_beyond),
-                conditions,
-                action,
-                timeout: timeout(written).filter(|_| forwards),
-                retries: retries(written, mesh).filter(|_| forwards),
-                origin: Origin::new(self::object(service), field),
-            });
-            // What comes after is never used, and must not be where rules of
-            // several virtual services are joined.
-            if takes_all {
-                found.takes_all = true;
-                return found;
-            }
+        };
+        let nth = nth.map_or(String::new(), |nth| format!(".match[{nth}]"));
+        found.takes_all = unreadable.is_empty() && takes_all(&conditions);
+        found.rules.push(Rule {
+            // What is said too often is not said.
+            name: name(written, alternative).filter(|_| !is_beyond),
+            conditions,
+            action,
+            timeout: timeout(written).filter(|_| forwards),
+            retries: retries(written, mesh).filter(|_| forwards),
+            origin: Origin::new(self::object(service), format!("http[{at}]{nth}")),
+        });
+        // What comes after is never used, and must not be where rules of
+        // several virtual services are joined.
+        if found.takes_all {
+            break;
         }
     }
     found
 }
+
+/// The alternatives of the rules of `service` that hold at `site`, which is at a gateway.
+fn at_gateway(
+    service: &VirtualService,
+    beyond: &Beyond,
+    site: &Site<'_>,
+) -> impl Iterator<Item = HttpAlternative> {
+    let namespace = service.metadata.namespace.as_str();
+    service.spec.http.iter().enumerate().flat_map(move |(rule, written)| {
+        let is_whole = written.matches.is_empty() || beyond.patterns.contains(&rule);
+        let read = if is_whole { &[][..] } else { &written.matches[..] };
+        let own = read.iter().enumerate().filter(move |(_, one)| applies(one, namespace, site));
+        let own = own.map(move |(nth, _)| HttpAlternative { rule, nth: Some(nth) });
+        is_whole.then_some(HttpAlternative { rule, nth: None }).into_iter().chain(own)
+    })
+}
+
+/// Where a rule sends requests, with weights, else why it is closed.
+type Destinations = Result<Vec<(BackendRef, u32)>, InvalidRule>;
 
 /// How many things the HTTP rules of `service` name that [`http`] reads for each site.
 pub(crate) fn named(service: &VirtualService) -> usize {

@@ -13,7 +13,11 @@ use crate::{
     },
     routes::{
         foreign::RulesSize,
-        rules::{self, targets},
+        rules::{
+            self,
+            alternatives::{self, Alternatives, ConnectionAlternative, HttpAlternative},
+            targets::{self, Beyond, RuleSize},
+        },
     },
 };
 
@@ -41,11 +45,12 @@ pub(crate) struct Summary {
     pub(crate) named: usize,
     pub(crate) http: RulesSize,
     pub(crate) tcp: RulesSize,
-    /// Rules that are closed, since they would repeat what they say too often.
-    pub(crate) http_beyond_bound: BTreeSet<usize>,
-    /// HTTP rules that are closed for every request, since compiling them would take too long.
-    pub(crate) beyond_patterns: BTreeSet<usize>,
-    pub(crate) tcp_beyond_bound: BTreeSet<usize>,
+    /// Rules that are closed.
+    pub(crate) http_beyond: Beyond,
+    pub(crate) tcp_beyond: Beyond,
+    /// What sidecars read of its rules.
+    pub(crate) for_requests: Alternatives<HttpAlternative>,
+    pub(crate) for_connections: Alternatives<ConnectionAlternative>,
 }
 
 /// What the virtual service called `key` says of who sees it.
@@ -54,17 +59,25 @@ pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
     let mesh = view.mesh();
     let default = &mesh.config.default_virtual_service_export_to;
     let is_open = !service.spec.is_closed_for_everybody();
+    let (http, tcp) = (RuleSize::of_http(service), RuleSize::of_tcp(service));
+    let patterns = targets::beyond_patterns(service);
+    let http_beyond = Beyond { bound: targets::beyond_bound(&http), patterns };
+    let tcp_beyond = Beyond { bound: targets::beyond_bound(&tcp), ..Beyond::default() };
+    let for_requests = alternatives::of_http(service, &http, &http_beyond);
+    let (for_connections, is_for_everyone) =
+        alternatives::of_connections(service, &tcp, &tcp_beyond);
     Some(Summary {
         key: Arc::new(key.clone()),
         age: Age::of(&service.metadata),
         exports: is_open.then(|| Exports::new(&service.spec.export_to, default)),
         in_mesh: in_mesh(service),
         named: rules::named(service),
-        http: RulesSize::of_http(service),
-        tcp: RulesSize::of_tcp(service),
-        http_beyond_bound: targets::http_beyond_bound(service),
-        beyond_patterns: targets::beyond_patterns(service),
-        tcp_beyond_bound: targets::tcp_beyond_bound(service),
+        http: RulesSize::of_http(service, &http),
+        tcp: RulesSize::of_connections(service, &tcp, is_for_everyone),
+        http_beyond,
+        tcp_beyond,
+        for_requests,
+        for_connections,
     })
 }
 

@@ -21,11 +21,8 @@ use crate::{
     clusters::backends::BackendRef,
     graph::view::View,
     model::{age::Age, hosts::HostIndex, mesh_config::Mesh, visibility::Reach},
-    routes::rules::{self, Rules, Site},
+    routes::rules::{self, Rules, Site, TOO_MANY_PORTS},
 };
-
-/// The details of hosts that are closed because they would be there on too many ports.
-pub(crate) const TOO_MANY_PORTS: &str = "too_many_ports";
 
 /// What is served on a port.
 pub(super) struct Port {

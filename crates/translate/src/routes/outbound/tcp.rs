@@ -2,8 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use serde_json::Value;
-use weft_api::virtual_service::{HttpMatch, VirtualService};
+use weft_api::{Key, virtual_service::TcpRoute};
 use weft_config::{Origin, Resource, SourceMatch, TcpTarget};
 
 use crate::{
@@ -17,8 +16,11 @@ use crate::{
     model::registry::{self, Definition, Port},
     routes::{
         foreign::RuleKind,
-        rules::{self, Site, conditions, targets, targets::Ports},
-        virtual_services,
+        rules::{
+            self, Site,
+            alternatives::{ConnectionAlternative, ConnectionList},
+            targets::{self, Ports},
+        },
     },
 };
 
@@ -61,8 +63,16 @@ pub(super) fn targets(
         |wanted: &[Wanted]| wanted.last().is_some_and(|last: &Wanted| last.source.is_any());
     let chosen = view.chosen(&definition.host, &site.group.namespace, RuleKind::Tcp);
     closure.leave_out(&chosen.left_out);
-    for service in chosen.used().filter_map(|key| view.virtual_service(key)) {
-        wanted.extend(of_rules(service, site, view));
+    let rank = definition.rank(site.port);
+    for one in &chosen.used {
+        match one.is_closed(rank) {
+            true => wanted.push(Wanted {
+                source: SourceMatch::default(),
+                backends: Vec::new(),
+                origin: Origin::new(one.key.to_string(), ""),
+            }),
+            false => wanted.extend(of_rules(&one.key, site, view)),
+        }
         if is_complete(&wanted) {
             break;
         }
@@ -110,75 +120,44 @@ fn relayed_to(
 
 /// Where the rules for `site` send connections, up to the first that is for clients with
 /// whatever labels.
-fn of_rules(service: &VirtualService, site: &Site<'_>, view: &View<'_>) -> Vec<Wanted> {
-    let namespace = service.metadata.namespace.as_str();
-    let object = rules::object(service);
+fn of_rules(key: &Key, site: &Site<'_>, view: &View<'_>) -> Vec<Wanted> {
     let mut found = Vec::new();
-    let summary = virtual_services::summary_of(service, view);
-    let is_closed =
-        |at: &usize| summary.as_ref().is_none_or(|one| one.tcp_beyond_bound.contains(at));
-    for (at, rule) in service.spec.tcp.iter().enumerate() {
-        let written: Vec<_> = rule.route.iter().map(|one| (&one.destination, one.weight)).collect();
-        let known = !is_closed(&at) && service.spec.closed.is_empty();
-        for alternative in alternatives(&rule.matches, namespace, site) {
-            let Alternative { source, known: is_decided } = alternative;
-            let open = known && is_decided;
-            let shares = targets::shares(&written).ok().filter(|_| open).unwrap_or_default();
-            let ports = Ports::of_site(site);
-            let backends = shares.into_iter().map(|(destination, weight)| {
-                (targets::backend(destination, namespace, ports, view), weight)
-            });
-            let origin = Origin::new(object.clone(), format!("tcp[{at}]"));
-            let last = source.is_any();
-            found.push(Wanted { source, backends: backends.collect(), origin });
-            if last {
-                return found;
-            }
-        }
-    }
-    // Server names are not looked at yet, so no rule for one can be said not to hold.
-    for (at, rule) in service.spec.tls.iter().enumerate() {
-        let matches = rule.get("match").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        for Alternative { source, .. } in alternatives(matches, namespace, site) {
-            let origin = Origin::new(object.clone(), format!("tls[{at}]"));
-            let last = source.is_any();
-            found.push(Wanted { source, backends: Vec::new(), origin });
-            if last {
-                return found;
-            }
-        }
-    }
-    found
-}
-
-/// One of the alternatives of a rule that may hold.
-struct Alternative {
-    /// For which clients.
-    source: SourceMatch,
-    /// Whether it holds for them for sure: it has no condition that is not honoured yet.
-    known: bool,
-}
-
-/// Conditions that are decided here and by the proxy; they are spelled as those of HTTP rules.
-const DECIDED: &[&str] = &["port", "sourceLabels", "sourceNamespace", "gateways"];
-
-/// The alternatives that may hold at `site`; those of which it is not known come first.
-fn alternatives(matches: &[Value], namespace: &str, site: &Site<'_>) -> Vec<Alternative> {
-    if matches.is_empty() {
-        return vec![Alternative { source: SourceMatch::default(), known: true }];
-    }
-    let read = |one: &Value| match serde_json::from_value::<HttpMatch>(one.clone()) {
-        Ok(decided) => rules::applies(&decided, namespace, site).then(|| Alternative {
-            source: conditions::source(&decided.source_labels),
-            known: has_only(one, DECIDED),
-        }),
-        Err(_) => Some(Alternative { source: SourceMatch::default(), known: false }),
+    let (Some(service), Some(summary)) =
+        (view.virtual_service(key), view.virtual_service_summary(key))
+    else {
+        return found;
     };
-    let mut found: Vec<_> = matches.iter().filter_map(read).collect();
-    found.sort_by_key(|one| one.known);
+    for one in summary.for_connections.at(site.port, &site.group.namespace) {
+        let ConnectionAlternative { list, rule, source, is_decided } = one;
+        let (field, backends) = match list {
+            ConnectionList::Tcp => {
+                let is_open = *is_decided
+                    && !summary.tcp_beyond.bound.contains(rule)
+                    && service.spec.closed.is_empty();
+                let written = service.spec.tcp.get(*rule).filter(|_| is_open);
+                ("tcp", written.map_or(Vec::new(), |rule| backends_of(key, rule, site, view)))
+            }
+            ConnectionList::Tls => ("tls", Vec::new()),
+        };
+        let origin = Origin::new(rules::object(service), format!("{field}[{rule}]"));
+        found.push(Wanted { source: source.clone(), backends, origin });
+        if source.is_any() {
+            break;
+        }
+    }
     found
 }
 
-fn has_only(one: &Value, known: &[&str]) -> bool {
-    one.as_object().is_some_and(|fields| fields.keys().all(|name| known.contains(&name.as_str())))
+/// Where `rule` of the virtual service called `key` sends connections; nowhere if it is broken.
+fn backends_of(
+    key: &Key,
+    rule: &TcpRoute,
+    site: &Site<'_>,
+    view: &View<'_>,
+) -> Vec<(BackendRef, u32)> {
+    let written: Vec<_> = rule.route.iter().map(|one| (&one.destination, one.weight)).collect();
+    let shares = targets::shares(&written).unwrap_or_default().into_iter();
+    let ports = Ports::of_site(site);
+    let backend = |destination| targets::backend(destination, &key.namespace, ports, view);
+    shares.map(|(destination, weight)| (backend(destination), weight)).collect()
 }

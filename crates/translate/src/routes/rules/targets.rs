@@ -27,6 +27,15 @@ const PATTERNS: usize = 20_000;
 /// See [`PAIRS`] and [`BYTES`].
 const TIMES: usize = 4;
 
+/// Rules of a virtual service that are closed, by index, since they cost too much.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Beyond {
+    /// Those that would repeat what they say too often.
+    pub(crate) bound: BTreeSet<usize>,
+    /// Those that are closed for every request, since compiling them would take too long.
+    pub(crate) patterns: BTreeSet<usize>,
+}
+
 /// How much a rule names.
 #[derive(Clone, Copy)]
 pub(crate) struct RuleSize {
@@ -39,11 +48,19 @@ pub(crate) struct RuleSize {
 }
 
 impl RuleSize {
-    pub(crate) fn of(
-        rule: &impl Serialize,
-        matches: &[impl Serialize],
-        destinations: usize,
-    ) -> Self {
+    /// Of each HTTP rule of `service`.
+    pub(crate) fn of_http(service: &VirtualService) -> Vec<Self> {
+        let rules = service.spec.http.iter();
+        rules.map(|rule| Self::of(rule, &rule.matches, rule.route.len())).collect()
+    }
+
+    /// Of each TCP rule of `service`.
+    pub(crate) fn of_tcp(service: &VirtualService) -> Vec<Self> {
+        let rules = service.spec.tcp.iter();
+        rules.map(|rule| Self::of(rule, &rule.matches, rule.route.len())).collect()
+    }
+
+    fn of(rule: &impl Serialize, matches: &[impl Serialize], destinations: usize) -> Self {
         Self {
             alternatives: matches.len(),
             destinations,
@@ -54,8 +71,13 @@ impl RuleSize {
 
     /// The bytes of all its alternatives, each with what the rule says besides.
     pub(crate) fn repeated(self) -> usize {
-        let once = self.bytes.saturating_sub(self.bytes_of_alternatives);
-        self.bytes_of_alternatives.saturating_add(once.saturating_mul(self.alternatives.max(1)))
+        let once = self.once().saturating_mul(self.alternatives.max(1));
+        self.bytes_of_alternatives.saturating_add(once)
+    }
+
+    /// The bytes of what the rule says besides its alternatives.
+    pub(crate) fn once(self) -> usize {
+        self.bytes.saturating_sub(self.bytes_of_alternatives)
     }
 }
 
@@ -86,26 +108,13 @@ pub(crate) fn too_many_patterns() -> InvalidRule {
     InvalidRule::new("match", "too_many_patterns", message)
 }
 
-/// Which HTTP rules of a virtual service are closed, since they would repeat what they say too
-/// often.
-pub(crate) fn http_beyond_bound(service: &VirtualService) -> BTreeSet<usize> {
-    let rules = service.spec.http.iter();
-    beyond_bound(rules.map(|rule| RuleSize::of(rule, &rule.matches, rule.route.len())))
-}
-
-/// The same of its TCP rules.
-pub(crate) fn tcp_beyond_bound(service: &VirtualService) -> BTreeSet<usize> {
-    let rules = service.spec.tcp.iter();
-    beyond_bound(rules.map(|rule| RuleSize::of(rule, &rule.matches, rule.route.len())))
-}
-
-fn beyond_bound(rules: impl Iterator<Item = RuleSize>) -> BTreeSet<usize> {
-    let rules: Vec<RuleSize> = rules.collect();
+/// Which rules of a virtual service are closed, since they would repeat what they say too often.
+pub(crate) fn beyond_bound(rules: &[RuleSize]) -> BTreeSet<usize> {
     let named: usize = rules.iter().map(|rule| rule.alternatives + rule.destinations).sum();
     let written: usize = rules.iter().map(|rule| rule.bytes).sum();
     let mut pairs = PAIRS + TIMES * named;
     let mut bytes = BYTES + TIMES * written;
-    let closed = rules.into_iter().enumerate().filter(|(_, rule)| {
+    let closed = rules.iter().enumerate().filter(|(_, rule)| {
         let pairs_after = pairs.checked_sub(rule.alternatives.max(1) * rule.destinations);
         let bytes_after = bytes.checked_sub(rule.repeated());
         let (Some(pairs_after), Some(bytes_after)) = (pairs_after, bytes_after) else {
