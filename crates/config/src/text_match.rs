@@ -1,6 +1,9 @@
 //! How one text is compared.
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::{
+    Error,
+    bytes::{Regex, RegexBuilder},
+};
 use serde::{Deserialize, Serialize};
 
 /// How one text is compared.
@@ -36,14 +39,23 @@ pub struct NotAPattern {
 /// As in RE2, `\w`, `\d` and their like mean ASCII. Classes of other characters
 /// need the tables of Unicode, so a pattern that has some is compiled with them.
 pub fn compile(text: &str) -> Result<Regex, NotAPattern> {
-    let build = |pattern: &str, unicode: bool| {
-        RegexBuilder::new(pattern).unicode(unicode).size_limit(PATTERN_SIZE).build()
+    let build = |pattern: &str, unicode: bool, size: usize| {
+        RegexBuilder::new(pattern).unicode(unicode).size_limit(size).build()
     };
-    // A `)` too many would end the group: the text has to stand on its own.
+    // A `)` too many would end the group: the text has to stand on its own. Without room it is
+    // only read, which is much less work than to compile it.
+    let stands_alone = |unicode: bool| match build(text, unicode, 0) {
+        Ok(_) | Err(Error::CompiledTooBig(_)) => Ok(()),
+        Err(error) => Err(error),
+    };
     let compiled = |unicode: bool| {
-        build(&whole(text), unicode).and_then(|whole| build(text, unicode).map(|_| whole))
+        stands_alone(unicode).and_then(|()| build(&whole(text), unicode, PATTERN_SIZE))
     };
-    compiled(false).or_else(|_| compiled(true)).map_err(|error| NotAPattern {
+    let found = match compiled(false) {
+        Err(Error::CompiledTooBig(size)) => Err(Error::CompiledTooBig(size)),
+        found => found.or_else(|_| compiled(true)),
+    };
+    found.map_err(|error| NotAPattern {
         pattern: text.to_owned(),
         reason: error.to_string().lines().last().unwrap_or_default().to_owned(),
     })

@@ -24,7 +24,7 @@ use crate::{
         unit::{Unit, Value},
         view::View,
     },
-    routes::rules::conditions,
+    routes::rules::patterns,
 };
 use slots::Slots;
 pub(crate) use slots::SourceId;
@@ -184,10 +184,10 @@ impl Graph {
     }
 
     fn compute(&self, unit: &Unit) -> Value {
-        let before = conditions::compiled();
+        let before = patterns::compiled();
         let view = View::new(self, unit);
         let value = unit.run(&view);
-        let cost = unit.cost().wrapping_add(conditions::compiled().wrapping_sub(before));
+        let cost = unit.cost().wrapping_add(patterns::compiled().wrapping_sub(before));
         self.work.set(self.work.get().wrapping_add(cost));
         let reads = view.into_reads();
         self.slots.borrow_mut().set(unit, value.clone(), reads);

@@ -3,7 +3,7 @@
 
 use weft_api::{Diagnostic, Object};
 
-use crate::routes::rules::conditions;
+use crate::routes::rules::{conditions, patterns};
 
 /// What compiling the patterns of one object may cost. Patterns beyond that are judged when
 /// the object is stored.
@@ -14,7 +14,7 @@ pub fn unreadable_patterns(object: &Object) -> Vec<Diagnostic> {
     let (key, mut spent, mut found) = (object.key(), 0, Vec::new());
     for (at, rule) in service.spec.http.iter().enumerate() {
         for (nth, one) in rule.matches.iter().enumerate() {
-            match conditions::cost(one) {
+            match patterns::cost(one) {
                 0 => continue,
                 cost => spent += cost,
             }

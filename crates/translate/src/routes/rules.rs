@@ -8,6 +8,7 @@
 
 pub(crate) mod alternatives;
 pub(crate) mod conditions;
+pub(crate) mod patterns;
 pub(crate) mod retries;
 pub(crate) mod targets;
 

@@ -1,14 +1,11 @@
 //! What must hold of a request for a rule to be used.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap},
-};
+use std::collections::BTreeMap;
 
 use weft_api::virtual_service::{HttpMatch, StringMatch};
-use weft_config::{Conditions, SourceMatch, TextMatch, text_match, text_match::NotAPattern};
+use weft_config::{Conditions, SourceMatch, TextMatch};
 
-use crate::routes::rules::InvalidRule;
+use crate::routes::rules::{InvalidRule, patterns};
 
 /// The conditions of `one`, and those that cannot be read. The latter are left
 /// out, so the caller, who has the rest, must close the rule.
@@ -81,7 +78,7 @@ fn compared(
     if pattern == "*" {
         return Some(TextMatch::Regex(pattern.clone()));
     }
-    match validated(pattern) {
+    match patterns::validated(pattern) {
         Ok(()) => Some(TextMatch::Regex(pattern.clone())),
         Err(error) => {
             broken.push(InvalidRule::new(
@@ -91,73 +88,5 @@ fn compared(
             ));
             None
         }
-    }
-}
-
-/// Patterns that are remembered, and bytes of one.
-const REMEMBERED: usize = 4096;
-const LONGEST: usize = 1024;
-
-/// What a pattern costs to compile that has counted repetitions or characters of Unicode: one may
-/// be a thousand times its length.
-const LARGE: usize = 50;
-/// Bytes of a pattern that cost as much as a pattern of its own.
-const LENGTH: usize = 64;
-
-/// What compiling the patterns of `one` costs; a short pattern is 1.
-pub(crate) fn cost(one: &HttpMatch) -> usize {
-    let single = [&one.uri, &one.method, &one.scheme, &one.authority].into_iter().flatten();
-    let maps = [&one.headers, &one.without_headers, &one.query_params];
-    let all = single.chain(maps.into_iter().flat_map(|map| map.values()));
-    let patterns = all.filter_map(|text: &StringMatch| text.regex.as_deref());
-    let of = |pattern: &str| {
-        let grows = ["{", "(?", r"\p", r"\P"].iter().any(|mark| pattern.contains(mark));
-        let large = if grows || !pattern.is_ascii() { LARGE } else { 0 };
-        1 + large + pattern.len() / LENGTH
-    };
-    patterns.map(of).sum()
-}
-
-/// How many patterns were compiled on this thread so far; wraps around.
-pub(crate) fn compiled() -> usize {
-    COMPILED.get()
-}
-
-thread_local! {
-    static COMPILED: Cell<usize> = const { Cell::new(0) };
-    /// What is known of patterns: compiling one may take a hundred milliseconds, and the same
-    /// ones are read for each host, gateway and diagnostic.
-    static KNOWN: RefCell<HashMap<String, Result<(), NotAPattern>>> = RefCell::default();
-}
-
-/// Whether `pattern` can be compiled; that never changes.
-fn validated(pattern: &str) -> Result<(), NotAPattern> {
-    if let Some(known) = KNOWN.with_borrow(|known| known.get(pattern).cloned()) {
-        return known;
-    }
-    COMPILED.set(COMPILED.get().wrapping_add(1));
-    let found = text_match::compile(pattern).map(|_| ());
-    if pattern.len() <= LONGEST {
-        KNOWN.with_borrow_mut(|known| {
-            if known.len() >= REMEMBERED {
-                known.clear();
-            }
-            known.insert(pattern.to_owned(), found.clone());
-        });
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_known_of_a_pattern_is_not_found_out_again() {
-        assert_eq!(validated("a+"), Ok(()));
-        let wrong = validated("(").unwrap_err();
-        // Only if it is looked at again can it be found to be a pattern.
-        KNOWN.with_borrow_mut(|known| known.insert("a+".to_owned(), Err(wrong.clone())));
-        assert_eq!(validated("a+"), Err(wrong));
     }
 }

@@ -9,7 +9,7 @@ use weft_config::{Action, Target};
 use crate::{
     clusters::backends::{self, BackendRef},
     graph::view::View,
-    routes::rules::{InvalidRule, Site, conditions},
+    routes::rules::{InvalidRule, Site, patterns},
 };
 
 /// The details of a rule that sends requests nowhere.
@@ -22,8 +22,9 @@ const PAIRS: usize = 16_384;
 /// Bytes that the rules of a virtual service may have, of which each alternative repeats what its
 /// rule says besides: so many, and [`TIMES`] times what is written.
 const BYTES: usize = 4 << 20;
-/// What compiling the patterns of a virtual service may cost: see [`conditions::cost`].
-const PATTERNS: usize = 20_000;
+/// What compiling the patterns of a virtual service may cost: see [`patterns::cost`]. So many take
+/// about 100 ms.
+const PATTERNS: usize = 2_000;
 /// See [`PAIRS`] and [`BYTES`].
 const TIMES: usize = 4;
 
@@ -91,7 +92,7 @@ pub(crate) fn size(one: &impl Serialize) -> usize {
 pub(crate) fn beyond_patterns(service: &VirtualService) -> BTreeSet<usize> {
     let mut left = PATTERNS;
     let closed = service.spec.http.iter().enumerate().filter(|(_, rule)| {
-        let after = left.checked_sub(rule.matches.iter().map(conditions::cost).sum());
+        let after = left.checked_sub(rule.matches.iter().map(patterns::cost).sum());
         left = after.unwrap_or(left);
         after.is_none()
     });
@@ -102,8 +103,9 @@ pub(crate) fn beyond_patterns(service: &VirtualService) -> BTreeSet<usize> {
 pub(crate) fn too_many_patterns() -> InvalidRule {
     let message = format!(
         "the regular expressions of the VirtualService's rules up to this one cost more than \
-         {PATTERNS} to compile, where a short one costs 1 and one with counted repetitions or \
-         Unicode classes 51; the rule answers 500 to every request, give it fewer"
+         {PATTERNS} to compile, where a short one costs 1, a repetition that is counted costs what \
+         it repeats, one with classes of Unicode 51, and each of these 400 where case is ignored; \
+         the rule answers 500 to every request, give it fewer or simpler ones"
     );
     InvalidRule::new("match", "too_many_patterns", message)
 }
