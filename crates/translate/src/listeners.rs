@@ -5,8 +5,8 @@ mod gateway;
 mod sidecar;
 
 pub(crate) use gateway::{
-    COVERED, Conflict, FURTHER, HOST, Limited, PORTS, PodPorts, READ, Served, TIMES, anywhere,
-    bound, gateway, hosts_of, limited, redirects, served,
+    COVERED, Conflict, FURTHER, HOST, Limited, NAMES, PORTS, PodPorts, READ, Served, TIMES,
+    anywhere, bound, gateway, hosts_of, limited, redirects, served,
 };
 pub(crate) use sidecar::sidecar;
 

@@ -14,7 +14,7 @@ use weft_api::{
 use crate::{
     diagnose::skipped_gateways,
     graph::view::View,
-    listeners::{self, COVERED, FURTHER, Limited, TIMES},
+    listeners::{self, COVERED, FURTHER, Limited, NAMES, TIMES},
     model::{self, picked},
     routes::{
         foreign,
@@ -153,6 +153,16 @@ fn limited(key: &Key, gateway: &Key, limited: &Limited, field: &str) -> Vec<Diag
              VirtualServices of namespace {namespace} cover more hosts of Gateways than {COVERED} \
              and {TIMES} times the hosts that they name and that the Gateways have; hosts that \
              nothing else serves there get 500; use fewer VirtualServices with patterns"
+        );
+        found.push(Diagnostic::error(key, field, message));
+    }
+    if let Some(port) = limited.names.get(key) {
+        let message = format!(
+            "is not served on port {port} and higher ones of {gateway}: each host names all lists \
+             of rules for it, and for VirtualServices of namespace {namespace} these names are \
+             more than {} MiB and {TIMES} times those of their hosts; hosts that nothing else \
+             serves there get 500; use fewer VirtualServices for the same hosts, or shorter names",
+            NAMES >> 20
         );
         found.push(Diagnostic::error(key, field, message));
     }

@@ -34,7 +34,7 @@ use crate::{
 };
 
 use budget::Budget;
-pub(crate) use budget::{COVERED, FURTHER, HOST, Limited, PORTS, READ, TIMES};
+pub(crate) use budget::{COVERED, FURTHER, HOST, Limited, NAMES, PORTS, READ, TIMES};
 pub(crate) use served::{Served, hosts_of};
 use shared::Shared;
 

@@ -144,3 +144,36 @@ fn patterns_that_take_too_long_to_compile_close_their_rules() {
     let told = found.iter().filter(|one| one.message.contains("regular expressions of"));
     assert!(told.count() > 50);
 }
+
+#[test]
+fn names_of_lists_in_routes_have_a_bound() {
+    let name = |at: usize| format!("{}-{at:03}", "v".repeat(200));
+    let hosts: Vec<String> = (0..1_000).map(|at| format!("h{at}.example")).collect();
+    // By the bits of its number, so that no two hosts have the same lists.
+    let wide = |at: usize| {
+        let rule = to("cart", json!([{"uri": {"exact": format!("/{at}")}}]));
+        let mut one = virtual_service(&name(at), &["edge"], "*", &[rule]);
+        let own = hosts.iter().enumerate().filter(|(nth, _)| nth & (1 << (at % 10)) == 0);
+        one["spec"]["hosts"] = json!(own.map(|(_, host)| host).collect::<Vec<_>>());
+        one["metadata"]["creationTimestamp"] =
+            json!(format!("2026-01-01T00:{:02}:{:02}Z", at / 60, at % 60));
+        one
+    };
+    let mut plain =
+        virtual_service("plain", &["shop/edge"], "plain.example", &[to("cart", json!([]))]);
+    plain["metadata"]["namespace"] = json!("other");
+    let all = (0..240).map(wide);
+    let all: Vec<Value> = all.chain([gateway("edge", &[server(80, None, "*")]), plain]).collect();
+    let (mut translator, resolved) = edge(&all);
+    let bytes = resolved.resources.iter().map(|piece| piece.json.len()).sum::<usize>();
+    // Without a bound it is 28 MB.
+    assert!(bytes < 16 << 20, "{bytes} bytes");
+    let served = leads(&resolved, "http.80/h0.example").len();
+    assert!((50..150).contains(&served), "{served} rules");
+    assert!(leads(&resolved, "http.80/plain.example")[0].contains("cart"), "of another namespace");
+    let found = translator.diagnostics();
+    let told = found.iter().filter(|one| one.message.contains("each host names all lists"));
+    let told: Vec<&str> = told.map(|one| one.object.name.as_str()).collect();
+    assert_eq!(told, (served..240).map(name).collect::<Vec<_>>());
+    assert!(translator.check(10_000).is_empty());
+}

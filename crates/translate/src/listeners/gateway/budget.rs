@@ -23,6 +23,9 @@ pub(crate) const TIMES: usize = 4;
 /// pattern of theirs covers them: so many, and [`TIMES`] times the hosts that they name and that
 /// Gateways have.
 pub(crate) const COVERED: usize = 16_384;
+/// Bytes of names of lists that the routes of a namespace's virtual services may have on their
+/// first ports: so many, and [`TIMES`] times those of the hosts that they name.
+pub(crate) const NAMES: usize = 8 << 20;
 /// Ports that the Gateways of a namespace may have at a gateway.
 pub(crate) const PORTS: usize = 1_000;
 
@@ -40,6 +43,8 @@ pub(crate) struct Limited {
     pub(crate) ports: BTreeMap<Key, u16>,
     /// Virtual services whose patterns cover too many hosts, with the first port.
     pub(crate) hosts: BTreeMap<Key, u16>,
+    /// Virtual services that have too many hosts, each of which names their rules, with the port.
+    pub(crate) names: BTreeMap<Key, u16>,
     /// Gateways that send clients to TLS for hosts that others serve in plaintext: the index of a
     /// server, and the host.
     pub(crate) redirects: BTreeMap<Key, (usize, String)>,
@@ -63,6 +68,8 @@ pub(super) struct Budget<'g> {
     further: BTreeMap<&'g str, usize>,
     /// What is left of hosts that patterns cover, by the namespaces of virtual services.
     covered: BTreeMap<&'g str, usize>,
+    /// What is left of names of lists, by the namespaces of virtual services.
+    names: BTreeMap<&'g str, usize>,
     /// Virtual services that have a port already, and those that have no more.
     begun: BTreeSet<Named<'g>>,
     ended: BTreeSet<Named<'g>>,
@@ -181,6 +188,28 @@ impl<'g> Budget<'g> {
         cost: usize,
     ) -> bool {
         self.charge(Turn { service, at, is_first: false }, cost)
+    }
+
+    /// Whether hosts of the service of `turn` may have `cost` bytes of names of its lists there.
+    /// What further ports have is charged with the rest.
+    pub(super) fn may_name(&mut self, turn: Turn<'g>, cost: usize) -> bool {
+        let Turn { service, at, is_first } = turn;
+        if !is_first {
+            return true;
+        }
+        let namespace = service.metadata.namespace.as_str();
+        let left = self.names.entry(namespace).or_insert(NAMES);
+        let written = service.spec.hosts.iter().map(String::len).sum::<usize>();
+        match (*left + TIMES * written).checked_sub(cost) {
+            Some(after) => *left = after,
+            None => {
+                self.ended.insert(named(service));
+                let key = Key::new(Kind::VirtualService, namespace, &*service.metadata.name);
+                self.limited.names.insert(key, at.port());
+                return false;
+            }
+        }
+        true
     }
 
     /// What was not served in full.

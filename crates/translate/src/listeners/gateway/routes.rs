@@ -100,6 +100,11 @@ impl<'g> GatewayRules<'g> {
         (&self.service.metadata.namespace, &self.service.metadata.name)
     }
 
+    /// Those of its lists that have rules.
+    fn lists(&self) -> impl Iterator<Item = &RuleList> {
+        [&self.rules, &self.last].into_iter().filter(|list| !list.rules.is_empty())
+    }
+
     fn key(&self) -> Key {
         let own = &self.service.metadata;
         Key::new(Kind::VirtualService, &*own.namespace, &*own.name)
@@ -172,8 +177,7 @@ pub(super) fn of_port<'g>(
     let all: BTreeMap<usize, &Rc<GatewayRules<'g>>> =
         said.values().flatten().map(|said| (said.id, said)).collect();
     for said in all.into_values() {
-        let lists = [&said.rules, &said.last].into_iter().filter(|list| !list.rules.is_empty());
-        port.lists.extend(lists.cloned());
+        port.lists.extend(said.lists().cloned());
         port.backends.extend(said.backends.iter().cloned());
     }
     match everywhere {
@@ -246,16 +250,18 @@ impl<'g> ByHost<'_, 'g> {
             };
             let size: usize = rules.rules.iter().map(rules::size_of).sum();
             names += hosts.iter().map(|host| HOST + host.len()).sum::<usize>();
-            if !budget.charge(turn, size + names) {
+            let said = (!rules.is_empty()).then(|| {
+                let said = (self.count, *service, order.clone());
+                GatewayRules::new(said, one.at, &site, rules)
+            });
+            let lists = said.iter().flat_map(GatewayRules::lists);
+            let listed = hosts.len() * lists.map(|list| list.name.len()).sum::<usize>();
+            if !budget.charge(turn, size + names + listed) || !budget.may_name(turn, listed) {
                 is_whole = false;
                 continue;
             }
             // Another Gateway may have rules of it.
-            if rules.is_empty() {
-                continue;
-            }
-            let said = (self.count, *service, order.clone());
-            let said = Rc::new(GatewayRules::new(said, one.at, &site, rules));
+            let Some(said) = said.map(Rc::new) else { continue };
             self.count += 1;
             for host in hosts {
                 through(&mut self.through, &host, gateway);
