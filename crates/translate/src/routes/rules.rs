@@ -136,7 +136,8 @@ pub(crate) fn http(
         None => Box::new(summary.for_requests.at(site.port, &site.group.namespace).copied()),
         Some(_) => Box::new(at_gateway(service, &summary.http_beyond, site)),
     };
-    let mut of_rule: Option<(usize, Destinations)> = None;
+    // What the rule of the alternative before does.
+    let mut of_rule: Option<(usize, Result<Vec<(BackendRef, u32)>, InvalidRule>)> = None;
     for HttpAlternative { rule: at, nth } in alternatives {
         let Some(written) = service.spec.http.get(at) else { continue };
         if summary.http_beyond.patterns.contains(&at) {
@@ -155,7 +156,7 @@ pub(crate) fn http(
                 targets::destinations(written, namespace, Ports::of_site(site), view)
             }
         };
-        let (_, destinations) = of_rule.insert(known.unwrap_or_else(|| (at, destinations())));
+        let (_, destinations) = &*of_rule.insert(known.unwrap_or_else(|| (at, destinations())));
         let alternative = nth.and_then(|nth| written.matches.get(nth));
         let (mut conditions, unreadable) = conditions::read(alternative);
         if site.group.labels.is_some() {
@@ -163,8 +164,7 @@ pub(crate) fn http(
             conditions.source = SourceMatch::default();
         }
         let (action, forwards) = match (destinations, unreadable.first()) {
-            (_, Some(closed)) => (closed.action(), false),
-            (Err(closed), None) => (closed.action(), false),
+            (_, Some(closed)) | (Err(closed), None) => (closed.action(), false),
             (Ok(destinations), None) => {
                 let backends = destinations.iter().map(|(backend, _)| backend.clone());
                 found.backends.extend(backends);
@@ -206,9 +206,6 @@ fn at_gateway(
         is_whole.then_some(HttpAlternative { rule, nth: None }).into_iter().chain(own)
     })
 }
-
-/// Where a rule sends requests, with weights, else why it is closed.
-type Destinations = Result<Vec<(BackendRef, u32)>, InvalidRule>;
 
 /// How many things the HTTP rules of `service` name that [`http`] reads for each site.
 pub(crate) fn named(service: &VirtualService) -> usize {
