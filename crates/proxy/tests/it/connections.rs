@@ -9,10 +9,23 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 use std::time::Duration;
 
-use crate::world::{Client, World, brief, get, ok, server, serving};
+use crate::{
+    frames::{PING, Peer, frame},
+    world::{Client, Running, World, brief, get, ok, server, serving},
+};
 
 fn to(backend: &str) -> Value {
     json!([{ "backends": [[backend, 1]], "origin": { "object": "Service/default/tcp" } }])
+}
+
+/// A client whose worker has greeted it: its connection is idle from then on, and counts as new
+/// while it waits for its worker.
+fn idle(proxy: &Running) -> Peer {
+    Peer::greeted(proxy.at("test"))
+}
+
+fn until_closed(mut client: Peer) {
+    while client.next().is_some() {}
 }
 
 fn reset(stream: TcpStream) {
@@ -93,16 +106,25 @@ fn at_a_listeners_limit_room_is_made_on_whichever_worker_has_idle_connections() 
     world.options.workers = 2;
     let proxy = world.start();
     // Connections go to the workers in turns: all of the first one's are busy.
-    let mut clients: Vec<_> = (0..7).map(|_| proxy.client()).collect();
-    for (at, client) in clients.iter_mut().step_by(2).enumerate() {
+    let (mut hanging, mut idle_ones) = (Vec::new(), Vec::new());
+    for at in 1..=4 {
+        let mut client = proxy.client();
         client.say(&get("busy", "/"));
-        busy.until_heard(at + 1);
+        busy.until_heard(at);
+        hanging.push(client);
+        if at < 4 {
+            idle_ones.push(idle(&proxy));
+        }
     }
     let mut more = proxy.client();
-    assert_eq!(clients[1].0.read(&mut [0]).unwrap(), 0, "it was idle for longest");
+    until_closed(idle_ones.remove(0));
     more.say(&get("busy", "/"));
     busy.until_heard(5);
-    assert!(clients.iter_mut().enumerate().all(|(at, client)| at == 1 || client.is_open()));
+    assert!(hanging.iter_mut().all(Client::is_open));
+    for mut other in idle_ones {
+        other.say(&frame(PING, 0, 0, &[7; 8]));
+        assert!(other.until(PING).is_some(), "only the idlest one is closed");
+    }
 }
 
 #[test]
@@ -114,14 +136,15 @@ fn at_the_limit_idle_connections_make_room_and_busy_ones_do_not() {
         .limits(json!({ "connections": 2 }))
         .start();
     let mut others = Vec::new();
-    let mut idle = proxy.client();
+    let mut idle = Some(idle(&proxy));
     let mut hanging = proxy.client();
     for at in 1..=2 {
         hanging.say(&get("busy", "/"));
         busy.until_heard(at);
         others.push(std::mem::replace(&mut hanging, proxy.client()));
-        if at == 1 {
-            assert_eq!(idle.rest(), "", "room is made for the third one");
+        // Room is made for the third one.
+        if let Some(idle) = idle.take() {
+            until_closed(idle);
         }
     }
     assert_eq!(hanging.rest(), "", "all others are busy");

@@ -1,6 +1,7 @@
 //! Scrapes of as many label sets as there may be, and what goes on beside them.
 
 use std::{
+    fs,
     io::Read,
     net::{SocketAddr, TcpListener},
     sync::{
@@ -8,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -18,6 +19,9 @@ use crate::world::{Client, Running, World, alone, backend, brief, get, memory, m
 /// The budget of label sets.
 const LABEL_SETS: usize = 1000;
 const SCRAPE: &str = "/stats/prometheus";
+/// How long the thread that writes the text uses a processor before it leaves it to others. It
+/// pauses after a millisecond of work, and hands over what it has made.
+const MOST_WITHOUT_SLEEP: Duration = Duration::from_millis(5);
 
 /// A proxy that has counted requests to so many workloads, each at an address of its own.
 fn counted() -> Running {
@@ -68,17 +72,41 @@ fn scrape(proxy: &Running, wanted: usize) -> (Client, usize) {
     (client, read)
 }
 
-/// How long each of some requests takes, on a connection of its own.
-fn times(proxy: &Running) -> Vec<Duration> {
-    let mut times: Vec<Duration> = (0..200)
-        .map(|_| {
-            let began = Instant::now();
-            assert_eq!(brief(&proxy.ask(&get("x", "/"))), "200 x");
-            began.elapsed()
-        })
-        .collect();
-    times.sort();
-    times
+/// What threads of one name have done so far.
+struct Done {
+    /// How long they were on a processor.
+    used: Duration,
+    /// How often they have gone to sleep.
+    sleeps: u32,
+}
+
+/// What the threads of this process have done whose names begin with `name`.
+fn done(name: &str) -> Done {
+    let mut done = Done { used: Duration::ZERO, sleeps: 0 };
+    for thread in fs::read_dir("/proc/self/task").unwrap().flatten() {
+        // Nothing is there of a thread that has ended meanwhile.
+        let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        if !read("comm").starts_with(name) {
+            continue;
+        }
+        let (times, status) = (read("schedstat"), read("status"));
+        let used = times.split(' ').next().and_then(|text| text.parse().ok());
+        let sleeps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        if let (Some(used), Some(sleeps)) =
+            (used, sleeps.and_then(|text| text.trim().parse::<u32>().ok()))
+        {
+            done.used += Duration::from_nanos(used);
+            done.sleeps += sleeps;
+        }
+    }
+    done
+}
+
+/// That requests pass on connections of their own.
+fn check_requests(proxy: &Running) {
+    for _ in 0..200 {
+        assert_eq!(brief(&proxy.ask(&get("x", "/"))), "200 x");
+    }
 }
 
 #[test]
@@ -97,8 +125,16 @@ fn at_the_budget_in_a_process_of_its_own() {
     let (slow, _) = scrape(&proxy, whole / 2);
     let more = memory().saturating_sub(before);
     assert!(more < 2 << 20, "{more} bytes for a scrape that is not read");
+    check_requests(&proxy);
     drop(slow);
-    let alone = times(&proxy);
+    let before = [done("admin"), done("worker")];
+    assert!(scrape(&proxy, usize::MAX).1 > whole / 2);
+    let after = [done("admin"), done("worker")];
+    let [admin, workers] = [0, 1].map(|at| after[at].used - before[at].used);
+    assert!(workers < admin / 10, "{workers:?} of the workers, and {admin:?} of the admin thread");
+    // Other programs make neither number larger.
+    let without_sleep = admin / (after[0].sleeps - before[0].sleeps).max(1);
+    assert!(without_sleep < MOST_WITHOUT_SLEEP, "{without_sleep:?}");
     let proxy = Arc::new(proxy);
     let end = Arc::new(AtomicBool::new(false));
     let scraping = {
@@ -111,11 +147,7 @@ fn at_the_budget_in_a_process_of_its_own() {
             scrapes
         })
     };
-    let beside = times(&proxy);
+    check_requests(&proxy);
     end.store(true, SeqCst);
     assert!(scraping.join().unwrap() > 0);
-    // Others may use this machine: one in ten is not looked at.
-    let at = alone.len() * 9 / 10;
-    let longer = beside[at].saturating_sub(alone[at]);
-    assert!(longer < Duration::from_millis(5), "{:?} instead of {:?}", beside[at], alone[at]);
 }

@@ -1,13 +1,11 @@
 //! What a change costs in a mesh of 5,000 services, 100 namespaces and 1,000 proxies.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 use weft_api::{Key, Object};
 use weft_config::{Interest, Part};
+use weft_testkit::processor_time::used;
 use weft_translate::{Changed, Client, Translator};
 
 const NAMESPACES: usize = 100;
@@ -130,24 +128,30 @@ impl Mesh {
     }
 }
 
+/// A change may take so many times less of a processor than the whole mesh: 8 ms where that takes
+/// 2.4 s.
+const SHARE_OF_CHANGE: u64 = 300;
+
 #[test]
-fn one_service_more_costs_a_proxy_four_kilobytes_and_the_control_plane_five_milliseconds() {
+fn one_service_more_costs_a_proxy_four_kilobytes_and_the_control_plane_a_300th_of_the_mesh() {
+    let before_mesh = used();
     let mut mesh = Mesh::new();
-    let mut fastest = Duration::MAX;
+    let whole = used() - before_mesh;
+    let mut cheapest = u64::MAX;
     for number in SERVICES..SERVICES + 20 {
         let namespace = number % NAMESPACES;
         let (neighbour, stranger) = (namespace * PODS, (namespace + 1) * PODS);
         let before = [mesh.held(neighbour), mesh.held(stranger)];
-        let started = Instant::now();
+        let before_change = used();
         let changed = mesh.translator.change([service(namespace, number)]);
-        fastest = fastest.min(started.elapsed());
+        cheapest = cheapest.min(used() - before_change);
         assert!(changed.len() <= PODS + 2, "{} answers changed", changed.len());
         for (client, before) in [neighbour, stranger].into_iter().zip(&before) {
             let bytes = mesh.bytes(client, before);
             assert!((1..4096).contains(&bytes), "{bytes} bytes to one proxy");
         }
     }
-    assert!(fastest < Duration::from_millis(5), "{fastest:?}");
+    assert!(cheapest < whole / SHARE_OF_CHANGE, "{cheapest} ns for a change, {whole} ns for all");
 }
 
 #[test]
