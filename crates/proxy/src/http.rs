@@ -9,6 +9,7 @@ pub mod local_reply;
 pub mod error;
 pub mod deadline;
 pub mod stall_timer;
+pub mod pause;
 pub mod metered_stream;
 pub mod http1;
 pub mod http2;

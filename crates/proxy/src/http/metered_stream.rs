@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, IoSlice},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -10,10 +10,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::yield_now,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::http::pause::give_way;
 
 /// Bytes that a connection reads before other tasks run.
 pub const TURN: usize = 64 * 1024;
@@ -166,16 +165,6 @@ impl<S> MeteredStream<S> {
     }
 }
 
-/// Wakes the task once others have run and sockets have been looked at. A task that wakes itself
-/// at once runs many times before that.
-fn give_way(context: &mut Context<'_>) {
-    let yielding = pin!(yield_now());
-    // It is pending when it is polled first.
-    if yielding.poll(context).is_ready() {
-        context.waker().wake_by_ref();
-    }
-}
-
 impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -241,7 +230,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
 mod tests {
     use std::{sync::atomic::AtomicUsize, task::Wake};
 
-    use tokio::io::{Join, Repeat, Sink, join, repeat, sink};
+    use tokio::{
+        io::{Join, Repeat, Sink, join, repeat, sink},
+        task::yield_now,
+    };
 
     use super::*;
 

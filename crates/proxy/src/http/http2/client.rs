@@ -38,6 +38,7 @@ use crate::http::{
     error::Error,
     headers,
     metered_stream::{Greeting, Meter, MeteredStream},
+    pause::Pause,
 };
 use crate::io::tally::Tally;
 
@@ -315,9 +316,12 @@ async fn drive<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut keep_alive = KeepAlive::new(connection.ping_pong(), &state.limits, None);
+    let mut pause = Pause::default();
     let ended = poll_fn(|context| {
         let meter = &state.meter;
-        meter.begin_turn();
+        if !pause.is_under_way() {
+            meter.begin_turn();
+        }
         // Before the heads of new requests are sent, so that it holds for their answers.
         change_windows(&mut connection, &mut windows, &state);
         let polled = Pin::new(&mut connection).poll(context);
@@ -325,8 +329,8 @@ async fn drive<S>(
         if change_windows(&mut connection, &mut windows, &state) {
             context.waker().wake_by_ref();
         }
-        if meter.is_exhausted() {
-            context.waker().wake_by_ref();
+        if meter.is_exhausted() && !pause.is_under_way() {
+            pause.begin(context);
         }
         state.allowed.set(connection.max_concurrent_send_streams());
         match polled {

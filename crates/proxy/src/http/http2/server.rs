@@ -39,16 +39,20 @@ use crate::{
         body::Incoming,
         grpc, headers,
         metered_stream::{Greeting, Meter, MeteredStream},
+        pause::Pause,
         response_body::Payload,
         serve_request::serve_request,
     },
-    io::peeked::PeekedStream,
+    io::{peeked::PeekedStream, tally::Tally},
     telemetry::outcome::{Kind, Outcome},
     worker::open_connections::ConnectionGuard,
 };
 
 /// Bytes that come before a client's first frame (RFC 9113, section 3.4).
 const PREFACE: u64 = 24;
+/// Requests that a connection begins before others have their turn: what it costs to serve one
+/// depends on its head, which the client makes.
+const MOST_BEGUN: usize = 8;
 
 /// Serves HTTP/2 until the connection ends.
 pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: ConnectionGuard) {
@@ -57,15 +61,11 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     meter.begin_turn();
     let tally = &downstream.worker.tally;
     let most = most_waiting(&downstream);
-    // A third is left for when much is not read.
-    let bound = u32::try_from(most / 3 * 2).unwrap_or(u32::MAX).max(limits.stream_window);
-    let most_window = connection_window(limits.streams, limits.stream_window).min(bound);
-    let window = ConnectionWindow::begin(most_window, limits.stream_window, tally);
-    let windows = Windows::begin(limits.stream_window, (window.size(), limits.streams), tally);
+    let bounds = Bounds::of(limits, most, tally);
     let mut builder = Builder::new();
     builder
-        .initial_window_size(windows.size())
-        .initial_connection_window_size(window.size())
+        .initial_window_size(bounds.windows.size())
+        .initial_connection_window_size(bounds.window.size())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.head_bytes)
         .max_send_buffer_size(limits.buffer as usize)
@@ -84,15 +84,6 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
         Err(_) => {
             return tracing::debug!(client = %downstream.client, "no HTTP/2 preface in time");
         }
-    };
-    let bodies = Bodies::counted_in(tally);
-    let bounds = Bounds {
-        bodies,
-        windows,
-        window,
-        streams: limits.streams,
-        widened: false,
-        share: Share::of(most),
     };
     let mut serving = Serving::new(connection, meter, limits, bounds, guard);
     poll_fn(|context| serving.poll(context, &downstream)).await;
@@ -118,10 +109,33 @@ struct Bounds {
     share: Rc<Share>,
 }
 
+impl Bounds {
+    /// What bounds the bodies of a connection where `most` bytes may wait in each direction.
+    fn of(limits: &Limits, most: usize, tally: &Rc<Tally>) -> Self {
+        // A third is left for when much is not read.
+        let bound = u32::try_from(most / 3 * 2).unwrap_or(u32::MAX).max(limits.stream_window);
+        let most_window = connection_window(limits.streams, limits.stream_window).min(bound);
+        let window = ConnectionWindow::begin(most_window, limits.stream_window, tally);
+        let windows = Windows::begin(limits.stream_window, (window.size(), limits.streams), tally);
+        Self {
+            bodies: Bodies::counted_in(tally),
+            windows,
+            window,
+            streams: limits.streams,
+            widened: false,
+            share: Share::of(most),
+        }
+    }
+}
+
 /// A connection that is served.
 struct Serving {
     connection: Connection<MeteredStream<PeekedStream>, Bytes>,
     meter: Arc<Meter>,
+    /// After a turn, in which a bounded number of bytes is read and of requests is begun.
+    pause: Pause,
+    /// Whether requests may be left that came in the last turn.
+    has_more: bool,
     bounds: Bounds,
     guard: ConnectionGuard,
     keep_alive: KeepAlive,
@@ -148,6 +162,8 @@ impl Serving {
         Self {
             connection,
             meter,
+            pause: Pause::default(),
+            has_more: false,
             bounds,
             guard,
             keep_alive,
@@ -160,7 +176,6 @@ impl Serving {
 
     /// Ready when the connection has ended.
     fn poll(&mut self, context: &mut Context<'_>, downstream: &Rc<Downstream>) -> Poll<()> {
-        self.meter.begin_turn();
         if !self.ending && self.guard.poll(context) {
             self.ending = true;
             self.connection.graceful_shutdown();
@@ -169,33 +184,17 @@ impl Serving {
             (self.refusing, self.ending) = (true, true);
             self.connection.graceful_shutdown();
         }
-        loop {
-            match self.connection.poll_accept(context) {
-                Poll::Ready(Some(Ok((_, mut respond)))) if self.refusing => {
-                    respond.send_reset(Reason::REFUSED_STREAM);
-                    if self.resets.refuse() {
-                        self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                    }
-                }
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    self.begin(request, respond, downstream);
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    note(downstream, &error);
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => break,
+        let begin = |this: &mut Self, request, respond| this.begin(request, respond, downstream);
+        if let Poll::Ready(ended) = self.poll_requests(context, begin) {
+            if let Err(error) = ended {
+                note(downstream, &error);
             }
+            return Poll::Ready(());
         }
         self.bounds.bodies.after_turn(&self.meter);
         self.change_windows(context);
         if self.poll_greeting(context, downstream).is_ready() {
             return Poll::Ready(());
-        }
-        if self.meter.is_exhausted() {
-            // There is more to read, after the streams have had their turn.
-            context.waker().wake_by_ref();
         }
         match self.keep_alive.poll(context, &self.meter, self.resets.is_in_use()) {
             Poll::Ready(Verdict::Dead) => return Poll::Ready(()),
@@ -206,6 +205,45 @@ impl Serving {
             }
             Poll::Pending => self.resets.wake_on_excess(context),
         }
+        Poll::Pending
+    }
+
+    /// Reads and writes, and has `begin` serve the requests that have come, as far as this turn
+    /// goes; ready when the connection has ended.
+    fn poll_requests(
+        &mut self,
+        context: &mut Context<'_>,
+        mut begin: impl FnMut(&mut Self, Request<RecvStream>, SendResponse<Bytes>),
+    ) -> Poll<Result<(), h2::Error>> {
+        if self.pause.is_under_way() {
+            // Answers are written meanwhile.
+            return self.connection.poll_closed(context);
+        }
+        if !std::mem::take(&mut self.has_more) {
+            self.meter.begin_turn();
+        }
+        for _ in 0..MOST_BEGUN {
+            match self.connection.poll_accept(context) {
+                Poll::Ready(Some(Ok((_, mut respond)))) if self.refusing => {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                    if self.resets.refuse() {
+                        self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    }
+                }
+                Poll::Ready(Some(Ok((request, respond)))) => begin(self, request, respond),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    if self.meter.is_exhausted() {
+                        // There is more to read, after the streams have had their turn.
+                        self.pause.begin(context);
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.has_more = true;
+        self.pause.begin(context);
         Poll::Pending
     }
 
@@ -374,3 +412,6 @@ fn expects_continue(headers: &HeaderMap) -> bool {
     let expect = headers.get(header::EXPECT);
     expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
+
+#[cfg(test)]
+mod tests;
