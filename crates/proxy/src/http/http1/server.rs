@@ -26,7 +26,7 @@ use crate::{
         serve_request::serve_request,
         stall_timer::StallTimer,
     },
-    io::{peeked::PeekedStream, shared_tcp::SharedTcp},
+    io::{peeked::PeekedStream, shared_tcp::SharedTcp, tally::Tally},
     telemetry::outcome::{Kind, Outcome},
     worker::open_connections::ConnectionGuard,
 };
@@ -66,7 +66,8 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
     let served = until_drained(guard, &meter, Pin::new(&mut connection), |it| {
         it.graceful_shutdown();
     });
-    let mut patience = Patience::new(limits, &downstream.idle_timer, &meter);
+    let mut patience =
+        Patience::new(limits, &downstream.idle_timer, &meter, &downstream.worker.tally);
     let overdue = tokio::select! {
         biased;
         ended = served => {
@@ -119,6 +120,31 @@ enum Overdue {
     Idle,
 }
 
+/// Bytes of a request's head that is not complete, counted among those that wait.
+struct UnfinishedHead<'a> {
+    tally: &'a Tally,
+    bytes: usize,
+}
+
+impl UnfinishedHead<'_> {
+    /// So many bytes of it have come, or none of the next one.
+    fn set(&mut self, bytes: u64) {
+        // The codec keeps them, with as much room again or beside the copy of a long line.
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(2);
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.tally.add(more),
+            None => self.tally.remove(self.bytes - bytes),
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for UnfinishedHead<'_> {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// How long the client is waited for. No timer is set up for a request: one that goes off
 /// looks again.
 struct Patience<'a> {
@@ -132,16 +158,31 @@ struct Patience<'a> {
     idle: Pin<Box<Sleep>>,
     /// Since a head has begun.
     head: StallTimer,
+    unfinished: UnfinishedHead<'a>,
     /// Since the client takes nothing of an answer.
     taking: StallTimer,
     written: u64,
 }
 
 impl<'a> Patience<'a> {
-    fn new(limits: &'a Limits, idle_timer: &'a IdleTimer, meter: &'a Meter) -> Self {
-        let idle = Box::pin(sleep_until(Instant::now() + limits.idle));
-        let (head, taking) = (StallTimer::default(), StallTimer::default());
-        Self { limits, idle_timer, meter, read: 0, ended: 0, idle, head, taking, written: 0 }
+    fn new(
+        limits: &'a Limits,
+        idle_timer: &'a IdleTimer,
+        meter: &'a Meter,
+        tally: &'a Tally,
+    ) -> Self {
+        Self {
+            limits,
+            idle_timer,
+            meter,
+            read: 0,
+            ended: 0,
+            idle: Box::pin(sleep_until(Instant::now() + limits.idle)),
+            head: StallTimer::default(),
+            unfinished: UnfinishedHead { tally, bytes: 0 },
+            taking: StallTimer::default(),
+            written: 0,
+        }
     }
 
     /// Ready once the client has timed out. Must be polled after the connection.
@@ -150,13 +191,20 @@ impl<'a> Patience<'a> {
             (self.ended, self.read) = (self.idle_timer.ended(), self.meter.read());
         }
         match self.idle_timer.silent_since() {
-            None => self.read = self.meter.read(),
+            None => {
+                self.read = self.meter.read();
+                self.unfinished.set(0);
+            }
             Some(_) if self.meter.read_text() > self.read => {
+                self.unfinished.set(self.meter.read() - self.read);
                 if self.head.poll(context, self.limits.head).is_ready() {
                     return Poll::Ready(Overdue::Head);
                 }
             }
-            Some(_) => self.head.moved(),
+            Some(_) => {
+                self.head.moved();
+                self.unfinished.set(0);
+            }
         }
         if self.meter.is_blocked() {
             if self.meter.written() != self.written {
@@ -229,14 +277,18 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use crate::io::buffer_limit::Buffers;
+
     #[tokio::test]
     async fn a_client_may_be_silent_while_it_is_owed_an_answer_and_not_long_after() {
         let idle_timer = IdleTimer::default();
         let limits = Limits { idle: Duration::from_secs(3600), ..Limits::default() };
-        let meter = Meter::default();
+        let (meter, tally) = (Meter::default(), Tally::default());
         let long_ago = Instant::now().into_std().checked_sub(limits.idle).unwrap();
         let at_once = async || {
-            let mut patience = Patience::new(&limits, &idle_timer, &meter);
+            let mut patience = Patience::new(&limits, &idle_timer, &meter, &tally);
             patience.idle.as_mut().reset(Instant::now());
             let waits = poll_fn(|context| patience.poll(context));
             tokio::time::timeout(Duration::ZERO, waits).await
@@ -246,5 +298,32 @@ mod tests {
         assert!(at_once().await.is_ok());
         idle_timer.begin();
         assert!(at_once().await.is_err(), "the answer takes its time");
+    }
+    #[tokio::test]
+    async fn a_head_that_is_not_complete_counts_among_what_waits() {
+        let (idle_timer, limits) = (IdleTimer::default(), Limits::default());
+        let buffers = Arc::<Buffers>::default();
+        let tally = Tally::new(&buffers);
+        let (mut client, near) = tokio::io::duplex(1 << 16);
+        let (mut stream, meter) = MeteredStream::giving_way(near);
+        let mut patience = Patience::new(&limits, &idle_timer, &meter, &tally);
+        let mut waiting = || {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            assert!(patience.poll(&mut context).is_pending());
+            buffers.waiting()
+        };
+        client.write_all(&[b'x'; 40_000]).await.unwrap();
+        stream.read_exact(&mut [0; 40_000]).await.unwrap();
+        assert_eq!(waiting(), 80_000);
+        idle_timer.begin();
+        assert_eq!(waiting(), 0, "it is complete: a request is there");
+        idle_timer.end(Instant::now().into_std());
+        assert_eq!(waiting(), 0);
+        client.write_all(&[b'x'; 40_000]).await.unwrap();
+        stream.read_exact(&mut [0; 40_000]).await.unwrap();
+        assert_eq!(waiting(), 80_000, "of the next one");
+        drop(patience);
+        drop(tally);
+        assert_eq!(buffers.waiting(), 0);
     }
 }
