@@ -9,8 +9,12 @@ mod half;
 
 use std::{cell::Cell, future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     task::yield_now,
     time::sleep,
@@ -32,6 +36,21 @@ const LOOKS: u32 = 8;
 pub trait RelayStream: AsyncRead + AsyncWrite + Unpin {
     /// The socket that all further bytes come from and go to, if it is one.
     fn socket(&self) -> Option<&TcpStream>;
+
+    /// Reads what the socket has by now, if it is one, whether or not it is known to have any. A
+    /// read ends before urgent data (RFC 9293, section 3.8.5) with more behind it; the urgent byte
+    /// itself is skipped.
+    fn read_now(&self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(socket) = self.socket() else { return Poll::Pending };
+        match recv(socket, buffer.initialize_unfilled(), RecvFlags::DONTWAIT) {
+            Ok((_, count)) => {
+                buffer.advance(count.min(buffer.remaining()));
+                Poll::Ready(Ok(()))
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
 
     /// The connection, if it has an end that is seen before all bytes have been read.
     fn connection(&self) -> Option<&SharedTcp> {

@@ -48,6 +48,9 @@ pub(super) struct Half {
     pipe: Option<Pipe>,
     /// Whether there was much to read of late.
     bulk: bool,
+    /// Whether the last read may have left something: one that was short, or one by the kernel
+    /// alone, which never goes beyond urgent data.
+    may_have_more: bool,
     buffers: Arc<Buffers>,
     needs_flush: bool,
     /// Whether the end is passed on.
@@ -71,6 +74,7 @@ impl Half {
             waiting: None,
             pipe: None,
             bulk: false,
+            may_have_more: false,
             buffers: Arc::clone(buffers),
             needs_flush: false,
             ends: true,
@@ -114,7 +118,13 @@ impl Half {
                 State::Open => {}
             }
             let moved = match self.through_kernel(from, to) {
-                Some(pipe) => self.poll_splice(context, from, pipe),
+                Some(pipe) => match self.poll_splice(context, from, pipe) {
+                    Poll::Pending => {
+                        self.may_have_more = true;
+                        self.poll_scratch(context, from, to)
+                    }
+                    moved => moved,
+                },
                 None => self.poll_scratch(context, from, to),
             };
             match moved {
@@ -205,12 +215,18 @@ impl Half {
         scratch: &mut [u8],
     ) -> Poll<Result<usize, Broken>>
     where
-        R: AsyncRead + Unpin,
+        R: RelayStream,
         W: AsyncWrite + Unpin,
     {
+        let wanted = scratch.len();
         let mut buffer = ReadBuf::new(scratch);
-        ready!(Pin::new(from).poll_read(context, &mut buffer)).map_err(Broken::Reading)?;
+        let read = match Pin::new(&mut *from).poll_read(context, &mut buffer) {
+            Poll::Pending if std::mem::take(&mut self.may_have_more) => from.read_now(&mut buffer),
+            read => read,
+        };
+        ready!(read).map_err(Broken::Reading)?;
         let read = buffer.filled();
+        self.may_have_more = (1..wanted).contains(&read.len());
         let mut rest = read;
         while !rest.is_empty() {
             match Pin::new(&mut *to).poll_write(context, rest) {

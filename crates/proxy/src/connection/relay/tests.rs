@@ -385,3 +385,30 @@ async fn what_a_peer_does_not_take_holds_pipes_up_to_a_bound() {
     assert!(heard.len() > 1 << 16 && heard.iter().all(|&byte| byte == 7), "{}", heard.len());
     assert_eq!((buffers.waiting(), half.holds_pipe()), (0, false));
 }
+
+/// A read ends before urgent data. The byte itself is skipped, as by Envoy.
+#[tokio::test]
+async fn what_follows_urgent_data_passes_as_soon_as_it_is_there() {
+    for much in [3, 3_000_000] {
+        let ((client, mut near), (mut server, mut far)) = (connection().await, connection().await);
+        let mut client = client.into_std().unwrap();
+        client.set_nonblocking(false).unwrap();
+        let (passed, buffers) = (Passed::default(), Arc::default());
+        let sending = std::thread::spawn(move || {
+            std::io::Write::write_all(&mut client, &vec![7; much]).unwrap();
+            SockRef::from(&client).send_out_of_band(&[8]).unwrap();
+            std::io::Write::write_all(&mut client, &[7; 3]).unwrap();
+            client
+        });
+        // So little is sent before anything is read.
+        let early = if much == 3 { Some(sending.join().unwrap()) } else { None };
+        let mut heard = vec![0; much + 3];
+        let hearing = tokio::time::timeout(Duration::from_secs(20), server.read_exact(&mut heard));
+        tokio::select! {
+            relayed = relay(&mut near, &mut far, &passed, limits(&buffers)) => panic!("{relayed:?}"),
+            heard = hearing => drop(heard.expect("it does not stall").unwrap()),
+        }
+        assert!(heard.iter().all(|&byte| byte == 7));
+        drop(early);
+    }
+}
