@@ -58,19 +58,19 @@ pub struct HttpRoute {
     /// Weighted destinations.
     pub route: Vec<HttpDestination>,
     /// Answer with a redirect.
-    pub redirect: Option<Value>,
+    pub redirect: Option<HttpRedirect>,
     /// Answer at once.
-    pub direct_response: Option<Value>,
+    pub direct_response: Option<DirectResponse>,
     /// Rules of another VirtualService.
     pub delegate: Option<Value>,
     /// Change path and host.
-    pub rewrite: Option<Value>,
+    pub rewrite: Option<HttpRewrite>,
     /// How long the whole exchange may take, as in `1.5s`; no limit when absent.
     pub timeout: Option<String>,
     /// When to try again.
     pub retries: Option<Retries>,
     /// Injected faults.
-    pub fault: Option<Value>,
+    pub fault: Option<HttpFault>,
     /// Copies of requests.
     pub mirror: Option<Value>,
     /// Copies of requests.
@@ -80,9 +80,162 @@ pub struct HttpRoute {
     /// Share of copies, deprecated.
     pub mirror_percent: Option<Value>,
     /// Cross-origin rules.
-    pub cors_policy: Option<Value>,
+    pub cors_policy: Option<CorsPolicy>,
     /// Header changes.
-    pub headers: Option<Value>,
+    pub headers: Option<Headers>,
+}
+
+/// `spec.http[].redirect`: where the client is sent instead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRedirect {
+    /// The path.
+    pub uri: Option<String>,
+    /// What stands instead of the prefix that the rule matches.
+    pub prefix_rewrite: Option<String>,
+    /// The host.
+    pub authority: Option<String>,
+    /// The port.
+    pub port: Option<u32>,
+    /// `FROM_PROTOCOL_DEFAULT` or `FROM_REQUEST_PORT`.
+    pub derive_port: Option<String>,
+    /// The scheme.
+    pub scheme: Option<String>,
+    /// The status; 301 when absent.
+    pub redirect_code: Option<u32>,
+    /// The path, by its matches.
+    pub uri_regex_rewrite: Option<RegexRewrite>,
+}
+
+/// `spec.http[].directResponse`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DirectResponse {
+    /// The status.
+    pub status: u32,
+    /// The body.
+    pub body: Option<HttpBody>,
+}
+
+/// `spec.http[].directResponse.body`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpBody {
+    /// As text.
+    pub string: Option<String>,
+    /// As bytes, in base64.
+    pub bytes: Option<String>,
+}
+
+/// `spec.http[].rewrite`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpRewrite {
+    /// What stands instead of the prefix or path that the rule matches.
+    pub uri: Option<String>,
+    /// The host.
+    pub authority: Option<String>,
+    /// The path, by its matches.
+    pub uri_regex_rewrite: Option<RegexRewrite>,
+}
+
+/// What stands instead of every match in a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegexRewrite {
+    /// The pattern (RE2).
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// What stands instead, with `\\1` for a group.
+    pub rewrite: String,
+}
+
+/// `spec.http[].fault`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpFault {
+    /// Holds requests up.
+    pub delay: Option<FaultDelay>,
+    /// Answers requests.
+    pub abort: Option<FaultAbort>,
+}
+
+/// `spec.http[].fault.delay`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FaultDelay {
+    /// Of how many requests, deprecated.
+    pub percent: Option<i64>,
+    /// For how long, as in `5s`.
+    pub fixed_delay: Option<String>,
+    /// Of how many requests; none when absent.
+    pub percentage: Option<Percent>,
+}
+
+/// `spec.http[].fault.abort`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FaultAbort {
+    /// The status.
+    pub http_status: Option<i64>,
+    /// The status of gRPC, as a name or number.
+    pub grpc_status: Option<String>,
+    /// An error of HTTP/2.
+    pub http2_error: Option<String>,
+    /// Of how many requests; none when absent.
+    pub percentage: Option<Percent>,
+}
+
+/// A share in percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Percent {
+    /// From 0 to 100.
+    pub value: f64,
+}
+
+/// `spec.http[].corsPolicy`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CorsPolicy {
+    /// Origins that may use answers, deprecated.
+    pub allow_origin: Vec<String>,
+    /// Origins that may use answers.
+    pub allow_origins: Vec<StringMatch>,
+    /// Methods that may be used.
+    pub allow_methods: Vec<String>,
+    /// Fields that may be sent.
+    pub allow_headers: Vec<String>,
+    /// Fields that pages may read.
+    pub expose_headers: Vec<String>,
+    /// How long the answer to a preflight request may be kept, as in `24h`.
+    pub max_age: Option<String>,
+    /// Whether credentials may be sent.
+    pub allow_credentials: Option<bool>,
+    /// `FORWARD` or `IGNORE`: what becomes of preflight requests from other origins.
+    pub unmatched_preflights: Option<String>,
+}
+
+/// `headers` of a rule or of a destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Headers {
+    /// Of requests.
+    pub request: HeaderOperations,
+    /// Of answers.
+    pub response: HeaderOperations,
+}
+
+/// `headers.request`, `headers.response`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HeaderOperations {
+    /// Fields that have this value only.
+    pub set: BTreeMap<String, String>,
+    /// Fields that get one more value.
+    pub add: BTreeMap<String, String>,
+    /// Fields that are taken out.
+    pub remove: Vec<String>,
 }
 
 /// `spec.http[].match[]`: all that is set must hold.
@@ -140,7 +293,7 @@ pub struct HttpDestination {
     /// Share among the destinations; relative.
     pub weight: Option<i64>,
     /// Header changes.
-    pub headers: Option<Value>,
+    pub headers: Option<Headers>,
 }
 
 /// A service, or a part of it.

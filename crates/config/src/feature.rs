@@ -19,17 +19,21 @@ pub enum Feature {
     /// Servers for TLS clients by what they say first; a proxy that ignored it would relay
     /// clients of every name to one server.
     ClientHello,
+    /// What rules do besides sending requests on: changes of requests and answers, redirects,
+    /// answers to browsers, faults. A proxy that ignored them would send on what a rule takes out.
+    Actions,
 }
 
 impl Feature {
     /// Every feature.
-    pub const ALL: &'static [Self] = &[Self::IdempotentRetries, Self::ClientHello];
+    pub const ALL: &'static [Self] = &[Self::IdempotentRetries, Self::ClientHello, Self::Actions];
 
     /// Its name on the stream.
     pub fn name(self) -> &'static str {
         match self {
             Self::IdempotentRetries => "weft.retries.idempotent-only",
             Self::ClientHello => "weft.servers.client-hello",
+            Self::Actions => "weft.rules.actions",
         }
     }
 }
@@ -136,6 +140,14 @@ fn of_rule(rule: &Rule) -> Features {
     if rule.retries.as_ref().is_some_and(|retries| retries.idempotent_only) {
         features.insert(Feature::IdempotentRetries);
     }
+    let of_targets = match &rule.action {
+        Action::Forward(targets) => targets.iter().any(|target| target.changes.is_some()),
+        Action::Redirect(_) => true,
+        Action::Respond { .. } | Action::Passthrough => false,
+    };
+    if of_targets || rule.changes.is_some() || rule.cors.is_some() || rule.fault.is_some() {
+        features.insert(Feature::Actions);
+    }
     features
 }
 
@@ -168,7 +180,9 @@ fn suited(rules: &[Rule], has: Features) -> Vec<Rule> {
 
 /// The rule with its conditions, and an answer in place of what it would have done.
 fn closed_rule(rule: &Rule) -> Rule {
-    Rule { action: Action::respond(500, DETAILS), timeout: None, retries: None, ..rule.clone() }
+    let (name, conditions) = (rule.name.clone(), rule.conditions.clone());
+    let closed = Rule::always(Action::respond(500, DETAILS), rule.origin.clone());
+    Rule { name, conditions, ..closed }
 }
 
 #[cfg(test)]

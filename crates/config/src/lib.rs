@@ -6,9 +6,12 @@
 
 pub mod answer;
 pub mod backend;
+pub mod change;
+pub mod cors;
 pub mod directory;
 pub mod encoding;
 pub mod endpoints;
+pub mod fault;
 pub mod feature;
 pub mod fingerprint;
 pub mod interest;
@@ -24,9 +27,12 @@ pub mod text_match;
 
 pub use answer::{Answer, Covers, Entry};
 pub use backend::{Backend, Discovery, LoadBalancer, Upstream};
+pub use change::{Changes, FieldChanges, PathChange, Redirect};
+pub use cors::Cors;
 pub use directory::{Decides, Directory, DirectoryChunk};
 pub use encoding::{DecodeError, Encoded, decode, encode};
 pub use endpoints::{ChunkList, Endpoint, Endpoints, Workload};
+pub use fault::Fault;
 pub use feature::{Feature, Features, stand_in};
 pub use fingerprint::{Fingerprint, Fingerprints};
 pub use interest::{Interest, Part};

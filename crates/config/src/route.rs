@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, Origin, TextMatch};
+use crate::{Changes, Cors, Fault, Host, Origin, Redirect, TextMatch};
 
 /// The rules for requests of some hosts; the first that matches is used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,15 +53,33 @@ pub struct Rule {
     /// When to try again; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+    /// What is changed of its requests and their answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Box<Changes>>,
+    /// What browsers are told about requests of pages of other origins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Box<Cors>>,
+    /// Faults that are made on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Box<Fault>>,
     /// Where it comes from.
     pub origin: Origin,
 }
 
 impl Rule {
-    /// A rule that does `action` with every request: without name, timeout and retries.
+    /// A rule that does `action` with every request, and nothing besides.
     pub fn always(action: Action, origin: Origin) -> Self {
-        let conditions = Conditions::default();
-        Self { name: None, conditions, action, timeout: None, retries: None, origin }
+        Self {
+            name: None,
+            conditions: Conditions::default(),
+            action,
+            timeout: None,
+            retries: None,
+            changes: None,
+            cors: None,
+            fault: None,
+            origin,
+        }
     }
 }
 
@@ -137,6 +155,8 @@ pub enum Action {
         /// Response code details that name the cause, as in `direct_response`.
         details: String,
     },
+    /// Sends the client elsewhere.
+    Redirect(Box<Redirect>),
     /// Sends it to the address that the client dialled.
     Passthrough,
 }
@@ -156,6 +176,16 @@ pub struct Target {
     pub backend: String,
     /// Its share, relative to the others'.
     pub weight: u32,
+    /// What is changed of its requests and their answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Box<Changes>>,
+}
+
+impl Target {
+    /// The backend called `backend`, with this share.
+    pub fn new(backend: impl Into<String>, weight: u32) -> Self {
+        Self { backend: backend.into(), weight, changes: None }
+    }
 }
 
 /// When a request is tried again.

@@ -33,32 +33,47 @@ pub struct NotAPattern {
     pub reason: String,
 }
 
+impl NotAPattern {
+    fn new(text: &str, error: &Error) -> Self {
+        let reason = error.to_string().lines().last().unwrap_or_default().to_owned();
+        Self { pattern: text.to_owned(), reason }
+    }
+}
+
 /// Compiles `text` so that it matches texts as a whole; the one place where it
 /// is decided what a pattern is.
 ///
 /// As in RE2, `\w`, `\d` and their like mean ASCII. Classes of other characters
 /// need the tables of Unicode, so a pattern that has some is compiled with them.
 pub fn compile(text: &str) -> Result<Regex, NotAPattern> {
-    let build = |pattern: &str, unicode: bool, size: usize| {
-        RegexBuilder::new(pattern).unicode(unicode).size_limit(size).build()
-    };
     // A `)` too many would end the group: the text has to stand on its own. Without room it is
     // only read, which is much less work than to compile it.
     let stands_alone = |unicode: bool| match build(text, unicode, 0) {
         Ok(_) | Err(Error::CompiledTooBig(_)) => Ok(()),
         Err(error) => Err(error),
     };
-    let compiled = |unicode: bool| {
-        stands_alone(unicode).and_then(|()| build(&whole(text), unicode, PATTERN_SIZE))
-    };
-    let found = match compiled(false) {
+    let whole = whole(text);
+    let compiled =
+        |unicode: bool| stands_alone(unicode).and_then(|()| build(&whole, unicode, PATTERN_SIZE));
+    either(compiled).map_err(|error| NotAPattern::new(text, &error))
+}
+
+/// Compiles `text` so that it matches anywhere in a text.
+pub fn compile_part(text: &str) -> Result<Regex, NotAPattern> {
+    either(|unicode| build(text, unicode, PATTERN_SIZE))
+        .map_err(|error| NotAPattern::new(text, &error))
+}
+
+/// What is compiled without the tables of Unicode, or with them where it needs them.
+fn either(compiled: impl Fn(bool) -> Result<Regex, Error>) -> Result<Regex, Error> {
+    match compiled(false) {
         Err(Error::CompiledTooBig(size)) => Err(Error::CompiledTooBig(size)),
         found => found.or_else(|_| compiled(true)),
-    };
-    found.map_err(|error| NotAPattern {
-        pattern: text.to_owned(),
-        reason: error.to_string().lines().last().unwrap_or_default().to_owned(),
-    })
+    }
+}
+
+fn build(pattern: &str, unicode: bool, size: usize) -> Result<Regex, Error> {
+    RegexBuilder::new(pattern).unicode(unicode).size_limit(size).build()
 }
 
 /// The pattern `text`, anchored at both ends.

@@ -18,10 +18,13 @@ use http::{HeaderMap, HeaderValue, Method, Version, header, request::Parts, uri:
 use crate::{failure::Failure, protocol, reply::Reply};
 
 pub use host::of_authority;
+pub(crate) use host::split as split_authority;
 
 /// How a request came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
+    /// The client's address; none while it is not known.
+    pub client: Option<SocketAddr>,
     /// The address that the client dialled.
     pub destination: SocketAddr,
     /// Which way the request goes.
@@ -161,6 +164,11 @@ impl Arrived {
     /// Gives the head away, to be sent on.
     pub fn into_head(self) -> Parts {
         self.head
+    }
+
+    /// How it came in.
+    pub(crate) fn arrival(&self) -> &Arrival {
+        &self.arrival
     }
 
     pub(crate) fn refused(&self) -> Option<&Reply> {

@@ -59,7 +59,7 @@ enum Wanted {
 
 /// A compiled comparison.
 #[derive(Debug)]
-enum Text {
+pub(crate) enum Text {
     Exact(Box<str>),
     ExactAnyCase(Box<str>),
     Prefix(Box<str>),
@@ -219,7 +219,7 @@ pub(crate) fn explain_source(source: &SourceMatch, settings: &Settings) -> Strin
 }
 
 impl Text {
-    fn compile(text: &TextMatch) -> Result<Self, NotAPattern> {
+    pub(crate) fn compile(text: &TextMatch) -> Result<Self, NotAPattern> {
         Ok(match text {
             TextMatch::Exact(text) => Self::Exact(text.as_str().into()),
             TextMatch::Prefix(text) => Self::Prefix(text.as_str().into()),
@@ -238,7 +238,7 @@ impl Text {
         })
     }
 
-    fn matches(&self, value: &[u8]) -> bool {
+    pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Self::Exact(text) => value == text.as_bytes(),
             Self::ExactAnyCase(text) => value.eq_ignore_ascii_case(text.as_bytes()),

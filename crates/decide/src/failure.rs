@@ -44,6 +44,8 @@ pub enum Failure {
     RequestStalled,
     /// The path is ambiguous.
     BadPath,
+    /// What a rule makes of the path is longer than a target may be, or is no target.
+    BadRewrite,
     /// The body is encoded in another way than in chunks (RFC 9112, section 6.1).
     UnknownEncoding,
     /// The target asks for TLS, on a connection without.
@@ -247,6 +249,8 @@ impl Failure {
                 let flag = Some(Flag::StreamIdle);
                 Facts::new(Client, 408, flag, "stream_idle_timeout").saying("stream timeout")
             }
+            Self::BadRewrite => Facts::new(Configuration, 500, None, "rewritten_path_invalid")
+                .saying("a rule makes a path of the request's that cannot be sent"),
             Self::BadPath => {
                 Facts::new(Client, 400, None, "path_normalization_failed").saying("Bad Request")
             }

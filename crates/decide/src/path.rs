@@ -36,6 +36,18 @@ pub fn normalise(target: &str) -> Result<Cow<'_, str>, BadPath> {
     Ok(Cow::Owned(normal))
 }
 
+/// Whether a path and query leads a server out of where it seems to be.
+pub fn climbs(target: &str) -> bool {
+    let path = without_query(target);
+    if !path.bytes().any(|byte| matches!(byte, b'.' | b'%' | b'\\')) {
+        return false;
+    }
+    let is_dots = |segment: &str| {
+        matches!(segment, "." | "..") || segment.starts_with(".;") || segment.starts_with("..;")
+    };
+    unescape(path).is_ok_and(|plain| plain.split('/').any(is_dots))
+}
+
 /// The path of a path and query.
 pub fn without_query(path_and_query: &str) -> &str {
     path_and_query.split('?').next().unwrap_or_default()
@@ -188,6 +200,16 @@ mod tests {
     #[test]
     fn some_characters_are_always_escaped() {
         check("/a|b -> /a%7Cb\n/a^b`c -> /a%5Eb%60c\n/a{b} -> /a%7Bb%7D\n/a\"<> -> /a%22%3C%3E");
+    }
+
+    #[test]
+    fn a_path_that_climbs_is_seen_in_every_spelling() {
+        for target in ["/a/..", "/a/./b", "/%2e%2E/b", "/a\\..\\b", "/..;x/b?q"] {
+            assert!(climbs(target), "{target}");
+        }
+        for target in ["/a..b/.c", "/...", "/a?x=/../b", "/a%2fb", "/100%"] {
+            assert!(!climbs(target), "{target}");
+        }
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! Every one carries details that name the cause, and the flags of access logs.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use weft_config::Origin;
 
-use crate::failure::Blame;
+use crate::{change::AnswerChanges, failure::Blame};
 
 /// An answer that a proxy gives itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,14 @@ pub struct Reply {
     pub flags: Flags,
     /// Response code details, which name the cause.
     pub details: Cow<'static, str>,
+    /// Fields of the head that this reply has and others have not.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// For how long the answer is held up.
+    pub delay: Option<Duration>,
+    /// The status that gRPC clients get, where another one than the status means is wanted.
+    pub grpc: Option<u8>,
+    /// What the rule changes of its answers, this one included.
+    pub changes: Option<AnswerChanges>,
     /// The rule's name, for the access log.
     pub rule: Option<Arc<str>>,
     /// The backend that it would have gone to, for the access log.
@@ -37,6 +46,10 @@ impl Reply {
             body: Cow::Borrowed(""),
             flags: Flags::default(),
             details: details.into(),
+            fields: Vec::new(),
+            delay: None,
+            grpc: None,
+            changes: None,
             rule: None,
             backend: None,
             origin: None,
@@ -47,6 +60,34 @@ impl Reply {
     /// The same reply, of the rule called `rule`.
     pub fn of_rule(self, rule: Option<&Arc<str>>) -> Self {
         Self { rule: rule.map(Arc::clone), ..self }
+    }
+
+    /// The same reply, changed as its rule says.
+    pub fn changed_by(self, changes: Option<&AnswerChanges>) -> Self {
+        Self { changes: changes.cloned(), ..self }
+    }
+
+    /// Writes what the head has, but for what frames the body: what kind of body it is, and what
+    /// the rule says. `status` is the one that the client gets.
+    pub fn write_head(&self, headers: &mut HeaderMap, status: u16) {
+        if !self.body.is_empty() && !headers.contains_key(CONTENT_TYPE) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        for (name, value) in &self.fields {
+            headers.append(name, value.clone());
+        }
+        if let Some(changes) = &self.changes {
+            changes.apply(headers, status);
+        }
+    }
+
+    /// The same reply, for whose request a fault waits so long.
+    pub fn held_up(self, delay: Option<Duration>) -> Self {
+        let flags = match delay {
+            Some(_) => self.flags.iter().fold(Flags::of(Flag::Delayed), Flags::and),
+            None => self.flags,
+        };
+        Self { delay, flags, ..self }
     }
 
     /// The same reply, because of `origin`.
@@ -62,6 +103,9 @@ impl Reply {
     /// The `grpc-status` that says the same to a gRPC client (Envoy's table). A client whose
     /// deadline has passed gets that status, not one that suggests a retry.
     pub fn grpc_status(&self) -> u8 {
+        if let Some(status) = self.grpc {
+            return status;
+        }
         if self.flags.iter().any(|flag| flag == Flag::Duration) {
             return 4;
         }
@@ -106,6 +150,10 @@ pub enum Flag {
     Protocol,
     /// `DC`: the client left.
     ClientLeft,
+    /// `DI`: a fault held it up.
+    Delayed,
+    /// `FI`: a fault answered it.
+    Aborted,
 }
 
 impl Flag {
@@ -125,6 +173,8 @@ impl Flag {
             Self::TriesSpent => "URX",
             Self::Protocol => "DPE",
             Self::ClientLeft => "DC",
+            Self::Delayed => "DI",
+            Self::Aborted => "FI",
         }
     }
 }

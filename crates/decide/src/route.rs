@@ -8,17 +8,34 @@ use std::{
 };
 
 use weft_balance::{Register, Turn, Weights};
-use weft_config::{Action, Origin, Retries, Route, Rule, text_match::NotAPattern};
+use weft_config::{
+    Action, Changes, Origin, Retries, Route, Rule, Target, change::NotAChange,
+    text_match::NotAPattern,
+};
 
 pub(crate) use self::rules::CompiledRules;
 use crate::{
+    change::{AnswerChanges, CompiledChanges, CompiledRedirect},
     conditions::{self, Check, Facts},
+    cors::CompiledCors,
     quick::Quick,
     record::{Record, Verdict, tell},
+    reply::Reply,
 };
 
 /// What is said of a rule that takes every request.
 pub const NO_CONDITIONS: &str = "no conditions";
+
+/// A rule that cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRule {
+    /// A condition cannot.
+    #[error(transparent)]
+    Condition(#[from] NotAPattern),
+    /// A change cannot.
+    #[error(transparent)]
+    Change(#[from] NotAChange),
+}
 
 /// A route, ready to be asked.
 #[derive(Debug)]
@@ -41,6 +58,14 @@ pub struct CompiledRule {
     pub name: Option<Arc<str>>,
     /// Names of the backends, in the order of the targets.
     pub(crate) backends: Vec<Arc<str>>,
+    /// What it changes.
+    pub(crate) changes: Option<CompiledChanges>,
+    /// What its targets change, in their order; empty when none changes anything.
+    pub(crate) target_changes: Vec<Option<CompiledChanges>>,
+    /// What browsers are told.
+    pub(crate) cors: Option<CompiledCors>,
+    /// Where it sends clients.
+    pub(crate) redirect: Option<CompiledRedirect>,
     /// Where it comes from.
     pub(crate) origin: Arc<Origin>,
     weights: Weights,
@@ -56,7 +81,7 @@ impl CompiledRoute {
         route: Route,
         register: &Register,
         previous: Option<&Self>,
-    ) -> Result<Self, NotAPattern> {
+    ) -> Result<Self, BadRule> {
         let known = previous.map(|previous| &*previous.own);
         let own = Arc::new(CompiledRules::new(&route.name, &route.rules, register, known)?);
         let origin = Arc::new(route.origin.clone());
@@ -114,13 +139,25 @@ impl CompiledRoute {
 }
 
 impl CompiledRule {
-    fn new(rule: Rule, turn: Arc<Turn>, previous: Option<&Self>) -> Result<Self, NotAPattern> {
-        let (backends, weights) = match &rule.action {
-            Action::Forward(targets) => targets
-                .iter()
-                .map(|target| (Arc::from(target.backend.as_str()), target.weight))
-                .unzip(),
-            Action::Respond { .. } | Action::Passthrough => (Vec::new(), Vec::new()),
+    fn new(rule: Rule, turn: Arc<Turn>, previous: Option<&Self>) -> Result<Self, BadRule> {
+        let targets: &[Target] = match &rule.action {
+            Action::Forward(targets) => targets,
+            Action::Respond { .. } | Action::Redirect(_) | Action::Passthrough => &[],
+        };
+        let (backends, weights): (_, Vec<u32>) = targets
+            .iter()
+            .map(|target| (Arc::from(target.backend.as_str()), target.weight))
+            .unzip();
+        let compiled = |changes: &Option<Box<Changes>>| {
+            changes.as_deref().map(CompiledChanges::new).transpose()
+        };
+        let target_changes = match targets.iter().any(|target| target.changes.is_some()) {
+            true => targets.iter().map(|one| compiled(&one.changes)).collect::<Result<_, _>>()?,
+            false => Vec::new(),
+        };
+        let redirect = match &rule.action {
+            Action::Redirect(redirect) => Some(CompiledRedirect::new(redirect)?),
+            Action::Forward(_) | Action::Respond { .. } | Action::Passthrough => None,
         };
         let same = |known: &&Self| known.data.conditions == rule.conditions;
         let checks = match previous.filter(same) {
@@ -130,6 +167,10 @@ impl CompiledRule {
         Ok(Self {
             name: rule.name.as_deref().map(Arc::from),
             backends,
+            changes: compiled(&rule.changes)?,
+            target_changes,
+            cors: rule.cors.as_deref().map(CompiledCors::new).transpose()?,
+            redirect,
             origin: Arc::new(rule.origin.clone()),
             weights: Weights::new(&weights),
             turn,
@@ -151,6 +192,11 @@ impl CompiledRule {
     /// Which of its targets is next; none when there are several and all weigh nothing.
     pub(crate) fn pick(&self, rng: &mut weft_balance::Rng) -> Option<usize> {
         self.weights.pick(&self.turn, rng)
+    }
+
+    /// `reply` as this rule gives it, changed by `changes`.
+    pub(crate) fn replies(&self, reply: Reply, changes: Option<&AnswerChanges>) -> Reply {
+        reply.of_rule(self.name.as_ref()).because_of(&self.origin).changed_by(changes)
     }
 
     /// When a request of this rule is tried again; never when absent.
@@ -177,5 +223,8 @@ fn content(rule: &Rule) -> u64 {
     let mut hasher = Quick::default().build_hasher();
     rule.conditions.hash(&mut hasher);
     rule.action.hash(&mut hasher);
+    rule.changes.hash(&mut hasher);
+    rule.cors.hash(&mut hasher);
+    rule.fault.hash(&mut hasher);
     hasher.finish()
 }

@@ -1,17 +1,20 @@
 //! The routing stage: where a request goes.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
+use http::{HeaderValue, request::Parts};
 use smallvec::SmallVec;
 use weft_balance::Rng;
 use weft_config::{Action, Entry, Host, Interest, Origin, Outside, Target};
 
 use crate::{
-    arrive,
+    arrive::{self, Arrived},
     backend::CompiledBackend,
+    change::{self, AnswerChanges},
     conditions::Facts,
     connection::{Place, Scope},
     failure::Failure,
+    fault::{self, Injected},
     record::{Record, Verdict, tell},
     reply::Reply,
     route::{CompiledRoute, CompiledRule},
@@ -26,6 +29,8 @@ pub struct Routed {
     rule: Arc<CompiledRule>,
     target: Option<usize>,
     backend: Arc<CompiledBackend>,
+    answer: Option<AnswerChanges>,
+    delay: Option<Duration>,
 }
 
 impl Routed {
@@ -39,8 +44,24 @@ impl Routed {
     pub fn target(&self) -> Option<&Target> {
         match &self.rule.data.action {
             Action::Forward(targets) => targets.get(self.target?),
-            Action::Respond { .. } | Action::Passthrough => None,
+            Action::Respond { .. } | Action::Redirect(_) | Action::Passthrough => None,
         }
+    }
+
+    /// The head and the host of the request that is sent on in place of `arrived`.
+    pub fn request(&self, arrived: Arrived) -> Result<(Parts, Option<HeaderValue>), Reply> {
+        let changed = change::of_request(&self.rule, self.target, arrived);
+        changed.map_err(|reply| self.rule.replies(reply, self.answer.as_ref()))
+    }
+
+    /// What is changed of its answer.
+    pub fn answer(&self) -> Option<&AnswerChanges> {
+        self.answer.as_ref()
+    }
+
+    /// For how long a fault holds it up.
+    pub fn delay(&self) -> Option<Duration> {
+        self.delay
     }
 
     /// Where it is sent.
@@ -87,7 +108,7 @@ impl Table {
             }
             RouteMatch::Missing => return Step::Reply(Failure::ConfigUnavailable.reply()),
             RouteMatch::Ask(interest) => return answers.ask(Question::Interest(interest)),
-            RouteMatch::Outside => return self.outside(&host, record),
+            RouteMatch::Outside => return self.outside((&host, admitted.arrived()), record),
         };
         let origin = &route.origin;
         tell(record, origin, Verdict::Matched, || format!("the request is for `{host}`"));
@@ -97,7 +118,7 @@ impl Table {
             self.tell_of_wider(&scope.place, (&host, route), &facts, record);
         }
         match chosen {
-            Some(rule) => self.act(rule, rng, record),
+            Some(rule) => self.act(rule, admitted.arrived(), (rng, record)),
             None => {
                 tell(record, origin, Verdict::Refused, || "no rule matched".to_owned());
                 Step::Reply(Failure::NoRoute.reply().because_of(origin))
@@ -201,7 +222,11 @@ impl Table {
     }
 
     /// A request for a host that the mesh knows nothing of.
-    fn outside<R: Record>(&self, host: &str, record: &mut R) -> Step<Routed> {
+    fn outside<R: Record>(
+        &self,
+        (host, arrived): (&str, &Arrived),
+        record: &mut R,
+    ) -> Step<Routed> {
         let rule = self.passthrough_rule();
         let origin = &rule.origin;
         match self.settings().outside {
@@ -209,7 +234,7 @@ impl Table {
                 tell(record, origin, Verdict::Matched, || {
                     format!("nothing in the mesh is called `{host}`; it goes on as it is")
                 });
-                Step::Done(self.passed_on(rule))
+                Step::Done(self.passed_on(rule, arrived))
             }
             Outside::Refuse => {
                 tell(record, origin, Verdict::Refused, || {
@@ -223,38 +248,75 @@ impl Table {
         }
     }
 
-    fn passed_on(&self, rule: &Arc<CompiledRule>) -> Routed {
+    fn passed_on(&self, rule: &Arc<CompiledRule>, arrived: &Arrived) -> Routed {
         let backend = Arc::clone(self.passthrough());
-        Routed { rule: Arc::clone(rule), target: None, backend }
+        let answer = change::of_answer(rule, None, arrived);
+        Routed { rule: Arc::clone(rule), target: None, backend, answer, delay: None }
     }
 
     fn act<R: Record>(
         &self,
         rule: &Arc<CompiledRule>,
-        rng: &mut Rng,
-        record: &mut R,
+        arrived: &Arrived,
+        (rng, record): (&mut Rng, &mut R),
     ) -> Step<Routed> {
+        let fault = rule.data.fault.as_deref();
+        let Injected { delay, reply } = fault.map_or_else(Injected::default, |fault| {
+            fault::draw(fault, &rule.origin, (&mut *rng, &mut *record))
+        });
+        let answered = reply.or_else(|| rule.cors.as_ref()?.preflight(&arrived.request()));
+        let step = match answered {
+            Some(reply) => Step::Reply(rule.replies(reply, None)),
+            None => self.perform(rule, arrived, (rng, record)),
+        };
+        match step {
+            Step::Done(routed) => Step::Done(Routed { delay, ..routed }),
+            Step::Reply(reply) => Step::Reply(reply.held_up(delay)),
+            asked @ Step::Ask(_) => asked,
+        }
+    }
+
+    /// Does what `rule` says, whatever befell the request before.
+    fn perform<R: Record>(
+        &self,
+        rule: &Arc<CompiledRule>,
+        arrived: &Arrived,
+        (rng, record): (&mut Rng, &mut R),
+    ) -> Step<Routed> {
+        let answer = || change::of_answer(rule, None, arrived);
         match &rule.data.action {
             Action::Respond { status, body, details } => {
-                let body = Cow::Owned(body.clone());
+                // These have no content (RFC 9110, section 15).
+                let body = match status {
+                    204 | 205 | 304 => Cow::Borrowed(""),
+                    _ => Cow::Owned(body.clone()),
+                };
                 let reply = Reply { body, ..Reply::new(*status, details.clone()) };
-                Step::Reply(reply.of_rule(rule.name.as_ref()).because_of(&rule.origin))
+                Step::Reply(rule.replies(reply, answer().as_ref()))
             }
-            Action::Passthrough => Step::Done(self.passed_on(rule)),
-            Action::Forward(_) => self.forward(rule, rng, record),
+            Action::Redirect(_) => {
+                let path = rule.data.conditions.path.as_ref();
+                let reply = match &rule.redirect {
+                    Some(redirect) => redirect.reply(arrived, path),
+                    None => Failure::BadRewrite.reply(),
+                };
+                Step::Reply(rule.replies(reply, answer().as_ref()))
+            }
+            Action::Passthrough => Step::Done(self.passed_on(rule, arrived)),
+            Action::Forward(_) => self.forward(rule, arrived, (rng, record)),
         }
     }
 
     fn forward<R: Record>(
         &self,
         rule: &Arc<CompiledRule>,
-        rng: &mut Rng,
-        record: &mut R,
+        arrived: &Arrived,
+        (rng, record): (&mut Rng, &mut R),
     ) -> Step<Routed> {
         let origin = &rule.origin;
-        let of_rule =
-            |reply: Reply| Step::Reply(reply.of_rule(rule.name.as_ref()).because_of(origin));
         let chosen = rule.pick(rng).and_then(|at| Some((at, rule.backends.get(at)?)));
+        let answer = change::of_answer(rule, chosen.map(|(at, _)| at), arrived);
+        let of_rule = |reply: Reply| Step::Reply(rule.replies(reply, answer.as_ref()));
         let Some((target, name)) = chosen else {
             tell(record, origin, Verdict::Refused, || "no destination has a weight".to_owned());
             return of_rule(Failure::NoWeight.reply());
@@ -268,12 +330,15 @@ impl Table {
                 tell(record, &backend.data.origin, Verdict::Refused, || {
                     backend.data.closed.clone().unwrap_or_default()
                 });
-                Step::Reply(backend.closed_reply().of_rule(rule.name.as_ref()))
+                let reply = backend.closed_reply().of_rule(rule.name.as_ref());
+                Step::Reply(reply.changed_by(answer.as_ref()))
             }
             Some(backend) => Step::Done(Routed {
                 rule: Arc::clone(rule),
                 target: Some(target),
                 backend: Arc::clone(backend),
+                answer,
+                delay: None,
             }),
         }
     }

@@ -1,5 +1,6 @@
 //! Decisions as text: a world, and lines of `request -> outcome`.
 
+mod actions;
 mod places;
 mod property;
 mod stages;

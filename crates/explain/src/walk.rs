@@ -9,7 +9,7 @@ mod remarks;
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::request::Parts;
+use http::{HeaderName, request::Parts};
 use weft_api::kubernetes::Pod;
 use weft_decide::{Connection, Failure, NO_CONDITIONS, Note, Reply, Scope, Tcp, Verdict};
 use weft_translate::Role;
@@ -278,6 +278,12 @@ fn request(
         Err(reply) => return HopResult::end(hop::refused(at, &reply, proxy)),
     };
     let (rule, backend) = (routed.rule(), routed.backend());
+    let protocol = hop::http_version(backend, asked.speaks, &arrived);
+    let before = arrived.head().headers.clone();
+    let (head, authority) = match routed.request(arrived) {
+        Ok(changed) => changed,
+        Err(reply) => return HopResult::end(hop::refused(at, &reply, proxy)),
+    };
     let outcome = match routed.is_passthrough() {
         true => Outcome::Passthrough,
         false => hop::outcome(backend),
@@ -286,17 +292,22 @@ fn request(
     hop.destinations = hop::destinations(proxy, &routed, &arrival.dialled);
     hop.because = hop::backends(proxy.table(), &rule.data.action);
     let Some(onwards) = hop::address(backend, &arrival.dialled) else {
-        let mut refused = hop::reply(at, &Failure::NoEndpoint.reply());
+        let reply = Failure::NoEndpoint.reply().changed_by(routed.answer());
+        let mut refused = hop::reply(at, &reply.held_up(routed.delay()));
         refused.destinations = hop.destinations;
         refused.because = hop.because;
         return HopResult::end(refused);
     };
-    let protocol = hop::http_version(backend, asked.speaks, &arrived);
     hop.because.extend(hop::downgrade(backend, asked.speaks));
-    hop.request = Some(hop::sent(asked.question, &arrived, protocol));
+    // What the client said, and what the rule makes of it.
+    let is_shown = |name: &HeaderName| {
+        asked.question.headers.contains_key(name)
+            || before.get_all(name).iter().ne(head.headers.get_all(name))
+    };
+    hop.request = Some(hop::sent(&head, authority.as_ref(), protocol, is_shown));
     hop.timeout = rule.data.timeout.map(|limit| format!("{}s", limit.as_secs_f64()));
     hop.retries = rule.retries().cloned();
-    HopResult { hop, onwards, head: Some(arrived.into_head()) }
+    HopResult { hop, onwards, head: Some(head) }
 }
 
 fn relay(

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::{findings::Findings, names, near::nearest, virtual_service::destinations};
 use crate::{
     Severity,
     field::{child, clipped, item},
     span,
-    virtual_service::{HttpMatch, HttpRoute, Retries, StringMatch},
+    virtual_service::{
+        DirectResponse, HeaderOperations, HttpFault, HttpMatch, HttpRoute, Percent, Retries,
+        StringMatch,
+    },
 };
 
 /// Begins the names of headers that stand for claims of the caller's token.
@@ -198,43 +199,98 @@ fn known_status(status: u16) -> bool {
 
 /// Values that no proxy could load, in fields that are not honoured yet as well.
 fn refused_values(rule: &HttpRoute, place: &str, findings: &mut Findings) {
-    let number = |value: &Option<Value>, name: &str| value.as_ref()?.get(name)?.as_i64();
-    if let Some(code) = number(&rule.redirect, "redirectCode")
-        && !matches!(code, 301 | 302 | 303 | 307 | 308)
+    if let Some(code) = rule.redirect.as_ref().and_then(|redirect| redirect.redirect_code)
+        && !matches!(code, 0 | 301 | 302 | 303 | 307 | 308)
     {
         let message = format!("{code} is not one of 301, 302, 303, 307, 308");
         findings.error(format!("{place}.redirect.redirectCode"), message);
     }
     if let Some(direct) = &rule.direct_response {
-        let status = direct.get("status").and_then(Value::as_i64).unwrap_or(0);
-        if !(200..600).contains(&status) {
-            let message = format!("{status} is not between 200 and 599");
-            findings.error(format!("{place}.directResponse.status"), message);
-        }
+        direct_response(direct, &format!("{place}.directResponse"), findings);
     }
     if let Some(rewrite) = &rule.rewrite
-        && rewrite.get("uri").is_some()
-        && rewrite.get("uriRegexRewrite").is_some()
+        && rewrite.uri.is_some()
+        && rewrite.uri_regex_rewrite.is_some()
     {
         let message = "`uri` and `uriRegexRewrite` exclude each other; keep one of them";
         findings.error(format!("{place}.rewrite"), message);
     }
-    if let Some(fault) = &rule.fault
-        && fault.get("abort").is_none()
-        && fault.get("delay").is_none()
-    {
-        findings.error(format!("{place}.fault"), "neither `abort` nor `delay` is given");
+    if let Some(fault) = &rule.fault {
+        self::fault(fault, &format!("{place}.fault"), findings);
     }
     let percent =
         rule.mirror_percentage.as_ref().and_then(|percent| percent.get("value")?.as_f64());
     if percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
         findings.error(format!("{place}.mirrorPercentage.value"), "not between 0 and 100");
     }
-    let age = rule.cors_policy.as_ref().and_then(|cors| cors.get("maxAge")?.as_str());
+    let age = rule.cors_policy.as_ref().and_then(|cors| cors.max_age.as_deref());
     if age.and_then(|age| span::parse(age).ok()).is_some_and(|age| age.subsec_nanos() != 0) {
         findings.error(format!("{place}.corsPolicy.maxAge"), "only whole seconds are possible");
     }
     header_changes(rule, place, findings);
+}
+
+fn fault(fault: &HttpFault, place: &str, findings: &mut Findings) {
+    if fault.abort.is_none() && fault.delay.is_none() {
+        findings.error(place, "neither `abort` nor `delay` is given");
+    }
+    let percent = |percentage: Option<Percent>, place: String, findings: &mut Findings| {
+        if percentage.is_some_and(|percent| !(0.0..=100.0).contains(&percent.value)) {
+            findings.error(format!("{place}.percentage.value"), "not between 0 and 100");
+        }
+    };
+    if let Some(abort) = &fault.abort {
+        let place = format!("{place}.abort");
+        percent(abort.percentage, place.clone(), findings);
+        if let Some(status) = abort.http_status
+            && !(200..600).contains(&status)
+        {
+            let message = format!("{status} is not between 200 and 599");
+            findings.error(format!("{place}.httpStatus"), message);
+        }
+        let ways = [
+            ("httpStatus", abort.http_status.is_some()),
+            ("grpcStatus", abort.grpc_status.is_some()),
+            ("http2Error", abort.http2_error.is_some()),
+        ];
+        let given: Vec<_> = ways.iter().filter(|(_, given)| *given).map(|(n, _)| *n).collect();
+        match given.len() {
+            0 => findings.error(place, "give it `httpStatus` or `grpcStatus`"),
+            1 => {}
+            _ => {
+                let names = given.join("`, `");
+                findings.error(place, format!("`{names}` exclude each other; keep one of them"));
+            }
+        }
+    }
+    if let Some(delay) = &fault.delay {
+        let place = format!("{place}.delay");
+        percent(delay.percentage, place.clone(), findings);
+        if delay.percent.is_some_and(|percent| !(0..=100).contains(&percent)) {
+            findings.error(format!("{place}.percent"), "not between 0 and 100");
+        }
+    }
+}
+
+/// The longest body of a direct response, in bytes.
+const LONGEST_BODY: usize = 1 << 20;
+
+fn direct_response(direct: &DirectResponse, place: &str, findings: &mut Findings) {
+    if !(200..600).contains(&direct.status) {
+        let message = format!("{} is not between 200 and 599", direct.status);
+        findings.error(format!("{place}.status"), message);
+    }
+    let Some(body) = &direct.body else { return };
+    if body.string.is_some() && body.bytes.is_some() {
+        let message = "`string` and `bytes` exclude each other; keep one of them";
+        findings.error(format!("{place}.body"), message);
+    }
+    let length = body.string.as_ref().map_or(0, String::len);
+    let coded = body.bytes.as_ref().map_or(0, |bytes| bytes.len() / 4 * 3);
+    if length.max(coded) > LONGEST_BODY {
+        let message = "is longer than 1 MiB, which proxies do not keep";
+        findings.error(format!("{place}.body"), message);
+    }
 }
 
 fn header_changes(rule: &HttpRoute, place: &str, findings: &mut Findings) {
@@ -244,27 +300,23 @@ fn header_changes(rule: &HttpRoute, place: &str, findings: &mut Findings) {
         }),
     );
     for (place, headers) in all {
-        for side in ["request", "response"] {
-            let values = ["set", "add"].into_iter().flat_map(|way| {
-                let changes = headers.as_ref()?.get(side)?.get(way)?.as_object()?;
-                Some(changes.iter().map(move |(name, value)| (way, name, value)))
-            });
-            for (way, name, value) in values.flatten() {
-                if !escaped(value.as_str().unwrap_or_default()) {
-                    let field = child(&format!("{place}.{side}.{way}"), name);
-                    let message = "a `%` is neither doubled nor part of `%NAME%`";
-                    findings.error(field, message);
-                }
-            }
-            let removed = headers.as_ref().and_then(|headers| headers.get(side)?.get("remove"));
-            for (index, name) in removed.and_then(Value::as_array).into_iter().flatten().enumerate()
-            {
-                let name = name.as_str().unwrap_or_default();
-                if name.eq_ignore_ascii_case("host") || name.starts_with(':') {
-                    let field = item(&format!("{place}.{side}.remove"), index);
-                    findings.error(field, format!("`{name}` cannot be removed"));
-                }
-            }
+        let Some(headers) = headers else { continue };
+        operations(&headers.request, &format!("{place}.request"), findings);
+        operations(&headers.response, &format!("{place}.response"), findings);
+    }
+}
+
+fn operations(operations: &HeaderOperations, place: &str, findings: &mut Findings) {
+    for (way, changes) in [("set", &operations.set), ("add", &operations.add)] {
+        for (name, _) in changes.iter().filter(|(_, value)| !escaped(value)) {
+            let message = "a `%` is neither doubled nor part of `%NAME%`";
+            findings.error(child(&format!("{place}.{way}"), name), message);
+        }
+    }
+    for (index, name) in operations.remove.iter().enumerate() {
+        if name.eq_ignore_ascii_case("host") || name.starts_with(':') {
+            let field = item(&format!("{place}.remove"), index);
+            findings.error(field, format!("`{name}` cannot be removed"));
         }
     }
 }

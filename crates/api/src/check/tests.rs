@@ -205,37 +205,49 @@ fn rules_that_exclude_each_other_or_do_nothing_are_errors() {
 }
 
 #[test]
-fn what_no_proxy_could_load_is_refused_in_fields_that_are_not_honoured_yet() {
-    let closed = "not honoured yet: requests that this rule matches are answered with status 500";
-    check_rule(
-        json!({"redirect": {"uri": "/x", "redirectCode": 304}}),
-        &format!(
-            "warning spec.http[0].redirect: {closed}\n\
-             error spec.http[0].redirect.redirectCode: 304 is not one of 301, 302, 303, 307, 308"
+fn what_no_proxy_could_load_is_refused() {
+    for (rule, expected) in [
+        (
+            json!({"redirect": {"uri": "/x", "redirectCode": 304}}),
+            "redirect.redirectCode: 304 is not one of 301, 302, 303, 307, 308",
         ),
-    );
-    check_rule(
-        json!({"directResponse": {"status": 600}}),
-        &format!(
-            "warning spec.http[0].directResponse: {closed}\n\
-             error spec.http[0].directResponse.status: 600 is not between 200 and 599"
+        (
+            json!({"directResponse": {"status": 600}}),
+            "directResponse.status: 600 is not between 200 and 599",
         ),
-    );
+        (
+            json!({"directResponse": {"status": 200, "body": {"string": "x".repeat((1 << 20) + 1)}}}),
+            "directResponse.body: is longer than 1 MiB, which proxies do not keep",
+        ),
+    ] {
+        check_rule(rule, &format!("error spec.http[0].{expected}"));
+    }
+    for (fault, expected) in [
+        (json!({}), ": neither `abort` nor `delay` is given"),
+        (json!({"abort": {}}), ".abort: give it `httpStatus` or `grpcStatus`"),
+        (
+            json!({"abort": {"httpStatus": 500, "grpcStatus": "OK"}}),
+            ".abort: `httpStatus`, `grpcStatus` exclude each other; keep one of them",
+        ),
+        (json!({"abort": {"httpStatus": 0}}), ".abort.httpStatus: 0 is not between 200 and 599"),
+        (
+            json!({"delay": {"fixedDelay": "1s", "percentage": {"value": 101}}}),
+            ".delay.percentage.value: not between 0 and 100",
+        ),
+    ] {
+        check_rule(rule(json!({"fault": fault})), &format!("error spec.http[0].fault{expected}"));
+    }
 }
 
 #[test]
 fn percent_signs_in_header_values_are_doubled_or_enclose_a_variable() {
     let rule = |value: &str| rule(json!({"headers": {"request": {"set": {"x": value}}}}));
-    let warning = "warning spec.http[0].headers: not honoured yet: headers stay as they are";
     for good in ["50%%", "%PROTOCOL%", "a%REQ(x-b)%c", "%%%PROTOCOL%%%"] {
-        check_rule(rule(good), warning);
+        check_rule(rule(good), "");
     }
     for bad in ["50%", "5% or 6%", "%%%"] {
         let error = "a `%` is neither doubled nor part of `%NAME%`";
-        check_rule(
-            rule(bad),
-            &format!("{warning}\nerror spec.http[0].headers.request.set.x: {error}"),
-        );
+        check_rule(rule(bad), &format!("error spec.http[0].headers.request.set.x: {error}"));
     }
 }
 

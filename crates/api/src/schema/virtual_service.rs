@@ -38,19 +38,19 @@ const HTTP: &[Field] = &[
     field("name", Holds::Text),
     field("match", Holds::List(&Holds::Object(HTTP_MATCH))),
     field("route", Holds::List(&Holds::Object(HTTP_DESTINATION))),
-    closing("redirect", Holds::Object(REDIRECT), CLOSED),
-    closing("directResponse", Holds::Object(DIRECT_RESPONSE), CLOSED),
+    field("redirect", Holds::Object(REDIRECT)),
+    field("directResponse", Holds::Object(DIRECT_RESPONSE)),
     closing("delegate", Holds::Object(DELEGATE), CLOSED),
-    later("rewrite", Holds::Object(REWRITE), "requests keep their path and host"),
+    field("rewrite", Holds::Object(REWRITE)),
     field("timeout", Holds::Span),
     field("retries", Holds::Object(RETRIES)),
-    later("fault", Holds::Object(FAULT), "no fault is injected"),
+    field("fault", Holds::Object(FAULT)),
     later("mirror", DESTINATION, "no copies are sent"),
     later("mirrors", Holds::List(&Holds::Object(MIRROR)), "no copies are sent"),
     later("mirrorPercentage", PERCENT, "no copies are sent"),
     later("mirrorPercent", U32, "no copies are sent"),
-    later("corsPolicy", Holds::Object(CORS), "preflight requests go to the service"),
-    later("headers", HEADERS, "headers stay as they are"),
+    field("corsPolicy", Holds::Object(CORS)),
+    field("headers", HEADERS),
 ];
 
 const HTTP_MATCH: &[Field] = &[
@@ -76,11 +76,8 @@ const STRING_MATCH: Holds = Holds::Object(&[
     field("regex", Holds::Text),
 ]);
 
-const HTTP_DESTINATION: &[Field] = &[
-    field("destination", DESTINATION),
-    field("weight", I32),
-    later("headers", HEADERS, "headers stay as they are"),
-];
+const HTTP_DESTINATION: &[Field] =
+    &[field("destination", DESTINATION), field("weight", I32), field("headers", HEADERS)];
 
 const DESTINATION: Holds = Holds::Object(&[
     field("host", Holds::Text),
@@ -132,7 +129,7 @@ const FAULT: &[Field] = &[
         Holds::Object(&[
             field("percent", I32),
             field("fixedDelay", Holds::Span),
-            field("exponentialDelay", Holds::Span),
+            later("exponentialDelay", Holds::Span, "requests are not held up"),
             field("percentage", PERCENT),
         ]),
     ),
@@ -141,7 +138,7 @@ const FAULT: &[Field] = &[
         Holds::Object(&[
             field("httpStatus", I32),
             field("grpcStatus", Holds::Text),
-            field("http2Error", Holds::Text),
+            later("http2Error", Holds::Text, "requests are not answered by the fault"),
             field("percentage", PERCENT),
         ]),
     ),

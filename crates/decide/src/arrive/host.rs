@@ -82,7 +82,7 @@ pub fn of_authority(authority: &str) -> Cow<'_, str> {
 
 /// Host and port. What follows the last colon is the port, whether or not it is a
 /// number, as in Envoy; a colon between brackets belongs to an IPv6 address.
-fn split(authority: &str) -> (&str, &str) {
+pub(crate) fn split(authority: &str) -> (&str, &str) {
     let bracket = authority.rfind(']').map_or(0, |at| at + 1);
     match authority[bracket..].rfind(':') {
         Some(colon) => (&authority[..bracket + colon], &authority[bracket + colon + 1..]),

@@ -43,7 +43,7 @@ fn arrival(direction: Direction) -> Arrival {
         Direction::Inbound => NextHop::Application,
         Direction::Outbound | Direction::Edge => NextHop::Elsewhere,
     };
-    Arrival { destination, direction, next, scheme: Scheme::Http }
+    Arrival { client: None, destination, direction, next, scheme: Scheme::Http }
 }
 
 fn read(direction: Direction, text: &str) -> Arrived {

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use weft_balance::Register;
-use weft_config::{Action, Origin, Rule, text_match::NotAPattern};
+use weft_config::{Action, Origin, Rule};
 
-use super::{CompiledRule, content};
+use super::{BadRule, CompiledRule, content};
 use crate::{candidates::Candidates, conditions::Facts};
 
 /// Up to this many rules are looked at one after the other.
@@ -26,7 +26,7 @@ impl CompiledRules {
         rules: &[Rule],
         register: &Register,
         previous: Option<&Self>,
-    ) -> Result<Self, NotAPattern> {
+    ) -> Result<Self, BadRule> {
         let known: HashMap<u64, &Arc<CompiledRule>> =
             previous.into_iter().flat_map(Self::iter).map(|rule| (rule.content, rule)).collect();
         let candidates = (rules.len() > SCANNED)

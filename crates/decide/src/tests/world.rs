@@ -6,7 +6,7 @@ use http::header;
 use weft_config::{
     AccessLog, Action, Answer, Backend, ChunkList, Conditions, Covers, Destination, DirectoryChunk,
     Discovery, Endpoint, Endpoints, Entry, Fingerprint, Host, Limits, Listener, LoadBalancer,
-    Origin, Outside, Protocol, Resource, Route, Rule, RuleList, Scope, Server, Settings, Target,
+    Origin, Outside, Protocol, Resource, Route, Rule, RuleList, Server, Settings, Target,
     TcpTarget, TextMatch, Upstream, backend::Subset,
 };
 
@@ -29,7 +29,7 @@ impl World {
     /// directory HOST:PORT… | http PORT… | ADDRESS:PORT…
     /// settings closed | LABEL=VALUE… in NAMESPACE
     /// route NAME HOST,… [LIST]…
-    ///   CONDITION… -> BACKEND[*WEIGHT] …   or   -> respond STATUS
+    ///   CONDITION… -> BACKEND[*WEIGHT] …   or   -> respond STATUS   [with JSON OF A RULE]
     /// rules LIST
     ///   CONDITION… -> …                    (as of routes)
     /// answer INTEREST ROUTE [covers PATTERN]
@@ -59,7 +59,9 @@ pub(super) fn changes(text: &str) -> Vec<(String, Option<Arc<Resource>>)> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match (words[0], resources.last_mut()) {
             ("server", Some(Resource::Listener(listener))) if !words[1].contains(':') => {
-                let Scope::Servers(servers) = &mut listener.scope else { panic!("{line}") };
+                let weft_config::Scope::Servers(servers) = &mut listener.scope else {
+                    panic!("{line}")
+                };
                 servers.push(server(&words));
             }
             (_, Some(Resource::Route(route))) if line.contains("-> ") => {
@@ -88,9 +90,9 @@ fn resource(words: &[&str]) -> Resource {
             layers: Vec::new(),
             limits: Limits::default(),
             scope: if *scope == "directory" {
-                Scope::Directory
+                weft_config::Scope::Directory
             } else {
-                Scope::Servers(Vec::new())
+                weft_config::Scope::Servers(Vec::new())
             },
         }),
         ["directory", rest @ ..] => Resource::Directory(directory(&rest.join(" "))),
@@ -226,6 +228,7 @@ fn host(text: &str) -> Host {
 /// `CONDITION… -> TARGET…`
 fn rule(line: &str, origin: Origin) -> Rule {
     let (conditions, action) = line.split_once("-> ").unwrap();
+    let (action, besides) = action.split_once(" with ").unwrap_or((action, "{}"));
     let action = match action.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["respond", status] => Action::Respond {
             status: status.parse().unwrap(),
@@ -234,23 +237,19 @@ fn rule(line: &str, origin: Origin) -> Rule {
         },
         targets => Action::Forward(targets.iter().map(|text| target(text)).collect()),
     };
-    let mut rule = Rule {
-        name: None,
-        conditions: Conditions::default(),
-        action,
-        timeout: None,
-        retries: None,
-        origin,
-    };
+    let mut rule = Rule::always(action, origin);
     for word in conditions.split_whitespace() {
         condition(word, &mut rule.conditions);
     }
-    rule
+    let mut rule = serde_json::to_value(rule).unwrap();
+    let besides: serde_json::Map<_, _> = serde_json::from_str(besides).unwrap();
+    rule.as_object_mut().unwrap().extend(besides);
+    serde_json::from_value(rule).unwrap()
 }
 
 fn target(text: &str) -> Target {
     let (backend, weight) = text.split_once('*').unwrap_or((text, "1"));
-    Target { backend: backend.to_owned(), weight: weight.parse().unwrap() }
+    Target::new(backend, weight.parse().unwrap())
 }
 
 fn exact(text: TextMatch) -> String {
@@ -367,7 +366,18 @@ pub(super) fn request_over<R: Record>(
     rng: &mut Rng,
     record: &mut R,
 ) -> Step<Routed> {
-    let answers = Answers::default();
+    let arrived = read(destination, request);
+    table.decide(scope, &arrived, &Answers::default(), (rng, record))
+}
+
+/// A request, and the connection that it came over.
+pub(super) fn arrived(table: &Table, request: &str) -> (crate::Scope, Arrived) {
+    let listener = table.listeners().next().expect("a world has a listener").name.clone();
+    let destination = "10.9.9.9:80".parse().unwrap();
+    (scope(table, &listener, destination), read(destination, request))
+}
+
+fn read(destination: SocketAddr, request: &str) -> Arrived {
     let words: Vec<&str> = request.trim().split(' ').collect();
     let fields = words[3..].iter().filter_map(|word| word.split_once(':'));
     let mut head = http::Request::builder().method(words[0]).uri(words[2]);
@@ -376,11 +386,11 @@ pub(super) fn request_over<R: Record>(
         head = head.header(name, value);
     }
     let arrival = Arrival {
+        client: Some("10.1.1.1:1234".parse().unwrap()),
         destination,
         direction: Direction::Outbound,
         next: NextHop::Elsewhere,
         scheme: Scheme::Http,
     };
-    let arrived = Arrived::read(head.body(()).unwrap().into_parts().0, arrival);
-    table.decide(scope, &arrived, &answers, (rng, record))
+    Arrived::read(head.body(()).unwrap().into_parts().0, arrival)
 }

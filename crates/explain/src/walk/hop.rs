@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use http::{HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
 use weft_config::{Action, Backend, Discovery, Upstream};
 use weft_decide::{
     Arrival, Arrived, Blame, CompiledBackend, Failure, NextHop, Reply, Routed, Scheme, Scope,
@@ -62,22 +62,21 @@ pub(super) fn arrive(
         Direction::Inbound => (weft_decide::Direction::Inbound, NextHop::Application),
     };
     let destination = arrival.dialled.address;
-    let arrival = Arrival { destination, direction, next, scheme: Scheme::Http };
+    let arrival = Arrival { client: None, destination, direction, next, scheme: Scheme::Http };
     let mut arrived = Arrived::read(head, arrival);
     arrived.announce(|| CLIENT, || ID);
     arrived
 }
 
-/// The request as it is sent on: of its fields those that the client sent.
-pub(super) fn sent(question: &Question, arrived: &Arrived, protocol: Protocol) -> Request {
-    let head = arrived.head();
-    let authority = arrived.authority().map_or(&b""[..], HeaderValue::as_bytes);
-    let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let asked = |name: &HeaderName| *name != HOST && question.headers.contains_key(name);
-    for (name, value) in head.headers.iter().filter(|(name, _)| asked(name)) {
-        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        headers.entry(name.to_string()).or_default().push(value);
-    }
+/// The request as it is sent on, with those of its fields for which `is_shown` holds.
+pub(super) fn sent(
+    head: &Parts,
+    authority: Option<&HeaderValue>,
+    protocol: Protocol,
+    is_shown: impl Fn(&HeaderName) -> bool,
+) -> Request {
+    let authority = authority.map_or(&b""[..], HeaderValue::as_bytes);
+    let headers = fields(&head.headers, |name| *name != HOST && is_shown(name));
     Request {
         method: head.method.to_string(),
         path: head.uri.to_string(),
@@ -85,6 +84,19 @@ pub(super) fn sent(question: &Question, arrived: &Arrived, protocol: Protocol) -
         protocol,
         headers,
     }
+}
+
+/// The fields of `headers` for which `is_shown` holds, by name.
+fn fields(
+    headers: &HeaderMap,
+    is_shown: impl Fn(&HeaderName) -> bool,
+) -> BTreeMap<String, Vec<String>> {
+    let mut shown: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in headers.iter().filter(|(name, _)| is_shown(name)) {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        shown.entry(name.to_string()).or_default().push(value);
+    }
+    shown
 }
 
 /// A hop that ends with `reply`.
@@ -103,7 +115,11 @@ pub(super) fn reply(at: String, reply: &Reply) -> Hop {
     hop.blame = reply.blame.map(Blame::as_str);
     if !reply.body.is_empty() {
         hop.body = Some(reply.body.to_string());
-        hop.headers.insert("content-type".to_owned(), vec!["text/plain".to_owned()]);
+    }
+    if let Some(status) = reply.status {
+        let mut headers = HeaderMap::new();
+        reply.write_head(&mut headers, status);
+        hop.headers = fields(&headers, |_| true);
     }
     hop
 }
@@ -205,7 +221,7 @@ pub(super) fn destinations(
             let targets = targets.iter().map(|target| (target.backend.as_str(), target.weight));
             shares(proxy, targets.collect(), dialled)
         }
-        Action::Respond { .. } | Action::Passthrough => {
+        Action::Respond { .. } | Action::Redirect(_) | Action::Passthrough => {
             vec![destination(routed.backend(), dialled)]
         }
     }

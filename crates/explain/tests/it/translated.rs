@@ -24,6 +24,7 @@ fn outcome(table: &Table, destination: SocketAddr, host: &str, path: &str) -> Ou
     };
     let head = http::Request::get(path).header("host", host).body(()).unwrap().into_parts().0;
     let arrival = Arrival {
+        client: None,
         destination,
         direction: Direction::Outbound,
         next: NextHop::Elsewhere,

@@ -167,16 +167,14 @@ spec:
   hosts: [web]
   http:
   - match: [{uri: {prefix: /old/}}]
-    rewrite: {uri: /new/}
-    headers: {request: {set: {x-stage: test}}}
-    fault: {abort: {percentage: {value: 100}, httpStatus: 418}}
     mirror: {host: web}
+    mirrorPercentage: {value: 10}
     route: [{destination: {host: web}}]
-  - rewrite: {uri: /other/}
+  - mirrors: [{destination: {host: web}}]
     route: [{destination: {host: web}}]
 ";
     let lines = because(&ask(text, "client", "http://web/old/x"));
-    for field in ["rewrite", "headers", "fault", "mirror"] {
+    for field in ["mirror", "mirrorPercentage"] {
         has(&lines, &format!("warning VirtualService/default/web http[0].{field}"), "");
     }
     assert!(!lines.iter().any(|line| line.starts_with("warning") && line.contains("http[1]")));

@@ -69,7 +69,7 @@ impl Deadline {
             (_, None) => None,
             (None, Some(rule)) => self.began.checked_add(rule),
             (Some(source), Some(rule)) => match source.poll_ended(context) {
-                Poll::Ready(ended) => ended.checked_add(rule),
+                Poll::Ready(ended) => ended.max(self.began).checked_add(rule),
                 Poll::Pending => {
                     self.arm_at(None);
                     return;

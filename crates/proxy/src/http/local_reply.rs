@@ -1,38 +1,39 @@
 //! Answers of our own, in the form that the client understands.
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use weft_decide::Reply;
 
 use crate::{
     connection::direction::Direction, http::response_body::Payload, telemetry::outcome::Outcome,
 };
 
-/// Answers the request with these parts by `reply`.
+/// Answers a request of `method` by `reply`.
 pub fn local(
     reply: &Reply,
-    parts: &Parts,
+    method: &Method,
     direction: Direction,
     mut outcome: Box<Outcome>,
 ) -> Response<Payload> {
     let grpc = outcome.is_grpc();
-    let head = parts.method == Method::HEAD;
+    let head = *method == Method::HEAD;
     let body = if grpc { "" } else { &*reply.body };
     outcome.replied(reply, if head { 0 } else { body.len() as u64 });
     outcome.complete();
     let mut response = Response::new(Payload::own(body.to_owned()));
+    let status = match grpc {
+        true => StatusCode::OK,
+        false => StatusCode::from_u16(reply.status.unwrap_or(503))
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     if grpc {
         grpc_form(reply, headers);
-    } else {
-        if !body.is_empty() {
-            let length = HeaderValue::from(body.len());
-            headers.insert(header::CONTENT_LENGTH, length);
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        }
-        let status = StatusCode::from_u16(reply.status.unwrap_or(503));
-        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    } else if !body.is_empty() {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
-    response.headers_mut().insert(header::SERVER, HeaderValue::from_static(direction.server()));
+    reply.write_head(headers, status.as_u16());
+    headers.insert(header::SERVER, HeaderValue::from_static(direction.server()));
     response
 }
 

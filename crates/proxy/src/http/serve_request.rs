@@ -30,6 +30,7 @@ pub async fn serve_request(
         source.goes(direction.into());
     }
     let arrival = Arrival {
+        client: Some(downstream.client),
         destination: downstream.destination,
         direction: direction.into(),
         next: match downstream.listener.leads_to_application() {
@@ -42,13 +43,22 @@ pub async fn serve_request(
     let id = || headers::request_id(worker.random(), worker.random());
     arrived.announce(|| downstream.client_text(), id);
     let authority = arrived.authority().cloned();
-    let outcome = Outcome::begin(&downstream, arrived.head(), authority.clone(), source.clone());
+    let outcome = Outcome::begin(&downstream, arrived.head(), authority, source.clone());
     let routed = match decide(&downstream, &arrived).await {
         Ok(routed) => routed,
-        Err(reply) => return Ok(local_reply::local(&reply, arrived.head(), direction, outcome)),
+        Err(reply) => {
+            if let Some(delay) = reply.delay {
+                tokio::time::sleep(delay).await;
+            }
+            return Ok(local_reply::local(&reply, &arrived.head().method, direction, outcome));
+        }
     };
     let upgrades = arrived.asks_for_upgrade();
-    let mut parts = arrived.into_head();
+    let method = arrived.head().method.clone();
+    let (mut parts, authority) = match routed.request(arrived) {
+        Ok(changed) => changed,
+        Err(reply) => return Ok(local_reply::local(&reply, &method, direction, outcome)),
+    };
     let upgrade = match upgrades {
         true => parts.extensions.remove::<OnUpgrade>(),
         false => None,

@@ -9,9 +9,11 @@ use std::{
 use http::{HeaderValue, Response, StatusCode, Uri, Version, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use weft_config::{Retries, RetryOn};
-use weft_decide::{Failure, NoAnswer, Reply, Reset, Routed, SelectedEndpoint, protocol, retry};
+use weft_decide::{
+    Failure, Flag, NoAnswer, Reply, Reset, Routed, SelectedEndpoint, protocol, retry,
+};
 
 use crate::{
     connection::{direction::Direction, downstream::Downstream},
@@ -65,6 +67,10 @@ pub async fn send(mut request: UpstreamRequest, mut outcome: Box<Outcome>) -> Re
         }
         _ => request.routed.rule().name.clone(),
     };
+    if let Some(delay) = request.routed.delay() {
+        outcome.flags = outcome.flags.and(Flag::Delayed);
+        sleep(delay).await;
+    }
     let mut deadline = deadline(&request, &outcome);
     let asked = asked_for(&request);
     let tried = match &mut deadline {
@@ -110,7 +116,8 @@ fn refuse(reply: Reply, request: &UpstreamRequest, outcome: Box<Outcome>) -> Res
     };
     let named = reply.of_rule(outcome.route.clone().as_ref());
     let reply = named.about(&request.routed.backend().name);
-    local_reply::local(&reply, &request.parts, request.downstream.direction(), outcome)
+    let reply = reply.changed_by(request.routed.answer()).held_up(request.routed.delay());
+    local_reply::local(&reply, &request.parts.method, request.downstream.direction(), outcome)
 }
 
 /// When the exchange must be over, and who says so: its rule, or a gRPC client that
@@ -121,7 +128,10 @@ fn deadline(request: &UpstreamRequest, outcome: &Outcome) -> Option<Deadline> {
         true => grpc::timeout(&request.parts.headers),
         false => None,
     };
-    Deadline::of(rule, client, outcome.began(), request.source.as_ref())
+    // The time for which a fault holds the request up is the client's, not the rule's.
+    let held = request.routed.delay().unwrap_or_default();
+    let client = client.map(|limit| limit.saturating_sub(held));
+    Deadline::of(rule, client, outcome.began() + held, request.source.as_ref())
 }
 
 fn finish(
@@ -135,7 +145,11 @@ fn finish(
     let switching = response.status() == SWITCHING;
     let is_without_body = response.status() == StatusCode::NO_CONTENT;
     let took = outcome.elapsed();
+    let status = response.status().as_u16();
     let headers = response.headers_mut();
+    if let Some(changes) = request.routed.answer() {
+        changes.apply(headers, status);
+    }
     headers::finish_response(headers, direction, switching);
     if is_without_body {
         headers::without_length(headers);
@@ -252,12 +266,12 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
                 let worker = &request.downstream.worker;
                 let pause = worker.with_rng(|rng| retry::pause(retries, again, rng));
                 drop(endpoint);
-                tokio::time::sleep(pause).await;
+                sleep(pause).await;
             }
             (Ok(mut answer), verdict, _) => {
                 let connection = &mut answer.connection;
                 if verdict == retry::Verdict::Spent {
-                    outcome.flags = outcome.flags.and(weft_decide::Flag::TriesSpent);
+                    outcome.flags = outcome.flags.and(Flag::TriesSpent);
                 }
                 (outcome.host, outcome.local) = (Some(connection.address()), connection.local);
                 connection.in_flight = endpoint;

@@ -5,6 +5,7 @@
 use weft_testkit::{application, http2 as frames};
 
 mod abuse;
+mod actions;
 mod admin;
 mod connections;
 mod bridging;

@@ -18,7 +18,7 @@ use crate::{
     model::{self, picked},
     routes::{
         foreign,
-        rules::{self, conditions, retries, targets, targets::Ports},
+        rules::{self, changes, conditions, retries, targets, targets::Ports},
         virtual_services::{self, MESH, Summary},
     },
 };
@@ -277,10 +277,20 @@ fn rule(
         }
     }
     // A rule without destinations is broken whatever there is, which `api` tells.
-    if let Err(closed) = targets::destinations(rule, &key.namespace, Ports::Dialled(0), view)
+    if let Err(closed) = targets::decided(rule, &key.namespace, Ports::Dialled(0), view)
         && !(rule.route.is_empty() && closed.details == targets::NO_DESTINATION)
     {
         found.push(Diagnostic::error(key, format!("{field}.{}", closed.field), closed.message));
+    }
+    let of_routes = rule.route.iter().enumerate();
+    let of_routes = of_routes.map(|(nth, one)| (format!("{field}.route[{nth}]"), &one.headers));
+    for (place, headers) in std::iter::once((field.clone(), &rule.headers)).chain(of_routes) {
+        let left = headers.iter().flat_map(|headers| changes::left_alone(headers));
+        found.extend(left.map(|name| {
+            let message = "stays as it is: pseudo-fields and fields that frame messages are not \
+                           for rules to change; remove this one";
+            Diagnostic::warning(key, format!("{place}.headers.{name}"), message)
+        }));
     }
     if let Some(text) = &rule.timeout
         && span::parse(text).is_err()

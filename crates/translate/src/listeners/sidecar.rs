@@ -110,7 +110,7 @@ fn to_backend(
     protocol: Protocol,
     origin: Origin,
 ) -> (Server, Route) {
-    let action = Action::Forward(vec![Target { backend: name.to_owned(), weight: 1 }]);
+    let action = Action::Forward(vec![Target::new(name, 1)]);
     let rule = Rule { name: Some("default".to_owned()), ..Rule::always(action, origin.clone()) };
     let route = Route {
         name: name.to_owned(),

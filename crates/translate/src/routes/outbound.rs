@@ -6,7 +6,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use weft_api::Key;
 use weft_config::{
-    Action, Covers, Entry, Host, Interest, Origin, Outside, Protocol, Resource, Route, Rule, Server,
+    Action, Covers, Entry, Host, Interest, Origin, Outside, Protocol, Resource, Route, Rule,
+    Server, Target,
 };
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     },
     routes::{
         foreign::{RuleKind, Used},
-        rules::{Site, TOO_MANY_PORTS, TOO_MANY_RULES, targets},
+        rules::{Site, TOO_MANY_PORTS, TOO_MANY_RULES},
         virtual_services,
     },
 };
@@ -306,7 +307,7 @@ fn own_rules(
     said.end(Rule {
         name: Some("default".to_owned()),
         retries: view.mesh().retries.clone(),
-        ..Rule::always(targets::forward(&[(backend, 1)]), origin)
+        ..Rule::always(Action::Forward(vec![Target::new(backend.name(), 1)]), origin)
     });
     said
 }

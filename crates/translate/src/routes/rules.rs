@@ -7,7 +7,9 @@
 //! cannot be honoured stays, closed: it answers 500.
 
 pub(crate) mod alternatives;
+pub(crate) mod changes;
 pub(crate) mod conditions;
+pub(crate) mod faults;
 pub(crate) mod patterns;
 pub(crate) mod retries;
 pub(crate) mod targets;
@@ -29,7 +31,7 @@ use crate::{
     routes::{
         rules::{
             alternatives::HttpAlternative,
-            targets::{Beyond, Ports},
+            targets::{Beyond, Decided, Ports},
         },
         virtual_services::{self, MESH},
     },
@@ -137,7 +139,7 @@ pub(crate) fn http(
         Some(_) => Box::new(at_gateway(service, &summary.http_beyond, site)),
     };
     // What the rule of the alternative before does.
-    let mut of_rule: Option<(usize, Result<Vec<(BackendRef, u32)>, InvalidRule>)> = None;
+    let mut of_rule: Option<(usize, Result<Decided, InvalidRule>)> = None;
     for HttpAlternative { rule: at, nth } in alternatives {
         let Some(written) = service.spec.http.get(at) else { continue };
         if summary.http_beyond.patterns.contains(&at) {
@@ -148,29 +150,28 @@ pub(crate) fn http(
         }
         let is_beyond = summary.http_beyond.bound.contains(&at);
         let known = of_rule.take().filter(|(rule, _)| *rule == at);
-        let destinations = || match service.spec.closed.first() {
+        let decided = || match service.spec.closed.first() {
             Some(field) => Err(InvalidRule::object(field)),
             None if is_beyond => Err(targets::too_many()),
             None => {
                 let namespace = &service.metadata.namespace;
-                targets::destinations(written, namespace, Ports::of_site(site), view)
+                targets::decided(written, namespace, Ports::of_site(site), view)
             }
         };
-        let (_, destinations) = &*of_rule.insert(known.unwrap_or_else(|| (at, destinations())));
+        let (_, decided) = &*of_rule.insert(known.unwrap_or_else(|| (at, decided())));
         let alternative = nth.and_then(|nth| written.matches.get(nth));
         let (mut conditions, unreadable) = conditions::read(alternative);
         if site.group.labels.is_some() {
             // They hold: see `applies`.
             conditions.source = SourceMatch::default();
         }
-        let (action, forwards) = match (destinations, unreadable.first()) {
-            (_, Some(closed)) | (Err(closed), None) => (closed.action(), false),
-            (Ok(destinations), None) => {
-                let backends = destinations.iter().map(|(backend, _)| backend.clone());
-                found.backends.extend(backends);
-                (targets::forward(destinations), true)
-            }
+        let decided = match (decided, unreadable.first()) {
+            (_, Some(closed)) | (Err(closed), None) => Decided::answer(closed.action()),
+            (Ok(decided), None) => decided.clone(),
         };
+        let Decided { action, changes, cors, fault, backends } = decided;
+        found.backends.extend(backends);
+        let forwards = matches!(action, Action::Forward(_));
         let nth = nth.map_or(String::new(), |nth| format!(".match[{nth}]"));
         found.takes_all = unreadable.is_empty() && takes_all(&conditions);
         found.rules.push(Rule {
@@ -180,6 +181,9 @@ pub(crate) fn http(
             action,
             timeout: timeout(written).filter(|_| forwards),
             retries: retries(written, mesh).filter(|_| forwards),
+            changes,
+            cors,
+            fault,
             origin: Origin::new(self::object(service), format!("http[{at}]{nth}")),
         });
         // What comes after is never used, and must not be where rules of

@@ -145,6 +145,11 @@ fn what_cannot_be_honoured_is_closed_and_told() {
 }
 
 #[test]
+fn what_rules_do_besides_is_said() {
+    check("actions");
+}
+
+#[test]
 fn connections_are_routed_by_address() {
     check("tcp");
 }

@@ -56,6 +56,7 @@ fn leads(resolved: &Resolved, route: &str) -> Vec<String> {
     let lead = |rule: &Rule| match &rule.action {
         Action::Forward(targets) => targets[0].backend.clone(),
         Action::Respond { status, .. } => status.to_string(),
+        Action::Redirect(_) => "redirect".to_owned(),
         Action::Passthrough => "outside".to_owned(),
     };
     worlds::routes(resolved)[route].rules.iter().map(lead).collect()

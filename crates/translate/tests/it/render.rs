@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use weft_config::{
     Action, Backend, Conditions, Discovery, Endpoints, Entry, Limits, Listener, Resource, Route,
-    Rule, Scope, Server, Settings, SourceMatch, TextMatch,
+    Rule, Scope, Server, Settings, SourceMatch, Target, TextMatch,
 };
 use weft_translate::Resolved;
 
@@ -114,6 +114,14 @@ fn route(out: &mut String, route: &Route) -> fmt::Result {
     route.rules.iter().try_for_each(|one| rule(out, one))
 }
 
+fn target(target: &Target) -> String {
+    let share = format!("{}*{}", target.backend, target.weight);
+    match &target.changes {
+        None => share,
+        Some(changes) => format!("{share} changes {}", serde_json::to_string(changes).unwrap()),
+    }
+}
+
 fn rule(out: &mut String, rule: &Rule) -> fmt::Result {
     write!(out, "  {}", origin(&rule.origin))?;
     if let Some(name) = &rule.name {
@@ -122,12 +130,22 @@ fn rule(out: &mut String, rule: &Rule) -> fmt::Result {
     conditions(out, &rule.conditions)?;
     match &rule.action {
         Action::Forward(targets) => {
-            let targets: Vec<_> =
-                targets.iter().map(|one| format!("{}*{}", one.backend, one.weight)).collect();
+            let targets: Vec<_> = targets.iter().map(target).collect();
             write!(out, " => {}", targets.join(" "))?;
         }
         Action::Respond { status, details, .. } => write!(out, " => {status} {details}")?,
+        Action::Redirect(redirect) => {
+            write!(out, " => redirect {}", serde_json::to_string(redirect).unwrap())?;
+        }
         Action::Passthrough => write!(out, " => passthrough")?,
+    }
+    let besides = serde_json::json!({
+        "changes": rule.changes, "cors": rule.cors, "fault": rule.fault,
+    });
+    for (what, value) in besides.as_object().into_iter().flatten() {
+        if !value.is_null() {
+            write!(out, " {what} {value}")?;
+        }
     }
     if let Some(timeout) = rule.timeout {
         write!(out, " within {timeout:?}")?;

@@ -154,6 +154,7 @@ impl hyper::body::Body for InParts {
 mod tests {
     use std::{sync::Arc, task::Waker};
 
+    use hyper::body::Body as _;
     use tonic::codec::Codec as _;
     use tonic::codec::{EncodeBody, SingleMessageCompressionOverride};
     use tonic_prost::ProstCodec;

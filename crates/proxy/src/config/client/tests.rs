@@ -83,6 +83,7 @@ impl World {
         let Step::Done(Connection::Http(scope)) = connection else { panic!("{connection:?}") };
         let request = http::Request::get("/").header("host", host).body(()).unwrap();
         let arrival = Arrival {
+            client: None,
             destination,
             direction: Direction::Outbound,
             next: NextHop::Elsewhere,

@@ -159,5 +159,5 @@ fn backends_of(
     let shares = targets::shares(&written).unwrap_or_default().into_iter();
     let ports = Ports::of_site(site);
     let backend = |destination| targets::backend(destination, &key.namespace, ports, view);
-    shares.map(|(destination, weight)| (backend(destination), weight)).collect()
+    shares.map(|(_, destination, weight)| (backend(destination), weight)).collect()
 }

@@ -63,7 +63,7 @@ enum Case {
     Kept,
 }
 
-fn compared(
+pub(crate) fn compared(
     field: &str,
     written: &StringMatch,
     broken: &mut Vec<InvalidRule>,

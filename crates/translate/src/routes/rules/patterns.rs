@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    thread::LocalKey,
 };
 
 use weft_api::virtual_service::{HttpMatch, StringMatch};
@@ -34,7 +35,7 @@ pub(crate) fn cost(one: &HttpMatch) -> usize {
 }
 
 /// What compiling `pattern` costs at most, about.
-fn cost_of(pattern: &str) -> usize {
+pub(crate) fn cost_of(pattern: &str) -> usize {
     let flags = flags(pattern);
     let of_unicode = [r"\p", r"\P", r"\x{", r"\u", r"\U"];
     let is_unicode = flags.unicode
@@ -116,25 +117,43 @@ pub(crate) fn compiled() -> usize {
 /// each host, gateway and diagnostic.
 #[derive(Default)]
 struct Known {
-    verdicts: HashMap<String, Result<(), NotAPattern>>,
+    /// Of each pattern how many groups it has, where that is asked for.
+    verdicts: HashMap<String, Result<usize, NotAPattern>>,
     bytes: usize,
 }
 
 thread_local! {
     static COMPILED: Cell<usize> = const { Cell::new(0) };
     static KNOWN: RefCell<Known> = RefCell::default();
+    /// The same of patterns for parts of texts.
+    static KNOWN_PARTS: RefCell<Known> = RefCell::default();
 }
 
 /// Whether `pattern` can be compiled; that never changes.
 pub(crate) fn validated(pattern: &str) -> Result<(), NotAPattern> {
-    if let Some(known) = KNOWN.with_borrow(|known| known.verdicts.get(pattern).cloned()) {
+    remembered(&KNOWN, pattern, |text| text_match::compile(text).map(|_| 0)).map(|_| ())
+}
+
+/// How many groups `pattern` has, which stands for parts of texts.
+pub(crate) fn groups(pattern: &str) -> Result<usize, NotAPattern> {
+    remembered(&KNOWN_PARTS, pattern, |text| {
+        text_match::compile_part(text).map(|compiled| compiled.captures_len() - 1)
+    })
+}
+
+fn remembered(
+    known: &'static LocalKey<RefCell<Known>>,
+    pattern: &str,
+    compile: fn(&str) -> Result<usize, NotAPattern>,
+) -> Result<usize, NotAPattern> {
+    if let Some(known) = known.with_borrow(|known| known.verdicts.get(pattern).cloned()) {
         return known;
     }
     COMPILED.set(COMPILED.get().wrapping_add(1));
-    let found = text_match::compile(pattern).map(|_| ());
+    let found = compile(pattern);
     // An error has the text once more.
     let bytes = OVERHEAD + pattern.len() * if found.is_ok() { 1 } else { 2 };
-    KNOWN.with_borrow_mut(|known| {
+    known.with_borrow_mut(|known| {
         if known.bytes.saturating_add(bytes) > REMEMBERED {
             *known = Known::default();
         }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use weft_api::virtual_service::{Destination, HttpRoute, VirtualService};
-use weft_config::{Action, Target};
+use weft_config::{Action, Changes, Cors, Fault, Target};
 
 use crate::{
     clusters::backends::{self, BackendRef},
     graph::view::View,
-    routes::rules::{InvalidRule, Site, patterns},
+    routes::rules::{InvalidRule, Site, changes, faults, patterns},
 };
 
 /// The details of a rule that sends requests nowhere.
@@ -92,7 +92,12 @@ pub(crate) fn size(one: &impl Serialize) -> usize {
 pub(crate) fn beyond_patterns(service: &VirtualService) -> BTreeSet<usize> {
     let mut left = PATTERNS;
     let closed = service.spec.http.iter().enumerate().filter(|(_, rule)| {
-        let after = left.checked_sub(rule.matches.iter().map(patterns::cost).sum());
+        // Each alternative repeats what its rule has besides.
+        let besides: usize =
+            changes::patterns(rule).map(patterns::cost_of).fold(0, usize::saturating_add);
+        let besides = besides.saturating_mul(rule.matches.len().max(1));
+        let of_matches: usize = rule.matches.iter().map(patterns::cost).sum();
+        let after = left.checked_sub(of_matches.saturating_add(besides));
         left = after.unwrap_or(left);
         after.is_none()
     });
@@ -150,6 +155,13 @@ pub(crate) enum Ports {
 }
 
 impl Ports {
+    /// The port that the client dialled, or the Gateway's.
+    fn number(self) -> u16 {
+        match self {
+            Self::Dialled(port) | Self::OnlyElse(port) => port,
+        }
+    }
+
     /// At a gateway the service's only port is meant; in the mesh it is the port
     /// that the client dialled.
     pub(crate) fn of_site(site: &Site<'_>) -> Self {
@@ -160,6 +172,54 @@ impl Ports {
     }
 }
 
+/// A destination with its share.
+#[derive(Clone)]
+pub(crate) struct Share {
+    pub(crate) backend: BackendRef,
+    weight: u32,
+    changes: Option<Box<Changes>>,
+}
+
+/// What a rule does, whatever its conditions.
+#[derive(Clone)]
+pub(crate) struct Decided {
+    pub(crate) action: Action,
+    pub(crate) changes: Option<Box<Changes>>,
+    pub(crate) cors: Option<Box<Cors>>,
+    pub(crate) fault: Option<Box<Fault>>,
+    /// Where it sends requests.
+    pub(crate) backends: Vec<BackendRef>,
+}
+
+impl Decided {
+    /// Does `action`, and nothing besides.
+    pub(crate) fn answer(action: Action) -> Self {
+        Self { action, changes: None, cors: None, fault: None, backends: Vec::new() }
+    }
+}
+
+/// What `written`, in an object of `namespace`, does at a site with these `ports`; else why it
+/// is closed.
+pub(crate) fn decided(
+    written: &HttpRoute,
+    namespace: &str,
+    ports: Ports,
+    view: &View<'_>,
+) -> Result<Decided, InvalidRule> {
+    let changes = changes::of_rule(written)?;
+    let (action, backends) = match (&written.redirect, &written.direct_response) {
+        (Some(redirect), _) => (changes::redirect(redirect, ports.number())?, Vec::new()),
+        (None, Some(direct)) => (changes::respond(direct)?, Vec::new()),
+        (None, None) => {
+            let shares = destinations(written, namespace, ports, view)?;
+            let action = forward(&shares);
+            (action, shares.into_iter().map(|share| share.backend).collect())
+        }
+    };
+    let (cors, fault) = (changes::cors(written)?, faults::of_rule(written)?);
+    Ok(Decided { action, changes, cors, fault, backends })
+}
+
 /// Where `written`, in an object of `namespace`, sends requests, with weights; else
 /// why it is closed.
 pub(crate) fn destinations(
@@ -167,45 +227,45 @@ pub(crate) fn destinations(
     namespace: &str,
     ports: Ports,
     view: &View<'_>,
-) -> Result<Vec<(BackendRef, u32)>, InvalidRule> {
+) -> Result<Vec<Share>, InvalidRule> {
     if let Some(field) = not_honoured(written) {
         let message = "is not honoured yet; the rule answers 500 until it is";
         return Err(InvalidRule::new(field, "not_honoured_yet", message));
     }
-    let written: Vec<(&Destination, Option<i64>)> =
-        written.route.iter().map(|one| (&one.destination, one.weight)).collect();
-    let shares = shares(&written)?;
-    let targets = shares
-        .into_iter()
-        .map(|(destination, weight)| (backend(destination, namespace, ports, view), weight));
-    Ok(targets.collect())
+    let routes = &written.route;
+    let destinations: Vec<(&Destination, Option<i64>)> =
+        routes.iter().map(|one| (&one.destination, one.weight)).collect();
+    let shares = shares(&destinations)?;
+    let targets = shares.into_iter().map(|(at, destination, weight)| {
+        let headers = routes.get(at).and_then(|route| route.headers.as_ref());
+        let changes = changes::of_destination(headers, at)?;
+        Ok(Share { backend: backend(destination, namespace, ports, view), weight, changes })
+    });
+    targets.collect()
 }
 
-/// The action that sends requests to `destinations`.
-pub(crate) fn forward(destinations: &[(BackendRef, u32)]) -> Action {
-    let target =
-        |(backend, weight): &(BackendRef, u32)| Target { backend: backend.name(), weight: *weight };
-    Action::Forward(destinations.iter().map(target).collect())
+/// The action that sends requests to `shares`.
+fn forward(shares: &[Share]) -> Action {
+    let target = |Share { backend, weight, changes }: &Share| Target {
+        changes: changes.clone(),
+        ..Target::new(backend.name(), *weight)
+    };
+    Action::Forward(shares.iter().map(target).collect())
 }
 
 /// The action that a rule has instead of destinations, if Weft does not honour
 /// it yet.
 fn not_honoured(written: &HttpRoute) -> Option<&'static str> {
-    let fields = [
-        ("redirect", &written.redirect),
-        ("directResponse", &written.direct_response),
-        ("delegate", &written.delegate),
-    ];
-    fields.into_iter().find(|(_, value)| value.is_some()).map(|(field, _)| field)
+    written.delegate.is_some().then_some("delegate")
 }
 
-/// The destinations that get a share: a single one gets all; among several, one
+/// The destinations that get a share, each with its place: a single one gets all; among several, one
 /// without a weight gets nothing.
 pub(crate) fn shares<'a>(
     written: &[(&'a Destination, Option<i64>)],
-) -> Result<Vec<(&'a Destination, u32)>, InvalidRule> {
+) -> Result<Vec<(usize, &'a Destination, u32)>, InvalidRule> {
     if let [(destination, _)] = written {
-        return Ok(vec![(*destination, 1)]);
+        return Ok(vec![(0, *destination, 1)]);
     }
     let mut shares = Vec::new();
     for (at, (destination, weight)) in written.iter().enumerate() {
@@ -214,7 +274,7 @@ pub(crate) fn shares<'a>(
             return Err(InvalidRule::new(format!("route[{at}].weight"), "invalid_weight", message));
         };
         if weight > 0 {
-            shares.push((*destination, weight));
+            shares.push((at, *destination, weight));
         }
     }
     if shares.is_empty() {

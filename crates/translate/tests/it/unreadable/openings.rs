@@ -71,7 +71,7 @@ impl World<'_> {
                 Action::Forward(targets) => {
                     targets.iter().flat_map(|one| self.reached(&one.backend)).collect()
                 }
-                Action::Respond { .. } => BTreeSet::new(),
+                Action::Respond { .. } | Action::Redirect(_) => BTreeSet::new(),
                 Action::Passthrough => BTreeSet::from(["where the client dialled".to_owned()]),
             };
             for host in &route.hosts {
