@@ -442,9 +442,8 @@ impl CompiledRedirect {
         });
         match location {
             Some(location) => {
-                let mut reply = Reply::new(self.data.status, "direct_response");
-                reply.fields.push((http::header::LOCATION, location));
-                reply
+                let fields = vec![(http::header::LOCATION, location)];
+                Reply::new(self.data.status, "direct_response").with_fields(fields)
             }
             None => Failure::BadRewrite.reply(),
         }

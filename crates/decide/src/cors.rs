@@ -81,11 +81,11 @@ impl CompiledCors {
         if *request.method != Method::OPTIONS {
             return None;
         }
-        let mut reply = Reply::new(200, "cors_response");
+        let reply = Reply::new(200, "cors_response");
         let Some(origin) = self.allowed(request) else {
             return self.answers_others.then_some(reply);
         };
-        reply.fields = self.said(origin);
+        let mut said = self.said(origin);
         let fields = request.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
         let more = [
             (header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.said(Some(method))),
@@ -93,8 +93,8 @@ impl CompiledCors {
             (header::ACCESS_CONTROL_MAX_AGE, self.max_age.clone()),
         ];
         let more = more.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        reply.fields.extend(more);
-        Some(reply)
+        said.extend(more);
+        Some(reply.with_fields(said))
     }
 
     /// What every answer to a page of an allowed origin says.

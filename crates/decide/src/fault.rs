@@ -54,15 +54,15 @@ pub(crate) fn draw<R: Record>(
 }
 
 fn aborted(with: AbortStatus) -> Reply {
-    let (status, grpc) = match with {
-        AbortStatus::Http(status) => (status, None),
-        AbortStatus::Grpc(status) => (200, Some(status)),
+    let status = match with {
+        AbortStatus::Http(status) => status,
+        AbortStatus::Grpc(_) => 200,
     };
     let body = Cow::Borrowed("fault filter abort");
-    Reply {
-        body,
-        flags: Flags::of(Flag::Aborted),
-        grpc,
-        ..Reply::new(status, "fault_filter_abort")
+    let flags = Flags::of(Flag::Aborted);
+    let reply = Reply { body, flags, ..Reply::new(status, "fault_filter_abort") };
+    match with {
+        AbortStatus::Http(_) => reply,
+        AbortStatus::Grpc(status) => reply.with_grpc_status(status),
     }
 }

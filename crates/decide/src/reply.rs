@@ -20,14 +20,8 @@ pub struct Reply {
     pub flags: Flags,
     /// Response code details, which name the cause.
     pub details: Cow<'static, str>,
-    /// Fields of the head that this reply has and others have not.
-    pub fields: Vec<(HeaderName, HeaderValue)>,
-    /// For how long the answer is held up.
-    pub delay: Option<Duration>,
-    /// The status that gRPC clients get, where another one than the status means is wanted.
-    pub grpc: Option<u8>,
-    /// What the rule changes of its answers, this one included.
-    pub changes: Option<AnswerChanges>,
+    /// What a rule adds to it; most replies have nothing of it.
+    pub by_rule: Option<Box<ByRule>>,
     /// The rule's name, for the access log.
     pub rule: Option<Arc<str>>,
     /// The backend that it would have gone to, for the access log.
@@ -38,6 +32,19 @@ pub struct Reply {
     pub blame: Option<Blame>,
 }
 
+/// What a rule adds to a reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByRule {
+    /// Fields of the head.
+    fields: Vec<(HeaderName, HeaderValue)>,
+    /// For how long it is held up.
+    delay: Option<Duration>,
+    /// The status that gRPC clients get, where another one than the status means is wanted.
+    grpc: Option<u8>,
+    /// What is changed of the rule's answers, this one included.
+    changes: Option<AnswerChanges>,
+}
+
 impl Reply {
     /// A reply without body and flags.
     pub fn new(status: u16, details: impl Into<Cow<'static, str>>) -> Self {
@@ -46,10 +53,7 @@ impl Reply {
             body: Cow::Borrowed(""),
             flags: Flags::default(),
             details: details.into(),
-            fields: Vec::new(),
-            delay: None,
-            grpc: None,
-            changes: None,
+            by_rule: None,
             rule: None,
             backend: None,
             origin: None,
@@ -63,8 +67,32 @@ impl Reply {
     }
 
     /// The same reply, changed as its rule says.
-    pub fn changed_by(self, changes: Option<&AnswerChanges>) -> Self {
-        Self { changes: changes.cloned(), ..self }
+    pub fn changed_by(mut self, changes: Option<&AnswerChanges>) -> Self {
+        if let Some(changes) = changes {
+            self.by_rule().changes = Some(changes.clone());
+        }
+        self
+    }
+
+    /// The same reply, with these fields in its head.
+    pub(crate) fn with_fields(mut self, fields: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.by_rule().fields = fields;
+        self
+    }
+
+    /// The same reply; gRPC clients get `status`.
+    pub(crate) fn with_grpc_status(mut self, status: u8) -> Self {
+        self.by_rule().grpc = Some(status);
+        self
+    }
+
+    fn by_rule(&mut self) -> &mut ByRule {
+        self.by_rule.get_or_insert_default()
+    }
+
+    /// For how long a fault holds it up.
+    pub fn delay(&self) -> Option<Duration> {
+        self.by_rule.as_ref()?.delay
     }
 
     /// Writes what the head has, but for what frames the body: what kind of body it is, and what
@@ -73,21 +101,22 @@ impl Reply {
         if !self.body.is_empty() && !headers.contains_key(CONTENT_TYPE) {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         }
-        for (name, value) in &self.fields {
+        let Some(by_rule) = &self.by_rule else { return };
+        for (name, value) in &by_rule.fields {
             headers.append(name, value.clone());
         }
-        if let Some(changes) = &self.changes {
+        if let Some(changes) = &by_rule.changes {
             changes.apply(headers, status);
         }
     }
 
     /// The same reply, for whose request a fault waits so long.
-    pub fn held_up(self, delay: Option<Duration>) -> Self {
-        let flags = match delay {
-            Some(_) => self.flags.iter().fold(Flags::of(Flag::Delayed), Flags::and),
-            None => self.flags,
-        };
-        Self { delay, flags, ..self }
+    pub fn held_up(mut self, delay: Option<Duration>) -> Self {
+        if delay.is_some() {
+            self.flags = self.flags.iter().fold(Flags::of(Flag::Delayed), Flags::and);
+            self.by_rule().delay = delay;
+        }
+        self
     }
 
     /// The same reply, because of `origin`.
@@ -103,7 +132,7 @@ impl Reply {
     /// The `grpc-status` that says the same to a gRPC client (Envoy's table). A client whose
     /// deadline has passed gets that status, not one that suggests a retry.
     pub fn grpc_status(&self) -> u8 {
-        if let Some(status) = self.grpc {
+        if let Some(status) = self.by_rule.as_ref().and_then(|by_rule| by_rule.grpc) {
             return status;
         }
         if self.flags.iter().any(|flag| flag == Flag::Duration) {

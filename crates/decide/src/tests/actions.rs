@@ -228,14 +228,17 @@ fn faults_befall_their_share() {
         panic!("a fault")
     };
     assert_eq!((reply.status, &*reply.body), (Some(503), "fault filter abort"));
-    assert_eq!((reply.flags.to_string(), reply.delay.unwrap().as_millis()), ("DI,FI".into(), 500));
+    assert_eq!(
+        (reply.flags.to_string(), reply.delay().unwrap().as_millis()),
+        ("DI,FI".into(), 500)
+    );
     let some = one_rule(&abort(250_000));
     let (mut aborted, mut delayed) = (0, 0);
     for _ in 0..4_000 {
         match world::step(&some.table, "GET web /", &mut rng, &mut ()) {
             Step::Reply(reply) => {
                 aborted += 1;
-                delayed += usize::from(reply.delay.is_some());
+                delayed += usize::from(reply.delay().is_some());
             }
             Step::Done(routed) => delayed += usize::from(routed.delay().is_some()),
             Step::Ask(question) => panic!("{question}"),

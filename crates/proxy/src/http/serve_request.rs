@@ -47,7 +47,7 @@ pub async fn serve_request(
     let routed = match decide(&downstream, &arrived).await {
         Ok(routed) => routed,
         Err(reply) => {
-            if let Some(delay) = reply.delay {
+            if let Some(delay) = reply.delay() {
                 tokio::time::sleep(delay).await;
             }
             return Ok(local_reply::local(&reply, &arrived.head().method, direction, outcome));

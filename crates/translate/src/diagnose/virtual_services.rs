@@ -285,7 +285,7 @@ fn rule(
     let of_routes = rule.route.iter().enumerate();
     let of_routes = of_routes.map(|(nth, one)| (format!("{field}.route[{nth}]"), &one.headers));
     for (place, headers) in std::iter::once((field.clone(), &rule.headers)).chain(of_routes) {
-        let left = headers.iter().flat_map(|headers| changes::left_alone(headers));
+        let left = headers.iter().flat_map(changes::left_alone);
         found.extend(left.map(|name| {
             let message = "stays as it is: pseudo-fields and fields that frame messages are not \
                            for rules to change; remove this one";

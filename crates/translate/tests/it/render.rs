@@ -118,7 +118,9 @@ fn target(target: &Target) -> String {
     let share = format!("{}*{}", target.backend, target.weight);
     match &target.changes {
         None => share,
-        Some(changes) => format!("{share} changes {}", serde_json::to_string(changes).unwrap()),
+        Some(changes) => {
+            format!("{share} changes {}", serde_json::to_string(changes).expect("data"))
+        }
     }
 }
 
@@ -135,7 +137,7 @@ fn rule(out: &mut String, rule: &Rule) -> fmt::Result {
         }
         Action::Respond { status, details, .. } => write!(out, " => {status} {details}")?,
         Action::Redirect(redirect) => {
-            write!(out, " => redirect {}", serde_json::to_string(redirect).unwrap())?;
+            write!(out, " => redirect {}", serde_json::to_string(redirect).expect("data"))?;
         }
         Action::Passthrough => write!(out, " => passthrough")?,
     }
