@@ -163,7 +163,7 @@ pub enum NotAChange {
     /// A backslash stands alone.
     #[error("a `\\` stands before a character other than a digit or another `\\`")]
     Backslash,
-    /// The pattern is none.
+    /// The pattern is invalid.
     #[error(transparent)]
     Pattern(#[from] NotAPattern),
 }

@@ -3,30 +3,30 @@
 //! A request's fields change first, then its host, then its path, as in Envoy; the changes of a
 //! rule's target come before the rule's own.
 
-use std::{borrow::Cow, fmt::Write, net::SocketAddr, sync::Arc};
+mod fields;
+mod path;
+mod redirect;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, request::Parts, uri::PathAndQuery};
-use regex::bytes::Regex;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts, uri::PathAndQuery};
 use weft_config::{
-    Changes, FieldChanges, PathChange, Redirect, TextMatch,
-    change::{self, NotAChange, SubstitutionPart, ValuePart, Variable},
+    Changes, TextMatch,
+    change::{self, NotAChange},
 };
 
-use crate::{
-    arrive::{Arrived, fields},
-    cors,
-    failure::Failure,
-    path,
-    reply::Reply,
-    route::CompiledRule,
+use self::{
+    fields::{CompiledFields, Facts},
+    path::CompiledPath,
 };
+use crate::{arrive::Arrived, cors, failure::Failure, reply::Reply, route::CompiledRule};
+
+pub(crate) use redirect::CompiledRedirect;
 
 /// The path before it was changed.
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 /// The host before it was changed.
 const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");
-/// The longest target that is sent on, in bytes.
-const LONGEST_TARGET: usize = 60 << 10;
 
 /// Changes, ready to be made.
 #[derive(Debug)]
@@ -35,36 +35,6 @@ pub(crate) struct CompiledChanges {
     authority: Option<HeaderValue>,
     request: CompiledFields,
     response: Arc<CompiledFields>,
-}
-
-/// A change of a path, ready to be made.
-#[derive(Debug)]
-enum CompiledPath {
-    Matched(Box<str>),
-    Whole(Box<str>),
-    Pattern(Regex, Box<[SubstitutionPart]>),
-}
-
-/// Changes of fields, ready to be made.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CompiledFields {
-    remove: Vec<HeaderName>,
-    /// Each with whether it replaces what is there.
-    put: Vec<(HeaderName, bool, CompiledValue)>,
-}
-
-/// A value of a field.
-#[derive(Clone, Debug)]
-enum CompiledValue {
-    Fixed(HeaderValue),
-    Parts(Arc<[ValuePart]>),
-}
-
-/// A redirect, ready to be sent.
-#[derive(Debug)]
-pub(crate) struct CompiledRedirect {
-    data: Redirect,
-    path: Option<CompiledPath>,
 }
 
 impl CompiledChanges {
@@ -76,206 +46,6 @@ impl CompiledChanges {
             request: CompiledFields::new(&changes.request)?,
             response: Arc::new(CompiledFields::new(&changes.response)?),
         })
-    }
-}
-
-impl CompiledPath {
-    fn new(change: &PathChange) -> Result<Self, NotAChange> {
-        Ok(match change {
-            PathChange::Matched(with) => Self::Matched(with.as_str().into()),
-            PathChange::Whole(with) => Self::Whole(with.as_str().into()),
-            PathChange::Pattern { pattern, with } => {
-                let (pattern, parts) = change::substitution(pattern, with)?;
-                Self::Pattern(pattern, parts.into())
-            }
-        })
-    }
-
-    /// The target in place of `target`, a path and query; `matched` is what the rule asks of the
-    /// path. None where it would be longer than a target may be.
-    fn changed(&self, target: &str, matched: Option<&TextMatch>) -> Option<String> {
-        let old = path::without_query(target);
-        let query = &target[old.len()..];
-        let path = match self {
-            Self::Matched(with) => {
-                let length = match matched {
-                    None => 1,
-                    Some(TextMatch::Prefix(prefix)) => prefix.len(),
-                    Some(_) => old.len(),
-                };
-                format!("{with}{}", old.get(length..).unwrap_or_default())
-            }
-            Self::Whole(with) => with.to_string(),
-            Self::Pattern(pattern, parts) => replaced(pattern, parts, old)?,
-        };
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        let new = format!("{slash}{path}{query}");
-        (new.len() <= LONGEST_TARGET).then_some(new)
-    }
-}
-
-/// `text` with `parts` instead of every match; none where that grows too long.
-fn replaced(pattern: &Regex, parts: &[SubstitutionPart], text: &str) -> Option<String> {
-    let text = text.as_bytes();
-    let mut new = Vec::with_capacity(text.len());
-    let mut after = 0;
-    for found in pattern.captures_iter(text) {
-        let whole = found.get(0)?;
-        new.extend_from_slice(&text[after..whole.start()]);
-        for part in parts {
-            match part {
-                SubstitutionPart::Text(with) => new.extend_from_slice(with.as_bytes()),
-                SubstitutionPart::Group(at) => {
-                    new.extend_from_slice(
-                        found.get(*at).map_or(&b""[..], |group| group.as_bytes()),
-                    );
-                }
-            }
-        }
-        after = whole.end();
-        if new.len() > LONGEST_TARGET {
-            return None;
-        }
-    }
-    new.extend_from_slice(&text[after..]);
-    String::from_utf8(new).ok()
-}
-
-impl CompiledFields {
-    fn new(changes: &FieldChanges) -> Result<Self, NotAChange> {
-        let remove = changes.remove.iter().map(|name| change::field_name(name));
-        let added = changes.add.iter().map(|one| (one, false));
-        let set = changes.set.iter().map(|one| (one, true));
-        let put = added.chain(set).map(|((name, value), replaces)| {
-            Ok((change::field_name(name)?, replaces, CompiledValue::new(value)?))
-        });
-        let put = put.collect::<Result<_, NotAChange>>()?;
-        Ok(Self { remove: remove.collect::<Result<_, _>>()?, put })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.put.is_empty()
-    }
-
-    /// Makes the changes; `facts` are what variables stand for.
-    fn apply(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
-        if self.remove.iter().any(|name| headers.contains_key(name)) {
-            fields::rebuild(headers, |name| !self.remove.contains(name));
-        }
-        // Values are made before any field changes: they stand for what there was.
-        let values = self.put.iter().map(|(name, replaces, value)| {
-            value.made(headers, facts).map(|value| (name, *replaces, value))
-        });
-        for (name, replaces, value) in values.collect::<Vec<_>>().into_iter().flatten() {
-            match replaces {
-                true => headers.insert(name, value).is_some(),
-                false => headers.append(name, value),
-            };
-        }
-    }
-
-    /// The same changes, in which only the answer's status is still a variable.
-    fn known(&self, headers: &HeaderMap, facts: &Facts<'_>) -> Self {
-        let put = self
-            .put
-            .iter()
-            .map(|(name, replaces, value)| (name.clone(), *replaces, value.known(headers, facts)));
-        Self { remove: self.remove.clone(), put: put.collect() }
-    }
-
-    fn asks_the_request(&self) -> bool {
-        self.put.iter().any(|(_, _, value)| match value {
-            CompiledValue::Fixed(_) => false,
-            CompiledValue::Parts(parts) => parts
-                .iter()
-                .any(|part| matches!(part, ValuePart::Variable(one) if *one != Variable::Status)),
-        })
-    }
-}
-
-impl CompiledValue {
-    fn new(value: &str) -> Result<Self, NotAChange> {
-        let parts = change::value_parts(value)?;
-        Ok(match &parts[..] {
-            [] => Self::Fixed(HeaderValue::from_static("")),
-            [ValuePart::Text(text)] => {
-                Self::Fixed(HeaderValue::try_from(text).map_err(|_| NotAChange::Value)?)
-            }
-            _ => Self::Parts(parts.into()),
-        })
-    }
-
-    /// The value; none where nothing is in it: such a change is not made, as in Envoy.
-    fn made(&self, headers: &HeaderMap, facts: &Facts<'_>) -> Option<HeaderValue> {
-        let parts = match self {
-            Self::Fixed(value) => return Some(value.clone()).filter(|value| !value.is_empty()),
-            Self::Parts(parts) => parts,
-        };
-        let mut made = Vec::new();
-        for part in &**parts {
-            match part {
-                ValuePart::Text(text) => made.extend_from_slice(text.as_bytes()),
-                ValuePart::Variable(one) => made.extend_from_slice(&facts.of(one, headers)),
-            }
-        }
-        HeaderValue::from_bytes(&made).ok().filter(|_| !made.is_empty())
-    }
-
-    fn known(&self, headers: &HeaderMap, facts: &Facts<'_>) -> Self {
-        let Self::Parts(parts) = self else { return self.clone() };
-        let parts = parts.iter().map(|part| match part {
-            ValuePart::Variable(one) if *one != Variable::Status => {
-                ValuePart::Text(String::from_utf8_lossy(&facts.of(one, headers)).into_owned())
-            }
-            other => other.clone(),
-        });
-        Self::Parts(parts.collect())
-    }
-}
-
-/// What variables stand for.
-#[derive(Clone, Copy, Debug, Default)]
-struct Facts<'a> {
-    request: Option<&'a Arrived>,
-    status: Option<u16>,
-}
-
-impl Facts<'_> {
-    /// What `variable` stands for; `headers` are the request's.
-    fn of<'h>(&self, variable: &Variable, headers: &'h HeaderMap) -> Cow<'h, [u8]> {
-        let text = |text: String| Cow::Owned(text.into_bytes());
-        let nothing = Cow::Borrowed(&b""[..]);
-        if *variable == Variable::Status {
-            return self.status.map_or(nothing, |status| text(status.to_string()));
-        }
-        let Some(arrived) = self.request else { return nothing };
-        let arrival = arrived.arrival();
-        let client = |one: fn(&SocketAddr) -> String| {
-            text(arrival.client.as_ref().map_or_else(|| "-".to_owned(), one))
-        };
-        match variable {
-            Variable::Status => nothing,
-            Variable::Request(name) => {
-                let request = arrived.request();
-                match name.as_str() {
-                    ":method" => text(request.method.to_string()),
-                    ":path" => text(request.path_and_query.to_owned()),
-                    ":authority" | "host" => text(request.authority.to_owned()),
-                    ":scheme" => Cow::Owned(request.scheme().to_vec()),
-                    name => headers.get(name).map_or(nothing, |v| Cow::Borrowed(v.as_bytes())),
-                }
-            }
-            Variable::Protocol => Cow::Borrowed(match arrived.head().version {
-                Version::HTTP_2 => b"HTTP/2",
-                Version::HTTP_10 | Version::HTTP_09 => b"HTTP/1.0",
-                _ => b"HTTP/1.1",
-            }),
-            Variable::Client => client(SocketAddr::to_string),
-            Variable::ClientAddress => client(|client| client.ip().to_string()),
-            Variable::Dialled => text(arrival.destination.to_string()),
-            Variable::DialledAddress => text(arrival.destination.ip().to_string()),
-            Variable::DialledPort => text(arrival.destination.port().to_string()),
-        }
     }
 }
 
@@ -379,7 +149,7 @@ fn change_path(
     let bad = || Failure::BadRewrite.reply();
     let new = path.changed(old, matched).ok_or_else(bad)?;
     // `/a../b` with another path in place of `/a`: the server would look outside of it.
-    if path::climbs(&new) {
+    if crate::path::climbs(&new) {
         return Err(Failure::BadPath.reply());
     }
     let original = HeaderValue::try_from(old).map_err(|_| bad())?;
@@ -387,65 +157,4 @@ fn change_path(
     head.headers.insert(ORIGINAL_PATH, original);
     head.uri = http::Uri::from(target);
     Ok(())
-}
-
-impl CompiledRedirect {
-    pub(crate) fn new(redirect: &Redirect) -> Result<Self, NotAChange> {
-        let path = redirect.path.as_ref().map(CompiledPath::new).transpose()?;
-        Ok(Self { data: redirect.clone(), path })
-    }
-
-    /// Where the client of `arrived` is sent, as Envoy puts it together.
-    pub(crate) fn reply(&self, arrived: &Arrived, matched: Option<&TextMatch>) -> Reply {
-        let request = arrived.request();
-        let was_https = request.scheme().eq_ignore_ascii_case(b"https");
-        let scheme = match &self.data.scheme {
-            Some(scheme) => scheme.as_str(),
-            None => {
-                if was_https {
-                    "https"
-                } else {
-                    "http"
-                }
-            }
-        };
-        let default = |scheme: &str| if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
-        let old_port = if was_https { 443 } else { 80 };
-        let (host, said) = match &self.data.authority {
-            Some(authority) if self.data.port.is_none() => (authority.as_str(), None),
-            Some(authority) => (crate::arrive::split_authority(authority).0, None),
-            None => {
-                let (host, port) = crate::arrive::split_authority(request.authority);
-                let stays = self.data.port.is_none()
-                    && (default(scheme) == old_port || port.parse() != Ok(old_port));
-                (host, Some(port).filter(|port| stays && !port.is_empty()))
-            }
-        };
-        let mut location = format!("{scheme}://{host}");
-        if let Some(port) = said {
-            let _ = write!(location, ":{port}");
-        }
-        if let Some(port) = self.data.port.filter(|port| *port != default(scheme)) {
-            let _ = write!(location, ":{port}");
-        }
-        let target = request.path_and_query;
-        let target = match &self.path {
-            None => Some(Cow::Borrowed(target)),
-            Some(CompiledPath::Whole(whole)) if whole.contains('?') => {
-                Some(Cow::Borrowed(&**whole))
-            }
-            Some(path) => path.changed(target, matched).map(Cow::Owned),
-        };
-        let location = target.and_then(|target| {
-            location.push_str(&target);
-            HeaderValue::try_from(location).ok()
-        });
-        match location {
-            Some(location) => {
-                let fields = vec![(http::header::LOCATION, location)];
-                Reply::new(self.data.status, "direct_response").with_fields(fields)
-            }
-            None => Failure::BadRewrite.reply(),
-        }
-    }
 }
