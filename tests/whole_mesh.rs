@@ -28,3 +28,5 @@ mod on_demand;
 mod probes;
 #[path = "whole_mesh/upkeep.rs"]
 mod upkeep;
+#[path = "whole_mesh/versions.rs"]
+mod versions;

@@ -36,6 +36,10 @@ pub fn manifest(name: &str) -> PathBuf {
     let sample = match name {
         "helloworld.yaml" => "samples/helloworld/helloworld.yaml",
         "helloworld-gw.yaml" => "samples/helloworld/gateway.yaml",
+        "helloworld-v2.yaml" => "samples/versions/v2.yaml",
+        "helloworld-v2-routing.yaml" => "samples/versions/routing.yaml",
+        "helloworld-canary.yaml" => "samples/versions/canary.yaml",
+        "helloworld-v3.yaml" => "samples/versions/v3.yaml",
         "helloworld-legacy.yaml" => "samples/legacy/legacy.yaml",
         other => panic!("no sample says what {other} says"),
     };
