@@ -1,6 +1,8 @@
 //! What a rule changes of requests and of their answers.
 
-use http::{HeaderName, HeaderValue};
+use std::net::Ipv6Addr;
+
+use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +53,8 @@ pub enum PathChange {
     },
 }
 
-/// Changes of header fields: what is removed goes first, then `add`, then `set`. A value may
-/// have variables, as in `%REQ(name)%`.
+/// Changes of header fields: what is removed goes first, then `set`, then `add`, as in Envoy. A
+/// value may have variables, as in `%REQ(name)%`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct FieldChanges {
@@ -146,6 +148,18 @@ pub enum NotAChange {
     /// No field has such a name.
     #[error("`{0}` is not the name of a header field")]
     Name(String),
+    /// No rule changes this field.
+    #[error("`{0}` is not for rules to change")]
+    Fixed(HeaderName),
+    /// A value is longer than a rule may give, or has too many variables.
+    #[error(
+        "the value is longer than {} KiB or has more than {MOST_VARIABLES} variables",
+        LONGEST_VALUE >> 10
+    )]
+    Long,
+    /// No path has such a part.
+    #[error("`{0}` has characters that paths cannot have")]
+    Target(String),
     /// No host is written so.
     #[error("`{0}` is not a host with or without a port")]
     Authority(String),
@@ -168,29 +182,64 @@ pub enum NotAChange {
     Pattern(#[from] NotAPattern),
 }
 
-/// The name of a field that can be changed.
-pub fn field_name(name: &str) -> Result<HeaderName, NotAChange> {
-    HeaderName::try_from(name).map_err(|_| NotAChange::Name(name.to_owned()))
-}
-
-/// The longest host with its port, in bytes.
-const LONGEST_AUTHORITY: usize = 253 + 6;
+/// The most fields that a rule or a target changes on one side.
+pub const MOST_FIELDS: usize = 100;
+/// The longest value that a rule gives a field, in bytes.
+const LONGEST_VALUE: usize = 16 << 10;
+/// The most variables in a value.
+const MOST_VARIABLES: usize = 16;
+/// The longest host, in bytes.
+const LONGEST_HOST: usize = 253;
 
 /// The host that is to stand in requests, with its port if it is to have one.
 pub fn authority(text: &str) -> Result<HeaderValue, NotAChange> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    match (1..=LONGEST_AUTHORITY).contains(&text.len()) && text.bytes().all(fits) {
+    match is_authority(text) {
         true => HeaderValue::try_from(text).map_err(|_| NotAChange::Value),
         false => Err(NotAChange::Authority(text.chars().take(100).collect())),
     }
 }
 
-/// Whether a field says where a message ends or what becomes of its connection, which no rule
-/// decides.
-pub fn is_framing(name: &HeaderName) -> bool {
+fn is_authority(text: &str) -> bool {
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    if let Some(rest) = text.strip_prefix('[') {
+        let Some((address, after)) = rest.split_once(']') else { return false };
+        let is_end = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
+        return address.parse::<Ipv6Addr>().is_ok() && is_end;
+    }
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    (1..=LONGEST_HOST).contains(&host.len())
+        && host.bytes().all(fits)
+        && !host.contains("..")
+        && host != "."
+        && port.is_none_or(is_port)
+}
+
+/// Checks what stands in place of a path, or of a part of it.
+pub fn check_target(text: &str) -> Result<(), NotAChange> {
+    let whole = format!("/{text}");
+    match !text.contains('#') && PathAndQuery::try_from(whole).is_ok() {
+        true => Ok(()),
+        false => Err(NotAChange::Target(text.chars().take(100).collect())),
+    }
+}
+
+/// Whether no rule changes a field: it says where a message ends, what becomes of its
+/// connection, or how many proxies it came through.
+pub fn is_fixed(name: &HeaderName) -> bool {
     use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
     [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE].contains(name)
-        || ["keep-alive", "proxy-connection", "http2-settings"].contains(&name.as_str())
+        || ["keep-alive", "proxy-connection", "http2-settings", "x-weft-hops"]
+            .contains(&name.as_str())
+}
+
+/// The name of a field that a rule changes.
+pub fn field_name(name: &str) -> Result<HeaderName, NotAChange> {
+    let parsed = HeaderName::try_from(name).map_err(|_| NotAChange::Name(name.to_owned()))?;
+    match is_fixed(&parsed) {
+        true => Err(NotAChange::Fixed(parsed)),
+        false => Ok(parsed),
+    }
 }
 
 /// The pattern of a path's change and what stands instead of its matches.
@@ -238,6 +287,9 @@ pub fn substitution_parts(with: &str, groups: usize) -> Result<Vec<SubstitutionP
 pub fn value_parts(value: &str) -> Result<Vec<ValuePart>, NotAChange> {
     if HeaderValue::try_from(value).is_err() {
         return Err(NotAChange::Value);
+    }
+    if value.len() > LONGEST_VALUE || value.matches('%').count() > 2 * MOST_VARIABLES {
+        return Err(NotAChange::Long);
     }
     let mut found = Vec::new();
     let mut text = String::new();
@@ -308,6 +360,36 @@ mod tests {
         assert_eq!(value_parts("%NONSENSE%"), unknown("NONSENSE"));
         assert_eq!(value_parts("%REQ(a?b)%"), unknown("REQ(a?b)"));
         assert_eq!(value_parts("a\r\nb: c"), Err(NotAChange::Value));
+    }
+
+    #[test]
+    fn hosts_and_targets_are_what_requests_can_have() {
+        for good in ["a", "a_b.example", "a:80", "10.0.0.1:1", "[::1]", "[::1]:80"] {
+            assert!(authority(good).is_ok(), "{good}");
+        }
+        for bad in ["", "::::", "[", "a..b", "a:b", "a:b:c", "a:", "a:0", "a b", "[x]", "[::1]80"] {
+            assert!(authority(bad).is_err(), "{bad}");
+        }
+        for good in ["", "/", "/a?b", "a"] {
+            assert!(check_target(good).is_ok(), "{good}");
+        }
+        for bad in ["/a b", "/a#b", "/\r\n"] {
+            assert!(check_target(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_frames_messages_and_counts_proxies_is_not_changed() {
+        for name in ["Content-Length", "connection", "x-weft-hops"] {
+            assert!(matches!(field_name(name), Err(NotAChange::Fixed(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_has_a_bound() {
+        assert_eq!(value_parts(&"x".repeat(LONGEST_VALUE + 1)), Err(NotAChange::Long));
+        assert_eq!(value_parts(&"%REQ(x)%".repeat(MOST_VARIABLES + 1)), Err(NotAChange::Long));
+        assert!(value_parts(&"%REQ(x)%".repeat(MOST_VARIABLES)).is_ok());
     }
 
     #[test]

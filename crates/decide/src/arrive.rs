@@ -13,7 +13,9 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderValue, Method, Version, header, request::Parts, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::PathAndQuery,
+};
 
 use crate::{failure::Failure, protocol, reply::Reply};
 
@@ -144,6 +146,11 @@ impl Arrived {
         id: impl FnOnce() -> [u8; 36],
     ) {
         fields::announce(&mut self.head.headers, (&self.arrival, self.hops), client, id);
+    }
+
+    /// Sets a field that the next proxy reads.
+    pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
+        self.head.headers.insert(name, value);
     }
 
     /// The head as it is sent on.

@@ -62,8 +62,18 @@ impl AnswerChanges {
     /// Changes the head of an answer with `status`.
     pub fn apply(&self, headers: &mut HeaderMap, status: u16) {
         let facts = Facts { request: None, status: Some(status) };
-        self.fields.iter().for_each(|fields| fields.apply(headers, &facts));
-        cors::put(&self.cors, headers);
+        for fields in &self.fields {
+            // What does not fit is not said: an answer cannot be taken back.
+            let _ = fields.apply(headers, &facts);
+        }
+        cors::insert(&self.cors, headers);
+    }
+}
+
+impl AnswerChanges {
+    /// The same without what browsers are told.
+    pub(crate) fn without_cors(self) -> Self {
+        Self { cors: Vec::new(), ..self }
     }
 }
 
@@ -79,7 +89,7 @@ impl Eq for AnswerChanges {}
 /// The changes of `rule` and of its target number `target`, the target's first.
 fn of_both(rule: &CompiledRule, target: Option<usize>) -> [Option<&CompiledChanges>; 2] {
     let of_target = target.and_then(|at| rule.target_changes.get(at)?.as_ref());
-    [of_target, rule.changes.as_ref()]
+    [of_target, rule.changes.as_deref()]
 }
 
 /// What `rule` and its target change of the answer to `arrived`; none where that is nothing.
@@ -99,7 +109,7 @@ pub(crate) fn of_answer(
     let fields = both.map(|changes| match changes.map(|changes| &changes.response) {
         None => Arc::default(),
         Some(fields) if fields.asks_the_request() => {
-            Arc::new(fields.known(&arrived.head().headers, &facts))
+            Arc::new(fields.resolved(&arrived.head().headers, &facts))
         }
         Some(fields) => Arc::clone(fields),
     });
@@ -117,7 +127,7 @@ pub(crate) fn of_request(
     for changes in both.into_iter().flatten().filter(|changes| !changes.request.is_empty()) {
         let facts = Facts { request: Some(&arrived), status: None };
         let headers = headers.get_or_insert_with(|| arrived.head().headers.clone());
-        changes.request.apply(headers, &facts);
+        changes.request.apply(headers, &facts).map_err(|_| Failure::HeadTooLarge.reply())?;
     }
     let mut authority = arrived.authority().cloned();
     let mut head = arrived.into_head();

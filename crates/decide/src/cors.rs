@@ -10,36 +10,36 @@ use crate::{arrive::Request, conditions::Text, reply::Reply, route::BadRule};
 pub(crate) struct CompiledCors {
     origins: Vec<Text>,
     any_origin: bool,
-    methods: Said,
-    fields: Said,
+    methods: AllowList,
+    fields: AllowList,
     exposed: Option<HeaderValue>,
     max_age: Option<HeaderValue>,
     credentials: bool,
     answers_others: bool,
 }
 
-/// A list that is said, or what was asked for is said again.
+/// What is allowed: a list, or what was asked for.
 #[derive(Debug)]
-enum Said {
-    Nothing,
+enum AllowList {
+    Unsaid,
     List(HeaderValue),
-    Asked,
+    Echo,
 }
 
-impl Said {
+impl AllowList {
     fn new(list: &[String]) -> Result<Self, NotAChange> {
         Ok(match list {
-            [] => Self::Nothing,
-            [one] if one == "*" => Self::Asked,
+            [] => Self::Unsaid,
+            [one] if one == "*" => Self::Echo,
             list => Self::List(value(&list.join(","))?),
         })
     }
 
-    fn said(&self, asked: Option<&HeaderValue>) -> Option<HeaderValue> {
+    fn value(&self, asked: Option<&HeaderValue>) -> Option<HeaderValue> {
         match self {
-            Self::Nothing => None,
+            Self::Unsaid => None,
             Self::List(list) => Some(list.clone()),
-            Self::Asked => Some(asked.cloned().unwrap_or(HeaderValue::from_static(""))),
+            Self::Echo => Some(asked.cloned().unwrap_or(HeaderValue::from_static(""))),
         }
     }
 }
@@ -56,8 +56,8 @@ impl CompiledCors {
         Ok(Self {
             origins: origins.collect::<Result<_, NotAPattern>>()?,
             any_origin: cors.origins.iter().any(is_any),
-            methods: Said::new(&cors.methods)?,
-            fields: Said::new(&cors.fields)?,
+            methods: AllowList::new(&cors.methods)?,
+            fields: AllowList::new(&cors.fields)?,
             exposed: exposed.transpose()?,
             max_age: cors.max_age.map(HeaderValue::from),
             credentials: cors.credentials == Some(true),
@@ -85,11 +85,11 @@ impl CompiledCors {
         let Some(origin) = self.allowed(request) else {
             return self.answers_others.then_some(reply);
         };
-        let mut said = self.said(origin);
+        let mut said = self.of_every_answer(origin);
         let fields = request.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
         let more = [
-            (header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.said(Some(method))),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, self.fields.said(fields)),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.value(Some(method))),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, self.fields.value(fields)),
             (header::ACCESS_CONTROL_MAX_AGE, self.max_age.clone()),
         ];
         let more = more.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -98,7 +98,7 @@ impl CompiledCors {
     }
 
     /// What every answer to a page of an allowed origin says.
-    fn said(&self, origin: &HeaderValue) -> Vec<(HeaderName, HeaderValue)> {
+    fn of_every_answer(&self, origin: &HeaderValue) -> Vec<(HeaderName, HeaderValue)> {
         let credentials = self.credentials.then(|| HeaderValue::from_static("true"));
         let all = [
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, Some(origin.clone())),
@@ -110,12 +110,12 @@ impl CompiledCors {
 
     /// What the answer to `request` says; nothing for a page of another origin.
     pub(crate) fn of_answer(&self, request: &Request<'_>) -> Vec<(HeaderName, HeaderValue)> {
-        self.allowed(request).map(|origin| self.said(origin)).unwrap_or_default()
+        self.allowed(request).map(|origin| self.of_every_answer(origin)).unwrap_or_default()
     }
 }
 
 /// Puts `fields` in place of what `headers` has of their names.
-pub(crate) fn put(fields: &[(HeaderName, HeaderValue)], headers: &mut HeaderMap) {
+pub(crate) fn insert(fields: &[(HeaderName, HeaderValue)], headers: &mut HeaderMap) {
     for (name, value) in fields {
         headers.insert(name, value.clone());
     }

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use crate::reply::{Flag, Flags, Reply};
+use crate::reply::{Flag, Flags, Reply, Text};
 
 /// Loop Detected (RFC 5842, section 7.2). No try is made again after it, since each proxy of a
 /// circle would multiply the tries of the next.
@@ -151,18 +151,18 @@ struct Facts {
     status: u16,
     flag: Option<Flag>,
     details: Cow<'static, str>,
-    body: Cow<'static, str>,
+    body: Text,
     blame: Blame,
 }
 
 impl Facts {
     fn new(blame: Blame, status: u16, flag: Option<Flag>, details: &'static str) -> Self {
-        let (details, body) = (Cow::Borrowed(details), Cow::Borrowed(""));
+        let (details, body) = (Cow::Borrowed(details), Text::Fixed(""));
         Self { status, flag, details, body, blame }
     }
 
     fn saying(self, body: &'static str) -> Self {
-        Self { body: Cow::Borrowed(body), ..self }
+        Self { body: Text::Fixed(body), ..self }
     }
 }
 
@@ -335,7 +335,7 @@ impl Reset {
         };
         Facts {
             details: format!("upstream_reset_before_response_started{{{detail}}}").into(),
-            body: body.into(),
+            body: Text::Shared(body.into()),
             ..Facts::new(Blame::Server, status, Some(flag), "")
         }
     }

@@ -1,6 +1,6 @@
 //! Faults that a rule makes on purpose.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use weft_balance::Rng;
 use weft_config::{
@@ -10,7 +10,7 @@ use weft_config::{
 
 use crate::{
     record::{Record, Verdict, tell},
-    reply::{Flag, Flags, Reply},
+    reply::{Flag, Flags, Reply, Text},
 };
 
 /// What becomes of one request.
@@ -58,7 +58,7 @@ fn aborted(with: AbortStatus) -> Reply {
         AbortStatus::Http(status) => status,
         AbortStatus::Grpc(_) => 200,
     };
-    let body = Cow::Borrowed("fault filter abort");
+    let body = Text::Fixed("fault filter abort");
     let flags = Flags::of(Flag::Aborted);
     let reply = Reply { body, flags, ..Reply::new(status, "fault_filter_abort") };
     match with {

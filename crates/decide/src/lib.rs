@@ -35,7 +35,7 @@ pub use connection::{Connection, Scope, Tcp};
 pub use failure::{Blame, Broke, Failure, NoAnswer, Reset};
 pub use hello::ClientHello;
 pub use record::{Note, Record, Verdict};
-pub use reply::{ByRule, Flag, Flags, Reply};
+pub use reply::{ByRule, Flag, Flags, Reply, Text};
 pub use route::{BadRule, CompiledRoute, CompiledRule, NO_CONDITIONS};
 pub use routing::Routed;
 pub use stage::{Admitted, Answer, Answers, Authenticated, Question, Step};

@@ -2,7 +2,7 @@
 //!
 //! Every one carries details that name the cause, and the flags of access logs.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, ops::Deref, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use weft_config::Origin;
@@ -15,7 +15,7 @@ pub struct Reply {
     /// The status; none closes the connection.
     pub status: Option<u16>,
     /// The body, as plain text.
-    pub body: Cow<'static, str>,
+    pub body: Text,
     /// What the access log says of it in short.
     pub flags: Flags,
     /// Response code details, which name the cause.
@@ -30,6 +30,38 @@ pub struct Reply {
     pub origin: Option<Arc<Origin>>,
     /// Who is to look into it; absent where a rule says so.
     pub blame: Option<Blame>,
+}
+
+/// A text that is not copied for each reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// Part of the program.
+    Fixed(&'static str),
+    /// Of a rule.
+    Shared(Arc<str>),
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Fixed(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
 }
 
 /// What a rule adds to a reply.
@@ -50,7 +82,7 @@ impl Reply {
     pub fn new(status: u16, details: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status: Some(status),
-            body: Cow::Borrowed(""),
+            body: Text::Fixed(""),
             flags: Flags::default(),
             details: details.into(),
             by_rule: None,

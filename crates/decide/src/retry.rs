@@ -213,7 +213,7 @@ mod tests {
         let reply = failure.expect("no answer came").reply();
         assert_eq!(reply.flags.to_string(), "URX,UF");
         assert_eq!(
-            reply.body,
+            &*reply.body,
             "upstream connect error or disconnect/reset before headers. \
              retried and the latest reset reason: remote connection failure"
         );

@@ -9,8 +9,7 @@ use std::{
 
 use weft_balance::{Register, Turn, Weights};
 use weft_config::{
-    Action, Changes, Origin, Retries, Route, Rule, Target, change::NotAChange,
-    text_match::NotAPattern,
+    Action, Origin, Retries, Route, Rule, Target, change::NotAChange, text_match::NotAPattern,
 };
 
 pub(crate) use self::rules::CompiledRules;
@@ -20,7 +19,7 @@ use crate::{
     cors::CompiledCors,
     quick::Quick,
     record::{Record, Verdict, tell},
-    reply::Reply,
+    reply::{Reply, Text},
 };
 
 /// What is said of a rule that takes every request.
@@ -59,13 +58,15 @@ pub struct CompiledRule {
     /// Names of the backends, in the order of the targets.
     pub(crate) backends: Vec<Arc<str>>,
     /// What it changes.
-    pub(crate) changes: Option<CompiledChanges>,
+    pub(crate) changes: Option<Arc<CompiledChanges>>,
     /// What its targets change, in their order; empty when none changes anything.
     pub(crate) target_changes: Vec<Option<CompiledChanges>>,
     /// What browsers are told.
-    pub(crate) cors: Option<CompiledCors>,
+    pub(crate) cors: Option<Arc<CompiledCors>>,
     /// Where it sends clients.
-    pub(crate) redirect: Option<CompiledRedirect>,
+    pub(crate) redirect: Option<Arc<CompiledRedirect>>,
+    /// What it answers.
+    pub(crate) body: Text,
     /// Where it comes from.
     pub(crate) origin: Arc<Origin>,
     weights: Weights,
@@ -148,16 +149,30 @@ impl CompiledRule {
             .iter()
             .map(|target| (Arc::from(target.backend.as_str()), target.weight))
             .unzip();
-        let compiled = |changes: &Option<Box<Changes>>| {
-            changes.as_deref().map(CompiledChanges::new).transpose()
-        };
         let target_changes = match targets.iter().any(|target| target.changes.is_some()) {
-            true => targets.iter().map(|one| compiled(&one.changes)).collect::<Result<_, _>>()?,
+            true => targets
+                .iter()
+                .map(|one| one.changes.as_deref().map(CompiledChanges::new).transpose())
+                .collect::<Result<_, _>>()?,
             false => Vec::new(),
         };
-        let redirect = match &rule.action {
-            Action::Redirect(redirect) => Some(CompiledRedirect::new(redirect)?),
-            Action::Forward(_) | Action::Respond { .. } | Action::Passthrough => None,
+        // A rule that only moved keeps what took long to compile.
+        let changes = match previous.filter(|known| known.data.changes == rule.changes) {
+            Some(known) => known.changes.clone(),
+            None => compiled(rule.changes.as_deref(), CompiledChanges::new)?,
+        };
+        let cors = match previous.filter(|known| known.data.cors == rule.cors) {
+            Some(known) => known.cors.clone(),
+            None => compiled(rule.cors.as_deref(), CompiledCors::new)?,
+        };
+        let redirect = match (&rule.action, previous) {
+            (action, Some(known)) if known.data.action == *action => known.redirect.clone(),
+            (Action::Redirect(redirect), _) => compiled(Some(&**redirect), CompiledRedirect::new)?,
+            _ => None,
+        };
+        let body = match &rule.action {
+            Action::Respond { body, .. } if !body.is_empty() => Text::Shared(body.as_str().into()),
+            _ => Text::Fixed(""),
         };
         let same = |known: &&Self| known.data.conditions == rule.conditions;
         let checks = match previous.filter(same) {
@@ -167,10 +182,11 @@ impl CompiledRule {
         Ok(Self {
             name: rule.name.as_deref().map(Arc::from),
             backends,
-            changes: compiled(&rule.changes)?,
+            changes,
             target_changes,
-            cors: rule.cors.as_deref().map(CompiledCors::new).transpose()?,
+            cors,
             redirect,
+            body,
             origin: Arc::new(rule.origin.clone()),
             weights: Weights::new(&weights),
             turn,
@@ -216,6 +232,16 @@ impl CompiledRule {
             }
         }
     }
+}
+
+fn compiled<D, C, E>(
+    data: Option<&D>,
+    compile: impl Fn(&D) -> Result<C, E>,
+) -> Result<Option<Arc<C>>, BadRule>
+where
+    BadRule: From<E>,
+{
+    Ok(data.map(compile).transpose()?.map(Arc::new))
 }
 
 /// What tells a rule from others, whatever its place and origin.

@@ -1,6 +1,6 @@
 //! The routing stage: where a request goes.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, request::Parts};
 use smallvec::SmallVec;
@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     fault::{self, Injected},
     record::{Record, Verdict, tell},
-    reply::Reply,
+    reply::{Reply, Text},
     route::{CompiledRoute, CompiledRule},
     server::{CompiledServer, NamedRoute},
     stage::{Admitted, Answers, Question, Step},
@@ -264,10 +264,14 @@ impl Table {
         let Injected { delay, reply } = fault.map_or_else(Injected::default, |fault| {
             fault::draw(fault, &rule.origin, (&mut *rng, &mut *record))
         });
-        let answered = reply.or_else(|| rule.cors.as_ref()?.preflight(&arrived.request()));
-        let step = match answered {
-            Some(reply) => Step::Reply(rule.replies(reply, None)),
-            None => self.perform(rule, arrived, (rng, record)),
+        let preflight = || rule.cors.as_ref()?.preflight(&arrived.request());
+        let step = if let Some(aborted) = reply {
+            let changes = change::of_answer(rule, None, arrived).map(AnswerChanges::without_cors);
+            Step::Reply(rule.replies(aborted, changes.as_ref()))
+        } else if let Some(reply) = preflight() {
+            Step::Reply(rule.replies(reply, None))
+        } else {
+            self.perform(rule, arrived, (rng, record))
         };
         match step {
             Step::Done(routed) => Step::Done(Routed { delay, ..routed }),
@@ -285,11 +289,11 @@ impl Table {
     ) -> Step<Routed> {
         let answer = || change::of_answer(rule, None, arrived);
         match &rule.data.action {
-            Action::Respond { status, body, details } => {
+            Action::Respond { status, details, .. } => {
                 // These have no content (RFC 9110, section 15).
                 let body = match status {
-                    204 | 205 | 304 => Cow::Borrowed(""),
-                    _ => Cow::Owned(body.clone()),
+                    204 | 205 | 304 => Text::Fixed(""),
+                    _ => rule.body.clone(),
                 };
                 let reply = Reply { body, ..Reply::new(*status, details.clone()) };
                 Step::Reply(rule.replies(reply, answer().as_ref()))

@@ -10,6 +10,9 @@ use weft_translate::Class;
 
 use super::{Answers, SessionId, SharedAnswer, is_bounded};
 
+/// How many turns it takes at most, about, to free what is too much.
+const STEPS: usize = 8;
+
 /// Answers to be given up.
 #[derive(Debug, Default)]
 pub(crate) struct Surplus {
@@ -41,7 +44,8 @@ impl Answers {
         parts.sort_by_key(|(_, bytes)| Reverse(*bytes));
         let Some((namespace, most)) = parts.first().copied() else { return Surplus::default() };
         let second = parts.get(1).map_or(0, |(_, bytes)| *bytes);
-        let excess = excess.min(most - second);
+        // Where two have as much, each gives a part in turn, not one answer.
+        let excess = excess.min((most - second).max(excess / STEPS));
         let mut all: Vec<(usize, &Interest, &SharedAnswer)> = self
             .bounded()
             .filter(|(of, ..)| *of == namespace)

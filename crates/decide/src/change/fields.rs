@@ -10,13 +10,35 @@ use weft_config::{
 
 use crate::arrive::{Arrived, fields};
 
+/// The most bytes that the values of all fields which a rule changes have together: as much as
+/// a head may have.
+const MOST_BYTES: usize = 60 << 10;
+
 /// Changes of fields, ready to be made.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CompiledFields {
     remove: Vec<HeaderName>,
-    /// Each with whether it replaces what is there.
-    put: Vec<(HeaderName, bool, CompiledValue)>,
+    changes: Vec<FieldChange>,
 }
+
+/// One value that a field gets.
+#[derive(Clone, Debug)]
+struct FieldChange {
+    name: HeaderName,
+    mode: Mode,
+    value: CompiledValue,
+}
+
+/// What becomes of the values that a field has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Append,
+    Replace,
+}
+
+/// A head that would grow beyond what one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooLarge;
 
 /// A value of a field.
 #[derive(Clone, Debug)]
@@ -28,48 +50,64 @@ enum CompiledValue {
 impl CompiledFields {
     pub(super) fn new(changes: &FieldChanges) -> Result<Self, NotAChange> {
         let remove = changes.remove.iter().map(|name| change::field_name(name));
-        let added = changes.add.iter().map(|one| (one, false));
-        let set = changes.set.iter().map(|one| (one, true));
-        let put = added.chain(set).map(|((name, value), replaces)| {
-            Ok((change::field_name(name)?, replaces, CompiledValue::new(value)?))
+        let set = changes.set.iter().map(|one| (one, Mode::Replace));
+        let added = changes.add.iter().map(|one| (one, Mode::Append));
+        let changes = set.chain(added).map(|((name, value), mode)| {
+            let (name, value) = (change::field_name(name)?, CompiledValue::new(value)?);
+            Ok(FieldChange { name, mode, value })
         });
-        let put = put.collect::<Result<_, NotAChange>>()?;
-        Ok(Self { remove: remove.collect::<Result<_, _>>()?, put })
+        let changes = changes.collect::<Result<_, NotAChange>>()?;
+        Ok(Self { remove: remove.collect::<Result<_, _>>()?, changes })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.put.is_empty()
+        self.remove.is_empty() && self.changes.is_empty()
     }
 
-    /// Makes the changes; `facts` are what variables stand for.
-    pub(super) fn apply(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
+    /// Makes the changes; `facts` are what variables stand for. What does not fit is left out,
+    /// with the values that it would have replaced.
+    pub(super) fn apply(&self, headers: &mut HeaderMap, facts: &Facts<'_>) -> Result<(), TooLarge> {
         if self.remove.iter().any(|name| headers.contains_key(name)) {
             fields::rebuild(headers, |name| !self.remove.contains(name));
         }
-        // Values are made before any field changes: they stand for what there was.
-        let values = self.put.iter().map(|(name, replaces, value)| {
-            value.made(headers, facts).map(|value| (name, *replaces, value))
+        // Values are rendered before any field changes: they stand for what there was.
+        let mut left = MOST_BYTES;
+        let rendered = self.changes.iter().map(|change| {
+            let value = change.value.rendered(headers, facts, left);
+            left -= value.as_ref().map_or(0, |value| value.as_ref().map_or(0, HeaderValue::len));
+            (change, value)
         });
-        for (name, replaces, value) in values.collect::<Vec<_>>().into_iter().flatten() {
-            match replaces {
-                true => headers.insert(name, value).is_some(),
-                false => headers.append(name, value),
+        let mut fits = Ok(());
+        for (FieldChange { name, mode, .. }, value) in rendered.collect::<Vec<_>>() {
+            let is_put = match (value, mode) {
+                (Ok(None), _) => true,
+                (Ok(Some(value)), Mode::Replace) => headers.try_insert(name, value).is_ok(),
+                (Ok(Some(value)), Mode::Append) => headers.try_append(name, value).is_ok(),
+                (Err(TooLarge), _) => false,
             };
+            if !is_put {
+                fits = Err(TooLarge);
+                if *mode == Mode::Replace {
+                    headers.remove(name);
+                }
+            }
         }
+        fits
     }
 
     /// The same changes, in which only the answer's status is still a variable.
-    pub(super) fn known(&self, headers: &HeaderMap, facts: &Facts<'_>) -> Self {
-        let put = self
-            .put
-            .iter()
-            .map(|(name, replaces, value)| (name.clone(), *replaces, value.known(headers, facts)));
-        Self { remove: self.remove.clone(), put: put.collect() }
+    pub(super) fn resolved(&self, headers: &HeaderMap, facts: &Facts<'_>) -> Self {
+        let mut left = MOST_BYTES;
+        let changes = self.changes.iter().map(|change| FieldChange {
+            value: change.value.resolved(headers, facts, &mut left),
+            ..change.clone()
+        });
+        Self { remove: self.remove.clone(), changes: changes.collect() }
     }
 
     /// Whether a value stands for something that only the request says.
     pub(super) fn asks_the_request(&self) -> bool {
-        self.put.iter().any(|(_, _, value)| match value {
+        self.changes.iter().any(|change| match &change.value {
             CompiledValue::Fixed(_) => false,
             CompiledValue::Parts(parts) => parts
                 .iter()
@@ -90,27 +128,47 @@ impl CompiledValue {
         })
     }
 
-    /// The value; none where nothing is in it: such a change is not made, as in Envoy.
-    fn made(&self, headers: &HeaderMap, facts: &Facts<'_>) -> Option<HeaderValue> {
-        let parts = match self {
-            Self::Fixed(value) => return Some(value.clone()).filter(|value| !value.is_empty()),
-            Self::Parts(parts) => parts,
-        };
-        let mut made = Vec::new();
-        for part in &**parts {
-            match part {
-                ValuePart::Text(text) => made.extend_from_slice(text.as_bytes()),
-                ValuePart::Variable(one) => made.extend_from_slice(&facts.of(one, headers)),
+    /// The value, of at most `most` bytes; none where nothing is in it: such a change is not
+    /// made, as in Envoy.
+    fn rendered(
+        &self,
+        headers: &HeaderMap,
+        facts: &Facts<'_>,
+        most: usize,
+    ) -> Result<Option<HeaderValue>, TooLarge> {
+        let mut text = Vec::new();
+        let value = match self {
+            Self::Fixed(value) => value.clone(),
+            Self::Parts(parts) => {
+                for part in &**parts {
+                    match part {
+                        ValuePart::Text(more) => text.extend_from_slice(more.as_bytes()),
+                        ValuePart::Variable(one) => {
+                            text.extend_from_slice(&facts.of(one, headers));
+                        }
+                    }
+                    if text.len() > most {
+                        return Err(TooLarge);
+                    }
+                }
+                HeaderValue::from_bytes(&text).map_err(|_| TooLarge)?
             }
+        };
+        match value.len() <= most {
+            true => Ok(Some(value).filter(|value| !value.is_empty())),
+            false => Err(TooLarge),
         }
-        HeaderValue::from_bytes(&made).ok().filter(|_| !made.is_empty())
     }
 
-    fn known(&self, headers: &HeaderMap, facts: &Facts<'_>) -> Self {
+    /// The same value with what the request says, of which at most `left` bytes are kept.
+    fn resolved(&self, headers: &HeaderMap, facts: &Facts<'_>, left: &mut usize) -> Self {
         let Self::Parts(parts) = self else { return self.clone() };
         let parts = parts.iter().map(|part| match part {
             ValuePart::Variable(one) if *one != Variable::Status => {
-                ValuePart::Text(String::from_utf8_lossy(&facts.of(one, headers)).into_owned())
+                let value = facts.of(one, headers);
+                let kept = value.len().min(*left);
+                *left -= kept;
+                ValuePart::Text(String::from_utf8_lossy(&value[..kept]).into_owned())
             }
             other => other.clone(),
         });

@@ -48,18 +48,30 @@ impl CompiledPath {
             Self::Whole(with) => with.to_string(),
             Self::Pattern(pattern, parts) => replaced(pattern, parts, old)?,
         };
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        let new = format!("{slash}{path}{query}");
+        let new = absolute(&path) + query;
         (new.len() <= LONGEST_TARGET).then_some(new)
     }
 }
 
-/// `text` with `parts` instead of every match; none where that grows too long.
+/// `path` with a slash in front.
+pub(super) fn absolute(path: &str) -> String {
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("{slash}{path}")
+}
+
+/// Matches times bytes that are looked at: each search may look at all that is left.
+const MOST_WORK: usize = 4 << 20;
+
+/// `text` with `parts` instead of every match; none where that grows too long, or takes too
+/// long.
 fn replaced(pattern: &Regex, parts: &[SubstitutionPart], text: &str) -> Option<String> {
     let text = text.as_bytes();
     let mut new = Vec::with_capacity(text.len());
     let mut after = 0;
-    for found in pattern.captures_iter(text) {
+    for (nth, found) in pattern.captures_iter(text).enumerate() {
+        if nth.saturating_mul(text.len()) > MOST_WORK {
+            return None;
+        }
         let whole = found.get(0)?;
         new.extend_from_slice(&text[after..whole.start()]);
         for part in parts {
@@ -71,11 +83,11 @@ fn replaced(pattern: &Regex, parts: &[SubstitutionPart], text: &str) -> Option<S
                     );
                 }
             }
+            if new.len() > LONGEST_TARGET {
+                return None;
+            }
         }
         after = whole.end();
-        if new.len() > LONGEST_TARGET {
-            return None;
-        }
     }
     new.extend_from_slice(&text[after..]);
     String::from_utf8(new).ok()

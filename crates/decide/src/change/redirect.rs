@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt::Write};
 use http::HeaderValue;
 use weft_config::{Redirect, TextMatch, change::NotAChange};
 
-use super::path::CompiledPath;
+use super::path::{CompiledPath, absolute};
 use crate::{
     arrive::{Arrived, split_authority},
     failure::Failure,
@@ -62,7 +62,7 @@ impl CompiledRedirect {
         let target = match &self.path {
             None => Some(Cow::Borrowed(target)),
             Some(CompiledPath::Whole(whole)) if whole.contains('?') => {
-                Some(Cow::Borrowed(&**whole))
+                Some(Cow::Owned(absolute(whole)))
             }
             Some(path) => path.changed(target, matched).map(Cow::Owned),
         };

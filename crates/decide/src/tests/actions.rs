@@ -73,12 +73,12 @@ fn answered(rule: &str, request: &str, status: u16) -> String {
 }
 
 #[test]
-fn fields_are_taken_out_then_added_then_set() {
+fn fields_are_taken_out_then_set_then_added() {
     let rule = r#"-> v1 with {"changes": {"request": {"remove": ["x-gone", "x-set"],
-        "add": [["x-both", "two"], ["x-set", "lost"]], "set": [["x-set", "one"]]}}}"#
+        "add": [["x-both", "two"], ["x-set", "more"]], "set": [["x-set", "one"]]}}}"#
         .replace('\n', " ");
     let got = sent(&rule, "GET web / x-gone:1 x-both:1 x-set:0");
-    assert_eq!(got, "GET web / x-both=1 x-both=two x-set=one");
+    assert_eq!(got, "GET web / x-both=1 x-both=two x-set=more x-set=one");
 }
 
 #[test]
@@ -150,11 +150,34 @@ fn a_path_that_would_climb_out_or_grow_without_end_is_refused() {
     let got = sent(rule, "GET web /a../secret");
     assert_eq!(got, "400 - path_normalization_failed content-type=text/plain");
     let long = "y".repeat(5_000);
+    // A part that is said often within one match, and a pattern that looks at all that is left.
+    let often =
+        r#"-> v1 with {"changes": {"path": {"pattern": {"pattern": ".*", "with": "OFTEN"}}}}"#;
+    let often = often.replace("OFTEN", &r"\\0".repeat(5_000));
+    let long_path = format!("/{}", "x".repeat(2_000));
+    let got = sent(&often, &format!("GET web {long_path}"));
+    assert_eq!(got, "500 - rewritten_path_invalid content-type=text/plain");
+    let slow = r#"-> v1 with {"changes": {"path": {"pattern": {"pattern": "/v[0-9](/.*json)?", "with": "/"}}}}"#;
+    let got = sent(slow, &format!("GET web {}", "/v1".repeat(10_000)));
+    assert_eq!(got, "500 - rewritten_path_invalid content-type=text/plain");
     let rule = format!(
         r#"-> v1 with {{"changes": {{"path": {{"pattern": {{"pattern": "x", "with": "{long}"}}}}}}}}"#
     );
     let got = sent(&rule, &format!("GET web /{}", "x".repeat(20)));
     assert_eq!(got, "500 - rewritten_path_invalid content-type=text/plain");
+}
+
+#[test]
+fn a_head_does_not_grow_beyond_what_one_may_have() {
+    let many = r#"-> v1 with {"changes": {"request": {"set": [["x-v", "MANY"]]}}}"#
+        .replace("MANY", &"%REQ(x-in)%".repeat(16));
+    let request = format!("GET web / x-in:{}", "i".repeat(10_000));
+    assert_eq!(sent(&many, &request), "431 DPE http1.headers_too_large");
+    // An answer goes on, without the value and without what it would have replaced.
+    let answer = many.replace("request", "response").replace("x-v", "x-from");
+    assert_eq!(answered(&answer, &request, 200).len(), "x-from=".len() + (60 << 10));
+    let both = answer.replace("[[", r#"[["x-first", "1"], ["#);
+    assert_eq!(answered(&both, &request, 200), "x-first=1");
 }
 
 #[test]
@@ -178,6 +201,8 @@ fn a_redirect_keeps_what_it_does_not_name() {
     let path = |path: &str| format!(r#", "path": {path}"#);
     assert_eq!(redirect(&path(r#"{"whole": "/n"}"#), "GET web /a?b"), "http://web/n?b");
     assert_eq!(redirect(&path(r#"{"whole": "/n?c"}"#), "GET web /a?b"), "http://web/n?c");
+    let elsewhere = path(r#"{"whole": ".evil.example/?x"}"#);
+    assert_eq!(redirect(&elsewhere, "GET web /a"), "http://web/.evil.example/?x");
     assert_eq!(redirect(&path(r#"{"matched": "/n"}"#), "GET web /a/c?b"), "http://web/n/c?b");
 }
 

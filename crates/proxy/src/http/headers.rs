@@ -16,8 +16,6 @@ use weft_decide::{
 pub use request_id::request_id;
 pub use weft_decide::arrive::fields::{FORWARDED_FOR, host_first};
 
-use crate::connection::direction::Direction;
-
 /// How many times a request was sent.
 pub const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 /// What the caller calls the operation; for the next proxy, never for applications.
@@ -25,8 +23,8 @@ pub const DECORATOR: HeaderName = HeaderName::from_static("x-envoy-decorator-ope
 /// How long the server took.
 pub const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
-/// Makes a response's head what the client gets.
-pub fn finish_response(headers: &mut HeaderMap, direction: Direction, upgraded: bool) {
+/// Makes a response's head what the client gets, but for what its rule and its proxy say.
+pub fn finish_response(headers: &mut HeaderMap, upgraded: bool) {
     frame_once(headers);
     if upgraded {
         without_length(headers);
@@ -43,7 +41,6 @@ pub fn finish_response(headers: &mut HeaderMap, direction: Direction, upgraded: 
             headers.insert(header::UPGRADE, protocol);
         }
     }
-    headers.insert(header::SERVER, HeaderValue::from_static(direction.server()));
 }
 
 /// Takes out of an answer's trailers what would be taken out of its head, or written anew there,

@@ -60,7 +60,7 @@ mod tests {
     use std::{future::poll_fn, task::Poll};
 
     #[tokio::test]
-    async fn a_pause_lasts_until_sockets_have_been_looked_at_whoever_wakes_the_task() {
+    async fn a_pause_lasts_until_sockets_have_been_looked_at_however_often_the_task_is_woken() {
         let (mut pause, mut polls) = (Pause::default(), 0);
         assert!(!pause.is_under_way());
         let task = tokio::spawn(poll_fn(move |context| {

@@ -47,31 +47,40 @@ pub async fn serve_request(
     let routed = match decide(&downstream, &arrived).await {
         Ok(routed) => routed,
         Err(reply) => {
-            if let Some(delay) = reply.delay() {
-                tokio::time::sleep(delay).await;
-            }
+            hold_up(&reply).await;
             return Ok(local_reply::local(&reply, &arrived.head().method, direction, outcome));
         }
     };
     let upgrades = arrived.asks_for_upgrade();
     let method = arrived.head().method.clone();
+    if direction != Direction::Inbound
+        && let Some(decorator) = worker.decorator(routed.rule(), routed.backend())
+    {
+        arrived.insert(headers::DECORATOR, decorator);
+    }
     let (mut parts, authority) = match routed.request(arrived) {
         Ok(changed) => changed,
-        Err(reply) => return Ok(local_reply::local(&reply, &method, direction, outcome)),
+        Err(reply) => {
+            let reply = reply.held_up(routed.delay());
+            hold_up(&reply).await;
+            return Ok(local_reply::local(&reply, &method, direction, outcome));
+        }
     };
     let upgrade = match upgrades {
         true => parts.extensions.remove::<OnUpgrade>(),
         false => None,
     };
-    if direction != Direction::Inbound
-        && let Some(decorator) = worker.decorator(routed.rule(), routed.backend())
-    {
-        parts.headers.insert(headers::DECORATOR, decorator);
-    }
     let absolute = None;
     let request =
         UpstreamRequest { downstream, parts, source, authority, upgrade, routed, absolute };
     Ok(forward::send(request, outcome).await)
+}
+
+/// Waits for as long as a fault holds `reply` up.
+async fn hold_up(reply: &Reply) {
+    if let Some(delay) = reply.delay() {
+        tokio::time::sleep(delay).await;
+    }
 }
 
 async fn decide(downstream: &Downstream, arrived: &Arrived) -> Result<Routed, Reply> {

@@ -128,10 +128,14 @@ fn deadline(request: &UpstreamRequest, outcome: &Outcome) -> Option<Deadline> {
         true => grpc::timeout(&request.parts.headers),
         false => None,
     };
-    // The time for which a fault holds the request up is the client's, not the rule's.
-    let held = request.routed.delay().unwrap_or_default();
-    let client = client.map(|limit| limit.saturating_sub(held));
-    Deadline::of(rule, client, outcome.began() + held, request.source.as_ref())
+    // The time for which a fault held the request up is the client's, not the rule's.
+    let (began, client) = match request.routed.delay() {
+        Some(_) => {
+            (Instant::now().into_std(), client.map(|limit| limit.saturating_sub(outcome.elapsed())))
+        }
+        None => (outcome.began(), client),
+    };
+    Deadline::of(rule, client, began, request.source.as_ref())
 }
 
 fn finish(
@@ -147,16 +151,17 @@ fn finish(
     let took = outcome.elapsed();
     let status = response.status().as_u16();
     let headers = response.headers_mut();
-    if let Some(changes) = request.routed.answer() {
-        changes.apply(headers, status);
-    }
-    headers::finish_response(headers, direction, switching);
+    headers::finish_response(headers, switching);
     if is_without_body {
         headers::without_length(headers);
     }
     outcome.service_time = Some(took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     headers.insert(headers::SERVICE_TIME, headers::number(milliseconds));
+    if let Some(changes) = request.routed.answer() {
+        changes.apply(headers, status);
+    }
+    headers.insert(header::SERVER, HeaderValue::from_static(direction.server()));
     if request.parts.version == Version::HTTP_2 {
         headers::without_http1(headers);
     }

@@ -66,7 +66,7 @@ fn an_http_probe_has_the_applications_status() {
 }
 
 #[test]
-fn an_https_probe_has_it_too_whoever_the_server_is() {
+fn an_https_probe_has_it_too_whatever_protocols_the_server_offers() {
     for protocols in [&["h2", "http/1.1"][..], &["http/1.1"], &[]] {
         let port = application(Some(protocols));
         let get =

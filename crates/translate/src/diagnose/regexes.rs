@@ -3,7 +3,7 @@
 
 use weft_api::{Diagnostic, Object};
 
-use crate::routes::rules::{conditions, patterns};
+use crate::routes::rules::{changes, conditions, patterns};
 
 /// What compiling the patterns of one object may cost. Patterns beyond that are judged when
 /// the object is stored.
@@ -13,6 +13,14 @@ pub fn unreadable_patterns(object: &Object) -> Vec<Diagnostic> {
     let Object::VirtualService(service) = object else { return Vec::new() };
     let (key, mut spent, mut found) = (object.key(), 0, Vec::new());
     for (at, rule) in service.spec.http.iter().enumerate() {
+        spent += changes::patterns(rule).map(patterns::cost_of).sum::<usize>();
+        if spent > BUDGET {
+            return found;
+        }
+        for closed in changes::unreadable_patterns(rule) {
+            let field = format!("spec.http[{at}].{}", closed.field);
+            found.push(Diagnostic::error(&key, field, closed.message));
+        }
         for (nth, one) in rule.matches.iter().enumerate() {
             match patterns::cost(one) {
                 0 => continue,
@@ -50,6 +58,11 @@ mod tests {
         let rule = |one: Value| json!([{"match": [{}, one]}]);
         let found = fields(rule(json!({"uri": {"regex": "/api/(?!internal).*"}})));
         assert_eq!(found, ["spec.http[0].match[1].uri.regex"]);
+        let found = fields(json!([{"corsPolicy": {"allowOrigins": [{"regex": "("}]}}]));
+        assert_eq!(found, ["spec.http[0].corsPolicy.allowOrigins[0].regex"]);
+        let found =
+            fields(json!([{"rewrite": {"uriRegexRewrite": {"match": "(", "rewrite": "/"}}}]));
+        assert_eq!(found, ["spec.http[0].rewrite.uriRegexRewrite.match"]);
         let found = fields(rule(json!({"headers": {"x": {"regex": "("}}})));
         assert_eq!(found, ["spec.http[0].match[1].headers.x.regex"]);
         assert!(fields(rule(json!({"uri": {"regex": "/a|/b"}}))).is_empty());

@@ -287,8 +287,8 @@ fn rule(
     for (place, headers) in std::iter::once((field.clone(), &rule.headers)).chain(of_routes) {
         let left = headers.iter().flat_map(changes::left_alone);
         found.extend(left.map(|name| {
-            let message = "stays as it is: pseudo-fields and fields that frame messages are not \
-                           for rules to change; remove this one";
+            let message = "stays as it is: pseudo-fields, and fields that frame messages or \
+                           count proxies, are not for rules to change; remove this one";
             Diagnostic::warning(key, format!("{place}.headers.{name}"), message)
         }));
     }

@@ -64,7 +64,13 @@ impl Sessions {
             return;
         }
         let target = self.room.of_all - self.room.of_all / 16;
-        while let Some(excess) = answers.bytes().checked_sub(target).filter(|excess| *excess > 0) {
+        loop {
+            // What is left of sessions that are gone frees nothing when it is given up.
+            self.reap(answers);
+            let before = answers.bytes();
+            let Some(excess) = before.checked_sub(target).filter(|excess| *excess > 0) else {
+                return;
+            };
             let surplus = answers.surplus(excess);
             if surplus.readers.is_empty() || spared == Some(&surplus.namespace) {
                 return;
@@ -86,6 +92,10 @@ impl Sessions {
                     session.queue.renew(&given_up);
                 }
                 self.send(id, Offer { revision: Revision::Fresh, answers: given_up });
+            }
+            self.reap(answers);
+            if answers.bytes() >= before {
+                return;
             }
         }
     }

@@ -163,3 +163,19 @@ async fn answers_that_pods_share_count_once() {
         assert_eq!(count(&told(joined), true), 6);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_sessions_that_are_gone_have_left_is_not_given_up_for_ever() {
+    let mut driven = driven();
+    let hosts: Vec<String> = (0..2).map(|number| format!("h{number}.example")).collect();
+    let gone = driven.add_pod("greedy", "p");
+    hosts.iter().for_each(|host| driven.add_rules(host, 1_200));
+    driven.want_all(&gone, &hosts);
+    // In one batch the pod goes, and what it had grows beyond the room.
+    driven.version += 1;
+    let key = weft_api::Key::new(weft_api::Kind::Pod, "greedy", "p");
+    driven.task.take([Change::Delete(key, driven.version.to_string())].into_iter());
+    driven.add_rules(&hosts[0], 14 * LARGE);
+    assert!(driven.task.answers.bytes() <= ROOM);
+    assert_eq!(driven.task.sessions.facts().len(), 0);
+}

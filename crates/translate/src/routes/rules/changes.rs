@@ -1,6 +1,9 @@
 //! What a rule changes of requests and answers, and where it sends clients instead.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use weft_api::{
     span,
     virtual_service::{
@@ -15,6 +18,17 @@ use weft_config::{
 
 use crate::routes::rules::{InvalidRule, conditions, patterns};
 
+/// The longest body of a direct response, in bytes.
+const LONGEST_BODY: usize = 1 << 20;
+/// Base64 of either alphabet, padded or not, as in the JSON of protocol buffers.
+const BASE64: [GeneralPurpose; 2] = [engine(&alphabet::STANDARD), engine(&alphabet::URL_SAFE)];
+
+const fn engine(alphabet: &alphabet::Alphabet) -> GeneralPurpose {
+    let padding = DecodePaddingMode::Indifferent;
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(padding);
+    GeneralPurpose::new(alphabet, config)
+}
+
 /// The details of a rule with a change that cannot be made.
 const INVALID: &str = "invalid_change";
 
@@ -24,7 +38,7 @@ pub(crate) fn of_rule(written: &HttpRoute) -> Result<Option<Box<Changes>>, Inval
     if let Some(HttpRewrite { uri, authority, uri_regex_rewrite }) = &written.rewrite {
         let field = "rewrite.uriRegexRewrite";
         let path = rewritten(uri_regex_rewrite.as_ref(), field)?;
-        let uri = given(uri).map(PathChange::Matched);
+        let uri = target(uri, "rewrite.uri")?.map(PathChange::Matched);
         changes.path = path.or(uri);
         if let Some(host) = given(authority) {
             self::authority(&host, "rewrite.authority")?;
@@ -54,6 +68,15 @@ fn given(text: &Option<String>) -> Option<String> {
     text.clone().filter(|text| !text.is_empty())
 }
 
+/// The same, where it stands in place of a path or of a part of it.
+fn target(text: &Option<String>, field: &str) -> Result<Option<String>, InvalidRule> {
+    let text = given(text);
+    if let Some(text) = &text {
+        change::check_target(text).map_err(|error| invalid(field, &error))?;
+    }
+    Ok(text)
+}
+
 fn of_headers(headers: Option<&Headers>, field: &str) -> Result<Changes, InvalidRule> {
     let Some(Headers { request, response }) = headers else { return Ok(Changes::default()) };
     // To set the host is to rewrite it.
@@ -81,6 +104,11 @@ fn operations(
     field: &str,
     is_elsewhere: fn(&str) -> bool,
 ) -> Result<FieldChanges, InvalidRule> {
+    if written.set.len() + written.add.len() + written.remove.len() > change::MOST_FIELDS {
+        let message =
+            format!("changes more than {} fields; the rule answers 500", change::MOST_FIELDS);
+        return Err(InvalidRule::new(field, INVALID, message));
+    }
     let is_left = |name: &str| is_elsewhere(name) || is_left_alone(name);
     let put = |way: &str, fields: &std::collections::BTreeMap<String, String>| {
         let fields = fields.iter().filter(|(name, _)| !is_left(name)).map(|(name, value)| {
@@ -104,9 +132,9 @@ fn operations(
     })
 }
 
-/// Whether no rule changes the field: pseudo-fields, and what frames messages.
+/// Whether no rule changes the field: it is a pseudo-field, or fixed.
 fn is_left_alone(name: &str) -> bool {
-    name.starts_with(':') || change::field_name(name).is_ok_and(|name| change::is_framing(&name))
+    name.starts_with(':') || matches!(change::field_name(name), Err(NotAChange::Fixed(_)))
 }
 
 /// The fields in `headers` that stay as they are.
@@ -152,8 +180,9 @@ pub(crate) fn redirect(written: &HttpRedirect, port: u16) -> Result<Action, Inva
         None => derived.then_some(port),
     };
     let path = rewritten(written.uri_regex_rewrite.as_ref(), "redirect.uriRegexRewrite")?;
-    let prefix = || given(&written.prefix_rewrite).map(PathChange::Matched);
-    let path = path.or_else(prefix).or_else(|| given(&written.uri).map(PathChange::Whole));
+    let prefix = target(&written.prefix_rewrite, "redirect.prefixRewrite")?;
+    let whole = target(&written.uri, "redirect.uri")?;
+    let path = path.or(prefix.map(PathChange::Matched)).or(whole.map(PathChange::Whole));
     Ok(Action::Redirect(Box::new(Redirect { status, scheme, authority: host, port, path })))
 }
 
@@ -172,6 +201,10 @@ pub(crate) fn respond(written: &DirectResponse) -> Result<Action, InvalidRule> {
             (None, None) => String::new(),
         },
     };
+    if body.len() > LONGEST_BODY {
+        let message = "is longer than 1 MiB; the rule answers 500";
+        return Err(InvalidRule::new("directResponse.body", INVALID, message));
+    }
     Ok(Action::Respond { status, body, details: "direct_response".to_owned() })
 }
 
@@ -180,7 +213,8 @@ fn text(bytes: &str) -> Result<String, InvalidRule> {
         let message = format!("{what}; the rule answers 500");
         InvalidRule::new("directResponse.body.bytes", INVALID, message)
     };
-    let bytes = BASE64_STANDARD.decode(bytes).map_err(|_| wrong("is not base64"))?;
+    let bytes = BASE64.iter().find_map(|engine| engine.decode(bytes).ok());
+    let bytes = bytes.ok_or_else(|| wrong("is not base64"))?;
     String::from_utf8(bytes)
         .map_err(|_| wrong("holds bytes that are no text, which is not honoured yet"))
 }
@@ -246,6 +280,18 @@ pub(crate) fn cors(written: &HttpRoute) -> Result<Option<Box<Cors>>, InvalidRule
         credentials: policy.allow_credentials,
         answers_others: policy.unmatched_preflights.as_deref() == Some("IGNORE"),
     })))
+}
+
+/// What is wrong with the patterns of `written` besides those of its conditions.
+pub(crate) fn unreadable_patterns(written: &HttpRoute) -> Vec<InvalidRule> {
+    if patterns(written).next().is_none() {
+        return Vec::new();
+    }
+    let of_redirect = written.redirect.as_ref().and_then(|one| redirect(one, 80).err());
+    let all = [of_rule(written).err(), of_redirect, cors(written).err()];
+    let is_pattern =
+        |one: &InvalidRule| one.field.ends_with(".match") || one.field.ends_with(".regex");
+    all.into_iter().flatten().filter(is_pattern).collect()
 }
 
 /// The patterns of `written` besides those of its conditions.
