@@ -72,13 +72,13 @@ pub struct HttpRoute {
     /// Injected faults.
     pub fault: Option<HttpFault>,
     /// Copies of requests.
-    pub mirror: Option<Value>,
-    /// Copies of requests.
-    pub mirrors: Vec<Value>,
-    /// Share of copies.
-    pub mirror_percentage: Option<Value>,
-    /// Share of copies, deprecated.
-    pub mirror_percent: Option<Value>,
+    pub mirror: Option<Destination>,
+    /// Copies of requests, to several destinations.
+    pub mirrors: Vec<HttpMirror>,
+    /// Of how many requests `mirror` gets copies; of all when absent.
+    pub mirror_percentage: Option<Percent>,
+    /// The same, deprecated.
+    pub mirror_percent: Option<i64>,
     /// Cross-origin rules.
     pub cors_policy: Option<CorsPolicy>,
     /// Header changes.
@@ -192,6 +192,16 @@ pub struct FaultAbort {
 pub struct Percent {
     /// From 0 to 100.
     pub value: f64,
+}
+
+/// `spec.http[].mirrors[]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpMirror {
+    /// Where copies go.
+    pub destination: Destination,
+    /// Of how many requests; of all when absent.
+    pub percentage: Option<Percent>,
 }
 
 /// `spec.http[].corsPolicy`

@@ -20,7 +20,7 @@ pub enum Feature {
     /// clients of every name to one server.
     ClientHello,
     /// What rules do besides sending requests on: changes of requests and answers, redirects,
-    /// answers to browsers, faults. A proxy that ignored them would send on what a rule takes out.
+    /// answers to browsers, faults, copies. A proxy that ignored them would send on what a rule takes out.
     Actions,
 }
 
@@ -145,7 +145,11 @@ fn of_rule(rule: &Rule) -> Features {
         Action::Redirect(_) => true,
         Action::Respond { .. } | Action::Passthrough => false,
     };
-    if of_targets || rule.changes.is_some() || rule.cors.is_some() || rule.fault.is_some() {
+    let of_rule = rule.changes.is_some()
+        || rule.cors.is_some()
+        || rule.fault.is_some()
+        || !rule.mirrors.is_empty();
+    if of_targets || of_rule {
         features.insert(Feature::Actions);
     }
     features

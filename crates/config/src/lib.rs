@@ -41,6 +41,8 @@ pub use listener::{Destination, HelloMatch, Layer, Listener, Protocol, Scope, Se
 pub use name::Host;
 pub use origin::Origin;
 pub use resource::{File, Resource};
-pub use route::{Action, Conditions, Retries, RetryOn, Route, Rule, RuleList, SourceMatch, Target};
+pub use route::{
+    Action, Conditions, Mirror, Retries, RetryOn, Route, Rule, RuleList, SourceMatch, Target,
+};
 pub use settings::{AccessLog, LogFormat, Outside, Settings, Upgrades};
 pub use text_match::TextMatch;

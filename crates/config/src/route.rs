@@ -62,6 +62,9 @@ pub struct Rule {
     /// Faults that are made on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Box<Fault>>,
+    /// Where copies of its requests go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<Mirror>,
     /// Where it comes from.
     pub origin: Origin,
 }
@@ -78,6 +81,7 @@ impl Rule {
             changes: None,
             cors: None,
             fault: None,
+            mirrors: Vec::new(),
             origin,
         }
     }
@@ -186,6 +190,16 @@ impl Target {
     pub fn new(backend: impl Into<String>, weight: u32) -> Self {
         Self { backend: backend.into(), weight, changes: None }
     }
+}
+
+/// Where copies of a rule's requests go, whose answers nobody gets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mirror {
+    /// Name of the backend; no copies go to one that does not exist.
+    pub backend: String,
+    /// Of how many requests, in millionths; those of one mirror do not depend on those of another.
+    pub share: u32,
 }
 
 /// When a request is tried again.

@@ -168,6 +168,11 @@ impl Arrived {
         self.upgrade == Upgrade::Asked
     }
 
+    /// Whether rules may have copies of it sent.
+    pub fn may_be_copied(&self) -> bool {
+        !self.asks_for_upgrade() && fields::may_be_copied(self.hops)
+    }
+
     /// Gives the head away, to be sent on.
     pub fn into_head(self) -> Parts {
         self.head

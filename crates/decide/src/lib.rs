@@ -23,6 +23,7 @@ mod conditions;
 mod change;
 mod cors;
 mod fault;
+mod mirror;
 mod backend;
 mod endpoint_set;
 mod shards;

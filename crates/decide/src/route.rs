@@ -252,5 +252,6 @@ fn content(rule: &Rule) -> u64 {
     rule.changes.hash(&mut hasher);
     rule.cors.hash(&mut hasher);
     rule.fault.hash(&mut hasher);
+    rule.mirrors.hash(&mut hasher);
     hasher.finish()
 }

@@ -15,6 +15,7 @@ use crate::{
     connection::{Place, Scope},
     failure::Failure,
     fault::{self, Injected},
+    mirror::{self, Mirrors},
     record::{Record, Verdict, tell},
     reply::{Reply, Text},
     route::{CompiledRoute, CompiledRule},
@@ -31,6 +32,7 @@ pub struct Routed {
     backend: Arc<CompiledBackend>,
     answer: Option<AnswerChanges>,
     delay: Option<Duration>,
+    mirrors: Mirrors,
 }
 
 impl Routed {
@@ -62,6 +64,11 @@ impl Routed {
     /// For how long a fault holds it up.
     pub fn delay(&self) -> Option<Duration> {
         self.delay
+    }
+
+    /// Where copies of it are sent.
+    pub fn mirrors(&self) -> &[Arc<CompiledBackend>] {
+        &self.mirrors
     }
 
     /// Where it is sent.
@@ -251,7 +258,8 @@ impl Table {
     fn passed_on(&self, rule: &Arc<CompiledRule>, arrived: &Arrived) -> Routed {
         let backend = Arc::clone(self.passthrough());
         let answer = change::of_answer(rule, None, arrived);
-        Routed { rule: Arc::clone(rule), target: None, backend, answer, delay: None }
+        let (rule, mirrors) = (Arc::clone(rule), Mirrors::new());
+        Routed { rule, target: None, backend, answer, delay: None, mirrors }
     }
 
     fn act<R: Record>(
@@ -343,6 +351,10 @@ impl Table {
                 backend: Arc::clone(backend),
                 answer,
                 delay: None,
+                mirrors: match arrived.may_be_copied() {
+                    true => mirror::draw(self, rule, (rng, record)),
+                    false => Mirrors::new(),
+                },
             }),
         }
     }

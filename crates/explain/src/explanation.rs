@@ -109,6 +109,9 @@ pub struct Hop {
     /// Where the request may go, by weight.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<Destination>,
+    /// Where copies of the request go, whose answers nobody gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<Mirror>,
     /// The request as it is sent on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
@@ -166,6 +169,17 @@ pub struct Destination {
     pub endpoints: Vec<String>,
 }
 
+/// One place where copies go.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// Of how many requests.
+    pub percent: f64,
+    /// Where they go.
+    #[serde(flatten)]
+    pub destination: Destination,
+}
+
 /// A request as it is sent on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -216,6 +230,7 @@ impl Hop {
             body: None,
             headers: BTreeMap::new(),
             destinations: Vec::new(),
+            mirrors: Vec::new(),
             request: None,
             timeout: None,
             retries: None,

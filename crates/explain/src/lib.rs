@@ -20,8 +20,8 @@ mod world;
 
 pub use document::{Findings, check, sidecar_warnings};
 pub use explanation::{
-    Because, DecidedBy, Destination, DnsAnswer, Explanation, Hop, Ignored, Outcome, Protocol,
-    Request, Unresolved,
+    Because, DecidedBy, Destination, DnsAnswer, Explanation, Hop, Ignored, Mirror, Outcome,
+    Protocol, Request, Unresolved,
 };
 pub use files::Unlabelled;
 pub use question::{BadQuestion, PodName, Question, Start, Url};

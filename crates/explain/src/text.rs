@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use weft_api::visible_in_line;
 
 use crate::explanation::{
-    Because, Destination, DnsAnswer, Explanation, Hop, Ignored, Outcome, Unresolved,
+    Because, Destination, DnsAnswer, Explanation, Hop, Ignored, Mirror, Outcome, Unresolved,
 };
 
 impl fmt::Display for Explanation {
@@ -67,6 +67,9 @@ impl fmt::Display for Hop {
         writeln!(f, "{}: {}", self.at, self.headline())?;
         for destination in &self.destinations {
             writeln!(f, "   to       {destination}")?;
+        }
+        for Mirror { percent, destination } in &self.mirrors {
+            writeln!(f, "   copies   {percent} % to {destination}")?;
         }
         if let Some(request) = &self.request {
             writeln!(

@@ -280,6 +280,7 @@ fn request(
     let (rule, backend) = (routed.rule(), routed.backend());
     let protocol = hop::http_version(backend, asked.speaks, &arrived);
     let before = arrived.head().headers.clone();
+    let may_be_copied = arrived.may_be_copied();
     let (head, authority) = match routed.request(arrived) {
         Ok(changed) => changed,
         Err(reply) => return HopResult::end(hop::refused(at, &reply, proxy)),
@@ -304,6 +305,9 @@ fn request(
         asked.question.headers.contains_key(name)
             || before.get_all(name).iter().ne(head.headers.get_all(name))
     };
+    if may_be_copied {
+        hop.mirrors = hop::mirrors(proxy, &routed, &arrival.dialled);
+    }
     hop.request = Some(hop::sent(&head, authority.as_ref(), protocol, is_shown));
     hop.timeout = rule.data.timeout.map(|limit| format!("{}s", limit.as_secs_f64()));
     hop.retries = rule.retries().cloned();

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{findings::Findings, names, near::nearest, virtual_service::destinations};
+use super::{
+    findings::Findings,
+    names,
+    near::nearest,
+    virtual_service::{destination, destinations},
+};
 use crate::{
     Severity,
     field::{child, clipped, item},
@@ -218,11 +223,7 @@ fn refused_values(rule: &HttpRoute, place: &str, findings: &mut Findings) {
     if let Some(fault) = &rule.fault {
         self::fault(fault, &format!("{place}.fault"), findings);
     }
-    let percent =
-        rule.mirror_percentage.as_ref().and_then(|percent| percent.get("value")?.as_f64());
-    if percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
-        findings.error(format!("{place}.mirrorPercentage.value"), "not between 0 and 100");
-    }
+    mirrors(rule, place, findings);
     let age = rule.cors_policy.as_ref().and_then(|cors| cors.max_age.as_deref());
     if age.and_then(|age| span::parse(age).ok()).is_some_and(|age| age.subsec_nanos() != 0) {
         findings.error(format!("{place}.corsPolicy.maxAge"), "only whole seconds are possible");
@@ -230,18 +231,35 @@ fn refused_values(rule: &HttpRoute, place: &str, findings: &mut Findings) {
     header_changes(rule, place, findings);
 }
 
+/// What is wrong with where copies go, and with how many.
+fn mirrors(rule: &HttpRoute, place: &str, findings: &mut Findings) {
+    percent(rule.mirror_percentage, &format!("{place}.mirrorPercentage"), findings);
+    if rule.mirror_percent.is_some_and(|percent| !(0..=100).contains(&percent)) {
+        findings.error(format!("{place}.mirrorPercent"), "not between 0 and 100");
+    }
+    if let Some(mirror) = &rule.mirror {
+        destination(mirror, &format!("{place}.mirror"), findings);
+    }
+    for (at, mirror) in rule.mirrors.iter().enumerate() {
+        let place = item(&format!("{place}.mirrors"), at);
+        percent(mirror.percentage, &format!("{place}.percentage"), findings);
+        destination(&mirror.destination, &format!("{place}.destination"), findings);
+    }
+}
+
+fn percent(percentage: Option<Percent>, place: &str, findings: &mut Findings) {
+    if percentage.is_some_and(|percent| !(0.0..=100.0).contains(&percent.value)) {
+        findings.error(format!("{place}.value"), "not between 0 and 100");
+    }
+}
+
 fn fault(fault: &HttpFault, place: &str, findings: &mut Findings) {
     if fault.abort.is_none() && fault.delay.is_none() {
         findings.error(place, "neither `abort` nor `delay` is given");
     }
-    let percent = |percentage: Option<Percent>, place: String, findings: &mut Findings| {
-        if percentage.is_some_and(|percent| !(0.0..=100.0).contains(&percent.value)) {
-            findings.error(format!("{place}.percentage.value"), "not between 0 and 100");
-        }
-    };
     if let Some(abort) = &fault.abort {
         let place = format!("{place}.abort");
-        percent(abort.percentage, place.clone(), findings);
+        percent(abort.percentage, &format!("{place}.percentage"), findings);
         if let Some(status) = abort.http_status
             && !(200..600).contains(&status)
         {
@@ -265,7 +283,7 @@ fn fault(fault: &HttpFault, place: &str, findings: &mut Findings) {
     }
     if let Some(delay) = &fault.delay {
         let place = format!("{place}.delay");
-        percent(delay.percentage, place.clone(), findings);
+        percent(delay.percentage, &format!("{place}.percentage"), findings);
         if delay.percent.is_some_and(|percent| !(0..=100).contains(&percent)) {
             findings.error(format!("{place}.percent"), "not between 0 and 100");
         }

@@ -85,10 +85,6 @@ fn unknown_fields_are_told_with_what_was_meant() {
 
 #[test]
 fn fields_that_are_not_honoured_yet_say_what_happens_instead() {
-    check_rule(
-        rule(json!({"mirror": {"host": "copy"}})),
-        "warning spec.http[0].mirror: not honoured yet: no copies are sent",
-    );
     let policy = json!({"loadBalancer": {"simple": "PASSTHROUGH"}, "tls": {"mode": "SIMPLE"}});
     check_object(
         &mesh("DestinationRule", json!({"host": "cart", "trafficPolicy": policy})),
@@ -236,6 +232,44 @@ fn what_no_proxy_could_load_is_refused() {
         ),
     ] {
         check_rule(rule(json!({"fault": fault})), &format!("error spec.http[0].fault{expected}"));
+    }
+}
+
+#[test]
+fn copies_go_to_hosts_and_for_a_share_of_requests() {
+    let good =
+        json!({"mirror": {"host": "copy", "subset": "v2"}, "mirrorPercentage": {"value": 0.5}});
+    check_rule(rule(good), "");
+    check_rule(
+        rule(json!({"mirrors": [{"destination": {"host": "copy"}}, {
+            "destination": {"host": "other", "port": {"number": 81}}, "percentage": {"value": 0},
+        }]})),
+        "",
+    );
+    for (given, expected) in [
+        (
+            json!({"mirror": {"host": "a"}, "mirrorPercentage": {"value": 100.5}}),
+            "mirrorPercentage.value: not between 0 and 100",
+        ),
+        (
+            json!({"mirror": {"host": "a"}, "mirrorPercent": 101}),
+            "mirrorPercent: not between 0 and 100",
+        ),
+        (
+            json!({"mirrors": [{"destination": {"host": "a"}, "percentage": {"value": -1}}]}),
+            "mirrors[0].percentage.value: not between 0 and 100",
+        ),
+        (
+            json!({"mirrors": [{"percentage": {"value": 1}}]}),
+            "mirrors[0].destination.host: the destination has no host; name a service",
+        ),
+        (json!({"mirror": {"host": "*"}}), "mirror.host: `*` is no destination; name a service"),
+        (
+            json!({"mirror": {"host": "a"}, "mirrors": [{"destination": {"host": "a"}}]}),
+            "mirrors: `mirror` and `mirrors` exclude each other; keep one of them",
+        ),
+    ] {
+        check_rule(rule(given), &format!("error spec.http[0].{expected}"));
     }
 }
 

@@ -24,6 +24,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The most proxies that a request comes through on its way, before it is taken for one that
 /// goes in a circle.
 const MOST_HOPS: u32 = 16;
+/// A request that has come through so many is not copied.
+const UNCOPIED: u32 = 2;
 /// The most fields that a head or its trailers may have, cookies counted as one: what the
 /// codec of HTTP/1 allows, and Envoy for both versions.
 pub const MOST_FIELDS: usize = 100;
@@ -103,6 +105,18 @@ pub(super) fn inspect(headers: &HeaderMap, direction: Direction) -> Findings {
     }
     found.count -= found.cookies.saturating_sub(1);
     found
+}
+
+/// Whether a request that has come through so many proxies may be copied.
+pub(super) fn may_be_copied(hops: u32) -> bool {
+    hops < UNCOPIED
+}
+
+/// Makes the head of a request that of a copy of it, which is not copied again: rules that send
+/// copies to each other would multiply them without end.
+pub fn mark_copy(headers: &mut HeaderMap) {
+    let known = headers.get_all(HOPS).iter().map(hops).max().unwrap_or_default();
+    headers.insert(HOPS, HeaderValue::from(known.max(UNCOPIED)));
 }
 
 /// Whether a request has come through more proxies than are on any way that is no circle.

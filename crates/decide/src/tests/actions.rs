@@ -289,3 +289,57 @@ fn a_record_is_told_of_faults_that_befall_some_and_goes_on() {
         assert!(notes.iter().any(said), "{notes:?}");
     }
 }
+
+/// Where copies of a request go.
+fn copies(world: &World, request: &str, rng: &mut Rng) -> Vec<String> {
+    let Step::Done(routed) = world::step(&world.table, request, rng, &mut ()) else {
+        panic!("it is sent on")
+    };
+    routed.mirrors().iter().map(|backend| backend.name.to_string()).collect()
+}
+
+#[test]
+fn copies_are_made_of_their_share() {
+    let world = one_rule(
+        r#"-> v1 with {"mirrors": [{"backend": "v2", "share": 1000000},
+        {"backend": "v1", "share": 250000}, {"backend": "gone", "share": 1000000},
+        {"backend": "v1", "share": 0}]}"#
+            .replace('\n', " ")
+            .as_str(),
+    );
+    let mut rng = Rng::new(1);
+    let drawn: Vec<_> = (0..4_000).map(|_| copies(&world, "GET web /", &mut rng)).collect();
+    assert!(drawn.iter().all(|copies| copies[0] == "v2" && copies.len() <= 2));
+    let some = drawn.iter().filter(|copies| copies.len() == 2 && copies[1] == "v1").count();
+    assert!((900..1_100).contains(&some), "{some}");
+    // A record hears of all of them.
+    let mut notes = Vec::new();
+    let _ = world::step(&world.table, "GET web /", &mut rng, &mut notes);
+    for said in [
+        "copies of 100 % of the requests go to v2",
+        "copies of 25 % of the requests go to v1",
+        "no copies go to gone, which does not exist or is closed",
+    ] {
+        assert!(notes.iter().any(|note: &crate::Note| note.why == said), "{said} in {notes:?}");
+    }
+}
+
+#[test]
+fn upgrades_and_copies_are_not_copied() {
+    let world = one_rule(r#"-> v1 with {"mirrors": [{"backend": "v2", "share": 1000000}]}"#);
+    let mut rng = Rng::new(1);
+    for (request, is_copied) in [
+        ("GET web /", true),
+        ("GET web / x-envoy-attempt-count:1", true),
+        ("GET web / x-weft-hops:2", false),
+        ("GET web / connection:upgrade upgrade:websocket", false),
+    ] {
+        assert_eq!(copies(&world, request, &mut rng).len(), usize::from(is_copied), "{request}");
+    }
+    let mut headers = HeaderMap::new();
+    crate::arrive::fields::mark_copy(&mut headers);
+    assert_eq!(headers["x-weft-hops"], "2");
+    headers.insert("x-weft-hops", "7".parse().unwrap());
+    crate::arrive::fields::mark_copy(&mut headers);
+    assert_eq!(headers["x-weft-hops"], "7");
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
-use weft_config::{Action, Backend, Discovery, Upstream};
+use weft_config::{Action, Backend, Discovery, Upstream, fault::WHOLE};
 use weft_decide::{
     Arrival, Arrived, Blame, CompiledBackend, Failure, NextHop, Reply, Routed, Scheme, Scope,
     Table, Tcp, Verdict, arrive::fields, protocol,
@@ -15,7 +15,7 @@ use weft_translate::BackendRef;
 
 use super::{Dialled, Direction, ProxiedConnection};
 use crate::{
-    explanation::{Because, DecidedBy, Destination, Hop, Outcome, Protocol, Request},
+    explanation::{Because, DecidedBy, Destination, Hop, Mirror, Outcome, Protocol, Request},
     proxy::Proxy,
     question::{PodName, Question},
 };
@@ -225,6 +225,18 @@ pub(super) fn destinations(
             vec![destination(routed.backend(), dialled)]
         }
     }
+}
+
+/// Where copies of the requests of its rule go; to what does not exist none do.
+pub(super) fn mirrors(proxy: &Proxy<'_>, routed: &Routed, dialled: &Dialled) -> Vec<Mirror> {
+    let of_rule = &routed.rule().data.mirrors;
+    let copied = of_rule.iter().filter(|mirror| mirror.share > 0).filter_map(|mirror| {
+        let backend = proxy.table().backend(&mirror.backend)?;
+        let percent = f64::from(mirror.share) * 100.0 / f64::from(WHOLE);
+        let is_open = backend.data.closed.is_none();
+        is_open.then(|| Mirror { percent, destination: destination(backend, dialled) })
+    });
+    copied.collect()
 }
 
 /// Where a connection may be relayed to, by weight.

@@ -253,6 +253,38 @@ fn differences(exchange: &Value, explanation: &Explanation) -> Vec<String> {
     if recorded["destination"].is_object() && !leads_to(hop, &recorded["destination"]) {
         same("destination", recorded["destination"].clone(), json!(hop.destinations));
     }
+    found.extend(mirrored(&recorded["mirrored"], hop));
+    found
+}
+
+/// In what the copies of a request differ from those that were recorded. They are what is sent
+/// on, but for what Envoy adds for its own (`x-envoy-internal` and its own address), which is
+/// among the fields that say something of the proxy.
+fn mirrored(recorded: &Value, hop: &Hop) -> Vec<String> {
+    let recorded = recorded.as_array().map_or(&[][..], Vec::as_slice);
+    let all: Vec<_> = hop.mirrors.iter().filter(|mirror| mirror.percent >= 100.0).collect();
+    let mut found = Vec::new();
+    if recorded.len() != all.len() {
+        found.push(format!("copies: recorded {}, got {:?}", recorded.len(), hop.mirrors));
+    }
+    for copy in recorded {
+        let leads = all.iter().any(|mirror| {
+            let endpoints = &mirror.destination.endpoints;
+            endpoints.iter().any(|own| copy["endpoint"] == own.as_str())
+        });
+        let is_same = hop.request.as_ref().is_some_and(|sent| {
+            let own = ["x-envoy-internal"];
+            let left_out: Vec<_> = OF_REQUESTS.iter().chain(&own).copied().collect();
+            let headers = fields(copy["headers"].as_object(), &left_out);
+            copy["path"] == sent.path.as_str()
+                && copy["authority"] == sent.authority.as_str()
+                && copy["method"] == sent.method.as_str()
+                && headers == own_fields(&sent.headers, &left_out)
+        });
+        if !(leads && is_same) {
+            found.push(format!("copies: recorded {copy}, got {:?} {:?}", hop.mirrors, hop.request));
+        }
+    }
     found
 }
 

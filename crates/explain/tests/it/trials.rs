@@ -167,16 +167,13 @@ spec:
   hosts: [web]
   http:
   - match: [{uri: {prefix: /old/}}]
-    mirror: {host: web}
-    mirrorPercentage: {value: 10}
+    fault: {abort: {percentage: {value: 100}, http2Error: X}}
     route: [{destination: {host: web}}]
-  - mirrors: [{destination: {host: web}}]
+  - fault: {abort: {percentage: {value: 100}, http2Error: X}}
     route: [{destination: {host: web}}]
 ";
     let lines = because(&ask(text, "client", "http://web/old/x"));
-    for field in ["mirror", "mirrorPercentage"] {
-        has(&lines, &format!("warning VirtualService/default/web http[0].{field}"), "");
-    }
+    has(&lines, "warning VirtualService/default/web http[0].fault.abort.http2Error", "");
     assert!(!lines.iter().any(|line| line.starts_with("warning") && line.contains("http[1]")));
 }
 

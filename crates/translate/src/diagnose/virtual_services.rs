@@ -18,12 +18,12 @@ use crate::{
     model::{self, picked},
     routes::{
         foreign,
-        rules::{self, changes, conditions, retries, targets, targets::Ports},
+        rules::{self, changes, conditions, mirrors, retries, targets, targets::Ports},
         virtual_services::{self, MESH, Summary},
     },
 };
 
-use destinations::Dialled;
+use destinations::{Dialled, Sent};
 
 /// Hosts that are compared with those of Gateways to find Gateways that serve none of them.
 const MOST_HOSTS: usize = 1 << 16;
@@ -65,7 +65,13 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
             let field = format!("spec.tcp[{at}].route[{nth}].destination");
             // Which ports these rules are for is in conditions of every kind.
             let unknown = Dialled::default();
-            found.extend(destinations::check(key, &field, &route.destination, &unknown, view));
+            found.extend(destinations::check(
+                key,
+                &field,
+                (Sent::Requests, &route.destination),
+                &unknown,
+                view,
+            ));
         }
     }
     found
@@ -311,7 +317,17 @@ fn rule(
     }
     for (nth, route) in rule.route.iter().enumerate() {
         let field = format!("{field}.route[{nth}].destination");
-        found.extend(destinations::check(key, &field, &route.destination, dialled, view));
+        found.extend(destinations::check(
+            key,
+            &field,
+            (Sent::Requests, &route.destination),
+            dialled,
+            view,
+        ));
+    }
+    for (place, destination, _) in mirrors::written(rule) {
+        let place = format!("{field}.{place}");
+        found.extend(destinations::check(key, &place, (Sent::Copies, destination), dialled, view));
     }
     found
 }

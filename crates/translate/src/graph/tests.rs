@@ -177,7 +177,7 @@ fn exported(count: usize) -> Vec<(Key, Option<Object>)> {
         let name = format!("v{at}");
         let namespaces: Vec<String> = (0..4).map(|nth| format!("n{at}-{nth}")).collect();
         let rule =
-            json!({"route": [{"destination": {"host": "db"}}], "mirror": "x".repeat(600 << 10)});
+            json!({"route": [{"destination": {"host": "db"}}], "name": "x".repeat(600 << 10)});
         let service = json!({
             "metadata": {"name": name, "namespace": "evil"},
             "spec": {"hosts": hosts, "exportTo": namespaces, "http": [rule]},

@@ -10,6 +10,7 @@ pub(crate) mod alternatives;
 pub(crate) mod changes;
 pub(crate) mod conditions;
 pub(crate) mod faults;
+pub(crate) mod mirrors;
 pub(crate) mod patterns;
 pub(crate) mod retries;
 pub(crate) mod targets;
@@ -169,7 +170,7 @@ pub(crate) fn http(
             (_, Some(closed)) | (Err(closed), None) => Decided::answer(closed.action()),
             (Ok(decided), None) => decided.clone(),
         };
-        let Decided { action, changes, cors, fault, backends } = decided;
+        let Decided { action, changes, cors, fault, mirrors, backends } = decided;
         found.backends.extend(backends);
         let forwards = matches!(action, Action::Forward(_));
         let nth = nth.map_or(String::new(), |nth| format!(".match[{nth}]"));
@@ -184,6 +185,7 @@ pub(crate) fn http(
             changes,
             cors,
             fault,
+            mirrors,
             origin: Origin::new(self::object(service), format!("http[{at}]{nth}")),
         });
         // What comes after is never used, and must not be where rules of
@@ -214,8 +216,10 @@ fn at_gateway(
 /// How many things the HTTP rules of `service` name that [`http`] reads for each site.
 pub(crate) fn named(service: &VirtualService) -> usize {
     let of_match = |one: &HttpMatch| 1 + one.gateways.len() + one.source_labels.len();
-    let of_rule =
-        |rule: &HttpRoute| 1 + rule.route.len() + rule.matches.iter().map(of_match).sum::<usize>();
+    let of_rule = |rule: &HttpRoute| {
+        let destinations = rule.route.len() + mirrors::count(rule);
+        1 + destinations + rule.matches.iter().map(of_match).sum::<usize>()
+    };
     service.spec.http.iter().map(of_rule).sum()
 }
 

@@ -94,6 +94,20 @@ fn what_each_alternative_repeats_has_a_bound_in_bytes() {
 }
 
 #[test]
+fn destinations_of_copies_count_as_others_do() {
+    let uri = |at: usize| json!({"uri": {"exact": format!("/{at}")}});
+    let mut mirrored = to("cart", (0..1_000).map(uri).collect());
+    mirrored["mirrors"] = (0..40).map(|_| json!({"destination": {"host": "cart"}})).collect();
+    let mut few = mirrored.clone();
+    few["mirrors"] = json!([{"destination": {"host": "cart"}}]);
+    let all = virtual_service("all", &["edge"], "a.example", &[mirrored, few]);
+    let (_, resolved) = edge(&[gateway("edge", &[server(80, None, "*")]), all]);
+    let leads = leads(&resolved, "http.80/a.example");
+    assert!(leads[..1_000].iter().all(|lead| lead == "500"), "{leads:?}");
+    assert!(leads[1_000].contains("cart"), "what fits is served");
+}
+
+#[test]
 fn ports_of_a_gateway_on_one_port_of_the_pod_have_their_own_rules() {
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "edge", "namespace": "shop"},

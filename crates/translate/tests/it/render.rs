@@ -143,6 +143,7 @@ fn rule(out: &mut String, rule: &Rule) -> fmt::Result {
     }
     let besides = serde_json::json!({
         "changes": rule.changes, "cors": rule.cors, "fault": rule.fault,
+        "mirrors": Some(&rule.mirrors).filter(|mirrors| !mirrors.is_empty()),
     });
     for (what, value) in besides.as_object().into_iter().flatten() {
         if !value.is_null() {

@@ -55,11 +55,28 @@ fn named_ports(definition: &Definition) -> String {
     }
 }
 
-/// What is wrong with `destination`, which stands at `field` of `key`.
+/// What is sent to a destination.
+#[derive(Clone, Copy)]
+pub(super) enum Sent {
+    Requests,
+    Copies,
+}
+
+impl Sent {
+    /// What becomes of it where a destination leads nowhere.
+    fn lost(self) -> &'static str {
+        match self {
+            Self::Requests => "requests sent there get 503",
+            Self::Copies => "no copies are sent",
+        }
+    }
+}
+
+/// What is wrong with `destination` of what is `sent`, which stands at `field` of `key`.
 pub(super) fn check(
     key: &Key,
     field: &str,
-    destination: &Destination,
+    (sent, destination): (Sent, &Destination),
     dialled: &Dialled,
     view: &View<'_>,
 ) -> Option<Diagnostic> {
@@ -68,22 +85,27 @@ pub(super) fn check(
     let group = unselected(&key.namespace);
     let mesh = view.mesh();
     let Some(definition) = backends::seen(&host, &group, &mesh, view) else {
-        let message = missing(destination, &host, view);
+        let message = missing((sent, destination), &host, view);
         return Some(Diagnostic::error(key, format!("{field}.host"), message));
     };
     let named = &definition.owner;
     match destination.port.as_ref().map(|port| port.number).filter(|number| *number != 0) {
         Some(number) if definition.port(number).is_none() => {
             let message = format!(
-                "{named} has no port {number}, so requests sent there get 503; it has {}",
+                "{named} has no port {number}, so {}; it has {}",
+                sent.lost(),
                 named_ports(&definition)
             );
             return Some(Diagnostic::error(key, format!("{field}.port.number"), message));
         }
         None if dialled.misses(&definition) => {
             let message = format!(
-                "names no port, and {named} has none of the ports that clients dial, so \
-                 requests in the mesh get 503; name one of {}",
+                "names no port, and {named} has none of the ports that clients dial, so {}; name \
+                 one of {}",
+                match sent {
+                    Sent::Requests => "requests in the mesh get 503",
+                    Sent::Copies => "no copies are sent in the mesh",
+                },
                 named_ports(&definition)
             );
             return Some(Diagnostic::error(key, field.to_owned(), message));
@@ -95,29 +117,26 @@ pub(super) fn check(
     if policy.definer(subset).is_some() {
         return None;
     }
+    let lost = sent.lost();
     let message = match policy.rules.first() {
-        None => format!(
-            "no DestinationRule for {host} defines `{subset}`, so requests sent there get 503"
-        ),
-        Some(rule) => {
-            format!("{} defines no subset `{subset}`, so requests sent there get 503", rule.key)
-        }
+        None => format!("no DestinationRule for {host} defines `{subset}`, so {lost}"),
+        Some(rule) => format!("{} defines no subset `{subset}`, so {lost}", rule.key),
     };
     Some(Diagnostic::error(key, format!("{field}.subset"), message))
 }
 
-fn missing(destination: &Destination, host: &str, view: &View<'_>) -> String {
+fn missing((sent, destination): (Sent, &Destination), host: &str, view: &View<'_>) -> String {
+    let lost = sent.lost();
     if let Some(definition) = view.definitions(host).first() {
         return format!(
-            "{} is not exported to this namespace, so requests sent there get 503 from here",
+            "{} is not exported to this namespace, so {lost} from here",
             definition.owner
         );
     }
     match view.installation().service_key(host) {
-        Some(named) => format!("there is no {named}, so requests sent there get 503"),
+        Some(named) => format!("there is no {named}, so {lost}"),
         None => format!(
-            "`{}` names no service, so requests sent there get 503; write a service's name or \
-             NAME.NAMESPACE.{}",
+            "`{}` names no service, so {lost}; write a service's name or NAME.NAMESPACE.{}",
             destination.host,
             view.installation().services()
         ),

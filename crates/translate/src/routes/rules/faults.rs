@@ -83,7 +83,7 @@ fn grpc(status: &str) -> Option<u8> {
 }
 
 /// A share in millionths.
-fn share(percent: Option<Percent>) -> u32 {
+pub(crate) fn share(percent: Option<Percent>) -> u32 {
     let percent = percent.map_or(0.0, |percent| percent.value.clamp(0.0, 100.0));
     // It is between nothing and all of them.
     (percent / 100.0 * f64::from(WHOLE)).round() as u32

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use weft_api::virtual_service::{Destination, HttpRoute, VirtualService};
-use weft_config::{Action, Changes, Cors, Fault, Target};
+use weft_config::{Action, Changes, Cors, Fault, Mirror, Target};
 
 use crate::{
     clusters::backends::{self, BackendRef},
     graph::view::View,
-    routes::rules::{InvalidRule, Site, changes, faults, patterns},
+    routes::rules::{InvalidRule, Site, changes, faults, mirrors, patterns},
 };
 
 /// The details of a rule that sends requests nowhere.
@@ -52,7 +52,8 @@ impl RuleSize {
     /// Of each HTTP rule of `service`.
     pub(crate) fn of_http(service: &VirtualService) -> Vec<Self> {
         let rules = service.spec.http.iter();
-        rules.map(|rule| Self::of(rule, &rule.matches, rule.route.len())).collect()
+        let named = |rule: &HttpRoute| rule.route.len() + mirrors::count(rule);
+        rules.map(|rule| Self::of(rule, &rule.matches, named(rule))).collect()
     }
 
     /// Of each TCP rule of `service`.
@@ -187,14 +188,16 @@ pub(crate) struct Decided {
     pub(crate) changes: Option<Box<Changes>>,
     pub(crate) cors: Option<Box<Cors>>,
     pub(crate) fault: Option<Box<Fault>>,
-    /// Where it sends requests.
+    pub(crate) mirrors: Vec<Mirror>,
+    /// Where it sends requests, and copies of them.
     pub(crate) backends: Vec<BackendRef>,
 }
 
 impl Decided {
     /// Does `action`, and nothing besides.
     pub(crate) fn answer(action: Action) -> Self {
-        Self { action, changes: None, cors: None, fault: None, backends: Vec::new() }
+        let (mirrors, backends) = (Vec::new(), Vec::new());
+        Self { action, changes: None, cors: None, fault: None, mirrors, backends }
     }
 }
 
@@ -207,17 +210,22 @@ pub(crate) fn decided(
     view: &View<'_>,
 ) -> Result<Decided, InvalidRule> {
     let changes = changes::of_rule(written)?;
-    let (action, backends) = match (&written.redirect, &written.direct_response) {
-        (Some(redirect), _) => (changes::redirect(redirect, ports.number())?, Vec::new()),
-        (None, Some(direct)) => (changes::respond(direct)?, Vec::new()),
+    let (mut backends, mut mirrors) = (Vec::new(), Vec::new());
+    let action = match (&written.redirect, &written.direct_response) {
+        (Some(redirect), _) => changes::redirect(redirect, ports.number())?,
+        (None, Some(direct)) => changes::respond(direct)?,
         (None, None) => {
             let shares = destinations(written, namespace, ports, view)?;
             let action = forward(&shares);
-            (action, shares.into_iter().map(|share| share.backend).collect())
+            backends.extend(shares.into_iter().map(|share| share.backend));
+            let copies = mirrors::of_rule(written, namespace, ports, view);
+            mirrors.extend(copies.iter().map(mirrors::Copies::mirror));
+            backends.extend(copies.into_iter().map(|copies| copies.backend));
+            action
         }
     };
     let (cors, fault) = (changes::cors(written)?, faults::of_rule(written)?);
-    Ok(Decided { action, changes, cors, fault, backends })
+    Ok(Decided { action, changes, cors, fault, mirrors, backends })
 }
 
 /// Where `written`, in an object of `namespace`, sends requests, with weights; else
