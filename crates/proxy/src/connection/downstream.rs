@@ -128,6 +128,23 @@ impl Downstream {
         connected.stream.filter(|_| connected.target.pool.key() == key)
     }
 
+    /// The same client's end for what is sent besides its exchanges: it counts in nothing, and
+    /// takes nothing from them.
+    pub fn besides(&self) -> Rc<Self> {
+        Rc::new(Self {
+            worker: Rc::clone(&self.worker),
+            listener: Arc::clone(&self.listener),
+            client: self.client,
+            destination: self.destination,
+            local: self.local,
+            scope: None,
+            text: OnceCell::new(),
+            idle_timer: Rc::default(),
+            counts: None,
+            preconnected: RefCell::new(None),
+        })
+    }
+
     /// The connection pool of `address`, which is dialled the way that its listener needs.
     pub fn pool_to(&self, address: SocketAddr) -> Rc<ConnectionPool> {
         let application = self.listener.leads_to_application();

@@ -27,6 +27,9 @@ pub enum Error {
     /// A body is longer than is kept for a reader that is slow.
     #[error("the body is longer than is kept for a slow reader")]
     Overflow,
+    /// The exchange that a body belongs to was over before all of it was there.
+    #[error("the exchange was over before the body was")]
+    Abandoned,
 }
 
 /// What a message's early end says about the peer.
@@ -76,6 +79,7 @@ impl Error {
             Self::Http2(error) => of_http2(error),
             Self::TooManyFields => Cause::Protocol,
             Self::Stalled | Self::Overflow => Cause::Stalled,
+            Self::Abandoned => Cause::Ended,
         }
     }
 

@@ -5,6 +5,8 @@
 //! bound, while a retry or a slower reader may need it, and while all requests of the
 //! process together keep no more than they may.
 
+mod kept;
+
 use std::{
     cell::{Cell, RefCell},
     pin::Pin,
@@ -13,7 +15,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -26,11 +29,16 @@ use crate::{
         grpc::Messages,
         http2::outgoing_body::Outgoing,
     },
-    io::buffer_limit::{Buffers, Held},
+    io::buffer_limit::Buffers,
 };
+use kept::Kept;
 
 /// What is remembered of a body at most.
 const MOST_KEPT: usize = 64 * 1024;
+/// The same, for readers that follow: they begin later, on connections that are still to be made.
+const MOST_FOLLOWED: usize = 1024 * 1024;
+/// Tasks that wait for the end of a body at most.
+const MOST_WATCHERS: usize = 16;
 
 /// Where the bytes of a request's body come from.
 #[derive(Debug)]
@@ -45,8 +53,12 @@ pub struct Source {
     repeatable: Cell<bool>,
     ended: Cell<Option<Instant>>,
     failed: Cell<Option<Cause>>,
+    /// Whether the exchange is over, so that nobody reads the rest.
+    over: Cell<bool>,
+    /// What came after the bytes, for readers that follow.
+    trailers: RefCell<Option<HeaderMap>>,
     /// Woken when the body has ended.
-    watcher: RefCell<Option<Waker>>,
+    watchers: RefCell<SmallVec<[Waker; 1]>>,
     received: Cell<u64>,
     /// Which way the body goes, for what its trailers may not say.
     direction: Cell<Option<Direction>>,
@@ -54,26 +66,28 @@ pub struct Source {
     messages: Cell<Option<Messages>>,
 }
 
-/// Bytes that some reader has not read yet, or that are kept for another try.
-#[derive(Debug)]
-struct Kept {
-    /// A copy: what came may be a small piece of a large buffer, and would keep all of it.
-    bytes: BytesMut,
-    held: Held,
-    /// How many bytes of the body came before these.
-    first: u64,
-}
-
 #[derive(Debug)]
 struct Reader {
     id: u32,
     /// Bytes of the body that it has read.
     next: u64,
-    /// Whether it may miss the rest when it is slow.
-    optional: bool,
+    role: Role,
     /// Whether it missed something.
     lost: bool,
+    /// Whether it has what came after the bytes.
+    has_trailers: bool,
     waker: Option<Waker>,
+}
+
+/// What a reader is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// A try of the request: it misses nothing.
+    Try,
+    /// It may miss the rest when it is slow.
+    Beside,
+    /// The same; and it asks for nothing, but gets what the tries have read.
+    Following,
 }
 
 impl Source {
@@ -90,7 +104,9 @@ impl Source {
                 repeatable: Cell::new(true),
                 ended: Cell::new(None),
                 failed: Cell::new(None),
-                watcher: RefCell::default(),
+                over: Cell::new(false),
+                trailers: RefCell::default(),
+                watchers: RefCell::default(),
                 received: Cell::new(0),
                 direction: Cell::new(None),
                 messages: Cell::default(),
@@ -136,17 +152,28 @@ impl Source {
         if self.incoming.borrow().is_end_stream() {
             return Poll::Ready(self.end());
         }
-        let mut watcher = self.watcher.borrow_mut();
-        if watcher.as_ref().is_none_or(|watcher| !watcher.will_wake(context.waker())) {
-            *watcher = Some(context.waker().clone());
+        let mut watchers = self.watchers.borrow_mut();
+        if !watchers.iter().any(|watcher| watcher.will_wake(context.waker())) {
+            if watchers.len() >= MOST_WATCHERS {
+                // Those that still wait ask again.
+                watchers.drain(..).for_each(Waker::wake);
+            }
+            watchers.push(context.waker().clone());
         }
         Poll::Pending
     }
 
-    fn reader(self: &Rc<Self>, optional: bool) -> (Rc<Self>, u32) {
+    /// The exchange is over: nobody reads what has not come yet.
+    pub fn exchange_ends(&self) {
+        self.over.set(true);
+        let mut readers = self.readers.borrow_mut();
+        readers.iter_mut().filter_map(|reader| reader.waker.take()).for_each(Waker::wake);
+    }
+
+    fn reader(self: &Rc<Self>, role: Role) -> (Rc<Self>, u32) {
         let id = self.next_reader.get();
         self.next_reader.set(id.wrapping_add(1));
-        let reader = Reader { id, next: 0, optional, lost: false, waker: None };
+        let reader = Reader { id, next: 0, role, lost: false, has_trailers: false, waker: None };
         self.readers.borrow_mut().push(reader);
         (Rc::clone(self), id)
     }
@@ -170,6 +197,13 @@ impl Source {
             (Ok(trailers), None) => Frame::trailers(trailers),
             (Err(frame), _) => frame,
         }
+    }
+
+    /// Whether a reader that follows is still to get some of what was read.
+    pub fn is_followed(&self) -> bool {
+        let end = self.kept.borrow().end();
+        let is_behind = |one: &Reader| one.role == Role::Following && one.next < end;
+        self.readers.borrow().iter().any(is_behind)
     }
 
     /// Bytes read so far.
@@ -202,6 +236,9 @@ impl Source {
             self.advance(id, bytes.len());
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
+        if self.follows(id) {
+            return self.poll_following(id, context);
+        }
         if self.waits_for_others(next) {
             self.park(id, context.waker());
             return Poll::Pending;
@@ -224,6 +261,9 @@ impl Source {
                     }
                 }
                 None => {
+                    if self.readers.borrow().len() > 1 {
+                        self.trailers.replace(frame.trailers_ref().cloned());
+                    }
                     self.forget();
                     self.end();
                 }
@@ -237,11 +277,42 @@ impl Source {
         Poll::Ready(frame)
     }
 
+    fn follows(&self, id: u32) -> bool {
+        let readers = self.readers.borrow();
+        readers.iter().any(|reader| reader.id == id && reader.role == Role::Following)
+    }
+
+    /// What a reader gets that follows, once it has read all that the tries have.
+    fn poll_following(
+        &self,
+        id: u32,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.failed.get().is_none() && self.has_ended() {
+            let trailers = self.trailers.borrow();
+            let mut readers = self.readers.borrow_mut();
+            let own = readers.iter_mut().find(|one| one.id == id && !one.has_trailers);
+            return Poll::Ready(own.zip(trailers.as_ref()).map(|(reader, trailers)| {
+                reader.has_trailers = true;
+                Ok(Frame::trailers(trailers.clone()))
+            }));
+        }
+        if self.failed.get().is_some() || self.over.get() {
+            return Poll::Ready(Some(Err(Error::Abandoned)));
+        }
+        self.park(id, context.waker());
+        Poll::Pending
+    }
+
     /// A reader that is ahead waits when one behind it, which must not miss anything, has
     /// enough to do.
     fn waits_for_others(&self, next: u64) -> bool {
         self.kept.borrow().held.bytes() >= MOST_KEPT
-            && self.readers.borrow().iter().any(|reader| !reader.optional && reader.next < next)
+            && self
+                .readers
+                .borrow()
+                .iter()
+                .any(|reader| reader.role == Role::Try && reader.next < next)
     }
 
     fn keep(&self, data: &Bytes, next: u64) {
@@ -252,10 +323,15 @@ impl Source {
         }
         let mut kept = self.kept.borrow_mut();
         let mut readers = self.readers.borrow_mut();
-        if kept.held.bytes() + data.len() > MOST_KEPT || !kept.held.has_room() {
-            self.keeping.set(false);
-            let slow = readers.iter_mut().filter(|reader| reader.optional && reader.next < next);
-            slow.for_each(|reader| reader.lost = true);
+        let (bytes, has_room) = (kept.held.bytes() + data.len(), kept.held.has_room());
+        let is_beyond = |most: usize| bytes > most || !has_room;
+        self.keeping.set(self.keeping.get() && !is_beyond(MOST_KEPT));
+        for reader in readers.iter_mut().filter(|reader| reader.next < next) {
+            reader.lost |= match reader.role {
+                Role::Try => false,
+                Role::Beside => is_beyond(MOST_KEPT),
+                Role::Following => is_beyond(MOST_FOLLOWED),
+            };
         }
         match self.keeping.get() || readers.len() > 1 {
             true => kept.push(data),
@@ -272,10 +348,14 @@ impl Source {
     fn end(&self) -> Instant {
         let ended = self.ended.get().unwrap_or_else(Instant::now);
         self.ended.set(Some(ended));
-        if let Some(watcher) = self.watcher.take() {
-            watcher.wake();
-        }
+        self.watchers.take().into_iter().for_each(Waker::wake);
         ended
+    }
+
+    /// Whether a reader is still to get what came after the bytes.
+    fn owes_trailers(&self, id: u32) -> bool {
+        let owed = |one: &Reader| one.id == id && one.role == Role::Following && !one.has_trailers;
+        self.trailers.borrow().is_some() && self.readers.borrow().iter().any(owed)
     }
 
     /// Where a reader is, and whether it missed something.
@@ -332,47 +412,6 @@ impl Source {
     }
 }
 
-impl Kept {
-    fn new(buffers: &Arc<Buffers>) -> Self {
-        Self { bytes: BytesMut::new(), held: Held::new(buffers), first: 0 }
-    }
-
-    /// All that is kept from byte `from` of the body on, if any is.
-    fn get(&self, from: u64) -> Option<Bytes> {
-        let skipped = usize::try_from(from.checked_sub(self.first)?).ok()?;
-        let rest = self.bytes.get(skipped..)?;
-        (!rest.is_empty()).then(|| Bytes::copy_from_slice(rest))
-    }
-
-    /// How many bytes of the body came up to the last of these.
-    fn end(&self) -> u64 {
-        self.first + self.bytes.len() as u64
-    }
-
-    fn push(&mut self, data: &Bytes) {
-        self.bytes.extend_from_slice(data);
-        self.held.set(self.bytes.len());
-    }
-
-    /// The bytes before `next` are not kept.
-    fn skip(&mut self, next: u64) {
-        self.bytes = BytesMut::new();
-        self.held.set(0);
-        self.first = next;
-    }
-
-    fn drop_before(&mut self, next: u64) {
-        if next >= self.end() {
-            return self.skip(self.end());
-        }
-        let count = next.saturating_sub(self.first);
-        // It is less than there is.
-        self.bytes.advance(usize::try_from(count).unwrap_or_default());
-        self.held.set(self.bytes.len());
-        self.first += count;
-    }
-}
-
 /// One reader of a request's body, from the start.
 #[derive(Debug, Default)]
 pub struct RequestBody {
@@ -382,14 +421,20 @@ pub struct RequestBody {
 impl RequestBody {
     /// The body of one try. It must be made while the source is repeatable.
     pub fn of(source: Option<&Rc<Source>>) -> Self {
-        Self { source: source.map(|source| source.reader(false)) }
+        Self { source: source.map(|source| source.reader(Role::Try)) }
     }
 
     /// A reader beside the tries. It fails when it falls behind by more than is kept, and
     /// does not read ahead by more.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for mirrors and authorization checks"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for authorization checks"))]
     pub fn beside(source: Option<&Rc<Source>>) -> Self {
-        Self { source: source.map(|source| source.reader(true)) }
+        Self { source: source.map(|source| source.reader(Role::Beside)) }
+    }
+
+    /// A reader of what the tries read, which never has anything asked for. It fails when it
+    /// falls behind by more than is kept, and when the rest is not read.
+    pub fn following(source: Option<&Rc<Source>>) -> Self {
+        Self { source: source.map(|source| source.reader(Role::Following)) }
     }
 }
 
@@ -420,7 +465,9 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         self.source.as_ref().is_none_or(|(source, id)| {
-            source.has_ended() && source.kept.borrow().end() <= source.position(*id).0
+            source.has_ended()
+                && source.kept.borrow().end() <= source.position(*id).0
+                && !source.owes_trailers(*id)
         })
     }
 

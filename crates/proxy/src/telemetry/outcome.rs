@@ -318,6 +318,9 @@ impl Outcome {
 impl Drop for Outcome {
     fn drop(&mut self) {
         self.write();
+        if let Some(source) = &self.source {
+            source.exchange_ends();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A request on its way to a server, with as many tries as its rule allows.
 
 mod attempt;
+mod mirror;
 
 use std::{
     future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
@@ -29,6 +30,7 @@ use crate::{
     upstream::endpoint_selection::{self, Selected},
 };
 use attempt::{AnsweredAttempt, HttpVersion};
+pub use mirror::Copies;
 
 /// A request to be sent to an upstream server.
 pub struct UpstreamRequest {
@@ -238,6 +240,9 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
     loop {
         let selected = select(request, &tried).await?;
         prepare(request, outcome, &selected, again);
+        if again == 0 {
+            mirror::begin(request);
+        }
         let Selected { pool, endpoint } = selected;
         let limit = retries.and_then(|retries| retries.per_try_timeout);
         let source = request.source.clone();

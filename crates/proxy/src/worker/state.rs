@@ -23,6 +23,7 @@ use crate::{
         decorator::operation,
         dial::Dialer,
         dns::{Names, Resolver},
+        forward::Copies,
         pool::ConnectionPools,
     },
     worker::live_relays::LiveRelays,
@@ -49,6 +50,8 @@ pub struct WorkerState {
     pub connections: Rc<OpenConnections>,
     /// Relays of all kinds, and what they go by.
     pub relays: Rc<LiveRelays>,
+    /// Copies of requests that are under way.
+    pub copies: Rc<Copies>,
     /// Addresses of names.
     pub names: Rc<Names>,
     /// Connections that were closed before anything was served on them.
@@ -101,6 +104,7 @@ impl WorkerState {
             access_log,
             connections: Rc::default(),
             relays: Rc::default(),
+            copies: Rc::default(),
             names: Rc::new(Names::new(resolver)),
             closed,
             buffers,

@@ -21,7 +21,7 @@ const LOG: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%";
 const CHUNKED: &str = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// A server of HTTP/2 that answers the end of a request with `200`; what it hears.
-fn server2() -> (SocketAddr, Receiver<Frame>) {
+pub fn server2() -> (SocketAddr, Receiver<Frame>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, heard) = channel();

@@ -24,6 +24,7 @@ mod idle;
 mod left;
 mod listeners;
 mod log;
+mod mirrors;
 mod ondemand;
 mod peers;
 mod probes;

@@ -5,7 +5,10 @@ use std::{cell::Cell, future::poll_fn, pin::Pin, rc::Rc, sync::Arc, task::Poll, 
 use http::{Request, Response};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::AbortHandle,
+};
 use weft_config::Limits;
 
 use crate::http::{
@@ -24,6 +27,8 @@ pub struct Client {
     limit: Duration,
     /// Whether the connection was given up because the server took nothing of a request.
     stalled: Rc<Cell<bool>>,
+    /// Reads and writes.
+    driver: AbortHandle,
     meter: Arc<Meter>,
 }
 
@@ -55,7 +60,7 @@ impl Client {
         let stalled = Rc::new(Cell::new(false));
         let gives_up = Rc::clone(&stalled);
         let counts = Arc::clone(&meter);
-        tokio::task::spawn_local(poll_fn(move |context| {
+        let driver = tokio::task::spawn_local(poll_fn(move |context| {
             meter.begin_turn();
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
                 return Poll::Ready(ended);
@@ -71,12 +76,18 @@ impl Client {
             stall.moved();
             Poll::Pending
         }));
-        Ok(Self { sender, limit, stalled, meter: counts })
+        let driver = driver.abort_handle();
+        Ok(Self { sender, limit, stalled, driver, meter: counts })
     }
 
     /// Whether no request can be sent any more.
     pub fn has_ended(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Closes the connection at once, also while its server takes nothing.
+    pub fn abort(self) {
+        self.driver.abort();
     }
 
     /// Whether a request can be sent at once.

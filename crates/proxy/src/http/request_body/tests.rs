@@ -172,6 +172,78 @@ fn a_reader_beside_the_try_neither_runs_far_ahead_nor_holds_it_up() {
     });
 }
 
+/// What polling once gives, if anything.
+async fn at_once(reader: &mut RequestBody) -> Option<String> {
+    tokio::time::timeout(std::time::Duration::ZERO, next(reader)).await.ok()
+}
+
+#[test]
+fn a_reader_that_follows_gets_what_the_try_has_read_and_asks_for_nothing() {
+    local(async {
+        let (source, mut stream) = body().await;
+        let mut following = RequestBody::following(Some(&source));
+        stream.send_data("one".into(), false).unwrap();
+        assert_eq!((at_once(&mut following).await, source.received()), (None, 0));
+        let mut main = RequestBody::of(Some(&source));
+        assert_eq!(next(&mut main).await, "one");
+        assert_eq!(next(&mut following).await, "one");
+        let fields = [(http::HeaderName::from_static("x-a"), "1".parse().unwrap())];
+        stream.send_trailers(fields.into_iter().collect()).unwrap();
+        for reader in [&mut main, &mut following] {
+            let frame = poll_fn(|context| Pin::new(&mut *reader).poll_frame(context)).await;
+            assert_eq!(frame.unwrap().unwrap().into_trailers().unwrap()["x-a"], "1");
+            assert!(reader.is_end_stream());
+        }
+        assert_eq!(next(&mut following).await, "end");
+    });
+}
+
+#[test]
+fn a_reader_that_follows_too_slowly_is_left_behind_and_holds_nothing_up() {
+    local(async {
+        let (source, mut stream) = body().await;
+        let mut following = RequestBody::following(Some(&source));
+        let mut main = RequestBody::of(Some(&source));
+        let send = async {
+            stream.send_data(vec![b'x'; MOST_FOLLOWED].into(), false).unwrap();
+            stream.send_data(vec![b'x'; 100_000].into(), true).unwrap();
+        };
+        let (all, ()) = tokio::join!(count(&mut main), send);
+        assert_eq!(all, Ok(MOST_FOLLOWED + 100_000));
+        assert!(source.kept.borrow().held.bytes() <= MOST_FOLLOWED);
+        assert!(count(&mut following).await.unwrap_err().contains("longer than is kept"));
+        // Within the bound it gets all, long after the try.
+        let (source, mut stream) = body().await;
+        let mut following = RequestBody::following(Some(&source));
+        stream.send_data(vec![b'x'; 900_000].into(), true).unwrap();
+        assert_eq!(count(&mut RequestBody::of(Some(&source))).await, Ok(900_000));
+        source.exchange_ends();
+        assert!(source.is_followed());
+        assert_eq!(count(&mut following).await, Ok(900_000));
+        assert!(!source.is_followed());
+        assert_eq!(source.kept.borrow().held.bytes(), 0);
+    });
+}
+
+#[test]
+fn a_reader_that_follows_fails_where_nobody_reads_the_rest() {
+    local(async {
+        let (source, mut stream) = body().await;
+        let (mut main, mut following) =
+            (RequestBody::of(Some(&source)), RequestBody::following(Some(&source)));
+        stream.send_data("one".into(), false).unwrap();
+        assert_eq!(
+            (next(&mut main).await, next(&mut following).await),
+            ("one".into(), "one".into())
+        );
+        drop(main);
+        assert_eq!(at_once(&mut following).await, None, "there may be another try");
+        let over = async { source.exchange_ends() };
+        let (failed, ()) = tokio::join!(next(&mut following), over);
+        assert_eq!(failed, Error::Abandoned.to_string());
+    });
+}
+
 #[test]
 fn a_reader_goes_on_when_the_one_that_waited_for_the_body_is_gone() {
     local(async {

@@ -7,10 +7,11 @@ use http::{
 };
 use tokio::time::Instant;
 use weft_config::Discovery;
-use weft_decide::{Failure, NoAnswer, Reply, Reset, retry};
+use weft_decide::{CompiledBackend, Failure, NoAnswer, Reply, Reset, retry};
 
 use super::UpstreamRequest;
 use crate::{
+    connection::downstream::Downstream,
     http::{
         body::Incoming,
         error::{Cause, Error},
@@ -95,7 +96,8 @@ pub async fn run(
 ) -> Result<AnsweredAttempt, FailedAttempt> {
     let (mut fresh, mut refused, mut suspect) = (0, 0, false);
     loop {
-        let mut connection = open(request, pool, version, suspect).await?;
+        let to = (&*request.downstream, &**request.routed.backend());
+        let mut connection = open(to, pool, version, suspect).await?;
         fresh += usize::from(connection.idle.is_none());
         suspect = version == HttpVersion::Http1
             && connection.idle.is_some_and(|idle| idle >= SUSPECT)
@@ -139,23 +141,21 @@ pub async fn run(
 /// A connection of `pool`; for a backend that is a name, of the first of its addresses that
 /// can be connected to, all of them within the time for connecting. One that is `fresh` was not
 /// used before.
-async fn open(
-    request: &UpstreamRequest,
+pub async fn open(
+    (downstream, backend): (&Downstream, &CompiledBackend),
     pool: &Rc<ConnectionPool>,
     version: HttpVersion,
     fresh: bool,
 ) -> Result<PooledConnection, FailedAttempt> {
-    let UpstreamRequest { downstream, routed, .. } = request;
-    let backend = &routed.backend().data;
-    let limit = backend.connect_timeout;
-    let Discovery::Dns { host, port } = &backend.discovery else {
-        return open_in(request, pool, version, fresh, limit).await;
+    let limit = backend.data.connect_timeout;
+    let Discovery::Dns { host, port } = &backend.data.discovery else {
+        return open_in(downstream, pool, version, fresh, limit).await;
     };
     let names = &downstream.worker.names;
     let name = Name { host: host.as_str().into(), port: *port };
     let addresses = names.addresses(&name, Instant::now()).await.unwrap_or_default();
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-    let mut result = open_in(request, pool, version, fresh, share).await;
+    let mut result = open_in(downstream, pool, version, fresh, share).await;
     let mut last = pool.address();
     let reach = downstream.worker.dialer.reach();
     let is_other = |address: &&SocketAddr| {
@@ -167,21 +167,21 @@ async fn open(
         }
         names.failed(last);
         last = *address;
-        result = open_in(request, &downstream.pool_to(last), version, fresh, share).await;
+        result = open_in(downstream, &downstream.pool_to(last), version, fresh, share).await;
     }
     result
 }
 
 async fn open_in(
-    request: &UpstreamRequest,
+    downstream: &Downstream,
     pool: &Rc<ConnectionPool>,
     version: HttpVersion,
     fresh: bool,
     limit: Duration,
 ) -> Result<PooledConnection, FailedAttempt> {
-    let within = (limit, &request.downstream.listener.limits);
-    let preconnected = request.downstream.take_preconnected(pool.key());
-    let under_way = request.downstream.idle_timer.under_way();
+    let within = (limit, &downstream.listener.limits);
+    let preconnected = downstream.take_preconnected(pool.key());
+    let under_way = downstream.idle_timer.under_way();
     match version {
         HttpVersion::Http1 if fresh => {
             pool.fresh_http1(within, under_way).await.map_err(|error| unconnected(&error))
@@ -225,23 +225,36 @@ fn request_head(request: &mut UpstreamRequest, version: HttpVersion, copy: bool)
             head
         }
     };
+    suit(&mut head, version, request.authority.as_ref(), request.source.is_some());
+    if version == HttpVersion::Http2 {
+        head.uri = request.absolute.clone().unwrap_or_default();
+    }
+    head
+}
+
+/// Makes `head` one of `version`, but for the target. It is for the host `authority`, and comes
+/// with a body or without.
+pub fn suit(
+    head: &mut Parts,
+    version: HttpVersion,
+    authority: Option<&HeaderValue>,
+    has_body: bool,
+) {
     match version {
         HttpVersion::Http1 => {
             if head.version == Version::HTTP_2
-                && let Some(host) = request.authority.clone()
+                && let Some(host) = authority
             {
-                headers::host_first(&mut head.headers, host);
+                headers::host_first(&mut head.headers, host.clone());
             }
             head.version = Version::HTTP_11;
-            frame_body(&mut head, request.source.is_some());
+            frame_body(head, has_body);
         }
         HttpVersion::Http2 => {
             head.version = Version::HTTP_2;
             headers::without_http1(&mut head.headers);
-            head.uri = request.absolute.clone().unwrap_or_default();
         }
     }
-    head
 }
 
 /// A body of unknown length is sent in chunks whatever the method: the codec would leave

@@ -89,6 +89,14 @@ impl PooledConnection {
         }
     }
 
+    /// The exchange is given up: an HTTP/1 connection is closed at once, a stream is reset.
+    pub fn abort(self) {
+        match self.sender {
+            Sender::Http1(client) => client.abort(),
+            Sender::Http2(slot) => drop(slot),
+        }
+    }
+
     /// The exchange is over, and its answer was read to the end. An HTTP/1 connection
     /// serves another one unless `source`, the request's body, is still under way.
     pub fn release(self, source: Option<&Source>) {
