@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     frames::{END_HEADERS, END_STREAM, HEADERS, Peer, block, frame},
-    world::{World, brief, get, lines, ok, rule, server},
+    world::{World, backend, brief, get, lines, ok, rule, server},
 };
 
 const LOG: &str = "%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%";
@@ -47,7 +47,9 @@ fn a_server_sees_the_request_that_the_rule_makes() {
 
     // A client of HTTP/2 has no field for its host.
     let again = server(&[&ok("")]);
-    let proxy = World::new().backend("one", &[again.address]).route(&["*"], rules).start();
+    let mut one = backend("one", json!({"fixed": again.address}));
+    one["upstream"] = json!("http1");
+    let proxy = World::new().resource(json!({"backend": one})).route(&["*"], rules).start();
     let mut peer = Peer::greeted(proxy.at("test"));
     let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/old"), (":authority", "x")];
     peer.say(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields)));
