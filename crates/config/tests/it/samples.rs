@@ -61,6 +61,43 @@ const SAMPLES: &[&str] = &[
         ],
         "origin": {"object": "o", "rule": "r"}
     }}"#,
+    r#"{"route": {
+        "name": "a", "hosts": ["b.example"],
+        "rules": [
+            {
+                "conditions": {},
+                "action": {"forward": [
+                    {"backend": "b", "weight": 1, "changes": {"path": {"matched": "/"}}}
+                ]},
+                "changes": {
+                    "path": {"whole": "/"}, "authority": "a",
+                    "request": {"add": [["a", "b"]], "set": [["c", "d"]], "remove": ["e"]},
+                    "response": {"add": [["a", "b"]], "set": [["c", "d"]], "remove": ["e"]}
+                },
+                "cors": {
+                    "origins": [{"exact": "*"}, {"prefix": "a"}, {"regex": "b"}, "present"],
+                    "methods": ["GET"], "fields": ["a"], "exposed": ["b"], "maxAge": 1,
+                    "credentials": true, "answersOthers": true
+                },
+                "fault": {
+                    "delay": {"share": 1, "time": "1s"},
+                    "abort": {"share": 1, "with": {"http": 503}}
+                },
+                "mirrors": [{"backend": "b", "share": 1}],
+                "origin": {"object": "o", "rule": "r"}
+            },
+            {
+                "conditions": {},
+                "action": {"redirect": {
+                    "status": 301, "scheme": "https", "authority": "a", "port": 1,
+                    "path": {"pattern": {"pattern": "a", "with": "b"}}
+                }},
+                "fault": {"abort": {"share": 1, "with": {"grpc": 14}}},
+                "origin": {"object": "o", "rule": "r"}
+            }
+        ],
+        "origin": {"object": "o", "rule": "r"}
+    }}"#,
     r#"{"ruleList": {
         "name": "l",
         "rules": [
