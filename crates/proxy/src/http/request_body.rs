@@ -323,14 +323,15 @@ impl Source {
         }
         let mut kept = self.kept.borrow_mut();
         let mut readers = self.readers.borrow_mut();
-        let (bytes, has_room) = (kept.held.bytes() + data.len(), kept.held.has_room());
-        let is_beyond = |most: usize| bytes > most || !has_room;
-        self.keeping.set(self.keeping.get() && !is_beyond(MOST_KEPT));
+        let bytes = kept.held.bytes() + data.len();
+        let is_too_long = bytes > MOST_KEPT || !kept.held.has_room();
+        let is_beyond = bytes > MOST_FOLLOWED || !kept.held.has_much_room();
+        self.keeping.set(self.keeping.get() && !is_too_long);
         for reader in readers.iter_mut().filter(|reader| reader.next < next) {
             reader.lost |= match reader.role {
                 Role::Try => false,
-                Role::Beside => is_beyond(MOST_KEPT),
-                Role::Following => is_beyond(MOST_FOLLOWED),
+                Role::Beside => is_too_long,
+                Role::Following => is_beyond,
             };
         }
         match self.keeping.get() || readers.len() > 1 {

@@ -58,6 +58,12 @@ impl Buffers {
         self.waiting() < self.limit.load(Ordering::Relaxed) / 2
     }
 
+    /// Whether less than a quarter of what may wait does, so that there is room for what nobody
+    /// waits for.
+    pub fn are_mostly_empty(&self) -> bool {
+        self.waiting() < self.limit.load(Ordering::Relaxed) / 4
+    }
+
     /// Whether half as much again waits as may.
     pub fn is_overfull(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
@@ -145,6 +151,11 @@ impl Held {
     /// Whether the process has room for more.
     pub fn has_room(&self) -> bool {
         self.buffers.have_room()
+    }
+
+    /// Whether the process has room for what nobody waits for.
+    pub fn has_much_room(&self) -> bool {
+        self.buffers.are_mostly_empty()
     }
 
     /// Keeps so many from now on.

@@ -226,6 +226,23 @@ fn a_reader_that_follows_too_slowly_is_left_behind_and_holds_nothing_up() {
 }
 
 #[test]
+fn readers_that_follow_are_the_first_to_go_where_room_is_short() {
+    local(async {
+        let buffers: Arc<Buffers> = Arc::default();
+        buffers.limit(&weft_config::ProcessLimits { buffers: 40_000, ..Default::default() });
+        let (source, mut stream) = body_in(&buffers).await;
+        let mut following = RequestBody::following(Some(&source));
+        let mut main = RequestBody::of(Some(&source));
+        for (piece, is_last) in [(9_000, false), (2_000, false), (100, true)] {
+            stream.send_data(vec![b'x'; piece].into(), is_last).unwrap();
+            assert_eq!(next(&mut main).await.len(), piece);
+        }
+        assert!(source.is_repeatable(), "there is room for another try");
+        assert!(count(&mut following).await.is_err(), "and none for who is slow");
+    });
+}
+
+#[test]
 fn a_reader_that_follows_fails_where_nobody_reads_the_rest() {
     local(async {
         let (source, mut stream) = body().await;

@@ -116,7 +116,7 @@ impl Drop for Exchange {
 pub fn begin(request: &UpstreamRequest) {
     let worker = &request.downstream.worker;
     for backend in request.routed.mirrors() {
-        if request.upgrade.is_some() || !worker.buffers.have_room() {
+        if request.upgrade.is_some() || !worker.buffers.are_mostly_empty() {
             return;
         }
         let Some(counted) = worker.copies.enter(&backend.name) else { continue };
