@@ -13,7 +13,10 @@ use weft_testkit::waiting::eventually;
 
 use crate::{
     faults::server2,
-    frames::{DATA, END_HEADERS, END_STREAM, Frame, HEADERS, Peer, block, frame, post},
+    frames::{
+        DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PREFACE, Peer, RST_STREAM, SETTINGS, block,
+        code, frame, post,
+    },
     world::{Client, Server, World, backend, brief, get, lines, ok, rule, server, serving},
 };
 
@@ -96,6 +99,17 @@ fn a_long_body_without_a_length_goes_to_both() {
     assert_eq!((sent.len(), copied == sent), (1_000_000, true), "{}", copied.len());
 }
 
+/// The same, where both servers speak HTTP/2.
+fn of_http2(main: SocketAddr, copy: SocketAddr, besides: &Value) -> World {
+    let of = |name: &str, address: SocketAddr| {
+        let mut backend = backend(name, json!({"fixed": address}));
+        backend["upstream"] = json!("http2");
+        json!({"backend": backend})
+    };
+    let world = World::new().resource(of("main", main)).resource(of("copy", copy));
+    world.route(&["*"], json!([mirrored(besides)]))
+}
+
 /// The bytes of a request on a stream of HTTP/2, to its end.
 fn upload(frames: &Receiver<Frame>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -113,13 +127,7 @@ fn upload(frames: &Receiver<Frame>) -> Vec<u8> {
 #[test]
 fn calls_of_grpc_are_copied_message_by_message() {
     let ((main, sent), (copy, copied)) = (server2(), server2());
-    let of = |name: &str, address: SocketAddr| {
-        let mut backend = backend(name, json!({"fixed": address}));
-        backend["upstream"] = json!("http2");
-        json!({"backend": backend})
-    };
-    let world = World::new().resource(of("main", main)).resource(of("copy", copy));
-    let proxy = world.route(&["*"], json!([mirrored(&json!({}))])).start();
+    let proxy = of_http2(main, copy, &json!({})).start();
     let mut peer = Peer::greeted(proxy.at("test"));
     let head =
         [post(), block(&[("content-type", "application/grpc"), ("te", "trailers")])].concat();
@@ -129,6 +137,23 @@ fn calls_of_grpc_are_copied_message_by_message() {
     assert!(peer.until(HEADERS).is_some());
     let call = b"\0\0\0\0\x03one\0\0\0\0\x03two";
     assert_eq!((upload(&sent), upload(&copied)), (call.to_vec(), call.to_vec()));
+}
+
+#[test]
+fn a_stream_for_which_there_is_no_window_is_reset_in_time() {
+    let (main, _heard) = server2();
+    let (copy, reset) = telling(|stream| {
+        let mut peer = Peer::on(stream);
+        peer.0.read_exact(&mut [0; PREFACE.len()]).unwrap();
+        // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+        peer.say(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+        peer.until(RST_STREAM).map(|frame| code(&frame))
+    });
+    let proxy = of_http2(main, copy, &json!({"timeout": "0.5s"})).start();
+    let request = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 50000\r\n\r\n";
+    let got = proxy.client().ask(&format!("{request}{}", "x".repeat(50_000)));
+    assert!(got.starts_with("HTTP/1.1 200 "), "{got}");
+    assert_eq!(reset.recv_timeout(HANGS).unwrap(), Some(8), "the copy is cancelled");
 }
 
 /// Reads a request of `LONG` bytes, and answers it.
