@@ -62,7 +62,7 @@ pub struct HttpRoute {
     /// Answer at once.
     pub direct_response: Option<DirectResponse>,
     /// Rules of another VirtualService.
-    pub delegate: Option<Value>,
+    pub delegate: Option<Delegate>,
     /// Change path and host.
     pub rewrite: Option<HttpRewrite>,
     /// How long the whole exchange may take, as in `1.5s`; no limit when absent.
@@ -83,6 +83,16 @@ pub struct HttpRoute {
     pub cors_policy: Option<CorsPolicy>,
     /// Header changes.
     pub headers: Option<Headers>,
+}
+
+/// `spec.http[].delegate`: a virtual service without hosts, whose rules stand in the place of this one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Delegate {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; the object's own when absent.
+    pub namespace: Option<String>,
 }
 
 /// `spec.http[].redirect`: where the client is sent instead.

@@ -2,6 +2,7 @@
 //! without one.
 
 pub(crate) mod virtual_services;
+pub(crate) mod delegates;
 pub(crate) mod rules;
 pub(crate) mod shared;
 pub(crate) mod outbound;

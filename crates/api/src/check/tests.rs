@@ -77,7 +77,8 @@ fn unknown_fields_are_told_with_what_was_meant() {
         mesh("VirtualService", json!({"hots": ["cart"], "http": [rule(json!({"zzz": 1}))]}));
     check_object(
         &object,
-        "warning spec.hosts: no host is named, so no request meets this object\n\
+        "warning spec.hosts: no host is named, so the rules are used only where another \
+         VirtualService delegates to this object\n\
          warning spec.hots: unknown field `hots`, did you mean `hosts`?\n\
          warning spec.http[0].zzz: unknown field `zzz`; it has no effect",
     );

@@ -37,7 +37,9 @@ pub(super) fn check(object: &VirtualService, findings: &mut Findings) {
 
 fn hosts(hosts: &[String], in_mesh: bool, findings: &mut Findings) {
     if hosts.is_empty() {
-        findings.warning("spec.hosts", "no host is named, so no request meets this object");
+        let message = "no host is named, so the rules are used only where another VirtualService \
+                       delegates to this object";
+        findings.warning("spec.hosts", message);
     }
     let mut valid = Vec::new();
     for (index, host) in hosts.iter().enumerate() {

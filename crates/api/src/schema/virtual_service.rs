@@ -31,16 +31,13 @@ const SPEC: &[Field] = &[
 /// has no destination for them.
 const CONDITIONS: &[&str] = &["name", "match"];
 
-/// What happens to a rule that cannot do what it says.
-const CLOSED: &str = "requests that this rule matches are answered with status 500";
-
 const HTTP: &[Field] = &[
     field("name", Holds::Text),
     field("match", Holds::List(&Holds::Object(HTTP_MATCH))),
     field("route", Holds::List(&Holds::Object(HTTP_DESTINATION))),
     field("redirect", Holds::Object(REDIRECT)),
     field("directResponse", Holds::Object(DIRECT_RESPONSE)),
-    closing("delegate", Holds::Object(DELEGATE), CLOSED),
+    field("delegate", Holds::Object(DELEGATE)),
     field("rewrite", Holds::Object(REWRITE)),
     field("timeout", Holds::Span),
     field("retries", Holds::Object(RETRIES)),

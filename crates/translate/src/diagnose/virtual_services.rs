@@ -1,10 +1,11 @@
 //! Virtual services that name what is not there, and rules that never match.
 
+mod delegates;
 mod destinations;
 mod further_ports;
 pub(crate) mod left_out;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use weft_api::{
     Diagnostic, Key, Kind, span,
@@ -17,6 +18,7 @@ use crate::{
     listeners::{self, COVERED, FURTHER, Limited, NAMES, TIMES},
     model::{self, picked},
     routes::{
+        delegates::Merged,
         foreign,
         rules::{self, changes, conditions, mirrors, retries, targets, targets::Ports},
         virtual_services::{self, MESH, Summary},
@@ -45,17 +47,24 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         dialled = Dialled::new(virtual_services::ports_without_service(service, view));
     }
     let Some(summary) = view.virtual_service_summary(key) else { return found };
-    beyond_bounds(key, &summary, &mut found);
+    let merged = summary.has_delegates.then(|| view.merged(key)).flatten();
+    let merged = merged.as_deref();
+    beyond_bounds(key, &summary, merged, &mut found);
+    found.extend(merged.iter().flat_map(|merged| delegates::check(key, merged, view)));
     let mut taken: Option<usize> = None;
     for (at, rule) in service.spec.http.iter().enumerate() {
-        if summary.http_beyond.patterns.contains(&at) {
+        if merged_from(at, merged).any(|one| summary.http_beyond.patterns.contains(&one)) {
             taken.get_or_insert(at);
             continue;
         }
         if let Some(by) = taken {
             let message = format!("is never used: http[{by}] takes every request before it");
             found.push(Diagnostic::warning(key, format!("spec.http[{at}]"), message));
-        } else if takes_all(rule) {
+        } else if merged_from(at, merged).any(|one| {
+            merged
+                .map_or(Some(rule), |merged| merged.service.spec.http.get(one))
+                .is_some_and(takes_all)
+        }) {
             taken = Some(at);
         }
         found.extend(self::rule(key, service, at, &dialled, view));
@@ -79,17 +88,31 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
 
 /// Rules that are closed, since they would repeat what they say too often, or take too long to
 /// compile.
-fn beyond_bounds(key: &Key, summary: &Summary, found: &mut Vec<Diagnostic>) {
-    let http = summary.http_beyond.bound.iter().map(|at| ("http", at));
-    let all = http.chain(summary.tcp_beyond.bound.iter().map(|at| ("tcp", at)));
+fn beyond_bounds(
+    key: &Key,
+    summary: &Summary,
+    merged: Option<&Merged>,
+    found: &mut Vec<Diagnostic>,
+) {
+    let written = |at: &usize| merged.map_or(*at, |merged| merged.sources[*at].root);
+    let http = summary.http_beyond.bound.iter().map(|at| ("http", written(at)));
+    let all = http.chain(summary.tcp_beyond.bound.iter().map(|at| ("tcp", *at)));
     found.extend(all.map(|(list, at)| {
         let field = format!("spec.{list}[{at}].match");
         Diagnostic::error(key, field, targets::too_many().message)
     }));
-    found.extend(summary.http_beyond.patterns.iter().map(|at| {
+    found.extend(summary.http_beyond.patterns.iter().map(written).map(|at| {
         let field = format!("spec.http[{at}].match");
         Diagnostic::error(key, field, targets::too_many_patterns().message)
     }));
+}
+
+/// The indexes of rule `at` among those of [`virtual_services::Summary`]: of the rules that stand
+/// in its place, if it delegates.
+fn merged_from(at: usize, merged: Option<&Merged>) -> Range<usize> {
+    let Some(Merged { sources, .. }) = merged else { return at..at + 1 };
+    let up_to = |root| sources.partition_point(|source| source.root < root);
+    up_to(at)..up_to(at + 1)
 }
 
 /// Gateways that are not there, or serve none of the hosts.
@@ -283,7 +306,8 @@ fn rule(
         }
     }
     // A rule without destinations is broken whatever there is, which `api` tells.
-    if let Err(closed) = targets::decided(rule, &key.namespace, Ports::Dialled(0), view)
+    if rule.delegate.is_none()
+        && let Err(closed) = targets::decided(rule, &key.namespace, Ports::Dialled(0), view)
         && !(rule.route.is_empty() && closed.details == targets::NO_DESTINATION)
     {
         found.push(Diagnostic::error(key, format!("{field}.{}", closed.field), closed.message));

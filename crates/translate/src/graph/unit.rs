@@ -27,6 +27,7 @@ use crate::{
         registry::{self, Definition},
     },
     routes::{
+        delegates::{self, DelegateSize, Merged},
         foreign::{self, Chosen, RuleKind},
         shared::{self, SharedRules},
         virtual_services,
@@ -50,6 +51,10 @@ pub(crate) enum Unit {
     SharedPolicies(String, Arc<Group>),
     /// The destination rules for a host or pattern, as seen by a group.
     HostPolicies(String, Arc<Group>),
+    /// How much a virtual service says that others may delegate to.
+    DelegateSize(Key),
+    /// The HTTP rules of a virtual service with those of its delegates.
+    Merged(Key),
     /// What decides where a virtual service speaks.
     VirtualService(Key),
     /// The virtual services for sidecars that name a host or pattern.
@@ -104,6 +109,8 @@ pub(crate) enum Value {
     Group(Arc<Group>),
     DestinationRulesOf(Arc<Vec<Arc<destination_rules::Summary>>>),
     HostPolicies(Arc<HostPolicies>),
+    DelegateSize(DelegateSize),
+    Merged(Option<Arc<Merged>>),
     VirtualService(Option<Arc<virtual_services::Summary>>),
     VirtualServices(Arc<Vec<Arc<virtual_services::Summary>>>),
     Definition(Option<Arc<Definition>>),
@@ -136,28 +143,30 @@ impl Unit {
             Self::DestinationRulesOf(_) => 2,
             Self::SharedPolicies(..) => 3,
             Self::HostPolicies(..) => 4,
-            Self::VirtualService(_) => 5,
-            Self::VirtualServicesOf(_) => 6,
-            Self::VirtualServicesFor(..) => 7,
-            Self::Definition(_) => 8,
-            Self::Chosen(..) => 9,
-            Self::Picked(_) => 10,
-            Self::Exposed(_) => 11,
-            Self::Served(_) => 12,
-            Self::LabelsInSubsets(_) => 13,
-            Self::Chunks(_) => 14,
-            Self::LabelSets(_) => 15,
-            Self::Addresses(_) => 16,
-            Self::DirectoryEntry(_) => 17,
-            Self::DirectorySlot(..) => 18,
-            Self::DirectoryAddresses(_) => 19,
-            Self::SharedRules(..) => 20,
-            Self::Answer(..) => 21,
-            Self::LeftOut(_) => 22,
-            Self::SkippedGateways => 23,
-            Self::IsSkipped(_) => 24,
-            Self::Limited(_) => 25,
-            Self::Findings(_) => 26,
+            Self::DelegateSize(_) => 5,
+            Self::Merged(_) => 6,
+            Self::VirtualService(_) => 7,
+            Self::VirtualServicesOf(_) => 8,
+            Self::VirtualServicesFor(..) => 9,
+            Self::Definition(_) => 10,
+            Self::Chosen(..) => 11,
+            Self::Picked(_) => 12,
+            Self::Exposed(_) => 13,
+            Self::Served(_) => 14,
+            Self::LabelsInSubsets(_) => 15,
+            Self::Chunks(_) => 16,
+            Self::LabelSets(_) => 17,
+            Self::Addresses(_) => 18,
+            Self::DirectoryEntry(_) => 19,
+            Self::DirectorySlot(..) => 20,
+            Self::DirectoryAddresses(_) => 21,
+            Self::SharedRules(..) => 22,
+            Self::Answer(..) => 23,
+            Self::LeftOut(_) => 24,
+            Self::SkippedGateways => 25,
+            Self::IsSkipped(_) => 26,
+            Self::Limited(_) => 27,
+            Self::Findings(_) => 28,
         }
     }
 
@@ -200,6 +209,8 @@ impl Unit {
             Self::HostPolicies(host, group) => {
                 Value::HostPolicies(destination_rules::host_policies(host, group, view))
             }
+            Self::DelegateSize(key) => Value::DelegateSize(delegates::size(key, view)),
+            Self::Merged(key) => Value::Merged(delegates::merged(key, view).map(Arc::new)),
             Self::VirtualService(key) => {
                 Value::VirtualService(virtual_services::summary(key, view).map(Arc::new))
             }

@@ -42,6 +42,7 @@ use crate::{
         registry::Definition,
     },
     routes::{
+        delegates::{DelegateSize, Merged},
         foreign::{Chosen, RuleKind},
         shared::SharedRules,
         virtual_services,
@@ -257,6 +258,17 @@ impl<'g> View<'g> {
     /// The virtual services that name `host`.
     pub(crate) fn virtual_services(&self, host: &str) -> Vec<Arc<Key>> {
         self.keys(Bucket::Host(Kind::VirtualService, host.to_owned()))
+    }
+
+    /// How much the virtual service called `key` says that others may delegate to.
+    pub(crate) fn delegate_size(&self, key: &Key) -> DelegateSize {
+        value_of!(self, DelegateSize, Unit::DelegateSize(key.clone()))
+    }
+
+    /// The HTTP rules of the virtual service called `key` with those of its delegates; none where
+    /// it has no delegates.
+    pub(crate) fn merged(&self, key: &Key) -> Option<Arc<Merged>> {
+        value_of!(self, Merged, Unit::Merged(key.clone()))
     }
 
     /// What decides where the virtual service called `key` speaks.

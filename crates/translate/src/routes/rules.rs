@@ -30,6 +30,7 @@ use crate::{
     graph::view::View,
     model::{hosts, mesh_config::Mesh},
     routes::{
+        delegates::{Merged, Source},
         rules::{
             alternatives::HttpAlternative,
             targets::{Beyond, Decided, Ports},
@@ -66,7 +67,12 @@ pub(crate) struct InvalidRule {
 }
 
 impl InvalidRule {
-    fn new(field: impl Into<String>, details: &'static str, message: impl Into<String>) -> Self {
+    /// `field` of a rule is the matter.
+    pub(crate) fn new(
+        field: impl Into<String>,
+        details: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self { field: field.into(), details, message: message.into() }
     }
 
@@ -135,6 +141,8 @@ pub(crate) fn http(
 ) -> Rules {
     let mut found = Rules::default();
     let Some(summary) = virtual_services::summary_of(service, view) else { return found };
+    let merged = summary.has_delegates.then(|| view.merged(&summary.key)).flatten();
+    let service = merged.as_ref().map_or(service, |merged| &merged.service);
     let alternatives: Box<dyn Iterator<Item = HttpAlternative>> = match site.gateway {
         None => Box::new(summary.for_requests.at(site.port, &site.group.namespace).copied()),
         Some(_) => Box::new(at_gateway(service, &summary.http_beyond, site)),
@@ -145,17 +153,19 @@ pub(crate) fn http(
         let Some(written) = service.spec.http.get(at) else { continue };
         if summary.http_beyond.patterns.contains(&at) {
             // What it is for is not known, so it is for everything.
-            let origin = Origin::new(self::object(service), format!("http[{at}]"));
+            let origin = origin(service, merged.as_deref(), at, None);
             found.rules.push(Rule::always(targets::too_many_patterns().action(), origin));
             continue;
         }
         let is_beyond = summary.http_beyond.bound.contains(&at);
         let known = of_rule.take().filter(|(rule, _)| *rule == at);
-        let decided = || match service.spec.closed.first() {
-            Some(field) => Err(InvalidRule::object(field)),
-            None if is_beyond => Err(targets::too_many()),
-            None => {
-                let namespace = &service.metadata.namespace;
+        let source = merged.as_ref().and_then(|merged| merged.sources.get(at));
+        let decided = || match (service.spec.closed.first(), source) {
+            (Some(field), _) => Err(InvalidRule::object(field)),
+            (None, Some(Source { closed: Some(closed), .. })) => Err(closed.clone()),
+            _ if is_beyond => Err(targets::too_many()),
+            _ => {
+                let namespace = &source.map_or(&*summary.key, |source| &source.object).namespace;
                 targets::decided(written, namespace, Ports::of_site(site), view)
             }
         };
@@ -173,7 +183,6 @@ pub(crate) fn http(
         let Decided { action, changes, cors, fault, mirrors, backends } = decided;
         found.backends.extend(backends);
         let forwards = matches!(action, Action::Forward(_));
-        let nth = nth.map_or(String::new(), |nth| format!(".match[{nth}]"));
         found.takes_all = unreadable.is_empty() && takes_all(&conditions);
         found.rules.push(Rule {
             // What is said too often is not said.
@@ -186,7 +195,7 @@ pub(crate) fn http(
             cors,
             fault,
             mirrors,
-            origin: Origin::new(self::object(service), format!("http[{at}]{nth}")),
+            origin: origin(service, merged.as_deref(), at, nth),
         });
         // What comes after is never used, and must not be where rules of
         // several virtual services are joined.
@@ -195,6 +204,24 @@ pub(crate) fn http(
         }
     }
     found
+}
+
+/// Where alternative `nth` of rule `at` of `service` is written: in a delegate, if it is from there.
+fn origin(
+    service: &VirtualService,
+    merged: Option<&Merged>,
+    at: usize,
+    nth: Option<usize>,
+) -> Origin {
+    let (object, rule, nth) = match merged.and_then(|merged| merged.sources.get(at)) {
+        Some(source) => {
+            let nth = nth.and_then(|nth| source.alternatives.get(nth).copied().flatten());
+            (source.object.to_string(), source.rule, nth)
+        }
+        None => (self::object(service), at, nth),
+    };
+    let nth = nth.map_or(String::new(), |nth| format!(".match[{nth}]"));
+    Origin::new(object, format!("http[{rule}]{nth}"))
 }
 
 /// The alternatives of the rules of `service` that hold at `site`, which is at a gateway.

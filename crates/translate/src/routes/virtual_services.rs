@@ -12,6 +12,7 @@ use crate::{
         visibility::{Exports, Reach},
     },
     routes::{
+        delegates,
         foreign::RulesSize,
         rules::{
             self,
@@ -41,6 +42,8 @@ pub(crate) struct Summary {
     /// Who sees it; nothing is known of it where it is closed for everybody.
     exports: Option<Exports>,
     in_mesh: bool,
+    /// Whether its HTTP rules are those of [`View::merged`].
+    pub(crate) has_delegates: bool,
     /// How many things its HTTP rules name that decide where they are used, and where they go.
     pub(crate) named: usize,
     pub(crate) http: RulesSize,
@@ -55,25 +58,29 @@ pub(crate) struct Summary {
 
 /// What the virtual service called `key` says of who sees it.
 pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
-    let service = view.virtual_service(key)?;
+    let written = view.virtual_service(key)?;
     let mesh = view.mesh();
     let default = &mesh.config.default_virtual_service_export_to;
-    let is_open = !service.spec.is_closed_for_everybody();
-    let (http, tcp) = (RuleSize::of_http(service), RuleSize::of_tcp(service));
+    let is_open = !written.spec.is_closed_for_everybody();
+    let merged = delegates::has_delegates(written).then(|| view.merged(key)).flatten();
+    let has_delegates = merged.is_some();
+    let service = merged.as_ref().map_or(written, |merged| &merged.service);
+    let (http, tcp) = (RuleSize::of_http(service), RuleSize::of_tcp(written));
     let patterns = targets::beyond_patterns(service);
     let http_beyond = Beyond { bound: targets::beyond_bound(&http), patterns };
     let tcp_beyond = Beyond { bound: targets::beyond_bound(&tcp), ..Beyond::default() };
     let for_requests = alternatives::of_http(service, &http, &http_beyond);
     let (for_connections, is_for_everyone) =
-        alternatives::of_connections(service, &tcp, &tcp_beyond);
+        alternatives::of_connections(written, &tcp, &tcp_beyond);
     Some(Summary {
         key: Arc::new(key.clone()),
-        age: Age::of(&service.metadata),
-        exports: is_open.then(|| Exports::new(&service.spec.export_to, default)),
-        in_mesh: in_mesh(service),
+        age: Age::of(&written.metadata),
+        exports: is_open.then(|| Exports::new(&written.spec.export_to, default)),
+        in_mesh: in_mesh(written),
+        has_delegates,
         named: rules::named(service),
         http: RulesSize::of_http(service, &http),
-        tcp: RulesSize::of_connections(service, &tcp, is_for_everyone),
+        tcp: RulesSize::of_connections(written, &tcp, is_for_everyone),
         http_beyond,
         tcp_beyond,
         for_requests,

@@ -150,6 +150,11 @@ fn what_rules_do_besides_is_said() {
 }
 
 #[test]
+fn rules_of_delegates_stand_where_they_are_named() {
+    check("delegates");
+}
+
+#[test]
 fn connections_are_routed_by_address() {
     check("tcp");
 }

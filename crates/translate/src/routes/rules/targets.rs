@@ -15,6 +15,9 @@ use crate::{
 /// The details of a rule that sends requests nowhere.
 pub(crate) const NO_DESTINATION: &str = "no_destination";
 
+/// The details of a rule whose delegate cannot be used.
+pub(crate) const INVALID_DELEGATE: &str = "invalid_delegate";
+
 /// Pairs of an alternative and a destination that the rules of a virtual service may have, since
 /// each alternative repeats the destinations: so many, and [`TIMES`] times what there is of both
 /// without being paired.
@@ -236,9 +239,8 @@ pub(crate) fn destinations(
     ports: Ports,
     view: &View<'_>,
 ) -> Result<Vec<Share>, InvalidRule> {
-    if let Some(field) = not_honoured(written) {
-        let message = "is not honoured yet; the rule answers 500 until it is";
-        return Err(InvalidRule::new(field, "not_honoured_yet", message));
+    if written.delegate.is_some() {
+        return Err(delegates_further());
     }
     let routes = &written.route;
     let destinations: Vec<(&Destination, Option<i64>)> =
@@ -252,6 +254,13 @@ pub(crate) fn destinations(
     targets.collect()
 }
 
+/// Why a rule of a delegate that has a delegate itself is closed.
+pub(crate) fn delegates_further() -> InvalidRule {
+    let message = "is in an object without hosts, to which others delegate: its rules do not \
+                   delegate further; the rule answers 500, give it a `route`";
+    InvalidRule::new("delegate", INVALID_DELEGATE, message)
+}
+
 /// The action that sends requests to `shares`.
 fn forward(shares: &[Share]) -> Action {
     let target = |Share { backend, weight, changes }: &Share| Target {
@@ -259,12 +268,6 @@ fn forward(shares: &[Share]) -> Action {
         ..Target::new(backend.name(), *weight)
     };
     Action::Forward(shares.iter().map(target).collect())
-}
-
-/// The action that a rule has instead of destinations, if Weft does not honour
-/// it yet.
-fn not_honoured(written: &HttpRoute) -> Option<&'static str> {
-    written.delegate.is_some().then_some("delegate")
 }
 
 /// The destinations that get a share, each with its place: a single one gets all; among several, one
