@@ -28,6 +28,11 @@ fn services_are_reached_as_recorded() {
     replay("services", 92);
 }
 
+#[test]
+fn hosts_find_their_rules_as_recorded() {
+    replay("routing-hosts", 74);
+}
+
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings")
 }
