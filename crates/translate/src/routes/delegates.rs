@@ -98,7 +98,7 @@ impl DelegateSize {
     }
 }
 
-/// How much there is in the delegate called `key`; nothing where there is none.
+/// How much there is in the delegate called `key`; nothing where it is missing.
 pub(crate) fn size(key: &Key, view: &View<'_>) -> DelegateSize {
     let service = view.virtual_service(key);
     service.map_or_else(DelegateSize::default, |service| DelegateSize::of(&service.spec.http))
