@@ -238,12 +238,14 @@ fn pod() -> impl Strategy<Value = Value> {
 fn virtual_service() -> impl Strategy<Value = Value> {
     let gateways = select(vec![json!([]), json!(["mesh"]), json!(["a/x"]), json!(["x", "mesh"])]);
     let exported = select(vec![json!([]), json!(["."]), json!(["b"])]);
-    let rules = vec(proptest::prop_oneof![4 => rule(), 1 => bad_rule()], 0..3);
+    let rules = vec(proptest::prop_oneof![4 => rule(), 1 => bad_rule(), 2 => delegating()], 0..3);
+    // One without hosts is a delegate.
+    let hosts = proptest::prop_oneof![3 => vec(select(HOSTS), 1..3), 1 => Just(Vec::new())];
     let tcp = select(vec![
         json!([]),
         json!([{"match": [{"port": 81}], "route": [{"destination": {"host": "y"}}]}]),
     ]);
-    (metadata(), vec(select(HOSTS), 1..3), gateways, exported, (rules, tcp)).prop_map(
+    (metadata(), hosts, gateways, exported, (rules, tcp)).prop_map(
         |(metadata, hosts, gateways, exported, (rules, tcp))| {
             json!({
                 "kind": "VirtualService", "metadata": metadata,
@@ -276,6 +278,13 @@ fn rule() -> impl Strategy<Value = Value> {
                 {"destination": {"host": "y"}, "weight": 1},
             ],
         })
+    })
+}
+
+fn delegating() -> impl Strategy<Value = Value> {
+    let matches = select(vec![json!([]), json!([{"uri": {"prefix": "/"}}, {"port": 80}])]);
+    (matches, select(NAMES), select(NAMESPACES)).prop_map(|(matches, name, namespace)| {
+        json!({"match": matches, "delegate": {"name": name, "namespace": namespace}})
     })
 }
 
