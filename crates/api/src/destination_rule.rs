@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Metadata;
+use crate::{Metadata, virtual_service::PortSelector};
 
 /// A destination rule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,13 +65,29 @@ pub struct TrafficPolicy {
     /// TLS towards the service.
     pub tls: Option<serde_json::Value>,
     /// Settings of single ports.
-    pub port_level_settings: Vec<serde_json::Value>,
+    pub port_level_settings: Vec<PortPolicy>,
     /// Tunnelling of TCP.
     pub tunnel: Option<serde_json::Value>,
     /// PROXY protocol towards the service.
     pub proxy_protocol: Option<serde_json::Value>,
     /// How many retries may be under way.
     pub retry_budget: Option<serde_json::Value>,
+}
+
+/// `trafficPolicy.portLevelSettings[]`: takes the place of all of the policy on a port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PortPolicy {
+    /// The port.
+    pub port: Option<PortSelector>,
+    /// How an endpoint is chosen.
+    pub load_balancer: Option<LoadBalancer>,
+    /// Limits and timeouts.
+    pub connection_pool: Option<serde_json::Value>,
+    /// When an endpoint is left out.
+    pub outlier_detection: Option<serde_json::Value>,
+    /// TLS towards the service.
+    pub tls: Option<serde_json::Value>,
 }
 
 /// `trafficPolicy.loadBalancer`
@@ -81,9 +97,51 @@ pub struct LoadBalancer {
     /// `UNSPECIFIED`, `LEAST_REQUEST`, `LEAST_CONN`, `RANDOM`, `ROUND_ROBIN`, `PASSTHROUGH`.
     pub simple: Option<String>,
     /// By a hash of the request.
-    pub consistent_hash: Option<serde_json::Value>,
+    pub consistent_hash: Option<ConsistentHash>,
     /// By locality.
     pub locality_lb_setting: Option<serde_json::Value>,
     /// Slow start.
     pub warmup: Option<serde_json::Value>,
+}
+
+/// `trafficPolicy.loadBalancer.consistentHash`: one key, and how Envoy's tables are made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConsistentHash {
+    /// A field of the request.
+    pub http_header_name: Option<String>,
+    /// A cookie.
+    pub http_cookie: Option<HttpCookie>,
+    /// The client's address.
+    pub use_source_ip: Option<bool>,
+    /// A parameter of the query.
+    pub http_query_parameter_name: Option<String>,
+    /// Size of Envoy's ring. Weft chooses without a table, more evenly than by a ring of any size.
+    pub ring_hash: Option<serde_json::Value>,
+    /// Size of Envoy's table.
+    pub maglev: Option<serde_json::Value>,
+}
+
+/// `consistentHash.httpCookie`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpCookie {
+    /// Name.
+    pub name: String,
+    /// Path.
+    pub path: String,
+    /// How long clients keep it, as in `30s`; none is made when absent.
+    pub ttl: Option<String>,
+    /// Further attributes.
+    pub attributes: Vec<CookieAttribute>,
+}
+
+/// `consistentHash.httpCookie.attributes[]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CookieAttribute {
+    /// Name.
+    pub name: String,
+    /// Value; empty when it has none.
+    pub value: String,
 }

@@ -11,6 +11,8 @@ use crate::{Endpoint, Rng, SelectedEndpoint, register::BackendState};
 pub struct Pool {
     algorithm: LoadBalancer,
     endpoints: Vec<Arc<Endpoint>>,
+    /// What each endpoint's address adds to a hash; empty where nothing is hashed.
+    seeds: Box<[u64]>,
     state: Arc<BackendState>,
 }
 
@@ -60,8 +62,12 @@ impl Pool {
                     }
                 }
             })
-            .collect();
-        Self { algorithm, endpoints, state }
+            .collect::<Vec<_>>();
+        let seeds = match &algorithm {
+            LoadBalancer::Hash(_) => endpoints.iter().map(seed).collect(),
+            _ => Box::default(),
+        };
+        Self { algorithm, endpoints, seeds, state }
     }
 
     /// All endpoints.
@@ -85,8 +91,8 @@ impl Pool {
         };
         if let Some(hash) = ask.hash {
             return match count {
-                0 => highest(self.endpoints.iter(), hash),
-                _ => highest(fresh(), hash),
+                0 => self.highest(hash, |_| true),
+                _ => self.highest(hash, |one| !ask.tried.contains(&one.data.address)),
             };
         }
         match count {
@@ -106,7 +112,7 @@ impl Pool {
             return nth(0);
         }
         match self.algorithm {
-            LoadBalancer::Random => nth(rng.below(count)),
+            LoadBalancer::Random | LoadBalancer::Hash(_) => nth(rng.below(count)),
             LoadBalancer::RoundRobin => nth(self.state.turn.next(rng) % count),
             LoadBalancer::LeastRequest => {
                 let first = rng.below(count);
@@ -116,27 +122,34 @@ impl Pool {
             }
         }
     }
+
+    /// The endpoint, of those that are `wanted`, whose address makes the most of `hash`
+    /// (rendezvous hashing): when an endpoint comes or goes, only the requests that it has or had
+    /// move. It needs no table, so that a change of endpoints costs nothing; what a pick costs
+    /// grows with their number, a nanosecond or two each.
+    fn highest(&self, hash: u64, wanted: impl Fn(&Endpoint) -> bool) -> Option<&Arc<Endpoint>> {
+        let pairs = self.endpoints.iter().zip(&self.seeds);
+        let wanted = pairs.filter(|(endpoint, _)| wanted(endpoint));
+        let best = wanted.max_by_key(|(_, seed)| Rng::new(hash ^ **seed).next_u64());
+        best.map(|(endpoint, _)| endpoint)
+    }
 }
 
-/// The endpoint whose address makes the most of `hash` (rendezvous hashing): when an
-/// endpoint comes or goes, only the requests that it has or had move.
-fn highest<'p>(
-    endpoints: impl Iterator<Item = &'p Arc<Endpoint>>,
-    hash: u64,
-) -> Option<&'p Arc<Endpoint>> {
-    endpoints.max_by_key(|endpoint| {
-        let address = endpoint.data.address;
-        let ip = match address.ip() {
-            std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
-            std::net::IpAddr::V6(ip) => u128::from(ip),
-        };
-        let mixed = Rng::new(hash ^ (ip as u64) ^ ((ip >> 64) as u64)).next_u64();
-        Rng::new(mixed ^ u64::from(address.port())).next_u64()
-    })
+/// What the address of `endpoint` adds to a hash: the same in every process.
+fn seed(endpoint: &Arc<Endpoint>) -> u64 {
+    let address = endpoint.data.address;
+    let ip = match address.ip() {
+        std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
+        std::net::IpAddr::V6(ip) => u128::from(ip),
+    };
+    let mixed = Rng::new((ip as u64) ^ ((ip >> 64) as u64).rotate_left(32)).next_u64();
+    Rng::new(mixed ^ u64::from(address.port())).next_u64()
 }
 
 #[cfg(test)]
 mod tests {
+    use weft_config::HashKey;
+
     use super::*;
     use crate::{Register, Reported};
 
@@ -212,7 +225,7 @@ mod tests {
         for algorithm in
             [LoadBalancer::LeastRequest, LoadBalancer::RoundRobin, LoadBalancer::Random]
         {
-            let pool = pool(algorithm, &[1, 2, 3], &register);
+            let pool = pool(algorithm.clone(), &[1, 2, 3], &register);
             assert_eq!(picks(&pool, &[1, 3], 3), [2, 2, 2], "{algorithm:?}");
             assert_eq!(picks(&pool, &[1, 2, 3], 3).len(), 3, "{algorithm:?}");
         }
@@ -249,25 +262,57 @@ mod tests {
         assert_eq!(other.endpoints()[0].in_flight(), 0);
     }
 
+    fn hashed(count: u16, without: Option<u16>, register: &Register) -> Pool {
+        let ports: Vec<u16> = (1..=count).filter(|port| Some(*port) != without).collect();
+        pool(LoadBalancer::Hash(HashKey::SourceIp), &ports, register)
+    }
+
+    fn of_hash(pool: &Pool, hash: u64, tried: &[SocketAddr]) -> u16 {
+        let ask = Ask { hash: Some(hash), ..ask(tried) };
+        pool.pick(&ask, &mut Rng::new(hash)).unwrap().endpoint().data.address.port()
+    }
+
     #[test]
-    fn requests_of_one_hash_stay_together_when_other_endpoints_come_and_go() {
-        let register = Register::default();
-        let pick = |pool: &Pool, hash| {
-            let ask = Ask { hash: Some(hash), ..ask(&[]) };
-            pool.pick(&ask, &mut Rng::new(1)).unwrap().endpoint().data.address.port()
-        };
-        let four = pool(LoadBalancer::Random, &[1, 2, 3, 4], &register);
-        let three = pool(LoadBalancer::Random, &[1, 2, 4], &register);
-        let mut counts = [0; 5];
-        for hash in 0..4_000 {
-            let before = pick(&four, hash);
-            counts[usize::from(before)] += 1;
-            assert!(before == 3 || pick(&three, hash) == before, "{hash}");
+    fn when_an_endpoint_comes_or_goes_only_its_own_keys_move() {
+        const KEYS: u64 = 4_000;
+        for count in [2_u16, 4, 9, 40] {
+            let register = Register::default();
+            let all = hashed(count, None, &register);
+            let share = KEYS / u64::from(count);
+            for gone in [1, count / 2 + 1, count] {
+                let without = hashed(count, Some(gone), &Register::default());
+                let (mut moved, mut most) = (0, vec![0_u64; usize::from(count) + 1]);
+                for key in 0..KEYS {
+                    let before = of_hash(&all, Rng::new(key).next_u64(), &[]);
+                    let after = of_hash(&without, Rng::new(key).next_u64(), &[]);
+                    most[usize::from(before)] += 1;
+                    moved += u64::from(before != after);
+                    assert_eq!(before != after, before == gone, "{key} of {count}");
+                }
+                assert!((share * 6 / 10..share * 14 / 10).contains(&moved), "{moved} of {count}");
+                assert!(most.iter().all(|most| *most < share * 15 / 10), "{most:?}");
+            }
         }
-        assert!(counts[1..].iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
-        let tried = [data(pick(&four, 7)).address];
-        let other = Ask { hash: Some(7), ..ask(&tried) };
-        let other = four.pick(&other, &mut Rng::new(1)).unwrap();
-        assert_ne!(other.endpoint().data.address, tried[0]);
+    }
+
+    #[test]
+    fn a_hash_leads_to_another_endpoint_once_its_own_was_tried() {
+        let pool = hashed(4, None, &Register::default());
+        let first = of_hash(&pool, 7, &[]);
+        let tried = [data(first).address];
+        let second = of_hash(&pool, 7, &tried);
+        assert_ne!(first, second);
+        let without = hashed(4, Some(first), &Register::default());
+        assert_eq!(of_hash(&without, 7, &[]), second, "where its keys go when it is gone");
+        let all: Vec<_> = (1..=4).map(|port| data(port).address).collect();
+        assert_eq!(of_hash(&pool, 7, &all), first);
+    }
+
+    #[test]
+    fn what_has_no_key_goes_anywhere() {
+        let mut seen = picks(&hashed(4, None, &Register::default()), &[], 100);
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, [1, 2, 3, 4]);
     }
 }

@@ -1,6 +1,6 @@
 //! Where requests can be sent.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +84,7 @@ pub enum Upstream {
 }
 
 /// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum LoadBalancer {
     /// The less busy of two.
@@ -93,4 +93,50 @@ pub enum LoadBalancer {
     RoundRobin,
     /// Any.
     Random,
+    /// The same for all that have the same key, while it is there; any for what has no key.
+    Hash(HashKey),
+}
+
+/// What keeps requests and connections together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum HashKey {
+    /// The values of a field of the request, by its name in lower case; `:authority`, `:path`
+    /// and `:method` are parts of its first line.
+    Header(String),
+    /// A cookie of the request.
+    Cookie(HashCookie),
+    /// The client's address, without its port.
+    SourceIp,
+    /// The first parameter of this name in the query.
+    Query(String),
+}
+
+/// A cookie that keeps requests together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HashCookie {
+    /// Its name.
+    pub name: String,
+    /// Under which path clients send it again; empty where nothing is said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// How long clients keep the one that they are given when they send none, in whole seconds;
+    /// zero is until they end. Without it they are given none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::seconds::option")]
+    pub ttl: Option<Duration>,
+    /// Further attributes, by name; one without a value is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<(String, String)>,
+}
+
+impl fmt::Display for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header {name}"),
+            Self::Cookie(cookie) => write!(f, "cookie {}", cookie.name),
+            Self::SourceIp => f.write_str("the client's address"),
+            Self::Query(name) => write!(f, "query parameter {name}"),
+        }
+    }
 }

@@ -4,8 +4,8 @@
 //! has; what it lacks is replaced, for it, by a stand-in that is closed.
 
 use crate::{
-    Action, Answer, Backend, Entry, Listener, Protocol, Resource, Route, Rule, RuleList, Scope,
-    Server,
+    Action, Answer, Backend, Entry, Listener, LoadBalancer, Protocol, Resource, Route, Rule,
+    RuleList, Scope, Server,
 };
 
 /// Response code details of a rule or backend that a proxy is too old for.
@@ -22,11 +22,14 @@ pub enum Feature {
     /// What rules do besides sending requests on: changes of requests and answers, redirects,
     /// answers to browsers, faults, copies. A proxy that ignored them would send on what a rule takes out.
     Actions,
+    /// Endpoints by a hash of the request; a proxy that took any would lose sessions.
+    ConsistentHash,
 }
 
 impl Feature {
     /// Every feature.
-    pub const ALL: &'static [Self] = &[Self::IdempotentRetries, Self::ClientHello, Self::Actions];
+    pub const ALL: &'static [Self] =
+        &[Self::IdempotentRetries, Self::ClientHello, Self::Actions, Self::ConsistentHash];
 
     /// Its name on the stream.
     pub fn name(self) -> &'static str {
@@ -34,6 +37,7 @@ impl Feature {
             Self::IdempotentRetries => "weft.retries.idempotent-only",
             Self::ClientHello => "weft.servers.client-hello",
             Self::Actions => "weft.rules.actions",
+            Self::ConsistentHash => "weft.backends.consistent-hash",
         }
     }
 }
@@ -115,7 +119,11 @@ pub fn stand_in(resource: &Resource, has: Features) -> Resource {
             Resource::RuleList(RuleList { rules: suited(&list.rules, has), ..list.clone() })
         }
         Resource::Backend(backend) if !of_backend(backend).are_in(has) => {
-            Resource::Backend(Backend { closed: Some(DETAILS.to_owned()), ..backend.clone() })
+            Resource::Backend(Backend {
+                closed: Some(DETAILS.to_owned()),
+                load_balancer: LoadBalancer::Random,
+                ..backend.clone()
+            })
         }
         Resource::Listener(listener @ Listener { scope: Scope::Servers(servers), .. }) => {
             // A server without the condition comes first: what is closed must not hide it.
@@ -169,8 +177,12 @@ fn closed_server(server: &Server) -> Server {
     Server { hello: None, protocol, routes: Vec::new(), tcp: Vec::new(), ..server.clone() }
 }
 
-fn of_backend(_: &Backend) -> Features {
-    Features::default()
+fn of_backend(backend: &Backend) -> Features {
+    let mut features = Features::default();
+    if matches!(backend.load_balancer, LoadBalancer::Hash(_)) {
+        features.insert(Feature::ConsistentHash);
+    }
+    features
 }
 
 /// The rules, of which those that need other features are closed.

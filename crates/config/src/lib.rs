@@ -26,7 +26,7 @@ pub mod settings;
 pub mod text_match;
 
 pub use answer::{Answer, Covers, Entry};
-pub use backend::{Backend, Discovery, LoadBalancer, Upstream};
+pub use backend::{Backend, Discovery, HashCookie, HashKey, LoadBalancer, Upstream};
 pub use change::{Changes, FieldChanges, PathChange, Redirect};
 pub use cors::Cors;
 pub use directory::{Decides, Directory, DirectoryChunk};

@@ -232,12 +232,17 @@ impl<'a> Request<'a> {
 
     /// The first value of query parameter `name`, as sent.
     pub(crate) fn parameter(&self, name: &str) -> Option<&'a str> {
-        let (_, query) = self.path_and_query.split_once('?')?;
-        query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (key == name).then_some(value)
-        })
+        parameter(self.path_and_query, name)
     }
+}
+
+/// The first parameter called `name` in the query of `target`.
+pub(crate) fn parameter<'t>(target: &'t str, name: &str) -> Option<&'t str> {
+    let (_, query) = target.split_once('?')?;
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    })
 }
 
 fn read(head: &mut Parts, found: &fields::Findings, arrival: &Arrival) -> Result<Read, Reply> {

@@ -5,10 +5,17 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use http::request::Parts;
 use weft_balance::{Ask, BackendState, Pool, Register, Rng, SelectedEndpoint};
-use weft_config::{Backend, Discovery, Endpoint, LoadBalancer, Origin, Upstream};
+use weft_config::{Backend, Discovery, Endpoint, HashKey, LoadBalancer, Origin, Upstream};
 
-use crate::{endpoint_set::EndpointSet, failure::Failure, reply::Reply};
+use crate::{
+    affinity::{self, Affinity},
+    arrive::Arrival,
+    endpoint_set::EndpointSet,
+    failure::Failure,
+    reply::Reply,
+};
 
 /// A backend with its endpoints, ready to be asked for one.
 #[derive(Debug)]
@@ -110,6 +117,23 @@ impl CompiledBackend {
         reply.about(&self.name).because_of(&self.origin)
     }
 
+    /// What keeps a request with this `head`, as it is sent on, at one endpoint; `arrival` says
+    /// how it came.
+    pub fn affinity(&self, head: &Parts, arrival: &Arrival) -> Affinity {
+        match &self.data.load_balancer {
+            LoadBalancer::Hash(key) => Affinity::of_request(key, head, arrival),
+            _ => Affinity::default(),
+        }
+    }
+
+    /// The hash of a connection of `client`, of which nothing but its addresses is known.
+    pub fn hash_of_connection(&self, client: SocketAddr) -> Option<u64> {
+        match &self.data.load_balancer {
+            LoadBalancer::Hash(HashKey::SourceIp) => Some(affinity::of_client(client)),
+            _ => None,
+        }
+    }
+
     /// All endpoints that the mesh knows of. To look at them does not make the backend used.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.set.with_labels(self.labels()).map(|endpoint| &**endpoint)
@@ -135,6 +159,6 @@ impl CompiledBackend {
     fn make_pool(&self, previous: Option<&Arc<Pool>>) -> Pool {
         let endpoints = self.set.with_labels(self.labels()).cloned();
         let state = Arc::clone(&self.state);
-        Pool::new(self.data.load_balancer, endpoints, state, previous.map(|pool| &**pool))
+        Pool::new(self.data.load_balancer.clone(), endpoints, state, previous.map(|pool| &**pool))
     }
 }

@@ -24,11 +24,13 @@ mod change;
 mod cors;
 mod fault;
 mod mirror;
+mod affinity;
 mod backend;
 mod endpoint_set;
 mod shards;
 mod quick;
 
+pub use affinity::Affinity;
 pub use arrive::{Arrival, Arrived, Direction, NextHop, Scheme, of_authority};
 pub use backend::{CompiledBackend, Pick};
 pub use change::AnswerChanges;

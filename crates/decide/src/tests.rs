@@ -1,6 +1,7 @@
 //! Decisions as text: a world, and lines of `request -> outcome`.
 
 mod actions;
+mod affinity;
 mod places;
 mod property;
 mod stages;

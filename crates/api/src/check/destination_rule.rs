@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::{findings::Findings, names};
 use crate::{
-    destination_rule::{DestinationRule, LoadBalancer, Subset, TrafficPolicy},
+    destination_rule::{
+        ConsistentHash, DestinationRule, LoadBalancer, PortPolicy, Subset, TrafficPolicy,
+    },
     field::item,
 };
 
@@ -62,44 +64,84 @@ fn traffic_policy(policy: &TrafficPolicy, place: &str, findings: &mut Findings) 
     if let Some(balancer) = &policy.load_balancer {
         load_balancer(balancer, &format!("{place}.loadBalancer"), findings);
     }
-    if let Some(pool) = &policy.connection_pool
-        && !["tcp", "http"].iter().any(|part| pool.get(part).is_some())
-    {
-        findings.error(format!("{place}.connectionPool"), "neither `tcp` nor `http` is given");
+    if let Some(pool) = &policy.connection_pool {
+        connection_pool(pool, place, findings);
     }
     if let Some(outliers) = &policy.outlier_detection {
-        for name in ["maxEjectionPercent", "minHealthPercent"] {
-            if let Some(percent) = outliers.get(name).and_then(Value::as_i64)
-                && !(0..=100).contains(&percent)
-            {
-                let message = format!("{percent} is not between 0 and 100");
-                findings.error(format!("{place}.outlierDetection.{name}"), message);
-            }
+        outlier_detection(outliers, place, findings);
+    }
+    if let Some(settings) = &policy.tls {
+        tls(settings, place, findings);
+    }
+    let mut known = BTreeSet::new();
+    for (index, settings) in policy.port_level_settings.iter().enumerate() {
+        let place = item(&format!("{place}.portLevelSettings"), index);
+        port_policy(settings, &place, findings);
+        let port = settings.port.as_ref().map(|port| port.number);
+        if let Some(port) = port.filter(|port| !known.insert(*port)) {
+            let message = format!("port {port} has settings above; the first ones count");
+            findings.warning(format!("{place}.port.number"), message);
         }
     }
-    if let Some(tls) = &policy.tls {
-        if tls["mode"] != "DISABLE" {
-            findings.not_honoured(&format!("{place}.tls"), "the service is called in plaintext");
+}
+
+fn port_policy(policy: &PortPolicy, place: &str, findings: &mut Findings) {
+    if policy.port.as_ref().is_none_or(|port| port.number == 0) {
+        findings.error(format!("{place}.port"), "the settings are for no port; name its number");
+    }
+    if let Some(balancer) = &policy.load_balancer {
+        load_balancer(balancer, &format!("{place}.loadBalancer"), findings);
+    }
+    if let Some(pool) = &policy.connection_pool {
+        connection_pool(pool, place, findings);
+    }
+    if let Some(outliers) = &policy.outlier_detection {
+        outlier_detection(outliers, place, findings);
+    }
+    if let Some(settings) = &policy.tls {
+        tls(settings, place, findings);
+    }
+}
+
+fn connection_pool(pool: &Value, place: &str, findings: &mut Findings) {
+    if !["tcp", "http"].iter().any(|part| pool.get(part).is_some()) {
+        findings.error(format!("{place}.connectionPool"), "neither `tcp` nor `http` is given");
+    }
+}
+
+fn outlier_detection(outliers: &Value, place: &str, findings: &mut Findings) {
+    for name in ["maxEjectionPercent", "minHealthPercent"] {
+        if let Some(percent) = outliers.get(name).and_then(Value::as_i64)
+            && !(0..=100).contains(&percent)
+        {
+            let message = format!("{percent} is not between 0 and 100");
+            findings.error(format!("{place}.outlierDetection.{name}"), message);
         }
-        let given = |name: &str| tls.get(name).and_then(Value::as_str).unwrap_or_default() != "";
-        if tls["mode"] == "MUTUAL" && !given("credentialName") {
-            for name in ["clientCertificate", "privateKey"] {
-                if !given(name) {
-                    findings.error(format!("{place}.tls.{name}"), "mode MUTUAL needs it");
-                }
+    }
+}
+
+fn tls(tls: &Value, place: &str, findings: &mut Findings) {
+    if tls["mode"] != "DISABLE" {
+        findings.not_honoured(&format!("{place}.tls"), "the service is called in plaintext");
+    }
+    let given = |name: &str| tls.get(name).and_then(Value::as_str).unwrap_or_default() != "";
+    if tls["mode"] == "MUTUAL" && !given("credentialName") {
+        for name in ["clientCertificate", "privateKey"] {
+            if !given(name) {
+                findings.error(format!("{place}.tls.{name}"), "mode MUTUAL needs it");
             }
         }
     }
 }
 
 fn load_balancer(balancer: &LoadBalancer, place: &str, findings: &mut Findings) {
-    let maglev = balancer.consistent_hash.as_ref().and_then(|hash| hash.get("maglev"));
-    if let Some(maglev) = maglev {
-        let size = maglev.get("tableSize").and_then(Value::as_u64).unwrap_or(0);
-        if !is_prime(size) {
-            let message = format!("{size} is not a prime number");
-            findings.error(format!("{place}.consistentHash.maglev.tableSize"), message);
+    if let Some(hash) = &balancer.consistent_hash {
+        if balancer.simple.is_some() {
+            let message =
+                "`simple` and `consistentHash` exclude each other; `consistentHash` counts";
+            findings.warning(format!("{place}.simple"), message);
         }
+        consistent_hash(hash, &format!("{place}.consistentHash"), findings);
     }
     if let Some(locality) = &balancer.locality_lb_setting {
         let given = |name: &str| {
@@ -110,6 +152,53 @@ fn load_balancer(balancer: &LoadBalancer, place: &str, findings: &mut Findings) 
         if ways.contains(&"distribute") && ways.len() > 1 {
             let message = format!("{} exclude each other; keep one", ways.join(" and "));
             findings.error(format!("{place}.localityLbSetting"), message);
+        }
+    }
+}
+
+fn consistent_hash(hash: &ConsistentHash, place: &str, findings: &mut Findings) {
+    let keys = [
+        ("httpHeaderName", hash.http_header_name.is_some()),
+        ("httpCookie", hash.http_cookie.is_some()),
+        ("useSourceIp", hash.use_source_ip == Some(true)),
+        ("httpQueryParameterName", hash.http_query_parameter_name.is_some()),
+    ];
+    let keys: Vec<&str> = keys.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+    match keys[..] {
+        [] => findings.warning(
+            place,
+            "no key is given, so requests go to any endpoint; set `httpHeaderName`, `httpCookie`, \
+             `useSourceIp` or `httpQueryParameterName`",
+        ),
+        [_] => {}
+        [first, ..] => {
+            let message = format!("{} are given; only {first} counts", keys.join(" and "));
+            findings.warning(place, message);
+        }
+    }
+    if let Some(message) = hash.http_header_name.as_deref().and_then(names::header) {
+        findings.error(format!("{place}.httpHeaderName"), message);
+    }
+    if hash.http_query_parameter_name.as_ref().is_some_and(String::is_empty) {
+        findings.error(format!("{place}.httpQueryParameterName"), "the parameter has no name");
+    }
+    if let Some(cookie) = &hash.http_cookie {
+        if let Some(message) = names::header(&cookie.name) {
+            findings.error(format!("{place}.httpCookie.name"), message);
+        }
+        let attributes = cookie.attributes.iter().flat_map(|one| [&one.name, &one.value]);
+        let odd = |text: &str| text.chars().any(|c| c == ';' || c.is_control() || !c.is_ascii());
+        if odd(&cookie.path) || attributes.into_iter().any(|text| odd(text)) {
+            let message = "a path or attribute of a cookie has only letters that a field may have, \
+                           and no `;`";
+            findings.error(format!("{place}.httpCookie"), message);
+        }
+    }
+    if let Some(maglev) = &hash.maglev {
+        let size = maglev.get("tableSize").and_then(Value::as_u64).unwrap_or(0);
+        if !is_prime(size) {
+            let message = format!("{size} is not a prime number");
+            findings.error(format!("{place}.maglev.tableSize"), message);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Objects in, findings out.
 
 mod damage;
+mod destination_rule;
 
 use std::fmt::Write;
 

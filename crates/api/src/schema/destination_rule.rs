@@ -31,17 +31,16 @@ const SUBSET: &[Field] = &[
 /// What happens to limits.
 const UNLIMITED: &str = "connections and requests are not limited";
 
+/// What happens to endpoints that fail.
+const UNWATCHED: &str = "every ready endpoint is used";
+
 const TRAFFIC_POLICY: &[Field] = &[
     field("loadBalancer", LOAD_BALANCER),
     later("connectionPool", CONNECTION_POOL, UNLIMITED),
-    later("outlierDetection", OUTLIER_DETECTION, "every ready endpoint is used"),
+    later("outlierDetection", OUTLIER_DETECTION, UNWATCHED),
     // Judged by its mode: plaintext is what happens, and may be what is asked for.
     field("tls", TLS),
-    later(
-        "portLevelSettings",
-        Holds::List(&Holds::Object(PORT_POLICY)),
-        "all ports are treated alike",
-    ),
+    field("portLevelSettings", Holds::List(&Holds::Object(PORT_POLICY))),
     later("tunnel", TUNNEL, "connections go straight to the service"),
     later("proxyProtocol", PROXY_PROTOCOL, "no PROXY line is sent"),
     later("retryBudget", RETRY_BUDGET, "retries are limited by their number only"),
@@ -50,8 +49,9 @@ const TRAFFIC_POLICY: &[Field] = &[
 const PORT_POLICY: &[Field] = &[
     field("port", Holds::Object(&[field("number", PORT)])),
     field("loadBalancer", LOAD_BALANCER),
-    field("connectionPool", CONNECTION_POOL),
-    field("outlierDetection", OUTLIER_DETECTION),
+    later("connectionPool", CONNECTION_POOL, UNLIMITED),
+    later("outlierDetection", OUTLIER_DETECTION, UNWATCHED),
+    // Judged by its mode, as above.
     field("tls", TLS),
 ];
 
@@ -67,7 +67,7 @@ const LOAD_BALANCER: Holds = Holds::Object(&[
             "LEAST_REQUEST",
         ]),
     ),
-    later("consistentHash", CONSISTENT_HASH, "the least busy endpoint is used"),
+    field("consistentHash", CONSISTENT_HASH),
     later("localityLbSetting", LOCALITY, "every zone is used alike"),
     later("zoneAwareLbSetting", ZONES, "every zone is used alike"),
     later("warmup", WARMUP, "new endpoints get their full share at once"),

@@ -120,6 +120,27 @@ const SAMPLES: &[&str] = &[
         "origin": {"object": "o", "rule": "r"}
     }}"#,
     r#"{"backend": {
+        "name": "h", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
+        "loadBalancer": {"hash": {"cookie": {
+            "name": "c", "path": "/", "ttl": "1s", "attributes": [["a", "b"]]
+        }}}, "connectTimeout": "1s", "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
+        "name": "hh", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
+        "loadBalancer": {"hash": {"header": "x"}}, "connectTimeout": "1s",
+        "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
+        "name": "hq", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
+        "loadBalancer": {"hash": {"query": "x"}}, "connectTimeout": "1s",
+        "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
+        "name": "hs", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
+        "loadBalancer": {"hash": "sourceIp"}, "connectTimeout": "1s",
+        "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
         "name": "f", "port": 80, "discovery": {"fixed": "10.0.0.1:80"},
         "upstream": "sameAsClient", "loadBalancer": "leastRequest", "connectTimeout": "1s",
         "origin": {"object": "o", "rule": "r"}

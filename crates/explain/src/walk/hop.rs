@@ -6,7 +6,9 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header::HOST, request::Parts};
-use weft_config::{Action, Backend, Discovery, Upstream, fault::WHOLE};
+use weft_config::{
+    Action, Backend, Discovery, HashCookie, HashKey, LoadBalancer, Upstream, fault::WHOLE,
+};
 use weft_decide::{
     Arrival, Arrived, Blame, CompiledBackend, Failure, NextHop, Reply, Routed, Scheme, Scope,
     Table, Tcp, Verdict, arrive::fields, protocol,
@@ -319,10 +321,21 @@ pub(super) fn backends(table: &Table, action: &Action) -> Vec<Because> {
             rule: data.origin.rule.clone(),
             source: None,
             verdict: "matched".to_owned(),
-            why: format!("{what} has {count}"),
+            why: format!("{what} has {count}{}", chosen_by(data)),
         });
     }
     because
+}
+
+/// What keeps requests at one endpoint, in words.
+fn chosen_by(data: &Backend) -> String {
+    let LoadBalancer::Hash(key) = &data.load_balancer else { return String::new() };
+    let without = match key {
+        HashKey::SourceIp => "",
+        HashKey::Cookie(HashCookie { ttl: Some(_), .. }) => "; clients without it are given one",
+        HashKey::Header(_) | HashKey::Cookie(_) | HashKey::Query(_) => "; without it, to any",
+    };
+    format!("; a request goes to one by the hash of {key}{without}")
 }
 
 /// Where a request to `backend` goes on to: the first endpoint; none when there

@@ -70,9 +70,18 @@ pub async fn serve_request(
         true => parts.extensions.remove::<OnUpgrade>(),
         false => None,
     };
+    let affinity = routed.backend().affinity(&parts, &arrival);
     let absolute = None;
-    let request =
-        UpstreamRequest { downstream, parts, source, authority, upgrade, routed, absolute };
+    let request = UpstreamRequest {
+        downstream,
+        parts,
+        source,
+        authority,
+        upgrade,
+        routed,
+        affinity,
+        absolute,
+    };
     Ok(forward::send(request, outcome).await)
 }
 

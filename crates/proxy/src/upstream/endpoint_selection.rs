@@ -37,13 +37,14 @@ pub struct UpstreamTarget {
 }
 
 /// Selects an address of `backend` for one attempt of a request, preferably one that is not
-/// among those `tried`.
+/// among those `tried`; those with the same `hash` stay together.
 pub async fn select(
     downstream: &Downstream,
     backend: &Arc<CompiledBackend>,
-    tried: &[SocketAddr],
+    (hash, tried): (Option<u64>, &[SocketAddr]),
 ) -> Result<Selected, Reply> {
-    let (addresses, endpoint) = addresses(downstream, backend, tried, Instant::now()).await?;
+    let ask = Ask { hash, tried, ..Ask::at(Instant::now().into_std()) };
+    let (addresses, endpoint) = addresses(downstream, backend, &ask).await?;
     let fresh = addresses.iter().find(|address| !tried.contains(address));
     match fresh.or(addresses.first()) {
         // The connection would come back to the listener it came through.
@@ -61,7 +62,9 @@ impl UpstreamTarget {
         backend: Arc<CompiledBackend>,
     ) -> Result<Self, Reply> {
         let began = Instant::now();
-        let (addresses, selected) = addresses(downstream, &backend, &[], began)
+        let hash = backend.hash_of_connection(downstream.client);
+        let ask = Ask { hash, ..Ask::at(began.into_std()) };
+        let (addresses, selected) = addresses(downstream, &backend, &ask)
             .await
             .map_err(|reply| reply.about(&backend.name))?;
         // The connection would come back to the listener it came through.
@@ -143,15 +146,13 @@ type Given = (SmallVec<[SocketAddr; 1]>, Option<SelectedEndpoint>);
 async fn addresses(
     downstream: &Downstream,
     backend: &CompiledBackend,
-    tried: &[SocketAddr],
-    now: Instant,
+    ask: &Ask<'_>,
 ) -> Result<Given, Reply> {
     let worker = &downstream.worker;
     let reach = worker.dialer.reach();
-    let ask = Ask { tried, ..Ask::at(now.into_std()) };
     let mut dialled = false;
     let (mut addresses, selected): Given =
-        match worker.with_rng(|rng| backend.pick(downstream.destination, &ask, rng)) {
+        match worker.with_rng(|rng| backend.pick(downstream.destination, ask, rng)) {
             None => (SmallVec::new(), None),
             Some(Pick::Endpoint(selected)) => {
                 (SmallVec::from_elem(selected.endpoint().data.address, 1), Some(selected))
@@ -165,7 +166,7 @@ async fn addresses(
                 (SmallVec::from_elem(address, 1), None)
             }
             Some(Pick::Name { host, port }) => {
-                let deadline = now + backend.data.connect_timeout;
+                let deadline = Instant::from_std(ask.now) + backend.data.connect_timeout;
                 let found = worker.names.addresses(&Name { host, port }, deadline).await;
                 (found.map(|all| SmallVec::from_slice(&all)).unwrap_or_default(), None)
             }

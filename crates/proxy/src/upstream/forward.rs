@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, sleep};
 use weft_config::{Retries, RetryOn};
 use weft_decide::{
-    Failure, Flag, NoAnswer, Reply, Reset, Routed, SelectedEndpoint, protocol, retry,
+    Affinity, Failure, Flag, NoAnswer, Reply, Reset, Routed, SelectedEndpoint, protocol, retry,
 };
 
 use crate::{
@@ -46,6 +46,8 @@ pub struct UpstreamRequest {
     pub upgrade: Option<OnUpgrade>,
     /// Where it goes.
     pub routed: Routed,
+    /// What keeps it at one endpoint.
+    pub affinity: Affinity,
     /// The target with the host, which HTTP/2 needs.
     pub absolute: Option<Uri>,
 }
@@ -159,6 +161,9 @@ fn finish(
     }
     outcome.service_time = Some(took);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if let Some(cookie) = request.affinity.set_cookie {
+        headers.append(header::SET_COOKIE, *cookie);
+    }
     headers.insert(headers::SERVICE_TIME, headers::number(milliseconds));
     if let Some(changes) = request.routed.answer() {
         changes.apply(headers, status);
@@ -340,8 +345,11 @@ fn needs_copy(retries: Option<&Retries>, version: HttpVersion, grpc: bool) -> bo
 /// Selects where the next attempt goes.
 async fn select(request: &UpstreamRequest, tried: &[SocketAddr]) -> Result<Selected, Reply> {
     let backend = request.routed.backend();
-    match request.downstream.preconnected_to(backend) {
+    let (downstream, hash) = (&request.downstream, request.affinity.hash);
+    // What was connected to before the request was read is where its client's address leads.
+    let by_request = hash.is_some() && hash != backend.hash_of_connection(downstream.client);
+    match downstream.preconnected_to(backend).filter(|_| !by_request) {
         Some(selected) => Ok(selected),
-        None => endpoint_selection::select(&request.downstream, backend, tried).await,
+        None => endpoint_selection::select(downstream, backend, (hash, tried)).await,
     }
 }

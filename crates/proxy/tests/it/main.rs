@@ -6,6 +6,7 @@ use weft_testkit::{application, http2 as frames};
 
 mod abuse;
 mod actions;
+mod affinity;
 mod admin;
 mod connections;
 mod bridging;

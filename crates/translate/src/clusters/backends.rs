@@ -104,7 +104,8 @@ fn backend(
         None => None,
         Some(subset) => Some(policy.subset(subset, view)?),
     };
-    let choice = policy.choice(defined.as_ref().map(|defined| defined.subset), view);
+    let subset = defined.as_ref().map(|defined| defined.subset);
+    let choice = policy.effective(subset, port.number, view).choice();
     // Only in the mesh have clients dialled an address that means something.
     let dialled = definition.is_headless() || choice == Choice::Original;
     let discovery = match &definition.resolution {

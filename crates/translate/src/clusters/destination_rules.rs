@@ -11,9 +11,11 @@ use std::{
 
 use weft_api::{
     Key,
-    destination_rule::{DestinationRule, LoadBalancer as Balancing, Subset, TrafficPolicy},
+    destination_rule::{
+        ConsistentHash, DestinationRule, LoadBalancer as Balancing, Subset, TrafficPolicy,
+    },
 };
-use weft_config::LoadBalancer;
+use weft_config::{HashCookie, HashKey, LoadBalancer};
 
 use crate::{
     Group, Selector,
@@ -87,8 +89,14 @@ struct SeenBy {
     policies: Arc<HostPolicies>,
 }
 
+/// What rules say about a service or a part of it, on one port.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Effective<'g> {
+    load_balancer: Option<&'g Balancing>,
+}
+
 /// How an endpoint is chosen, as far as a rule says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// Among the service's endpoints.
     Balanced(LoadBalancer),
@@ -126,27 +134,73 @@ impl Policy {
         Some(DefinedSubset { rule: Arc::clone(&rule.key), index, subset })
     }
 
-    /// How an endpoint is chosen, in `subset` or in all of the service.
-    pub(crate) fn choice(&self, subset: Option<&Subset>, view: &View<'_>) -> Choice {
+    /// What holds for `port` in `subset` or in all of the service. Settings of a port take the
+    /// place of all of the policy that they are in; those of a subset come first.
+    pub(crate) fn effective<'g>(
+        &self,
+        subset: Option<&'g Subset>,
+        port: u16,
+        view: &View<'g>,
+    ) -> Effective<'g> {
         let whole = self.rules.iter().find(|rule| rule.has_policy);
         let whole = whole.and_then(|rule| view.destination_rule(&rule.key));
         let whole = whole.and_then(|rule| rule.spec.traffic_policy.as_deref());
         let own = subset.and_then(|subset| subset.traffic_policy.as_ref());
-        own.and_then(simple).or(whole.and_then(simple)).map_or(
-            Choice::Balanced(LoadBalancer::LeastRequest),
-            |name| match name {
-                "ROUND_ROBIN" => Choice::Balanced(LoadBalancer::RoundRobin),
-                "RANDOM" => Choice::Balanced(LoadBalancer::Random),
-                "PASSTHROUGH" => Choice::Original,
-                _ => Choice::Balanced(LoadBalancer::LeastRequest),
-            },
-        )
+        let of_port = |policy: &'g TrafficPolicy| {
+            let all = &policy.port_level_settings;
+            all.iter().find(|one| one.port.as_ref().is_some_and(|one| one.number == port))
+        };
+        let whole = whole.map_or_else(Effective::default, |whole| match of_port(whole) {
+            Some(settings) => Effective { load_balancer: settings.load_balancer.as_ref() },
+            None => Effective { load_balancer: whole.load_balancer.as_ref() },
+        });
+        let Some(own) = own else { return whole };
+        match of_port(own) {
+            Some(settings) => Effective { load_balancer: settings.load_balancer.as_ref() },
+            None => Effective { load_balancer: own.load_balancer.as_ref().or(whole.load_balancer) },
+        }
     }
 }
 
-fn simple(policy: &TrafficPolicy) -> Option<&str> {
-    let Balancing { simple, .. } = policy.load_balancer.as_ref()?;
-    simple.as_deref()
+impl Effective<'_> {
+    /// How an endpoint is chosen.
+    pub(crate) fn choice(&self) -> Choice {
+        let Some(balancer) = self.load_balancer else {
+            return Choice::Balanced(LoadBalancer::LeastRequest);
+        };
+        if let Some(hash) = &balancer.consistent_hash {
+            return Choice::Balanced(consistent(hash));
+        }
+        match balancer.simple.as_deref() {
+            Some("ROUND_ROBIN") => Choice::Balanced(LoadBalancer::RoundRobin),
+            Some("RANDOM") => Choice::Balanced(LoadBalancer::Random),
+            Some("PASSTHROUGH") => Choice::Original,
+            _ => Choice::Balanced(LoadBalancer::LeastRequest),
+        }
+    }
+}
+
+/// By the first key that is given; any endpoint when none is.
+fn consistent(hash: &ConsistentHash) -> LoadBalancer {
+    let header = hash.http_header_name.as_ref().map(|name| name.to_ascii_lowercase());
+    let query = hash.http_query_parameter_name.clone();
+    let key = match (header, &hash.http_cookie, hash.use_source_ip, query) {
+        (Some(name), ..) => HashKey::Header(name),
+        (_, Some(cookie), ..) => HashKey::Cookie(HashCookie {
+            name: cookie.name.clone(),
+            path: cookie.path.clone(),
+            ttl: cookie.ttl.as_deref().and_then(|text| weft_api::span::parse(text).ok()),
+            attributes: cookie
+                .attributes
+                .iter()
+                .map(|one| (one.name.clone(), one.value.clone()))
+                .collect(),
+        }),
+        (_, _, Some(true), _) => HashKey::SourceIp,
+        (.., Some(name)) => HashKey::Query(name),
+        _ => return LoadBalancer::Random,
+    };
+    LoadBalancer::Hash(key)
 }
 
 /// The rules for `host`, a service of `namespace`, as `group` calls it: those that fit best,

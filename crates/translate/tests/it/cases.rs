@@ -155,6 +155,11 @@ fn rules_of_delegates_stand_where_they_are_named() {
 }
 
 #[test]
+fn endpoints_by_hash_and_settings_of_ports_are_said() {
+    check("consistent-hash");
+}
+
+#[test]
 fn connections_are_routed_by_address() {
     check("tcp");
 }

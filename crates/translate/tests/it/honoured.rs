@@ -57,7 +57,9 @@ fn base(kind: Kind) -> Value {
             }],
         }),
         Kind::DestinationRule => {
-            let policy = json!({"loadBalancer": {"simple": "LEAST_REQUEST"}});
+            let balancer = json!({"simple": "LEAST_REQUEST"});
+            let of_port = json!({"port": {"number": 80}, "loadBalancer": balancer});
+            let policy = json!({"loadBalancer": balancer, "portLevelSettings": [of_port]});
             json!({
                 "host": "cart",
                 "trafficPolicy": policy,

@@ -72,11 +72,19 @@ fn of_the_mesh() -> Vec<Value> {
     rule["route"][0]["weight"] = 1.into();
     let policy = json!({
         "loadBalancer": {
-            "simple": "RANDOM", "consistentHash": {"maglev": {"tableSize": 7}},
+            "simple": "RANDOM",
+            "consistentHash": {
+                "httpHeaderName": "a", "useSourceIp": true, "httpQueryParameterName": "a",
+                "httpCookie": {
+                    "name": "a", "path": "/", "ttl": "1s", "attributes": [{"name": "a", "value": "b"}],
+                },
+                "maglev": {"tableSize": 7}, "ringHash": {"minimumRingSize": 7},
+            },
             "localityLbSetting": {"failover": [{"from": "a", "to": "b"}]},
         },
         "connectionPool": {"tcp": {"maxConnections": 1}},
         "outlierDetection": {"maxEjectionPercent": 10}, "tls": {"mode": "MUTUAL"},
+        "portLevelSettings": [{"port": {"number": 80}, "loadBalancer": {"simple": "RANDOM"}}],
     });
     let server = json!({
         "port": {"number": 80, "name": "a", "protocol": "HTTP"}, "hosts": ["*"],

@@ -1,0 +1,58 @@
+//! What is said of endpoints that are chosen by a hash.
+
+use weft_explain::{Question, Start, Unlabelled, World, explain};
+
+/// What is said of a request for a service whose endpoints are chosen by the hash of `key`.
+fn told(key: &str) -> String {
+    let objects = format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: cart, namespace: shop}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: cart}}}}
+  template:
+    metadata: {{labels: {{app: cart}}}}
+    spec: {{containers: [{{name: app, image: app}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: cart, namespace: shop}}
+spec: {{selector: {{app: cart}}, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: cart, namespace: shop}}
+spec: {{host: cart, trafficPolicy: {{loadBalancer: {{consistentHash: {key}}}}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: shop}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: [\"*\"]}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: cart, namespace: shop}}
+spec: {{hosts: [\"*\"], gateways: [edge], http: [{{route: [{{destination: {{host: cart}}}}]}}]}}
+"
+    );
+    let objects = weft_manifest::read("objects.yaml", &objects);
+    let mut world = World::of_files(objects, Unlabelled::Inject);
+    let question = Question::new(None, "http://a.example/", Start::Ingress).unwrap();
+    explain(&mut world, &question).unwrap().to_string()
+}
+
+#[test]
+fn what_the_hash_is_of_is_said() {
+    let start = "port 80 has 2 endpoints; a request goes to one by the hash of";
+    for (key, expected) in [
+        ("{httpHeaderName: X-User}", "header x-user; without it, to any"),
+        ("{useSourceIp: true}", "the client's address\n"),
+        ("{httpCookie: {name: c, ttl: 0s}}", "cookie c; clients without it are given one"),
+    ] {
+        let told = told(key);
+        assert!(told.contains(&format!("{start} {expected}")), "{told}");
+    }
+}
