@@ -61,7 +61,7 @@ pub struct TrafficPolicy {
     /// Limits and timeouts.
     pub connection_pool: Option<serde_json::Value>,
     /// When an endpoint is left out.
-    pub outlier_detection: Option<serde_json::Value>,
+    pub outlier_detection: Option<OutlierDetection>,
     /// TLS towards the service.
     pub tls: Option<serde_json::Value>,
     /// Settings of single ports.
@@ -85,7 +85,7 @@ pub struct PortPolicy {
     /// Limits and timeouts.
     pub connection_pool: Option<serde_json::Value>,
     /// When an endpoint is left out.
-    pub outlier_detection: Option<serde_json::Value>,
+    pub outlier_detection: Option<OutlierDetection>,
     /// TLS towards the service.
     pub tls: Option<serde_json::Value>,
 }
@@ -144,4 +144,27 @@ pub struct CookieAttribute {
     pub name: String,
     /// Value; empty when it has none.
     pub value: String,
+}
+
+/// `trafficPolicy.outlierDetection`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutlierDetection {
+    /// Whether failures to get an answer are counted separately.
+    pub split_external_local_origin_errors: Option<bool>,
+    /// How many of these in a row; 5 when absent.
+    pub consecutive_local_origin_failures: Option<u32>,
+    /// How many answers of 502, 503 and 504 in a row; they are not counted when absent.
+    pub consecutive_gateway_errors: Option<u32>,
+    /// How many answers of 500 and more in a row; 5 when absent, 0 for any number.
+    #[serde(rename = "consecutive5xxErrors")]
+    pub consecutive5xx_errors: Option<u32>,
+    /// How long an endpoint must be well to be left out for less long, as in `10s`.
+    pub interval: Option<String>,
+    /// For how long an endpoint is left out the first time, as in `30s`.
+    pub base_ejection_time: Option<String>,
+    /// How many percent may be left out; 10 when absent.
+    pub max_ejection_percent: Option<i32>,
+    /// Below how many percent all are used.
+    pub min_health_percent: Option<i32>,
 }

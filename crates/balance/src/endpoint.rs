@@ -11,6 +11,8 @@ use std::{
 
 use weft_config::Endpoint as Data;
 
+use crate::outliers::{Outliers, Streaks};
+
 /// One endpoint of a backend. Its state is shared by every table and worker, and its data by
 /// every backend that has it.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct EndpointState {
     in_flight: AtomicU32,
     /// Exchanges that failed since the last one that did not.
     failures: AtomicU32,
+    /// What leaves it out.
+    pub(crate) streaks: Streaks,
 }
 
 impl EndpointState {
@@ -45,6 +49,8 @@ impl EndpointState {
 pub enum Reported {
     /// It answered with this status.
     Answered(u16),
+    /// A connection was made, over which nothing is said of what becomes of it.
+    Connected,
     /// No connection could be made.
     Unreachable,
     /// The connection or the stream ended before the answer.
@@ -70,10 +76,24 @@ impl Endpoint {
         self.state.failures.load(Relaxed)
     }
 
-    /// Counts an exchange that begins at `now`.
-    pub(crate) fn pick(self: &Arc<Self>, now: Instant) -> SelectedEndpoint {
+    /// Whether it is left out at `moment`.
+    pub(crate) fn is_ejected(&self, moment: u64) -> bool {
+        self.state.streaks.is_ejected(moment)
+    }
+
+    /// What is remembered of it.
+    pub(crate) fn state(&self) -> &Arc<EndpointState> {
+        &self.state
+    }
+
+    /// Counts an exchange that begins at `now`; how it ends is said to `outliers`.
+    pub(crate) fn pick(
+        self: &Arc<Self>,
+        now: Instant,
+        outliers: Option<Arc<Outliers>>,
+    ) -> SelectedEndpoint {
         self.state.in_flight.fetch_add(1, Relaxed);
-        SelectedEndpoint { endpoint: Arc::clone(self), began: now }
+        SelectedEndpoint { endpoint: Arc::clone(self), began: now, outliers }
     }
 
     fn report(&self, reported: Reported) {
@@ -91,7 +111,11 @@ impl Endpoint {
 impl Reported {
     /// Whether the endpoint is to blame: it gave no answer, or one of 500 or more.
     pub fn is_failure(self) -> bool {
-        !matches!(self, Self::Answered(status) if status < 500)
+        match self {
+            Self::Answered(status) => status >= 500,
+            Self::Connected => false,
+            _ => true,
+        }
     }
 }
 
@@ -100,6 +124,7 @@ impl Reported {
 pub struct SelectedEndpoint {
     endpoint: Arc<Endpoint>,
     began: Instant,
+    outliers: Option<Arc<Outliers>>,
 }
 
 impl SelectedEndpoint {
@@ -113,10 +138,13 @@ impl SelectedEndpoint {
         now.saturating_duration_since(self.began)
     }
 
-    /// Reports how the exchange ended, or that its answer began. One that is never
+    /// Reports at `now` how the exchange ended, or that its answer began. One that is never
     /// reported, because its client left, says nothing about the endpoint.
-    pub fn report(&self, reported: Reported) {
+    pub fn report(&self, reported: Reported, now: Instant) {
         self.endpoint.report(reported);
+        if let Some(outliers) = &self.outliers {
+            outliers.report(&self.endpoint.state, reported, now);
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod rng;
 mod weights;
 mod endpoint;
+mod outliers;
 mod pool;
 mod register;
 

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use weft_config::{Endpoint as Data, LoadBalancer};
+use weft_config::{Endpoint as Data, LoadBalancer, OutlierDetection};
 
-use crate::{Endpoint, Rng, SelectedEndpoint, register::BackendState};
+use crate::{Endpoint, Rng, SelectedEndpoint, outliers::Outliers, register::BackendState};
 
 /// The endpoints of one backend.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct Pool {
     /// What each endpoint's address adds to a hash; empty where nothing is hashed.
     seeds: Box<[u64]>,
     state: Arc<BackendState>,
+    /// Set when endpoints that fail are left out.
+    outliers: Option<Arc<Outliers>>,
 }
 
 /// What is known when an endpoint is picked.
@@ -43,7 +45,7 @@ impl Pool {
     /// their addresses goes on. Endpoints that are as in `previous` are shared with it, which
     /// costs little where both are sorted by address.
     pub fn new(
-        algorithm: LoadBalancer,
+        (algorithm, outliers): (LoadBalancer, Option<&OutlierDetection>),
         data: impl IntoIterator<Item = Arc<Data>>,
         state: Arc<BackendState>,
         previous: Option<&Pool>,
@@ -63,11 +65,15 @@ impl Pool {
                 }
             })
             .collect::<Vec<_>>();
-        let seeds = match &algorithm {
+        let seeds: Box<[u64]> = match &algorithm {
             LoadBalancer::Hash(_) => endpoints.iter().map(seed).collect(),
             _ => Box::default(),
         };
-        Self { algorithm, endpoints, seeds, state }
+        let outliers = outliers.map(|settings| {
+            let members = endpoints.iter().map(|one| Arc::clone(one.state()));
+            Arc::new(Outliers::new(settings, members, &state))
+        });
+        Self { algorithm, endpoints, seeds, state, outliers }
     }
 
     /// All endpoints.
@@ -77,28 +83,50 @@ impl Pool {
 
     /// The endpoint for one try.
     pub fn pick(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<SelectedEndpoint> {
-        self.find(ask, rng).map(|endpoint| endpoint.pick(ask.now))
+        self.find(ask, rng).map(|endpoint| self.selected(endpoint, ask.now))
+    }
+
+    /// Selects `endpoint` at `now`.
+    pub(crate) fn selected(&self, endpoint: &Arc<Endpoint>, now: Instant) -> SelectedEndpoint {
+        endpoint.pick(now, self.outliers.clone())
     }
 
     fn find(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<&Arc<Endpoint>> {
-        let fresh = || {
-            let tried = ask.tried;
-            self.endpoints.iter().filter(move |endpoint| !tried.contains(&endpoint.data.address))
-        };
-        let count = match ask.tried {
-            [] => 0,
-            _ => fresh().count(),
-        };
+        let fresh = |one: &Endpoint| !ask.tried.contains(&one.data.address);
+        let outliers = self.outliers.as_ref();
+        let moment = outliers.and_then(|outliers| {
+            outliers.moment(ask.now).filter(|moment| !outliers.panics(*moment))
+        });
+        match moment {
+            None if ask.tried.is_empty() => self.among_all(ask, rng),
+            None => self.among(ask, rng, fresh).or_else(|| self.among_all(ask, rng)),
+            Some(moment) => {
+                let healthy = |one: &Endpoint| !one.is_ejected(moment);
+                let both = |one: &Endpoint| healthy(one) && fresh(one);
+                self.among(ask, rng, both).or_else(|| self.among(ask, rng, healthy))
+            }
+        }
+    }
+
+    fn among_all(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<&Arc<Endpoint>> {
+        match ask.hash {
+            Some(hash) => self.highest(hash, |_| true),
+            None => self.choose(self.endpoints.len(), rng, |nth| self.endpoints.get(nth)),
+        }
+    }
+
+    /// Picks one of those that are `wanted`.
+    fn among(
+        &self,
+        ask: &Ask<'_>,
+        rng: &mut Rng,
+        wanted: impl Fn(&Endpoint) -> bool,
+    ) -> Option<&Arc<Endpoint>> {
         if let Some(hash) = ask.hash {
-            return match count {
-                0 => self.highest(hash, |_| true),
-                _ => self.highest(hash, |one| !ask.tried.contains(&one.data.address)),
-            };
+            return self.highest(hash, wanted);
         }
-        match count {
-            0 => self.choose(self.endpoints.len(), rng, |nth| self.endpoints.get(nth)),
-            count => self.choose(count, rng, |nth| fresh().nth(nth)),
-        }
+        let those = || self.endpoints.iter().filter(|one| wanted(one));
+        self.choose(those().count(), rng, |nth| those().nth(nth))
     }
 
     /// Chooses among `count` endpoints that `nth` numbers.
@@ -160,7 +188,7 @@ mod tests {
 
     fn pool(algorithm: LoadBalancer, ports: &[u16], register: &Register) -> Pool {
         let data = ports.iter().copied().map(data);
-        Pool::new(algorithm, data, register.backend("b"), None)
+        Pool::new((algorithm, None), data, register.backend("b"), None)
     }
 
     fn ask(tried: &[SocketAddr]) -> Ask<'_> {
@@ -178,7 +206,7 @@ mod tests {
 
     fn hold(pool: &Pool, port: u16) -> SelectedEndpoint {
         let endpoint = pool.endpoints().iter().find(|one| one.data.address.port() == port);
-        endpoint.unwrap().pick(Instant::now())
+        pool.selected(endpoint.unwrap(), Instant::now())
     }
 
     #[test]
@@ -202,11 +230,11 @@ mod tests {
         let pool = pool(LoadBalancer::LeastRequest, &[1], &Register::default());
         let endpoint = &pool.endpoints()[0];
         for reported in [Reported::Answered(503), Reported::Unreachable, Reported::TimedOut] {
-            hold(&pool, 1).report(reported);
+            hold(&pool, 1).report(reported, Instant::now());
         }
         drop(hold(&pool, 1));
         assert_eq!(endpoint.failures(), 3, "one without a report says nothing");
-        hold(&pool, 1).report(Reported::Answered(404));
+        hold(&pool, 1).report(Reported::Answered(404), Instant::now());
         assert_eq!(endpoint.failures(), 0);
     }
 
@@ -247,7 +275,7 @@ mod tests {
         let mut changed = data(2);
         Arc::make_mut(&mut changed).locality = "north".to_owned();
         let state = register.backend("b");
-        let last = Pool::new(LoadBalancer::LeastRequest, [changed, data(3)], state, None);
+        let last = Pool::new((LoadBalancer::LeastRequest, None), [changed, data(3)], state, None);
         assert_eq!(last.endpoints()[0].in_flight(), 1);
         assert_eq!(last.endpoints()[1].in_flight(), 0);
     }
@@ -257,7 +285,7 @@ mod tests {
         let register = Register::default();
         let one = pool(LoadBalancer::LeastRequest, &[1], &register);
         let state = register.backend("other");
-        let other = Pool::new(LoadBalancer::LeastRequest, [data(1)], state, None);
+        let other = Pool::new((LoadBalancer::LeastRequest, None), [data(1)], state, None);
         let _busy = hold(&one, 1);
         assert_eq!(other.endpoints()[0].in_flight(), 0);
     }

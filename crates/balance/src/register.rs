@@ -7,11 +7,11 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
-use crate::{endpoint::EndpointState, weights::Turn};
+use crate::{endpoint::EndpointState, outliers::micros, weights::Turn};
 
 /// How long state is kept that no table holds.
 const KEPT: Duration = Duration::from_secs(10 * 60);
@@ -30,6 +30,11 @@ pub struct Register {
 pub struct BackendState {
     pub(crate) turn: Turn,
     endpoints: Mutex<HashMap<SocketAddr, Entry<EndpointState>>>,
+    /// Moments are counted from here.
+    epoch: OnceLock<Instant>,
+    /// Until when the last of its endpoints is left out; zero when none ever was.
+    pub(crate) last_ejected_until: AtomicU64,
+    ejecting: Mutex<()>,
 }
 
 /// What tells shares from others.
@@ -106,6 +111,16 @@ impl Register {
 }
 
 impl BackendState {
+    /// `now` in microseconds since a time of its own.
+    pub(crate) fn moment(&self, now: Instant) -> u64 {
+        micros(now.saturating_duration_since(*self.epoch.get_or_init(|| now)))
+    }
+
+    /// Keeps others from leaving out endpoints meanwhile, so that they are counted exactly.
+    pub(crate) fn ejecting(&self) -> MutexGuard<'_, ()> {
+        lock(&self.ejecting)
+    }
+
     /// Exchanges under way with the endpoint at `address`, through whatever table.
     pub fn in_flight(&self, address: SocketAddr) -> u32 {
         lock(&self.endpoints).get(&address).map_or(0, |entry| entry.state.in_flight())

@@ -29,6 +29,9 @@ pub struct Backend {
     pub upstream: Upstream,
     /// How an endpoint is chosen.
     pub load_balancer: LoadBalancer,
+    /// When endpoints that fail are left out; never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outliers: Option<OutlierDetection>,
     /// How long a connection may take to be made.
     #[serde(with = "crate::seconds")]
     pub connect_timeout: Duration,
@@ -95,6 +98,30 @@ pub enum LoadBalancer {
     Random,
     /// The same for all that have the same key, while it is there; any for what has no key.
     Hash(HashKey),
+}
+
+/// When endpoints that fail are left out, and for how long. A count of zero means never.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutlierDetection {
+    /// After so many answers of 500 and more in a row, or failures to get one.
+    pub errors: u32,
+    /// After so many of 502, 503 and 504 in a row, or failures to get an answer.
+    pub gateway_errors: u32,
+    /// When set, failures to get an answer are not counted above: after so many in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_failures: Option<u32>,
+    /// Each time that an endpoint is well for so long takes back one time that it was not.
+    #[serde(with = "crate::seconds")]
+    pub interval: Duration,
+    /// For how long an endpoint is left out the first time; twice as long the second, and so on,
+    /// up to five minutes.
+    #[serde(with = "crate::seconds")]
+    pub base_ejection_time: Duration,
+    /// How many percent may be left out at once; one endpoint always may be.
+    pub max_ejection_percent: u8,
+    /// When fewer percent than this are left, all are used.
+    pub min_health_percent: u8,
 }
 
 /// What keeps requests and connections together.

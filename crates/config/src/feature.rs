@@ -24,12 +24,19 @@ pub enum Feature {
     Actions,
     /// Endpoints by a hash of the request; a proxy that took any would lose sessions.
     ConsistentHash,
+    /// Endpoints that fail are left out.
+    OutlierDetection,
 }
 
 impl Feature {
     /// Every feature.
-    pub const ALL: &'static [Self] =
-        &[Self::IdempotentRetries, Self::ClientHello, Self::Actions, Self::ConsistentHash];
+    pub const ALL: &'static [Self] = &[
+        Self::IdempotentRetries,
+        Self::ClientHello,
+        Self::Actions,
+        Self::ConsistentHash,
+        Self::OutlierDetection,
+    ];
 
     /// Its name on the stream.
     pub fn name(self) -> &'static str {
@@ -38,6 +45,7 @@ impl Feature {
             Self::ClientHello => "weft.servers.client-hello",
             Self::Actions => "weft.rules.actions",
             Self::ConsistentHash => "weft.backends.consistent-hash",
+            Self::OutlierDetection => "weft.backends.outlier-detection",
         }
     }
 }
@@ -122,6 +130,7 @@ pub fn stand_in(resource: &Resource, has: Features) -> Resource {
             Resource::Backend(Backend {
                 closed: Some(DETAILS.to_owned()),
                 load_balancer: LoadBalancer::Random,
+                outliers: None,
                 ..backend.clone()
             })
         }
@@ -181,6 +190,9 @@ fn of_backend(backend: &Backend) -> Features {
     let mut features = Features::default();
     if matches!(backend.load_balancer, LoadBalancer::Hash(_)) {
         features.insert(Feature::ConsistentHash);
+    }
+    if backend.outliers.is_some() {
+        features.insert(Feature::OutlierDetection);
     }
     features
 }

@@ -26,7 +26,9 @@ pub mod settings;
 pub mod text_match;
 
 pub use answer::{Answer, Covers, Entry};
-pub use backend::{Backend, Discovery, HashCookie, HashKey, LoadBalancer, Upstream};
+pub use backend::{
+    Backend, Discovery, HashCookie, HashKey, LoadBalancer, OutlierDetection, Upstream,
+};
 pub use change::{Changes, FieldChanges, PathChange, Redirect};
 pub use cors::Cors;
 pub use directory::{Decides, Directory, DirectoryChunk};

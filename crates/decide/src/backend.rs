@@ -86,6 +86,7 @@ impl CompiledBackend {
             discovery: Discovery::Original,
             upstream: Upstream::SameAsClient,
             load_balancer: LoadBalancer::Random,
+            outliers: None,
             connect_timeout: std::time::Duration::from_secs(10),
             closed: None,
             origin: Origin::default(),
@@ -154,11 +155,13 @@ impl CompiledBackend {
             && Arc::ptr_eq(&self.state, &other.state)
             && self.labels() == other.labels()
             && self.data.load_balancer == other.data.load_balancer
+            && self.data.outliers == other.data.outliers
     }
 
     fn make_pool(&self, previous: Option<&Arc<Pool>>) -> Pool {
         let endpoints = self.set.with_labels(self.labels()).cloned();
         let state = Arc::clone(&self.state);
-        Pool::new(self.data.load_balancer.clone(), endpoints, state, previous.map(|pool| &**pool))
+        let choice = (self.data.load_balancer.clone(), self.data.outliers.as_ref());
+        Pool::new(choice, endpoints, state, previous.map(|pool| &**pool))
     }
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{findings::Findings, names};
 use crate::{
     destination_rule::{
-        ConsistentHash, DestinationRule, LoadBalancer, PortPolicy, Subset, TrafficPolicy,
+        ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection, PortPolicy, Subset,
+        TrafficPolicy,
     },
     field::item,
 };
@@ -109,11 +110,12 @@ fn connection_pool(pool: &Value, place: &str, findings: &mut Findings) {
     }
 }
 
-fn outlier_detection(outliers: &Value, place: &str, findings: &mut Findings) {
-    for name in ["maxEjectionPercent", "minHealthPercent"] {
-        if let Some(percent) = outliers.get(name).and_then(Value::as_i64)
-            && !(0..=100).contains(&percent)
-        {
+fn outlier_detection(outliers: &OutlierDetection, place: &str, findings: &mut Findings) {
+    for (name, percent) in [
+        ("maxEjectionPercent", outliers.max_ejection_percent),
+        ("minHealthPercent", outliers.min_health_percent),
+    ] {
+        if let Some(percent) = percent.filter(|percent| !(0..=100).contains(percent)) {
             let message = format!("{percent} is not between 0 and 100");
             findings.error(format!("{place}.outlierDetection.{name}"), message);
         }

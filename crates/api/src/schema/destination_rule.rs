@@ -31,13 +31,10 @@ const SUBSET: &[Field] = &[
 /// What happens to limits.
 const UNLIMITED: &str = "connections and requests are not limited";
 
-/// What happens to endpoints that fail.
-const UNWATCHED: &str = "every ready endpoint is used";
-
 const TRAFFIC_POLICY: &[Field] = &[
     field("loadBalancer", LOAD_BALANCER),
     later("connectionPool", CONNECTION_POOL, UNLIMITED),
-    later("outlierDetection", OUTLIER_DETECTION, UNWATCHED),
+    field("outlierDetection", OUTLIER_DETECTION),
     // Judged by its mode: plaintext is what happens, and may be what is asked for.
     field("tls", TLS),
     field("portLevelSettings", Holds::List(&Holds::Object(PORT_POLICY))),
@@ -50,7 +47,7 @@ const PORT_POLICY: &[Field] = &[
     field("port", Holds::Object(&[field("number", PORT)])),
     field("loadBalancer", LOAD_BALANCER),
     later("connectionPool", CONNECTION_POOL, UNLIMITED),
-    later("outlierDetection", OUTLIER_DETECTION, UNWATCHED),
+    field("outlierDetection", OUTLIER_DETECTION),
     // Judged by its mode, as above.
     field("tls", TLS),
 ];
@@ -158,7 +155,7 @@ const CONNECTION_POOL: Holds = Holds::Object(&[
 ]);
 
 const OUTLIER_DETECTION: Holds = Holds::Object(&[
-    field("consecutiveErrors", I32),
+    later("consecutiveErrors", I32, "`consecutive5xxErrors` counts"),
     field("splitExternalLocalOriginErrors", Holds::Flag),
     field("consecutiveLocalOriginFailures", U32),
     field("consecutiveGatewayErrors", U32),
@@ -167,7 +164,7 @@ const OUTLIER_DETECTION: Holds = Holds::Object(&[
     field("baseEjectionTime", Holds::Span),
     field("maxEjectionPercent", I32),
     field("minHealthPercent", I32),
-    field("outlierDetectionHttpErrorCodes", Holds::Anything),
+    later("outlierDetectionHttpErrorCodes", Holds::Anything, "answers of 500 and more are errors"),
 ]);
 
 const TLS: Holds = Holds::Object(&[

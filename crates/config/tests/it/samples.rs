@@ -128,6 +128,8 @@ const SAMPLES: &[&str] = &[
     r#"{"backend": {
         "name": "hh", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
         "loadBalancer": {"hash": {"header": "x"}}, "connectTimeout": "1s",
+        "outliers": {"errors": 5, "gatewayErrors": 1, "localFailures": 1, "interval": "1s",
+            "baseEjectionTime": "1s", "maxEjectionPercent": 10, "minHealthPercent": 1},
         "origin": {"object": "o", "rule": "r"}
     }}"#,
     r#"{"backend": {

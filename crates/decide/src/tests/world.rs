@@ -204,6 +204,7 @@ fn backend(name: &str, rest: &[&str]) -> Backend {
         discovery: list.map_or(Discovery::Nowhere, |list| Discovery::Endpoints((*list).into())),
         upstream: Upstream::Http1,
         load_balancer: LoadBalancer::LeastRequest,
+        outliers: None,
         connect_timeout: Duration::from_secs(10),
         closed: rest.contains(&"closed").then(|| "closed_for_a_test".to_owned()),
         origin: Origin::default(),

@@ -321,10 +321,15 @@ pub(super) fn backends(table: &Table, action: &Action) -> Vec<Because> {
             rule: data.origin.rule.clone(),
             source: None,
             verdict: "matched".to_owned(),
-            why: format!("{what} has {count}{}", chosen_by(data)),
+            why: format!("{what} has {count}{}{}", chosen_by(data), left_out(data)),
         });
     }
     because
+}
+
+/// Whether endpoints that fail are left out, in words.
+fn left_out(data: &Backend) -> &'static str {
+    if data.outliers.is_some() { "; those that fail are left out for a while" } else { "" }
 }
 
 /// What keeps requests at one endpoint, in words.

@@ -1,9 +1,9 @@
-//! What is said of endpoints that are chosen by a hash.
+//! What is said of how an endpoint is chosen.
 
 use weft_explain::{Question, Start, Unlabelled, World, explain};
 
-/// What is said of a request for a service whose endpoints are chosen by the hash of `key`.
-fn told(key: &str) -> String {
+/// What is said of a request for a service with this `trafficPolicy`.
+fn told(policy: &str) -> String {
     let objects = format!(
         "apiVersion: apps/v1
 kind: Deployment
@@ -23,7 +23,7 @@ spec: {{selector: {{app: cart}}, ports: [{{name: http, port: 80}}]}}
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {{name: cart, namespace: shop}}
-spec: {{host: cart, trafficPolicy: {{loadBalancer: {{consistentHash: {key}}}}}}}
+spec: {{host: cart, trafficPolicy: {policy}}}
 ---
 apiVersion: networking.istio.io/v1
 kind: Gateway
@@ -52,7 +52,14 @@ fn what_the_hash_is_of_is_said() {
         ("{useSourceIp: true}", "the client's address\n"),
         ("{httpCookie: {name: c, ttl: 0s}}", "cookie c; clients without it are given one"),
     ] {
-        let told = told(key);
+        let told = told(&format!("{{loadBalancer: {{consistentHash: {key}}}}}"));
         assert!(told.contains(&format!("{start} {expected}")), "{told}");
     }
+}
+
+#[test]
+fn that_endpoints_are_left_out_is_said() {
+    let told = told("{outlierDetection: {consecutive5xxErrors: 3}}");
+    let expected = "port 80 has 2 endpoints; those that fail are left out for a while\n";
+    assert!(told.contains(expected), "{told}");
 }

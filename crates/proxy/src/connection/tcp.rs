@@ -2,8 +2,9 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use tokio::time::Instant;
 use weft_config::Interest;
-use weft_decide::{Failure, Reply, Tcp};
+use weft_decide::{Failure, Reply, Reported, Tcp};
 
 use crate::{
     connection::{
@@ -93,7 +94,10 @@ async fn exchange(
     mut server: PeekedStream,
     (mut outcome, target): (Box<Outcome>, &UpstreamTarget),
 ) {
-    let _in_flight = target.take_selected();
+    let in_flight = target.take_selected();
+    if let Some(endpoint) = &in_flight {
+        endpoint.report(Reported::Connected, Instant::now().into_std());
+    }
     let _used = (downstream.direction() == Direction::Outbound)
         .then(|| downstream.worker.relays.begin(Interest::Address(downstream.destination)));
     let reporter = downstream.direction().reporter();

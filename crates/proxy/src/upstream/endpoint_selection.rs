@@ -4,7 +4,9 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
-use weft_decide::{Ask, CompiledBackend, Endpoint, Failure, Pick, Reply, SelectedEndpoint};
+use weft_decide::{
+    Ask, CompiledBackend, Endpoint, Failure, Pick, Reply, Reported, SelectedEndpoint,
+};
 
 use crate::{
     connection::downstream::Downstream,
@@ -108,6 +110,9 @@ impl UpstreamTarget {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
+            if let Some(endpoint) = &*self.selected.borrow() {
+                endpoint.report(Reported::Unreachable, Instant::now().into_std());
+            }
             if self.endpoint.is_none() {
                 downstream.worker.names.failed(self.pool.address());
             }

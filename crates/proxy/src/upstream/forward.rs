@@ -265,7 +265,7 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
             Err(failed) => failed.outcome,
         };
         if let Some(endpoint) = &endpoint {
-            endpoint.report(ended.reported());
+            endpoint.report(ended.reported(), Instant::now().into_std());
         }
         let mut verdict = retry::next(retries, &method, ended, again);
         let repeatable = request.source.as_ref().is_none_or(|source| source.is_repeatable());

@@ -27,6 +27,7 @@ mod listeners;
 mod log;
 mod mirrors;
 mod ondemand;
+mod outliers;
 mod peers;
 mod probes;
 mod protocols;

@@ -105,7 +105,8 @@ fn backend(
         Some(subset) => Some(policy.subset(subset, view)?),
     };
     let subset = defined.as_ref().map(|defined| defined.subset);
-    let choice = policy.effective(subset, port.number, view).choice();
+    let effective = policy.effective(subset, port.number, view);
+    let choice = effective.choice();
     // Only in the mesh have clients dialled an address that means something.
     let dialled = definition.is_headless() || choice == Choice::Original;
     let discovery = match &definition.resolution {
@@ -135,6 +136,7 @@ fn backend(
             Choice::Balanced(balancer) => balancer,
             Choice::Original => LoadBalancer::LeastRequest,
         },
+        outliers: effective.outliers(),
         connect_timeout: mesh.connect_timeout,
         closed: None,
         origin,
@@ -163,6 +165,7 @@ pub(crate) fn original(name: &str, port: u16, upstream: Upstream, mesh: &Mesh) -
         discovery: Discovery::Original,
         upstream,
         load_balancer: LoadBalancer::LeastRequest,
+        outliers: None,
         connect_timeout: mesh.connect_timeout,
         closed: None,
         origin: Origin::default(),

@@ -7,15 +7,17 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use weft_api::{
     Key,
     destination_rule::{
-        ConsistentHash, DestinationRule, LoadBalancer as Balancing, Subset, TrafficPolicy,
+        ConsistentHash, DestinationRule, LoadBalancer as Balancing, OutlierDetection as Outliers,
+        PortPolicy, Subset, TrafficPolicy,
     },
 };
-use weft_config::{HashCookie, HashKey, LoadBalancer};
+use weft_config::{HashCookie, HashKey, LoadBalancer, OutlierDetection};
 
 use crate::{
     Group, Selector,
@@ -93,6 +95,7 @@ struct SeenBy {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Effective<'g> {
     load_balancer: Option<&'g Balancing>,
+    outliers: Option<&'g Outliers>,
 }
 
 /// How an endpoint is chosen, as far as a rule says.
@@ -151,18 +154,55 @@ impl Policy {
             all.iter().find(|one| one.port.as_ref().is_some_and(|one| one.number == port))
         };
         let whole = whole.map_or_else(Effective::default, |whole| match of_port(whole) {
-            Some(settings) => Effective { load_balancer: settings.load_balancer.as_ref() },
-            None => Effective { load_balancer: whole.load_balancer.as_ref() },
+            Some(settings) => Effective::of_port(settings),
+            None => Effective {
+                load_balancer: whole.load_balancer.as_ref(),
+                outliers: whole.outlier_detection.as_ref(),
+            },
         });
         let Some(own) = own else { return whole };
         match of_port(own) {
-            Some(settings) => Effective { load_balancer: settings.load_balancer.as_ref() },
-            None => Effective { load_balancer: own.load_balancer.as_ref().or(whole.load_balancer) },
+            Some(settings) => Effective::of_port(settings),
+            None => Effective {
+                load_balancer: own.load_balancer.as_ref().or(whole.load_balancer),
+                outliers: own.outlier_detection.as_ref().or(whole.outliers),
+            },
         }
     }
 }
 
-impl Effective<'_> {
+impl<'g> Effective<'g> {
+    fn of_port(settings: &'g PortPolicy) -> Self {
+        Self {
+            load_balancer: settings.load_balancer.as_ref(),
+            outliers: settings.outlier_detection.as_ref(),
+        }
+    }
+
+    /// When endpoints that fail are left out.
+    pub(crate) fn outliers(&self) -> Option<OutlierDetection> {
+        let said = self.outliers?;
+        let span = |text: &Option<String>, otherwise: u64| {
+            let said = text.as_deref().and_then(|text| weft_api::span::parse(text).ok());
+            said.unwrap_or(Duration::from_secs(otherwise))
+        };
+        let percent = |said: i32| u8::try_from(said.clamp(0, 100)).unwrap_or_default();
+        let is_split = said.split_external_local_origin_errors == Some(true);
+        Some(OutlierDetection {
+            errors: said.consecutive5xx_errors.unwrap_or(5),
+            gateway_errors: said.consecutive_gateway_errors.unwrap_or(0),
+            local_failures: is_split.then(|| said.consecutive_local_origin_failures.unwrap_or(5)),
+            interval: span(&said.interval, 10),
+            base_ejection_time: span(&said.base_ejection_time, 30),
+            // As in Istio, zero is the default.
+            max_ejection_percent: match percent(said.max_ejection_percent.unwrap_or(0)) {
+                0 => 10,
+                most => most,
+            },
+            min_health_percent: percent(said.min_health_percent.unwrap_or(0)),
+        })
+    }
+
     /// How an endpoint is chosen.
     pub(crate) fn choice(&self) -> Choice {
         let Some(balancer) = self.load_balancer else {

@@ -58,8 +58,12 @@ fn base(kind: Kind) -> Value {
         }),
         Kind::DestinationRule => {
             let balancer = json!({"simple": "LEAST_REQUEST"});
-            let of_port = json!({"port": {"number": 80}, "loadBalancer": balancer});
-            let policy = json!({"loadBalancer": balancer, "portLevelSettings": [of_port]});
+            let of_port = json!({
+                "port": {"number": 80}, "loadBalancer": balancer, "outlierDetection": {},
+            });
+            let policy = json!({
+                "loadBalancer": balancer, "outlierDetection": {}, "portLevelSettings": [of_port],
+            });
             json!({
                 "host": "cart",
                 "trafficPolicy": policy,

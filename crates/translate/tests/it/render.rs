@@ -211,6 +211,9 @@ fn backend(out: &mut String, backend: &Backend) -> fmt::Result {
         Discovery::Dns { host, port } => write!(out, " at dns {host}:{port}")?,
     }
     write!(out, " {:?} {:?}", backend.upstream, backend.load_balancer)?;
+    if let Some(outliers) = &backend.outliers {
+        write!(out, " outliers {}", serde_json::to_string(outliers).expect("it is JSON"))?;
+    }
     if let Some(closed) = &backend.closed {
         write!(out, " closed: {closed}")?;
     }

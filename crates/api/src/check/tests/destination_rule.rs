@@ -64,8 +64,6 @@ fn settings_of_a_port_name_it_once() {
          in plaintext\n\
          warning spec.trafficPolicy.portLevelSettings[1].port.number: port 80 has settings above; the \
          first ones count\n\
-         warning spec.trafficPolicy.portLevelSettings[2].outlierDetection: not honoured yet: every \
-         ready endpoint is used\n\
          error spec.trafficPolicy.portLevelSettings[2].outlierDetection.maxEjectionPercent: 101 is \
          not between 0 and 100\n\
          error spec.trafficPolicy.portLevelSettings[2].port: the settings are for no port; name its \
