@@ -80,6 +80,7 @@ pub async fn serve_request(
         upgrade,
         routed,
         affinity,
+        arrival,
         absolute,
     };
     Ok(forward::send(request, outcome).await)

@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, sleep};
 use weft_config::{Retries, RetryOn};
 use weft_decide::{
-    Affinity, Failure, Flag, NoAnswer, Reply, Reset, Routed, SelectedEndpoint, protocol, retry,
+    Affinity, Arrival, Failure, Flag, NoAnswer, Reply, Reset, Routed, SelectedEndpoint, protocol,
+    retry,
 };
 
 use crate::{
@@ -48,6 +49,8 @@ pub struct UpstreamRequest {
     pub routed: Routed,
     /// What keeps it at one endpoint.
     pub affinity: Affinity,
+    /// How it came in.
+    pub arrival: Arrival,
     /// The target with the host, which HTTP/2 needs.
     pub absolute: Option<Uri>,
 }

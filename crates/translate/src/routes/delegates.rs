@@ -136,7 +136,16 @@ pub(crate) fn merged(key: &Key, view: &View<'_>) -> Option<Merged> {
             Ok(service)
         });
         match usable {
-            Ok(service) => found.add_delegated(key, at, written, (&name, service)),
+            Ok(service) => {
+                let mut written = written.clone();
+                let own = written.mirror.iter_mut();
+                let all = own.chain(written.mirrors.iter_mut().map(|one| &mut one.destination));
+                // They are written here, and read as if they were in the delegate.
+                all.for_each(|one| {
+                    one.host = view.installation().resolve(&one.host, &key.namespace);
+                });
+                found.add_delegated(key, at, &written, (&name, service));
+            }
             Err(closed) => found.add_own(key, at, written, Some(closed)),
         }
     }

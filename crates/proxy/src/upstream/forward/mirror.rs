@@ -98,6 +98,8 @@ struct RequestCopy {
     authority: Option<HeaderValue>,
     source: Option<Rc<Source>>,
     body: RequestBody,
+    /// By which its endpoint is picked, where it is by one.
+    hash: Option<u64>,
 }
 
 /// The connection of a copy, which does not outlive it: a server that takes nothing could hold as
@@ -124,7 +126,9 @@ pub fn begin(request: &UpstreamRequest) {
         let mut head = request.parts.clone();
         mark_copy(&mut head.headers);
         head.extensions.remove::<OnUpgrade>();
+        let hash = backend.affinity(&head, &request.arrival).hash;
         let copy = RequestCopy {
+            hash,
             downstream: request.downstream.besides(),
             backend: Arc::clone(backend),
             head,
@@ -155,7 +159,7 @@ async fn within(limit: Duration, source: Option<&Rc<Source>>, sending: impl Futu
 impl RequestCopy {
     /// Sends it, and reads its answer.
     async fn send(self) {
-        let Self { downstream, backend, mut head, authority, source, body } = self;
+        let Self { downstream, backend, mut head, authority, source, body, hash } = self;
         let version = match protocol::onwards(backend.data.upstream, head.version, false) {
             Version::HTTP_2 => HttpVersion::Http2,
             _ => HttpVersion::Http1,
@@ -165,11 +169,11 @@ impl RequestCopy {
             head.uri = target;
         }
         attempt::suit(&mut head, version, authority.as_ref(), source.is_some());
-        let selected = endpoint_selection::select(&downstream, &backend, &[]).await;
+        let selected = endpoint_selection::select(&downstream, &backend, (hash, &[])).await;
         let Ok(Selected { pool, endpoint }) = selected else { return };
         let report = |outcome: retry::Outcome| {
             if let Some(endpoint) = &endpoint {
-                endpoint.report(outcome.reported());
+                endpoint.report(outcome.reported(), Instant::now().into_std());
             }
         };
         let mut message = Request::from_parts(head, body);
