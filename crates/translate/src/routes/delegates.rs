@@ -284,8 +284,8 @@ fn inheriting(root: &HttpRoute, leaf: &HttpRoute) -> HttpRoute {
     if merged.mirrors.is_empty() {
         merged.mirrors.clone_from(&root.mirrors);
     }
-    merged.mirror_percentage = merged.mirror_percentage.or_else(|| root.mirror_percentage.clone());
-    merged.mirror_percent = merged.mirror_percent.or_else(|| root.mirror_percent.clone());
+    merged.mirror_percentage = merged.mirror_percentage.or(root.mirror_percentage);
+    merged.mirror_percent = merged.mirror_percent.or(root.mirror_percent);
     merged.cors_policy = merged.cors_policy.or_else(|| root.cors_policy.clone());
     merged.headers = merged.headers.or_else(|| root.headers.clone());
     merged
