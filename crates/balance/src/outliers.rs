@@ -80,6 +80,10 @@ impl Outliers {
     /// Counts how an exchange with the endpoint of `state` ended.
     pub(crate) fn report(&self, state: &EndpointState, reported: Reported, now: Instant) {
         let streaks = &state.streaks;
+        // What was under way when it was left out does not count for the time after.
+        if self.moment(now).is_some_and(|moment| streaks.is_ejected(moment)) {
+            return;
+        }
         let status = match (reported, self.settings.local_failures) {
             (Reported::Answered(status), _) => {
                 clear(&streaks.local);

@@ -114,8 +114,8 @@ pub struct OutlierDetection {
     /// Each time that an endpoint is well for so long takes back one time that it was not.
     #[serde(with = "crate::seconds")]
     pub interval: Duration,
-    /// For how long an endpoint is left out the first time; twice as long the second, and so on,
-    /// up to five minutes.
+    /// For how long an endpoint is left out the first time; twice as long the second, three times
+    /// the third, up to five minutes.
     #[serde(with = "crate::seconds")]
     pub base_ejection_time: Duration,
     /// How many percent may be left out at once; one endpoint always may be.

@@ -86,6 +86,17 @@ fn failures_in_a_row_leave_an_endpoint_out_for_longer_each_time() {
 }
 
 #[test]
+fn what_ends_while_an_endpoint_is_left_out_does_not_count_afterwards() {
+    let mut world = World::new(2, &settings(), &Register::default());
+    world.report(1, &errors(5));
+    world.now += 30 * SECOND;
+    world.report(1, &errors(1));
+    assert_eq!(world.used(), [1, 2]);
+    world.report(1, &errors(2));
+    assert_eq!(world.used(), [2]);
+}
+
+#[test]
 fn gateway_errors_are_answers_that_servers_did_not_give() {
     let both = OutlierDetection { errors: 0, gateway_errors: 2, ..settings() };
     let world = World::new(3, &both, &Register::default());
