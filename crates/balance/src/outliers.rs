@@ -32,7 +32,7 @@ pub(crate) struct Streaks {
     /// Answers of 500 and more in a row.
     errors: AtomicU32,
     /// Those of 502, 503 and 504.
-    gateway: AtomicU32,
+    gateway_errors: AtomicU32,
     /// Exchanges in a row that got no answer, where they are counted separately.
     local: AtomicU32,
     /// How often it was left out, less one for each interval in which it was not.
@@ -102,13 +102,13 @@ impl Outliers {
             (_, None) => 503,
         };
         if status < 500 {
-            clear(&streaks.gateway);
+            clear(&streaks.gateway_errors);
             return clear(&streaks.errors);
         }
         let by_gateway = match (502..=504).contains(&status) {
-            true => reaches(&streaks.gateway, self.settings.gateway_errors),
+            true => reaches(&streaks.gateway_errors, self.settings.gateway_errors),
             false => {
-                clear(&streaks.gateway);
+                clear(&streaks.gateway_errors);
                 false
             }
         };
@@ -139,7 +139,7 @@ impl Outliers {
         streaks.ejections.store(times, Relaxed);
         streaks.until.store(until, Relaxed);
         self.backend.last_ejected_until.fetch_max(until, Relaxed);
-        [&streaks.errors, &streaks.gateway, &streaks.local].into_iter().for_each(clear);
+        [&streaks.errors, &streaks.gateway_errors, &streaks.local].into_iter().for_each(clear);
     }
 }
 

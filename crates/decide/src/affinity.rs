@@ -58,7 +58,7 @@ impl Affinity {
             let _ = write!(text, "; {name}{equals}{value}");
         }
         text.push_str("; HttpOnly");
-        // A name that no field can have is the key of nothing.
+        // A name that no field can have means that there is no key.
         let Ok(set) = HeaderValue::try_from(text) else { return Self::default() };
         Self { hash: Some(of_bytes(value.as_bytes())), set_cookie: Some(Box::new(set)) }
     }
@@ -101,7 +101,7 @@ fn of_header(name: &str, head: &Parts) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// The value of the first cookie called `name`, without quotes around it. An empty one is none.
+/// The value of the first cookie called `name`, without quotes around it; an empty one is absent.
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let fields = headers.get_all(header::COOKIE).iter();
     let mut pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));

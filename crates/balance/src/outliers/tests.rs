@@ -1,3 +1,5 @@
+//! Endpoints that are left out, at times that the cases set.
+
 use std::collections::BTreeSet;
 
 use weft_config::{Endpoint as Data, LoadBalancer};
@@ -19,7 +21,7 @@ fn settings() -> OutlierDetection {
     }
 }
 
-/// A pool of `count` endpoints, at a time that goes on as it is told.
+/// A pool of `count` endpoints, at a time that a case sets.
 struct World {
     pool: Pool,
     now: Instant,
