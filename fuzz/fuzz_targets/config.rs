@@ -53,6 +53,7 @@ fn ask(resources: &[Resource]) {
                 let head = head.expect("it is a request").into_parts().0;
                 let direction = Direction::Outbound;
                 let arrival = Arrival {
+                    client: None,
                     destination,
                     direction,
                     next: NextHop::Elsewhere,
