@@ -117,7 +117,8 @@ impl Outliers {
         }
     }
 
-    /// Leaves the endpoint of `streaks` out, unless too many are. One always may be.
+    /// Leaves the endpoint of `streaks` out, unless that would be too many, as in Envoy: of a few
+    /// endpoints, a small share is none.
     fn eject(&self, streaks: &Streaks, now: Instant) {
         let _others_wait = self.backend.ejecting();
         let moment = self.backend.moment(now);
@@ -126,7 +127,7 @@ impl Outliers {
         }
         let ejected = self.ejected(moment);
         let most = usize::from(self.settings.max_ejection_percent) * self.members.len();
-        if ejected > 0 && (ejected + 1) * 100 > most {
+        if (ejected + 1) * 100 > most {
             return;
         }
         let interval = micros(self.settings.interval).max(1);

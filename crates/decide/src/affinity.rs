@@ -22,9 +22,13 @@ pub struct Affinity {
 
 impl Affinity {
     /// That of the request with this `head`, as it is sent on.
-    pub(crate) fn of_request(key: &HashKey, head: &Parts, arrival: &Arrival) -> Self {
+    pub(crate) fn of_request(
+        key: &HashKey,
+        (head, authority): (&Parts, Option<&HeaderValue>),
+        arrival: &Arrival,
+    ) -> Self {
         let hash = match key {
-            HashKey::Header(name) => of_header(name, head),
+            HashKey::Header(name) => of_header(name, head, authority),
             HashKey::Cookie(wanted) => {
                 return match cookie(&head.headers, &wanted.name) {
                     Some(value) => Self { hash: Some(of_bytes(value)), set_cookie: None },
@@ -76,16 +80,17 @@ fn of_bytes(bytes: &[u8]) -> u64 {
     XxHash64::oneshot(0, bytes)
 }
 
-fn of_header(name: &str, head: &Parts) -> Option<u64> {
+fn of_header(name: &str, head: &Parts, authority: Option<&HeaderValue>) -> Option<u64> {
     match name {
         ":method" => return Some(of_bytes(head.method.as_str().as_bytes())),
         ":path" => {
             let target = head.uri.path_and_query().map_or("", |target| target.as_str());
             return Some(of_bytes(target.as_bytes()));
         }
+        // Heads of HTTP/2 have no field for it.
+        ":authority" | "host" => return authority.map(|host| of_bytes(host.as_bytes())),
         _ => {}
     }
-    let name = if name == ":authority" { "host" } else { name };
     let mut values = head.headers.get_all(name).iter();
     let first = values.next()?;
     let Some(second) = values.next() else { return Some(of_bytes(first.as_bytes())) };

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use http::request::Parts;
+use http::{HeaderValue, request::Parts};
 use weft_balance::{Ask, BackendState, Pool, Register, Rng, SelectedEndpoint};
 use weft_config::{Backend, Discovery, Endpoint, HashKey, LoadBalancer, Origin, Upstream};
 
@@ -120,9 +120,13 @@ impl CompiledBackend {
 
     /// What keeps a request with this `head`, as it is sent on, at one endpoint; `arrival` says
     /// how it came.
-    pub fn affinity(&self, head: &Parts, arrival: &Arrival) -> Affinity {
+    pub fn affinity(
+        &self,
+        (head, authority): (&Parts, Option<&HeaderValue>),
+        arrival: &Arrival,
+    ) -> Affinity {
         match &self.data.load_balancer {
-            LoadBalancer::Hash(key) => Affinity::of_request(key, head, arrival),
+            LoadBalancer::Hash(key) => Affinity::of_request(key, (head, authority), arrival),
             _ => Affinity::default(),
         }
     }

@@ -39,8 +39,8 @@ fn affinity(world: &World, request: &str) -> (Affinity, Endpoint) {
         world.table.decide(&scope, &arrived, &Answers::default(), (&mut Rng::new(1), &mut ()));
     let Step::Done(routed) = decided else { panic!("{decided:?}") };
     let backend = std::sync::Arc::clone(routed.backend());
-    let (head, _) = routed.request(arrived).unwrap();
-    let found = backend.affinity(&head, &arrival);
+    let (head, authority) = routed.request(arrived).unwrap();
+    let found = backend.affinity((&head, authority.as_ref()), &arrival);
     let ask = Ask { hash: found.hash, ..Ask::at(std::time::Instant::now()) };
     let picked = backend.pick(arrival.destination, &ask, &mut Rng::new(1));
     let Some(Pick::Endpoint(picked)) = picked else { panic!("{picked:?}") };

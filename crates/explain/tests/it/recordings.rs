@@ -24,6 +24,11 @@ fn actions_are_as_recorded() {
 }
 
 #[test]
+fn destinations_are_as_recorded() {
+    replay("destinations", 32);
+}
+
+#[test]
 fn services_are_reached_as_recorded() {
     replay("services", 92);
 }
@@ -178,6 +183,8 @@ const OF_REQUESTS: &[&str] = &[
     "x-b3-traceid",
     "x-envoy-attempt-count",
     "x-envoy-decorator-operation",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-external-address",
     "x-envoy-original-path",
     "x-exchange",
     "x-forwarded-client-cert",

@@ -70,7 +70,7 @@ pub async fn serve_request(
         true => parts.extensions.remove::<OnUpgrade>(),
         false => None,
     };
-    let affinity = routed.backend().affinity(&parts, &arrival);
+    let affinity = routed.backend().affinity((&parts, authority.as_ref()), &arrival);
     let absolute = None;
     let request = UpstreamRequest {
         downstream,

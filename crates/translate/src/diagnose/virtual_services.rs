@@ -94,7 +94,9 @@ fn beyond_bounds(
     merged: Option<&Merged>,
     found: &mut Vec<Diagnostic>,
 ) {
-    let written = |at: &usize| merged.map_or(*at, |merged| merged.sources[*at].root);
+    let written = |at: &usize| {
+        merged.and_then(|merged| merged.sources.get(*at)).map_or(*at, |source| source.root)
+    };
     let http = summary.http_beyond.bound.iter().map(|at| ("http", written(at)));
     let all = http.chain(summary.tcp_beyond.bound.iter().map(|at| ("tcp", *at)));
     found.extend(all.map(|(list, at)| {
@@ -348,6 +350,14 @@ fn rule(
             dialled,
             view,
         ));
+    }
+    if let Some((place, ..)) = mirrors::written(rule).nth(mirrors::MOST) {
+        let message = format!(
+            "is beyond the {} copies that a request may have: no copies are sent to this destination \
+             and to later ones; name fewer",
+            mirrors::MOST
+        );
+        found.push(Diagnostic::error(key, format!("{field}.{place}"), message));
     }
     for (place, destination, _) in mirrors::written(rule) {
         let place = format!("{field}.{place}");

@@ -126,7 +126,8 @@ pub fn begin(request: &UpstreamRequest) {
         let mut head = request.parts.clone();
         mark_copy(&mut head.headers);
         head.extensions.remove::<OnUpgrade>();
-        let hash = backend.affinity(&head, &request.arrival).hash;
+        let sent = (&head, request.authority.as_ref());
+        let hash = backend.affinity(sent, &request.arrival).hash;
         let copy = RequestCopy {
             hash,
             downstream: request.downstream.besides(),
@@ -136,7 +137,7 @@ pub fn begin(request: &UpstreamRequest) {
             body: RequestBody::following(source.as_ref()),
             source: source.clone(),
         };
-        let limit = request.routed.rule().data.timeout.unwrap_or(LONGEST);
+        let limit = request.routed.rule().data.timeout.unwrap_or(LONGEST).min(LONGEST);
         tokio::task::spawn_local(async move {
             let _counted = counted;
             within(limit, source.as_ref(), copy.send()).await;

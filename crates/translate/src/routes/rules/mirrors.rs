@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// The most copies of a request: each reads its body as well.
+pub(crate) const MOST: usize = 8;
+
 /// All requests.
 const ALL: Percent = Percent { value: 100.0 };
 
@@ -49,7 +52,8 @@ pub(crate) fn count(written: &HttpRoute) -> usize {
     usize::from(written.mirror.is_some()) + written.mirrors.len()
 }
 
-/// Where copies of the requests of `written`, in an object of `namespace`, go.
+/// Where copies of the requests of `written`, in an object of `namespace`, go: to the first
+/// [`MOST`] that it names.
 pub(crate) fn of_rule(
     written: &HttpRoute,
     namespace: &str,
@@ -57,6 +61,7 @@ pub(crate) fn of_rule(
     view: &View<'_>,
 ) -> Vec<Copies> {
     let shares = self::written(written)
+        .take(MOST)
         .map(|(_, destination, percent)| (destination, faults::share(Some(percent))));
     shares
         .filter(|(_, share)| *share > 0)
