@@ -268,7 +268,7 @@ fn end_application(pod: &str) {
     for process in processes.filter(|process| is_own(&process.path())) {
         let number = process.file_name().to_str().and_then(|name| name.parse().ok());
         if let Some(pid) = number.and_then(rustix::process::Pid::from_raw) {
-            // It may have ended by itself.
+            // It may have ended meanwhile.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }

@@ -118,7 +118,7 @@ impl Outliers {
     }
 
     /// Leaves the endpoint of `streaks` out, unless that would be too many, as in Envoy: of a few
-    /// endpoints, a small share is none.
+    /// endpoints, a small share is nothing.
     fn eject(&self, streaks: &Streaks, now: Instant) {
         let _others_wait = self.backend.ejecting();
         let moment = self.backend.moment(now);
