@@ -117,6 +117,9 @@ pub struct HttpRedirect {
     pub uri_regex_rewrite: Option<RegexRewrite>,
 }
 
+/// The longest body of a direct response, in bytes.
+pub const LONGEST_BODY: usize = 1 << 20;
+
 /// `spec.http[].directResponse`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

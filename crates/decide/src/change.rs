@@ -68,9 +68,7 @@ impl AnswerChanges {
         }
         cors::insert(&self.cors, headers);
     }
-}
 
-impl AnswerChanges {
     /// The same without what browsers are told.
     pub(crate) fn without_cors(self) -> Self {
         Self { cors: Vec::new(), ..self }

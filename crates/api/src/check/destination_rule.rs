@@ -62,18 +62,8 @@ fn traffic_policy(policy: &TrafficPolicy, place: &str, findings: &mut Findings) 
     if *policy == TrafficPolicy::default() {
         findings.error(place, "the policy is empty; remove it or set a field");
     }
-    if let Some(balancer) = &policy.load_balancer {
-        load_balancer(balancer, &format!("{place}.loadBalancer"), findings);
-    }
-    if let Some(pool) = &policy.connection_pool {
-        connection_pool(pool, place, findings);
-    }
-    if let Some(outliers) = &policy.outlier_detection {
-        outlier_detection(outliers, place, findings);
-    }
-    if let Some(settings) = &policy.tls {
-        tls(settings, place, findings);
-    }
+    let TrafficPolicy { load_balancer, connection_pool, outlier_detection, tls, .. } = policy;
+    settings((load_balancer, connection_pool, outlier_detection, tls), place, findings);
     let mut known = BTreeSet::new();
     for (index, settings) in policy.port_level_settings.iter().enumerate() {
         let place = item(&format!("{place}.portLevelSettings"), index);
@@ -90,17 +80,26 @@ fn port_policy(policy: &PortPolicy, place: &str, findings: &mut Findings) {
     if policy.port.as_ref().is_none_or(|port| port.number == 0) {
         findings.error(format!("{place}.port"), "the settings are for no port; name its number");
     }
-    if let Some(balancer) = &policy.load_balancer {
+    let PortPolicy { load_balancer, connection_pool, outlier_detection, tls, .. } = policy;
+    settings((load_balancer, connection_pool, outlier_detection, tls), place, findings);
+}
+
+/// What a policy and the settings of a port have alike.
+type Settings<'p> =
+    (&'p Option<LoadBalancer>, &'p Option<Value>, &'p Option<OutlierDetection>, &'p Option<Value>);
+
+fn settings((balancer, pool, outliers, tls): Settings<'_>, place: &str, findings: &mut Findings) {
+    if let Some(balancer) = balancer {
         load_balancer(balancer, &format!("{place}.loadBalancer"), findings);
     }
-    if let Some(pool) = &policy.connection_pool {
+    if let Some(pool) = pool {
         connection_pool(pool, place, findings);
     }
-    if let Some(outliers) = &policy.outlier_detection {
+    if let Some(outliers) = outliers {
         outlier_detection(outliers, place, findings);
     }
-    if let Some(settings) = &policy.tls {
-        tls(settings, place, findings);
+    if let Some(tls) = tls {
+        self::tls(tls, place, findings);
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
     field::{child, clipped, item},
     span,
     virtual_service::{
-        DirectResponse, HeaderOperations, HttpFault, HttpMatch, HttpRoute, Percent, Retries,
-        StringMatch,
+        DirectResponse, HeaderOperations, HttpFault, HttpMatch, HttpRoute, LONGEST_BODY, Percent,
+        Retries, StringMatch,
     },
 };
 
@@ -289,9 +289,6 @@ fn fault(fault: &HttpFault, place: &str, findings: &mut Findings) {
         }
     }
 }
-
-/// The longest body of a direct response, in bytes.
-const LONGEST_BODY: usize = 1 << 20;
 
 fn direct_response(direct: &DirectResponse, place: &str, findings: &mut Findings) {
     if !(200..600).contains(&direct.status) {

@@ -19,7 +19,7 @@ use crate::{
     model::{self, picked},
     routes::{
         delegates::Merged,
-        foreign,
+        foreign::{self, RuleKind},
         rules::{self, changes, conditions, mirrors, retries, targets, targets::Ports},
         virtual_services::{self, MESH, Summary},
     },
@@ -115,6 +115,12 @@ fn merged_from(at: usize, merged: Option<&Merged>) -> Range<usize> {
     let Some(Merged { sources, .. }) = merged else { return at..at + 1 };
     let up_to = |root| sources.partition_point(|source| source.root < root);
     up_to(at)..up_to(at + 1)
+}
+
+/// The lists of rules of `service`, and the field that a finding about each names.
+fn lists(service: &VirtualService) -> [(RuleKind, &'static str); 2] {
+    let connections = if service.spec.tcp.is_empty() { "spec.tls" } else { "spec.tcp" };
+    [(RuleKind::Http, "spec.http"), (RuleKind::Tcp, connections)]
 }
 
 /// Gateways that are not there, or serve none of the hosts.

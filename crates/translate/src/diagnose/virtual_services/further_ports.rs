@@ -2,10 +2,11 @@
 
 use weft_api::{Diagnostic, Key, virtual_service::VirtualService};
 
+use super::lists;
 use crate::{
     graph::view::View,
     routes::{
-        foreign::{REPEATED, RuleKind, TIMES},
+        foreign::{REPEATED, TIMES},
         virtual_services::Summary,
     },
 };
@@ -34,9 +35,7 @@ pub(super) fn check(
         .filter(|(ports, _)| *ports > FEW)
         .map(|(ports, host)| (host, ports))
         .collect();
-    let connections = if service.spec.tcp.is_empty() { "spec.tls" } else { "spec.tcp" };
-    let lists = [(RuleKind::Http, "spec.http"), (RuleKind::Tcp, connections)];
-    let found = lists.into_iter().filter_map(|(kind, field)| {
+    let found = lists(service).into_iter().filter_map(|(kind, field)| {
         let (host, ports) = wide.iter().find_map(|(host, count)| {
             let chosen = view.chosen(host, &client, kind);
             let used = chosen.used.iter().find(|used| *used.key == *key)?;

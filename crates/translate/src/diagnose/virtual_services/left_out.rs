@@ -9,6 +9,7 @@ use std::{
 
 use weft_api::{Diagnostic, Key, virtual_service::VirtualService};
 
+use super::lists;
 use crate::{
     graph::view::View,
     routes::{
@@ -87,9 +88,7 @@ pub(super) fn check(
     let resolved =
         service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace));
     let hosts: BTreeSet<String> = resolved.collect();
-    let connections = if service.spec.tcp.is_empty() { "spec.tls" } else { "spec.tcp" };
-    let lists = [(RuleKind::Http, "spec.http"), (RuleKind::Tcp, connections)];
-    let found = lists.into_iter().filter(|(kind, _)| own.rules_size(*kind).bytes > 0);
+    let found = lists(service).into_iter().filter(|(kind, _)| own.rules_size(*kind).bytes > 0);
     let found = found.filter_map(|(kind, field)| {
         let mut lost = hosts.iter().filter(|host| view.left_out(host).of(kind).contains(key));
         let first = lost.next()?;

@@ -8,7 +8,7 @@ use weft_api::{
     span,
     virtual_service::{
         DirectResponse, HeaderOperations, Headers, HttpRedirect, HttpRewrite, HttpRoute,
-        RegexRewrite,
+        LONGEST_BODY, RegexRewrite,
     },
 };
 use weft_config::{
@@ -18,8 +18,6 @@ use weft_config::{
 
 use crate::routes::rules::{InvalidRule, conditions, patterns};
 
-/// The longest body of a direct response, in bytes.
-const LONGEST_BODY: usize = 1 << 20;
 /// Base64 of either alphabet, padded or not, as in the JSON of protocol buffers.
 const BASE64: [GeneralPurpose; 2] = [engine(&alphabet::STANDARD), engine(&alphabet::URL_SAFE)];
 
