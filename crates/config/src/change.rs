@@ -97,6 +97,14 @@ pub struct Redirect {
     pub path: Option<PathChange>,
 }
 
+impl Redirect {
+    /// To the same over TLS.
+    pub fn to_tls() -> Self {
+        let scheme = Some("https".to_owned());
+        Self { status: 301, scheme, authority: None, port: None, path: None }
+    }
+}
+
 /// A part of a value of a header field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValuePart {

@@ -74,9 +74,6 @@ fn protocol(server: &Server, place: &str, findings: &mut Findings) {
             if server.tls.is_some() && !redirects {
                 let message = format!("protocol {served} has no TLS; did you mean HTTPS?");
                 findings.error(format!("{place}.tls"), message);
-            } else if redirects {
-                let field = format!("{place}.tls.httpsRedirect");
-                findings.not_honoured(&field, "requests are served, without TLS");
             }
         }
         "" => findings.error(field, "the port has no protocol, such as HTTP"),

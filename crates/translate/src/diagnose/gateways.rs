@@ -37,11 +37,6 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
                     "names no host, so every request gets 404; write \"*\" for all",
                 ));
             }
-            Ok(_) if listeners::redirects(server) => found.push(Diagnostic::error(
-                key,
-                format!("{field}.tls.httpsRedirect"),
-                "is not honoured yet: requests for these hosts get 500 until it is",
-            )),
             Ok(_) => {}
         }
     }

@@ -163,7 +163,7 @@ fn a_virtual_service_of_both_gateways_has_its_rules_for_each() {
 }
 
 #[test]
-fn redirects_at_an_address_close_no_host_that_is_served_everywhere_and_both_are_told() {
+fn no_host_that_is_served_everywhere_is_redirected_at_an_address_and_both_are_told() {
     let redirecting = |mut gateway: Value| {
         gateway["spec"]["servers"][0]["tls"] = json!({"httpsRedirect": true});
         gateway
@@ -183,7 +183,7 @@ fn redirects_at_an_address_close_no_host_that_is_served_everywhere_and_both_are_
         ],
         &[("0.0.0.0:80", &["web.example: shop"]), ("10.1.0.1:80", &["*.example: closed"])],
     );
-    // `*.example` is wider than what is served: it closes the rest.
+    // `*.example` is wider than what is served: the rest is redirected.
     assert_eq!(told(translator), ["Gateway/evil/one"]);
     let translator = check(
         [

@@ -70,7 +70,7 @@ fn check(objects: &[Value], expected: &[(&str, &str)], told: &[&str]) {
 }
 
 #[test]
-fn a_redirect_closes_no_host_that_another_gateway_serves() {
+fn no_host_that_another_gateway_serves_is_redirected() {
     let shop = [
         gateway("shop", &[("*.example", false)]),
         virtual_service("shop", "web.example", &["shop/own"]),
@@ -91,7 +91,7 @@ fn a_redirect_closes_no_host_that_another_gateway_serves() {
 }
 
 #[test]
-fn what_is_said_through_a_redirect_stays_closed() {
+fn what_is_said_through_a_redirect_is_not_served() {
     let plain = gateway("shop", &[("*", false)]);
     let shop = virtual_service("shop", "web.example", &["shop/own"]);
     // A virtual service's rules are not served where they are said through the redirect only.
@@ -109,7 +109,7 @@ fn what_is_said_through_a_redirect_stays_closed() {
 }
 
 #[test]
-fn a_gateway_closes_what_it_serves_itself() {
+fn a_gateway_redirects_what_it_serves_itself() {
     let servers = [("web.example", true), ("*", false)];
     let objects = [gateway("evil", &servers), virtual_service("shop", "*", &["evil/own"])];
     check(&objects, &[("*", SHOP), ("web.example", OF_EVIL)], &[]);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use weft_api::{Key, Kind, virtual_service::VirtualService};
-use weft_config::{Action, Host, Origin, Route, Rule, RuleList};
+use weft_config::{Action, Host, Origin, Redirect, Route, Rule, RuleList};
 
 use super::{
     Bound, Served,
@@ -161,18 +161,19 @@ pub(super) fn of_port<'g>(
     };
     redirected.retain(|host, _| !is_said(host));
     let served = (&through, everywhere);
-    redirects.close(served, view.installation(), &mut redirected, budget);
+    redirects.add_to(served, view.installation(), &mut redirected, budget);
     let ended = hosts_of(&ended, view.installation()).into_iter();
     let ended: BTreeMap<String, Origin> =
         ended.filter(|(host, _)| !is_said(host) && !redirected.contains_key(host)).collect();
-    let closed = |(hosts, details): (BTreeMap<String, Origin>, &'static str)| {
+    let to_tls = (redirected, Action::Redirect(Box::new(Redirect::to_tls())));
+    let closed = (ended, Action::respond(500, TOO_MANY_PORTS));
+    let one_rule = |(hosts, action): (BTreeMap<String, Origin>, Action)| {
         hosts.into_iter().filter_map(move |(host, origin)| {
             let hosts = vec![Host::parse(&host).ok()?];
-            Some(closed(name(at, &host), hosts, details, origin))
+            Some(with_one_rule(name(at, &host), hosts, action.clone(), origin))
         })
     };
-    let closed =
-        [(redirected, "not_honoured_yet"), (ended, TOO_MANY_PORTS)].into_iter().flat_map(closed);
+    let alone = [to_tls, closed].into_iter().flat_map(one_rule);
     let mut port = Port { routes: Vec::new(), lists: Vec::new(), backends: BTreeSet::new() };
     let all: BTreeMap<usize, &Rc<GatewayRules<'g>>> =
         said.values().flatten().map(|said| (said.id, said)).collect();
@@ -189,7 +190,7 @@ pub(super) fn of_port<'g>(
         }
     }
     let joined = by_services(said).into_iter().filter_map(|group| joined(at, group));
-    port.routes = joined.chain(closed).collect();
+    port.routes = joined.chain(alone).collect();
     Some(port)
 }
 
@@ -281,8 +282,8 @@ impl<'g> ByHost<'_, 'g> {
     }
 
     /// Leaves the hosts in `hosts` that get the rules of a virtual service now, at `gateway`:
-    /// they do not have them, and their clients are not sent to TLS. Returns what those cost that
-    /// are closed.
+    /// they do not have them, and their clients are not sent to TLS. Returns what those cost whose
+    /// clients are.
     fn retain_new(
         &mut self,
         hosts: &mut BTreeSet<String>,
@@ -347,9 +348,8 @@ fn joined(at: SocketAddr, group: HostGroup<'_>) -> Option<Route> {
     (!hosts.is_empty()).then_some(Route { name, hosts, lists, rules: Vec::new(), origin })
 }
 
-/// Hosts that clients must be sent to TLS for, since servers on a port say so. Until Weft can,
-/// the server's Gateway does not serve them: what was to be encrypted is not served in plaintext.
-/// It closes them where no other Gateway serves them.
+/// Hosts whose clients are sent to TLS, since servers on a port say so. The server's Gateway
+/// serves them no rule there, and the redirect is theirs where no other Gateway serves them.
 #[derive(Default)]
 struct Redirects<'g> {
     servers: Vec<Bound<'g>>,
@@ -383,13 +383,13 @@ impl<'g> Redirects<'g> {
         self.by_gateway.get(&gateway)?.covering(host).flatten().next()
     }
 
-    /// Adds to `closed` the hosts that servers name and no other Gateway serves; `served` are
+    /// Adds to `redirected` the hosts that servers name and no other Gateway serves; `served` are
     /// those that are served, there and at every address. Notes the Gateways of the others.
-    fn close(
+    fn add_to(
         &self,
         (served, everywhere): (&BTreeMap<String, Through<'g>>, Option<&Everywhere<'g>>),
         installation: &Installation,
-        closed: &mut BTreeMap<String, Origin>,
+        redirected: &mut BTreeMap<String, Origin>,
         budget: &mut Budget<'g>,
     ) {
         // Each server is noted once, and then looked at no more.
@@ -407,7 +407,7 @@ impl<'g> Redirects<'g> {
                 let other = other.or_else(|| everywhere?.of_others(&host, one.key()));
                 match &other {
                     Some(other) => budget.note_redirect(one, other),
-                    None => drop(closed.entry(host).or_insert(origin)),
+                    None => drop(redirected.entry(host).or_insert(origin)),
                 }
             }
         }
@@ -449,9 +449,9 @@ fn hosts_of(servers: &[Bound<'_>], installation: &Installation) -> BTreeMap<Stri
     found
 }
 
-/// A route whose hosts answer 500.
-fn closed(name: String, hosts: Vec<Host>, details: &str, origin: Origin) -> Route {
-    let rules = vec![Rule::always(Action::respond(500, details), origin.clone())];
+/// A route whose hosts have one rule.
+fn with_one_rule(name: String, hosts: Vec<Host>, action: Action, origin: Origin) -> Route {
+    let rules = vec![Rule::always(action, origin.clone())];
     Route { name, hosts, lists: Vec::new(), rules, origin }
 }
 
