@@ -140,3 +140,21 @@ fn row_023_deleting_a_pod_costs_nobody_a_request() {
     }
     assert!(!mesh.pods("world", "default").contains(&victim), "{victim} is gone");
 }
+
+#[test]
+fn an_ingress_is_served_at_the_gateway() {
+    let mesh = chain("ingress");
+    mesh.apply(&manifest("ingress.yaml"));
+    let gateway = mesh.gateway();
+    let ask = |path: &str, host: &str| {
+        let response = outside::send(gateway, "GET", path, &format!("Host: {host}\r\n"), "");
+        (response.status, response.body)
+    };
+    assert_eq!(ask("/hello", "hello.example.com"), (200, BODY.to_owned()));
+    // The path is exact, and the rest is the default backend's.
+    let rest = (200, "!!!".to_owned());
+    assert_eq!(ask("/hello/x", "hello.example.com"), rest);
+    assert_eq!(ask("/", "other.example.com"), rest);
+    mesh.run(&["delete", "ingress", "hello"]);
+    assert_eq!(mesh.host_ports(), Vec::<String>::new(), "no port on the host");
+}

@@ -40,6 +40,7 @@ pub fn manifest(name: &str) -> PathBuf {
         "helloworld-v2-routing.yaml" => "samples/versions/routing.yaml",
         "helloworld-canary.yaml" => "samples/versions/canary.yaml",
         "helloworld-v3.yaml" => "samples/versions/v3.yaml",
+        "ingress.yaml" => "samples/ingress/ingress.yaml",
         "helloworld-legacy.yaml" => "samples/legacy/legacy.yaml",
         other => panic!("no sample says what {other} says"),
     };

@@ -9,6 +9,7 @@ mod destination_rule;
 mod findings;
 mod gateway;
 mod http_route;
+mod ingress;
 mod names;
 mod near;
 mod overlap;
@@ -92,6 +93,7 @@ pub fn check_whole(object: Value) -> Checked {
         Some(Object::VirtualService(object)) => virtual_service::check(object, &mut findings),
         Some(Object::DestinationRule(object)) => destination_rule::check(object, &mut findings),
         Some(Object::Gateway(object)) => gateway::check(object, &mut findings),
+        Some(Object::Ingress(object)) => ingress::check(object, &mut findings),
         _ => {}
     }
     Checked { key: Some(key), object: typed, diagnostics: findings.finish() }
@@ -254,6 +256,8 @@ fn typed(key: &Key, object: Value, findings: &mut Findings) -> Option<Object> {
         Kind::Service => typed_as(object, Object::Service),
         Kind::ConfigMap => typed_as(object, Object::ConfigMap),
         Kind::EndpointSlice => typed_as(object, Object::EndpointSlice),
+        Kind::Ingress => typed_as(object, Object::Ingress),
+        Kind::IngressClass => typed_as(object, Object::IngressClass),
         Kind::Gateway => typed_as(object, Object::Gateway),
         Kind::VirtualService => typed_as(object, Object::VirtualService),
         Kind::DestinationRule => typed_as(object, Object::DestinationRule),

@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod field;
 pub mod gateway;
 pub mod host_ports;
+pub mod ingress;
 pub mod json;
 pub mod kind;
 pub mod kubernetes;

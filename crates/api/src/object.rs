@@ -8,6 +8,7 @@ use crate::{
     Kind, Metadata,
     destination_rule::DestinationRule,
     gateway::Gateway,
+    ingress::{Ingress, IngressClass},
     kubernetes::{ConfigMap, EndpointSlice, Namespace, Pod, Service},
     virtual_service::VirtualService,
 };
@@ -89,6 +90,10 @@ pub enum Object {
     ConfigMap(ConfigMap),
     /// `discovery.k8s.io/v1 EndpointSlice`
     EndpointSlice(EndpointSlice),
+    /// `networking.k8s.io/v1 Ingress`
+    Ingress(Ingress),
+    /// `networking.k8s.io/v1 IngressClass`
+    IngressClass(IngressClass),
     /// `networking.istio.io Gateway`
     Gateway(Gateway),
     /// `networking.istio.io VirtualService`
@@ -106,6 +111,8 @@ impl Object {
             Self::Service(object) => &object.metadata,
             Self::ConfigMap(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,
+            Self::Ingress(object) => &object.metadata,
+            Self::IngressClass(object) => &object.metadata,
             Self::Gateway(object) => &object.metadata,
             Self::VirtualService(object) => &object.metadata,
             Self::DestinationRule(object) => &object.metadata,
@@ -120,6 +127,8 @@ impl Object {
             Self::Service(object) => &mut object.metadata,
             Self::ConfigMap(object) => &mut object.metadata,
             Self::EndpointSlice(object) => &mut object.metadata,
+            Self::Ingress(object) => &mut object.metadata,
+            Self::IngressClass(object) => &mut object.metadata,
             Self::Gateway(object) => &mut object.metadata,
             Self::VirtualService(object) => &mut object.metadata,
             Self::DestinationRule(object) => &mut object.metadata,
@@ -134,6 +143,8 @@ impl Object {
             Self::Service(_) => Kind::Service,
             Self::ConfigMap(_) => Kind::ConfigMap,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Ingress(_) => Kind::Ingress,
+            Self::IngressClass(_) => Kind::IngressClass,
             Self::Gateway(_) => Kind::Gateway,
             Self::VirtualService(_) => Kind::VirtualService,
             Self::DestinationRule(_) => Kind::DestinationRule,

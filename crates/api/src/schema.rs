@@ -8,6 +8,7 @@
 pub(crate) mod cluster;
 pub(crate) mod destination_rule;
 pub(crate) mod gateway;
+pub(crate) mod ingress;
 pub(crate) mod service;
 pub mod settings;
 mod stand_in;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Metadata;
+use crate::{Key, Metadata};
 
 /// A virtual service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,6 +83,18 @@ pub struct HttpRoute {
     pub cors_policy: Option<CorsPolicy>,
     /// Header changes.
     pub headers: Option<Headers>,
+    /// Where it is written, if that is not in the object that it is in.
+    #[serde(skip)]
+    pub written: Option<Written>,
+}
+
+/// A place in an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The object.
+    pub object: Key,
+    /// The field below `spec`.
+    pub field: String,
 }
 
 /// `spec.http[].delegate`: a virtual service without hosts, whose rules stand in the place of this one.
@@ -337,6 +349,9 @@ pub struct Destination {
 pub struct PortSelector {
     /// The number.
     pub number: u16,
+    /// The name of a port of the service, in place of the number; users cannot write it.
+    #[serde(skip)]
+    pub name: Option<String>,
 }
 
 /// `spec.http[].retries`

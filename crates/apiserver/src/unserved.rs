@@ -24,8 +24,6 @@ const OF_SERVICES: &[(&str, &str)] = &[
 /// Kinds of which nothing is read, and what happens although there is an object.
 const KINDS: &[(&str, &str, &str)] = &[
     ("networking.k8s.io", "NetworkPolicy", "no connection is denied"),
-    ("networking.k8s.io", "Ingress", "nothing listens for it; a Gateway is served"),
-    ("networking.k8s.io", "IngressClass", "no Ingress is served"),
     ("policy", "PodDisruptionBudget", "no eviction is refused"),
     ("", "PersistentVolume", "volumes are not provided"),
     ("", "PersistentVolumeClaim", "it is never bound, and pods that use it do not start"),

@@ -6,6 +6,7 @@ pub(crate) mod regexes;
 pub(crate) mod skipped_gateways;
 mod destination_rules;
 mod gateways;
+mod ingress;
 mod services;
 pub(crate) mod virtual_services;
 
@@ -13,14 +14,14 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use weft_api::{Diagnostic, Key, Kind, kind::Effect};
 
-use crate::{Group, graph::view::View, model::mesh_config};
+use crate::{Group, graph::view::View, ingresses, model::mesh_config};
 
 /// Whether something can be wrong with the object called `key` that only shows
 /// together with the others; `settings` are the mesh's.
 pub(crate) fn concerns(key: &Key, settings: &Key) -> bool {
     match key.kind {
         Kind::ConfigMap => key == settings,
-        kind => kind.effect() == Effect::Configures,
+        kind => kind.effect() == Effect::Configures && !ingresses::is_made(key),
     }
 }
 
@@ -30,6 +31,7 @@ pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         Kind::ConfigMap if *key == view.installation().settings() => mesh_config::findings(view),
         Kind::Service => services::findings(key, view),
         Kind::Gateway => gateways::findings(key, view),
+        Kind::Ingress => ingress::findings(key, view),
         Kind::VirtualService => virtual_services::findings(key, view),
         Kind::DestinationRule => destination_rules::findings(key, view),
         _ => Vec::new(),

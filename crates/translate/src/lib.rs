@@ -9,6 +9,7 @@ mod model;
 mod graph;
 mod translator;
 mod waiting;
+mod ingresses;
 mod routes;
 mod clusters;
 mod listeners;

@@ -6,7 +6,7 @@ mod sidecar;
 
 pub(crate) use gateway::{
     COVERED, Conflict, FURTHER, HOST, Limited, NAMES, PORTS, PodPorts, READ, Served, TIMES,
-    anywhere, bound, gateway, hosts_of, limited, redirects, served,
+    anywhere, bound, gateway, hosts_of, limited, served,
 };
 pub(crate) use sidecar::sidecar;
 

@@ -16,6 +16,7 @@ use crate::{
         unit::{Unit, Value},
         view::View,
     },
+    ingresses::{self, Ingresses},
     listeners,
     routes::outbound,
     waiting::Waiting,
@@ -25,6 +26,8 @@ use crate::{
 #[derive(Default)]
 pub struct Translator {
     graph: Graph,
+    /// What Ingresses say, told as other objects.
+    ingresses: Ingresses,
     /// Findings that are to be computed, and what they depend on.
     waiting: Waiting,
     /// What is wrong, by object; objects of which nothing is wrong are not there.
@@ -79,6 +82,7 @@ impl Translator {
     ) -> Vec<Changed> {
         let mut concerned = Vec::new();
         let settings = self.installation().settings();
+        let changes = self.ingresses.change(changes, &self.graph.world().installation);
         let effect = self.graph.change(changes.into_iter().inspect(|(key, _)| {
             concerned.extend(Some(key).filter(|key| diagnose::concerns(key, &settings)).cloned());
         }));
@@ -227,9 +231,9 @@ impl Translator {
         self.graph.world().count(&Bucket::Kind(kind))
     }
 
-    /// Every object with its key, in no order.
+    /// Every object with its key, in no order, as its owner wrote it.
     pub fn objects(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
-        self.graph.world().objects()
+        self.graph.world().objects().filter(|(key, _)| !ingresses::is_made(key))
     }
 }
 

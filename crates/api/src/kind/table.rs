@@ -6,7 +6,9 @@ use super::{
     Effect::{Configures, Decides, NotYet},
     Row, Scope,
 };
-use crate::schema::{cluster, destination_rule, gateway, service, virtual_service, workload};
+use crate::schema::{
+    cluster, destination_rule, gateway, ingress, service, virtual_service, workload,
+};
 
 /// A kind of the core group, unless a row says otherwise.
 const CORE: Row = Row {
@@ -32,6 +34,8 @@ const ADMISSION: Row = Row {
     fields: Some(cluster::WEBHOOK_CONFIGURATION),
     ..CORE
 };
+/// What Kubernetes has of gateways.
+const NETWORK: Row = Row { group: "networking.k8s.io", ..CORE };
 /// Istio's routing.
 const NETWORKING: Row = Row {
     group: "networking.istio.io",
@@ -89,6 +93,8 @@ kinds! {
     Deployment: Row { name: "Deployment", plural: "deployments", short: &["deploy"], older: &["extensions/v1beta1", "apps/v1beta1", "apps/v1beta2"], fields: Some(workload::DEPLOYMENT), ..APPS },
     ReplicaSet: Row { name: "ReplicaSet", plural: "replicasets", short: &["rs"], older: &["extensions/v1beta1", "apps/v1beta1", "apps/v1beta2"], fields: Some(workload::REPLICA_SET), ..APPS },
     EndpointSlice: Row { name: "EndpointSlice", plural: "endpointslices", effect: Decides, group: "discovery.k8s.io", fields: Some(service::ENDPOINT_SLICE), ..CORE },
+    Ingress: Row { name: "Ingress", plural: "ingresses", short: &["ing"], effect: Configures, fields: Some(ingress::INGRESS), ..NETWORK },
+    IngressClass: Row { name: "IngressClass", plural: "ingressclasses", scope: Scope::Cluster, effect: Decides, fields: Some(ingress::INGRESS_CLASS), ..NETWORK },
     CustomResourceDefinition: Row { name: "CustomResourceDefinition", plural: "customresourcedefinitions", short: &["crd", "crds"], scope: Scope::Cluster, group: "apiextensions.k8s.io", fields: Some(cluster::CUSTOM_RESOURCE_DEFINITION), ..CORE },
     MutatingWebhookConfiguration: Row { name: "MutatingWebhookConfiguration", plural: "mutatingwebhookconfigurations", ..ADMISSION },
     ValidatingWebhookConfiguration: Row { name: "ValidatingWebhookConfiguration", plural: "validatingwebhookconfigurations", ..ADMISSION },

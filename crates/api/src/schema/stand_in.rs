@@ -15,6 +15,8 @@ pub enum StandIn {
     Nobody,
     /// Only the object's own namespace sees what is meant for every namespace.
     OwnNamespace,
+    /// A host that no request names.
+    NoHost,
     /// Labels that no workload has.
     NoWorkload,
     /// A selector of workloads, with labels that no workload has.
@@ -57,6 +59,7 @@ impl StandIn {
             Self::Nobody => json!([NONE]),
             Self::OwnNamespace => json!(["."]),
             Self::ClosedEverywhere => json!(["*"]),
+            Self::NoHost => json!(NONE),
             Self::NoWorkload => none(),
             Self::NoSelectedWorkload => json!({"matchLabels": none()}),
             Self::ClosedRule => json!([{}]),

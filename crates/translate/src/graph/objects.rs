@@ -285,7 +285,11 @@ fn buckets(key: &Key, object: &Object, installation: &Installation) -> HashSet<B
             let first = first.map(|(name, value)| (name.clone(), value.clone()));
             found.insert(Bucket::GatewaySelectors(first));
         }
-        Object::Namespace(_) | Object::ConfigMap(_) | Object::Pod(_) => {}
+        Object::Namespace(_)
+        | Object::ConfigMap(_)
+        | Object::Pod(_)
+        | Object::Ingress(_)
+        | Object::IngressClass(_) => {}
     }
     found
 }

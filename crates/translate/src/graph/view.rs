@@ -11,6 +11,7 @@ use weft_api::{
     Key, Kind, Object,
     destination_rule::DestinationRule,
     gateway::Gateway,
+    ingress::Ingress,
     kubernetes::{ConfigMap, EndpointSlice, Pod, Service},
     selector::selects,
     virtual_service::VirtualService,
@@ -141,6 +142,22 @@ impl<'g> View<'g> {
     pub(crate) fn virtual_service(&self, key: &Key) -> Option<&'g VirtualService> {
         match self.object(key)? {
             Object::VirtualService(service) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// The Ingress called `key`.
+    pub(crate) fn ingress(&self, key: &Key) -> Option<&'g Ingress> {
+        match self.object(key)? {
+            Object::Ingress(ingress) => Some(ingress),
+            _ => None,
+        }
+    }
+
+    /// The controller of the IngressClass `name`.
+    pub(crate) fn ingress_controller(&self, name: &str) -> Option<String> {
+        match self.object(&Key::new(Kind::IngressClass, "", name))? {
+            Object::IngressClass(class) => Some(class.spec.controller.clone()),
             _ => None,
         }
     }

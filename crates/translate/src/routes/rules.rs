@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_api::{
     selector::selects,
     span,
-    virtual_service::{HttpMatch, HttpRoute, VirtualService},
+    virtual_service::{HttpMatch, HttpRoute, VirtualService, Written},
 };
 use weft_config::{Action, Conditions, Origin, Retries, Rule, SourceMatch};
 
@@ -213,6 +213,11 @@ fn origin(
     at: usize,
     nth: Option<usize>,
 ) -> Origin {
+    if let Some(Written { object, field }) =
+        service.spec.http.get(at).and_then(|rule| rule.written.as_ref())
+    {
+        return Origin::new(object.to_string(), field.clone());
+    }
     let (object, rule, nth) = match merged.and_then(|merged| merged.sources.get(at)) {
         Some(source) => {
             let nth = nth.and_then(|nth| source.alternatives.get(nth).copied().flatten());

@@ -198,3 +198,8 @@ fn a_gateway_s_own_labels_decide_which_rules_it_has() {
 fn what_is_exported_to_nobody_knows_whom_is_closed_for_everybody() {
     check("unreadable-exports");
 }
+
+#[test]
+fn ingresses_are_served_by_the_mesh_s_gateway() {
+    check("ingress");
+}

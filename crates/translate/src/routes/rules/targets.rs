@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use weft_api::virtual_service::{Destination, HttpRoute, VirtualService};
+use weft_api::virtual_service::{Destination, HttpRoute, PortSelector, VirtualService};
 use weft_config::{Action, Changes, Cors, Fault, Mirror, Target};
 
 use crate::{
@@ -308,11 +308,22 @@ pub(crate) fn backend(
     let host = backends::aliased(&view.installation().resolve(&destination.host, namespace), view);
     let port = match (&destination.port, ports) {
         (Some(port), _) if port.number != 0 => port.number,
+        // One that is not there has no backend.
+        (Some(PortSelector { name: Some(name), .. }), _) => {
+            named_port(&host, name, view).unwrap_or_default()
+        }
         (_, Ports::Dialled(port)) => port,
         (_, Ports::OnlyElse(port)) => only_port(&host, view).unwrap_or(port),
     };
     let subset = destination.subset.clone().filter(|subset| !subset.is_empty());
     BackendRef { host, port, subset }
+}
+
+/// The port of `host` that is called `name`.
+pub(crate) fn named_port(host: &str, name: &str, view: &View<'_>) -> Option<u16> {
+    let definitions = view.definitions(host);
+    let ports = &definitions.first()?.ports;
+    ports.iter().find(|port| port.name == name).map(|port| port.number)
 }
 
 fn only_port(host: &str, view: &View<'_>) -> Option<u16> {
