@@ -17,6 +17,7 @@ use weft_api::{Key, Kind, Object, kubernetes::SERVICE_NAME_LABEL};
 use crate::{
     Installation, directory,
     model::{hosts, registry, visibility},
+    routes::delegates,
 };
 use endings::{Ending, Endings};
 
@@ -39,6 +40,8 @@ pub(crate) enum Bucket {
     GatewaySelectors(Option<(String, String)>),
     /// VirtualServices bound to a gateway, by namespace and name.
     Gateway(String, String),
+    /// VirtualServices of a namespace that take rules from delegates.
+    Delegating(String),
     /// VirtualServices that may be bound to any gateway: what they say of it cannot be read.
     AnyGateway,
     /// Objects that define a host, by its full name.
@@ -265,6 +268,9 @@ fn buckets(key: &Key, object: &Object, installation: &Installation) -> HashSet<B
             for gateway in &service.spec.gateways {
                 let (namespace, name) = hosts::gateway(gateway, &key.namespace);
                 found.insert(Bucket::Gateway(namespace.to_owned(), name.to_owned()));
+            }
+            if delegates::has_delegates(service) {
+                found.insert(Bucket::Delegating(key.namespace.clone()));
             }
             if service.spec.closed.iter().any(|field| field == "gateways") {
                 found.insert(Bucket::AnyGateway);

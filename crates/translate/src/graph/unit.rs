@@ -53,6 +53,12 @@ pub(crate) enum Unit {
     HostPolicies(String, Arc<Group>),
     /// How much a virtual service says that others may delegate to.
     DelegateSize(Key),
+    /// How much a virtual service takes from delegates.
+    Taken(Key),
+    /// The virtual services of a namespace that would take too much together.
+    TakingTooMuch(String),
+    /// Whether a virtual service is one of them.
+    TakesTooMuch(Key),
     /// The HTTP rules of a virtual service with those of its delegates.
     Merged(Key),
     /// What decides where a virtual service speaks.
@@ -110,6 +116,9 @@ pub(crate) enum Value {
     DestinationRulesOf(Arc<Vec<Arc<destination_rules::Summary>>>),
     HostPolicies(Arc<HostPolicies>),
     DelegateSize(DelegateSize),
+    Taken(usize),
+    TakingTooMuch(Arc<BTreeSet<Arc<Key>>>),
+    TakesTooMuch(bool),
     Merged(Option<Arc<Merged>>),
     VirtualService(Option<Arc<virtual_services::Summary>>),
     VirtualServices(Arc<Vec<Arc<virtual_services::Summary>>>),
@@ -139,11 +148,10 @@ impl Unit {
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Mesh => 0,
-            Self::Group(_) => 1,
-            Self::DestinationRulesOf(_) => 2,
-            Self::SharedPolicies(..) => 3,
-            Self::HostPolicies(..) => 4,
-            Self::DelegateSize(_) => 5,
+            Self::Group(_) | Self::DelegateSize(_) => 1,
+            Self::DestinationRulesOf(_) | Self::Taken(_) => 2,
+            Self::SharedPolicies(..) | Self::TakingTooMuch(_) => 3,
+            Self::HostPolicies(..) | Self::TakesTooMuch(_) => 4,
             Self::Merged(_) => 6,
             Self::VirtualService(_) => 7,
             Self::VirtualServicesOf(_) => 8,
@@ -210,6 +218,13 @@ impl Unit {
                 Value::HostPolicies(destination_rules::host_policies(host, group, view))
             }
             Self::DelegateSize(key) => Value::DelegateSize(delegates::size(key, view)),
+            Self::Taken(key) => Value::Taken(delegates::taken(key, view)),
+            Self::TakingTooMuch(namespace) => {
+                Value::TakingTooMuch(Arc::new(delegates::taking_too_much(namespace, view)))
+            }
+            Self::TakesTooMuch(key) => {
+                Value::TakesTooMuch(view.taking_too_much(&key.namespace).contains(key))
+            }
             Self::Merged(key) => Value::Merged(delegates::merged(key, view).map(Arc::new)),
             Self::VirtualService(key) => {
                 Value::VirtualService(virtual_services::summary(key, view).map(Arc::new))

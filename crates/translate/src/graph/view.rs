@@ -282,6 +282,22 @@ impl<'g> View<'g> {
         value_of!(self, DelegateSize, Unit::DelegateSize(key.clone()))
     }
 
+    /// How many bytes the virtual service called `key` takes from delegates.
+    pub(crate) fn taken(&self, key: &Key) -> usize {
+        value_of!(self, Taken, Unit::Taken(key.clone()))
+    }
+
+    /// The virtual services of `namespace` that would take too much from delegates, together with
+    /// older ones.
+    pub(crate) fn taking_too_much(&self, namespace: &str) -> Arc<BTreeSet<Arc<Key>>> {
+        value_of!(self, TakingTooMuch, Unit::TakingTooMuch(namespace.to_owned()))
+    }
+
+    /// Whether the virtual service called `key` is one of them.
+    pub(crate) fn takes_too_much(&self, key: &Key) -> bool {
+        value_of!(self, TakesTooMuch, Unit::TakesTooMuch(key.clone()))
+    }
+
     /// The HTTP rules of the virtual service called `key` with those of its delegates; none where
     /// it has no delegates.
     pub(crate) fn merged(&self, key: &Key) -> Option<Arc<Merged>> {

@@ -7,7 +7,10 @@
 
 mod conditions;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use weft_api::{
     Key, Kind,
@@ -15,8 +18,8 @@ use weft_api::{
 };
 
 use crate::{
-    graph::view::View,
-    model::visibility::Exports,
+    graph::{objects::Bucket, view::View},
+    model::{age::Age, visibility::Exports},
     routes::rules::{
         InvalidRule, TOO_MANY_RULES,
         targets::{self, INVALID_DELEGATE},
@@ -32,6 +35,9 @@ const PAIRS: usize = 4_096;
 const BYTES: usize = 256 << 10;
 /// See [`PAIRS`] and [`BYTES`].
 const TIMES: usize = 4;
+/// Bytes of rules that all virtual services of a namespace take from delegates. What the youngest
+/// of them would take besides is closed.
+const OF_NAMESPACE: usize = 16 << 20;
 
 /// A virtual service with the rules of its delegates.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +121,43 @@ fn named(written: &Delegate, namespace: &str) -> Key {
     Key::new(Kind::VirtualService, own.unwrap_or(namespace), &written.name)
 }
 
+/// How many bytes of rules the virtual service called `key` takes from delegates, if it may.
+pub(crate) fn taken(key: &Key, view: &View<'_>) -> usize {
+    let Some(root) = view.virtual_service(key) else { return 0 };
+    let mut bounds = Bounds::of(root);
+    let all = bounds.bytes;
+    for written in &root.spec.http {
+        let Some(delegate) = &written.delegate else { continue };
+        // What there is no room for is not taken, whatever comes after.
+        let size = view.delegate_size(&named(delegate, &key.namespace));
+        let _ = bounds.take(written, size);
+    }
+    all - bounds.bytes
+}
+
+/// The virtual services of `namespace` that would take too much from delegates, together with
+/// older ones.
+pub(crate) fn taking_too_much(namespace: &str, view: &View<'_>) -> BTreeSet<Arc<Key>> {
+    let keys = view.keys(Bucket::Delegating(namespace.to_owned()));
+    let sizes: Vec<_> = keys.into_iter().map(|key| (view.taken(&key), key)).collect();
+    if sizes.iter().map(|(size, _)| size).sum::<usize>() <= OF_NAMESPACE {
+        return BTreeSet::new();
+    }
+    let aged = sizes.into_iter().filter_map(|(size, key)| {
+        let age = Age::of(&view.virtual_service(&key)?.metadata);
+        Some((age, size, key))
+    });
+    let mut aged: Vec<_> = aged.collect();
+    aged.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+    let mut left = OF_NAMESPACE;
+    let too_much = aged.into_iter().filter(|(_, size, _)| {
+        let after = left.checked_sub(*size);
+        left = after.unwrap_or(left);
+        after.is_none()
+    });
+    too_much.map(|(_, _, key)| key).collect()
+}
+
 /// The rules of the virtual service called `key`; none where none of them delegates, so that they
 /// are as they are written.
 pub(crate) fn merged(key: &Key, view: &View<'_>) -> Option<Merged> {
@@ -124,6 +167,7 @@ pub(crate) fn merged(key: &Key, view: &View<'_>) -> Option<Merged> {
     let (sources, conflicts) = (Vec::new(), BTreeMap::new());
     let mut found = Merged { service, sources, conflicts };
     let mut bounds = Bounds::of(root);
+    let takes_too_much = view.takes_too_much(key);
     for (at, written) in root.spec.http.iter().enumerate() {
         let Some(delegate) = &written.delegate else {
             found.add_own(key, at, written, None);
@@ -132,6 +176,9 @@ pub(crate) fn merged(key: &Key, view: &View<'_>) -> Option<Merged> {
         let name = named(delegate, &key.namespace);
         let usable = usable(&name, &key.namespace, view);
         let usable = usable.and_then(|service| {
+            if takes_too_much {
+                return Err(too_much(&key.namespace));
+            }
             bounds.take(written, view.delegate_size(&name))?;
             Ok(service)
         });
@@ -218,6 +265,17 @@ fn usable<'g>(
         return invalid("has no rule for HTTP", "add one, or name another");
     }
     Ok(service)
+}
+
+/// Why rules that delegate are closed where the namespace takes too much.
+fn too_much(namespace: &str) -> InvalidRule {
+    let message = format!(
+        "has too many rules: the VirtualServices of namespace {namespace} take more than {} MiB \
+         from delegates, older ones first; the rule answers 500, use smaller delegates, or fewer \
+         VirtualServices that name them",
+        OF_NAMESPACE >> 20
+    );
+    InvalidRule::new("delegate", TOO_MANY_RULES, message)
 }
 
 /// How much a virtual service may still take from delegates.

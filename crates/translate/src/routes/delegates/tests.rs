@@ -294,6 +294,42 @@ fn many_rules_that_delegate_to_many_are_bounded() {
 }
 
 #[test]
+fn a_namespace_takes_a_bounded_amount_from_delegates() {
+    let mut graph = Graph::default();
+    let leaf: Vec<Value> = (0..250)
+        .map(|at| json!({"name": "n".repeat(100), "redirect": {"uri": format!("/{at}")}}))
+        .collect();
+    graph.change([service("shop/one", json!({"http": leaf}))]);
+    let names: Vec<String> = (0..200).map(|at| format!("shop/root-{at:03}")).collect();
+    let root = json!({"hosts": ["cart"], "http": [{"delegate": {"name": "one"}}]});
+    graph.change(names.iter().map(|name| service(name, root.clone())));
+    let is_closed = |graph: &Graph, name: &str| {
+        let unit::Value::Merged(Some(merged)) = graph.value(&unit::Unit::Merged(key(name))) else {
+            panic!("{name} delegates")
+        };
+        merged.sources[0].closed.is_some()
+    };
+    let closed = |graph: &Graph| names.iter().filter(|name| is_closed(graph, name)).count();
+    let taken = names.len() - closed(&graph);
+    assert!((50..names.len() - 10).contains(&taken), "{taken}");
+    // The older ones are served, and who goes makes room.
+    assert!(!is_closed(&graph, &names[0]));
+    assert!(is_closed(&graph, &names[199]));
+    graph.change(names[..150].iter().map(|name| (key(name), None)));
+    assert!(!is_closed(&graph, &names[199]));
+    // Others are not concerned.
+    graph.change([service(
+        "team/root",
+        json!({
+            "hosts": ["cart"], "http": [{"delegate": {"name": "one", "namespace": "shop"}}],
+        }),
+    )]);
+    graph.change(names[..150].iter().map(|name| service(name, root.clone())));
+    assert!(is_closed(&graph, &names[199]));
+    assert!(!is_closed(&graph, "team/root"));
+}
+
+#[test]
 fn a_change_of_a_delegate_runs_what_depends_on_it() {
     let mut graph = Graph::default();
     let leaf = |uri: &str| json!({"http": [{"redirect": {"uri": uri}}]});
