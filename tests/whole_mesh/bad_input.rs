@@ -245,3 +245,40 @@ fn a_start_with_errors_does_not_say_that_all_is_well() {
     let typo = "Servcie/web is not applied: the server has no Servcie of v1; did you mean Service?";
     assert!(said.contains(typo) && said.contains("configmap/survivor created"), "{said}");
 }
+
+/// Exit code and output of `weft analyze` without a mesh.
+fn analyze(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(WEFT).arg("analyze").args(arguments).output().expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn everything_wrong_is_told_of_files_and_of_the_running_mesh() {
+    let service = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: odd\nspec:\n  \
+                   hosts: [odd.example]\n  http:\n  - route:\n    - destination: {host: nowhere}\n";
+    let (_folder, path) = file("odd.yaml", service);
+    let odd = path.display().to_string();
+    let (code, said) = analyze(&[&odd]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("odd.yaml:9:") && said.contains("1 error"), "{said}");
+    let (_folder, path) = file(
+        "warned.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: a}, ports: [{port: 80}]}\n",
+    );
+    let warned = path.display().to_string();
+    assert_eq!(analyze(&[&warned]).0, Some(0));
+    assert_eq!(analyze(&["--fail-on", "warning", &warned]).0, Some(1));
+    assert_eq!(analyze(&["no-such-folder"]).0, Some(2));
+
+    let mesh = Mesh::empty("analyze");
+    let refused = mesh.try_run(&["apply", "-f", &odd]);
+    assert!(!refused.status.success(), "an error is told at once");
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: nobody}\nspec: {}\n";
+    let (_folder, path) = file("policy.yaml", policy);
+    mesh.apply(&path);
+    let output = mesh.try_run(&["analyze"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: VirtualService/default/odd spec.http[0]"), "{said}");
+    assert!(said.contains("warning: AuthorizationPolicy/default/nobody: not honoured"), "{said}");
+}

@@ -30,6 +30,12 @@ pub struct Ignored {
     pub source: String,
 }
 
+impl Ignored {
+    /// What is to be said of it.
+    pub(crate) const MESSAGE: &str = "not honoured yet: objects of this kind change nothing about \
+                                      traffic here, and may in Istio";
+}
+
 /// A host for which the mesh's DNS has no address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

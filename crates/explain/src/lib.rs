@@ -4,6 +4,7 @@
 //! files or from a running mesh. Nothing here knows sockets or clusters: the
 //! caller reads the files, or lists the objects.
 
+mod analysis;
 mod document;
 mod explanation;
 mod files;
@@ -18,6 +19,7 @@ mod translated;
 mod walk;
 mod world;
 
+pub use analysis::{Analysis, Finding, Place};
 pub use document::{Findings, check, sidecar_warnings};
 pub use explanation::{
     Because, DecidedBy, Destination, DnsAnswer, Explanation, Hop, Ignored, Mirror, Outcome,

@@ -31,10 +31,10 @@ impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: warning: {}: not honoured yet: objects of this kind change nothing about traffic \
-             here, and may in Istio",
+            "{}: warning: {}: {}",
             visible_in_line(&self.source),
-            visible_in_line(&self.object)
+            visible_in_line(&self.object),
+            Self::MESSAGE
         )
     }
 }

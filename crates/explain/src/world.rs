@@ -4,7 +4,7 @@ mod index;
 mod services;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
 };
 
@@ -40,11 +40,11 @@ const TLS_MODE: &str = "security.istio.io/tlsMode";
 pub struct World {
     pub(crate) translator: Translator,
     index: Index,
-    written: BTreeMap<String, Document>,
+    pub(crate) written: BTreeMap<String, Document>,
     found: Vec<Diagnostic>,
-    problems: Vec<Problem>,
-    remarks: Vec<Remark>,
-    ignored: Vec<Ignored>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) remarks: Vec<Remark>,
+    pub(crate) ignored: Vec<Ignored>,
     sidecars: Settings,
 }
 
@@ -150,22 +150,7 @@ impl World {
     /// Everything that is wrong with the objects, each alone and all together: a
     /// line each, with the place where it is written.
     pub fn diagnostics(&mut self) -> Vec<String> {
-        let mut lines: BTreeSet<(Option<weft_manifest::Location>, String)> = BTreeSet::new();
-        for problem in &self.problems {
-            lines.insert((Some(problem.place.clone()), problem.to_string()));
-        }
-        for remark in &self.remarks {
-            lines.insert((Some(remark.place.clone()), remark.to_string()));
-        }
-        let together = self.translator.diagnostics();
-        for diagnostic in self.found.iter().chain(&together) {
-            let document = self.written.get(&diagnostic.object.to_string());
-            let place = document.and_then(|document| document.locate(&diagnostic.field));
-            let line = weft_manifest::render(diagnostic, place.as_ref());
-            lines.insert((place, line));
-        }
-        let lines = lines.into_iter().map(|(_, line)| line);
-        lines.chain(self.ignored.iter().map(ToString::to_string)).collect()
+        self.analysis().findings.iter().map(ToString::to_string).collect()
     }
 
     /// Where a rule is written.

@@ -1,5 +1,6 @@
 //! The program: one file per subcommand, no logic.
 
+mod analyze;
 mod control;
 mod curl;
 mod documents;
@@ -71,6 +72,7 @@ enum Command {
     Kubectl(On<kubectl::Arguments>),
     Inject(On<inject::Arguments>),
     Explain(On<explain::Arguments>),
+    Analyze(On<analyze::Arguments>),
     Translate(On<translate::Arguments>),
     Proxy(proxy::Arguments),
     Control(control::Arguments),
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Command::Kubectl(on) => kubectl::run(&on.arguments, on.target.or(outer)),
         Command::Inject(on) => inject::run(&on.arguments, on.target.or(outer)),
         Command::Explain(on) => explain::run(&on.arguments, on.target.or(outer)),
+        Command::Analyze(on) => analyze::run(&on.arguments, on.target.or(outer)),
         Command::Translate(on) => translate::run(&on.arguments, on.target.or(outer)),
         Command::Proxy(arguments) => proxy::run(arguments),
         Command::Control(arguments) => control::run(arguments),

@@ -2,7 +2,7 @@
 
 use futures::future::try_join_all;
 use serde_json::{Value, json};
-use weft_api::Kind;
+use weft_api::{Kind, kind::Effect};
 
 use super::{
     ClientError, Cluster, JSON, Resource, Resources, encode,
@@ -47,18 +47,37 @@ const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/js
 impl Cluster {
     /// All objects of the kinds that decide about traffic.
     pub async fn deciding_objects(&self, resources: &Resources) -> Result<Vec<Value>, ClientError> {
-        let listing = Kind::deciding().map(|kind| async move {
-            let word = match kind.group() {
-                "" => kind.plural().to_owned(),
-                group => format!("{}.{group}", kind.plural()),
-            };
-            let query =
-                Query { words: vec![word], scope: NamespaceScope::All, labels: None, fields: None };
+        self.objects_of(Kind::deciding(), resources).await
+    }
+
+    /// The same, and those of kinds of which users of Istio expect it, where the server has them.
+    pub async fn expected_objects(&self, resources: &Resources) -> Result<Vec<Value>, ClientError> {
+        let is_there = |kind: &Kind| everything(*kind).targets(resources).is_ok();
+        let expected = Kind::all().filter(|kind| kind.effect() == Effect::NotYet).filter(is_there);
+        self.objects_of(Kind::deciding().chain(expected), resources).await
+    }
+
+    async fn objects_of(
+        &self,
+        kinds: impl Iterator<Item = Kind>,
+        resources: &Resources,
+    ) -> Result<Vec<Value>, ClientError> {
+        let listing = kinds.map(|kind| async move {
+            let query = everything(kind);
             self.objects(&query.targets(resources)?, &query).await
         });
         let objects = try_join_all(listing).await?;
         Ok(objects.into_iter().flatten().map(|(_, object)| object).collect())
     }
+}
+
+/// All objects of `kind`.
+fn everything(kind: Kind) -> Query {
+    let word = match kind.group() {
+        "" => kind.plural().to_owned(),
+        group => format!("{}.{group}", kind.plural()),
+    };
+    Query { words: vec![word], scope: NamespaceScope::All, labels: None, fields: None }
 }
 
 impl Query {
