@@ -17,6 +17,7 @@ pub mod kubernetes;
 pub mod mesh_config;
 pub mod metadata;
 pub mod object;
+pub mod reference;
 pub mod schema;
 pub mod selector;
 pub mod span;
