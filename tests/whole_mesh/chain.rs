@@ -156,5 +156,6 @@ fn an_ingress_is_served_at_the_gateway() {
     assert_eq!(ask("/hello/x", "hello.example.com"), rest);
     assert_eq!(ask("/", "other.example.com"), rest);
     mesh.run(&["delete", "ingress", "hello"]);
-    assert_eq!(mesh.host_ports(), Vec::<String>::new(), "no port on the host");
+    let is_gone = || (mesh.host_ports().is_empty()).then_some(());
+    mesh.eventually("the port is closed", is_gone);
 }

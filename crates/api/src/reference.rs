@@ -1,8 +1,8 @@
 //! A page for each kind that configures the mesh: each field, whether it is honoured, its default,
 //! and how that differs from Istio.
 //!
-//! Made of the table that checks and translation read, so that it cannot say anything else;
-//! `docs/reference/` has to agree with it.
+//! Made of the table that checks and translation read; defaults and differences are notes beside
+//! it. `docs/reference/` has to agree with both.
 
 mod notes;
 
@@ -76,11 +76,12 @@ fn page<'f>(
     for row in all.rows {
         let note = notes.iter().find(|note| note.field == row.path);
         let (default, differs) = note.map_or(("", ""), |note| (note.default, note.differs));
-        let honoured =
-            match row.instead.map(Instead::text).or_else(|| notes::judged(title, &row.path)) {
-                None => "yes".to_owned(),
-                Some(instead) => format!("not yet: {instead}"),
-            };
+        let honoured = match (notes::judged(title, &row.path), row.instead) {
+            (Some(words), _) => words.to_owned(),
+            (None, Some(instead)) => format!("not yet: {}", instead.text()),
+            (None, None) if row.is_repeated => "see there".to_owned(),
+            (None, None) => "yes".to_owned(),
+        };
         let cell = |text: &str| text.replace('|', "\\|");
         let _ = writeln!(
             text,
@@ -100,6 +101,7 @@ struct Row {
     path: String,
     holds: String,
     instead: Option<Instead>,
+    is_repeated: bool,
 }
 
 /// The rows of a page, and the objects whose fields stand there.
@@ -118,13 +120,13 @@ impl Rows {
         let (path, holds) = items(path, &field.holds);
         let (Some(fields), None) = (inner(holds), field.instead) else {
             let holds = described(holds);
-            return self.rows.push(Row { path, holds, instead: field.instead });
+            return self.rows.push(Row { path, holds, instead: field.instead, is_repeated: false });
         };
         let own: Vec<Row> = fields.iter().flat_map(|field| all("", field)).collect();
         let same = self.objects.iter().find(|(_, other)| own.len() >= REPEATED && *other == own);
         if let Some((same, _)) = same {
             let holds = format!("the same as `{same}`");
-            return self.rows.push(Row { path, holds, instead: None });
+            return self.rows.push(Row { path, holds, instead: None, is_repeated: true });
         }
         self.objects.push((path.clone(), own));
         for field in fields {
@@ -138,7 +140,7 @@ fn all(path: &str, field: &Field) -> Vec<Row> {
     let (path, holds) = items(&format!("{path}.{}", field.name), &field.holds);
     match (inner(holds), field.instead) {
         (Some(fields), None) => fields.iter().flat_map(|field| all(&path, field)).collect(),
-        (_, instead) => vec![Row { path, holds: described(holds), instead }],
+        (_, instead) => vec![Row { path, holds: described(holds), instead, is_repeated: false }],
     }
 }
 

@@ -203,8 +203,8 @@ fn inject(pod: &mut Value, described: Option<&Value>, settings: &Settings) {
     json_patch::patch(pod, &patch).expect("the patch was made for this pod");
 }
 
-/// Adds the gateway that the mesh installs, if the files' Gateways select it and
-/// no pod of theirs.
+/// Adds the gateway that the mesh installs, if the files' Gateways select it, or there are
+/// Ingresses, and no pod of theirs is it.
 fn add_gateway(
     objects: &BTreeMap<String, Value>,
     pods: &mut Vec<Value>,
@@ -213,12 +213,11 @@ fn add_gateway(
 ) {
     let name = GATEWAY;
     let labels = json!({"app": name, "istio": "ingressgateway"});
-    let is_gateway = |key: &String| key.parse::<Key>().is_ok_and(|key| key.kind == Kind::Gateway);
-    let wanted = objects
-        .iter()
-        .filter(|(key, _)| is_gateway(key))
-        .map(|(_, gateway)| &gateway["spec"]["selector"])
-        .any(|selector| selector::includes(selector, &labels));
+    let wanted = objects.iter().any(|(key, object)| match key.parse::<Key>().map(|key| key.kind) {
+        Ok(Kind::Gateway) => selector::includes(&object["spec"]["selector"], &labels),
+        Ok(kind) => kind == Kind::Ingress,
+        Err(_) => false,
+    });
     let there = pods.iter().any(|pod| {
         object::label(pod, "istio") == Some("ingressgateway")
             || object::label(pod, "app") == Some(name)

@@ -2,8 +2,8 @@
 //!
 //! All Ingresses of a namespace that name a host become one VirtualService for that host, at a
 //! Gateway of every host on port 80 of the pods with `istio: ingressgateway`. Longer paths come
-//! first, whichever Ingress they are in; between namespaces the older one comes first, as with
-//! VirtualServices, so that nobody takes paths of a host from others.
+//! first, whichever Ingress they are in. Between namespaces the older one comes first, as with
+//! VirtualServices, and what takes every path comes last.
 
 use std::{
     cmp::Reverse,
@@ -29,6 +29,8 @@ const MADE: &str = "~ingress";
 pub(crate) const SELECTOR: (&str, &str) = ("istio", "ingressgateway");
 /// Paths of one host that the Ingresses of a namespace may have.
 pub(crate) const PATHS: usize = 6_000;
+/// Hosts that an Ingress may have: each becomes an object.
+pub(crate) const HOSTS: usize = 1_000;
 /// The port that they are served on.
 pub(crate) const PORT: u16 = 80;
 
@@ -41,12 +43,15 @@ pub(crate) struct Ingresses {
     all: BTreeMap<Key, Ingress>,
     /// The controllers of IngressClasses.
     controllers: BTreeMap<String, String>,
-    /// By namespace and host.
-    by_host: BTreeMap<(String, String), BTreeSet<Key>>,
+    /// The paths of Ingresses by namespace and host.
+    by_host: BTreeMap<(String, String), BTreeMap<Key, Places>>,
     by_class: BTreeMap<String, BTreeSet<Key>>,
     /// The namespaces and hosts that have a VirtualService.
     made: BTreeSet<(String, String)>,
 }
+
+/// The paths of an Ingress for a host: the numbers of rules and of paths in them.
+type Places = Vec<(usize, usize)>;
 
 /// Whose an Ingress is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,17 +92,31 @@ pub(crate) fn made(namespace: &str, host: &str) -> Key {
     Key::new(Kind::VirtualService, namespace, format!("{host}{MADE}"))
 }
 
-/// The hosts of `ingress` that can be used, as they are written.
-pub(crate) fn hosts(ingress: &Ingress) -> impl Iterator<Item = String> {
-    let ruled = ingress.spec.rules.iter().filter(|rule| rule.http.is_some());
-    let ruled = ruled.map(|rule| host(rule.host.as_deref()));
-    let all = ruled.chain(ingress.spec.default_backend.iter().map(|_| host(None)));
-    all.filter(|host| Host::parse(host).is_ok()).map(|host| host.to_ascii_lowercase())
+/// The hosts of `ingress` that can be used, in lower case, with the places of their paths; none
+/// where there are too many.
+pub(crate) fn hosts(ingress: &Ingress) -> BTreeMap<String, Places> {
+    let mut found: BTreeMap<String, Places> = BTreeMap::new();
+    if ingress.spec.default_backend.is_some() {
+        found.entry("*".to_owned()).or_default();
+    }
+    for (at, rule) in ingress.spec.rules.iter().enumerate() {
+        let Some(http) = &rule.http else { continue };
+        let host = rule.host.as_deref().filter(|host| !host.is_empty()).unwrap_or("*");
+        if Host::parse(host).is_ok() {
+            let places = found.entry(host.to_ascii_lowercase()).or_default();
+            places.extend((0..http.paths.len()).map(|nth| (at, nth)));
+        }
+    }
+    if found.len() > HOSTS {
+        found.clear();
+    }
+    found
 }
 
-/// An absent host is every host.
-fn host(written: Option<&str>) -> String {
-    written.filter(|host| !host.is_empty()).unwrap_or("*").to_owned()
+/// Whether `ingress` has so many hosts that none is served.
+pub(crate) fn has_too_many_hosts(ingress: &Ingress) -> bool {
+    let rules = ingress.spec.rules.iter().filter_map(|rule| rule.host.as_deref());
+    rules.collect::<BTreeSet<_>>().len() > HOSTS
 }
 
 impl Ingresses {
@@ -153,20 +172,34 @@ impl Ingresses {
 
     /// Sets or removes the Ingress called `key`; adds what that touches to `touched`.
     fn set(&mut self, key: &Key, new: Option<&Ingress>, touched: &mut BTreeSet<(String, String)>) {
+        if self.all.get(key) == new {
+            return;
+        }
         let old = match new {
             Some(new) => self.all.insert(key.clone(), new.clone()),
             None => self.all.remove(key),
         };
         for place in old.iter().flat_map(places) {
-            leave(&mut self.by_host, &place, key);
+            if let Some(keys) = self.by_host.get_mut(&place) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.by_host.remove(&place);
+                }
+            }
             touched.insert(place);
         }
-        if let Some(name) = old.as_ref().and_then(|old| old.spec.ingress_class_name.as_ref()) {
-            leave(&mut self.by_class, name, key);
+        if let Some(name) = old.as_ref().and_then(|old| old.spec.ingress_class_name.as_ref())
+            && let Some(keys) = self.by_class.get_mut(name)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_class.remove(name);
+            }
         }
         let Some(new) = new else { return };
-        for place in places(new) {
-            self.by_host.entry(place.clone()).or_default().insert(key.clone());
+        for (host, paths) in hosts(new) {
+            let place = (key.namespace.clone(), host);
+            self.by_host.entry(place.clone()).or_default().insert(key.clone(), paths);
             touched.insert(place);
         }
         if let Some(name) = &new.spec.ingress_class_name {
@@ -177,71 +210,61 @@ impl Ingresses {
     /// What the Ingresses of a namespace say of a host, if they do.
     fn virtual_service(
         &self,
-        (namespace, host): &(String, String),
+        place: &(String, String),
         installation: &Installation,
     ) -> Option<VirtualService> {
+        let (namespace, host) = place;
         let controller = |name: &str| self.controllers.get(name).cloned();
-        let keys = self.by_host.get(&(namespace.clone(), host.clone())).into_iter().flatten();
-        let mut own: Vec<&Ingress> = keys
-            .filter_map(|key| self.all.get(key))
-            .filter(|ingress| class(ingress, controller) == Class::Own)
+        let mut own: Vec<(&Ingress, &Places)> = self
+            .by_host
+            .get(place)?
+            .iter()
+            .filter_map(|(key, paths)| Some((self.all.get(key)?, paths)))
+            .filter(|(ingress, _)| class(ingress, controller) == Class::Own)
             .collect();
-        own.sort_by_cached_key(|ingress| Age::of(&ingress.metadata));
-        let oldest = own.first()?;
+        own.sort_by_cached_key(|(ingress, _)| Age::of(&ingress.metadata));
+        let (oldest, _) = own.first()?;
         let metadata = Metadata {
             name: made(namespace, host).name,
             namespace: namespace.clone(),
             creation_timestamp: oldest.metadata.creation_timestamp.clone(),
             ..Metadata::default()
         };
-        let spec = VirtualServiceSpec {
+        let (served_by, _) = gateway_name(installation);
+        let mut spec = VirtualServiceSpec {
             hosts: vec![host.clone()],
-            gateways: vec![format!("{}/{MADE}", installation.namespace)],
+            gateways: vec![format!("{served_by}/{MADE}")],
             export_to: vec!["*".to_owned()],
             ..VirtualServiceSpec::default()
         };
-        let count: usize = own.iter().map(|ingress| count(ingress, host)).sum();
-        let (http, closed) = match count <= PATHS {
-            true => (rules(&own, host, installation), Vec::new()),
+        let count: usize = own.iter().map(|(ingress, paths)| count(ingress, paths)).sum();
+        if count <= PATHS {
+            spec.http = rules(&own, installation);
+        } else {
             // Any part of them would send requests where another part says that they do not go.
-            false => (vec![HttpRoute::default()], vec!["rules".to_owned()]),
-        };
-        Some(VirtualService { metadata, spec: VirtualServiceSpec { http, closed, ..spec } })
-    }
-}
-
-/// Removes `key` from those of `name`.
-fn leave<N: Ord>(all: &mut BTreeMap<N, BTreeSet<Key>>, name: &N, key: &Key) {
-    if let Some(keys) = all.get_mut(name) {
-        keys.remove(key);
-        if keys.is_empty() {
-            all.remove(name);
+            let object = Key::new(Kind::Ingress, namespace, &oldest.metadata.name);
+            let written = Some(Written { object, field: "rules".to_owned() });
+            spec.http = vec![HttpRoute { written, ..HttpRoute::default() }];
+            spec.closed = vec!["rules".to_owned()];
         }
+        Some(VirtualService { metadata, spec })
     }
 }
 
 /// Namespace and hosts of `ingress`.
 fn places(ingress: &Ingress) -> impl Iterator<Item = (String, String)> {
-    hosts(ingress).map(|host| (ingress.metadata.namespace.clone(), host))
+    let namespace = &ingress.metadata.namespace;
+    hosts(ingress).into_keys().map(|host| (namespace.clone(), host))
 }
 
-/// How many paths `ingress` has for `host`.
-fn count(ingress: &Ingress, host: &str) -> usize {
-    written(ingress, host).count() + usize::from(ingress.spec.default_backend.is_some())
+/// How many rules `ingress` has for a host, of which these are the `paths`.
+fn count(ingress: &Ingress, paths: &Places) -> usize {
+    paths.len() + usize::from(ingress.spec.default_backend.is_some())
 }
 
-/// The paths that `ingress` has for `host`, with the numbers of the rule and of the path.
-fn written<'i>(
-    ingress: &'i Ingress,
-    host: &str,
-) -> impl Iterator<Item = (usize, usize, &'i IngressPath)> {
-    let is_named = move |written: Option<&str>| self::host(written).eq_ignore_ascii_case(host);
-    let rules = ingress.spec.rules.iter().enumerate();
-    let rules = rules.filter(move |(_, rule)| is_named(rule.host.as_deref()));
-    rules.flat_map(|(at, rule)| {
-        let paths = rule.http.iter().flat_map(|http| &http.paths).enumerate();
-        paths.map(move |(nth, path)| (at, nth, path))
-    })
+/// Namespace and name of the Gateway that Ingresses are served at.
+pub(crate) fn gateway_name(installation: &Installation) -> (&str, &'static str) {
+    (installation.namespace.as_str(), MADE)
 }
 
 /// The Gateway that Ingresses are served at.
@@ -262,12 +285,16 @@ fn gateway(installation: &Installation) -> Gateway {
     Gateway { metadata, spec: GatewaySpec { selector, servers: vec![server] } }
 }
 
-/// What the Ingresses `own` say of `host`: longer paths first, and of equally long ones those that
-/// match exactly. Default backends take what is left.
-fn rules(own: &[&Ingress], host: &str, installation: &Installation) -> Vec<HttpRoute> {
+/// What the Ingresses `own` say of a host, of which these are the paths: longer ones first, and of
+/// equally long ones those that match exactly. Default backends take what is left.
+fn rules(own: &[(&Ingress, &Places)], installation: &Installation) -> Vec<HttpRoute> {
     let mut rules = Vec::new();
-    for ingress in own {
-        for (at, nth, path) in written(ingress, host) {
+    for (ingress, paths) in own {
+        let written = paths.iter().filter_map(|(at, nth)| {
+            let http = ingress.spec.rules.get(*at)?.http.as_ref()?;
+            Some((at, nth, http.paths.get(*nth)?))
+        });
+        for (at, nth, path) in written {
             let condition = PathCondition::of(path);
             let field = format!("rules[{at}].http.paths[{nth}]");
             let matches = condition.matches();
@@ -277,7 +304,7 @@ fn rules(own: &[&Ingress], host: &str, installation: &Installation) -> Vec<HttpR
     }
     rules.sort_by(|(one, _), (other, _)| one.cmp(other));
     let mut rules: Vec<HttpRoute> = rules.into_iter().map(|(_, rule)| rule).collect();
-    rules.extend(own.iter().filter_map(|ingress| {
+    rules.extend(own.iter().filter_map(|(ingress, _)| {
         let backend = ingress.spec.default_backend.as_ref()?;
         let field = "defaultBackend".to_owned();
         Some(rule(ingress, Vec::new(), backend, field, installation))
@@ -341,6 +368,8 @@ impl<'p> PathCondition<'p> {
         match path.path_type.as_str() {
             "Exact" => Self::Exact(text),
             "Prefix" => below(text),
+            // The type cannot be read, and with it all that is below the path is closed.
+            "" if path.backend.service.is_none() => below(text),
             _ => match text {
                 "" | "*" => Self::Every,
                 _ => match text.strip_suffix(".*").or_else(|| text.strip_suffix("/*")) {

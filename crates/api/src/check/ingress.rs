@@ -26,7 +26,10 @@ pub(super) fn check(object: &Ingress, findings: &mut Findings) {
         for (index, path) in all {
             let place = item(&paths, index);
             let text = path.path.as_deref().unwrap_or_default();
-            if path.path_type != "ImplementationSpecific" && !text.starts_with('/') {
+            if path.path_type.is_empty() {
+                let message = "is missing; it is `Exact`, `Prefix` or `ImplementationSpecific`";
+                findings.error(format!("{place}.pathType"), message);
+            } else if path.path_type != "ImplementationSpecific" && !text.starts_with('/') {
                 findings.error(format!("{place}.path"), "must begin with `/`");
             }
             backend(&path.backend, &format!("{place}.backend"), findings);

@@ -43,25 +43,43 @@ pub(super) fn of(title: &str) -> &'static [Note] {
     }
 }
 
-/// Fields of which it depends on their values whether they are honoured, so that the table of
-/// fields cannot say it: by the beginnings of their paths.
+/// Fields of which the table of fields cannot say it, since it depends on their values, or since
+/// they are there in every installation and change nothing: by the beginnings of their paths.
 const JUDGED: &[(&str, &str, &str)] = &[
-    ("Gateway", "spec.servers[].tls.httpsRedirect", ""),
-    ("Gateway", "spec.servers[].tls.", "servers with TLS are not opened, which is an error"),
-    ("DestinationRule", "spec.trafficPolicy.tls.mode", ""),
+    ("Gateway", "spec.servers[].tls.httpsRedirect", "yes"),
     (
-        "DestinationRule",
-        "spec.trafficPolicy.tls.",
-        "services are called in plaintext, with a warning",
+        "Gateway",
+        "spec.servers[].tls.",
+        "not yet: servers with TLS are not opened, which is an error",
     ),
-    ("Ingress", "spec.tls[].", "hosts are served on port 80 without TLS, with a warning"),
+    ("Gateway", "spec.servers[].defaultEndpoint", "no: requests go by VirtualServices"),
+    ("DestinationRule", "spec.trafficPolicy.tls.mode", "`DISABLE` only"),
+    ("DestinationRule", "spec.trafficPolicy.tls.", PLAINTEXT),
+    ("Ingress", "spec.tls[].", "not yet: hosts are served on port 80 without TLS, with a warning"),
+    ("Ingress", "spec.defaultBackend.resource", "not yet: these requests get 500"),
+    ("IngressClass", "spec.parameters", "no: nothing reads them"),
+    ("MeshConfig", "defaultConfig.tracing", NOTHING),
+    ("MeshConfig", "defaultConfig.configPath", NOTHING),
+    ("MeshConfig", "defaultConfig.binaryPath", NOTHING),
+    ("MeshConfig", "defaultConfig.serviceCluster", NOTHING),
+    ("MeshConfig", "defaultConfig.drainDuration", NOTHING),
+    ("MeshConfig", "defaultConfig.controlPlaneAuthPolicy", NOTHING),
+    ("MeshConfig", "defaultConfig.statNameLength", NOTHING),
+    ("MeshConfig", "enableTracing", NOTHING),
+    ("MeshConfig", "extensionProviders", NOTHING),
+    ("MeshConfig", "defaultProviders", NOTHING),
 ];
 
-/// What happens although the field at `path` is set, where that depends on its value.
+/// What is said of settings that every installation has.
+const NOTHING: &str = "not yet, and without a warning, since every installation sets it";
+/// What is said of the TLS of destinations.
+const PLAINTEXT: &str = "not yet: services are called in plaintext, with a warning";
+
+/// Whether the field at `path` is honoured, where the table cannot say it.
 pub(super) fn judged(title: &str, path: &str) -> Option<&'static str> {
     let mut all =
         JUDGED.iter().filter(|(page, start, _)| *page == title && path.starts_with(start));
-    all.next().map(|(.., instead)| *instead).filter(|instead| !instead.is_empty())
+    all.next().map(|(.., words)| *words)
 }
 
 /// What retries are without a word about them.
@@ -142,12 +160,7 @@ const DESTINATION_RULE: &[Note] = &[
     ),
     default("spec.trafficPolicy.outlierDetection.maxEjectionPercent", "10"),
     default("spec.trafficPolicy.outlierDetection.minHealthPercent", "0"),
-    note(
-        "spec.trafficPolicy.tls.mode",
-        "plaintext until identities are there",
-        "modes other than `DISABLE` are not honoured yet: services are called in plaintext, with a \
-         warning",
-    ),
+    default("spec.trafficPolicy.tls.mode", "plaintext, until there are identities"),
 ];
 
 const GATEWAY: &[Note] = &[
@@ -164,9 +177,10 @@ const GATEWAY: &[Note] = &[
 ];
 
 const INGRESS: &[Note] = &[
-    differs(
+    default(
         "spec.ingressClassName",
-        "as in Istio: an IngressClass with the controller `istio.io/ingress-controller`",
+        "none, and the mesh's gateway does not serve it; the annotation \
+         `kubernetes.io/ingress.class: istio` counts first",
     ),
     differs(
         "spec.defaultBackend.service.name",
@@ -174,7 +188,8 @@ const INGRESS: &[Note] = &[
     ),
     differs(
         "spec.rules[].http.paths[].path",
-        "of Ingresses of several namespaces for one host, the older one's paths come first",
+        "of Ingresses of several namespaces for one host, the older one's paths come first, and \
+         those that take every path last",
     ),
 ];
 

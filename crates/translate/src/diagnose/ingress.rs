@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use weft_api::{
     Diagnostic, Key,
-    ingress::{CLASS, CONTROLLER, Ingress, IngressBackend},
+    ingress::{CLASS, CLASS_ANNOTATION, CONTROLLER, Ingress, IngressBackend},
 };
 
 use crate::{
+    clusters::backends,
     graph::view::View,
-    ingresses::{self, Class, PATHS, PORT, SELECTOR},
+    ingresses::{self, Class, HOSTS, PATHS, PORT, SELECTOR},
     routes::rules::targets,
 };
 
@@ -17,10 +18,24 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(ingress) = view.ingress(key) else { return Vec::new() };
     match ingresses::class(ingress, |name| view.ingress_controller(name)) {
         Class::Own => {}
-        other => return vec![class(key, &other)],
+        other => return vec![class(key, ingress, &other)],
     }
     let mut found = gateway(key, view);
-    found.extend(ingresses::hosts(ingress).filter_map(|host| closed(key, &host, view)));
+    if ingresses::has_too_many_hosts(ingress) {
+        let message = format!("names more than {HOSTS} hosts, none of which is served; divide it");
+        found.push(Diagnostic::error(key, "spec.rules", message));
+    }
+    let hosts = ingresses::hosts(ingress).into_keys();
+    found.extend(hosts.filter_map(|host| closed(key, &host, view)));
+    found.extend(ingress.spec.rules.iter().enumerate().filter_map(|(at, rule)| {
+        let host = rule.host.as_deref().filter(|host| !host.is_empty())?;
+        let taken_for = view.installation().resolve(host, &key.namespace);
+        let message = format!(
+            "has no dot, so that it is taken for {taken_for}: requests for `{host}` are not served"
+        );
+        let is_taken = !taken_for.eq_ignore_ascii_case(host);
+        is_taken.then(|| Diagnostic::warning(key, format!("spec.rules[{at}].host"), message))
+    }));
     for (at, written) in ingress.spec.tls.iter().enumerate() {
         let hosts = written.hosts.join(", ");
         let message = format!(
@@ -49,7 +64,11 @@ fn backends(ingress: &Ingress) -> impl Iterator<Item = (String, &IngressBackend)
 }
 
 /// Why it is not the mesh's gateway's to serve.
-fn class(key: &Key, class: &Class<'_>) -> Diagnostic {
+fn class(key: &Key, ingress: &Ingress, class: &Class<'_>) -> Diagnostic {
+    let field = match ingress.metadata.annotations.contains_key(CLASS_ANNOTATION) {
+        true => "metadata.annotations",
+        false => "spec.ingressClassName",
+    };
     match class {
         Class::Missing(name) => Diagnostic::warning(
             key,
@@ -61,17 +80,16 @@ fn class(key: &Key, class: &Class<'_>) -> Diagnostic {
         ),
         Class::Other(name) => Diagnostic::info(
             key,
-            "spec.ingressClassName",
-            format!("is not served by the mesh's gateway: {name} is another's class"),
+            field,
+            format!("is not served by the mesh's gateway: `{name}` is another's class"),
         ),
         Class::Own | Class::Nameless => Diagnostic::info(
             key,
             "spec.ingressClassName",
             format!(
                 "is not served by the mesh's gateway, since it names no class: name an \
-                 IngressClass whose `controller` is {CONTROLLER}, or set the annotation {} to \
-                 {CLASS}",
-                weft_api::ingress::CLASS_ANNOTATION
+                 IngressClass whose `controller` is {CONTROLLER}, or set the annotation {CLASS_ANNOTATION} to \
+                 {CLASS}"
             ),
         ),
     }
@@ -91,13 +109,13 @@ fn gateway(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
 
 /// That there are too many paths for `host`.
 fn closed(key: &Key, host: &str, view: &View<'_>) -> Option<Diagnostic> {
-    let made = view.virtual_service(&ingresses::made(&key.namespace, host))?;
+    let is_closed = view.is_closed(&ingresses::made(&key.namespace, host));
     let message = format!(
         "the Ingresses of namespace {} have more than {PATHS} paths for {host}, all of which \
          answer 500; give it fewer",
         key.namespace
     );
-    (!made.spec.closed.is_empty()).then(|| Diagnostic::error(key, "spec.rules", message))
+    is_closed.then(|| Diagnostic::error(key, "spec.rules", message))
 }
 
 /// That `backend` is not there.
@@ -109,6 +127,7 @@ fn backend(
 ) -> Option<Diagnostic> {
     let service = backend.service.as_ref().filter(|service| !service.name.is_empty())?;
     let host = view.installation().service(&key.namespace, &service.name);
+    let host = backends::aliased(&host, view);
     let definitions = view.definitions(&host);
     let Some(definition) = definitions.first() else {
         let message = format!(

@@ -59,6 +59,8 @@ pub(crate) enum Unit {
     TakingTooMuch(String),
     /// Whether a virtual service is one of them.
     TakesTooMuch(Key),
+    /// Whether a virtual service is closed as a whole.
+    IsClosed(Key),
     /// The HTTP rules of a virtual service with those of its delegates.
     Merged(Key),
     /// What decides where a virtual service speaks.
@@ -119,6 +121,7 @@ pub(crate) enum Value {
     Taken(usize),
     TakingTooMuch(Arc<BTreeSet<Arc<Key>>>),
     TakesTooMuch(bool),
+    IsClosed(bool),
     Merged(Option<Arc<Merged>>),
     VirtualService(Option<Arc<virtual_services::Summary>>),
     VirtualServices(Arc<Vec<Arc<virtual_services::Summary>>>),
@@ -148,7 +151,7 @@ impl Unit {
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Mesh => 0,
-            Self::Group(_) | Self::DelegateSize(_) => 1,
+            Self::Group(_) | Self::DelegateSize(_) | Self::IsClosed(_) => 1,
             Self::DestinationRulesOf(_) | Self::Taken(_) => 2,
             Self::SharedPolicies(..) | Self::TakingTooMuch(_) => 3,
             Self::HostPolicies(..) | Self::TakesTooMuch(_) => 4,
@@ -224,6 +227,10 @@ impl Unit {
             }
             Self::TakesTooMuch(key) => {
                 Value::TakesTooMuch(view.taking_too_much(&key.namespace).contains(key))
+            }
+            Self::IsClosed(key) => {
+                let service = view.virtual_service(key);
+                Value::IsClosed(service.is_some_and(|service| !service.spec.closed.is_empty()))
             }
             Self::Merged(key) => Value::Merged(delegates::merged(key, view).map(Arc::new)),
             Self::VirtualService(key) => {

@@ -298,6 +298,11 @@ impl<'g> View<'g> {
         value_of!(self, TakesTooMuch, Unit::TakesTooMuch(key.clone()))
     }
 
+    /// Whether the virtual service called `key` is closed as a whole.
+    pub(crate) fn is_closed(&self, key: &Key) -> bool {
+        value_of!(self, IsClosed, Unit::IsClosed(key.clone()))
+    }
+
     /// The HTTP rules of the virtual service called `key` with those of its delegates; none where
     /// it has no delegates.
     pub(crate) fn merged(&self, key: &Key) -> Option<Arc<Merged>> {

@@ -148,3 +148,68 @@ fn too_many_paths_of_a_host_close_it() {
     let more = change(&mut ingresses, vec![ingress("two", &spec("web.example", &paths))]);
     assert_eq!(more, ["VirtualService/shop/web.example~ingress:  "]);
 }
+
+#[test]
+fn what_is_made_step_by_step_is_what_is_made_at_once() {
+    let path_of = |name: &str, service: &str| spec("web.example", &[path(name, "Prefix", service)]);
+    let steps = vec![
+        vec![ingress("one", &path_of("/a", "one"))],
+        vec![class(ingress::CONTROLLER)],
+        vec![ingress("two", &path_of("/a/b", "two")), ingress("three", &spec("x.example", &[]))],
+        vec![ingress("one", &path_of("/", "one"))],
+        vec![class("nginx")],
+        vec![ingress("three", &spec("web.example", &[path("/c", "Exact", "three")]))],
+        vec![class(ingress::CONTROLLER)],
+    ];
+    let mut ingresses = Ingresses::default();
+    let mut objects = BTreeMap::new();
+    let mut made: BTreeMap<Key, Option<Object>> = BTreeMap::new();
+    for step in steps {
+        objects.extend(step.clone());
+        made.extend(ingresses.change(step, &Installation::default()));
+        let at_once = Ingresses::default().change(objects.clone(), &Installation::default());
+        let at_once: BTreeMap<Key, Option<Object>> = at_once.into_iter().collect();
+        let there = |all: &BTreeMap<Key, Option<Object>>| -> Vec<(Key, Object)> {
+            let all = all.iter().filter(|(key, _)| is_made(key));
+            all.filter_map(|(key, object)| Some((key.clone(), object.clone()?))).collect()
+        };
+        assert_eq!(there(&made), there(&at_once));
+    }
+    assert!(
+        ingresses
+            .change([ingress("two", &path_of("/a/b", "two"))], &Installation::default())
+            .iter()
+            .all(|(key, _)| !is_made(key)),
+        "an equal object changes nothing"
+    );
+}
+
+#[test]
+fn many_hosts_are_read_once_each_and_too_many_are_not_served() {
+    let rules = |count: usize| -> Vec<Value> {
+        let path = path("/", "Prefix", "web");
+        (0..count)
+            .map(|at| json!({"host": format!("h{at}.example"), "http": {"paths": [path]}}))
+            .collect()
+    };
+    let many = |count| json!({"ingressClassName": "istio", "rules": rules(count)});
+    let most = vec![class(ingress::CONTROLLER), ingress("one", &many(HOSTS))];
+    assert_eq!(change(&mut Ingresses::default(), most).len(), HOSTS + 1);
+    let before = std::time::Instant::now();
+    let more = vec![class(ingress::CONTROLLER), ingress("one", &many(30_000))];
+    assert_eq!(change(&mut Ingresses::default(), more), Vec::<String>::new());
+    // Each host looked at all rules: hundreds of millions of texts.
+    assert!(before.elapsed().as_secs() < 10, "{:?}", before.elapsed());
+}
+
+#[test]
+fn a_path_whose_type_cannot_be_read_closes_what_is_below_it() {
+    let mut odd = path("/admin", "Prefix", "a");
+    odd["pathType"] = json!("prefix");
+    let objects = vec![
+        class(ingress::CONTROLLER),
+        ingress("one", &spec("web.example", &[odd, path("/", "Prefix", "all")])),
+    ];
+    let found = change(&mut Ingresses::default(), objects);
+    assert_eq!(found[0], "VirtualService/shop/web.example~ingress: /admin|/admin/..  / /.. all");
+}

@@ -127,10 +127,8 @@ pub(crate) fn taken(key: &Key, view: &View<'_>) -> usize {
     let mut bounds = Bounds::of(root);
     let all = bounds.bytes;
     for written in &root.spec.http {
-        let Some(delegate) = &written.delegate else { continue };
-        // What there is no room for is not taken, whatever comes after.
-        let size = view.delegate_size(&named(delegate, &key.namespace));
-        let _ = bounds.take(written, size);
+        // What cannot be used, or has no room, is not taken, whatever comes after.
+        let _ = bounds.delegate(written, &key.namespace, view);
     }
     all - bounds.bytes
 }
@@ -169,21 +167,16 @@ pub(crate) fn merged(key: &Key, view: &View<'_>) -> Option<Merged> {
     let mut bounds = Bounds::of(root);
     let takes_too_much = view.takes_too_much(key);
     for (at, written) in root.spec.http.iter().enumerate() {
-        let Some(delegate) = &written.delegate else {
+        let Some(delegate) = bounds.delegate(written, &key.namespace, view) else {
             found.add_own(key, at, written, None);
             continue;
         };
-        let name = named(delegate, &key.namespace);
-        let usable = usable(&name, &key.namespace, view);
-        let usable = usable.and_then(|service| {
-            if takes_too_much {
-                return Err(too_much(&key.namespace));
-            }
-            bounds.take(written, view.delegate_size(&name))?;
-            Ok(service)
-        });
-        match usable {
-            Ok(service) => {
+        let delegate = match takes_too_much {
+            true => delegate.and_then(|_| Err(too_much(&key.namespace))),
+            false => delegate,
+        };
+        match delegate {
+            Ok((name, service)) => {
                 let mut written = written.clone();
                 let own = written.mirror.iter_mut();
                 let all = own.chain(written.mirrors.iter_mut().map(|one| &mut one.destination));
@@ -291,6 +284,22 @@ impl Bounds {
             pairs: PAIRS + TIMES * written.alternatives,
             bytes: BYTES + TIMES * (written.bytes + written.bytes_of_alternatives),
         }
+    }
+
+    /// The delegate that `written`, in an object of `namespace`, names, with its name, and takes
+    /// its rules; else why it cannot be used. None where no delegate is named.
+    fn delegate<'g>(
+        &mut self,
+        written: &HttpRoute,
+        namespace: &str,
+        view: &View<'g>,
+    ) -> Option<Result<(Key, &'g VirtualService), InvalidRule>> {
+        let name = named(written.delegate.as_ref()?, namespace);
+        let usable = usable(&name, namespace, view);
+        Some(usable.and_then(|service| {
+            self.take(written, view.delegate_size(&name))?;
+            Ok((name, service))
+        }))
     }
 
     /// Takes what rules of `size` are where `root` delegates to them; else why there is no room.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use weft_config::Interest;
+use weft_config::{Action, Interest, Redirect};
 use weft_translate::Translator;
 
 fn gateway(namespace: &str, servers: &[(&str, bool)]) -> Value {
@@ -34,16 +34,36 @@ fn virtual_service(namespace: &str, host: &str, gateways: &[&str]) -> Value {
     })
 }
 
-/// Whose rules the gateway has, by host; and the errors about redirects that do not hold.
-fn answers(objects: &[Value]) -> (BTreeMap<String, String>, Vec<String>) {
+fn translator(objects: &[Value]) -> Translator {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "edge", "namespace": "edge", "labels": {"app": "edge"}},
+        "metadata": {
+            "name": "edge", "namespace": "edge",
+            "labels": {"app": "edge", "istio": "ingressgateway"},
+        },
         "spec": {"containers": [{"name": "istio-proxy"}]}, "status": {"podIP": "10.1.0.1"},
     });
     let objects = objects.iter().cloned().chain([pod]);
     let objects = objects.map(|value| weft_api::read(value).expect("an object"));
-    let mut translator: Translator = crate::worlds::translator(objects);
+    crate::worlds::translator(objects)
+}
+
+/// What the only rule of each host does.
+fn actions(objects: &[Value]) -> BTreeMap<String, Action> {
+    let mut translator = translator(objects);
+    let edge = crate::worlds::client(&translator, "edge/edge");
+    let resolved = translator.resolve(&edge, &Interest::Own);
+    let routes = crate::worlds::routes(&resolved).into_values();
+    let hosts = routes.flat_map(|route| {
+        let action = route.rules[0].action.clone();
+        route.hosts.into_iter().map(move |host| (host.to_string(), action.clone()))
+    });
+    hosts.collect()
+}
+
+/// Whose rules the gateway has, by host; and the errors about redirects that do not hold.
+fn answers(objects: &[Value]) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut translator = translator(objects);
     let edge = crate::worlds::client(&translator, "edge/edge");
     let resolved = translator.resolve(&edge, &Interest::Own);
     let mut found = BTreeMap::new();
@@ -81,13 +101,14 @@ fn no_host_that_another_gateway_serves_is_redirected() {
         let evil = gateway("evil", &[(host, true)]);
         check(&[&shop[..], &[evil]].concat(), expected, TOLD);
     }
-    // Nor one that a pattern of another serves.
+    // A pattern of another is wider, and serves the rest.
     let shop = [
         gateway("shop", &[("*.example", false)]),
         virtual_service("shop", "*.example", &["shop/own"]),
     ];
     let evil = gateway("evil", &[("web.example", true)]);
-    check(&[&shop[..], &[evil]].concat(), &[("*.example", SHOP)], TOLD);
+    let expected = [("*.example", SHOP), ("web.example", OF_EVIL)];
+    check(&[&shop[..], &[evil]].concat(), &expected, &[]);
 }
 
 #[test]
@@ -117,4 +138,47 @@ fn a_gateway_redirects_what_it_serves_itself() {
     let servers = [("bank/web.example", true), ("*", false)];
     let objects = [gateway("evil", &servers), virtual_service("shop", "*", &["evil/own"])];
     check(&objects, &[("*", SHOP), ("web.example", OF_EVIL)], &[]);
+}
+
+/// An Ingress of every host, with this one in a rule.
+fn ingress(host: &str) -> [Value; 2] {
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    let path = json!({"path": "/", "pathType": "Prefix", "backend": backend});
+    [
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+            "metadata": {"name": "istio"}, "spec": {"controller": "istio.io/ingress-controller"},
+        }),
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": "own", "namespace": "evil"},
+            "spec": {
+                "ingressClassName": "istio", "defaultBackend": backend,
+                "rules": [{"host": host, "http": {"paths": [path]}}],
+            },
+        }),
+    ]
+}
+
+#[test]
+fn an_ingress_takes_no_host_from_a_redirect() {
+    let mut shop = gateway("shop", &[("web.example", true)]);
+    shop["spec"]["selector"] = json!({"istio": "ingressgateway"});
+    let redirect = "Gateway/shop/own";
+    let of_ingress = "Ingress/evil/own";
+    for host in ["web.example", "other.example"] {
+        let objects = [&ingress(host)[..], &[shop.clone()]].concat();
+        let expected = match host {
+            "web.example" => &[("*", of_ingress), ("web.example", redirect)][..],
+            _ => &[("*", of_ingress), ("other.example", of_ingress), ("web.example", redirect)],
+        };
+        check(&objects, expected, &[]);
+    }
+}
+
+#[test]
+fn a_redirect_is_301_to_the_same_over_https() {
+    let objects = [gateway("shop", &[("web.example", true)])];
+    let action = actions(&objects).remove("web.example").expect("a route");
+    assert_eq!(action, Action::Redirect(Box::new(Redirect::to_tls())));
 }

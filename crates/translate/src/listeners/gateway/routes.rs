@@ -20,6 +20,7 @@ use crate::{
     Group, Installation,
     clusters::backends::BackendRef,
     graph::view::View,
+    ingresses,
     model::{age::Age, hosts::HostIndex, mesh_config::Mesh, visibility::Reach},
     routes::rules::{self, Rules, Site, TOO_MANY_PORTS},
 };
@@ -349,22 +350,29 @@ fn joined(at: SocketAddr, group: HostGroup<'_>) -> Option<Route> {
 }
 
 /// Hosts whose clients are sent to TLS, since servers on a port say so. The server's Gateway
-/// serves them no rule there, and the redirect is theirs where no other Gateway serves them.
+/// serves them no rule there, and the redirect is theirs where no other Gateway serves this very
+/// host.
 #[derive(Default)]
 struct Redirects<'g> {
     servers: Vec<Bound<'g>>,
     /// The hosts that they name, by Gateway.
     by_gateway: BTreeMap<(&'g str, &'g str), HostIndex<Option<Origin>>>,
+    /// The same of all, with the first server that names each.
+    named: BTreeMap<String, Origin>,
+    /// The Gateway of Ingresses.
+    of_ingresses: (&'g str, &'g str),
 }
 
 impl<'g> Redirects<'g> {
-    fn new(bound: &[Bound<'g>], installation: &Installation) -> Self {
+    fn new(bound: &[Bound<'g>], installation: &'g Installation) -> Self {
         let servers = bound.iter().filter(|one| redirects(one.server)).cloned();
-        let mut found = Self { servers: servers.collect(), ..Self::default() };
+        let of_ingresses = ingresses::gateway_name(installation);
+        let mut found = Self { servers: servers.collect(), of_ingresses, ..Self::default() };
         for one in &found.servers {
             let own = found.by_gateway.entry(one.key()).or_default();
             for (host, origin) in hosts_of(std::slice::from_ref(one), installation) {
-                own.entry(&host).get_or_insert(origin);
+                own.entry(&host).get_or_insert_with(|| origin.clone());
+                found.named.entry(host).or_insert(origin);
             }
         }
         found
@@ -378,9 +386,12 @@ impl<'g> Redirects<'g> {
         })
     }
 
-    /// The server of `gateway` that sends clients of `host` to TLS.
+    /// The server that sends clients of `host` to TLS, where `gateway` serves it: one of its own.
+    /// Ingresses give way to each that names the host.
     fn of<'i>(&'i self, gateway: (&'g str, &'g str), host: &'i str) -> Option<&'i Origin> {
-        self.by_gateway.get(&gateway)?.covering(host).flatten().next()
+        let own = || self.by_gateway.get(&gateway)?.covering(host).flatten().next();
+        let named = || self.named.get(host).filter(|_| gateway == self.of_ingresses);
+        own().or_else(named)
     }
 
     /// Adds to `redirected` the hosts that servers name and no other Gateway serves; `served` are
@@ -394,20 +405,13 @@ impl<'g> Redirects<'g> {
     ) {
         // Each server is noted once, and then looked at no more.
         let mut unnoted: HostIndex<RefCell<Vec<&Bound<'g>>>> = HostIndex::default();
-        let mut index: HostIndex<Option<(&str, Through<'g>)>> = HostIndex::default();
-        for (host, through) in served {
-            *index.entry(host) = Some((host, *through));
-        }
         for one in &self.servers {
             for (host, origin) in hosts_of(std::slice::from_ref(one), installation) {
                 unnoted.entry(&host).get_mut().push(one);
-                let of_others = |known: &&(&str, Through<'_>)| known.1 != Through::One(one.key());
-                let other = index.covering(&host).flatten().find(of_others);
-                let other = other.map(|known| Rc::from(known.0));
-                let other = other.or_else(|| everywhere?.of_others(&host, one.key()));
-                match &other {
-                    Some(other) => budget.note_redirect(one, other),
-                    None => drop(redirected.entry(host).or_insert(origin)),
+                let here = served.get(&host).is_some_and(|own| *own != Through::One(one.key()));
+                match here || everywhere.is_some_and(|all| all.of_others(&host, one.key())) {
+                    true => budget.note_redirect(one, &host),
+                    false => drop(redirected.entry(host).or_insert(origin)),
                 }
             }
         }

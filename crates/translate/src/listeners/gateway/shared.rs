@@ -30,8 +30,8 @@ pub(super) struct Everywhere<'g> {
     /// How many things are said.
     pub(super) count: usize,
     said: ByHost<Vec<Rc<GatewayRules<'g>>>>,
-    /// The hosts that are served, with the Gateways that they are served through.
-    served: HostIndex<Option<(Rc<str>, Through<'g>)>>,
+    /// The Gateways that hosts are served through.
+    through: ByHost<Through<'g>>,
     /// Servers that send clients to TLS, by their hosts, unless that is known not to hold.
     redirecting: HostIndex<RefCell<Vec<Bound<'g>>>>,
 }
@@ -58,15 +58,12 @@ impl<'g> Shared<'g> {
     ) {
         let Some(everywhere) = self.0.get_mut(&at.port()) else { return };
         if at.ip().is_unspecified() {
-            let mut served = HostIndex::default();
-            for (host, through) in through {
-                *served.entry(host) = Some((Rc::from(host.as_str()), *through));
-            }
             let mut servers: HostIndex<RefCell<Vec<_>>> = HostIndex::default();
             for (host, server) in redirecting {
                 servers.entry(&host).get_mut().push(server);
             }
-            *everywhere = Everywhere { count, said: said.clone(), served, redirecting: servers };
+            let (said, through) = (said.clone(), through.clone());
+            *everywhere = Everywhere { count, said, through, redirecting: servers };
         }
     }
 }
@@ -93,11 +90,9 @@ impl<'g> Everywhere<'g> {
         }
     }
 
-    /// A host that covers `host`, or is it, and is served through another Gateway than `gateway`.
-    pub(super) fn of_others(&self, host: &str, gateway: (&'g str, &'g str)) -> Option<Rc<str>> {
-        let mut covering = self.served.covering(host).flatten();
-        let found = covering.find(|(_, through)| *through != Through::One(gateway));
-        found.map(|(host, _)| Rc::clone(host))
+    /// Whether `host` is served through another Gateway than `gateway`.
+    pub(super) fn of_others(&self, host: &str, gateway: (&'g str, &'g str)) -> bool {
+        self.through.get(host).is_some_and(|through| *through != Through::One(gateway))
     }
 
     /// Notes the servers everywhere that send clients to TLS for hosts in `served`, which other

@@ -301,13 +301,18 @@ fn a_namespace_takes_a_bounded_amount_from_delegates() {
         .collect();
     graph.change([service("shop/one", json!({"http": leaf}))]);
     let names: Vec<String> = (0..200).map(|at| format!("shop/root-{at:03}")).collect();
-    let root = json!({"hosts": ["cart"], "http": [{"delegate": {"name": "one"}}]});
+    // One that cannot be used takes nothing, and hides nothing.
+    let match_of_unusable = json!([{"uri": {"exact": "/unusable"}}]);
+    let root = json!({"hosts": ["cart"], "http": [
+        {"match": match_of_unusable, "delegate": {"name": names[0].split('/').next_back()}},
+        {"delegate": {"name": "one"}},
+    ]});
     graph.change(names.iter().map(|name| service(name, root.clone())));
     let is_closed = |graph: &Graph, name: &str| {
         let unit::Value::Merged(Some(merged)) = graph.value(&unit::Unit::Merged(key(name))) else {
             panic!("{name} delegates")
         };
-        merged.sources[0].closed.is_some()
+        merged.sources.last().expect("a rule").closed.is_some()
     };
     let closed = |graph: &Graph| names.iter().filter(|name| is_closed(graph, name)).count();
     let taken = names.len() - closed(&graph);
