@@ -19,6 +19,7 @@ mod walk;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use names::subnet;
 pub use near::nearest;
 
 use crate::{

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Metadata;
 
@@ -40,7 +41,7 @@ pub struct Server {
     /// `DNS`, `NAMESPACE/DNS`, `./DNS` or `*/DNS`; the leftmost label may be `*`.
     pub hosts: Vec<String>,
     /// TLS settings.
-    pub tls: Option<serde_json::Value>,
+    pub tls: Option<Value>,
     /// The server's name.
     pub name: Option<String>,
 }
@@ -55,6 +56,38 @@ impl Server {
                 let ip = text.parse::<IpAddr>()?.to_canonical();
                 Ok((!ip.is_unspecified()).then_some(ip))
             }
+        }
+    }
+}
+
+/// How the connections of a server are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// As HTTP.
+    Http,
+    /// Not at all: they are passed on.
+    Tcp,
+    /// The server name of TLS is read, and they are passed on.
+    ServerName,
+    /// The server name of TLS says which Service, port and subset is meant.
+    ServiceName,
+    /// TLS ends here.
+    Ended,
+}
+
+impl Server {
+    /// How its connections are read; none where it has no protocol that is known.
+    pub fn reading(&self) -> Option<Reading> {
+        let protocol = self.port.protocol.to_ascii_uppercase();
+        let mode = self.tls.as_ref().map(|tls| tls.get("mode").and_then(Value::as_str));
+        match (protocol.as_str(), mode) {
+            ("HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB", _) => Some(Reading::Http),
+            ("TCP" | "MONGO", None) => Some(Reading::Tcp),
+            // The mode that is meant where none is written.
+            ("HTTPS" | "TLS", Some(None | Some("PASSTHROUGH"))) => Some(Reading::ServerName),
+            ("HTTPS" | "TLS", Some(Some("AUTO_PASSTHROUGH"))) => Some(Reading::ServiceName),
+            ("HTTPS" | "TLS" | "TCP" | "MONGO", _) => Some(Reading::Ended),
+            _ => None,
         }
     }
 }

@@ -26,7 +26,7 @@ pub mod visible;
 
 pub use check::{
     Checked, MOST, check, check_whole, closed_mesh_config, is_dns_label, key, mesh_config, nearest,
-    normalised, proxy_config, read, unknown_istio_kind, usable,
+    normalised, proxy_config, read, subnet, unknown_istio_kind, usable,
 };
 pub use diagnostic::{Diagnostic, Severity};
 pub use field::camel_case;

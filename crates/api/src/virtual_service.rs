@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{Key, Metadata};
 
@@ -27,10 +26,10 @@ pub struct VirtualServiceSpec {
     pub gateways: Vec<String>,
     /// Rules for HTTP; the first that matches is used.
     pub http: Vec<HttpRoute>,
-    /// Rules for TLS by server name.
-    pub tls: Vec<Value>,
+    /// Rules for TLS by server name; for ports that are declared to speak TLS.
+    pub tls: Vec<ConnectionRoute>,
     /// Rules for TCP.
-    pub tcp: Vec<TcpRoute>,
+    pub tcp: Vec<ConnectionRoute>,
     /// Who sees the object: `.`, `*`, or namespaces; all when empty.
     pub export_to: Vec<String>,
     /// Fields that cannot be read, and without which it is not known where the rules are
@@ -372,18 +371,38 @@ pub struct Retries {
     pub backoff: Option<String>,
 }
 
-/// `spec.tcp[]`
+/// `spec.tcp[]`, `spec.tls[]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct TcpRoute {
+pub struct ConnectionRoute {
     /// Alternatives, of which one must hold; none means always.
     #[serde(rename = "match")]
-    pub matches: Vec<Value>,
+    pub matches: Vec<ConnectionMatch>,
     /// Weighted destinations.
     pub route: Vec<RouteDestination>,
 }
 
-/// `spec.tcp[].route[]`
+/// `spec.tcp[].match[]`, `spec.tls[].match[]`: all that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConnectionMatch {
+    /// Names of which the client wants one (SNI); rules for TLS only.
+    pub sni_hosts: Vec<String>,
+    /// Addresses or ranges of addresses, of which the client dialled one.
+    pub destination_subnets: Vec<String>,
+    /// The port that the client dialled.
+    pub port: Option<u16>,
+    /// Labels of the client's workload.
+    pub source_labels: BTreeMap<String, String>,
+    /// Gateways for which the match is; the object's own when empty.
+    pub gateways: Vec<String>,
+    /// Namespace of the client's workload.
+    pub source_namespace: Option<String>,
+    /// Addresses of clients; not honoured, so that the rule is closed.
+    pub source_subnet: Option<String>,
+}
+
+/// `spec.tcp[].route[]`, `spec.tls[].route[]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteDestination {

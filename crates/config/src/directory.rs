@@ -30,12 +30,15 @@ pub struct DirectoryChunk {
     /// Ports on which the Host of an HTTP request decides, whatever the address.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub http_ports: BTreeSet<u16>,
+    /// Ports on which the server name of TLS decides, where the address does not.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub tls_ports: BTreeSet<u16>,
 }
 
 /// Everything that a client may use: the union of its chunks, small enough to
 /// hold all of it. A host or address that is not in it is outside of the mesh.
 ///
-/// Invariants: `chunks` is sorted by name. The filters and `http_ports` are those of
+/// Invariants: `chunks` is sorted by name. The filters, `http_ports` and `tls_ports` are those of
 /// `chunks`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
@@ -43,6 +46,7 @@ pub struct Directory {
     hosts: Filter,
     addresses: Filter,
     http_ports: BTreeSet<u16>,
+    tls_ports: BTreeSet<u16>,
 }
 
 /// A Bloom filter over the fingerprints of all chunks, 8 to 16 bits for each: all but a
@@ -126,6 +130,7 @@ impl Directory {
             hosts: Filter::of(chunks.iter().map(|chunk| &chunk.hosts)),
             addresses: Filter::of(chunks.iter().map(|chunk| &chunk.addresses)),
             http_ports: chunks.iter().flat_map(|chunk| &chunk.http_ports).copied().collect(),
+            tls_ports: chunks.iter().flat_map(|chunk| &chunk.tls_ports).copied().collect(),
             chunks,
         }
     }
@@ -151,7 +156,13 @@ impl Directory {
         &self.http_ports
     }
 
-    /// What decides about a connection to `address`.
+    /// Whether the server name of TLS decides about connections to `port`, where the address
+    /// does not.
+    pub fn reads_server_names(&self, port: u16) -> bool {
+        self.tls_ports.contains(&port)
+    }
+
+    /// What decides about a connection to `address`, if that is not the server name of TLS.
     pub fn decides(&self, address: SocketAddr) -> Decides {
         let has = |fingerprint: Fingerprint| {
             self.addresses.may_contain(fingerprint)
@@ -220,6 +231,7 @@ mod tests {
             hosts: hosts.collect(),
             addresses: addresses.collect(),
             http_ports: [80].into(),
+            tls_ports: [443].into(),
         };
         (name.to_owned(), Some(Arc::new(chunk)))
     }
@@ -302,6 +314,7 @@ mod tests {
                     .into_iter()
                     .collect(),
                 http_ports: [number % 5].into(),
+                tls_ports: [number % 3].into(),
             };
             (name, (!number.is_multiple_of(4)).then(|| Arc::new(chunk)))
         };
@@ -340,6 +353,7 @@ mod tests {
         assert_eq!(less.decides("10.96.0.7:80".parse().unwrap()), Decides::Host);
         assert!(less.knows_host("world", 80));
         assert_eq!((less.hosts(), less.addresses()), (2, 1));
+        assert!(less.reads_server_names(443) && !less.reads_server_names(80));
         let none = less.with([("one".to_owned(), None)]);
         assert_eq!(none, Directory::default());
     }

@@ -3,9 +3,11 @@
 //! A field that is added later belongs to a feature. A proxy names the features that it
 //! has; what it lacks is replaced, for it, by a stand-in that is closed.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    Action, Answer, Backend, Entry, Listener, LoadBalancer, Protocol, Resource, Route, Rule,
-    RuleList, Scope, Server,
+    Action, Answer, Backend, DirectoryChunk, Entry, Listener, LoadBalancer, Protocol, Resource,
+    Route, Rule, RuleList, Scope, Server, TcpTarget,
 };
 
 /// Response code details of a rule or backend that a proxy is too old for.
@@ -26,6 +28,12 @@ pub enum Feature {
     ConsistentHash,
     /// Endpoints that fail are left out.
     OutlierDetection,
+    /// Where relayed connections go by the client's TLS hello or by the address it dialled; a
+    /// proxy that ignored it would relay all of them to one place.
+    RelayMatch,
+    /// Hosts that are found by the server name of TLS. For proxies that do not look for it they
+    /// are outside of the mesh, as they were before.
+    ServerNames,
 }
 
 impl Feature {
@@ -36,6 +44,8 @@ impl Feature {
         Self::Actions,
         Self::ConsistentHash,
         Self::OutlierDetection,
+        Self::RelayMatch,
+        Self::ServerNames,
     ];
 
     /// Its name on the stream.
@@ -46,6 +56,8 @@ impl Feature {
             Self::Actions => "weft.rules.actions",
             Self::ConsistentHash => "weft.backends.consistent-hash",
             Self::OutlierDetection => "weft.backends.outlier-detection",
+            Self::RelayMatch => "weft.servers.relay-match",
+            Self::ServerNames => "weft.directory.server-names",
         }
     }
 }
@@ -107,6 +119,9 @@ pub fn needs(resource: &Resource) -> Features {
             servers.iter().fold(Features::default(), |all, server| all.union(of_server(server)))
         }
         Resource::Answer(Answer { entry: Entry::Server(server), .. }) => of_server(server),
+        Resource::Directory(chunk) if !chunk.tls_ports.is_empty() => {
+            Features::from_iter([Feature::ServerNames])
+        }
         Resource::Listener(_)
         | Resource::Endpoints(_)
         | Resource::ChunkList(_)
@@ -148,6 +163,9 @@ pub fn stand_in(resource: &Resource, has: Features) -> Resource {
             let entry = Entry::Server(Box::new(closed_server(server)));
             Resource::Answer(Answer { entry, ..answer.clone() })
         }
+        Resource::Directory(chunk) if !needs(resource).are_in(has) => {
+            Resource::Directory(DirectoryChunk { tls_ports: BTreeSet::new(), ..chunk.clone() })
+        }
         other => other.clone(),
     }
 }
@@ -176,6 +194,12 @@ fn of_server(server: &Server) -> Features {
     let mut features = Features::default();
     if server.hello.is_some() {
         features.insert(Feature::ClientHello);
+    }
+    let depends = |target: &TcpTarget| {
+        target.hello.is_some() || !target.destinations.is_empty() || target.outside
+    };
+    if server.tcp.iter().any(depends) {
+        features.insert(Feature::RelayMatch);
     }
     features
 }
@@ -243,6 +267,41 @@ mod tests {
         assert_eq!((&*plain.name, plain.tcp.len()), ("plain", 1));
         assert_eq!((&*closed.name, closed.tcp.len(), closed.routes.len()), ("tls", 0, 0));
         assert_eq!((closed.protocol, &closed.hello), (Protocol::Tcp, &None));
+    }
+
+    #[test]
+    fn what_an_old_proxy_cannot_relay_by_is_closed_and_names_are_not_read() {
+        let server = |condition: &str| {
+            format!(
+                r#"{{"answer": {{"interest": "10.0.0.1:443", "entry": {{"server": {{
+                    "name": "s", "protocol": "tcp", "origin": {{"object": "o"}},
+                    "tcp": [{{{condition} "backends": [["b", 1]],
+                              "origin": {{"object": "o"}}}}]}}}}}}}}"#
+            )
+        };
+        for condition in [
+            r#""hello": {"names": ["a.example"]},"#,
+            r#""destinations": ["10.0.0.0/8"],"#,
+            r#""outside": true,"#,
+        ] {
+            let resource: Resource = serde_json::from_str(&server(condition)).unwrap();
+            assert_eq!(needs(&resource), Features::named(["weft.servers.relay-match"]));
+            let Resource::Answer(answer) = stand_in(&resource, Features::default()) else {
+                panic!("an answer")
+            };
+            let Entry::Server(closed) = answer.entry else { panic!("a server") };
+            assert!(closed.tcp.is_empty(), "{condition}");
+        }
+        let plain: Resource = serde_json::from_str(&server("")).unwrap();
+        assert_eq!(needs(&plain), Features::default());
+
+        let chunk = r#"{"directory": {"name": "one", "httpPorts": [80], "tlsPorts": [443]}}"#;
+        let resource: Resource = serde_json::from_str(chunk).unwrap();
+        let Resource::Directory(old) = stand_in(&resource, Features::default()) else {
+            panic!("a chunk")
+        };
+        assert_eq!((old.http_ports.len(), old.tls_ports.len()), (1, 0));
+        assert_eq!(stand_in(&resource, Features::all()), resource);
     }
 
     #[test]

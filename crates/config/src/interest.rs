@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Host;
 
 /// What a proxy wants to know, as text: `self`, `directory/shared`,
-/// `directory/own`, `HOST:PORT`, `ADDRESS:PORT`.
+/// `directory/own`, `HOST:PORT`, `ADDRESS:PORT`, `tls/HOST:PORT`.
 ///
 /// It is the resource name on the stream.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum Interest {
     Host(Host, u16),
     /// Connections to an address and port.
     Address(SocketAddr),
+    /// TLS connections for a server name, on a port that the client dialled.
+    ServerName(Host, u16),
 }
 
 /// A part of the directory.
@@ -48,7 +50,7 @@ impl fmt::Display for Part {
 
 /// A text that names no interest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not `self`, a part of the directory, HOST:PORT or ADDRESS:PORT")]
+#[error("`{0}` is not `self`, a part of the directory, HOST:PORT, ADDRESS:PORT or tls/HOST:PORT")]
 pub struct NotAnInterest(pub String);
 
 impl fmt::Display for Interest {
@@ -65,6 +67,7 @@ impl fmt::Display for Interest {
                 }
             }
             Self::Address(address) => write!(f, "{address}"),
+            Self::ServerName(host, port) => write!(f, "tls/{host}:{port}"),
         }
     }
 }
@@ -82,11 +85,14 @@ impl FromStr for Interest {
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
         }
-        let spelled = text.strip_prefix("host/").unwrap_or(text);
+        let (of, spelled): (fn(Host, u16) -> Self, _) = match text.strip_prefix("tls/") {
+            Some(spelled) => (Self::ServerName, spelled),
+            None => (Self::Host, text.strip_prefix("host/").unwrap_or(text)),
+        };
         let error = || NotAnInterest(text.to_owned());
         let (host, port) = spelled.rsplit_once(':').ok_or_else(error)?;
         let host = Host::parse(host).map_err(|_| error())?;
-        Ok(Self::Host(host, port.parse().map_err(|_| error())?))
+        Ok(of(host, port.parse().map_err(|_| error())?))
     }
 }
 
@@ -119,6 +125,7 @@ mod tests {
             ("*.example.com:443", host("*.example.com", 443)),
             ("host/10.96.0.7:80", host("10.96.0.7", 80)),
             ("host/[fd00::1]:80", host("[fd00::1]", 80)),
+            ("tls/a.example:443", Interest::ServerName(Host::parse("a.example").unwrap(), 443)),
             ("10.96.0.7:80", Interest::Address("10.96.0.7:80".parse().unwrap())),
             ("[fd00::1]:80", Interest::Address("[fd00::1]:80".parse().unwrap())),
         ] {
@@ -129,9 +136,17 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in
-            ["", "world", "world:", "world:x", "world:65536", "a b:80", ":80", "directory/x"]
-        {
+        for text in [
+            "",
+            "world",
+            "world:",
+            "world:x",
+            "world:65536",
+            "a b:80",
+            ":80",
+            "directory/x",
+            "tls/a",
+        ] {
             assert_eq!(text.parse::<Interest>(), Err(NotAnInterest(text.to_owned())));
         }
     }

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{Host, Limits, Origin, SourceMatch};
@@ -89,8 +90,8 @@ pub struct Server {
     /// Names of the routes whose hosts it serves; a Host that none of them covers gets 404.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
-    /// Where connections go that are not HTTP, or not looked at: where the first target says
-    /// that is for the proxy's workload; closed without one.
+    /// Where connections go that are not HTTP, or not looked at: where the target says that is
+    /// for the proxy's workload and the client; closed without one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tcp: Vec<TcpTarget>,
     /// Whether clients come from beyond the mesh, so that what they say of
@@ -126,15 +127,28 @@ pub enum Protocol {
     Detect,
 }
 
-/// Where connections of some workloads go that are relayed as they are.
+/// Where some connections go that are relayed as they are.
+///
+/// Of several the one with the longest prefix among `destinations` counts, then the one with the
+/// most specific name in `hello`, then the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TcpTarget {
     /// The workload that the proxy works for.
     #[serde(default, skip_serializing_if = "SourceMatch::is_any")]
     pub source: SourceMatch,
+    /// The TLS clients that it is for; every client, of TLS or not, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hello: Option<HelloMatch>,
+    /// Ranges of addresses, in which the one is that the client dialled; every one when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<IpNet>,
     /// Weighted backends, by name.
     pub backends: Vec<(String, u32)>,
+    /// Whether connections go where those go that the mesh knows nothing of, in the place of
+    /// `backends`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
     /// Where it comes from.
     pub origin: Origin,
 }

@@ -227,7 +227,10 @@ impl Answers {
 /// Whether what answers to `interest` cost has a bound: proxies ask for as many hosts and addresses
 /// as they like.
 pub(crate) fn is_bounded(interest: &Interest) -> bool {
-    matches!(interest, Interest::Host(..) | Interest::Address(_))
+    match interest {
+        Interest::Host(..) | Interest::Address(_) | Interest::ServerName(..) => true,
+        Interest::Own | Interest::Directory(_) => false,
+    }
 }
 
 /// The answer as it travels.

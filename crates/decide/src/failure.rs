@@ -32,6 +32,9 @@ pub enum Failure {
     Outside,
     /// The connection has no destination.
     NoDestination,
+    /// No server of the listener is for what the TLS client asks for, or the client does not
+    /// speak TLS.
+    NoServer,
     /// The request breaks the rules of HTTP, as the details say.
     BadRequest(&'static str),
     /// The request names no host.
@@ -174,6 +177,7 @@ impl Failure {
         let (blame, reply) = (Some(facts.blame), Reply::new(facts.status, facts.details));
         let reply = Reply { body: facts.body, flags: self.flags(), blame, ..reply };
         match self {
+            Self::NoServer => Reply { status: None, ..reply },
             // There is nothing to answer on; the names are those of access logs.
             Self::NoDestination => {
                 Reply { status: None, backend: Some(Arc::from("BlackHoleCluster")), ..reply }
@@ -237,6 +241,9 @@ impl Failure {
             Self::Outside => Facts::new(Configuration, 502, None, "direct_response"),
             Self::NoDestination => {
                 Facts::new(Configuration, 503, Some(Flag::NoEndpoint), "no_healthy_upstream")
+            }
+            Self::NoServer => {
+                Facts::new(Configuration, 503, Some(Flag::NoRoute), "filter_chain_not_found")
             }
             Self::BadRequest(details) => bad_request(details),
             Self::MissingHost => Facts::new(Client, 400, None, "missing_host_header"),
@@ -367,6 +374,7 @@ mod tests {
                       \"the request goes in a circle: a backend leads back to the mesh\"";
         check(&Failure::Circle, circle);
         check(&Failure::NoDestination, "0 UH no_healthy_upstream \"\"");
+        check(&Failure::NoServer, "0 NR filter_chain_not_found \"\"");
         check(&Failure::RequestStalled, "408 SI stream_idle_timeout \"stream timeout\"");
         assert_eq!(Failure::ClientLeft.flags().to_string(), "DC");
         assert_eq!(Failure::Unconnected.flags().to_string(), "UF,URX");

@@ -11,10 +11,18 @@ pub struct ClientHello {
     pub protocols: Vec<Vec<u8>>,
 }
 
+/// How many names or ranges of a condition an explanation names.
+pub(crate) const MOST_NAMED: usize = 3;
+
 /// How exactly a condition is about a client: by the length of the name's known part, an exact
 /// name before all wildcards, then by whether protocols are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Exactness(usize, bool);
+
+impl Exactness {
+    /// That of a condition that is about every client.
+    pub(crate) const ANY: Self = Self(0, false);
+}
 
 impl ClientHello {
     /// How exactly `condition` is about this client; none if it is about others.
@@ -37,4 +45,32 @@ impl ClientHello {
         };
         Some(Exactness(names, !condition.protocols.is_empty()))
     }
+}
+
+/// What `condition` asks for, and what the client has of it, in words.
+pub(crate) fn explain_hello(condition: &HelloMatch, hello: Option<&ClientHello>) -> String {
+    let Some(hello) = hello else { return "the client does not begin TLS".to_owned() };
+    let mut parts = Vec::new();
+    if !condition.names.is_empty() {
+        let first = condition.names.iter().take(MOST_NAMED);
+        let mut named = first.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        if let Some(more @ 1..) = condition.names.len().checked_sub(MOST_NAMED) {
+            named.push_str(&format!(" and {more} more"));
+        }
+        parts.push(match &hello.server_name {
+            None => format!("the client names no server, and {named} is asked for"),
+            Some(name) => {
+                let is = condition.names.iter().any(|host| host.covers(name));
+                let is = if is { "is" } else { "is not" };
+                format!("the server name `{name}` {is} {named}")
+            }
+        });
+    }
+    if !condition.protocols.is_empty() {
+        let offers = |one: &String| hello.protocols.iter().any(|own| own == one.as_bytes());
+        let offers =
+            if condition.protocols.iter().any(offers) { "offers" } else { "does not offer" };
+        parts.push(format!("the client {offers} one of {}", condition.protocols.join(", ")));
+    }
+    parts.join(", ")
 }

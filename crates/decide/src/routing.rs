@@ -150,7 +150,7 @@ impl Table {
                 let answer = self.answer_for_address(*address);
                 answer.and_then(|compiled| compiled.server.as_ref()).into_iter().collect()
             }
-            Place::Hosts(_) => SmallVec::new(),
+            Place::Hosts(_) | Place::ServerName(..) => SmallVec::new(),
         };
         let Some(exact) = chosen.data.hosts.iter().find(|own| own.covers(host)) else { return };
         let names = servers.into_iter().flat_map(|server| &server.data.routes);
@@ -176,6 +176,8 @@ impl Table {
                 self.match_servers(listeners.servers(destination.port()), host)
             }
             Place::Address(address) => self.match_server_at(*address, host),
+            // No host is read from bytes that are passed on.
+            Place::ServerName(..) => RouteMatch::Outside,
             Place::Hosts(port) => match self.answer_for_host(host, *port) {
                 Some(compiled) => match &compiled.answer.entry {
                     Entry::Route(name) => self.match_named(name),

@@ -1,15 +1,20 @@
 //! Compiled servers and listeners: which route a host leads to.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     hash::BuildHasher,
+    net::IpAddr,
     sync::Arc,
 };
 
 use weft_balance::{Register, Rng, Turn, Weights};
-use weft_config::{Listener, Origin, Route, Scope, Server, TcpTarget, name::suffixes};
+use weft_config::{
+    Interest, Listener, Origin, Route, Scope, Server, Settings, TcpTarget, name::suffixes,
+};
 
 use crate::{
+    conditions::is_source,
     hello::{ClientHello, Exactness},
     quick::Quick,
 };
@@ -20,8 +25,8 @@ pub(crate) struct CompiledServer {
     pub(crate) data: Arc<Server>,
     /// Where it comes from.
     pub(crate) origin: Arc<Origin>,
-    /// Where connections go that are relayed; the first that is for the proxy decides.
-    pub(crate) tcp: Arc<[CompiledTcp]>,
+    /// Where connections go that are relayed.
+    pub(crate) tcp: Arc<CompiledTcps>,
     hosts: Hosts,
 }
 
@@ -41,6 +46,31 @@ pub(crate) struct CompiledTcp {
     weights: Weights,
     turn: Arc<Turn>,
 }
+
+/// Where connections of a server go that are relayed: candidates are found by the server name.
+#[derive(Debug)]
+pub(crate) struct CompiledTcps {
+    pub(crate) all: Vec<CompiledTcp>,
+    /// Indexes of those with server names, by these; wildcards by what follows the `*`.
+    exact: HashMap<Box<str>, Vec<usize>, Quick>,
+    endings: HashMap<Box<str>, Vec<usize>, Quick>,
+    /// Indexes of the others.
+    unnamed: Vec<usize>,
+}
+
+/// A connection that is relayed, as far as that decides where it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct RelayFacts {
+    /// The address that the client dialled.
+    pub(crate) destination: IpAddr,
+    /// What the client said first, where that was asked for and is TLS.
+    pub(crate) hello: Option<Arc<ClientHello>>,
+    /// What was asked for the connection, if that is a server name.
+    pub(crate) interest: Option<Interest>,
+}
+
+/// How exactly a target is about a connection.
+type Rank = (u8, Exactness);
 
 /// The hosts of a route that a server names.
 #[derive(Clone, Copy)]
@@ -92,7 +122,7 @@ impl CompiledServer {
             version.hosts.iter().for_each(|host| hosts.add(host.as_str(), &named));
         }
         hosts.endings.sort_by_key(|(ending, _)| std::cmp::Reverse(ending.len()));
-        let tcp = data.tcp.iter().map(|target| CompiledTcp::new(target, register)).collect();
+        let tcp = Arc::new(CompiledTcps::new(&data.tcp, register));
         let origin = Arc::new(data.origin.clone());
         Self { data, origin, tcp, hosts }
     }
@@ -163,7 +193,78 @@ impl CompiledListener {
     }
 }
 
+impl CompiledTcps {
+    fn new(targets: &[TcpTarget], register: &Register) -> Self {
+        let all: Vec<_> = targets.iter().map(|data| CompiledTcp::new(data, register)).collect();
+        let mut found = Self {
+            all,
+            exact: HashMap::default(),
+            endings: HashMap::default(),
+            unnamed: Vec::new(),
+        };
+        for (at, target) in targets.iter().enumerate() {
+            let names = target.hello.as_ref().map_or(&[][..], |hello| &hello.names);
+            if names.is_empty() {
+                found.unnamed.push(at);
+            }
+            for name in names {
+                let list = match name.as_str().strip_prefix('*') {
+                    Some(ending) => found.endings.entry(ending.into()),
+                    None => found.exact.entry(name.as_str().into()),
+                };
+                list.or_default().push(at);
+            }
+        }
+        found
+    }
+
+    /// Whether some of them, for a proxy with these settings, depends on what the client says
+    /// first.
+    pub(crate) fn read_hello(&self, settings: &Settings) -> bool {
+        let mut reading = self.all.iter().filter(|target| target.data.hello.is_some());
+        reading.any(|target| is_source(&target.data.source, settings))
+    }
+
+    /// The one for the connection: of those that are most exactly about it the first.
+    pub(crate) fn find(&self, settings: &Settings, facts: &RelayFacts) -> Option<&CompiledTcp> {
+        let name = facts.hello.as_ref().and_then(|hello| hello.server_name.as_deref());
+        let exact = name.and_then(|name| self.exact.get(name));
+        let endings = name
+            .filter(|_| !self.endings.is_empty())
+            .into_iter()
+            .flat_map(|name| name.char_indices().skip(1).map(|(at, _)| &name[at..]).chain([""]));
+        let endings = endings.filter_map(|ending| self.endings.get(ending));
+        let candidates = exact.into_iter().chain(endings).chain([&self.unnamed]).flatten();
+        let ranked = candidates.filter_map(|at| {
+            let target = &self.all[*at];
+            let rank = target.rank(facts).filter(|_| is_source(&target.data.source, settings))?;
+            Some(((rank, Reverse(*at)), target))
+        });
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, target)| target)
+    }
+}
+
 impl CompiledTcp {
+    /// How exactly it is about a connection; none if it is about others.
+    pub(crate) fn rank(&self, facts: &RelayFacts) -> Option<Rank> {
+        let ranges = &self.data.destinations;
+        let prefix = match ranges.is_empty() {
+            true => 0,
+            false => {
+                let ip = facts.destination.to_canonical();
+                let within = ranges.iter().filter(|range| range.contains(&ip));
+                // A range of every address is more than no condition.
+                within.map(|range| range.prefix_len().saturating_add(1)).max()?
+            }
+        };
+        let exactness = match (&self.data.hello, &facts.hello) {
+            (None, _) => Exactness::ANY,
+            (Some(_), None) => return None,
+            (Some(condition), Some(hello)) => hello.matches(condition)?,
+        };
+        Some((prefix, exactness))
+    }
+
     fn new(data: &TcpTarget, register: &Register) -> Self {
         let (backends, weights): (Vec<_>, Vec<_>) =
             data.backends.iter().map(|(name, weight)| (Arc::from(name.as_str()), *weight)).unzip();

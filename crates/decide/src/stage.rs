@@ -96,6 +96,14 @@ impl Answers {
         })
     }
 
+    /// What the client said first, where that was asked for and is TLS.
+    pub(crate) fn shared_hello(&self) -> Option<Arc<ClientHello>> {
+        self.0.iter().find_map(|(_, answer)| match answer {
+            Answer::Hello(hello) => Some(Arc::clone(hello)),
+            Answer::Configured | Answer::Missing => None,
+        })
+    }
+
     /// Asks `question`, unless it was asked before: then the configuration for it is
     /// missing, whatever the answer was, or the table would have it.
     pub(crate) fn ask<T>(&self, question: Question) -> Step<T> {

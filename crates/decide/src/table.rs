@@ -56,14 +56,23 @@ pub struct Table {
     set_users: Shards<Arc<str>, Arc<BTreeSet<Arc<str>>>>,
     /// Addresses whose servers name a route, by route.
     route_users: Shards<Arc<str>, Arc<BTreeSet<SocketAddr>>>,
-    hosts: Shards<Arc<str>, Arc<ByPort>>,
-    /// Answers that stand for a wildcard, by what follows its `*`.
-    covers: Shards<Arc<str>, Arc<ByPort>>,
+    /// Answers for requests, by host.
+    hosts: ByName,
+    /// Answers for TLS connections, by server name.
+    server_names: ByName,
     addresses: Shards<SocketAddr, Arc<CompiledAnswer>>,
     passthrough: Arc<CompiledBackend>,
     passthrough_rule: Arc<CompiledRule>,
     unanswered: Unanswered,
     register: Arc<Register>,
+}
+
+/// Answers for names.
+#[derive(Clone, Debug, Default)]
+struct ByName {
+    names: Shards<Arc<str>, Arc<ByPort>>,
+    /// Answers that stand for a wildcard, by what follows its `*`.
+    covers: Shards<Arc<str>, Arc<ByPort>>,
 }
 
 /// Answers for one host name, by port.
@@ -128,8 +137,8 @@ impl Table {
             chunk_users: Shards::default(),
             set_users: Shards::default(),
             route_users: Shards::default(),
-            hosts: Shards::default(),
-            covers: Shards::default(),
+            hosts: ByName::default(),
+            server_names: ByName::default(),
             addresses: Shards::default(),
             passthrough: Arc::new(CompiledBackend::passthrough()),
             passthrough_rule: Arc::new(CompiledRule::passthrough()),
@@ -182,6 +191,9 @@ impl Table {
             Interest::Own | Interest::Directory(_) => true,
             Interest::Host(host, port) => self.answer_for_host(host.as_str(), *port).is_some(),
             Interest::Address(address) => self.answer_for_address(*address).is_some(),
+            Interest::ServerName(host, port) => {
+                self.answer_for_server_name(host.as_str(), *port).is_some()
+            }
         }
     }
 
@@ -208,9 +220,10 @@ impl Table {
 
     /// Interests whose answers were looked up since this was last asked.
     pub fn take_used(&self) -> Vec<Interest> {
-        let by_host =
-            self.hosts.values().flat_map(|ports| ports.iter().map(|(_, compiled)| compiled));
-        let all = by_host.chain(self.addresses.values());
+        let by_name =
+            [&self.hosts, &self.server_names].into_iter().flat_map(|one| one.names.values());
+        let by_name = by_name.flat_map(|ports| ports.iter().map(|(_, compiled)| compiled));
+        let all = by_name.chain(self.addresses.values());
         all.filter(|compiled| compiled.used.take())
             .map(|compiled| compiled.answer.interest.clone())
             .collect()
@@ -223,18 +236,32 @@ impl Table {
     /// The answer for `host` on `port`: its own, else the longest wildcard's, unless
     /// the directory has something more specific, which is to be asked for.
     pub(crate) fn answer_for_host(&self, host: &str, port: u16) -> Option<&Arc<CompiledAnswer>> {
-        self.find_host(host, port).inspect(|compiled| compiled.used.mark())
+        self.find_name(&self.hosts, host, port).inspect(|compiled| compiled.used.mark())
     }
 
-    fn find_host(&self, host: &str, port: u16) -> Option<&Arc<CompiledAnswer>> {
-        if let Some(compiled) = self.hosts.find(host).and_then(|ports| on(ports, port)) {
+    /// The answer for TLS connections for `name` on `port`, found as those for hosts are.
+    pub(crate) fn answer_for_server_name(
+        &self,
+        name: &str,
+        port: u16,
+    ) -> Option<&Arc<CompiledAnswer>> {
+        self.find_name(&self.server_names, name, port).inspect(|compiled| compiled.used.mark())
+    }
+
+    fn find_name<'t>(
+        &self,
+        answers: &'t ByName,
+        host: &str,
+        port: u16,
+    ) -> Option<&'t Arc<CompiledAnswer>> {
+        if let Some(compiled) = answers.names.find(host).and_then(|ports| on(ports, port)) {
             return Some(compiled);
         }
-        if self.covers.is_empty() {
+        if answers.covers.is_empty() {
             return None;
         }
         let (suffix, compiled) = suffixes(host)
-            .find_map(|suffix| Some((suffix, on(self.covers.find(suffix)?, port)?)))?;
+            .find_map(|suffix| Some((suffix, on(answers.covers.find(suffix)?, port)?)))?;
         let known = self.directory.most_specific(host, port);
         (known == Some(Known::Under(suffix))).then_some(compiled)
     }

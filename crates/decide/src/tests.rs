@@ -4,6 +4,7 @@ mod actions;
 mod affinity;
 mod places;
 mod property;
+mod server_names;
 mod stages;
 mod state;
 mod world;

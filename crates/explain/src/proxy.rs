@@ -9,8 +9,8 @@ use std::{
 use weft_api::Key;
 use weft_config::{Interest, Part, Resource};
 use weft_decide::{
-    Answer, Answers, Arrived, CompiledBackend, Connection, Note, Question, Reply, Rng, Routed,
-    Scope, Step, Table, Tcp,
+    Answer, Answers, Arrived, ClientHello, CompiledBackend, Connection, Note, Question, Reply, Rng,
+    Routed, Scope, Step, Table, Tcp,
 };
 use weft_translate::{BackendRef, Client, Role, Translator};
 
@@ -70,14 +70,16 @@ impl<'w> Proxy<'w> {
         self.table.listeners().map(|listener| listener.bind).collect()
     }
 
-    /// What serves a connection, and what was looked at for it.
+    /// What serves a connection whose client begins with `hello`, where that is TLS, and what was
+    /// looked at for it.
     pub(crate) fn connection(
         &mut self,
         listener: &str,
         destination: SocketAddr,
+        hello: Option<&Arc<ClientHello>>,
         notes: &mut Vec<Note>,
     ) -> Result<Connection, Reply> {
-        self.settle(notes, |table, answers, notes| {
+        self.settle(hello, notes, |table, answers, notes| {
             table.connection(listener, destination, answers, notes)
         })
     }
@@ -96,7 +98,7 @@ impl<'w> Proxy<'w> {
         let mut tries = 0;
         loop {
             notes.truncate(known);
-            let routed = self.settle(notes, |table, answers, notes| {
+            let routed = self.settle(None, notes, |table, answers, notes| {
                 table.decide(scope, arrived, answers, (&mut rng, notes))
             });
             tries += 1;
@@ -119,6 +121,7 @@ impl<'w> Proxy<'w> {
     /// Runs `stages` until their questions are answered.
     fn settle<T>(
         &mut self,
+        hello: Option<&Arc<ClientHello>>,
         notes: &mut Vec<Note>,
         mut stages: impl FnMut(&Table, &Answers, &mut Vec<Note>) -> Step<T>,
     ) -> Result<T, Reply> {
@@ -129,15 +132,18 @@ impl<'w> Proxy<'w> {
                 Step::Done(value) => return Ok(value),
                 Step::Reply(reply) => return Err(reply),
                 Step::Ask(question) => {
-                    let answer = self.answer(&question);
+                    let answer = self.answer(&question, hello);
                     answers.insert(question, answer);
                 }
             }
         }
     }
 
-    fn answer(&mut self, question: &Question) -> Answer {
+    fn answer(&mut self, question: &Question, hello: Option<&Arc<ClientHello>>) -> Answer {
         match question {
+            Question::Hello => {
+                hello.map_or(Answer::Missing, |hello| Answer::Hello(Arc::clone(hello)))
+            }
             Question::Interest(interest) => {
                 self.learn(interest);
                 Answer::Configured

@@ -1,11 +1,17 @@
 //! The request that a user asks about, and where it begins.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{CONTENT_TYPE, TE},
 };
+
+use weft_decide::ClientHello;
 
 use crate::explanation::Protocol;
 
@@ -127,6 +133,21 @@ impl Question {
     /// as the client is concerned.
     pub(crate) fn is_http(&self) -> bool {
         self.url.scheme == Scheme::Http && self.server_name.is_none()
+    }
+
+    /// What the client says first, where that is TLS.
+    pub(crate) fn hello(&self) -> Option<ClientHello> {
+        // Clients do not name addresses (RFC 6066, section 3).
+        let host = &self.url.host;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let own = Some(host).filter(|_| bare.parse::<IpAddr>().is_err());
+        let server_name = match (&self.server_name, self.url.scheme) {
+            (Some(name), _) => Some(name),
+            (None, Scheme::Https) => own,
+            (None, Scheme::Http | Scheme::Tcp) => return None,
+        };
+        let server_name = server_name.map(|name| name.to_ascii_lowercase());
+        Some(ClientHello { server_name, ..ClientHello::default() })
     }
 
     /// Lets the client speak HTTP/2 without TLS.

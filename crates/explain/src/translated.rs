@@ -36,6 +36,9 @@ pub fn translate_for(world: &mut World, start: &Start) -> Result<File, ExplainEr
         Interest::Own | Interest::Directory(_) => false,
         Interest::Host(host, port) => directory.knows_host(host.as_str(), *port),
         Interest::Address(address) => directory.decides(*address) == weft_config::Decides::Address,
+        Interest::ServerName(host, port) => {
+            directory.reads_server_names(*port) && directory.knows_host(host.as_str(), *port)
+        }
     };
     for interest in interests(world, &pod).into_iter().filter(known) {
         let resolved = world.translator.resolve(&client, &interest);
@@ -102,7 +105,10 @@ fn interests(world: &World, client: &Pod) -> BTreeSet<Interest> {
         }
     }
     let named = hosts.iter().filter_map(|host| Host::parse(host).ok()).flat_map(|host| {
-        ports.iter().map(move |port| Interest::Host(host.clone(), *port)).collect::<Vec<_>>()
+        let both = |port: &u16| {
+            [Interest::Host(host.clone(), *port), Interest::ServerName(host.clone(), *port)]
+        };
+        ports.iter().flat_map(both).collect::<Vec<_>>()
     });
     named.chain(addresses.into_iter().map(Interest::Address)).collect()
 }

@@ -7,7 +7,10 @@ mod hop;
 mod gateways;
 mod remarks;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::{HeaderName, request::Parts};
 use weft_api::kubernetes::Pod;
@@ -192,7 +195,8 @@ fn decide(
         return HopResult::end(hop::no_listener(&arrival.pod, asked, &others, &other));
     };
     let mut notes = Vec::new();
-    let mut taken = match proxy.connection(&listener, dialled, &mut notes) {
+    let hello = asked.question.hello().map(Arc::new);
+    let mut taken = match proxy.connection(&listener, dialled, hello.as_ref(), &mut notes) {
         Ok(connection) => serve(&mut proxy, connection, arrival, asked, &mut notes),
         Err(reply) => HopResult::end(hop::refused(arrival.pod.to_string(), &reply, &proxy)),
     };

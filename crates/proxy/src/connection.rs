@@ -92,26 +92,33 @@ async fn begin(
     let mut stream = PeekedStream::new(stream);
     let layers = peel(&mut stream, &listener, &mut ends);
     if let Err(reason) = until_drained(&guard, layers).await {
-        return close(&downstream(&worker, &listener, ends, (None, &guard)), reason, &stream);
+        let downstream = downstream(&worker, &listener, ends, (None, &guard));
+        return close(&Rc::new(downstream), reason, &stream);
     }
-    let mut broke = None;
+    let (mut broke, mut named) = (None, None);
     let hello = async || {
-        let hello = until_drained(&guard, hello(&mut stream, &listener));
-        hello.await.unwrap_or_else(|reason| {
+        let hello = until_drained(&guard, hello(&mut stream, &listener)).await;
+        let hello = hello.unwrap_or_else(|reason| {
             broke = Some(reason);
             None
-        })
+        });
+        named = hello.as_ref().and_then(|hello: &ClientHello| hello.server_name.clone());
+        hello
     };
     let decided = decide_with_hello(&worker, hello, |table, answers, _| {
         table.connection(&listener.name, ends.destination, answers, &mut ())
     })
     .await;
     if let Some(reason) = broke {
-        return close(&downstream(&worker, &listener, ends, (None, &guard)), reason, &stream);
+        let downstream = downstream(&worker, &listener, ends, (None, &guard));
+        return close(&Rc::new(downstream), reason, &stream);
     }
     let arrived = |stream, scope| {
-        let downstream = downstream(&worker, &listener, ends, (scope, &guard));
-        Arrived { downstream, stream, guard }
+        let downstream = Downstream {
+            server_name: named,
+            ..downstream(&worker, &listener, ends, (scope, &guard))
+        };
+        Arrived { downstream: Rc::new(downstream), stream, guard }
     };
     let decided = match decided {
         Ok(decided) => decided,
@@ -132,20 +139,21 @@ fn downstream(
     listener: &Arc<Listener>,
     ends: Ends,
     (scope, guard): (Option<Scope>, &ConnectionGuard),
-) -> Rc<Downstream> {
+) -> Downstream {
     let Ends { client, destination, local } = ends;
-    Rc::new(Downstream {
+    Downstream {
         worker: Rc::clone(worker),
         listener: Arc::clone(listener),
         client,
         destination,
         local,
+        server_name: None,
         scope,
         text: OnceCell::new(),
         idle_timer: guard.idle_timer(),
         counts: guard.counts(),
         preconnected: RefCell::default(),
-    })
+    }
 }
 
 /// Takes off the layers of `listener`, the outermost first.

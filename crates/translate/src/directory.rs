@@ -52,6 +52,8 @@ pub(crate) struct DirectoryEntry {
     addresses: Vec<Fingerprint>,
     /// Ports on which it serves HTTP.
     pub(crate) http_ports: BTreeSet<u16>,
+    /// Ports on which it is found by the server name of TLS.
+    tls_ports: BTreeSet<u16>,
     /// Whether the addresses of its endpoints decide, too.
     headless: bool,
 }
@@ -97,12 +99,16 @@ fn of_definition(definition: &Definition, mesh: &Mesh) -> DirectoryEntry {
     let addresses = definition.addresses.iter().flat_map(|ip| {
         other.iter().map(|port| Fingerprint::of_address(SocketAddr::new(*ip, port.number)))
     });
+    let tls_ports: BTreeSet<u16> =
+        definition.ports_by_server_name().map(|port| port.number).collect();
+    let named: BTreeSet<u16> = http_ports.union(&tls_ports).copied().collect();
     DirectoryEntry {
         exports: definition.exports(mesh).clone(),
-        everyone: on_ports(&definition.everyone, &http_ports),
-        neighbours: on_ports(&definition.neighbours, &http_ports),
+        everyone: on_ports(&definition.everyone, &named),
+        neighbours: on_ports(&definition.neighbours, &named),
         addresses: addresses.collect(),
         http_ports,
+        tls_ports,
         headless: definition.is_headless() && !other.is_empty(),
     }
 }
@@ -143,7 +149,7 @@ pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
         }
     };
     let (mut hosts, mut addresses) = (Vec::new(), Vec::new());
-    let mut http_ports = BTreeSet::new();
+    let (mut http_ports, mut tls_ports) = (BTreeSet::new(), BTreeSet::new());
     let mut headless = Vec::new();
     for key in keys {
         let entry = view.directory_entry(&key);
@@ -163,6 +169,7 @@ pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
         hosts.extend_from_slice(&entry.everyone);
         addresses.extend_from_slice(&entry.addresses);
         http_ports.extend(&entry.http_ports);
+        tls_ports.extend(&entry.tls_ports);
         headless.extend(Some(key).filter(|_| entry.headless));
     }
     let is_empty = hosts.is_empty() && addresses.is_empty();
@@ -171,6 +178,7 @@ pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
         hosts: hosts.into_iter().collect(),
         addresses: addresses.into_iter().collect(),
         http_ports,
+        tls_ports,
     };
     let piece = (!is_empty).then(|| view.pool().piece(Resource::Directory(chunk)));
     Slot { piece, headless }

@@ -5,7 +5,7 @@ mod gateway;
 mod sidecar;
 
 pub(crate) use gateway::{
-    COVERED, Conflict, FURTHER, HOST, Limited, NAMES, PORTS, PodPorts, READ, Served, TIMES,
+    COVERED, Conflict, FURTHER, HOST, Limited, NAMES, PORTS, PodPorts, READ, Rival, Served, TIMES,
     anywhere, bound, gateway, hosts_of, limited, served,
 };
 pub(crate) use sidecar::sidecar;

@@ -124,7 +124,10 @@ impl Translator {
             (Role::Sidecar, Interest::Directory(Part::Own)) => {
                 Class::Namespace(client.namespace.as_str().into())
             }
-            (Role::Sidecar, Interest::Host(..) | Interest::Address(_)) => {
+            (
+                Role::Sidecar,
+                Interest::Host(..) | Interest::Address(_) | Interest::ServerName(..),
+            ) => {
                 let found = || match self.graph.hold(&Unit::Group(client.labelled())) {
                     Value::Group(group) => Class::Group(group),
                     _ => unreachable!("the unit computes this value"),
@@ -255,6 +258,9 @@ pub(crate) fn answer(class: &Class, interest: &Interest, view: &View<'_>) -> Res
         }
         (Class::Group(group), Interest::Address(address)) => {
             outbound::address(group, *address, view)
+        }
+        (Class::Group(group), Interest::ServerName(name, port)) => {
+            outbound::server_name(group, name, *port, view)
         }
         _ => Closure::default().answer(interest, Entry::Outside, None),
     }

@@ -7,14 +7,11 @@ use serde_json::Value;
 use super::{findings::Findings, names};
 use crate::{
     field::item,
-    gateway::{Gateway, Server},
+    gateway::{Gateway, Reading, Server},
 };
 
-/// Protocols that are served.
-const SERVED: &[&str] = &["HTTP", "HTTP2", "GRPC", "GRPC-WEB"];
-
-/// Protocols that a server may have besides.
-const KNOWN: &[&str] = &["HTTPS", "TLS", "TCP", "MONGO"];
+/// Protocols that a server may have.
+const KNOWN: &[&str] = &["HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP", "MONGO"];
 
 /// Checks a Gateway.
 pub(super) fn check(object: &Gateway, findings: &mut Findings) {
@@ -62,24 +59,27 @@ fn protocol(server: &Server, place: &str, findings: &mut Findings) {
     let protocol = server.port.protocol.to_ascii_uppercase();
     let redirects =
         server.tls.as_ref().is_some_and(|tls| tls["httpsRedirect"] == Value::Bool(true));
-    match protocol.as_str() {
-        "HTTPS" | "TLS" if server.tls.is_none() => {
-            findings
-                .error(format!("{place}.tls"), format!("protocol {protocol} needs TLS settings"));
+    match server.reading() {
+        Some(Reading::Ended) if server.tls.is_none() => {
+            let message = format!("protocol {protocol} needs TLS settings");
+            findings.error(format!("{place}.tls"), message);
         }
-        known if KNOWN.contains(&known) => {
-            findings.not_honoured(&field, "the server is not opened")
+        Some(Reading::Ended | Reading::ServiceName) => {
+            let mode = format!("{place}.tls.mode");
+            findings.not_honoured(&mode, "TLS does not end at gateways, and the server is closed");
         }
-        served if SERVED.contains(&served) => {
-            if server.tls.is_some() && !redirects {
-                let message = format!("protocol {served} has no TLS; did you mean HTTPS?");
-                findings.error(format!("{place}.tls"), message);
-            }
+        Some(Reading::Http) if redirects => {}
+        Some(Reading::Http) if server.tls.is_some() => {
+            let message = format!("protocol {protocol} has no TLS; did you mean HTTPS?");
+            findings.error(format!("{place}.tls"), message);
         }
-        "" => findings.error(field, "the port has no protocol, such as HTTP"),
-        other => {
-            let all = [SERVED, KNOWN].concat().join(", ");
-            findings.error(field, format!("`{other}` is not one of {all}"));
+        Some(Reading::Http | Reading::Tcp | Reading::ServerName) => {}
+        None if protocol.is_empty() => {
+            findings.error(field, "the port has no protocol, such as HTTP");
+        }
+        None => {
+            let all = KNOWN.join(", ");
+            findings.error(field, format!("`{protocol}` is not one of {all}"));
         }
     }
 }

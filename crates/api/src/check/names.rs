@@ -57,6 +57,25 @@ pub(super) fn gateway(text: &str) -> Option<String> {
     (!valid).then(|| format!("`{text}` is not `NAME`, `NAMESPACE/NAME` or `mesh`"))
 }
 
+/// An address with the length of the prefix that counts, or all of it; else what is wrong.
+pub fn subnet(text: &str) -> Result<(IpAddr, u8), String> {
+    let bad = || format!("`{text}` is not an address or a range such as 10.1.0.0/16");
+    let (ip, length) = match text.split_once('/') {
+        Some((ip, length)) => (ip, Some(length)),
+        None => (text, None),
+    };
+    let ip: IpAddr = ip.parse().map_err(|_| bad())?;
+    let whole = if ip.is_ipv4() { 32 } else { 128 };
+    let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let length = match length {
+        None => whole,
+        Some(text) => {
+            Some(text).filter(digits).and_then(|text| text.parse().ok()).ok_or_else(bad)?
+        }
+    };
+    if length > whole { Err(bad()) } else { Ok((ip, length)) }
+}
+
 /// What is wrong with each entry of `exportTo`, by its position.
 pub(super) fn visibility(entries: &[String]) -> Vec<(usize, String)> {
     let mut wrong = Vec::new();
@@ -112,6 +131,16 @@ mod tests {
         }
         for text in ["", "a.*.b", "http://a", "a:80", "a_b.c", "10.0.0.0/8", "*.", "**.a", "a..b"] {
             assert!(wildcard_host(text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn subnets_are_addresses_or_ranges() {
+        for (text, length) in [("10.1.2.3", 32), ("10.0.0.0/8", 8), ("::/0", 0), ("fd00::1", 128)] {
+            assert_eq!(subnet(text).map(|(_, length)| length), Ok(length), "{text}");
+        }
+        for text in ["", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "a/8", "10.0.0/8", "::/129"] {
+            assert!(subnet(text).is_err(), "{text}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Objects in, findings out.
 
+mod connections;
 mod damage;
 mod destination_rule;
 
@@ -333,8 +334,7 @@ fn gateways_need_ports_with_known_protocols_and_whole_hosts() {
          use\n\
          error spec.servers[1].port.name: two ports are called `http`\n\
          error spec.servers[1].port.protocol: `HTP` is not one of HTTP, HTTP2, GRPC, GRPC-WEB, HTTPS, \
-         TLS, TCP, MONGO\n\
-         warning spec.servers[2].port.protocol: not honoured yet: the server is not opened",
+         TLS, TCP, MONGO",
     );
 }
 
@@ -450,7 +450,7 @@ fn what_would_be_wider_without_a_broken_piece_is_closed() {
     else {
         panic!("not typed")
     };
-    assert_eq!(service.spec.tls[0].get("route"), None);
+    assert_eq!(service.spec.tls[0].route, []);
 }
 
 #[test]

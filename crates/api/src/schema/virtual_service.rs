@@ -13,15 +13,7 @@ const SPEC: &[Field] = &[
     // Where the rules are for is not known: their requests are refused wherever they may be.
     guarded("gateways", TEXTS, StandIn::Closed),
     guarded("http", Holds::List(&Holds::Closing(HTTP, CONDITIONS)), StandIn::ClosedRule),
-    Field {
-        stand_in: Some(StandIn::ClosedRule),
-        ..closing(
-            "tls",
-            Holds::List(&Holds::Closing(TLS, CONDITIONS)),
-            "server names are not read, so that connections to the hosts that are not HTTP, and \
-             that no `tcp` rule takes, are closed",
-        )
-    },
+    guarded("tls", Holds::List(&Holds::Closing(TLS, CONDITIONS)), StandIn::ClosedRule),
     guarded("tcp", Holds::List(&Holds::Closing(TCP, CONDITIONS)), StandIn::ClosedRule),
     // For whom the rules are is not known: nobody must be served as if there were none.
     guarded("exportTo", TEXTS, StandIn::ClosedEverywhere),
@@ -183,7 +175,7 @@ const TCP: &[Field] = &[
         "match",
         Holds::List(&Holds::Object(&[
             field("port", PORT),
-            closing("destinationSubnets", TEXTS, NOT_KNOWN),
+            field("destinationSubnets", TEXTS),
             field("sourceLabels", LABELS),
             field("gateways", TEXTS),
             field("sourceNamespace", Holds::Text),

@@ -195,6 +195,12 @@ const SAMPLES: &[&str] = &[
     r#"{"answer": {"interest": "self", "entry": "own"}}"#,
     r#"{"answer": {"interest": "directory/own", "entry": "directory"}}"#,
     r#"{"answer": {"interest": "b.example:80", "entry": "outside"}}"#,
+    r#"{"answer": {"interest": "tls/c.example:443", "entry": {"server": {
+        "name": "c", "protocol": "tcp", "tcp": [
+            {"hello": {"names": ["c.example"]}, "destinations": ["10.0.0.0/8"],
+             "backends": [["b", 1]], "origin": {"object": "o"}},
+            {"backends": [], "outside": true, "origin": {"object": "o"}}],
+        "origin": {"object": "o"}}}}}"#,
 ];
 
 /// The samples.
@@ -210,6 +216,7 @@ pub fn all() -> Vec<Resource> {
         hosts: [Fingerprint::of_host("a.example", 80)].into_iter().collect(),
         addresses: [Fingerprint::of_address(address)].into_iter().collect(),
         http_ports: [80].into(),
+        tls_ports: [443].into(),
     }));
     all
 }

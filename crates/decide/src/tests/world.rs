@@ -11,8 +11,8 @@ use weft_config::{
 };
 
 use crate::{
-    Answers, Arrival, Arrived, Connection, Direction, NextHop, Rejected, Rng, Routed, Scheme, Step,
-    Table, record::Record,
+    Answer as Answered, Answers, Arrival, Arrived, ClientHello, Connection, Direction, NextHop,
+    Question, Rejected, Rng, Routed, Scheme, Step, Table, record::Record,
 };
 
 /// A table made from text.
@@ -26,14 +26,14 @@ impl World {
     /// ```text
     /// listener NAME directory|servers [at ADDRESS:PORT]
     ///   server NAME PORT http|detect|tcp ROUTE…
-    /// directory HOST:PORT… | http PORT… | ADDRESS:PORT…
+    /// directory HOST:PORT… | http PORT… | ADDRESS:PORT… [| PORT… of server names]
     /// settings closed | LABEL=VALUE… in NAMESPACE
     /// route NAME HOST,… [LIST]…
     ///   CONDITION… -> BACKEND[*WEIGHT] …   or   -> respond STATUS   [with JSON OF A RULE]
     /// rules LIST
     ///   CONDITION… -> …                    (as of routes)
     /// answer INTEREST ROUTE [covers PATTERN]
-    /// server ADDRESS:PORT tcp BACKEND      (the answer for an address)
+    /// server ADDRESS:PORT tcp BACKEND      (the answer for an address, or tls/HOST:PORT)
     /// backend NAME [LIST] [LABEL=VALUE | closed]
     /// chunks LIST [CHUNK]…
     /// chunk NAME ADDRESS:PORT[+LABEL=VALUE]…
@@ -169,6 +169,7 @@ fn directory(text: &str) -> DirectoryChunk {
             .unwrap()
             .map(|address| Fingerprint::of_address(address.parse().unwrap()))
             .collect(),
+        tls_ports: parts.next().into_iter().flatten().map(|port| port.parse().unwrap()).collect(),
     }
 }
 
@@ -292,15 +293,24 @@ fn condition(word: &str, conditions: &mut Conditions) {
     }
 }
 
-/// What comes out for `METHOD HOST PATH [NAME:VALUE]…` or `connect ADDRESS`.
+/// What comes out for `METHOD HOST PATH [NAME:VALUE]…` or `connect ADDRESS [plain | tls [NAME]]`.
 pub(super) fn outcome(table: &Table, request: &str) -> String {
     decide(table, request, &mut ())
 }
 
 /// The same, for a record that listens.
 pub(super) fn decide<R: Record>(table: &Table, request: &str, record: &mut R) -> String {
-    let (mut rng, answers) = (Rng::new(1), Answers::default());
+    let (mut rng, mut answers) = (Rng::new(1), Answers::default());
     let words: Vec<&str> = request.trim().split(' ').collect();
+    match words.get(2) {
+        Some(&"plain") => answers.insert(Question::Hello, Answered::Missing),
+        Some(&"tls") => {
+            let server_name = words.get(3).map(|name| (*name).to_owned());
+            let hello = ClientHello { server_name, ..ClientHello::default() };
+            answers.insert(Question::Hello, Answered::Hello(hello.into()));
+        }
+        _ => {}
+    }
     let listener = table.listeners().next().expect("a world has a listener").name.clone();
     if words[0] == "connect" {
         let destination = words[1].parse().unwrap();

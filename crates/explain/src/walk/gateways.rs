@@ -26,12 +26,20 @@ pub(super) fn name(
     because: &mut Vec<Because>,
 ) {
     let is_gateway = |one: &Because| one.object.starts_with("Gateway/");
-    let Some(at) = because.iter().position(|one| is_gateway(one) && one.verdict == "matched")
-    else {
-        return;
+    let found = because.iter().position(|one| is_gateway(one) && one.verdict == "matched");
+    let host = match asked.question.hello() {
+        // It is the server name that leads to a server, which says so.
+        Some(_) if found.is_some() => return,
+        Some(hello) => hello.server_name,
+        None if found.is_none() => return,
+        None => {
+            let host = asked.head.as_ref().ok();
+            let host = host.and_then(|head| head.headers.get(HOST)?.to_str().ok());
+            host.map(|host| of_authority(host).into_owned())
+        }
     };
-    let host = asked.head.as_ref().ok().and_then(|head| head.headers.get(HOST)?.to_str().ok());
-    let Some(host) = host.map(|host| of_authority(host).into_owned()) else { return };
+    let Some(host) = host else { return };
+    let at = found.unwrap_or_default();
     let admits = |server: &Server| server.hosts.iter().any(|own| covers(own, &host));
     let is_there = |server: &Server| is_at(server, dialled.ip());
     let (servers, elsewhere): (Vec<_>, Vec<_>) =
@@ -67,7 +75,7 @@ pub(super) fn name(
             (one.object, one.rule) = (admitting.object.clone(), admitting.rule.clone());
         }
     }
-    because.splice(at..=at, named);
+    because.splice(at..at + usize::from(found.is_some()), named);
 }
 
 /// The servers that the gateway's pod serves on its port `port`.

@@ -34,6 +34,8 @@ pub struct Downstream {
     pub destination: SocketAddr,
     /// This end of the connection.
     pub local: SocketAddr,
+    /// The server that a TLS client asked for, where that was read.
+    pub server_name: Option<String>,
     /// Which hosts are in play; none for what is relayed as it is.
     pub scope: Option<Scope>,
     /// The client's address as header fields have it, once it was needed.
@@ -137,6 +139,7 @@ impl Downstream {
             client: self.client,
             destination: self.destination,
             local: self.local,
+            server_name: None,
             scope: None,
             text: OnceCell::new(),
             idle_timer: Rc::default(),

@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use tokio::time::Instant;
 use weft_config::Interest;
-use weft_decide::{Failure, Reply, Reported, Tcp};
+use weft_decide::{Failure, Flag, Flags, Reply, Reported, Tcp};
 
 use crate::{
     connection::{
@@ -37,6 +37,8 @@ pub async fn relay(
     tcp: &Tcp,
     connected: Option<Connected>,
 ) {
+    let interest = tcp.interest().cloned();
+    let interest = interest.unwrap_or(Interest::Address(downstream.destination));
     let (mut target, server) = match connected {
         Some(Connected { stream, target }) => (target, Some(stream)),
         None => match begun(downstream, tcp).await {
@@ -64,7 +66,7 @@ pub async fn relay(
         }
     };
     outcome.local = server.stream().local_addr();
-    exchange(downstream, stream, server, (outcome, &target)).await;
+    exchange(downstream, (stream, server), interest, (outcome, &target)).await;
 }
 
 /// Where the connection goes, with the connection opened during protocol detection, if any.
@@ -83,15 +85,16 @@ pub fn refuse(downstream: &Rc<Downstream>, reply: &Reply) {
     let mut outcome = Outcome::blank(downstream, Kind::Connection);
     outcome.flags = reply.flags;
     outcome.backend.clone_from(&reply.backend);
-    if reply.flags.is_empty() {
+    // Access logs have the other causes as flags alone.
+    if reply.flags.is_empty() || reply.flags == Flags::of(Flag::NoRoute) {
         outcome.details = reply.details.clone();
     }
 }
 
 async fn exchange(
     downstream: &Rc<Downstream>,
-    mut client: PeekedStream,
-    mut server: PeekedStream,
+    (mut client, mut server): (PeekedStream, PeekedStream),
+    interest: Interest,
     (mut outcome, target): (Box<Outcome>, &UpstreamTarget),
 ) {
     let in_flight = target.take_selected();
@@ -99,7 +102,7 @@ async fn exchange(
         endpoint.report(Reported::Connected, Instant::now().into_std());
     }
     let _used = (downstream.direction() == Direction::Outbound)
-        .then(|| downstream.worker.relays.begin(Interest::Address(downstream.destination)));
+        .then(|| downstream.worker.relays.begin(interest));
     let reporter = downstream.direction().reporter();
     let registry = &downstream.worker.registry;
     registry.borrow_mut().opened(outcome.peer.as_ref(), reporter);

@@ -65,6 +65,8 @@ pub struct Facts<'a> {
     pub peer: SocketAddr,
     /// The rule's name.
     pub route: Option<&'a str>,
+    /// The server that a TLS client asked for, where that was read.
+    pub server_name: Option<&'a str>,
     /// gRPC status, when there was one.
     pub grpc_status: Option<u16>,
 }
@@ -144,6 +146,7 @@ enum Field {
     Client(Part),
     Peer(Part),
     Route,
+    ServerName,
     GrpcStatus,
     /// Known, and never there.
     Absent,

@@ -306,6 +306,7 @@ impl Outcome {
             client: self.client,
             peer: self.downstream.client,
             route: self.route.as_deref(),
+            server_name: self.downstream.server_name.as_deref(),
             grpc_status: match self.grpc {
                 Grpc::Status(status) => status,
                 Grpc::Plain => None,

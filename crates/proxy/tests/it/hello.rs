@@ -124,12 +124,15 @@ fn the_most_exact_server_is_chosen_and_gets_the_bytes_as_they_are() {
 #[test]
 fn a_client_that_no_server_is_for_is_closed() {
     let servers = [tls("a", json!({ "names": ["a.example"] }))];
-    let (proxy, log) = proxy(&servers, "%RESPONSE_FLAGS% %UPSTREAM_CLUSTER%");
+    let format = "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %REQUESTED_SERVER_NAME%";
+    let (proxy, log) = proxy(&servers, format);
     let half = &hello("a.example", &[])[..20];
     for says in [&hello("b.example", &[])[..], &hello("", &[]), b"GET / HTTP/1.1\r\n\r\n", half] {
         assert_eq!(heard(&proxy, says, says.len()), b"", "{says:?}");
     }
-    assert_eq!(lines(&log, 4), ["UH BlackHoleCluster"; 4]);
+    let none = "NR filter_chain_not_found";
+    let expected = ["b.example", "-", "-", "-"].map(|name| format!("{none} {name}"));
+    assert_eq!(lines(&log, 4), expected);
     let mut slow = proxy.client();
     slow.0.write_all(half).unwrap();
     assert_eq!(slow.rest(), "", "the rest takes too long");
@@ -141,4 +144,92 @@ fn where_no_name_is_asked_for_every_tls_client_is_meant() {
     let says = hello("", &[]);
     assert_eq!(heard(&proxy, &says, says.len()), [b"any", &says[..]].concat());
     assert_eq!(brief(&proxy.ask(&get("x", "/"))), "200 plain");
+}
+
+/// A server whose connections go to different backends by what their clients say first.
+fn by_target(targets: &[(&str, Value)]) -> Value {
+    let target = |(backend, hello): &(&str, Value)| json!({ "hello": hello, "backends": [[backend, 1]], "origin": origin() });
+    let targets: Vec<Value> = targets.iter().map(target).collect();
+    json!({ "name": "all", "protocol": "tcp", "tcp": targets, "origin": origin() })
+}
+
+#[test]
+fn targets_of_one_server_are_chosen_by_name_and_the_log_has_it() {
+    let targets =
+        [("wild", json!({ "names": ["*.example"] })), ("a", json!({ "names": ["a.example"] }))];
+    let format = "%RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %REQUESTED_SERVER_NAME%";
+    let (proxy, log) = proxy(&[by_target(&targets)], format);
+    for (name, expected) in [("a.example", "a"), ("B.example", "wild")] {
+        let says = [&hello(name, &[])[..], b"\x17\x03\x03\0\x02xy"].concat();
+        assert_eq!(heard(&proxy, &says, 1), [expected.as_bytes(), &says].concat(), "{name}");
+    }
+    for says in [&hello("c.org", &[])[..], &hello("", &[]), b"SSH-2.0-x\r\n"] {
+        assert_eq!(heard(&proxy, says, says.len()), b"", "{says:?}");
+    }
+    let expected = [
+        "- a a.example",
+        "- wild b.example",
+        "UH BlackHoleCluster c.org",
+        "UH BlackHoleCluster -",
+        "UH BlackHoleCluster -",
+    ];
+    assert_eq!(lines(&log, 5), expected);
+}
+
+/// What a browser says: values that mean nothing (RFC 8701) around a post-quantum key share, in
+/// records of `length` bytes.
+fn of_a_browser(name: &str, length: usize) -> Vec<u8> {
+    let entry = [&[0][..], &two(name.as_bytes())].concat();
+    let extension = |kind: u16, data: &[u8]| [&kind.to_be_bytes()[..], &two(data)].concat();
+    let share = [&[0x11, 0xec][..], &two(&[9; 1216])].concat();
+    let extensions = [
+        extension(0x0a0a, &[]),
+        extension(51, &two(&share)),
+        extension(0, &two(&entry)),
+        extension(0xfe0d, &[7; 300]),
+        extension(0xdada, &[0]),
+        extension(21, &[0; 200]),
+    ];
+    let suites = [0x8a, 0x8a, 0x13, 1, 0x13, 2];
+    let extensions = two(&extensions.concat());
+    let body =
+        [&[3, 3][..], &[7; 32], &[32], &[5; 32], &two(&suites), &[1, 0], &extensions].concat();
+    let message = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let message = [&[1][..], &message[1..], &body].concat();
+    let record = |piece: &[u8]| [&[22, 3, 1][..], &two(piece)].concat();
+    message.chunks(length).flat_map(record).collect()
+}
+
+#[test]
+fn a_large_hello_is_read_however_it_is_cut() {
+    let names = json!({ "names": ["a.example"] });
+    let (proxy, _log) = proxy(&[by_target(&[("a", names)])], "");
+    for record in [16_000, 517, 1] {
+        let says = of_a_browser("a.example", record);
+        for piece in [1400, 7] {
+            let whole = [b"a", &says[..]].concat();
+            assert!(heard(&proxy, &says, piece) == whole, "records {record}, pieces {piece}");
+        }
+    }
+}
+
+#[test]
+fn hostile_beginnings_are_closed_and_the_next_client_is_served() {
+    let targets = [("a", json!({ "names": ["a.example"] })), ("wild", json!({ "names": ["*"] }))];
+    let (proxy, _log) = proxy(&[by_target(&targets)], "");
+    let endless = [&[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc][..], &[0; 20_000]].concat();
+    let many_records = [22, 3, 1, 0, 1, 1].repeat(3_000);
+    let mut cut = hello("a.example", &[]);
+    cut[5 + 2] = 0xff;
+    let alert = [21, 3, 1, 0, 2, 2, 40];
+    // A name with a NUL, as some libraries have read it up to there.
+    let nul = hello("a.example\0.evil", &[]);
+    for says in [&endless[..], &many_records, &cut, &alert, &nul, &[22], &[]] {
+        assert_eq!(heard(&proxy, says, 4096), b"", "{} bytes", says.len());
+    }
+    let mut silent = proxy.client();
+    silent.0.write_all(&hello("a.example", &[])[..40]).unwrap();
+    let fine = hello("a.example", &[]);
+    assert_eq!(heard(&proxy, &fine, 3), [b"a", &fine[..]].concat());
+    assert_eq!(silent.rest(), "", "the rest takes too long");
 }

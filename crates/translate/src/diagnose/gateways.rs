@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use weft_api::{Diagnostic, Key, gateway::Gateway};
+use weft_api::{
+    Diagnostic, Key,
+    gateway::{Gateway, Reading},
+};
 
 use crate::{
     diagnose::skipped_gateways,
     graph::view::View,
-    listeners::{self, Conflict, Limited, PORTS},
+    listeners::{self, Conflict, Limited, PORTS, Rival},
     model::picked,
 };
 
@@ -21,7 +24,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
                 key,
                 format!("{field}.port.protocol"),
                 format!(
-                    "`{}` is not honoured yet: nothing listens on port {} for this server",
+                    "`{}` is not known: nothing listens on port {} for this server",
                     server.port.protocol, server.port.number
                 ),
             )),
@@ -37,6 +40,14 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
                     "names no host, so every request gets 404; write \"*\" for all",
                 ));
             }
+            Ok(_) if matches!(server.reading(), Some(Reading::Ended | Reading::ServiceName)) => {
+                found.push(Diagnostic::error(
+                    key,
+                    format!("{field}.tls.mode"),
+                    "TLS that ends at the gateway, and AUTO_PASSTHROUGH, are not honoured yet: \
+                     connections for these hosts are closed until they are",
+                ));
+            }
             Ok(_) => {}
         }
     }
@@ -47,6 +58,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
             Some(all) => {
                 found.extend(limited(key, &all));
                 found.extend(redirected(key, &all));
+                found.extend(conflicts(key, gateway, &all));
             }
             None => {
                 let message = skipped_gateways::message(&pod, "this Gateway");
@@ -82,6 +94,33 @@ fn redirected(key: &Key, limited: &Limited) -> Option<Diagnostic> {
          does so in plaintext; have one Gateway only for each host"
     );
     Some(Diagnostic::error(key, format!("spec.servers[{server}].tls.httpsRedirect"), message))
+}
+
+/// That servers on one port are not compatible: those that have none, and those that have it.
+fn conflicts(key: &Key, gateway: &Gateway, limited: &Limited) -> Vec<Diagnostic> {
+    let own = limited.conflicts.get(key).into_iter().flatten();
+    let found = own.filter_map(|(index, Rival { gateway: other, index: nth, has_port })| {
+        let port = &gateway.spec.servers.get(*index)?.port;
+        let (number, protocol) = (port.number, &port.protocol);
+        let field = format!("spec.servers[{index}].port.protocol");
+        Some(match has_port {
+            true => {
+                let message = format!(
+                    "is not served: {other} servers[{nth}], which is older or stands before it, has \
+                     port {number} for another kind of protocol than {protocol}; use another port"
+                );
+                Diagnostic::error(key, field, message)
+            }
+            false => {
+                let message = format!(
+                    "{other} servers[{nth}] has port {number}, too, with another kind of protocol, \
+                     and is not served; use another port for one of them"
+                );
+                Diagnostic::warning(key, field, message)
+            }
+        })
+    });
+    found.collect()
 }
 
 /// Whether a pod serves the Gateway, and can be reached on its ports; `serving` is that of a

@@ -101,7 +101,8 @@ fn of_gateway(gateway: &Gateway, view: &View<'_>) -> usize {
     let bound = view.bound_to(&metadata.namespace, &metadata.name).into_iter().map(|key| {
         let named = view.virtual_service(&key).map_or(0, |service| HOST * service.spec.hosts.len());
         let summary = view.virtual_service_summary(&key);
-        let rules = summary.map_or(0, |one| READ * one.named + one.http.bytes);
+        let rules = summary
+            .map_or(0, |one| READ * one.named + one.http.bytes + one.tcp.bytes + one.tls.bytes);
         named.saturating_add(rules)
     });
     let once = bound.fold(0, usize::saturating_add);

@@ -1,5 +1,6 @@
 //! Virtual services that name what is not there, and rules that never match.
 
+mod connections;
 mod delegates;
 mod destinations;
 mod further_ports;
@@ -69,20 +70,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         }
         found.extend(self::rule(key, service, at, &dialled, view));
     }
-    for (at, rule) in service.spec.tcp.iter().enumerate() {
-        for (nth, route) in rule.route.iter().enumerate() {
-            let field = format!("spec.tcp[{at}].route[{nth}].destination");
-            // Which ports these rules are for is in conditions of every kind.
-            let unknown = Dialled::default();
-            found.extend(destinations::check(
-                key,
-                &field,
-                (Sent::Requests, &route.destination),
-                &unknown,
-                view,
-            ));
-        }
-    }
+    found.extend(connections::check(key, service, view));
     found
 }
 
@@ -98,7 +86,8 @@ fn beyond_bounds(
         merged.and_then(|merged| merged.sources.get(*at)).map_or(*at, |source| source.root)
     };
     let http = summary.http_beyond.bound.iter().map(|at| ("http", written(at)));
-    let all = http.chain(summary.tcp_beyond.bound.iter().map(|at| ("tcp", *at)));
+    let tcp = summary.tcp_beyond.bound.iter().map(|at| ("tcp", *at));
+    let all = http.chain(tcp).chain(summary.tls_beyond.bound.iter().map(|at| ("tls", *at)));
     found.extend(all.map(|(list, at)| {
         let field = format!("spec.{list}[{at}].match");
         Diagnostic::error(key, field, targets::too_many().message)
@@ -117,11 +106,9 @@ fn merged_from(at: usize, merged: Option<&Merged>) -> Range<usize> {
     up_to(at)..up_to(at + 1)
 }
 
-/// The lists of rules of `service`, and the field that a finding about each names.
-fn lists(service: &VirtualService) -> [(RuleKind, &'static str); 2] {
-    let connections = if service.spec.tcp.is_empty() { "spec.tls" } else { "spec.tcp" };
-    [(RuleKind::Http, "spec.http"), (RuleKind::Tcp, connections)]
-}
+/// The lists of rules, and the field that a finding about each names.
+const LISTS: [(RuleKind, &str); 3] =
+    [(RuleKind::Http, "spec.http"), (RuleKind::Tcp, "spec.tcp"), (RuleKind::Tls, "spec.tls")];
 
 /// Gateways that are not there, or serve none of the hosts.
 fn gateways(key: &Key, service: &VirtualService, view: &View<'_>, found: &mut Vec<Diagnostic>) {

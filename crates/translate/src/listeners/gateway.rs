@@ -1,6 +1,7 @@
 //! A gateway: what the Gateways that select its pod ask for.
 
 mod routes;
+mod connections;
 mod budget;
 mod shared;
 mod served;
@@ -13,7 +14,7 @@ use std::{
 
 use weft_api::{
     Key,
-    gateway::{self, Gateway},
+    gateway::{self, Gateway, Reading},
 };
 use weft_config::{
     Destination, Entry, Interest, Limits, Listener, Origin, Protocol, Resource, Scope,
@@ -34,7 +35,7 @@ use crate::{
 };
 
 use budget::Budget;
-pub(crate) use budget::{COVERED, FURTHER, HOST, Limited, NAMES, PORTS, READ, TIMES};
+pub(crate) use budget::{COVERED, FURTHER, HOST, Limited, NAMES, PORTS, READ, Rival, TIMES};
 pub(crate) use served::{Served, hosts_of};
 use shared::Shared;
 
@@ -54,7 +55,7 @@ pub(crate) struct Bound<'g> {
 /// Why a server is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Conflict {
-    /// Its protocol is not honoured yet.
+    /// Its protocol is not known.
     Protocol,
     /// The address to bind to cannot be read.
     Bind,
@@ -67,24 +68,22 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     let mut closure = Closure::default();
     closure.add(view.pool().piece(Resource::Settings(proxy_settings::of_client(client, &mesh))));
     let limited = each_port(client, &group, view, |at, bound, port| {
-        let routes::Port { routes, lists, backends } = port;
-        let names = routes.iter().map(|route| route.name.clone()).collect();
         let gateway = bound.first().map(Bound::key).unwrap_or_default();
         let site = Site { group: &group, gateway: Some(gateway), port: at.port() };
-        closure.add_backends(&backends, &site, view);
-        let lists = lists.into_iter().map(Resource::RuleList);
-        for resource in lists.chain(routes.into_iter().map(Resource::Route)) {
-            closure.add(view.pool().piece(resource));
-        }
-        let server = weft_config::Server {
-            name: format!("http.{}", at.port()),
-            port: None,
-            hello: None,
-            protocol: Protocol::Http,
-            routes: names,
-            tcp: Vec::new(),
-            edge: true,
-            origin: bound.first().map(Bound::origin).unwrap_or_default(),
+        let servers = match port {
+            Port::Http(routes::Port { routes, lists, backends }) => {
+                let names = routes.iter().map(|route| route.name.clone()).collect();
+                closure.add_backends(&backends, &site, view);
+                let lists = lists.into_iter().map(Resource::RuleList);
+                for resource in lists.chain(routes.into_iter().map(Resource::Route)) {
+                    closure.add(view.pool().piece(resource));
+                }
+                vec![http(at, bound, names)]
+            }
+            Port::Relays(relays) => {
+                closure.add_backends(&relays.backends, &site, view);
+                relays.servers
+            }
         };
         closure.add(view.pool().piece(Resource::Listener(Listener {
             name: format!("{}_{}", at.ip(), at.port()),
@@ -92,10 +91,48 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
             destination: Destination::Socket,
             layers: Vec::new(),
             limits: Limits::edge(),
-            scope: Scope::Servers(vec![server]),
+            scope: Scope::Servers(servers),
         })));
     });
     closure.answer(&Interest::Own, Entry::Own, None).with_limited(limited)
+}
+
+/// What is served on a port.
+enum Port {
+    Http(routes::Port),
+    Relays(connections::Relays),
+}
+
+/// The server of a port that speaks HTTP, for these routes.
+fn http(at: SocketAddr, bound: &[Bound<'_>], routes: Vec<String>) -> weft_config::Server {
+    weft_config::Server {
+        name: format!("http.{}", at.port()),
+        port: None,
+        hello: None,
+        protocol: Protocol::Http,
+        routes,
+        tcp: Vec::new(),
+        edge: true,
+        origin: bound.first().map(Bound::origin).unwrap_or_default(),
+    }
+}
+
+/// What the connections of a port are, as all of its servers must have it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Http,
+    Tls,
+    Bytes,
+}
+
+impl Family {
+    fn of(server: &gateway::Server) -> Self {
+        match server.reading() {
+            Some(Reading::Http) | None => Self::Http,
+            Some(Reading::Tcp) => Self::Bytes,
+            Some(Reading::ServerName | Reading::ServiceName | Reading::Ended) => Self::Tls,
+        }
+    }
 }
 
 /// What a gateway runs is its own answer, which no client with other labels shares.
@@ -109,7 +146,7 @@ fn each_port<'g>(
     client: &Client,
     group: &Group,
     view: &View<'g>,
-    mut then: impl FnMut(SocketAddr, &[Bound<'g>], routes::Port),
+    mut then: impl FnMut(SocketAddr, &[Bound<'g>], Port),
 ) -> Limited {
     let mesh = view.mesh();
     let mut places: BTreeMap<SocketAddr, Vec<Bound<'_>>> = BTreeMap::new();
@@ -119,9 +156,22 @@ fn each_port<'g>(
     let (mut budget, mut shared) = (Budget::default(), Shared::of(places.keys()));
     // Those of every address come first.
     for (at, bound) in &places {
-        let limits = (&mut budget, &mut shared);
-        if let Some(port) = routes::of_port(*at, bound, (group, &mesh), view, limits) {
-            then(*at, bound, port);
+        let Some(first) = bound.first() else { continue };
+        let family = Family::of(first.server);
+        let (bound, others): (Vec<_>, Vec<_>) =
+            bound.iter().cloned().partition(|one| Family::of(one.server) == family);
+        others.iter().for_each(|other| budget.note_conflict(first, other));
+        let port = match family {
+            Family::Http => {
+                let limits = (&mut budget, &mut shared);
+                routes::of_port(*at, &bound, (group, &mesh), view, limits).map(Port::Http)
+            }
+            Family::Tls | Family::Bytes => {
+                connections::of_port(&bound, group, view, &mut budget).map(Port::Relays)
+            }
+        };
+        if let Some(port) = port {
+            then(*at, &bound, port);
         }
     }
     budget.into_limited()
@@ -199,8 +249,7 @@ impl PodPorts {
 
 /// The address and port that `server` names, if it is one that can be served.
 pub(crate) fn bound(server: &gateway::Server) -> Result<SocketAddr, Conflict> {
-    let protocol = server.port.protocol.to_ascii_uppercase();
-    if !matches!(protocol.as_str(), "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB") {
+    if server.reading().is_none() {
         return Err(Conflict::Protocol);
     }
     let number = server.port.number;
@@ -218,6 +267,9 @@ pub(crate) fn anywhere(port: u16) -> SocketAddr {
 
 /// Whether `server` sends its clients to TLS.
 pub(crate) fn redirects(server: &gateway::Server) -> bool {
+    if server.reading() != Some(Reading::Http) {
+        return false;
+    }
     let tls = server.tls.as_ref();
     tls.and_then(|tls| tls.get("httpsRedirect")).is_some_and(|value| value == true)
 }

@@ -85,7 +85,7 @@ fn server(port: u16, definition: &Definition, spoken: Spoken, mesh: &Mesh) -> Se
     let protocol = match spoken {
         Spoken::Http | Spoken::Http2 => Protocol::Http,
         Spoken::Undeclared => Protocol::Detect,
-        Spoken::Tcp | Spoken::Datagrams => Protocol::Tcp,
+        Spoken::Tcp | Spoken::Tls | Spoken::Datagrams => Protocol::Tcp,
     };
     let (mut server, route) = to_backend(&name, Some(port), protocol, origin);
     if protocol == Protocol::Http {

@@ -10,8 +10,10 @@ pub(crate) enum Spoken {
     Http,
     /// HTTP/2, gRPC.
     Http2,
-    /// Bytes, TLS among them.
+    /// Bytes.
     Tcp,
+    /// TLS, which is passed on.
+    Tls,
     /// Not declared: seen from the first bytes.
     Undeclared,
     /// Not TCP at all.
@@ -30,7 +32,7 @@ impl Spoken {
             return match declared.to_ascii_lowercase().as_str() {
                 "kubernetes.io/h2c" => Self::Http2,
                 "kubernetes.io/ws" => Self::Http,
-                "kubernetes.io/wss" => Self::Tcp,
+                "kubernetes.io/wss" => Self::Tls,
                 word => Self::of_word(word).unwrap_or(Self::Undeclared),
             };
         }
@@ -53,7 +55,8 @@ impl Spoken {
         match word {
             "http" | "http_proxy" => Some(Self::Http),
             "http2" | "grpc" | "grpc-web" => Some(Self::Http2),
-            "tcp" | "https" | "tls" | "mongo" | "redis" | "mysql" => Some(Self::Tcp),
+            "https" | "tls" => Some(Self::Tls),
+            "tcp" | "mongo" | "redis" | "mysql" => Some(Self::Tcp),
             _ => None,
         }
     }
@@ -73,7 +76,7 @@ impl Spoken {
         match self {
             Self::Http => Upstream::Http1,
             Self::Http2 => Upstream::Http2,
-            Self::Tcp | Self::Undeclared | Self::Datagrams => Upstream::SameAsClient,
+            Self::Tcp | Self::Tls | Self::Undeclared | Self::Datagrams => Upstream::SameAsClient,
         }
     }
 }
@@ -100,7 +103,9 @@ mod tests {
         check("HTTP-web", None, 8080, Spoken::Http);
         check("grpc-web-x", None, 8080, Spoken::Http2);
         check("grpc", None, 8080, Spoken::Http2);
-        check("tls", None, 443, Spoken::Tcp);
+        check("tls", None, 443, Spoken::Tls);
+        check("https-web", None, 443, Spoken::Tls);
+        check("tcp", Some("kubernetes.io/wss"), 443, Spoken::Tls);
         check("httpx", None, 80, Spoken::Undeclared);
         check("", None, 8080, Spoken::Undeclared);
         check("", None, 3306, Spoken::Tcp);

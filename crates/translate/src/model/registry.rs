@@ -106,6 +106,12 @@ impl Definition {
         self.resolution == Resolution::Dialled
     }
 
+    /// Its ports on which no address leads to it, but the server name of TLS.
+    pub(crate) fn ports_by_server_name(&self) -> impl Iterator<Item = &Port> {
+        let is_named = self.addresses.is_empty() && !self.is_headless();
+        self.ports.iter().filter(move |port| is_named && port.spoken == Spoken::Tls)
+    }
+
     /// The namespaces that see it, as the object or else the mesh's settings say.
     pub(crate) fn exports<'d>(&'d self, mesh: &'d Mesh) -> &'d Exports {
         self.exports.as_ref().unwrap_or(&mesh.service_exports)

@@ -19,10 +19,7 @@ use crate::{
     graph::view::View,
     model::hosts,
     routes::{
-        rules::{
-            alternatives,
-            targets::{self, RuleSize},
-        },
+        rules::{alternatives, targets::RuleSize},
         virtual_services::Summary,
     },
 };
@@ -44,6 +41,8 @@ pub(crate) enum RuleKind {
     Http,
     /// Connections.
     Tcp,
+    /// Connections of TLS.
+    Tls,
 }
 
 /// The size of the rules of a virtual service, of one kind.
@@ -89,15 +88,9 @@ impl RulesSize {
         Self { bytes: sum(sizes.iter().map(|size| size.repeated())), is_for_everyone }
     }
 
-    /// Its rules for connections, of which those for TCP have such sizes.
-    pub(crate) fn of_connections(
-        service: &VirtualService,
-        sizes: &[RuleSize],
-        is_for_everyone: bool,
-    ) -> Self {
-        let tcp = sizes.iter().map(|size| size.repeated());
-        let bytes = sum(tcp.chain(service.spec.tls.iter().map(targets::size)));
-        Self { bytes, is_for_everyone }
+    /// Rules for connections, of such sizes.
+    pub(crate) fn of_connections(sizes: &[RuleSize], is_for_everyone: bool) -> Self {
+        Self { bytes: sum(sizes.iter().map(|size| size.repeated())), is_for_everyone }
     }
 }
 
@@ -182,6 +175,7 @@ impl Summary {
         match kind {
             RuleKind::Http => self.for_requests.repeated(namespace),
             RuleKind::Tcp => self.for_connections.repeated(namespace),
+            RuleKind::Tls => self.for_server_names.repeated(namespace),
         }
     }
 
@@ -190,6 +184,7 @@ impl Summary {
         match kind {
             RuleKind::Http => self.http,
             RuleKind::Tcp => self.tcp,
+            RuleKind::Tls => self.tls,
         }
     }
 }

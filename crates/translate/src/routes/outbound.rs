@@ -145,16 +145,53 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
         closure.add(view.pool().piece(Resource::Route(route)));
     }
     let server = Server {
-        name: format!("{}_{}", address.ip(), address.port()),
-        port: None,
-        hello: None,
         protocol: if undeclared { Protocol::Detect } else { Protocol::Tcp },
         routes,
-        tcp: tcp::targets(&definition, &site, view, &mut closure),
-        edge: false,
-        origin: Origin::new(definition.owner.to_string(), ""),
+        ..relay(
+            (&definition, &site),
+            format!("{}_{}", address.ip(), address.port()),
+            view,
+            &mut closure,
+        )
     };
     closure.answer(&interest, Entry::Server(Box::new(server)), None)
+}
+
+/// The answer for TLS connections to `port` whose clients ask for `name`.
+pub(crate) fn server_name(group: &Group, name: &Host, port: u16, view: &View<'_>) -> Resolved {
+    let interest = Interest::ServerName(name.clone(), port);
+    let site = Site { group, gateway: None, port };
+    let mut closure = Closure::default();
+    let own = Pattern { text: name.to_string(), is_named: true };
+    for Pattern { text, .. } in std::iter::once(own).chain(view.patterns(name.as_str())) {
+        let Some(definition) = tcp::called(&text, &site, view) else { continue };
+        let covers = match text.starts_with('*') {
+            true => Host::parse(&text).ok().map(|pattern| Covers { pattern }),
+            false => None,
+        };
+        let server = relay((&definition, &site), format!("{text}_{port}"), view, &mut closure);
+        return closure.answer(&interest, Entry::Server(Box::new(server)), covers);
+    }
+    closure.answer(&interest, Entry::Outside, None)
+}
+
+/// A server that passes connections to a host on.
+fn relay(
+    (definition, site): (&Definition, &Site<'_>),
+    name: String,
+    view: &View<'_>,
+    closure: &mut Closure,
+) -> Server {
+    Server {
+        name,
+        port: None,
+        hello: None,
+        protocol: Protocol::Tcp,
+        routes: Vec::new(),
+        tcp: tcp::targets(definition, site, view, closure),
+        edge: false,
+        origin: Origin::new(definition.owner.to_string(), ""),
+    }
 }
 
 /// Adds the lists of the virtual services `used`, up to the first that is for everyone or closed;

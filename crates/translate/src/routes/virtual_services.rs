@@ -13,7 +13,7 @@ use crate::{
     },
     routes::{
         delegates,
-        foreign::RulesSize,
+        foreign::{RuleKind, RulesSize},
         rules::{
             self,
             alternatives::{self, Alternatives, ConnectionAlternative, HttpAlternative},
@@ -48,12 +48,16 @@ pub(crate) struct Summary {
     pub(crate) named: usize,
     pub(crate) http: RulesSize,
     pub(crate) tcp: RulesSize,
+    pub(crate) tls: RulesSize,
     /// Rules that are closed.
     pub(crate) http_beyond: Beyond,
     pub(crate) tcp_beyond: Beyond,
+    pub(crate) tls_beyond: Beyond,
     /// What sidecars read of its rules.
     pub(crate) for_requests: Alternatives<HttpAlternative>,
     pub(crate) for_connections: Alternatives<ConnectionAlternative>,
+    /// Of connections of TLS.
+    pub(crate) for_server_names: Alternatives<ConnectionAlternative>,
 }
 
 /// What the virtual service called `key` says of who sees it.
@@ -65,13 +69,19 @@ pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
     let merged = delegates::has_delegates(written).then(|| view.merged(key)).flatten();
     let has_delegates = merged.is_some();
     let service = merged.as_ref().map_or(written, |merged| &merged.service);
-    let (http, tcp) = (RuleSize::of_http(service), RuleSize::of_tcp(written));
+    let http = RuleSize::of_http(service);
+    let (tcp, tls) = (&written.spec.tcp, &written.spec.tls);
+    let [tcp_size, tls_size] = [tcp, tls].map(|rules| RuleSize::of_connections(rules));
     let patterns = targets::beyond_patterns(service);
     let http_beyond = Beyond { bound: targets::beyond_bound(&http), patterns };
-    let tcp_beyond = Beyond { bound: targets::beyond_bound(&tcp), ..Beyond::default() };
+    let beyond =
+        |sizes: &[RuleSize]| Beyond { bound: targets::beyond_bound(sizes), ..Beyond::default() };
+    let (tcp_beyond, tls_beyond) = (beyond(&tcp_size), beyond(&tls_size));
     let for_requests = alternatives::of_http(service, &http, &http_beyond);
-    let (for_connections, is_for_everyone) =
-        alternatives::of_connections(written, &tcp, &tcp_beyond);
+    let object = rules::object(written);
+    let of = alternatives::of_connections;
+    let for_connections = of((tcp, RuleKind::Tcp), &object, &tcp_size, &tcp_beyond);
+    let for_server_names = of((tls, RuleKind::Tls), &object, &tls_size, &tls_beyond);
     Some(Summary {
         key: Arc::new(key.clone()),
         age: Age::of(&written.metadata),
@@ -80,11 +90,15 @@ pub(crate) fn summary(key: &Key, view: &View<'_>) -> Option<Summary> {
         has_delegates,
         named: rules::named(service),
         http: RulesSize::of_http(service, &http),
-        tcp: RulesSize::of_connections(written, &tcp, is_for_everyone),
+        tcp: RulesSize::of_connections(&tcp_size, alternatives::relay_everything(tcp)),
+        // A client may ask for a name that no rule is for.
+        tls: RulesSize::of_connections(&tls_size, false),
         http_beyond,
         tcp_beyond,
+        tls_beyond,
         for_requests,
         for_connections,
+        for_server_names,
     })
 }
 

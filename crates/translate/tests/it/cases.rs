@@ -16,14 +16,19 @@ fn knows(translator: &mut Translator, pod: &str, interest: &Interest) -> String 
     let client = worlds::client(translator, pod);
     let directory = directory(translator, &client);
     match interest {
-        Interest::Host(host, port) => match directory.most_specific(host.as_str(), *port) {
-            Some(Known::Exactly) => "yes\n".to_owned(),
-            Some(Known::Under(suffix)) => format!("under *{suffix}\n"),
-            None => "no\n".to_owned(),
-        },
+        Interest::Host(host, port) | Interest::ServerName(host, port) => {
+            match directory.most_specific(host.as_str(), *port) {
+                Some(Known::Exactly) => "yes\n".to_owned(),
+                Some(Known::Under(suffix)) => format!("under *{suffix}\n"),
+                None => "no\n".to_owned(),
+            }
+        }
         Interest::Address(address) => format!("{:?}\n", directory.decides(*address)),
         Interest::Own | Interest::Directory(_) => {
-            format!("http ports {:?}\n", directory.http_ports())
+            let tls = (0..=u16::MAX).filter(|port| directory.reads_server_names(*port));
+            let tls: Vec<u16> = tls.collect();
+            let tls = if tls.is_empty() { String::new() } else { format!(", TLS ports {tls:?}") };
+            format!("http ports {:?}{tls}\n", directory.http_ports())
         }
     }
 }
@@ -162,6 +167,16 @@ fn endpoints_by_hash_and_settings_of_ports_are_said() {
 #[test]
 fn connections_are_routed_by_address() {
     check("tcp");
+}
+
+#[test]
+fn connections_are_routed_by_server_name() {
+    check("server-names");
+}
+
+#[test]
+fn gateways_pass_connections_on() {
+    check("passthrough");
 }
 
 #[test]

@@ -67,11 +67,17 @@ fn world(namespace: &str, host: &str, list: &str) -> Translator {
     });
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "db", "namespace": "shop"},
-        "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "tcp", "port": 5432}]},
+        "spec": {"clusterIP": "10.96.0.1", "ports": [
+            {"name": "tcp", "port": 5432}, {"name": "tls", "port": 443},
+        ]},
     });
     let rule = |at: usize| {
+        let mut one = json!({"sourceLabels": {"a": format!("{at}{}", "x".repeat(1000))}});
+        if list == "tls" {
+            one["sniHosts"] = json!([host]);
+        }
         json!({
-            "match": [{"sourceLabels": {"a": format!("{at}{}", "x".repeat(1000))}}],
+            "match": [one],
             "route": [{"destination": {"host": "db.shop.svc.cluster.local"}}],
         })
     };
@@ -115,20 +121,23 @@ fn check_left_out(translator: &mut Translator, resolved: &Resolved, field: &str)
 
 #[test]
 fn connections_have_the_same_bound_and_it_is_told_of_each_that_is_left_out() {
-    let tcp = |translator: &mut Translator| {
-        let resolved = resolved(translator, "10.96.0.1:5432");
+    let tcp = |translator: &mut Translator, list: &str| {
+        let port = if list == "tls" { 443 } else { 5432 };
+        let resolved = resolved(translator, &format!("10.96.0.1:{port}"));
         let Entry::Server(server) = &resolved.answer.entry else { panic!("{resolved:?}") };
         (server.tcp.len(), resolved)
     };
     let host = "db.shop.svc.cluster.local";
     let mut own = world("shop", host, "tcp");
-    let (targets, of_shop) = tcp(&mut own);
+    let (targets, of_shop) = tcp(&mut own, "tcp");
     assert_eq!((targets, of_shop.left_out.len()), (12 * 150 + 1, 0));
     assert_eq!(told(&mut own), []);
     for list in ["tcp", "tls"] {
         let mut evil = world("evil", host, list);
-        let (targets, of_evil) = tcp(&mut evil);
-        assert_eq!(targets, (12 - of_evil.left_out.len()) * 150 + 1, "{list}");
+        let (targets, of_evil) = tcp(&mut evil, list);
+        // For the clients of each rule there is another, for what no server name is for.
+        let others = if list == "tls" { 150 } else { 0 };
+        assert_eq!(targets, (12 - of_evil.left_out.len()) * 150 + others + 1, "{list}");
         check_left_out(&mut evil, &of_evil, &format!("spec.{list}"));
     }
 }

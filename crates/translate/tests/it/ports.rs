@@ -121,9 +121,16 @@ fn rules_of_another_namespace_close_no_port_that_these_do_not_take() {
 #[test]
 fn connections_have_the_same_bound_and_end_on_further_ports() {
     let one = |at: usize| json!({"sourceLabels": {"a": format!("{at}{}", "x".repeat(1000))}});
-    for list in ["tcp", "tls"] {
+    let named = |at: usize| {
+        let mut one = one(at);
+        one["sniHosts"] = json!(["many.shop.svc.cluster.local"]);
+        one
+    };
+    // For the clients of each alternative there is another target, for what no name is for.
+    let lists = [("tcp", &one as &dyn Fn(usize) -> Value, 300), ("tls", &named, 600)];
+    for (list, one, count) in lists {
         let spec = rules(list, (0..300).map(one).collect());
-        let mut translator = world(200, "tcp", spec);
+        let mut translator = world(200, list, spec);
         let targets: Vec<usize> = (1000..1200)
             .map(|port| {
                 let resolved = resolved(&mut translator, &format!("10.96.0.1:{port}"));
@@ -137,7 +144,7 @@ fn connections_have_the_same_bound_and_end_on_further_ports() {
                 server.tcp.len()
             })
             .collect();
-        let served = targets.iter().take_while(|count| **count == 300 + 1).count();
+        let served = targets.iter().take_while(|found| **found == count + 1).count();
         assert!((10..40).contains(&served), "{served}");
         assert!(targets[served..].iter().all(|count| *count == 1), "{targets:?}");
         assert_eq!(told(&mut translator), [format!("spec.{list}")]);

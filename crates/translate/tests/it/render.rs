@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 
 use weft_config::{
-    Action, Backend, Conditions, Discovery, Endpoints, Entry, Limits, Listener, Resource, Route,
-    Rule, Scope, Server, Settings, SourceMatch, Target, TextMatch,
+    Action, Backend, Conditions, Discovery, Endpoints, Entry, HelloMatch, Limits, Listener,
+    Resource, Route, Rule, Scope, Server, Settings, SourceMatch, Target, TextMatch,
 };
 use weft_translate::Resolved;
 
@@ -49,11 +49,12 @@ fn write(out: &mut String, resolved: &Resolved) -> fmt::Result {
             Resource::Settings(one) => settings(out, one)?,
             Resource::Directory(chunk) => writeln!(
                 out,
-                "chunk {}: {} hosts, {} addresses, http {:?}",
+                "chunk {}: {} hosts, {} addresses, http {:?}, TLS {:?}",
                 chunk.name,
                 chunk.hosts.len(),
                 chunk.addresses.len(),
-                chunk.http_ports
+                chunk.http_ports,
+                chunk.tls_ports
             )?,
             Resource::Answer(_) => panic!("an answer is no piece"),
         }
@@ -90,6 +91,7 @@ fn server(out: &mut String, lead: &str, server: &Server) -> fmt::Result {
         Some(port) => write!(out, " port {port}")?,
         None => write!(out, " any port")?,
     }
+    hello(out, server.hello.as_ref())?;
     write!(out, " {:?}", server.protocol)?;
     if server.edge {
         write!(out, " edge")?;
@@ -102,9 +104,22 @@ fn server(out: &mut String, lead: &str, server: &Server) -> fmt::Result {
             tcp.backends.iter().map(|(name, weight)| format!("{name}*{weight}")).collect();
         write!(out, " tcp")?;
         source(out, &tcp.source)?;
-        write!(out, " {} by {}", backends.join(" "), origin(&tcp.origin))?;
+        hello(out, tcp.hello.as_ref())?;
+        tcp.destinations.iter().try_for_each(|range| write!(out, " to {range}"))?;
+        if tcp.outside {
+            write!(out, " outside")?;
+        }
+        for backend in backends {
+            write!(out, " {backend}")?;
+        }
+        write!(out, " by {}", origin(&tcp.origin))?;
     }
     writeln!(out)
+}
+
+fn hello(out: &mut String, hello: Option<&HelloMatch>) -> fmt::Result {
+    let names = hello.into_iter().flat_map(|hello| &hello.names);
+    names.clone().try_for_each(|name| write!(out, " for {name}"))
 }
 
 fn route(out: &mut String, route: &Route) -> fmt::Result {

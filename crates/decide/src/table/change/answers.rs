@@ -8,16 +8,10 @@ use super::{Stale, link, unlink};
 use crate::{
     server::CompiledServer,
     shards::Shards,
-    table::{ByPort, CompiledAnswer, Table, on},
+    table::{ByName, ByPort, CompiledAnswer, Table, on},
 };
 
 impl Table {
-    /// An answer for `port` that stands for all names that end in `suffix`.
-    fn covering(&self, suffix: &str, port: u16) -> Option<Arc<CompiledAnswer>> {
-        let mut answers = self.hosts.values().filter_map(|ports| on(ports, port));
-        answers.find(|one| pattern(one) == Some(suffix)).cloned()
-    }
-
     pub(super) fn set_answer(
         &mut self,
         interest: &Interest,
@@ -44,21 +38,10 @@ impl Table {
                 stale.servers.insert(*address);
             }
             Interest::Host(host, port) => {
-                let previous = set_port(&mut self.hosts, host.as_str(), *port, compiled.clone());
-                if let Some(previous) = &previous
-                    && let Some(pattern) = pattern(previous)
-                {
-                    let holds = |one: &Arc<CompiledAnswer>| Arc::ptr_eq(one, previous);
-                    let now = self.covers.find(pattern).and_then(|ports| on(ports, *port));
-                    if now.is_some_and(holds) {
-                        // Another answer may say the same, and holds on.
-                        let other = self.covering(pattern, *port);
-                        set_port(&mut self.covers, pattern, *port, other);
-                    }
-                }
-                if let Some(pattern) = compiled.as_deref().and_then(pattern) {
-                    set_port(&mut self.covers, pattern, *port, compiled.clone());
-                }
+                self.hosts.set(host.as_str(), *port, compiled);
+            }
+            Interest::ServerName(host, port) => {
+                self.server_names.set(host.as_str(), *port, compiled);
             }
         }
     }
@@ -68,7 +51,10 @@ impl Table {
         match interest {
             Interest::Own | Interest::Directory(_) => None,
             Interest::Address(address) => self.addresses.find(address),
-            Interest::Host(host, port) => on(self.hosts.find(host.as_str())?, *port),
+            Interest::Host(host, port) => on(self.hosts.names.find(host.as_str())?, *port),
+            Interest::ServerName(host, port) => {
+                on(self.server_names.names.find(host.as_str())?, *port)
+            }
         }
     }
 
@@ -84,6 +70,33 @@ impl Table {
         for route in routes(after) {
             link(&mut self.route_users, Arc::from(route.as_str()), address);
         }
+    }
+}
+
+impl ByName {
+    /// Sets the answer for `host` on `port`, and what it stands for.
+    fn set(&mut self, host: &str, port: u16, compiled: Option<Arc<CompiledAnswer>>) {
+        let previous = set_port(&mut self.names, host, port, compiled.clone());
+        if let Some(previous) = &previous
+            && let Some(pattern) = pattern(previous)
+        {
+            let holds = |one: &Arc<CompiledAnswer>| Arc::ptr_eq(one, previous);
+            let now = self.covers.find(pattern).and_then(|ports| on(ports, port));
+            if now.is_some_and(holds) {
+                // Another answer may say the same, and holds on.
+                let other = self.covering(pattern, port);
+                set_port(&mut self.covers, pattern, port, other);
+            }
+        }
+        if let Some(pattern) = compiled.as_deref().and_then(pattern) {
+            set_port(&mut self.covers, pattern, port, compiled.clone());
+        }
+    }
+
+    /// An answer for `port` that stands for all names that end in `suffix`.
+    fn covering(&self, suffix: &str, port: u16) -> Option<Arc<CompiledAnswer>> {
+        let mut answers = self.names.values().filter_map(|ports| on(ports, port));
+        answers.find(|one| pattern(one) == Some(suffix)).cloned()
     }
 }
 

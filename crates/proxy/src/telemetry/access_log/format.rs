@@ -183,8 +183,8 @@ fn plain(name: &str) -> Option<Field> {
         "DOWNSTREAM_DIRECT_REMOTE_PORT" => Field::Peer(Part::Port),
         "ROUTE_NAME" => Field::Route,
         "GRPC_STATUS" | "GRPC_STATUS_NUMBER" => Field::GrpcStatus,
-        "REQUESTED_SERVER_NAME"
-        | "DOWNSTREAM_PEER_URI_SAN"
+        "REQUESTED_SERVER_NAME" => Field::ServerName,
+        "DOWNSTREAM_PEER_URI_SAN"
         | "DOWNSTREAM_LOCAL_URI_SAN"
         | "DOWNSTREAM_TLS_VERSION"
         | "DYNAMIC_METADATA"

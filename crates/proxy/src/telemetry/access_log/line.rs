@@ -160,6 +160,7 @@ fn value<'a>(field: &Field, source: Source<'a, '_>, line: &mut Vec<u8>) -> Value
         Field::Client(part) => address(facts.client, *part, line),
         Field::Peer(part) => address(facts.peer, *part, line),
         Field::Route => text(facts.route),
+        Field::ServerName => text(facts.server_name),
         Field::GrpcStatus => match facts.grpc_status {
             Some(status) => Value::Number(status.into()),
             None => Value::Absent,

@@ -27,6 +27,7 @@ pub fn facts<'a>(head: Option<&'a Head>, request: &'a Captured, none: &'a Captur
         client: "127.66.0.1:4000".parse().unwrap(),
         peer: "127.66.0.1:4000".parse().unwrap(),
         route: Some("default"),
+        server_name: None,
         grpc_status: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use weft_api::{Diagnostic, Key, virtual_service::VirtualService};
 
-use super::lists;
+use super::LISTS;
 use crate::{
     graph::view::View,
     routes::{
@@ -35,7 +35,7 @@ pub(super) fn check(
         .filter(|(ports, _)| *ports > FEW)
         .map(|(ports, host)| (host, ports))
         .collect();
-    let found = lists(service).into_iter().filter_map(|(kind, field)| {
+    let found = LISTS.into_iter().filter_map(|(kind, field)| {
         let (host, ports) = wide.iter().find_map(|(host, count)| {
             let chosen = view.chosen(host, &client, kind);
             let used = chosen.used.iter().find(|used| *used.key == *key)?;

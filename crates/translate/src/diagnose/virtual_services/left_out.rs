@@ -9,7 +9,7 @@ use std::{
 
 use weft_api::{Diagnostic, Key, virtual_service::VirtualService};
 
-use super::lists;
+use super::LISTS;
 use crate::{
     graph::view::View,
     routes::{
@@ -26,6 +26,7 @@ const MOST_NAMESPACES: usize = 64;
 pub(crate) struct LeftOut {
     http: BTreeSet<Arc<Key>>,
     tcp: BTreeSet<Arc<Key>>,
+    tls: BTreeSet<Arc<Key>>,
 }
 
 impl LeftOut {
@@ -33,6 +34,7 @@ impl LeftOut {
         match kind {
             RuleKind::Http => &self.http,
             RuleKind::Tcp => &self.tcp,
+            RuleKind::Tls => &self.tls,
         }
     }
 }
@@ -71,7 +73,7 @@ pub(crate) fn left_out(host: &str, view: &View<'_>) -> LeftOut {
         });
         found.collect()
     };
-    LeftOut { http: of(RuleKind::Http), tcp: of(RuleKind::Tcp) }
+    LeftOut { http: of(RuleKind::Http), tcp: of(RuleKind::Tcp), tls: of(RuleKind::Tls) }
 }
 
 /// That rules of `service` are left out: one diagnostic for each list of them.
@@ -88,7 +90,7 @@ pub(super) fn check(
     let resolved =
         service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace));
     let hosts: BTreeSet<String> = resolved.collect();
-    let found = lists(service).into_iter().filter(|(kind, _)| own.rules_size(*kind).bytes > 0);
+    let found = LISTS.into_iter().filter(|(kind, _)| own.rules_size(*kind).bytes > 0);
     let found = found.filter_map(|(kind, field)| {
         let mut lost = hosts.iter().filter(|host| view.left_out(host).of(kind).contains(key));
         let first = lost.next()?;

@@ -45,9 +45,23 @@ pub(crate) struct Limited {
     pub(crate) hosts: BTreeMap<Key, u16>,
     /// Virtual services that have too many hosts, each of which names their rules, with the port.
     pub(crate) names: BTreeMap<Key, u16>,
+    /// Servers that have no port, by Gateway: their indexes, each with the older one that has it,
+    /// and the older ones, each with one that has none.
+    pub(crate) conflicts: BTreeMap<Key, BTreeMap<usize, Rival>>,
     /// Gateways that send clients to TLS for hosts that others serve in plaintext: the index of a
     /// server, and the host.
     pub(crate) redirects: BTreeMap<Key, (usize, String)>,
+}
+
+/// A server that another is not compatible with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rival {
+    /// Its Gateway.
+    pub(crate) gateway: Key,
+    /// Which of the Gateway's servers it is.
+    pub(crate) index: usize,
+    /// Whether it has the port.
+    pub(crate) has_port: bool,
 }
 
 /// One virtual service at one Gateway, on one port.
@@ -108,6 +122,18 @@ impl<'g> Budget<'g> {
         let limited = self.limited.servers.entry(key).or_default();
         limited.extend(servers.iter().map(|one| one.index));
         false
+    }
+
+    /// Notes that `loser` has no port, since `winner` has it and reads connections in another way.
+    pub(super) fn note_conflict(&mut self, winner: &Bound<'g>, loser: &Bound<'g>) {
+        for (own, other, has_port) in [(loser, winner, true), (winner, loser, false)] {
+            let [own_key, gateway] = [own, other].map(|one| {
+                let (namespace, name) = one.key();
+                Key::new(Kind::Gateway, namespace, name)
+            });
+            let rival = Rival { gateway, index: other.index, has_port };
+            self.limited.conflicts.entry(own_key).or_default().entry(own.index).or_insert(rival);
+        }
     }
 
     /// Notes that `server` sends clients of `host` to TLS, which another Gateway serves.

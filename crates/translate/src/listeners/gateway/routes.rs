@@ -36,7 +36,7 @@ pub(super) struct Port {
 
 /// A virtual service that is bound to a Gateway, and that the gateway sees.
 pub(super) struct Attached<'g> {
-    service: &'g VirtualService,
+    pub(super) service: &'g VirtualService,
     /// See [`rules::named`].
     named: usize,
     order: Order,
@@ -51,7 +51,7 @@ struct Order {
 
 impl<'g> Attached<'g> {
     /// Those that name the Gateway, which clients in `namespace` see, the older ones first.
-    fn all(gateway: (&str, &str), namespace: &str, view: &View<'g>) -> Vec<Self> {
+    pub(super) fn all(gateway: (&str, &str), namespace: &str, view: &View<'g>) -> Vec<Self> {
         let attached = view.bound_to(gateway.0, gateway.1).into_iter().filter_map(|key| {
             let summary = view.virtual_service_summary(&key)?;
             let order = Order { reach: summary.reach(namespace)?, age: summary.age.clone() };

@@ -1,8 +1,8 @@
 //! Connections by address: which host is behind one, and where its bytes go.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
-use weft_api::{Key, virtual_service::TcpRoute};
+use weft_api::{Key, virtual_service::ConnectionRoute};
 use weft_config::{Origin, Resource, SourceMatch, TcpTarget};
 
 use crate::{
@@ -13,12 +13,15 @@ use crate::{
         endpoints,
     },
     graph::view::View,
-    model::registry::{self, Definition, Port},
+    model::{
+        protocol::Spoken,
+        registry::{self, Definition, Port},
+    },
     routes::{
         foreign::RuleKind,
         rules::{
             self, Site,
-            alternatives::{ConnectionAlternative, ConnectionList},
+            alternatives::{ConnectionAlternative, ConnectionCondition},
             targets::{self, Ports},
         },
     },
@@ -50,53 +53,110 @@ pub(super) fn behind(
     None
 }
 
-/// Where the bytes of connections to a host go: where its virtual service says, else
-/// to itself. The last target is for every client.
+/// The host called `name`, to which the server name of TLS leads on the port of `site`.
+pub(super) fn called(name: &str, site: &Site<'_>, view: &View<'_>) -> Option<Arc<Definition>> {
+    let mesh = view.mesh();
+    let namespace = &site.group.namespace;
+    let full = registry::spelled(name, namespace, view.installation());
+    let full = full.into_iter().flat_map(|full| view.definitions(&full));
+    let mut all = view.definitions(name).into_iter().chain(full);
+    all.find(|definition| {
+        definition.is_seen_from(namespace, &mesh)
+            && definition.ports_by_server_name().any(|port| port.number == site.port)
+    })
+}
+
+/// Where the bytes of connections to a host go: where its virtual services say, else to itself.
+/// The last target is for every client.
 pub(super) fn targets(
     definition: &Definition,
     site: &Site<'_>,
     view: &View<'_>,
     closure: &mut Closure,
 ) -> Vec<TcpTarget> {
+    let kind = match definition.port(site.port).map(|port| port.spoken) {
+        Some(Spoken::Tls) => RuleKind::Tls,
+        _ => RuleKind::Tcp,
+    };
     let mut wanted: Vec<Wanted> = Vec::new();
-    let is_complete =
-        |wanted: &[Wanted]| wanted.last().is_some_and(|last: &Wanted| last.source.is_any());
-    let chosen = view.chosen(&definition.host, &site.group.namespace, RuleKind::Tcp);
+    let is_complete = |wanted: &[Wanted]| wanted.last().is_some_and(Wanted::is_for_everything);
+    let chosen = view.chosen(&definition.host, &site.group.namespace, kind);
     closure.leave_out(&chosen.left_out);
     let rank = definition.rank(site.port);
     for one in &chosen.used {
         match one.is_closed(rank) {
-            true => wanted.push(Wanted {
-                source: SourceMatch::default(),
-                backends: Vec::new(),
-                origin: Origin::new(one.key.to_string(), ""),
-            }),
-            false => wanted.extend(of_rules(&one.key, site, view)),
+            true => wanted.push(Wanted::closed(Origin::new(one.key.to_string(), ""))),
+            false => wanted.extend(of_rules(&one.key, kind, site, view)),
         }
         if is_complete(&wanted) {
             break;
         }
     }
+    if kind == RuleKind::Tls && !is_complete(&wanted) {
+        others_leave(&mut wanted);
+    }
     if !is_complete(&wanted) {
         let own = BackendRef { host: definition.host.clone(), port: site.port, subset: None };
-        wanted.push(Wanted {
-            source: SourceMatch::default(),
-            backends: vec![(own, 1)],
-            origin: Origin::new(definition.owner.to_string(), ""),
-        });
+        let origin = Origin::new(definition.owner.to_string(), "");
+        wanted.push(Wanted { to: To::Backends(vec![(own, 1)]), ..Wanted::closed(origin) });
     }
-    let targets = wanted.into_iter().map(|Wanted { source, backends, origin }| {
-        let backends = relayed_to(&backends, site, view, closure);
-        TcpTarget { source, backends, origin }
-    });
-    targets.collect()
+    wanted.into_iter().map(|one| one.target(site, view, closure)).collect()
 }
 
-/// Where a rule sends the connections of some clients; nowhere if it cannot be honoured.
+/// Where a host has rules by server name, connections that none of them is for go where those go
+/// that the mesh knows nothing of, as in Istio: of each client whose labels some rule is for.
+fn others_leave(wanted: &mut Vec<Wanted>) {
+    let mut known = BTreeSet::new();
+    let rules = wanted.iter().filter(|one| !one.condition.is_any());
+    let mut others: Vec<_> = rules
+        .filter(|one| known.insert(&one.source.labels))
+        .map(|one| {
+            let origin = Origin::new(one.origin.object.clone(), "");
+            Wanted { source: one.source.clone(), to: To::Outside, ..Wanted::closed(origin) }
+        })
+        .collect();
+    // Those for clients with whatever labels come last.
+    others.sort_by_key(|one| one.source.is_any());
+    wanted.extend(others);
+}
+
+/// Where a rule sends the connections of some clients.
 struct Wanted {
     source: SourceMatch,
-    backends: Vec<(BackendRef, u32)>,
+    condition: ConnectionCondition,
+    to: To,
     origin: Origin,
+}
+
+/// Where connections go.
+enum To {
+    /// To these, by weight; nowhere without one.
+    Backends(Vec<(BackendRef, u32)>),
+    /// Where those go that the mesh knows nothing of.
+    Outside,
+}
+
+impl Wanted {
+    /// Closes every connection.
+    fn closed(origin: Origin) -> Self {
+        let (source, condition) = (SourceMatch::default(), ConnectionCondition::default());
+        Self { source, condition, to: To::Backends(Vec::new()), origin }
+    }
+
+    fn is_for_everything(&self) -> bool {
+        self.source.is_any() && self.condition.is_any()
+    }
+
+    /// What the proxy does; the backends are added.
+    fn target(self, site: &Site<'_>, view: &View<'_>, closure: &mut Closure) -> TcpTarget {
+        let Self { source, condition, to, origin } = self;
+        let ConnectionCondition { hello, destinations } = condition;
+        let (backends, outside) = match to {
+            To::Backends(wanted) => (relayed_to(&wanted, site, view, closure), false),
+            To::Outside => (Vec::new(), true),
+        };
+        TcpTarget { source, hello, destinations, backends, outside, origin }
+    }
 }
 
 /// The names of backends, with their weights; the backends are added.
@@ -118,32 +178,34 @@ fn relayed_to(
     wanted.iter().map(|(backend, weight)| (backend.name(), *weight)).collect()
 }
 
-/// Where the rules for `site` send connections, up to the first that is for clients with
-/// whatever labels.
-fn of_rules(key: &Key, site: &Site<'_>, view: &View<'_>) -> Vec<Wanted> {
+/// Where the rules of `kind` for `site` send connections, up to the first that is for all of them.
+/// One of which it is not known what it is for closes them all.
+fn of_rules(key: &Key, kind: RuleKind, site: &Site<'_>, view: &View<'_>) -> Vec<Wanted> {
     let mut found = Vec::new();
     let (Some(service), Some(summary)) =
         (view.virtual_service(key), view.virtual_service_summary(key))
     else {
         return found;
     };
-    for one in summary.for_connections.at(site.port, &site.group.namespace) {
-        let ConnectionAlternative { list, rule, source, is_decided } = one;
-        let (field, backends) = match list {
-            ConnectionList::Tcp => {
-                let is_open = *is_decided
-                    && !summary.tcp_beyond.bound.contains(rule)
-                    && service.spec.closed.is_empty();
-                let written = service.spec.tcp.get(*rule).filter(|_| is_open);
-                ("tcp", written.map_or(Vec::new(), |rule| backends_of(key, rule, site, view)))
-            }
-            ConnectionList::Tls => ("tls", Vec::new()),
-        };
-        let origin = Origin::new(rules::object(service), format!("{field}[{rule}]"));
-        found.push(Wanted { source: source.clone(), backends, origin });
-        if source.is_any() {
-            break;
+    let (field, rules, alternatives, beyond) = match kind {
+        RuleKind::Tls => ("tls", &service.spec.tls, &summary.for_server_names, &summary.tls_beyond),
+        RuleKind::Http | RuleKind::Tcp => {
+            ("tcp", &service.spec.tcp, &summary.for_connections, &summary.tcp_beyond)
         }
+    };
+    let origin = |rule| Origin::new(rules::object(service), format!("{field}[{rule}]"));
+    for one in alternatives.at(site.port, &site.group.namespace) {
+        let ConnectionAlternative { rule, source, condition, is_decided } = one;
+        let Ok(condition) = condition else { return vec![Wanted::closed(origin(*rule))] };
+        let is_bounded = !beyond.bound.contains(rule);
+        let is_open = is_bounded && *is_decided && service.spec.closed.is_empty();
+        let written = rules.get(*rule).filter(|_| is_open);
+        let backends = written.map_or(Vec::new(), |rule| backends_of(key, rule, site, view));
+        let (source, condition) = (source.clone(), condition.clone());
+        found.push(Wanted { source, condition, to: To::Backends(backends), origin: origin(*rule) });
+    }
+    if let Some(last) = found.iter().position(Wanted::is_for_everything) {
+        found.truncate(last + 1);
     }
     found
 }
@@ -151,7 +213,7 @@ fn of_rules(key: &Key, site: &Site<'_>, view: &View<'_>) -> Vec<Wanted> {
 /// Where `rule` of the virtual service called `key` sends connections; nowhere if it is broken.
 fn backends_of(
     key: &Key,
-    rule: &TcpRoute,
+    rule: &ConnectionRoute,
     site: &Site<'_>,
     view: &View<'_>,
 ) -> Vec<(BackendRef, u32)> {

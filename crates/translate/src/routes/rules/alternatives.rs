@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-use weft_api::virtual_service::{HttpMatch, VirtualService};
-use weft_config::SourceMatch;
+use ipnet::IpNet;
+use weft_api::virtual_service::{ConnectionMatch, ConnectionRoute, HttpMatch, VirtualService};
+use weft_config::{HelloMatch, Host, SourceMatch};
 
 use crate::routes::{
+    foreign::RuleKind,
     rules::{
-        self, conditions,
+        self, InvalidRule, conditions,
         targets::{self, Beyond, RuleSize},
     },
     virtual_services::MESH,
@@ -28,6 +29,28 @@ pub(crate) struct Alternatives<T> {
     repeated: BTreeMap<Option<String>, usize>,
 }
 
+/// Where an alternative is used.
+#[derive(Clone, Copy, Default)]
+struct Place<'a> {
+    port: Option<u16>,
+    source_namespace: Option<&'a String>,
+    gateways: &'a [String],
+}
+
+impl<'a> From<&'a HttpMatch> for Place<'a> {
+    fn from(one: &'a HttpMatch) -> Self {
+        let source_namespace = one.source_namespace.as_ref();
+        Self { port: one.port, source_namespace, gateways: &one.gateways }
+    }
+}
+
+impl<'a> From<&'a ConnectionMatch> for Place<'a> {
+    fn from(one: &'a ConnectionMatch) -> Self {
+        let source_namespace = one.source_namespace.as_ref();
+        Self { port: one.port, source_namespace, gateways: &one.gateways }
+    }
+}
+
 /// An alternative of a rule for requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HttpAlternative {
@@ -40,23 +63,30 @@ pub(crate) struct HttpAlternative {
 /// An alternative of a rule for connections.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConnectionAlternative {
-    /// The list of its rule.
-    pub(crate) list: ConnectionList,
     /// The index of its rule.
     pub(crate) rule: usize,
     /// For which clients.
     pub(crate) source: SourceMatch,
-    /// Whether it holds for them for sure: it has no condition that is not honoured yet.
+    /// What must hold of the connection; it is closed where that cannot be read.
+    pub(crate) condition: Result<ConnectionCondition, InvalidRule>,
+    /// Whether it has no condition that is not honoured yet.
     pub(crate) is_decided: bool,
 }
 
-/// The lists of rules for connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConnectionList {
-    /// `spec.tcp`.
-    Tcp,
-    /// `spec.tls`.
-    Tls,
+/// What must hold of a connection.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ConnectionCondition {
+    /// What the client says first.
+    pub(crate) hello: Option<HelloMatch>,
+    /// What the client dialled.
+    pub(crate) destinations: Vec<IpNet>,
+}
+
+impl ConnectionCondition {
+    /// Whether it always holds.
+    pub(crate) fn is_any(&self) -> bool {
+        self.hello.is_none() && self.destinations.is_empty()
+    }
 }
 
 impl<T> Default for Alternatives<T> {
@@ -69,17 +99,16 @@ impl<T> Default for Alternatives<T> {
 impl<T> Alternatives<T> {
     /// Adds one that takes `bytes` where it is served, if sidecars may use it; `conditions` say
     /// when.
-    fn push(&mut self, alternative: T, conditions: Option<&HttpMatch>, bytes: usize) {
-        let any = HttpMatch::default();
-        let HttpMatch { port, source_namespace, gateways, .. } = conditions.unwrap_or(&any);
+    fn push(&mut self, alternative: T, place: Option<Place<'_>>, bytes: usize) {
+        let Place { port, source_namespace, gateways } = place.unwrap_or_default();
         if !gateways.is_empty() && !gateways.iter().any(|name| name == MESH) {
             return;
         }
         if port.is_none() {
-            let sum = self.repeated.entry(source_namespace.clone()).or_default();
+            let sum = self.repeated.entry(source_namespace.cloned()).or_default();
             *sum = sum.saturating_add(bytes);
         }
-        let key = (*port, source_namespace.clone());
+        let key = (port, source_namespace.cloned());
         self.by_client.entry(key).or_default().push(self.all.len());
         self.all.push(alternative);
     }
@@ -123,76 +152,98 @@ pub(crate) fn of_http(
         }
         for (nth, one) in written.matches.iter().enumerate() {
             let bytes = targets::size(one) + once + overhead;
-            found.push(HttpAlternative { rule, nth: Some(nth) }, Some(one), bytes);
+            found.push(HttpAlternative { rule, nth: Some(nth) }, Some(one.into()), bytes);
         }
     }
     found
 }
 
-/// Conditions that are decided here and by the proxy; they are spelled as those of HTTP rules.
-const DECIDED: &[&str] = &["port", "sourceLabels", "sourceNamespace", "gateways"];
-
-/// The alternatives of the rules of `service` for connections, whose sizes are `sizes`, and
-/// whether one of these holds for some connections of every client on every port. Of the
-/// alternatives of a rule, those of which it is not known whether they hold come first.
+/// The alternatives of `rules`, which are for connections and of the object called `object`; their
+/// sizes are `sizes`.
 pub(crate) fn of_connections(
-    service: &VirtualService,
+    (rules, kind): (&[ConnectionRoute], RuleKind),
+    object: &str,
     sizes: &[RuleSize],
     beyond: &Beyond,
-) -> (Alternatives<ConnectionAlternative>, bool) {
+) -> Alternatives<ConnectionAlternative> {
     let mut found = Alternatives::default();
-    let mut is_for_everyone = false;
-    let overhead = RULE + rules::object(service).len();
-    for (rule, (written, size)) in service.spec.tcp.iter().zip(sizes).enumerate() {
+    let overhead = RULE + object.len();
+    for (rule, (written, size)) in rules.iter().zip(sizes).enumerate() {
         let once = if beyond.bound.contains(&rule) { 0 } else { size.once() };
-        let place = (ConnectionList::Tcp, rule);
-        is_for_everyone |= found.extend(place, &written.matches, once + overhead);
+        if written.matches.is_empty() {
+            let condition = match kind {
+                RuleKind::Tls => Err(no_name("match".to_owned())),
+                RuleKind::Http | RuleKind::Tcp => Ok(ConnectionCondition::default()),
+            };
+            let whole = ConnectionAlternative {
+                rule,
+                source: SourceMatch::default(),
+                condition,
+                is_decided: true,
+            };
+            found.push(whole, None, once + overhead);
+        }
+        for (nth, one) in written.matches.iter().enumerate() {
+            let bytes = targets::size(one) + once + overhead;
+            let source = conditions::source(&one.source_labels);
+            let condition = connection_condition(one, nth, kind);
+            let is_decided = one.source_subnet.is_none();
+            let alternative = ConnectionAlternative { rule, source, condition, is_decided };
+            found.push(alternative, Some(one.into()), bytes);
+        }
     }
-    // Server names are not looked at yet, so no rule for one can be said not to hold.
-    for (rule, written) in service.spec.tls.iter().enumerate() {
-        let matches = written.get("match").and_then(Value::as_array);
-        let matches = matches.map_or(&[][..], Vec::as_slice);
-        found.extend((ConnectionList::Tls, rule), matches, overhead);
-    }
-    (found, is_for_everyone)
+    found
 }
 
-impl Alternatives<ConnectionAlternative> {
-    /// Adds those of one rule, each with `bytes` besides its own; returns whether one is for
-    /// everyone.
-    fn extend(
-        &mut self,
-        (list, rule): (ConnectionList, usize),
-        matches: &[Value],
-        bytes: usize,
-    ) -> bool {
-        let whole = |is_decided| {
-            let source = SourceMatch::default();
-            ConnectionAlternative { list, rule, source, is_decided }
-        };
-        if matches.is_empty() {
-            self.push(whole(true), None, bytes);
-            return true;
+/// What `one`, alternative `nth` of a rule, asks of connections.
+pub(crate) fn connection_condition(
+    one: &ConnectionMatch,
+    nth: usize,
+    kind: RuleKind,
+) -> Result<ConnectionCondition, InvalidRule> {
+    let bad = |field: &str, text: &str, what: &str| {
+        let message = format!("`{text}` is not {what}; {CLOSED}");
+        InvalidRule::new(format!("match[{nth}].{field}"), "invalid_match", message)
+    };
+    let destinations = one.destination_subnets.iter().map(|text| {
+        let range = weft_api::subnet(text).ok();
+        let range = range.and_then(|(ip, length)| IpNet::new(ip, length).ok());
+        range.ok_or_else(|| bad("destinationSubnets", text, "a range of addresses"))
+    });
+    let destinations = destinations.collect::<Result<_, _>>()?;
+    let names = one.sni_hosts.iter();
+    let names = names.map(|text| Host::parse(text).map_err(|_| bad("sniHosts", text, "a host")));
+    let names: Vec<_> = names.collect::<Result<_, _>>()?;
+    let hello = match kind {
+        RuleKind::Tls if names.is_empty() => {
+            return Err(no_name(format!("match[{nth}].sniHosts")));
         }
-        let mut read: Vec<_> = matches
-            .iter()
-            .map(|one| match serde_json::from_value::<HttpMatch>(one.clone()) {
-                Ok(decided) => {
-                    let source = conditions::source(&decided.source_labels);
-                    let is_decided = has_only(one, DECIDED);
-                    (one, ConnectionAlternative { source, ..whole(is_decided) }, Some(decided))
-                }
-                Err(_) => (one, whole(false), None),
-            })
-            .collect();
-        read.sort_by_key(|(_, one, _)| one.is_decided);
-        let mut is_for_everyone = false;
-        for (written, one, decided) in read {
-            is_for_everyone |= decided.as_ref().is_some_and(holds_for_everyone);
-            self.push(one, decided.as_ref(), bytes + targets::size(written));
-        }
-        is_for_everyone
-    }
+        RuleKind::Tls => Some(HelloMatch { names, protocols: Vec::new() }),
+        RuleKind::Http | RuleKind::Tcp => None,
+    };
+    Ok(ConnectionCondition { hello, destinations })
+}
+
+/// What becomes of a list of rules of which one cannot be read.
+const CLOSED: &str = "which connections the rule is for is not known, so that all that the list \
+                      may be for are closed";
+
+/// That a rule for TLS names no server.
+fn no_name(field: String) -> InvalidRule {
+    let message = format!("names no host: {CLOSED}; write `sniHosts`");
+    InvalidRule::new(field, "invalid_match", message)
+}
+
+/// Whether one of `rules`, which are for TCP, holds for every connection of every client.
+pub(crate) fn relay_everything(rules: &[ConnectionRoute]) -> bool {
+    let everyone = |one: &ConnectionMatch| {
+        one.port.is_none()
+            && one.source_labels.is_empty()
+            && one.source_namespace.is_none()
+            && one.destination_subnets.is_empty()
+            && (one.gateways.is_empty() || one.gateways.iter().any(|name| name == MESH))
+    };
+    rules.iter().any(|rule| rule.matches.is_empty() || rule.matches.iter().any(everyone))
 }
 
 /// Whether `one` holds for some connections of every client on every port.
@@ -203,13 +254,9 @@ pub(crate) fn holds_for_everyone(one: &HttpMatch) -> bool {
         && (one.gateways.is_empty() || one.gateways.iter().any(|name| name == MESH))
 }
 
-fn has_only(one: &Value, known: &[&str]) -> bool {
-    one.as_object().is_some_and(|fields| fields.keys().all(|name| known.contains(&name.as_str())))
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -217,7 +264,7 @@ mod tests {
         let matches: Vec<HttpMatch> = serde_json::from_value(matches).expect("matches");
         let mut found = Alternatives::default();
         for (at, one) in matches.iter().enumerate() {
-            found.push(at, Some(one), 10);
+            found.push(at, Some(one.into()), 10);
         }
         found
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use weft_api::virtual_service::{Destination, HttpRoute, PortSelector, VirtualService};
+use weft_api::virtual_service::{
+    ConnectionRoute, Destination, HttpRoute, PortSelector, VirtualService,
+};
 use weft_config::{Action, Changes, Cors, Fault, Mirror, Target};
 
 use crate::{
@@ -59,10 +61,9 @@ impl RuleSize {
         rules.map(|rule| Self::of(rule, &rule.matches, named(rule))).collect()
     }
 
-    /// Of each TCP rule of `service`.
-    pub(crate) fn of_tcp(service: &VirtualService) -> Vec<Self> {
-        let rules = service.spec.tcp.iter();
-        rules.map(|rule| Self::of(rule, &rule.matches, rule.route.len())).collect()
+    /// Of each of `rules`, which are for connections.
+    pub(crate) fn of_connections(rules: &[ConnectionRoute]) -> Vec<Self> {
+        rules.iter().map(|rule| Self::of(rule, &rule.matches, rule.route.len())).collect()
     }
 
     fn of(rule: &impl Serialize, matches: &[impl Serialize], destinations: usize) -> Self {
