@@ -13,6 +13,7 @@ mod ingress;
 mod names;
 mod near;
 mod overlap;
+mod service_entry;
 mod virtual_service;
 mod walk;
 
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 
 pub use names::subnet;
 pub use near::nearest;
+pub use service_entry::MOST_HOSTS;
 
 use crate::{
     Diagnostic, Key, Kind, Object,
@@ -95,6 +97,10 @@ pub fn check_whole(object: Value) -> Checked {
         Some(Object::DestinationRule(object)) => destination_rule::check(object, &mut findings),
         Some(Object::Gateway(object)) => gateway::check(object, &mut findings),
         Some(Object::Ingress(object)) => ingress::check(object, &mut findings),
+        Some(Object::ServiceEntry(object)) => service_entry::check(object, &mut findings),
+        Some(Object::WorkloadEntry(object)) => {
+            service_entry::check_workload(&object.spec, &mut findings);
+        }
         _ => {}
     }
     Checked { key: Some(key), object: typed, diagnostics: findings.finish() }
@@ -262,6 +268,8 @@ fn typed(key: &Key, object: Value, findings: &mut Findings) -> Option<Object> {
         Kind::Gateway => typed_as(object, Object::Gateway),
         Kind::VirtualService => typed_as(object, Object::VirtualService),
         Kind::DestinationRule => typed_as(object, Object::DestinationRule),
+        Kind::ServiceEntry => typed_as(object, Object::ServiceEntry),
+        Kind::WorkloadEntry => typed_as(object, Object::WorkloadEntry),
         _ => return None,
     };
     match read {

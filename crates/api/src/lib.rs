@@ -20,13 +20,14 @@ pub mod object;
 pub mod reference;
 pub mod schema;
 pub mod selector;
+pub mod service_entry;
 pub mod span;
 pub mod virtual_service;
 pub mod visible;
 
 pub use check::{
-    Checked, MOST, check, check_whole, closed_mesh_config, is_dns_label, key, mesh_config, nearest,
-    normalised, proxy_config, read, subnet, unknown_istio_kind, usable,
+    Checked, MOST, MOST_HOSTS, check, check_whole, closed_mesh_config, is_dns_label, key,
+    mesh_config, nearest, normalised, proxy_config, read, subnet, unknown_istio_kind, usable,
 };
 pub use diagnostic::{Diagnostic, Severity};
 pub use field::camel_case;

@@ -10,6 +10,7 @@ use crate::{
     gateway::Gateway,
     ingress::{Ingress, IngressClass},
     kubernetes::{ConfigMap, EndpointSlice, Namespace, Pod, Service},
+    service_entry::{ServiceEntry, WorkloadEntry},
     virtual_service::VirtualService,
 };
 
@@ -100,6 +101,10 @@ pub enum Object {
     VirtualService(VirtualService),
     /// `networking.istio.io DestinationRule`
     DestinationRule(DestinationRule),
+    /// `networking.istio.io ServiceEntry`
+    ServiceEntry(ServiceEntry),
+    /// `networking.istio.io WorkloadEntry`
+    WorkloadEntry(WorkloadEntry),
 }
 
 impl Object {
@@ -116,6 +121,8 @@ impl Object {
             Self::Gateway(object) => &object.metadata,
             Self::VirtualService(object) => &object.metadata,
             Self::DestinationRule(object) => &object.metadata,
+            Self::ServiceEntry(object) => &object.metadata,
+            Self::WorkloadEntry(object) => &object.metadata,
         }
     }
 
@@ -132,6 +139,8 @@ impl Object {
             Self::Gateway(object) => &mut object.metadata,
             Self::VirtualService(object) => &mut object.metadata,
             Self::DestinationRule(object) => &mut object.metadata,
+            Self::ServiceEntry(object) => &mut object.metadata,
+            Self::WorkloadEntry(object) => &mut object.metadata,
         }
     }
 
@@ -148,6 +157,8 @@ impl Object {
             Self::Gateway(_) => Kind::Gateway,
             Self::VirtualService(_) => Kind::VirtualService,
             Self::DestinationRule(_) => Kind::DestinationRule,
+            Self::ServiceEntry(_) => Kind::ServiceEntry,
+            Self::WorkloadEntry(_) => Kind::WorkloadEntry,
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod destination_rule;
 pub(crate) mod gateway;
 pub(crate) mod ingress;
 pub(crate) mod service;
+pub(crate) mod service_entry;
 pub mod settings;
 mod stand_in;
 pub(crate) mod virtual_service;

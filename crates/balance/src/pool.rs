@@ -13,6 +13,8 @@ pub struct Pool {
     endpoints: Vec<Arc<Endpoint>>,
     /// What each endpoint's address adds to a hash; empty where nothing is hashed.
     seeds: Box<[u64]>,
+    /// The share of each endpoint; empty where all have the same.
+    weights: Box<[u64]>,
     state: Arc<BackendState>,
     /// Set when endpoints that fail are left out.
     outliers: Option<Arc<Outliers>>,
@@ -69,11 +71,15 @@ impl Pool {
             LoadBalancer::Hash(_) => endpoints.iter().map(seed).collect(),
             _ => Box::default(),
         };
+        let weights = match endpoints.iter().any(|one| one.data.weight.is_some()) {
+            true => endpoints.iter().map(|one| one.data.weight.unwrap_or(1).into()).collect(),
+            false => Box::default(),
+        };
         let outliers = outliers.map(|settings| {
             let members = endpoints.iter().map(|one| Arc::clone(one.state()));
             Arc::new(Outliers::new(settings, members, &state))
         });
-        Self { algorithm, endpoints, seeds, state, outliers }
+        Self { algorithm, endpoints, seeds, weights, state, outliers }
     }
 
     /// All endpoints.
@@ -111,6 +117,7 @@ impl Pool {
     fn among_all(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<&Arc<Endpoint>> {
         match ask.hash {
             Some(hash) => self.highest(hash, |_| true),
+            None if !self.weights.is_empty() => self.by_weight(rng, |_| true),
             None => self.choose(self.endpoints.len(), rng, |nth| self.endpoints.get(nth)),
         }
     }
@@ -124,6 +131,9 @@ impl Pool {
     ) -> Option<&Arc<Endpoint>> {
         if let Some(hash) = ask.hash {
             return self.highest(hash, wanted);
+        }
+        if !self.weights.is_empty() {
+            return self.by_weight(rng, wanted);
         }
         let those = || self.endpoints.iter().filter(|one| wanted(one));
         self.choose(those().count(), rng, |nth| those().nth(nth))
@@ -151,16 +161,73 @@ impl Pool {
         }
     }
 
+    /// Chooses among endpoints with shares of their own, of those that are `wanted`. The cost is
+    /// that of reading all.
+    fn by_weight(
+        &self,
+        rng: &mut Rng,
+        wanted: impl Fn(&Endpoint) -> bool,
+    ) -> Option<&Arc<Endpoint>> {
+        let pairs = || {
+            let pairs = self.endpoints.iter().zip(self.weights.iter().copied());
+            pairs.filter(|(endpoint, _)| wanted(endpoint))
+        };
+        let sum: u64 = pairs().map(|(_, weight)| weight).sum();
+        // The one at which the shares before it and its own are more than this.
+        let at = |point: u64| {
+            let mut passed = 0;
+            pairs().find(|(_, weight)| {
+                passed += weight;
+                point < passed
+            })
+        };
+        let drawn = |rng: &mut Rng| at(scaled(rng.next_u64(), sum));
+        match self.algorithm {
+            LoadBalancer::RoundRobin => {
+                // Steps of the golden ratio spread evenly over all shares.
+                let turn = self.state.turn.next(rng) as u64;
+                at(scaled(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15), sum))
+            }
+            LoadBalancer::LeastRequest => {
+                let (first, second) = (drawn(rng)?, drawn(rng)?);
+                let busy = |one: &Endpoint, other: u64| u64::from(one.in_flight()) * other;
+                Some(match busy(second.0, first.1) < busy(first.0, second.1) {
+                    true => second,
+                    false => first,
+                })
+            }
+            LoadBalancer::Random | LoadBalancer::Hash(_) => drawn(rng),
+        }
+        .map(|(endpoint, _)| endpoint)
+    }
+
     /// The endpoint, of those that are `wanted`, whose address makes the most of `hash`
     /// (rendezvous hashing): when an endpoint comes or goes, only the requests that it has or had
     /// move. It needs no table, so that a change of endpoints costs nothing; what a pick costs
     /// grows with their number, a nanosecond or two each.
     fn highest(&self, hash: u64, wanted: impl Fn(&Endpoint) -> bool) -> Option<&Arc<Endpoint>> {
+        let drawn = |seed: u64| Rng::new(hash ^ seed).next_u64();
+        if !self.weights.is_empty() {
+            let all = self.endpoints.iter().zip(self.seeds.iter().zip(&self.weights));
+            let all = all.filter(|(endpoint, _)| wanted(endpoint));
+            let longest = |(seed, weight): (&u64, &u64)| {
+                // The time until a share of this size is drawn: the shortest wins.
+                let even = ((drawn(*seed) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+                -even.ln() / *weight as f64
+            };
+            let best = all.min_by(|(_, one), (_, other)| longest(*one).total_cmp(&longest(*other)));
+            return best.map(|(endpoint, _)| endpoint);
+        }
         let pairs = self.endpoints.iter().zip(&self.seeds);
         let wanted = pairs.filter(|(endpoint, _)| wanted(endpoint));
-        let best = wanted.max_by_key(|(_, seed)| Rng::new(hash ^ **seed).next_u64());
+        let best = wanted.max_by_key(|(_, seed)| drawn(**seed));
         best.map(|(endpoint, _)| endpoint)
     }
+}
+
+/// `number`, of all that 64 bits can say, as one below `sum`.
+fn scaled(number: u64, sum: u64) -> u64 {
+    ((u128::from(number) * u128::from(sum)) >> 64) as u64
 }
 
 /// What the address of `endpoint` adds to a hash: the same in every process.
@@ -182,8 +249,59 @@ mod tests {
     use crate::{Register, Reported};
 
     fn data(port: u16) -> Arc<Data> {
+        weighted(port, None)
+    }
+
+    fn weighted(port: u16, weight: Option<u32>) -> Arc<Data> {
         let address = ([10, 0, 0, 1], port).into();
-        Arc::new(Data { address, labels: Vec::new(), workload: None, locality: String::new() })
+        let (labels, locality) = (Vec::new(), String::new());
+        Arc::new(Data { address, labels, workload: None, locality, weight })
+    }
+
+    #[test]
+    fn shares_are_kept_by_every_way_to_choose() {
+        let hash = LoadBalancer::Hash(HashKey::SourceIp);
+        for (algorithm, slack) in [
+            (LoadBalancer::RoundRobin, 2),
+            (LoadBalancer::Random, 200),
+            (LoadBalancer::LeastRequest, 200),
+            (hash, 200),
+        ] {
+            let register = Register::default();
+            let data = [weighted(1, None), weighted(2, Some(3))];
+            let pool = Pool::new((algorithm.clone(), None), data, register.backend("b"), None);
+            let mut rng = Rng::new(1);
+            let mut heavy = 0;
+            for at in 0..4_000 {
+                let hash =
+                    matches!(algorithm, LoadBalancer::Hash(_)).then(|| Rng::new(at).next_u64());
+                let picked = pool.pick(&Ask { hash, ..ask(&[]) }, &mut rng).unwrap();
+                heavy += u64::from(picked.endpoint().data.address.port() == 2);
+            }
+            assert!(heavy.abs_diff(3_000) <= slack, "{algorithm:?}: {heavy}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_of_those_that_are_left() {
+        let register = Register::default();
+        let data = [weighted(1, None), weighted(2, Some(7)), weighted(3, None)];
+        let choice = (LoadBalancer::RoundRobin, None);
+        let pool = Pool::new(choice, data, register.backend("b"), None);
+        let seen = picks(&pool, &[2], 100);
+        assert_eq!(seen.len(), 100);
+        assert!(seen.iter().filter(|port| **port == 1).count().abs_diff(50) <= 2);
+    }
+
+    #[test]
+    fn of_two_with_shares_the_one_that_is_less_busy_for_its_share_is_picked() {
+        let register = Register::default();
+        let data = [weighted(1, None), weighted(2, Some(3))];
+        let pool = Pool::new((LoadBalancer::LeastRequest, None), data, register.backend("b"), None);
+        let _busy: Vec<_> = (0..4).map(|_| hold(&pool, 2)).chain([hold(&pool, 1)]).collect();
+        // 4 of 3 are more than 1 of 1; only those that were drawn twice go there.
+        let light = picks(&pool, &[], 1_000).iter().filter(|port| **port == 1).count();
+        assert!((350..530).contains(&light), "{light}");
     }
 
     fn pool(algorithm: LoadBalancer, ports: &[u16], register: &Register) -> Pool {

@@ -72,6 +72,32 @@ pub enum Discovery {
         /// The port.
         port: u16,
     },
+    /// The addresses of several names together, or all addresses of one, from DNS.
+    Names {
+        /// The names; at least one.
+        names: Vec<NamedEndpoint>,
+        /// Only the first address of a name that can be connected to is used.
+        #[serde(default, rename = "firstOnly", skip_serializing_if = "std::ops::Not::not")]
+        first_only: bool,
+    },
+    /// The addresses of the host that a request names, from DNS.
+    Requested {
+        /// The port.
+        port: u16,
+    },
+}
+
+/// An endpoint that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NamedEndpoint {
+    /// The name.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Its share, relative to the others'; 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
 }
 
 /// How HTTP is spoken to a backend.

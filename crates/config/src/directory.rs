@@ -33,13 +33,16 @@ pub struct DirectoryChunk {
     /// Ports on which the server name of TLS decides, where the address does not.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub tls_ports: BTreeSet<u16>,
+    /// How many bits the addresses have in common of ranges that are among `addresses`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub range_sizes: BTreeSet<u8>,
 }
 
 /// Everything that a client may use: the union of its chunks, small enough to
 /// hold all of it. A host or address that is not in it is outside of the mesh.
 ///
-/// Invariants: `chunks` is sorted by name. The filters, `http_ports` and `tls_ports` are those of
-/// `chunks`.
+/// Invariants: `chunks` is sorted by name. The filters, `http_ports`, `tls_ports` and `range_sizes`
+/// are those of `chunks`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     chunks: Vec<Arc<DirectoryChunk>>,
@@ -47,6 +50,7 @@ pub struct Directory {
     addresses: Filter,
     http_ports: BTreeSet<u16>,
     tls_ports: BTreeSet<u16>,
+    range_sizes: BTreeSet<u8>,
 }
 
 /// A Bloom filter over the fingerprints of all chunks, 8 to 16 bits for each: all but a
@@ -131,6 +135,7 @@ impl Directory {
             addresses: Filter::of(chunks.iter().map(|chunk| &chunk.addresses)),
             http_ports: chunks.iter().flat_map(|chunk| &chunk.http_ports).copied().collect(),
             tls_ports: chunks.iter().flat_map(|chunk| &chunk.tls_ports).copied().collect(),
+            range_sizes: chunks.iter().flat_map(|chunk| &chunk.range_sizes).copied().collect(),
             chunks,
         }
     }
@@ -169,11 +174,18 @@ impl Directory {
                 && self.chunks.iter().any(|chunk| chunk.addresses.contains(fingerprint))
         };
         let on_any_port = SocketAddr::new(address.ip(), ANY_PORT);
+        let in_range = || {
+            self.range_sizes.iter().any(|bits| {
+                [address.port(), ANY_PORT]
+                    .into_iter()
+                    .any(|port| has(Fingerprint::of_range(address.ip(), *bits, port)))
+            })
+        };
         if has(Fingerprint::of_address(address)) {
             Decides::Address
         } else if self.http_ports.contains(&address.port()) {
             Decides::Host
-        } else if has(Fingerprint::of_address(on_any_port)) {
+        } else if has(Fingerprint::of_address(on_any_port)) || in_range() {
             Decides::Address
         } else {
             Decides::Outside
@@ -232,6 +244,7 @@ mod tests {
             addresses: addresses.collect(),
             http_ports: [80].into(),
             tls_ports: [443].into(),
+            ..DirectoryChunk::default()
         };
         (name.to_owned(), Some(Arc::new(chunk)))
     }
@@ -243,6 +256,35 @@ mod tests {
         assert_eq!(decides("10.0.0.1:3306"), Decides::Address);
         assert_eq!(decides("10.0.0.1:80"), Decides::Host);
         assert_eq!(decides("10.0.0.2:3306"), Decides::Outside);
+    }
+
+    #[test]
+    fn a_range_decides_about_the_addresses_in_it_where_the_host_does_not() {
+        let range = |ip: &str, bits, port| Fingerprint::of_range(ip.parse().unwrap(), bits, port);
+        let chunk = DirectoryChunk {
+            addresses: [
+                range("10.1.0.0", 16, 5432),
+                range("2001:db8::", 32, 5432),
+                range("10.2.0.0", 15, ANY_PORT),
+            ]
+            .into_iter()
+            .collect(),
+            range_sizes: [15, 16, 32].into(),
+            http_ports: [80].into(),
+            ..DirectoryChunk::default()
+        };
+        let known = Directory::default().with([("one".to_owned(), Some(Arc::new(chunk)))]);
+        for (address, expected) in [
+            ("10.1.2.3:5432", Decides::Address),
+            ("10.1.2.3:5433", Decides::Outside),
+            ("10.3.255.255:99", Decides::Address),
+            ("10.3.255.255:80", Decides::Host),
+            ("10.4.0.0:5432", Decides::Outside),
+            ("[2001:db8:1::1]:5432", Decides::Address),
+            ("[2001:db9::1]:5432", Decides::Outside),
+        ] {
+            assert_eq!(known.decides(address.parse().unwrap()), expected, "{address}");
+        }
     }
 
     fn directory() -> Directory {
@@ -315,6 +357,7 @@ mod tests {
                     .collect(),
                 http_ports: [number % 5].into(),
                 tls_ports: [number % 3].into(),
+                range_sizes: [(number % 3) as u8].into(),
             };
             (name, (!number.is_multiple_of(4)).then(|| Arc::new(chunk)))
         };

@@ -39,6 +39,9 @@ pub struct Endpoint {
     /// Where it runs: region, zone and subzone, separated by `/`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub locality: String,
+    /// Its share, relative to the others'; 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
 }
 
 /// Who runs somewhere, in the words of Istio's metrics.

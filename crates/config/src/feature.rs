@@ -3,11 +3,9 @@
 //! A field that is added later belongs to a feature. A proxy names the features that it
 //! has; what it lacks is replaced, for it, by a stand-in that is closed.
 
-use std::collections::BTreeSet;
-
 use crate::{
-    Action, Answer, Backend, DirectoryChunk, Entry, Listener, LoadBalancer, Protocol, Resource,
-    Route, Rule, RuleList, Scope, Server, TcpTarget,
+    Action, Answer, Backend, Discovery, Endpoint, Endpoints, Entry, Listener, LoadBalancer,
+    Protocol, Resource, Route, Rule, RuleList, Scope, Server, TcpTarget,
 };
 
 /// Response code details of a rule or backend that a proxy is too old for.
@@ -34,6 +32,12 @@ pub enum Feature {
     /// Hosts that are found by the server name of TLS. For proxies that do not look for it they
     /// are outside of the mesh, as they were before.
     ServerNames,
+    /// Endpoints by names, several of them or those of requests.
+    NamedEndpoints,
+    /// Endpoints with shares of their own; a proxy that ignored them would use all alike.
+    WeightedEndpoints,
+    /// Ranges of addresses; what is dialled in them is outside for a proxy that has not got it.
+    AddressRanges,
 }
 
 impl Feature {
@@ -46,6 +50,9 @@ impl Feature {
         Self::OutlierDetection,
         Self::RelayMatch,
         Self::ServerNames,
+        Self::NamedEndpoints,
+        Self::WeightedEndpoints,
+        Self::AddressRanges,
     ];
 
     /// Its name on the stream.
@@ -58,6 +65,9 @@ impl Feature {
             Self::OutlierDetection => "weft.backends.outlier-detection",
             Self::RelayMatch => "weft.servers.relay-match",
             Self::ServerNames => "weft.directory.server-names",
+            Self::NamedEndpoints => "weft.backends.names",
+            Self::WeightedEndpoints => "weft.endpoints.weights",
+            Self::AddressRanges => "weft.directory.ranges",
         }
     }
 }
@@ -119,13 +129,17 @@ pub fn needs(resource: &Resource) -> Features {
             servers.iter().fold(Features::default(), |all, server| all.union(of_server(server)))
         }
         Resource::Answer(Answer { entry: Entry::Server(server), .. }) => of_server(server),
-        Resource::Directory(chunk) if !chunk.tls_ports.is_empty() => {
-            Features::from_iter([Feature::ServerNames])
+        Resource::Endpoints(chunk) if chunk.endpoints.iter().any(|one| one.weight.is_some()) => {
+            Features::from_iter([Feature::WeightedEndpoints])
+        }
+        Resource::Directory(chunk) => {
+            let names = Some(Feature::ServerNames).filter(|_| !chunk.tls_ports.is_empty());
+            let ranges = Some(Feature::AddressRanges).filter(|_| !chunk.range_sizes.is_empty());
+            names.into_iter().chain(ranges).collect()
         }
         Resource::Listener(_)
         | Resource::Endpoints(_)
         | Resource::ChunkList(_)
-        | Resource::Directory(_)
         | Resource::Settings(_)
         | Resource::Answer(_) => Features::default(),
     }
@@ -144,6 +158,10 @@ pub fn stand_in(resource: &Resource, has: Features) -> Resource {
         Resource::Backend(backend) if !of_backend(backend).are_in(has) => {
             Resource::Backend(Backend {
                 closed: Some(DETAILS.to_owned()),
+                discovery: match of_discovery(&backend.discovery).are_in(has) {
+                    true => backend.discovery.clone(),
+                    false => Discovery::Nowhere,
+                },
                 load_balancer: LoadBalancer::Random,
                 outliers: None,
                 ..backend.clone()
@@ -163,8 +181,22 @@ pub fn stand_in(resource: &Resource, has: Features) -> Resource {
             let entry = Entry::Server(Box::new(closed_server(server)));
             Resource::Answer(Answer { entry, ..answer.clone() })
         }
+        Resource::Endpoints(chunk) if !needs(resource).are_in(has) => {
+            let endpoints = chunk.endpoints.iter().cloned();
+            let endpoints = endpoints.map(|one| Endpoint { weight: None, ..one }).collect();
+            Resource::Endpoints(Endpoints { endpoints, ..chunk.clone() })
+        }
         Resource::Directory(chunk) if !needs(resource).are_in(has) => {
-            Resource::Directory(DirectoryChunk { tls_ports: BTreeSet::new(), ..chunk.clone() })
+            let is_known = |feature| Features::from_iter([feature]).are_in(has);
+            let mut chunk = chunk.clone();
+            if !is_known(Feature::ServerNames) {
+                chunk.tls_ports.clear();
+            }
+            if !is_known(Feature::AddressRanges) {
+                // Their fingerprints stay, and mean nothing.
+                chunk.range_sizes.clear();
+            }
+            Resource::Directory(chunk)
         }
         other => other.clone(),
     }
@@ -210,8 +242,17 @@ fn closed_server(server: &Server) -> Server {
     Server { hello: None, protocol, routes: Vec::new(), tcp: Vec::new(), ..server.clone() }
 }
 
+fn of_discovery(discovery: &Discovery) -> Features {
+    match discovery {
+        Discovery::Names { .. } | Discovery::Requested { .. } => {
+            Features::from_iter([Feature::NamedEndpoints])
+        }
+        _ => Features::default(),
+    }
+}
+
 fn of_backend(backend: &Backend) -> Features {
-    let mut features = Features::default();
+    let mut features = of_discovery(&backend.discovery);
     if matches!(backend.load_balancer, LoadBalancer::Hash(_)) {
         features.insert(Feature::ConsistentHash);
     }

@@ -1,6 +1,11 @@
 //! 64-bit fingerprints of names and addresses.
 
-use std::{fmt, hash::Hasher, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    hash::Hasher,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{
@@ -42,12 +47,30 @@ impl Fingerprint {
         Self(hasher.finish())
     }
 
+    /// Of the range of addresses that have their first `bits` bits in common with `ip`, on `port`.
+    pub fn of_range(ip: IpAddr, bits: u8, port: u16) -> Self {
+        let mut hasher = XxHash64::with_seed(2);
+        match ip {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits.into())).unwrap_or(0);
+                hasher.write(&(u32::from(ip) & mask).to_be_bytes());
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits.into())).unwrap_or(0);
+                hasher.write(&(u128::from(ip) & mask).to_be_bytes());
+            }
+        }
+        hasher.write(&[bits]);
+        hasher.write(&port.to_be_bytes());
+        Self(hasher.finish())
+    }
+
     /// Of an address and port.
     pub fn of_address(address: SocketAddr) -> Self {
         let mut hasher = XxHash64::with_seed(1);
         match address.ip() {
-            std::net::IpAddr::V4(ip) => hasher.write(&ip.octets()),
-            std::net::IpAddr::V6(ip) => hasher.write(&ip.octets()),
+            IpAddr::V4(ip) => hasher.write(&ip.octets()),
+            IpAddr::V6(ip) => hasher.write(&ip.octets()),
         }
         hasher.write(&address.port().to_be_bytes());
         Self(hasher.finish())

@@ -27,7 +27,8 @@ pub mod text_match;
 
 pub use answer::{Answer, Covers, Entry};
 pub use backend::{
-    Backend, Discovery, HashCookie, HashKey, LoadBalancer, OutlierDetection, Upstream,
+    Backend, Discovery, HashCookie, HashKey, LoadBalancer, NamedEndpoint, OutlierDetection,
+    Upstream,
 };
 pub use change::{Changes, FieldChanges, PathChange, Redirect};
 pub use cors::Cors;

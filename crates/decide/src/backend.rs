@@ -7,7 +7,9 @@ use std::{
 
 use http::{HeaderValue, request::Parts};
 use weft_balance::{Ask, BackendState, Pool, Register, Rng, SelectedEndpoint};
-use weft_config::{Backend, Discovery, Endpoint, HashKey, LoadBalancer, Origin, Upstream};
+use weft_config::{
+    Backend, Discovery, Endpoint, HashKey, LoadBalancer, NamedEndpoint, Origin, Upstream,
+};
 
 use crate::{
     affinity::{self, Affinity},
@@ -44,6 +46,18 @@ pub enum Pick {
     Name {
         /// The name.
         host: Arc<str>,
+        /// The port.
+        port: u16,
+    },
+    /// To one of the addresses of the first of these names that has some, from DNS.
+    Names {
+        /// The names, the one that was chosen first.
+        names: Vec<NamedEndpoint>,
+        /// Only the first address that can be connected to is used.
+        first_only: bool,
+    },
+    /// To one of the addresses of the host that the request names, from DNS.
+    Requested {
         /// The port.
         port: u16,
     },
@@ -108,6 +122,10 @@ impl CompiledBackend {
             Discovery::Dns { host, port } => {
                 Some(Pick::Name { host: Arc::from(host.as_str()), port: *port })
             }
+            Discovery::Names { names, first_only } => {
+                Some(Pick::Names { names: chosen_first(names, rng), first_only: *first_only })
+            }
+            Discovery::Requested { port } => Some(Pick::Requested { port: *port }),
         }
     }
 
@@ -168,4 +186,18 @@ impl CompiledBackend {
         let choice = (self.data.load_balancer.clone(), self.data.outliers.as_ref());
         Pool::new(choice, endpoints, state, previous.map(|pool| &**pool))
     }
+}
+
+/// The names, from one on that is chosen by its share.
+fn chosen_first(names: &[NamedEndpoint], rng: &mut Rng) -> Vec<NamedEndpoint> {
+    let weight = |one: &NamedEndpoint| u64::from(one.weight.unwrap_or(1));
+    let sum: u64 = names.iter().map(weight).sum();
+    let point = ((u128::from(rng.next_u64()) * u128::from(sum)) >> 64) as u64;
+    let mut passed = 0;
+    let chosen = names.iter().position(|one| {
+        passed += weight(one);
+        point < passed
+    });
+    let (before, from) = names.split_at(chosen.unwrap_or_default());
+    from.iter().chain(before).cloned().collect()
 }

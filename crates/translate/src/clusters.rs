@@ -3,4 +3,5 @@
 pub(crate) mod destination_rules;
 pub(crate) mod backends;
 pub(crate) mod endpoints;
+pub(crate) mod members;
 pub(crate) mod label_sets;

@@ -8,6 +8,7 @@ mod destination_rules;
 mod gateways;
 mod ingress;
 mod services;
+mod service_entries;
 pub(crate) mod virtual_services;
 
 use std::{cmp::Reverse, collections::BTreeSet};
@@ -34,6 +35,7 @@ pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         Kind::Ingress => ingress::findings(key, view),
         Kind::VirtualService => virtual_services::findings(key, view),
         Kind::DestinationRule => destination_rules::findings(key, view),
+        Kind::ServiceEntry => service_entries::findings(key, view),
         _ => Vec::new(),
     };
     found.sort();

@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, hash::Hasher, net::SocketAddr, sync::Arc};
 
 use twox_hash::XxHash64;
-use weft_api::{Key, Kind, virtual_service::VirtualService};
+use weft_api::{Key, Kind, service_entry::AddressRange, virtual_service::VirtualService};
 use weft_config::{DirectoryChunk, Fingerprint, Interest, Resource, fingerprint::ANY_PORT};
 
 use crate::{
@@ -54,6 +54,8 @@ pub(crate) struct DirectoryEntry {
     pub(crate) http_ports: BTreeSet<u16>,
     /// Ports on which it is found by the server name of TLS.
     tls_ports: BTreeSet<u16>,
+    /// Sizes of the ranges among its addresses, in bits.
+    range_sizes: BTreeSet<u8>,
     /// Whether the addresses of its endpoints decide, too.
     headless: bool,
 }
@@ -87,29 +89,54 @@ pub(crate) fn entry(key: &Key, view: &View<'_>) -> DirectoryEntry {
         Kind::VirtualService => {
             view.virtual_service(key).map(|service| of_virtual_service(service, &mesh, view))
         }
-        _ => view.definition(key).map(|definition| of_definition(&definition, &mesh)),
+        _ => of_definitions(&view.definitions_of(key), &mesh),
     }
     .unwrap_or_default()
 }
 
-fn of_definition(definition: &Definition, mesh: &Mesh) -> DirectoryEntry {
+/// What the hosts of one object add, which have the same ports and addresses.
+fn of_definitions(definitions: &[Arc<Definition>], mesh: &Mesh) -> Option<DirectoryEntry> {
+    let first = definitions.first()?;
     let (http, other): (Vec<&Port>, Vec<&Port>) =
-        definition.ports.iter().partition(|port| port.spoken.is_http());
+        first.ports.iter().partition(|port| port.spoken.is_http());
     let http_ports: BTreeSet<u16> = http.iter().map(|port| port.number).collect();
-    let addresses = definition.addresses.iter().flat_map(|ip| {
-        other.iter().map(|port| Fingerprint::of_address(SocketAddr::new(*ip, port.number)))
-    });
-    let tls_ports: BTreeSet<u16> =
-        definition.ports_by_server_name().map(|port| port.number).collect();
+    let tls_ports: BTreeSet<u16> = first.ports_by_server_name().map(|port| port.number).collect();
     let named: BTreeSet<u16> = http_ports.union(&tls_ports).copied().collect();
-    DirectoryEntry {
-        exports: definition.exports(mesh).clone(),
-        everyone: on_ports(&definition.everyone, &named),
-        neighbours: on_ports(&definition.neighbours, &named),
-        addresses: addresses.collect(),
+    let other: BTreeSet<u16> = other.iter().map(|port| port.number).collect();
+    let names = |of: fn(&Definition) -> &Vec<String>| {
+        let names = definitions.iter().flat_map(|definition| of(definition));
+        on_ports(&names.collect::<Vec<_>>(), &named)
+    };
+    let ranges = first.addresses.iter().filter(|range| range.single().is_none());
+    Some(DirectoryEntry {
+        exports: first.exports(mesh).clone(),
+        everyone: names(|definition| &definition.everyone),
+        neighbours: names(|definition| &definition.neighbours),
+        addresses: of_addresses(&first.addresses, &other),
         http_ports,
         tls_ports,
-        headless: definition.is_headless() && !other.is_empty(),
+        range_sizes: ranges.map(|range| range.bits).filter(|_| !other.is_empty()).collect(),
+        headless: first.is_service() && first.is_headless() && !other.is_empty(),
+    })
+}
+
+/// Each of `ranges` on each of `ports`; on any port when these would be too many pairs.
+fn of_addresses(ranges: &[AddressRange], ports: &BTreeSet<u16>) -> Vec<Fingerprint> {
+    let pairs = ports_of_pairs(ranges.len(), ports);
+    let pairs = ranges.iter().flat_map(|range| pairs.iter().map(move |port| (range, *port)));
+    pairs
+        .map(|(range, port)| match range.single() {
+            Some(ip) => Fingerprint::of_address(SocketAddr::new(ip, port)),
+            None => Fingerprint::of_range(range.first, range.bits, port),
+        })
+        .collect()
+}
+
+/// The ports with which each of `count` names or addresses is paired.
+fn ports_of_pairs(count: usize, ports: &BTreeSet<u16>) -> BTreeSet<u16> {
+    match count.saturating_mul(ports.len()) > PAIRS {
+        true => BTreeSet::from([ANY_PORT]),
+        false => ports.clone(),
     }
 }
 
@@ -125,17 +152,15 @@ fn of_virtual_service(service: &VirtualService, mesh: &Mesh, view: &View<'_>) ->
             &service.spec.export_to,
             &mesh.config.default_virtual_service_export_to,
         ),
-        everyone: on_ports(&hosts, &ports),
+        everyone: on_ports(&hosts.iter().collect::<Vec<_>>(), &ports),
         http_ports: ports,
         ..DirectoryEntry::default()
     }
 }
 
 /// Each of `hosts` on each of `ports`; on any port when these would be too many pairs.
-fn on_ports(hosts: &[String], ports: &BTreeSet<u16>) -> Vec<Fingerprint> {
-    let any = BTreeSet::from([ANY_PORT]);
-    let many = hosts.len().saturating_mul(ports.len()) > PAIRS;
-    let ports = if many { &any } else { ports };
+fn on_ports(hosts: &[&String], ports: &BTreeSet<u16>) -> Vec<Fingerprint> {
+    let ports = &ports_of_pairs(hosts.len(), ports);
     let pairs = hosts.iter().flat_map(|host| ports.iter().map(move |port| (host, *port)));
     pairs.map(|(host, port)| Fingerprint::of_host(host, port)).collect()
 }
@@ -150,6 +175,7 @@ pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
     };
     let (mut hosts, mut addresses) = (Vec::new(), Vec::new());
     let (mut http_ports, mut tls_ports) = (BTreeSet::new(), BTreeSet::new());
+    let mut range_sizes = BTreeSet::new();
     let mut headless = Vec::new();
     for key in keys {
         let entry = view.directory_entry(&key);
@@ -170,6 +196,7 @@ pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
         addresses.extend_from_slice(&entry.addresses);
         http_ports.extend(&entry.http_ports);
         tls_ports.extend(&entry.tls_ports);
+        range_sizes.extend(&entry.range_sizes);
         headless.extend(Some(key).filter(|_| entry.headless));
     }
     let is_empty = hosts.is_empty() && addresses.is_empty();
@@ -179,6 +206,7 @@ pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
         addresses: addresses.into_iter().collect(),
         http_ports,
         tls_ports,
+        range_sizes,
     };
     let piece = (!is_empty).then(|| view.pool().piece(Resource::Directory(chunk)));
     Slot { piece, headless }

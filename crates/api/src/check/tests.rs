@@ -3,6 +3,7 @@
 mod connections;
 mod damage;
 mod destination_rule;
+mod service_entry;
 
 use std::fmt::Write;
 

@@ -7,7 +7,7 @@ use super::{
     Row, Scope,
 };
 use crate::schema::{
-    cluster, destination_rule, gateway, ingress, service, virtual_service, workload,
+    cluster, destination_rule, gateway, ingress, service, service_entry, virtual_service, workload,
 };
 
 /// A kind of the core group, unless a row says otherwise.
@@ -103,9 +103,9 @@ kinds! {
     DestinationRule: Row { name: "DestinationRule", plural: "destinationrules", short: &["dr"], effect: Configures, columns: &[("Host", ".spec.host")], fields: Some(destination_rule::DESTINATION_RULE), ..NETWORKING },
     EnvoyFilter: Row { name: "EnvoyFilter", plural: "envoyfilters", versions: &["v1alpha3"], ..NETWORKING },
     ProxyConfig: Row { name: "ProxyConfig", plural: "proxyconfigs", versions: &["v1beta1"], ..NETWORKING },
-    ServiceEntry: Row { name: "ServiceEntry", plural: "serviceentries", short: &["se"], columns: &[("Hosts", ".spec.hosts"), ("Location", ".spec.location"), ("Resolution", ".spec.resolution")], ..NETWORKING },
+    ServiceEntry: Row { name: "ServiceEntry", plural: "serviceentries", short: &["se"], effect: Configures, fields: Some(service_entry::SERVICE_ENTRY), columns: &[("Hosts", ".spec.hosts"), ("Location", ".spec.location"), ("Resolution", ".spec.resolution")], ..NETWORKING },
     Sidecar: Row { name: "Sidecar", plural: "sidecars", ..NETWORKING },
-    WorkloadEntry: Row { name: "WorkloadEntry", plural: "workloadentries", short: &["we"], columns: &[("Address", ".spec.address")], ..NETWORKING },
+    WorkloadEntry: Row { name: "WorkloadEntry", plural: "workloadentries", short: &["we"], effect: Configures, fields: Some(service_entry::WORKLOAD_ENTRY), columns: &[("Address", ".spec.address")], ..NETWORKING },
     WorkloadGroup: Row { name: "WorkloadGroup", plural: "workloadgroups", short: &["wg"], ..NETWORKING },
     AuthorizationPolicy: Row { name: "AuthorizationPolicy", plural: "authorizationpolicies", short: &["ap"], columns: &[("Action", ".spec.action")], ..SECURITY },
     PeerAuthentication: Row { name: "PeerAuthentication", plural: "peerauthentications", short: &["pa"], columns: &[("Mode", ".spec.mtls.mode")], ..SECURITY },

@@ -21,8 +21,13 @@ pub enum StandIn {
     NoWorkload,
     /// A selector of workloads, with labels that no workload has.
     NoSelectedWorkload,
-    /// One rule without a condition and without a destination; only for a value that is not
-    /// a list at all, since rules that cannot be used are closed one by one.
+    /// A selector of workloads in which they are called `labels`, with labels that no workload has.
+    NoLabelledWorkload,
+    /// Endpoints are those that are given, and no name is looked up.
+    NoResolution,
+    /// One item without anything in it: a rule without a condition and without a destination, an
+    /// endpoint without an address. Only for a value that is not a list at all, since items that
+    /// cannot be used are closed one by one.
     ClosedRule,
     /// The field is left out, and the object is closed as a whole: its field `closed`, which
     /// users cannot write, names the field.
@@ -62,6 +67,8 @@ impl StandIn {
             Self::NoHost => json!(NONE),
             Self::NoWorkload => none(),
             Self::NoSelectedWorkload => json!({"matchLabels": none()}),
+            Self::NoLabelledWorkload => json!({"labels": none()}),
+            Self::NoResolution => json!("STATIC"),
             Self::ClosedRule => json!([{}]),
             Self::Closed => return None,
             Self::NoRetries => json!({"attempts": 0}),

@@ -31,7 +31,13 @@ impl World {
     fn new(count: u16, settings: &OutlierDetection, register: &Register) -> Self {
         let data = (1..=count).map(|port| {
             let address = ([10, 0, 0, 1], port).into();
-            Arc::new(Data { address, labels: Vec::new(), workload: None, locality: String::new() })
+            Arc::new(Data {
+                address,
+                labels: Vec::new(),
+                workload: None,
+                locality: String::new(),
+                weight: None,
+            })
         });
         let (algorithm, state) = (LoadBalancer::Random, register.backend("b"));
         let pool = Pool::new((algorithm, Some(settings)), data, state, None);

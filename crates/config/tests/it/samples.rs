@@ -155,9 +155,20 @@ const SAMPLES: &[&str] = &[
         "name": "n", "port": 80, "discovery": "nowhere", "upstream": "http1",
         "loadBalancer": "random", "connectTimeout": "1s", "origin": {"object": "o", "rule": "r"}
     }}"#,
+    r#"{"backend": {
+        "name": "nn", "port": 80, "discovery": {"names": {
+            "names": [{"host": "h", "port": 80, "weight": 3}, {"host": "i", "port": 81}],
+            "firstOnly": true
+        }}, "upstream": "http1", "loadBalancer": "random", "connectTimeout": "1s",
+        "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
+        "name": "nr", "port": 80, "discovery": {"requested": {"port": 80}}, "upstream": "http1",
+        "loadBalancer": "random", "connectTimeout": "1s", "origin": {"object": "o", "rule": "r"}
+    }}"#,
     r#"{"chunkList": {"name": "e", "chunks": ["e/0"]}}"#,
     r#"{"endpoints": {"name": "e", "endpoints": [{
-        "address": "10.0.0.1:80", "labels": [["a", "b"]], "locality": "l",
+        "address": "10.0.0.1:80", "labels": [["a", "b"]], "locality": "l", "weight": 3,
         "workload": {
             "name": "w", "namespace": "n", "app": "a", "version": "v", "canonicalName": "c",
             "canonicalRevision": "r", "cluster": "k", "account": "s"
@@ -217,6 +228,7 @@ pub fn all() -> Vec<Resource> {
         addresses: [Fingerprint::of_address(address)].into_iter().collect(),
         http_ports: [80].into(),
         tls_ports: [443].into(),
+        range_sizes: [8].into(),
     }));
     all
 }

@@ -271,9 +271,12 @@ impl Table {
 fn list(backend: &Backend) -> Option<&str> {
     match &backend.discovery {
         Discovery::Endpoints(list) => Some(list),
-        Discovery::Nowhere | Discovery::Original | Discovery::Fixed(_) | Discovery::Dns { .. } => {
-            None
-        }
+        Discovery::Nowhere
+        | Discovery::Original
+        | Discovery::Fixed(_)
+        | Discovery::Dns { .. }
+        | Discovery::Names { .. }
+        | Discovery::Requested { .. } => None,
     }
 }
 

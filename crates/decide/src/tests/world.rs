@@ -170,6 +170,7 @@ fn directory(text: &str) -> DirectoryChunk {
             .map(|address| Fingerprint::of_address(address.parse().unwrap()))
             .collect(),
         tls_ports: parts.next().into_iter().flatten().map(|port| port.parse().unwrap()).collect(),
+        ..DirectoryChunk::default()
     }
 }
 
@@ -220,6 +221,7 @@ fn endpoint(text: &str) -> Endpoint {
         labels: label.into_iter().collect(),
         workload: None,
         locality: String::new(),
+        weight: None,
     }
 }
 

@@ -278,6 +278,10 @@ pub(super) fn destination(backend: &CompiledBackend, dialled: &Dialled) -> Desti
         Discovery::Original => vec![dialled.to_string()],
         Discovery::Fixed(address) => vec![address.to_string()],
         Discovery::Dns { host, port } => vec![format!("{host}:{port}")],
+        Discovery::Names { names, .. } => {
+            names.iter().map(|name| format!("{}:{}", name.host, name.port)).collect()
+        }
+        Discovery::Requested { port } => vec![format!("the requested host:{port}")],
     };
     Destination {
         service: Some(data.service.clone()).filter(|service| !service.is_empty()),
@@ -353,7 +357,7 @@ pub(super) fn address(backend: &CompiledBackend, dialled: &Dialled) -> Option<Op
         Discovery::Nowhere => None,
         Discovery::Original => Some(dialled.known()),
         Discovery::Fixed(address) => Some(Some(*address)),
-        Discovery::Dns { .. } => Some(None),
+        Discovery::Dns { .. } | Discovery::Names { .. } | Discovery::Requested { .. } => Some(None),
     }
 }
 

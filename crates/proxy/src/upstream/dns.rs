@@ -74,6 +74,14 @@ impl Names {
         self.failed.borrow_mut().insert(address, Instant::now());
     }
 
+    /// How many of `addresses`, the first ones, could be connected to, as far as is known.
+    pub fn usable(&self, addresses: &[SocketAddr]) -> usize {
+        let failed = self.failed.borrow();
+        let is_avoided =
+            |address: &SocketAddr| failed.get(address).is_some_and(|when| when.elapsed() < AVOIDED);
+        addresses.iter().take_while(|address| !is_avoided(address)).count()
+    }
+
     /// Forgets what is too old.
     pub fn sweep(&self) {
         self.known.borrow_mut().retain(|_, known| known.when.elapsed() < STALE);

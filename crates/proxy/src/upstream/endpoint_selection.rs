@@ -2,10 +2,11 @@
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 use weft_decide::{
-    Ask, CompiledBackend, Endpoint, Failure, Pick, Reply, Reported, SelectedEndpoint,
+    Ask, CompiledBackend, Endpoint, Failure, Pick, Reply, Reported, SelectedEndpoint, of_authority,
 };
 
 use crate::{
@@ -38,15 +39,27 @@ pub struct UpstreamTarget {
     limit: Duration,
 }
 
-/// Selects an address of `backend` for one attempt of a request, preferably one that is not
-/// among those `tried`; those with the same `hash` stay together.
+/// What a request says of where an attempt of it goes.
+#[derive(Clone, Copy)]
+pub struct Wanted<'r> {
+    /// Requests with the same one stay together.
+    pub hash: Option<u64>,
+    /// Addresses that were tried: others are preferred.
+    pub tried: &'r [SocketAddr],
+    /// The host that it names, as it is sent.
+    pub authority: Option<&'r HeaderValue>,
+}
+
+/// Selects an address of `backend` for one attempt of a request.
 pub async fn select(
     downstream: &Downstream,
     backend: &Arc<CompiledBackend>,
-    (hash, tried): (Option<u64>, &[SocketAddr]),
+    wanted: Wanted<'_>,
 ) -> Result<Selected, Reply> {
+    let Wanted { hash, tried, authority } = wanted;
     let ask = Ask { hash, tried, ..Ask::at(Instant::now().into_std()) };
-    let (addresses, endpoint) = addresses(downstream, backend, &ask).await?;
+    let host = authority.and_then(|authority| authority.to_str().ok()).map(of_authority);
+    let (addresses, endpoint) = addresses(downstream, backend, &ask, host.as_deref()).await?;
     let fresh = addresses.iter().find(|address| !tried.contains(address));
     match fresh.or(addresses.first()) {
         // The connection would come back to the listener it came through.
@@ -66,7 +79,7 @@ impl UpstreamTarget {
         let began = Instant::now();
         let hash = backend.hash_of_connection(downstream.client);
         let ask = Ask { hash, ..Ask::at(began.into_std()) };
-        let (addresses, selected) = addresses(downstream, &backend, &ask)
+        let (addresses, selected) = addresses(downstream, &backend, &ask, None)
             .await
             .map_err(|reply| reply.about(&backend.name))?;
         // The connection would come back to the listener it came through.
@@ -152,10 +165,12 @@ async fn addresses(
     downstream: &Downstream,
     backend: &CompiledBackend,
     ask: &Ask<'_>,
+    host: Option<&str>,
 ) -> Result<Given, Reply> {
     let worker = &downstream.worker;
     let reach = worker.dialer.reach();
     let mut dialled = false;
+    let deadline = Instant::from_std(ask.now) + backend.data.connect_timeout;
     let (mut addresses, selected): Given =
         match worker.with_rng(|rng| backend.pick(downstream.destination, ask, rng)) {
             None => (SmallVec::new(), None),
@@ -171,9 +186,16 @@ async fn addresses(
                 (SmallVec::from_elem(address, 1), None)
             }
             Some(Pick::Name { host, port }) => {
-                let deadline = Instant::from_std(ask.now) + backend.data.connect_timeout;
                 let found = worker.names.addresses(&Name { host, port }, deadline).await;
                 (found.map(|all| SmallVec::from_slice(&all)).unwrap_or_default(), None)
+            }
+            Some(Pick::Names { names, first_only }) => {
+                let names = names.iter().map(|one| (one.host.as_str(), one.port));
+                (named(downstream, names, first_only, deadline).await, None)
+            }
+            Some(Pick::Requested { port }) => {
+                let names = host.into_iter().map(|host| (host, port));
+                (named(downstream, names, false, deadline).await, None)
             }
         };
     let found = addresses.len();
@@ -185,6 +207,31 @@ async fn addresses(
         true => Err(Failure::OutOfReach.reply()),
         false => Ok((addresses, selected)),
     }
+}
+
+/// The addresses of the first of `names` that has some, from any of them on, so that all are used
+/// alike, unless the first counts; those that could not be connected to a moment ago come last.
+async fn named(
+    downstream: &Downstream,
+    names: impl Iterator<Item = (&str, u16)>,
+    first_only: bool,
+    deadline: Instant,
+) -> SmallVec<[SocketAddr; 1]> {
+    let worker = &downstream.worker;
+    for (host, port) in names {
+        let name = Name { host: host.into(), port };
+        let Ok(found) = worker.names.addresses(&name, deadline).await else { continue };
+        let mut found = SmallVec::from_slice(&found);
+        let usable = worker.names.usable(&found);
+        if !first_only && usable > 1 {
+            let start = worker.with_rng(|rng| rng.below(usable));
+            found[..usable].rotate_left(start);
+        }
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    SmallVec::new()
 }
 
 /// The labels of metrics for an endpoint of `backend`.

@@ -28,7 +28,7 @@ use crate::{
         upgrade::{self, SWITCHING, UpgradedRequest},
     },
     telemetry::outcome::Outcome,
-    upstream::endpoint_selection::{self, Selected},
+    upstream::endpoint_selection::{self, Selected, Wanted},
 };
 use attempt::{AnsweredAttempt, HttpVersion};
 pub use mirror::Copies;
@@ -353,6 +353,9 @@ async fn select(request: &UpstreamRequest, tried: &[SocketAddr]) -> Result<Selec
     let by_request = hash.is_some() && hash != backend.hash_of_connection(downstream.client);
     match downstream.preconnected_to(backend).filter(|_| !by_request) {
         Some(selected) => Ok(selected),
-        None => endpoint_selection::select(downstream, backend, (hash, tried)).await,
+        None => {
+            let authority = request.authority.as_ref();
+            endpoint_selection::select(downstream, backend, Wanted { hash, tried, authority }).await
+        }
     }
 }

@@ -1,18 +1,22 @@
 //! Backends: a host, or a part of it, on one port, as a class calls it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use weft_api::Key;
-use weft_config::{Backend, Discovery, LoadBalancer, Origin, Resource, Upstream, backend::Subset};
+use weft_config::{
+    Backend, Discovery, LoadBalancer, NamedEndpoint, Origin, Resource, Upstream, backend::Subset,
+};
 
 use crate::{
     Group,
     closure::Closure,
-    clusters::destination_rules::{self, Choice, DefinedSubset},
+    clusters::{
+        destination_rules::{self, Choice, DefinedSubset},
+        members,
+    },
     graph::view::View,
     model::{
         mesh_config::Mesh,
-        registry::{Definition, Resolution},
+        registry::{Definition, Resolution, Spread},
     },
     routes::rules::Site,
 };
@@ -57,13 +61,16 @@ pub(crate) fn seen(
 }
 
 /// The host that `host` stands for: itself, unless it is a name for another host of
-/// the mesh.
+/// the mesh that every namespace may see.
 pub(crate) fn aliased(host: &str, view: &View<'_>) -> String {
     let mut host = host.to_owned();
+    let mesh = view.mesh();
+    let is_known =
+        |name: &str| view.definitions(name).iter().any(|found| found.is_for_everyone(&mesh));
     for _ in 0..ALIASES {
         let first = view.definitions(&host).into_iter().next();
         match first.as_deref().map(|definition| &definition.resolution) {
-            Some(Resolution::Name(name)) if !view.definitions(name).is_empty() => {
+            Some(Resolution::Name(name)) if is_known(name) => {
                 host.clone_from(name);
             }
             _ => break,
@@ -112,7 +119,14 @@ fn backend(
     let discovery = match &definition.resolution {
         Resolution::Name(host) => Discovery::Dns { host: host.clone(), port: port.number },
         _ if dialled && site.gateway.is_none() => Discovery::Original,
-        _ => endpoints(owner, port.number, view, closure),
+        Resolution::Names(spread) => {
+            let none = BTreeMap::new();
+            let labels = subset.map_or(&none, |subset| &subset.labels);
+            let names = members::names(&definition, port, labels, view);
+            named(names, *spread)
+        }
+        Resolution::Requested => Discovery::Requested { port: port.target.unwrap_or(port.number) },
+        _ => endpoints(&definition, port.number, view, closure),
     };
     let origin = match (&defined, policy.rules.first()) {
         (Some(DefinedSubset { rule, index, .. }), _) => {
@@ -124,7 +138,7 @@ fn backend(
     Some(Backend {
         name: String::new(),
         service: wanted.host.clone(),
-        service_name: Some((owner.name.clone(), owner.namespace.clone())),
+        service_name: Some(definition.name_in_metrics()),
         port: port.number,
         subset: defined.map(|DefinedSubset { subset, .. }| Subset {
             name: subset.name.clone(),
@@ -143,9 +157,16 @@ fn backend(
     })
 }
 
-/// The endpoints of port `port` of the host that `owner` defines; they are added.
-fn endpoints(owner: &Key, port: u16, view: &View<'_>, closure: &mut Closure) -> Discovery {
-    let chunks = view.chunks(owner);
+fn named(names: Vec<NamedEndpoint>, spread: Spread) -> Discovery {
+    match names.is_empty() {
+        true => Discovery::Nowhere,
+        false => Discovery::Names { names, first_only: spread == Spread::First },
+    }
+}
+
+/// The endpoints of port `port` of the host that is `defined`; they are added.
+fn endpoints(defined: &Definition, port: u16, view: &View<'_>, closure: &mut Closure) -> Discovery {
+    let chunks = view.chunks(defined);
     let Some(listed) = chunks.by_port.get(&port) else { return Discovery::Nowhere };
     if !closure.has(&listed.list.name) {
         closure.add(listed.list.clone());

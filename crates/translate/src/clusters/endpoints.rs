@@ -20,10 +20,11 @@ use weft_config::{ChunkList, Endpoint, Endpoints, Resource, fingerprint::ANY_POR
 
 use crate::{
     closure::Piece,
+    clusters::members::{self, Member},
     graph::view::View,
     model::{
         hosts,
-        registry::{self, Definition, Port},
+        registry::{self, Definition, Port, Resolution},
         workload,
     },
 };
@@ -70,12 +71,17 @@ impl Chunks {
     }
 }
 
-/// The endpoints of the host that `owner` defines.
-pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
-    let Some(found) = view.definition(owner) else { return Chunks::default() };
-    let slices = registry::slices_of(owner, view);
-    let listed = ListedPorts::new(&slices);
-    let described = Described::new(&found.host, &slices, view);
+/// The endpoints of `host`, which `owner` defines.
+pub(crate) fn chunks(owner: &Key, host: &str, view: &View<'_>) -> Chunks {
+    let defined = view.definition_of(owner, host);
+    let Some(found) = defined.filter(|found| !matches!(found.resolution, Resolution::Names(_)))
+    else {
+        return Chunks::default();
+    };
+    let behind = Behind::new(&found, view);
+    let (slices, members) = (&behind.slices, &behind.members);
+    let listed = ListedPorts::new(slices);
+    let described = Described::new(&found.host, &behind, view);
     let served = described.served_ports(&found, &listed);
     let mut by_port = BTreeMap::new();
     for (at, port) in found.ports.iter().enumerate() {
@@ -83,6 +89,18 @@ pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
         for one in listed.of(port).iter().filter(|_| at < served) {
             let labels = &described.labels[one.slice];
             collect(slices[one.slice], one.port, labels, view, &mut endpoints);
+        }
+        for (member, labels) in members.iter().zip(&described.of_members).filter(|_| at < served) {
+            let ip = member.ip().filter(|ip| !is_local(*ip));
+            let (Some(ip), Some(target)) = (ip, member.target(port)) else { continue };
+            let address = SocketAddr::new(ip, target);
+            endpoints.entry(address).or_insert_with(|| Endpoint {
+                address,
+                labels: labels.clone(),
+                workload: member.workload(view),
+                locality: member.locality.to_owned(),
+                weight: member.weight,
+            });
         }
         let name = format!("{}:{}", found.host, port.number);
         let chunks = cut(&name, endpoints.into_values().collect());
@@ -94,6 +112,23 @@ pub(crate) fn chunks(owner: &Key, view: &View<'_>) -> Chunks {
         by_port.insert(port.number, Listed { name, list, chunks });
     }
     Chunks { by_port }
+}
+
+/// What is behind a host.
+struct Behind<'g> {
+    slices: Vec<&'g EndpointSlice>,
+    /// Besides what is in the slices.
+    members: Vec<Member<'g>>,
+}
+
+impl<'g> Behind<'g> {
+    fn new(found: &Arc<Definition>, view: &View<'g>) -> Self {
+        let slices = match found.is_service() {
+            true => registry::slices_of(&found.owner, view),
+            false => Vec::new(),
+        };
+        Self { slices, members: members::members(found, view) }
+    }
 }
 
 /// The ports that slices list, by the name that they have there.
@@ -138,9 +173,10 @@ impl<'g> ListedPorts<'g> {
 }
 
 /// How many of the host's ports, the first ones, have endpoints: each repeats all of them.
-pub(crate) fn served_ports(found: &Definition, view: &View<'_>) -> usize {
-    let slices = registry::slices_of(&found.owner, view);
-    Described::new(&found.host, &slices, view).served_ports(found, &ListedPorts::new(&slices))
+pub(crate) fn served_ports(found: &Arc<Definition>, view: &View<'_>) -> usize {
+    let behind = Behind::new(found, view);
+    let listed = ListedPorts::new(&behind.slices);
+    Described::new(&found.host, &behind, view).served_ports(found, &listed)
 }
 
 /// Labels of a pod that subsets name.
@@ -150,6 +186,10 @@ type Labels = Vec<(String, String)>;
 struct Described {
     /// The labels of each endpoint, by slice.
     labels: Vec<Vec<Rc<Labels>>>,
+    /// The labels of each member.
+    of_members: Vec<Labels>,
+    /// As how many endpoints all members count.
+    members: usize,
     /// As how many endpoints those of each slice count.
     counts: Vec<usize>,
     /// As how many all count when the labels of each pod are there once.
@@ -157,12 +197,13 @@ struct Described {
 }
 
 impl Described {
-    fn new(host: &str, slices: &[&EndpointSlice], view: &View<'_>) -> Self {
+    fn new(host: &str, behind: &Behind<'_>, view: &View<'_>) -> Self {
         let names = SubsetLabels::of(host, view);
+        let slices = &behind.slices;
         let none = (Rc::new(Labels::new()), 0);
         // Many endpoints may name one pod.
         let mut pods: HashMap<(&str, &str), (Rc<Labels>, usize)> = HashMap::new();
-        let mut found = Self { labels: Vec::new(), counts: Vec::new(), once: 0 };
+        let mut found = Self::of_members(&behind.members, &names);
         for slice in slices {
             let (mut labels, mut count) = (Vec::new(), 0);
             for endpoint in &slice.endpoints {
@@ -192,11 +233,24 @@ impl Described {
         found
     }
 
-    /// See [`served_ports`].
+    fn of_members(members: &[Member<'_>], names: &SubsetLabels) -> Self {
+        let of_members: Vec<Labels> =
+            members.iter().map(|member| chosen(member.labels, names)).collect();
+        let texts = members.iter().zip(&of_members).map(|(member, labels)| {
+            let labels = labels.iter().map(|(name, value)| name.len() + value.len() + LABEL);
+            1 + (labels.sum::<usize>() + member.locality.len()) / TEXT
+        });
+        let count = texts.sum();
+        let (labels, counts) = (Vec::new(), Vec::new());
+        Self { labels, of_members, members: count, counts, once: count }
+    }
+
+    /// See [`served_ports`]. All hosts of an object repeat its endpoints.
     fn served_ports(&self, found: &Definition, listed: &ListedPorts<'_>) -> usize {
         let mut left = PAIRS + TIMES * (self.once + found.ports.len());
         let fits = |port: &&Port| {
-            let pairs = listed.of(port).iter().map(|one| self.counts[one.slice]).sum();
+            let pairs: usize = listed.of(port).iter().map(|one| self.counts[one.slice]).sum();
+            let pairs = (pairs + self.members).saturating_mul(found.siblings);
             match left.checked_sub(pairs) {
                 Some(rest) => {
                     left = rest;
@@ -215,7 +269,8 @@ pub(crate) type Addresses = BTreeSet<SocketAddr>;
 
 /// The addresses behind the host that `owner` defines.
 pub(crate) fn addresses(owner: &Key, view: &View<'_>) -> Addresses {
-    let Some(found) = view.definition(owner) else { return Addresses::default() };
+    let found = view.definition(owner).filter(|found| found.is_service());
+    let Some(found) = found else { return Addresses::default() };
     let slices = registry::slices_of(owner, view);
     let listed = ListedPorts::new(&slices);
     let ports: Vec<&Port> = found.ports.iter().filter(|port| !port.spoken.is_http()).collect();
@@ -314,6 +369,7 @@ fn collect(
             labels: labels.to_vec(),
             workload: pod.map(|pod| workload::of_pod_in(view.installation(), pod)),
             locality: endpoint.zone.as_ref().map(|zone| format!("/{zone}")).unwrap_or_default(),
+            weight: None,
         });
     }
 }
@@ -329,7 +385,12 @@ fn pod<'g>(slice: &EndpointSlice, endpoint: &SliceEndpoint, view: &View<'g>) -> 
 }
 
 fn restricted(pod: &Pod, labels: &SubsetLabels) -> Labels {
-    let all = pod.metadata.labels.iter().filter(|(name, _)| labels.has(name));
+    chosen(&pod.metadata.labels, labels)
+}
+
+/// Those of `all` that are among `labels`.
+fn chosen(all: &BTreeMap<String, String>, labels: &SubsetLabels) -> Labels {
+    let all = all.iter().filter(|(name, _)| labels.has(name));
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -390,6 +451,7 @@ mod tests {
             labels: Vec::new(),
             workload: None,
             locality: String::new(),
+            weight: None,
         };
         (0..count).map(endpoint).collect()
     }

@@ -21,9 +21,10 @@ pub(crate) struct LabelSets {
 /// A name and a value.
 type Label = (String, String);
 
-/// The labels of the ready endpoints of the host that `owner` defines, on all of its ports.
-pub(crate) fn label_sets(owner: &Key, view: &View<'_>) -> LabelSets {
-    let chunks = view.chunks(owner);
+/// The labels of the ready endpoints of `host`, which `owner` defines, on all of its ports.
+pub(crate) fn label_sets(owner: &Key, host: &str, view: &View<'_>) -> LabelSets {
+    let Some(defined) = view.definition_of(owner, host) else { return LabelSets::default() };
+    let chunks = view.chunks(&defined);
     let endpoints = chunks.by_port.keys().flat_map(|port| chunks.endpoints(*port));
     let sets = endpoints.map(|endpoint| endpoint.labels.iter().cloned().collect());
     LabelSets::new(sets.collect())

@@ -15,7 +15,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     if host.starts_with('*') {
         return Vec::new();
     }
-    let Some(definition) = view.definitions(&host).into_iter().next() else {
+    let Some(definition) = view.definition_for(&host, &key.namespace) else {
         let message = unknown(&rule.spec.host, &host, view.installation());
         return vec![Diagnostic::warning(key, "spec.host", message)];
     };
@@ -30,7 +30,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         view,
     );
     all.extend(doubles(key, rule, &policy));
-    let sets = view.label_sets(&definition.owner);
+    let sets = view.label_sets(&definition);
     for (at, subset) in rule.spec.subsets.iter().enumerate() {
         if sets.lack(subset.labels.iter()) {
             let message = format!(

@@ -32,7 +32,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     if !service.spec.ports.iter().any(speaks) {
         return found;
     }
-    let chunks = view.chunks(key);
+    let chunks = view.definition(key).map(|defined| view.chunks(&defined)).unwrap_or_default();
     if service.spec.ports.iter().any(|port| chunks.endpoints(port.port).next().is_some()) {
         return found;
     }

@@ -12,7 +12,11 @@ use std::{
     sync::Arc,
 };
 
-use weft_api::{Key, Kind, Object, kubernetes::SERVICE_NAME_LABEL};
+use weft_api::{
+    Key, Kind, Object,
+    kubernetes::SERVICE_NAME_LABEL,
+    service_entry::{AddressRange, ServiceEntry},
+};
 
 use crate::{
     Installation, directory,
@@ -32,7 +36,7 @@ pub(crate) enum Bucket {
     Slices(String, String),
     /// Objects that name a host, resolved: a name or a pattern.
     Host(Kind, String),
-    /// Patterns of VirtualServices with an ending that none had.
+    /// Patterns of VirtualServices and ServiceEntries with an ending that none had.
     Ending(Ending),
     /// DestinationRules of a namespace with a workload selector, by its first label.
     Selectors(String, Option<(String, String)>),
@@ -46,13 +50,19 @@ pub(crate) enum Bucket {
     AnyGateway,
     /// Objects that define a host, by its full name.
     Defines(String),
-    /// Services with an address.
+    /// Services and ServiceEntries with an address.
     ServiceAddress(IpAddr),
+    /// ServiceEntries with a range of addresses.
+    Range(AddressRange),
+    /// Bits that the addresses of some range have in common: the sizes of ranges that there are.
+    RangeSizes,
     /// EndpointSlices with an address.
     EndpointAddress(IpAddr),
     /// Pods with a label.
     PodLabel(String, String),
-    /// Services of a namespace with a selector, by its first label.
+    /// WorkloadEntries of a namespace with a label.
+    EntryLabel(String, String, String),
+    /// Services and ServiceEntries of a namespace with a selector, by its first label.
     Selecting(String, String, String),
     /// Objects that add to directories, by [`directory::slot`].
     Slot(u8),
@@ -83,8 +93,10 @@ pub(crate) struct World {
     /// Pods by label, for labels that something has asked about: selectors name few
     /// of the labels that pods have.
     labelled: RefCell<HashMap<Bucket, BTreeSet<Arc<Key>>>>,
-    /// Of the patterns that VirtualServices name.
+    /// Of the patterns that VirtualServices and ServiceEntries name.
     endings: Endings,
+    /// How many ranges of addresses there are that have so many bits in common.
+    range_sizes: BTreeMap<u8, usize>,
 }
 
 impl World {
@@ -146,6 +158,11 @@ impl World {
     pub(crate) fn longest_ending(&self, host: &str) -> (usize, Option<Bucket>) {
         let (length, next) = self.endings.longest(host);
         (length, next.map(Bucket::Ending))
+    }
+
+    /// The sizes of ranges of addresses that there are, in bits, the smallest ranges first.
+    pub(crate) fn range_sizes(&self) -> Vec<u8> {
+        self.range_sizes.keys().rev().copied().collect()
     }
 
     /// Forgets which pods are in `bucket`, which nothing reads any more.
@@ -215,9 +232,18 @@ impl World {
 
     fn leave(&mut self, bucket: &Bucket, key: &Arc<Key>, touched: &mut impl FnMut(Read)) {
         touched(Read::Bucket(bucket.clone()));
-        if let Bucket::Host(Kind::VirtualService, pattern) = bucket {
+        if let Some(pattern) = pattern(bucket) {
             // What no pattern covered is not covered now either.
             self.endings.remove(pattern);
+        }
+        if let Bucket::Range(range) = bucket
+            && let Some(count) = self.range_sizes.get_mut(&range.bits)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.range_sizes.remove(&range.bits);
+                touched(Read::Bucket(Bucket::RangeSizes));
+            }
         }
         let Some(keys) = self.buckets.get_mut(bucket) else { return };
         keys.remove(key);
@@ -228,11 +254,26 @@ impl World {
 
     fn enter(&mut self, bucket: &Bucket, key: &Arc<Key>, touched: &mut impl FnMut(Read)) {
         touched(Read::Bucket(bucket.clone()));
-        if let Bucket::Host(Kind::VirtualService, pattern) = bucket {
+        if let Some(pattern) = pattern(bucket) {
             let new = self.endings.add(pattern).into_iter();
             new.for_each(|ending| touched(Read::Bucket(Bucket::Ending(ending))));
         }
+        if let Bucket::Range(range) = bucket {
+            let count = self.range_sizes.entry(range.bits).or_default();
+            *count += 1;
+            if *count == 1 {
+                touched(Read::Bucket(Bucket::RangeSizes));
+            }
+        }
         self.buckets.entry(bucket.clone()).or_default().insert(Arc::clone(key));
+    }
+}
+
+/// The pattern, or the host, that objects in `bucket` give rules for or define.
+fn pattern(bucket: &Bucket) -> Option<&str> {
+    match bucket {
+        Bucket::Host(Kind::VirtualService, pattern) | Bucket::Defines(pattern) => Some(pattern),
+        _ => None,
     }
 }
 
@@ -291,6 +332,12 @@ fn buckets(key: &Key, object: &Object, installation: &Installation) -> HashSet<B
             let first = first.map(|(name, value)| (name.clone(), value.clone()));
             found.insert(Bucket::GatewaySelectors(first));
         }
+        Object::ServiceEntry(entry) => found.extend(of_entry(key, entry, installation)),
+        Object::WorkloadEntry(entry) => {
+            found.extend(entry.spec.labels.iter().map(|(name, value)| {
+                Bucket::EntryLabel(key.namespace.clone(), name.clone(), value.clone())
+            }));
+        }
         Object::Namespace(_)
         | Object::ConfigMap(_)
         | Object::Pod(_)
@@ -298,6 +345,21 @@ fn buckets(key: &Key, object: &Object, installation: &Installation) -> HashSet<B
         | Object::IngressClass(_) => {}
     }
     found
+}
+
+/// The buckets of a ServiceEntry.
+fn of_entry(key: &Key, entry: &ServiceEntry, installation: &Installation) -> Vec<Bucket> {
+    let hosts = registry::hosts_of_entry(entry, installation).map(Bucket::Defines);
+    let addresses = registry::ranges_of_entry(entry).map(|range| match range.single() {
+        Some(address) => Bucket::ServiceAddress(address),
+        None => Bucket::Range(range),
+    });
+    let selector = entry.spec.workload_selector.as_ref();
+    let first = selector.and_then(|selector| selector.labels.first_key_value());
+    let selecting = first
+        .map(|(name, value)| Bucket::Selecting(key.namespace.clone(), name.clone(), value.clone()));
+    let found = hosts.chain(addresses).chain(selecting);
+    found.chain(in_directories(key, &entry.spec.export_to)).collect()
 }
 
 /// The labels of a pod.

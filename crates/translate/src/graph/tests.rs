@@ -66,7 +66,7 @@ fn a_change_runs_what_read_it_and_stops_where_nothing_is_different() {
     graph.value(&Unit::DirectoryAddresses(cart()));
     let effect = graph.change([service(81)]);
     // There is no endpoint, so there is no chunk before and after.
-    assert_eq!(effect.changed, [Unit::Definition(cart())]);
+    assert_eq!(effect.changed, [Unit::Definitions(cart())]);
     assert_eq!(graph.change([service(81)]).changed, []);
 }
 
@@ -84,7 +84,7 @@ fn a_lazy_unit_reads_lazy_ones() {
 #[cfg(debug_assertions)]
 #[should_panic(expected = "not lazy")]
 fn no_other_unit_reads_lazy_ones() {
-    exposed_to(&Unit::Chunks(cart()));
+    exposed_to(&Unit::Chunks(cart(), "cart.shop.svc.cluster.local".to_owned()));
 }
 
 #[test]

@@ -69,8 +69,8 @@ pub(crate) enum Unit {
     VirtualServicesOf(String),
     /// Those that clients in a namespace see.
     VirtualServicesFor(String, String),
-    /// What an object says of a host.
-    Definition(Key),
+    /// What an object says of hosts.
+    Definitions(Key),
     /// The virtual services whose rules the clients of a namespace use for a host.
     Chosen(String, String, RuleKind),
     /// The pods that labels pick.
@@ -81,10 +81,10 @@ pub(crate) enum Unit {
     Served(Key),
     /// The names of the labels in subsets of a host or pattern.
     LabelsInSubsets(String),
-    /// The endpoints of the host that an object defines.
-    Chunks(Key),
+    /// The endpoints of a host that an object defines.
+    Chunks(Key, String),
     /// The labels of those endpoints.
-    LabelSets(Key),
+    LabelSets(Key, String),
     /// The addresses behind it, ready or not.
     Addresses(Key),
     /// What an object adds to directories.
@@ -125,7 +125,7 @@ pub(crate) enum Value {
     Merged(Option<Arc<Merged>>),
     VirtualService(Option<Arc<virtual_services::Summary>>),
     VirtualServices(Arc<Vec<Arc<virtual_services::Summary>>>),
-    Definition(Option<Arc<Definition>>),
+    Definitions(Arc<Vec<Arc<Definition>>>),
     Chosen(Arc<Chosen>),
     Picked(Arc<Picked>),
     Exposed(Arc<Exposed>),
@@ -159,14 +159,14 @@ impl Unit {
             Self::VirtualService(_) => 7,
             Self::VirtualServicesOf(_) => 8,
             Self::VirtualServicesFor(..) => 9,
-            Self::Definition(_) => 10,
+            Self::Definitions(_) => 10,
             Self::Chosen(..) => 11,
             Self::Picked(_) => 12,
             Self::Exposed(_) => 13,
             Self::Served(_) => 14,
             Self::LabelsInSubsets(_) => 15,
-            Self::Chunks(_) => 16,
-            Self::LabelSets(_) => 17,
+            Self::Chunks(..) => 16,
+            Self::LabelSets(..) => 17,
             Self::Addresses(_) => 18,
             Self::DirectoryEntry(_) => 19,
             Self::DirectorySlot(..) => 20,
@@ -243,8 +243,8 @@ impl Unit {
                 let seen = virtual_services::seen_from(namespace, host, view);
                 Value::VirtualServices(Arc::new(seen))
             }
-            Self::Definition(key) => {
-                Value::Definition(registry::definition(key, view).map(Arc::new))
+            Self::Definitions(key) => {
+                Value::Definitions(Arc::new(registry::definitions(key, view)))
             }
             Self::Chosen(host, namespace, kind) => {
                 Value::Chosen(Arc::new(foreign::chosen(host, namespace, *kind, view)))
@@ -256,9 +256,11 @@ impl Unit {
                 let labels = destination_rules::labels_in_subsets(name, view);
                 Value::LabelsInSubsets(Arc::new(labels))
             }
-            Self::Chunks(service) => Value::Chunks(Arc::new(endpoints::chunks(service, view))),
-            Self::LabelSets(owner) => {
-                Value::LabelSets(Arc::new(label_sets::label_sets(owner, view)))
+            Self::Chunks(owner, host) => {
+                Value::Chunks(Arc::new(endpoints::chunks(owner, host, view)))
+            }
+            Self::LabelSets(owner, host) => {
+                Value::LabelSets(Arc::new(label_sets::label_sets(owner, host, view)))
             }
             Self::Addresses(service) => {
                 Value::Addresses(Arc::new(endpoints::addresses(service, view)))

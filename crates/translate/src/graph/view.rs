@@ -1,9 +1,10 @@
 //! How units look at the world: every look is recorded.
 
+mod defined;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -14,6 +15,7 @@ use weft_api::{
     ingress::Ingress,
     kubernetes::{ConfigMap, EndpointSlice, Pod, Service},
     selector::selects,
+    service_entry::ServiceEntry,
     virtual_service::VirtualService,
 };
 
@@ -162,6 +164,14 @@ impl<'g> View<'g> {
         }
     }
 
+    /// The service entry called `key`.
+    pub(crate) fn service_entry(&self, key: &Key) -> Option<&'g ServiceEntry> {
+        match self.object(key)? {
+            Object::ServiceEntry(entry) => Some(entry),
+            _ => None,
+        }
+    }
+
     /// The destination rule called `key`.
     pub(crate) fn destination_rule(&self, key: &Key) -> Option<&'g DestinationRule> {
         match self.object(key)? {
@@ -243,35 +253,6 @@ impl<'g> View<'g> {
         gateways.filter(|gateway| selects(&gateway.spec.selector, labels)).collect()
     }
 
-    /// What the object called `key` says of a host, if it defines one.
-    pub(crate) fn definition(&self, key: &Key) -> Option<Arc<Definition>> {
-        value_of!(self, Definition, Unit::Definition(key.clone()))
-    }
-
-    /// The definitions of `host`, a full name, those of older objects first.
-    pub(crate) fn definitions(&self, host: &str) -> Vec<Arc<Definition>> {
-        self.defined_in(Bucket::Defines(host.to_owned()))
-    }
-
-    /// The definitions of hosts that have `address`, those of older objects first.
-    pub(crate) fn definitions_at(&self, address: IpAddr) -> Vec<Arc<Definition>> {
-        self.defined_in(Bucket::ServiceAddress(address))
-    }
-
-    fn defined_in(&self, bucket: Bucket) -> Vec<Arc<Definition>> {
-        self.defined_by(self.keys(bucket).iter().map(|key| &**key))
-    }
-
-    /// What the objects called `owners` say of hosts, those of older objects first.
-    pub(crate) fn defined_by<'k>(
-        &self,
-        owners: impl Iterator<Item = &'k Key>,
-    ) -> Vec<Arc<Definition>> {
-        let mut found: Vec<_> = owners.filter_map(|key| self.definition(key)).collect();
-        found.sort_by(|one, other| one.age.cmp(&other.age));
-        found
-    }
-
     /// The virtual services that name `host`.
     pub(crate) fn virtual_services(&self, host: &str) -> Vec<Arc<Key>> {
         self.keys(Bucket::Host(Kind::VirtualService, host.to_owned()))
@@ -348,8 +329,8 @@ impl<'g> View<'g> {
         value_of!(self, SharedRules, Unit::SharedRules(key.clone(), Arc::new(group.clone()), port))
     }
 
-    /// The patterns that may cover `host`, most specific first. Virtual services name none of
-    /// those that are not [`Pattern::is_named`], which costs one read, however many they are.
+    /// The patterns that may cover `host`, most specific first. No object names those that are
+    /// not [`Pattern::is_named`], which costs one read, however many they are.
     pub(crate) fn patterns<'h>(&self, host: &'h str) -> impl Iterator<Item = Pattern> + 'h {
         let (known, next) = self.graph.world().longest_ending(host);
         if let Some(next) = next {
@@ -403,14 +384,14 @@ impl<'g> View<'g> {
         value_of!(self, Mesh, Unit::Mesh)
     }
 
-    /// The endpoints of the host that `owner` defines.
-    pub(crate) fn chunks(&self, owner: &Key) -> Arc<Chunks> {
-        value_of!(self, Chunks, Unit::Chunks(owner.clone()))
+    /// The endpoints of a host.
+    pub(crate) fn chunks(&self, defined: &Definition) -> Arc<Chunks> {
+        value_of!(self, Chunks, Unit::Chunks(defined.owner.clone(), defined.host.clone()))
     }
 
     /// The labels of those endpoints.
-    pub(crate) fn label_sets(&self, owner: &Key) -> Arc<LabelSets> {
-        value_of!(self, LabelSets, Unit::LabelSets(owner.clone()))
+    pub(crate) fn label_sets(&self, defined: &Definition) -> Arc<LabelSets> {
+        value_of!(self, LabelSets, Unit::LabelSets(defined.owner.clone(), defined.host.clone()))
     }
 
     /// The addresses behind the host that `owner` defines, ready or not.
@@ -501,6 +482,6 @@ impl<'g> View<'g> {
 /// A pattern that may cover a host.
 pub(crate) struct Pattern {
     pub(crate) text: String,
-    /// Whether virtual services may name it.
+    /// Whether virtual services or service entries may name it.
     pub(crate) is_named: bool,
 }

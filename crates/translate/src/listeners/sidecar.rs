@@ -79,7 +79,7 @@ fn server(port: u16, definition: &Definition, spoken: Spoken, mesh: &Mesh) -> Se
     let upstream = spoken.upstream();
     let mut backend = backends::original(&name, port, upstream, mesh);
     backend.service.clone_from(&definition.host);
-    backend.service_name = Some((owner.name.clone(), owner.namespace.clone()));
+    backend.service_name = Some(definition.name_in_metrics());
     backend.origin = origin.clone();
     // What is declared to be HTTP and is not is refused, as in Istio.
     let protocol = match spoken {

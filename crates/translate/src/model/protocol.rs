@@ -51,6 +51,14 @@ impl Spoken {
         }
     }
 
+    /// What the port of a ServiceEntry declares by its protocol.
+    pub(crate) fn of_entry(protocol: &str) -> Self {
+        match protocol.to_ascii_lowercase().as_str() {
+            "udp" => Self::Datagrams,
+            word => Self::of_word(word).unwrap_or(Self::Undeclared),
+        }
+    }
+
     fn of_word(word: &str) -> Option<Self> {
         match word {
             "http" | "http_proxy" => Some(Self::Http),

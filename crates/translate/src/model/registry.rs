@@ -5,12 +5,14 @@
 //! of definitions; further sources add a module here and a bucket in the world.
 
 mod kubernetes;
+mod entries;
 
+pub(crate) use entries::{hosts_of_entry, ranges_of_entry};
 pub(crate) use kubernetes::{Inbound, host_of, inbound, slices_of, spelled, with_endpoint};
 
-use std::{collections::BTreeMap, net::IpAddr, ops::Deref};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
-use weft_api::{Key, Kind};
+use weft_api::{Key, Kind, service_entry::AddressRange};
 use weft_config::{Outside, Upstream};
 
 use crate::{
@@ -30,15 +32,17 @@ pub(crate) struct Definition {
     /// Names under which only clients of the owner's namespace may call it.
     pub(crate) neighbours: Vec<String>,
     /// Ports that connections are made to.
-    pub(crate) ports: Ports,
+    pub(crate) ports: Arc<Ports>,
     /// What a connection to it reaches.
     pub(crate) resolution: Resolution,
     /// Addresses that clients dial.
-    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) addresses: Arc<Vec<AddressRange>>,
     /// The namespaces that see it; what the mesh's settings say when there are none.
-    exports: Option<Exports>,
+    exports: Option<Arc<Exports>>,
     /// How old the object is.
     pub(crate) age: Age,
+    /// How many hosts the object defines, all with the same endpoints.
+    pub(crate) siblings: usize,
 }
 
 /// Ports in the order in which they are written, found by their numbers.
@@ -77,6 +81,8 @@ pub(crate) struct Port {
     pub(crate) name: String,
     /// What it speaks, as declared.
     pub(crate) spoken: Spoken,
+    /// The port of endpoints that do not say otherwise, where that is a number.
+    pub(crate) target: Option<u16>,
 }
 
 /// What a connection to a host reaches.
@@ -88,6 +94,19 @@ pub(crate) enum Resolution {
     Dialled,
     /// The addresses of this name: another host of the mesh, or one outside.
     Name(String),
+    /// The addresses of the names of its endpoints, or of the host where it has none.
+    Names(Spread),
+    /// The addresses of the host that a request names.
+    Requested,
+}
+
+/// Which of the addresses of a name are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// All of them.
+    All,
+    /// The first that can be connected to.
+    First,
 }
 
 impl Definition {
@@ -114,7 +133,28 @@ impl Definition {
 
     /// The namespaces that see it, as the object or else the mesh's settings say.
     pub(crate) fn exports<'d>(&'d self, mesh: &'d Mesh) -> &'d Exports {
-        self.exports.as_ref().unwrap_or(&mesh.service_exports)
+        self.exports.as_deref().unwrap_or(&mesh.service_exports)
+    }
+
+    /// Whether it is a Service of Kubernetes, whose host and addresses no other object takes.
+    pub(crate) fn is_service(&self) -> bool {
+        self.owner.kind == Kind::Service
+    }
+
+    /// Whether it counts for clients of every namespace.
+    pub(crate) fn is_for_everyone(&self, mesh: &Mesh) -> bool {
+        self.is_service() || self.exports(mesh).is_public()
+    }
+
+    /// Its place among the definitions of one host or address: Services, then the older ones.
+    pub(crate) fn order(&self) -> (bool, &Age) {
+        (!self.is_service(), &self.age)
+    }
+
+    /// Its name and namespace in metrics.
+    pub(crate) fn name_in_metrics(&self) -> (String, String) {
+        let name = if self.is_service() { &self.owner.name } else { &self.host };
+        (name.clone(), self.owner.namespace.clone())
     }
 
     /// Whether clients in `namespace` see it.
@@ -136,22 +176,29 @@ impl Port {
     }
 }
 
-/// What the object called `key` says of a host, if it defines one.
+/// What the object called `key` says of hosts.
 ///
 /// A name for something outside of the mesh is no host of it where nothing outside
 /// may be reached.
-pub(crate) fn definition(key: &Key, view: &View<'_>) -> Option<Definition> {
-    let found = match key.kind {
+pub(crate) fn definitions(key: &Key, view: &View<'_>) -> Vec<Arc<Definition>> {
+    match key.kind {
         Kind::Service => {
-            view.service(key).map(|service| kubernetes::definition(key, service, view))
+            let found = view.service(key).map(|one| kubernetes::definition(key, one, view));
+            found.filter(|found| is_allowed(found, view)).map(Arc::new).into_iter().collect()
         }
-        _ => None,
-    }?;
+        Kind::ServiceEntry => view
+            .service_entry(key)
+            .map_or(Vec::new(), |entry| entries::definitions(key, entry, view)),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether `found`, if it is a name for something else, leads to where clients may go.
+fn is_allowed(found: &Definition, view: &View<'_>) -> bool {
     match &found.resolution {
         Resolution::Name(name) if view.mesh().outside == Outside::Refuse => {
-            let inside = !view.keys(Bucket::Defines(name.clone())).is_empty();
-            inside.then_some(found)
+            !view.keys(Bucket::Defines(name.clone())).is_empty()
         }
-        _ => Some(found),
+        _ => true,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weft_api::kubernetes::Pod;
+use weft_api::{Metadata, kubernetes::Pod, service_entry::WorkloadEntry};
 use weft_config::Workload;
 
 use crate::Installation;
@@ -10,8 +10,20 @@ use crate::Installation;
 /// The workload that `pod` belongs to, in the words of Istio's metrics; without its cluster,
 /// which the installation knows.
 pub(crate) fn of_pod(pod: &Pod) -> Workload {
-    let labels = &pod.metadata.labels;
-    let name = owner(pod);
+    let account = match pod.spec.service_account_name.as_str() {
+        "" => "default",
+        account => account,
+    };
+    labelled(owner(pod), &pod.metadata.namespace, &pod.metadata.labels, account)
+}
+
+/// The workload `name`, which has these labels.
+fn labelled(
+    name: String,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+    account: &str,
+) -> Workload {
     let app = first(labels, &["app", "app.kubernetes.io/name"]);
     let version = first(labels, &["version", "app.kubernetes.io/version"]);
     let canonical_name =
@@ -20,12 +32,8 @@ pub(crate) fn of_pod(pod: &Pod) -> Workload {
         labels,
         &["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"],
     );
-    let account = match pod.spec.service_account_name.as_str() {
-        "" => "default",
-        account => account,
-    };
     Workload {
-        namespace: pod.metadata.namespace.clone(),
+        namespace: namespace.to_owned(),
         app: app.unwrap_or_default(),
         version: version.unwrap_or_default(),
         canonical_name: canonical_name.unwrap_or_else(|| name.clone()),
@@ -34,6 +42,15 @@ pub(crate) fn of_pod(pod: &Pod) -> Workload {
         account: account.to_owned(),
         name,
     }
+}
+
+/// The workload that `entry` stands for, in `installation`.
+pub(crate) fn of_entry_in(installation: &Installation, entry: &WorkloadEntry) -> Workload {
+    let Metadata { name, namespace, labels: own, .. } = &entry.metadata;
+    let said = &entry.spec.labels;
+    let labels = if said.is_empty() { own } else { said };
+    let workload = labelled(name.clone(), namespace, labels, &entry.spec.service_account);
+    Workload { cluster: installation.cluster.clone(), ..workload }
 }
 
 /// The workload that `pod` belongs to, in `installation`.

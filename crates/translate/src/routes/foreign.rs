@@ -114,7 +114,7 @@ pub(crate) fn choose(
     services: impl Fn(&str) -> Arc<Vec<Arc<Summary>>>,
 ) -> Chosen {
     let mut found = Chosen::default();
-    let definition = view.definitions(host).into_iter().next();
+    let definition = view.definition_for(host, namespace);
     let mut near = vec![namespace.to_owned()];
     near.extend(definition.as_ref().map(|one| one.owner.namespace.clone()));
     let mut names = vec![host.to_owned()];
@@ -123,8 +123,8 @@ pub(crate) fn choose(
         let concrete = backends::aliased(host, view);
         // An alias has the rules of what it stands for.
         if kind == RuleKind::Http && concrete != host {
-            let definitions = view.definitions(&concrete);
-            near.extend(definitions.first().map(|one| one.owner.namespace.clone()));
+            let definition = view.definition_for(&concrete, namespace);
+            near.extend(definition.map(|one| one.owner.namespace.clone()));
             let patterns: Vec<String> = hosts::patterns(&concrete).collect();
             names.push(concrete);
             names.extend(patterns);

@@ -16,6 +16,7 @@ use crate::{
     clusters::backends::{self, BackendRef},
     graph::view::{Pattern, View},
     model::{
+        mesh_config::Mesh,
         protocol::Spoken,
         registry::{self, Definition},
     },
@@ -59,7 +60,7 @@ fn gathered(
                 (Source::VirtualServices, _) if !is_named => None,
                 (Source::VirtualServices, _) => without_service(&pattern, site, view, closure),
                 (Source::Service, false) => of_service(&pattern, site, view, closure),
-                (Source::Service, true) => below_headless(&pattern, site, view, closure),
+                (Source::Service, true) => of_pattern(&pattern, site, view, closure),
             };
             let Some(said) = said else { continue };
             let is_for_everyone = said.is_for_everyone;
@@ -234,7 +235,7 @@ fn without_service(
     view: &View<'_>,
     closure: &mut Closure,
 ) -> Option<Said> {
-    if !virtual_services::is_without_service(host, view) {
+    if !virtual_services::is_without_service(host, Some(&site.group.namespace), view) {
         return None;
     }
     let chosen = view.chosen(host, &site.group.namespace, RuleKind::Http);
@@ -273,16 +274,45 @@ fn of_service(host: &str, site: &Site<'_>, view: &View<'_>, closure: &mut Closur
 fn named(host: &str, site: &Site<'_>, view: &View<'_>) -> Option<Arc<Definition>> {
     let mesh = view.mesh();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let candidates = match bare.parse() {
-        Ok(address) => view.definitions_at(address),
-        Err(_) => registry::spelled(host, &site.group.namespace, view.installation())
-            .map(|full| view.definitions(&full))
-            .unwrap_or_default(),
+    let namespace = &site.group.namespace;
+    let seen = |host: &str| {
+        let mut found = view.definitions(host).into_iter();
+        found.find(|one| one.is_seen_from(namespace, &mesh))
     };
-    candidates.into_iter().find(|definition| {
-        definition.is_seen_from(&site.group.namespace, &mesh)
-            && definition.port(site.port).is_some_and(|port| port.spoken.is_http())
-    })
+    let candidates: Vec<_> = match bare.parse() {
+        Ok(address) => {
+            let found = view.definitions_at(address).into_iter();
+            found.filter_map(|one| view.first_host_of(&one.owner, namespace)).collect()
+        }
+        Err(_) => {
+            let full = registry::spelled(host, namespace, view.installation());
+            let whole = host.strip_suffix('.').unwrap_or(host);
+            full.and_then(|full| seen(&full)).into_iter().chain(seen(whole)).collect()
+        }
+    };
+    candidates.into_iter().find(|definition| speaks_http(definition, site, &mesh))
+}
+
+/// Whether clients at `site` see it and speak HTTP to it there.
+fn speaks_http(definition: &Definition, site: &Site<'_>, mesh: &Mesh) -> bool {
+    definition.is_seen_from(&site.group.namespace, mesh)
+        && definition.port(site.port).is_some_and(|port| port.spoken.is_http())
+}
+
+/// The route of `pattern`, if it is a host itself, else of the headless host whose names it
+/// covers.
+fn of_pattern(
+    pattern: &str,
+    site: &Site<'_>,
+    view: &View<'_>,
+    closure: &mut Closure,
+) -> Option<Said> {
+    let mesh = view.mesh();
+    let itself = view.definition_for(pattern, &site.group.namespace);
+    match itself.filter(|definition| speaks_http(definition, site, &mesh)) {
+        Some(definition) => Some(service_route(&definition, site, view, closure)),
+        None => below_headless(pattern, site, view, closure),
+    }
 }
 
 /// The route of the headless host whose names `pattern` covers.
@@ -295,7 +325,8 @@ fn below_headless(
     let suffix = pattern.strip_prefix("*.")?;
     // Addresses have no names below them.
     let is_name = suffix.parse::<std::net::IpAddr>().is_err();
-    let below = named(suffix, site, view).filter(|below| is_name && below.is_headless())?;
+    let is_headless = |below: &Definition| below.is_service() && below.is_headless();
+    let below = named(suffix, site, view).filter(|below| is_name && is_headless(below))?;
     Some(service_route(&below, site, view, closure))
 }
 
@@ -315,7 +346,7 @@ fn service_route(
 
 /// Whether a virtual service defines `name` for clients at `site`.
 fn is_taken(name: &str, site: &Site<'_>, view: &View<'_>) -> bool {
-    virtual_services::is_without_service(name, view)
+    virtual_services::is_without_service(name, Some(&site.group.namespace), view)
         && virtual_services::of_exact_host(name, site.group, view)
             .any(|service| virtual_services::serves_on(service, site.port, view))
 }

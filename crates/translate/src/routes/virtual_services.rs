@@ -9,6 +9,7 @@ use crate::{
     graph::view::View,
     model::{
         age::Age,
+        registry::Definition,
         visibility::{Exports, Reach},
     },
     routes::{
@@ -184,7 +185,7 @@ pub(crate) fn hosts_without_service(service: &VirtualService, view: &View<'_>) -
         return Vec::new();
     }
     let mut hosts = resolved(service, view);
-    hosts.retain(|host| is_without_service(host, view));
+    hosts.retain(|host| is_without_service(host, None, view));
     hosts.into_iter().collect()
 }
 
@@ -194,17 +195,22 @@ fn resolved(service: &VirtualService, view: &View<'_>) -> BTreeSet<String> {
     service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace)).collect()
 }
 
-/// Whether no object defines `host`. Patterns over the services' domain always stand
-/// for services.
-pub(crate) fn is_without_service(host: &str, view: &View<'_>) -> bool {
-    match host.strip_prefix('*') {
-        Some(suffix) => {
-            let domain = format!(".{}", view.installation().services());
-            // Proxies look for patterns that begin with whole labels.
-            suffix.starts_with('.') && !domain.ends_with(suffix) && !suffix.ends_with(&domain)
+/// Whether no object defines `host` for clients of `namespace`; for those of every namespace where
+/// none is given. Patterns over the services' domain always stand for services.
+pub(crate) fn is_without_service(host: &str, namespace: Option<&str>, view: &View<'_>) -> bool {
+    if let Some(suffix) = host.strip_prefix('*') {
+        let domain = format!(".{}", view.installation().services());
+        // Proxies look for patterns that begin with whole labels.
+        if !suffix.starts_with('.') || domain.ends_with(suffix) || suffix.ends_with(&domain) {
+            return false;
         }
-        None => view.definitions(host).is_empty(),
     }
+    let mesh = view.mesh();
+    let counts = |one: &Arc<Definition>| match namespace {
+        Some(namespace) => one.is_service() || one.is_seen_from(namespace, &mesh),
+        None => one.is_for_everyone(&mesh),
+    };
+    !view.definitions(host).iter().any(counts)
 }
 
 /// Whether the hosts of `service` that no object defines are served on `port`.

@@ -190,6 +190,11 @@ fn the_mesh_s_settings_reach_every_proxy() {
 }
 
 #[test]
+fn hosts_of_service_entries_are_reached_as_they_say_and_take_nothing_from_services() {
+    check("entries");
+}
+
+#[test]
 fn names_for_the_outside_are_no_hosts_where_the_outside_is_closed() {
     check("registry-only");
 }

@@ -16,6 +16,7 @@ const ASKED: &[(&str, &str)] = &[
     ("shop/web", "cart:80"),
     ("shop/web", "10.96.0.1:3306"),
     ("shop/web", "10.96.0.1:443"),
+    ("shop/web", "api.example:80"),
     ("shop/web", "self"),
     ("edge/edge", "self"),
 ];
@@ -37,6 +38,7 @@ kind: Service
 metadata: {name: cart, namespace: shop}
 spec:
   clusterIP: 10.96.0.1
+  selector: {app: cart}
   ports: [{name: http, port: 80}, {name: tcp-db, port: 3306}, {name: https, port: 443}]
 ";
 
@@ -76,6 +78,13 @@ fn base(kind: Kind) -> Value {
                 "port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"],
             }],
         }),
+        Kind::ServiceEntry => json!({
+            "hosts": ["api.example"],
+            "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+            "resolution": "STATIC",
+            "endpoints": [{"address": "192.0.2.1"}],
+        }),
+        Kind::WorkloadEntry => json!({"address": "192.0.2.2", "labels": {"app": "cart"}}),
         other => panic!("{other} needs an object to set its fields in"),
     };
     let namespace = if kind == Kind::Gateway { "edge" } else { "shop" };
@@ -176,7 +185,13 @@ fn compare(name: &str, instead: Instead, (without, with): (&[Value], &[Value])) 
 
 /// Every object of the mesh's own, so that rules are joined with gateways and policies.
 fn all_with(kind: Kind, object: Value) -> Vec<Value> {
-    let kinds = [Kind::Gateway, Kind::VirtualService, Kind::DestinationRule];
+    let kinds = [
+        Kind::Gateway,
+        Kind::VirtualService,
+        Kind::DestinationRule,
+        Kind::ServiceEntry,
+        Kind::WorkloadEntry,
+    ];
     let others = kinds.into_iter().filter(|other| *other != kind).map(base);
     others.chain([object]).collect()
 }

@@ -224,6 +224,15 @@ fn backend(out: &mut String, backend: &Backend) -> fmt::Result {
         Discovery::Original => write!(out, " at the original address")?,
         Discovery::Fixed(address) => write!(out, " at {address}")?,
         Discovery::Dns { host, port } => write!(out, " at dns {host}:{port}")?,
+        Discovery::Names { names, first_only } => {
+            let kind = if *first_only { "first of dns" } else { "all of dns" };
+            write!(out, " at {kind}")?;
+            for name in names {
+                write!(out, " {}:{}", name.host, name.port)?;
+                name.weight.iter().try_for_each(|weight| write!(out, "*{weight}"))?;
+            }
+        }
+        Discovery::Requested { port } => write!(out, " at dns of the request:{port}")?,
     }
     write!(out, " {:?} {:?}", backend.upstream, backend.load_balancer)?;
     if let Some(outliers) = &backend.outliers {
@@ -242,6 +251,7 @@ fn endpoints(out: &mut String, chunk: &Endpoints) -> fmt::Result {
         for (name, value) in &endpoint.labels {
             write!(out, " {name}={value}")?;
         }
+        endpoint.weight.iter().try_for_each(|weight| write!(out, " *{weight}"))?;
         if let Some(workload) = &endpoint.workload {
             write!(out, " {}/{}", workload.namespace, workload.name)?;
         }

@@ -109,6 +109,28 @@ fn of_the_mesh() -> Vec<Value> {
                 "subsets": [{"name": "a", "labels": {"a": "b"}, "trafficPolicy": policy}],
             }}),
         ),
+        object(
+            "networking.istio.io/v1",
+            "ServiceEntry",
+            json!({"spec": {
+                "hosts": ["a.b"], "addresses": ["10.0.0.0/8"], "exportTo": ["."],
+                "location": "MESH_INTERNAL", "resolution": "STATIC", "subjectAltNames": ["a"],
+                "ports": [{"number": 80, "name": "a", "protocol": "HTTP", "targetPort": 81}],
+                "endpoints": [{
+                    "address": "10.0.0.1", "ports": {"a": 80}, "labels": {"a": "b"}, "network": "n",
+                    "locality": "a/b", "weight": 2, "serviceAccount": "s",
+                }],
+                "workloadSelector": {"labels": {"a": "b"}},
+            }}),
+        ),
+        object(
+            "networking.istio.io/v1",
+            "WorkloadEntry",
+            json!({"spec": {
+                "address": "10.0.0.1", "ports": {"a": 80}, "labels": {"a": "b"}, "network": "n",
+                "locality": "a/b", "weight": 2, "serviceAccount": "s",
+            }}),
+        ),
     ]
 }
 

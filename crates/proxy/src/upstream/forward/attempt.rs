@@ -6,7 +6,7 @@ use http::{
     HeaderValue, Request, Response, Uri, Version, header, request::Parts, uri::PathAndQuery,
 };
 use tokio::time::Instant;
-use weft_config::Discovery;
+use weft_config::{Discovery, NamedEndpoint};
 use weft_decide::{CompiledBackend, Failure, NoAnswer, Reply, Reset, retry};
 
 use super::UpstreamRequest;
@@ -148,12 +148,21 @@ pub async fn open(
     fresh: bool,
 ) -> Result<PooledConnection, FailedAttempt> {
     let limit = backend.data.connect_timeout;
-    let Discovery::Dns { host, port } = &backend.data.discovery else {
-        return open_in(downstream, pool, version, fresh, limit).await;
+    let all: Vec<Name> = match &backend.data.discovery {
+        Discovery::Dns { host, port } => vec![Name { host: host.as_str().into(), port: *port }],
+        Discovery::Names { names, .. } => {
+            let name =
+                |one: &NamedEndpoint| Name { host: one.host.as_str().into(), port: one.port };
+            names.iter().map(name).collect()
+        }
+        _ => return open_in(downstream, pool, version, fresh, limit).await,
     };
     let names = &downstream.worker.names;
-    let name = Name { host: host.as_str().into(), port: *port };
-    let addresses = names.addresses(&name, Instant::now()).await.unwrap_or_default();
+    let mut addresses = Vec::new();
+    for name in &all {
+        let known = names.addresses(name, Instant::now()).await.unwrap_or_default();
+        addresses.extend_from_slice(&known);
+    }
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut result = open_in(downstream, pool, version, fresh, share).await;
     let mut last = pool.address();

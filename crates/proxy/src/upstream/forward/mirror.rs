@@ -34,7 +34,7 @@ use crate::{
         upgrade::SWITCHING,
     },
     upstream::{
-        endpoint_selection::{self, Selected},
+        endpoint_selection::{self, Selected, Wanted},
         pool::{PooledConnection, Unanswered, UpstreamResponse},
     },
 };
@@ -170,7 +170,8 @@ impl RequestCopy {
             head.uri = target;
         }
         attempt::suit(&mut head, version, authority.as_ref(), source.is_some());
-        let selected = endpoint_selection::select(&downstream, &backend, (hash, &[])).await;
+        let wanted = Wanted { hash, tried: &[], authority: authority.as_ref() };
+        let selected = endpoint_selection::select(&downstream, &backend, wanted).await;
         let Ok(Selected { pool, endpoint }) = selected else { return };
         let report = |outcome: retry::Outcome| {
             if let Some(endpoint) = &endpoint {

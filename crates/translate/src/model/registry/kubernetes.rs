@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use weft_api::{
     Key, Kind, Metadata,
-    kubernetes::{EndpointSlice, SERVICE_NAME_LABEL, Service, ServicePort},
+    kubernetes::{EndpointSlice, PortRef, SERVICE_NAME_LABEL, Service, ServicePort},
+    service_entry::AddressRange,
 };
 
-use super::{Definition, Port, Resolution};
+use super::{Definition, Port, Ports, Resolution, entries};
 use crate::{
     Client, Installation,
     graph::{objects::Bucket, view::View},
@@ -32,10 +33,7 @@ pub(super) fn definition(key: &Key, service: &Service, view: &View<'_>) -> Defin
         neighbours.push(format!("*.{name}"));
     }
     let addresses: Vec<IpAddr> = service.addresses().collect();
-    everyone.extend(addresses.iter().map(|address| match address.is_ipv6() {
-        true => format!("[{address}]"),
-        false => address.to_string(),
-    }));
+    everyone.extend(addresses.iter().map(|address| spelled_address(*address)));
     let resolution = match (service.spec.kind.as_str(), service.headless()) {
         ("ExternalName", _) => {
             let name = service.spec.external_name.trim_end_matches('.');
@@ -49,13 +47,22 @@ pub(super) fn definition(key: &Key, service: &Service, view: &View<'_>) -> Defin
         host,
         everyone,
         neighbours,
-        ports: service.spec.ports.iter().filter_map(port).collect(),
+        ports: Arc::new(service.spec.ports.iter().filter_map(port).collect::<Ports>()),
         resolution,
-        addresses,
+        addresses: Arc::new(addresses.into_iter().map(AddressRange::of).collect()),
         exports: Some(visibility::of_service(service))
             .filter(|list| !list.is_empty())
-            .map(|list| Exports::new(&list, &[])),
+            .map(|list| Arc::new(Exports::new(&list, &[]))),
         age: Age::of(&service.metadata),
+        siblings: 1,
+    }
+}
+
+/// `address` as the host of a request.
+pub(super) fn spelled_address(address: IpAddr) -> String {
+    match address.is_ipv6() {
+        true => format!("[{address}]"),
+        false => address.to_string(),
     }
 }
 
@@ -70,6 +77,11 @@ fn port(written: &ServicePort) -> Option<Port> {
         number: written.port,
         name: written.name.clone(),
         spoken,
+        target: match &written.target_port {
+            None | Some(PortRef::Number(0)) => Some(written.port),
+            Some(PortRef::Number(number)) => Some(*number),
+            Some(PortRef::Name(_)) => None,
+        },
     })
 }
 
@@ -144,6 +156,7 @@ pub(crate) fn inbound(client: &Client, view: &View<'_>) -> Vec<Inbound> {
             found.push(Inbound { definition: Arc::clone(&definition), port, target });
         }
     }
+    found.extend(entries::inbound(client, view));
     found
 }
 

@@ -36,21 +36,35 @@ pub(super) fn behind(
 ) -> Option<(Arc<Definition>, Port)> {
     let mesh = view.mesh();
     let seen = |definition: &Arc<Definition>| definition.is_seen_from(&group.namespace, &mesh);
-    for definition in view.definitions_at(address.ip()).into_iter().filter(seen) {
+    let at = |definition: Arc<Definition>| {
         let port = definition.port(address.port()).filter(|port| !port.spoken.is_http());
-        if let Some(port) = port.cloned() {
-            return Some((definition, port));
-        }
+        port.cloned().map(|port| (definition, port))
+    };
+    let named = view.definitions_at(address.ip()).into_iter().filter(seen);
+    let (services, entries): (Vec<_>, Vec<_>) = named.partition(|one| one.is_service());
+    let mut is_taken = !services.is_empty();
+    if let Some(found) = services.into_iter().find_map(at) {
+        return Some(found);
     }
     for (definition, slices) in registry::with_endpoint(address.ip(), view) {
-        if !seen(&definition) || !definition.is_headless() {
+        if !seen(&definition) {
+            continue;
+        }
+        is_taken = true;
+        if !definition.is_headless() {
             continue;
         }
         if let Some(port) = endpoints::behind(address, &definition, &slices).cloned() {
             return Some((definition, port));
         }
     }
-    None
+    // The addresses of Services, and of what is behind them, are theirs on all ports.
+    if is_taken {
+        return None;
+    }
+    let around = view.definitions_around(address.ip()).into_iter().filter(seen);
+    let first = |one: Arc<Definition>| view.first_host_of(&one.owner, &group.namespace);
+    entries.into_iter().chain(around).filter_map(first).find_map(at)
 }
 
 /// The host called `name`, to which the server name of TLS leads on the port of `site`.
