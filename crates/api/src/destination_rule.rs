@@ -59,7 +59,7 @@ pub struct TrafficPolicy {
     /// How an endpoint is chosen.
     pub load_balancer: Option<LoadBalancer>,
     /// Limits and timeouts.
-    pub connection_pool: Option<serde_json::Value>,
+    pub connection_pool: Option<ConnectionPool>,
     /// When an endpoint is left out.
     pub outlier_detection: Option<OutlierDetection>,
     /// TLS towards the service.
@@ -71,7 +71,7 @@ pub struct TrafficPolicy {
     /// PROXY protocol towards the service.
     pub proxy_protocol: Option<serde_json::Value>,
     /// How many retries may be under way.
-    pub retry_budget: Option<serde_json::Value>,
+    pub retry_budget: Option<RetryBudget>,
 }
 
 /// `trafficPolicy.portLevelSettings[]`: takes the place of all of the policy on a port.
@@ -83,7 +83,7 @@ pub struct PortPolicy {
     /// How an endpoint is chosen.
     pub load_balancer: Option<LoadBalancer>,
     /// Limits and timeouts.
-    pub connection_pool: Option<serde_json::Value>,
+    pub connection_pool: Option<ConnectionPool>,
     /// When an endpoint is left out.
     pub outlier_detection: Option<OutlierDetection>,
     /// TLS towards the service.
@@ -167,4 +167,76 @@ pub struct OutlierDetection {
     pub max_ejection_percent: Option<i32>,
     /// Below how many percent all are used.
     pub min_health_percent: Option<i32>,
+}
+
+/// `trafficPolicy.connectionPool`. A number of zero is the same as none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConnectionPool {
+    /// Of all connections.
+    pub tcp: Option<TcpSettings>,
+    /// Of connections for HTTP.
+    pub http: Option<HttpSettings>,
+}
+
+/// `trafficPolicy.connectionPool.tcp`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TcpSettings {
+    /// How many there may be.
+    pub max_connections: Option<i32>,
+    /// How long one may take to be made.
+    pub connect_timeout: Option<String>,
+    /// Probes of the kernel.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// How long one is used.
+    pub max_connection_duration: Option<String>,
+    /// How long one may be silent; `0s` is without end.
+    pub idle_timeout: Option<String>,
+}
+
+/// `trafficPolicy.connectionPool.tcp.tcpKeepalive`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TcpKeepalive {
+    /// How many get no answer before the connection ends.
+    pub probes: Option<u32>,
+    /// After how much silence the first is sent.
+    pub time: Option<String>,
+    /// The pause between two.
+    pub interval: Option<String>,
+}
+
+/// `trafficPolicy.connectionPool.http`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpSettings {
+    /// How many requests may wait for a connection.
+    pub http1_max_pending_requests: Option<i32>,
+    /// How many requests may be under way, of either version.
+    pub http2_max_requests: Option<i32>,
+    /// How many requests a connection serves.
+    pub max_requests_per_connection: Option<i32>,
+    /// How many further tries may be under way.
+    pub max_retries: Option<i32>,
+    /// How long a connection without requests is kept.
+    pub idle_timeout: Option<String>,
+    /// `DEFAULT`, `DO_NOT_UPGRADE` or `UPGRADE`.
+    pub h2_upgrade_policy: Option<String>,
+    /// Whether the service is spoken to as its client speaks.
+    pub use_client_protocol: Option<bool>,
+    /// How many streams a connection of HTTP/2 may have.
+    pub max_concurrent_streams: Option<i32>,
+    /// PING frames: `interval` and `timeout`.
+    pub http2_keep_alive: Option<serde_json::Value>,
+}
+
+/// `trafficPolicy.retryBudget`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RetryBudget {
+    /// Of the requests that are under way; 20 when absent.
+    pub percent: Option<f64>,
+    /// Always so many; 3 when absent.
+    pub min_retry_concurrency: Option<u32>,
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::destination_rule::{TcpKeepalive, TrafficPolicy};
+
 /// The mesh's settings; every field has Istio's default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -21,6 +23,12 @@ pub struct MeshConfig {
     pub access_log_encoding: String,
     /// How long a connection may take to be made, as in `10s`.
     pub connect_timeout: String,
+    /// Probes of connections to services.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `UPGRADE` if services of HTTP/1.1 are spoken to in HTTP/2.
+    pub h2_upgrade_policy: String,
+    /// What holds for services of which no DestinationRule says it.
+    pub default_traffic_policy: Option<Box<TrafficPolicy>>,
     /// Retries of routes that say nothing of them.
     pub default_http_retry_policy: Option<Value>,
     /// Who sees a Service that does not say so.
@@ -44,6 +52,9 @@ impl Default for MeshConfig {
             access_log_format: String::new(),
             access_log_encoding: "TEXT".to_owned(),
             connect_timeout: "10s".to_owned(),
+            tcp_keepalive: None,
+            h2_upgrade_policy: "DO_NOT_UPGRADE".to_owned(),
+            default_traffic_policy: None,
             default_http_retry_policy: None,
             default_service_export_to: everybody(),
             default_virtual_service_export_to: everybody(),

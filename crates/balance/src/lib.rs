@@ -10,9 +10,13 @@ mod rng;
 mod weights;
 mod endpoint;
 mod outliers;
+mod connections;
+mod breaker;
 mod pool;
 mod register;
 
+pub use breaker::{CircuitBreaker, Overflow, Permit};
+pub use connections::{ConnectionPermit, Connections, Grant, Offer, PoolId, Waiting};
 pub use endpoint::{Endpoint, Reported, SelectedEndpoint};
 pub use pool::{Ask, Pool};
 pub use register::{BackendState, Register};

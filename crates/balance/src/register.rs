@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{endpoint::EndpointState, outliers::micros, weights::Turn};
+use crate::{breaker::Counts, endpoint::EndpointState, outliers::micros, weights::Turn};
 
 /// How long state is kept that no table holds.
 const KEPT: Duration = Duration::from_secs(10 * 60);
@@ -35,6 +35,8 @@ pub struct BackendState {
     /// Until when the last of its endpoints is left out; zero when none ever was.
     pub(crate) last_ejected_until: AtomicU64,
     ejecting: Mutex<()>,
+    /// Set once something of it has a limit.
+    counts: OnceLock<Arc<Counts>>,
 }
 
 /// What tells shares from others.
@@ -116,6 +118,18 @@ impl BackendState {
         micros(now.saturating_duration_since(*self.epoch.get_or_init(|| now)))
     }
 
+    /// What it counts for limits, from when it first had some.
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        self.counts.get_or_init(Arc::default)
+    }
+
+    /// Nothing of it has a limit any more: what waits for a connection gets one.
+    pub fn lift_limits(&self) {
+        if let Some(counts) = self.counts.get() {
+            counts.connections.set_most(u32::MAX);
+        }
+    }
+
     /// Keeps others from leaving out endpoints meanwhile, so that they are counted exactly.
     pub(crate) fn ejecting(&self) -> MutexGuard<'_, ()> {
         lock(&self.ejecting)
@@ -134,7 +148,7 @@ impl BackendState {
 
 /// A thread that panicked with the lock left nothing half-done: each change is one
 /// call of the map.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Origin;
+use crate::{ConnectionPool, Origin};
 
 /// A service or a part of it, on one port, as one class of clients calls it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Backend {
     /// When endpoints that fail are left out; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outliers: Option<OutlierDetection>,
+    /// What holds for its connections and requests; nothing more than for all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_pool: Option<Box<ConnectionPool>>,
     /// How long a connection may take to be made.
     #[serde(with = "crate::seconds")]
     pub connect_timeout: Duration,

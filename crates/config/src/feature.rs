@@ -38,6 +38,8 @@ pub enum Feature {
     WeightedEndpoints,
     /// Ranges of addresses; what is dialled in them is outside for a proxy that has not got it.
     AddressRanges,
+    /// Limits of connections and requests; a proxy that ignored them would overload a server.
+    ConnectionPool,
 }
 
 impl Feature {
@@ -53,6 +55,7 @@ impl Feature {
         Self::NamedEndpoints,
         Self::WeightedEndpoints,
         Self::AddressRanges,
+        Self::ConnectionPool,
     ];
 
     /// Its name on the stream.
@@ -68,6 +71,7 @@ impl Feature {
             Self::NamedEndpoints => "weft.backends.names",
             Self::WeightedEndpoints => "weft.endpoints.weights",
             Self::AddressRanges => "weft.directory.ranges",
+            Self::ConnectionPool => "weft.backends.connection-pool",
         }
     }
 }
@@ -164,6 +168,7 @@ pub fn stand_in(resource: &Resource, has: Features) -> Resource {
                 },
                 load_balancer: LoadBalancer::Random,
                 outliers: None,
+                connection_pool: None,
                 ..backend.clone()
             })
         }
@@ -258,6 +263,9 @@ fn of_backend(backend: &Backend) -> Features {
     }
     if backend.outliers.is_some() {
         features.insert(Feature::OutlierDetection);
+    }
+    if backend.connection_pool.is_some() {
+        features.insert(Feature::ConnectionPool);
     }
     features
 }

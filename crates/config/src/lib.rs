@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod backend;
 pub mod change;
+pub mod connection_pool;
 pub mod cors;
 pub mod directory;
 pub mod encoding;
@@ -31,6 +32,7 @@ pub use backend::{
     Upstream,
 };
 pub use change::{Changes, FieldChanges, PathChange, Redirect};
+pub use connection_pool::{ConnectionPool, Ping, RetryBudget, TcpKeepAlive};
 pub use cors::Cors;
 pub use directory::{Decides, Directory, DirectoryChunk};
 pub use encoding::{DecodeError, Encoded, decode, encode};

@@ -1,14 +1,16 @@
 //! Compiled backends.
 
 use std::{
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     net::SocketAddr,
     sync::{Arc, OnceLock},
 };
 
 use http::{HeaderValue, request::Parts};
-use weft_balance::{Ask, BackendState, Pool, Register, Rng, SelectedEndpoint};
+use weft_balance::{Ask, BackendState, CircuitBreaker, Pool, Register, Rng, SelectedEndpoint};
 use weft_config::{
-    Backend, Discovery, Endpoint, HashKey, LoadBalancer, NamedEndpoint, Origin, Upstream,
+    Backend, ConnectionPool, Discovery, Endpoint, HashKey, LoadBalancer, NamedEndpoint, Origin,
+    Upstream,
 };
 
 use crate::{
@@ -33,6 +35,27 @@ pub struct CompiledBackend {
     /// Its endpoints: found when it is first used, and with each new table from then on. So
     /// subsets that nothing is sent to cost nothing for each endpoint.
     pool: OnceLock<Arc<Pool>>,
+    connections: Option<Arc<ConnectionPolicy>>,
+}
+
+/// What holds for the connections to a backend, and for the requests on them.
+#[derive(Debug)]
+pub struct ConnectionPolicy {
+    /// What it was compiled from.
+    pub data: ConnectionPool,
+    /// The limits, and what counts towards them.
+    pub breaker: CircuitBreaker,
+    /// Tells connections that are made by this from all others.
+    pub id: u64,
+}
+
+impl ConnectionPolicy {
+    fn new(name: &str, data: &ConnectionPool, state: &BackendState) -> Self {
+        let breaker = CircuitBreaker::new(data, state);
+        let text = format!("{data:?}");
+        let id = BuildHasherDefault::<DefaultHasher>::default().hash_one((name, text));
+        Self { data: data.clone(), breaker, id }
+    }
 }
 
 /// Where one try goes.
@@ -75,7 +98,17 @@ impl CompiledBackend {
         let (name, origin) = (Arc::from(data.name.as_str()), Arc::new(data.origin.clone()));
         let state = register.backend(&data.name);
         let pool = OnceLock::new();
-        let backend = Self { data, name, origin, set, state, pool };
+        let connections = data.connection_pool.as_deref().map(|pool| {
+            let known = previous.and_then(|previous| previous.connections.as_ref());
+            match known.filter(|known| known.data == *pool) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(ConnectionPolicy::new(&data.name, pool, &state)),
+            }
+        });
+        if connections.is_none() {
+            state.lift_limits();
+        }
+        let backend = Self { data, name, origin, set, state, pool, connections };
         // One that is used is made ready here, and not by the worker that needs it next.
         let used = previous.and_then(|previous| Some((previous, previous.pool.get()?)));
         if let Some((previous, known)) = used {
@@ -101,6 +134,7 @@ impl CompiledBackend {
             upstream: Upstream::SameAsClient,
             load_balancer: LoadBalancer::Random,
             outliers: None,
+            connection_pool: None,
             connect_timeout: std::time::Duration::from_secs(10),
             closed: None,
             origin: Origin::default(),
@@ -127,6 +161,11 @@ impl CompiledBackend {
             }
             Discovery::Requested { port } => Some(Pick::Requested { port: *port }),
         }
+    }
+
+    /// What holds for its connections, where that is more than for all.
+    pub fn connections(&self) -> Option<&Arc<ConnectionPolicy>> {
+        self.connections.as_ref()
     }
 
     /// The answer of a backend that is closed.

@@ -71,6 +71,8 @@ pub enum Failure {
     AnswerBroke(Broke),
     /// No connection could be made for one that is relayed as it is.
     Unconnected,
+    /// A connection that is relayed as it is would be one more than its backend may have.
+    TooManyConnections,
     /// The rule's time was over while the answer was under way.
     AnswerTimeout,
     /// The client's time was over while the answer was under way.
@@ -108,6 +110,8 @@ pub enum Reset {
     Stalled,
     /// The try took longer than its rule allows for one.
     Timeout,
+    /// The backend has as many connections or requests as it may.
+    Overflow,
 }
 
 /// How an answer that had begun ended early.
@@ -279,6 +283,7 @@ impl Failure {
                     .saying("downstream duration timeout")
             }
             Self::AnswerBroke(broke) => broke.facts(),
+            Self::TooManyConnections => Facts::new(Server, 503, Some(Flag::Overflow), ""),
             Self::Unconnected => Facts::new(Server, 503, Some(Flag::Connect), ""),
             Self::AnswerTimeout => {
                 Facts::new(Server, 504, Some(Flag::Timeout), "upstream_response_timeout")
@@ -328,6 +333,7 @@ impl Reset {
             Self::RefusedStream => (503, "remote refused stream reset", Flag::Reset),
             Self::Remote => (503, "remote reset", Flag::Reset),
             Self::Malformed => (502, "protocol error", Flag::UpstreamProtocol),
+            Self::Overflow => (503, "overflow", Flag::Overflow),
         };
         let retried = match spent {
             true => "retried and the latest reset reason",
@@ -350,6 +356,8 @@ impl Reset {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     #[track_caller]
@@ -399,6 +407,15 @@ mod tests {
         );
         let stalled = failed(Reset::Stalled, false);
         check(&stalled, "504 SI stream_idle_timeout \"stream timeout\"");
+        let overflow = failed(Reset::Overflow, false);
+        check(
+            &overflow,
+            "503 UO upstream_reset_before_response_started{overflow} \
+             \"upstream connect error or disconnect/reset before headers. reset reason: overflow\"",
+        );
+        let mut head = HeaderMap::new();
+        overflow.reply().write_head(&mut head, 503);
+        assert_eq!(head["x-envoy-overloaded"], "true");
         let slow = failed(Reset::Timeout, true);
         check(&slow, "504 URX,UT upstream_per_try_timeout \"upstream request timeout\"");
     }

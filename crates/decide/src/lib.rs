@@ -32,7 +32,7 @@ mod quick;
 
 pub use affinity::Affinity;
 pub use arrive::{Arrival, Arrived, Direction, NextHop, Scheme, of_authority};
-pub use backend::{CompiledBackend, Pick};
+pub use backend::{CompiledBackend, ConnectionPolicy, Pick};
 pub use change::AnswerChanges;
 pub use connection::{Connection, Scope, Tcp};
 pub use failure::{Blame, Broke, Failure, NoAnswer, Reset};
@@ -43,7 +43,9 @@ pub use route::{BadRule, CompiledRoute, CompiledRule, NO_CONDITIONS};
 pub use routing::Routed;
 pub use stage::{Admitted, Answer, Answers, Authenticated, Question, Step};
 pub use table::{Rejected, Table, Unanswered};
-pub use weft_balance::{Ask, Endpoint, Register, Reported, Rng, SelectedEndpoint};
+pub use weft_balance::{
+    Ask, Endpoint, Overflow, Permit, Register, Reported, Rng, SelectedEndpoint,
+};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,9 @@ use weft_config::Origin;
 
 use crate::{change::AnswerChanges, failure::Blame};
 
+/// Says that a request was refused to spare a server.
+const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+
 /// An answer that a proxy gives itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -133,6 +136,9 @@ impl Reply {
         if !self.body.is_empty() && !headers.contains_key(CONTENT_TYPE) {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         }
+        if self.flags.iter().next() == Some(Flag::Overflow) {
+            headers.insert(OVERLOADED, HeaderValue::from_static("true"));
+        }
         let Some(by_rule) = &self.by_rule else { return };
         for (name, value) in &by_rule.fields {
             headers.append(name, value.clone());
@@ -215,6 +221,8 @@ pub enum Flag {
     Delayed,
     /// `FI`: a fault answered it.
     Aborted,
+    /// `UO`: the backend has as many connections, requests or further tries as it may.
+    Overflow,
 }
 
 impl Flag {
@@ -236,6 +244,7 @@ impl Flag {
             Self::ClientLeft => "DC",
             Self::Delayed => "DI",
             Self::Aborted => "FI",
+            Self::Overflow => "UO",
         }
     }
 }

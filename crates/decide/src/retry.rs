@@ -31,6 +31,8 @@ pub enum Outcome {
     ProtocolError,
     /// The try took longer than `per_try_timeout`.
     PerTryTimeout,
+    /// The backend has as many connections or requests as it may: nothing was sent.
+    Overflow,
     /// An answer, with the gRPC status if its headers have one.
     Answered {
         /// The HTTP status.
@@ -41,9 +43,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The same as the endpoint's record has it.
-    pub fn reported(self) -> Reported {
-        match self {
+    /// The same as the endpoint's record has it; nothing where the endpoint was not asked.
+    pub fn reported(self) -> Option<Reported> {
+        Some(match self {
+            Self::Overflow => return None,
             Self::Refused | Self::ConnectTimeout => Reported::Unreachable,
             Self::ResetBeforeRequest | Self::RefusedStream | Self::Reset | Self::RemoteReset => {
                 Reported::Reset
@@ -51,7 +54,7 @@ impl Outcome {
             Self::ProtocolError => Reported::Malformed,
             Self::PerTryTimeout | Self::Stalled => Reported::TimedOut,
             Self::Answered { status, .. } => Reported::Answered(status),
-        }
+        })
     }
 }
 
@@ -106,7 +109,8 @@ fn wanted(retries: &Retries, outcome: Outcome) -> bool {
     // A stall has lasted for minutes: as in Envoy, it ends the exchange and not a try.
     let is_final = |outcome| match outcome {
         Outcome::Answered { status, .. } => status == CIRCLE,
-        other => other == Outcome::Stalled,
+        // Further tries would make it worse.
+        other => matches!(other, Outcome::Stalled | Outcome::Overflow),
     };
     !is_final(outcome) && retries.on.iter().any(|on| covers(*on, outcome, &retries.statuses))
 }
@@ -150,6 +154,7 @@ pub fn failure(outcome: Outcome, verdict: Verdict, reason: Option<&str>) -> Opti
         Outcome::RemoteReset => Reset::Remote,
         Outcome::Stalled => Reset::Stalled,
         Outcome::ProtocolError => Reset::Malformed,
+        Outcome::Overflow => Reset::Overflow,
     };
     Some(Failure::NoAnswer(NoAnswer { reset, spent: verdict == Verdict::Spent }))
 }
@@ -193,6 +198,8 @@ mod tests {
         check(&[RetryOn::Statuses], answered(503, None), 0, Verdict::Again);
         check(&[RetryOn::Reset, RetryOn::ServerError], Outcome::Stalled, 0, Verdict::Keep);
         check(&[RetryOn::ServerError], answered(508, None), 0, Verdict::Keep);
+        let any = [RetryOn::Reset, RetryOn::ServerError, RetryOn::ConnectFailure];
+        check(&any, Outcome::Overflow, 0, Verdict::Keep);
     }
 
     #[test]

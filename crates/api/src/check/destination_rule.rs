@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{findings::Findings, names};
 use crate::{
     destination_rule::{
-        ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection, PortPolicy, Subset,
-        TrafficPolicy,
+        ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection,
+        PortPolicy, RetryBudget, Subset, TrafficPolicy,
     },
     field::item,
 };
@@ -64,6 +64,9 @@ fn traffic_policy(policy: &TrafficPolicy, place: &str, findings: &mut Findings) 
     }
     let TrafficPolicy { load_balancer, connection_pool, outlier_detection, tls, .. } = policy;
     settings((load_balancer, connection_pool, outlier_detection, tls), place, findings);
+    if let Some(budget) = &policy.retry_budget {
+        retry_budget(budget, place, findings);
+    }
     let mut known = BTreeSet::new();
     for (index, settings) in policy.port_level_settings.iter().enumerate() {
         let place = item(&format!("{place}.portLevelSettings"), index);
@@ -85,8 +88,12 @@ fn port_policy(policy: &PortPolicy, place: &str, findings: &mut Findings) {
 }
 
 /// What a policy and the settings of a port have alike.
-type Settings<'p> =
-    (&'p Option<LoadBalancer>, &'p Option<Value>, &'p Option<OutlierDetection>, &'p Option<Value>);
+type Settings<'p> = (
+    &'p Option<LoadBalancer>,
+    &'p Option<ConnectionPool>,
+    &'p Option<OutlierDetection>,
+    &'p Option<Value>,
+);
 
 fn settings((balancer, pool, outliers, tls): Settings<'_>, place: &str, findings: &mut Findings) {
     if let Some(balancer) = balancer {
@@ -103,9 +110,41 @@ fn settings((balancer, pool, outliers, tls): Settings<'_>, place: &str, findings
     }
 }
 
-fn connection_pool(pool: &Value, place: &str, findings: &mut Findings) {
-    if !["tcp", "http"].iter().any(|part| pool.get(part).is_some()) {
+fn connection_pool(pool: &ConnectionPool, place: &str, findings: &mut Findings) {
+    if pool.tcp.is_none() && pool.http.is_none() {
         findings.error(format!("{place}.connectionPool"), "neither `tcp` nor `http` is given");
+    }
+    let tcp = pool.tcp.iter().map(|tcp| ("tcp.maxConnections", tcp.max_connections));
+    let http = pool.http.iter().flat_map(|http| {
+        [
+            ("http.http1MaxPendingRequests", http.http1_max_pending_requests),
+            ("http.http2MaxRequests", http.http2_max_requests),
+            ("http.maxRequestsPerConnection", http.max_requests_per_connection),
+            ("http.maxRetries", http.max_retries),
+            ("http.maxConcurrentStreams", http.max_concurrent_streams),
+        ]
+    });
+    for (name, number) in tcp.chain(http) {
+        let place = format!("{place}.connectionPool.{name}");
+        match number {
+            Some(..0) => findings.error(place, "the number is less than 0"),
+            Some(0) => findings.warning(place, "0 is no limit; leave the field out, or set 1"),
+            _ => {}
+        }
+    }
+    let Some(http) = &pool.http else { return };
+    if http.use_client_protocol == Some(true)
+        && http.h2_upgrade_policy.as_deref() == Some("UPGRADE")
+    {
+        let message = "`useClientProtocol` counts, so clients of HTTP/1.1 are not upgraded";
+        findings.warning(format!("{place}.connectionPool.http.h2UpgradePolicy"), message);
+    }
+}
+
+fn retry_budget(budget: &RetryBudget, place: &str, findings: &mut Findings) {
+    if let Some(percent) = budget.percent.filter(|percent| !(0.0..=100.0).contains(percent)) {
+        let message = format!("{percent} is not between 0 and 100");
+        findings.error(format!("{place}.retryBudget.percent"), message);
     }
 }
 

@@ -28,25 +28,22 @@ const SUBSET: &[Field] = &[
     field("trafficPolicy", Holds::Object(TRAFFIC_POLICY)),
 ];
 
-/// What happens to limits.
-const UNLIMITED: &str = "connections and requests are not limited";
-
 const TRAFFIC_POLICY: &[Field] = &[
     field("loadBalancer", LOAD_BALANCER),
-    later("connectionPool", CONNECTION_POOL, UNLIMITED),
+    field("connectionPool", CONNECTION_POOL),
     field("outlierDetection", OUTLIER_DETECTION),
     // Judged by its mode: plaintext is what happens, and may be what is asked for.
     field("tls", TLS),
     field("portLevelSettings", Holds::List(&Holds::Object(PORT_POLICY))),
     later("tunnel", TUNNEL, "connections go straight to the service"),
     later("proxyProtocol", PROXY_PROTOCOL, "no PROXY line is sent"),
-    later("retryBudget", RETRY_BUDGET, "retries are limited by their number only"),
+    field("retryBudget", RETRY_BUDGET),
 ];
 
 const PORT_POLICY: &[Field] = &[
     field("port", Holds::Object(&[field("number", PORT)])),
     field("loadBalancer", LOAD_BALANCER),
-    later("connectionPool", CONNECTION_POOL, UNLIMITED),
+    field("connectionPool", CONNECTION_POOL),
     field("outlierDetection", OUTLIER_DETECTION),
     // Judged by its mode, as above.
     field("tls", TLS),
@@ -121,13 +118,13 @@ const WARMUP: Holds = Holds::Object(&[
     field("aggression", Holds::Number),
 ]);
 
-const KEEPALIVE: Holds = Holds::Object(&[
+pub(super) const KEEPALIVE: Holds = Holds::Object(&[
     field("probes", U32),
     field("time", Holds::Span),
     field("interval", Holds::Span),
 ]);
 
-const CONNECTION_POOL: Holds = Holds::Object(&[
+pub(super) const CONNECTION_POOL: Holds = Holds::Object(&[
     field(
         "tcp",
         Holds::Object(&[
@@ -135,7 +132,7 @@ const CONNECTION_POOL: Holds = Holds::Object(&[
             field("connectTimeout", Holds::Span),
             field("tcpKeepalive", KEEPALIVE),
             field("maxConnectionDuration", Holds::Span),
-            field("idleTimeout", Holds::Span),
+            field("idleTimeout", Holds::ShortSpan),
         ]),
     ),
     field(
@@ -154,7 +151,7 @@ const CONNECTION_POOL: Holds = Holds::Object(&[
     ),
 ]);
 
-const OUTLIER_DETECTION: Holds = Holds::Object(&[
+pub(super) const OUTLIER_DETECTION: Holds = Holds::Object(&[
     later("consecutiveErrors", I32, "`consecutive5xxErrors` counts"),
     field("splitExternalLocalOriginErrors", Holds::Flag),
     field("consecutiveLocalOriginFailures", U32),
@@ -190,5 +187,5 @@ const PROXY_PROTOCOL: Holds = Holds::Object(&[field("version", Holds::Word(&["V1
 const RETRY_BUDGET: Holds = Holds::Object(&[
     field("percent", Holds::Number),
     field("minRetryConcurrency", U32),
-    field("budgetInterval", Holds::Span),
+    later("budgetInterval", Holds::Span, "the requests that are under way count"),
 ]);

@@ -1,6 +1,10 @@
 //! Fields of MeshConfig and of ProxyConfig.
 
-use super::{ANYTHINGS, Field, Holds, LABELS, StandIn, TEXTS, U32, field, guarded, later};
+use super::{
+    ANYTHINGS, Field, Holds, LABELS, StandIn, TEXTS, U32,
+    destination_rule::{CONNECTION_POOL, KEEPALIVE, OUTLIER_DETECTION},
+    field, guarded, later,
+};
 
 /// What holds where a setting is not honoured.
 const DEFAULT: &str = "its default holds";
@@ -34,7 +38,7 @@ pub const MESH_CONFIG: &[Field] = &[
     later("proxyHttpPort", Holds::Anything, DEFAULT),
     later("hboneIdleTimeout", Holds::Anything, DEFAULT),
     later("protocolDetectionTimeout", Holds::Anything, DEFAULT),
-    later("tcpKeepalive", Holds::Anything, DEFAULT),
+    field("tcpKeepalive", KEEPALIVE),
     later("ingressClass", Holds::Anything, DEFAULT),
     later("ingressService", Holds::Anything, DEFAULT),
     later("ingressControllerMode", Holds::Anything, DEFAULT),
@@ -49,7 +53,7 @@ pub const MESH_CONFIG: &[Field] = &[
     later("localityLbSetting", Holds::Anything, DEFAULT),
     later("zoneAwareLbSetting", Holds::Anything, DEFAULT),
     later("dnsRefreshRate", Holds::Anything, DEFAULT),
-    later("h2UpgradePolicy", Holds::Anything, DEFAULT),
+    field("h2UpgradePolicy", Holds::Word(&["DO_NOT_UPGRADE", "UPGRADE"])),
     later("inboundClusterStatName", Holds::Anything, DEFAULT),
     later("outboundClusterStatName", Holds::Anything, DEFAULT),
     later("certificates", Holds::Anything, DEFAULT),
@@ -62,7 +66,13 @@ pub const MESH_CONFIG: &[Field] = &[
     later("defaultInboundHttpRetryPolicy", Holds::Anything, DEFAULT),
     later("meshMTLS", Holds::Anything, DEFAULT),
     later("tlsDefaults", Holds::Anything, DEFAULT),
-    later("defaultTrafficPolicy", Holds::Anything, DEFAULT),
+    field(
+        "defaultTrafficPolicy",
+        Holds::Object(&[
+            field("connectionPool", CONNECTION_POOL),
+            field("outlierDetection", OUTLIER_DETECTION),
+        ]),
+    ),
     later("serviceEntryVisibility", Holds::Anything, DEFAULT),
 ];
 

@@ -133,6 +133,19 @@ const SAMPLES: &[&str] = &[
         "origin": {"object": "o", "rule": "r"}
     }}"#,
     r#"{"backend": {
+        "name": "p", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
+        "loadBalancer": "random", "connectTimeout": "1s",
+        "connectionPool": {
+            "maxConnections": 1, "maxPending": 1, "maxRequests": 1, "maxRetries": 1,
+            "retryBudget": {"percent": 20.5, "least": 3},
+            "maxRequestsPerConnection": 1, "maxStreams": 1,
+            "idle": "1s", "relayIdle": "1s", "maxDuration": "1s",
+            "tcpKeepAlive": {"probes": 1, "time": "1s", "interval": "1s"},
+            "ping": {"interval": "1s", "answer": "1s"}
+        },
+        "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
         "name": "hq", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
         "loadBalancer": {"hash": {"query": "x"}}, "connectTimeout": "1s",
         "origin": {"object": "o", "rule": "r"}

@@ -148,12 +148,15 @@ impl Downstream {
         })
     }
 
-    /// The connection pool of `address`, which is dialled the way that its listener needs.
-    pub fn pool_to(&self, address: SocketAddr) -> Rc<ConnectionPool> {
+    /// The pool of connections of `backend` to `address`, which is dialled the way that its
+    /// listener needs.
+    pub fn pool_to(&self, address: SocketAddr, backend: &CompiledBackend) -> Rc<ConnectionPool> {
         let application = self.listener.leads_to_application();
         let target = DialTarget { address, application };
-        let key = PoolKey { target, transport: self.listener.transport };
-        self.worker.pools.get(key, &self.worker.dialer)
+        let policy = backend.connections();
+        let id = policy.map(|policy| policy.id);
+        let key = PoolKey { target, transport: self.listener.transport, policy: id };
+        self.worker.pools.get(key, &self.worker.dialer, policy)
     }
 
     /// What a relay of it may use up.

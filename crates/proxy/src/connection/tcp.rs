@@ -1,8 +1,8 @@
 //! Connections that are relayed as they are.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use weft_config::Interest;
 use weft_decide::{Failure, Flag, Flags, Reply, Reported, Tcp};
 
@@ -21,8 +21,12 @@ use crate::{
     upstream::{
         dial::{self, DialError},
         endpoint_selection::UpstreamTarget,
+        pool::PoolError,
     },
 };
+
+/// Longer than a proxy runs.
+const WITHOUT_END: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Selects where `tcp` leads for this connection.
 pub async fn target(downstream: &Downstream, tcp: &Tcp) -> Result<UpstreamTarget, Reply> {
@@ -57,10 +61,13 @@ pub async fn relay(
     let server = match connected {
         Ok(server) => server,
         Err(error) => {
-            outcome.failed(&Failure::Unconnected);
+            outcome.failed(&match &error {
+                PoolError::Overflow => Failure::TooManyConnections,
+                _ => Failure::Unconnected,
+            });
             outcome.transport_failure = match &error {
-                DialError::Refused(error) => Some(dial::reason(error)),
-                DialError::Timeout(_) => None,
+                PoolError::Dial(DialError::Refused(error)) => Some(dial::reason(error)),
+                _ => None,
             };
             return;
         }
@@ -108,8 +115,18 @@ async fn exchange(
     registry.borrow_mut().opened(outcome.peer.as_ref(), reporter);
     let passed = Passed::default();
     let ending = Ending { downstream, peer: outcome.peer.clone(), passed: &passed };
-    let limits = downstream.relay_limits();
-    if let Err(error) = relay::relay(&mut client, &mut server, &passed, limits).await {
+    let pool = target.backend.connections().map(|policy| &policy.data);
+    let mut limits = downstream.relay_limits();
+    if let Some(idle) = pool.and_then(|pool| pool.relay_idle) {
+        limits.idle = if idle.is_zero() { WITHOUT_END } else { idle };
+    }
+    let relaying = relay::relay(&mut client, &mut server, &passed, limits);
+    let most = pool.and_then(|pool| pool.max_duration).unwrap_or(WITHOUT_END);
+    let ended = timeout(most, relaying).await;
+    if ended.is_err() {
+        outcome.flags = outcome.flags.and(Flag::Duration);
+    }
+    if let Ok(Err(error)) = ended {
         tracing::debug!(%error, "a relayed connection broke");
         // What one side did not end in order must not look so to the other.
         match error {

@@ -18,14 +18,20 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
+use weft_balance::ConnectionPermit;
 
 /// A TCP connection. All clones read and write the same one, and it is closed with the last.
 #[derive(Clone, Debug)]
-pub struct SharedTcp(Arc<TcpStream>);
+pub struct SharedTcp {
+    stream: Arc<TcpStream>,
+    /// Counts the connection as long as it is open, where connections like it are counted. It is
+    /// dropped after the connection.
+    _counted: Option<Arc<ConnectionPermit>>,
+}
 
 impl From<TcpStream> for SharedTcp {
     fn from(stream: TcpStream) -> Self {
-        Self(Arc::new(stream))
+        Self { stream: Arc::new(stream), _counted: None }
     }
 }
 
@@ -33,11 +39,16 @@ impl Deref for SharedTcp {
     type Target = TcpStream;
 
     fn deref(&self) -> &TcpStream {
-        &self.0
+        &self.stream
     }
 }
 
 impl SharedTcp {
+    /// The same connection, which holds `permit` until it is closed.
+    pub fn counted_by(self, permit: ConnectionPermit) -> Self {
+        Self { _counted: Some(Arc::new(permit)), ..self }
+    }
+
     /// Ready once the peer sends no more, or the connection is broken, also while bytes wait
     /// to be read.
     pub async fn ended(self) {
@@ -55,10 +66,10 @@ impl SharedTcp {
     /// One that is polled often looks at nothing but what is known by then. Only a single
     /// `interest` can be looked at.
     async fn wait(&self, interest: Interest) {
-        let mut change = pin!(self.0.ready(interest));
+        let mut change = pin!(self.stream.ready(interest));
         let mut waker: Option<Waker> = None;
         poll_fn(|context| {
-            if self.0.try_io(interest, || Ok(())).is_ok() {
+            if self.stream.try_io(interest, || Ok(())).is_ok() {
                 return Poll::Ready(());
             }
             if waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
@@ -79,7 +90,7 @@ impl SharedTcp {
         transfer: impl FnOnce() -> io::Result<usize>,
     ) -> io::Result<usize> {
         let mut partly = None;
-        let all = self.0.try_io(interest, || {
+        let all = self.stream.try_io(interest, || {
             let count = transfer()?;
             if (1..wanted).contains(&count) {
                 partly = Some(count);
@@ -97,8 +108,8 @@ impl SharedTcp {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match self.transfer(Interest::WRITABLE, wanted, || write(&self.0)) {
+            ready!(self.stream.poll_write_ready(context))?;
+            match self.transfer(Interest::WRITABLE, wanted, || write(&self.stream)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }
@@ -113,9 +124,10 @@ impl AsyncRead for SharedTcp {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            let read = self
-                .transfer(Interest::READABLE, buffer.remaining(), || self.0.try_read_buf(buffer));
+            ready!(self.stream.poll_read_ready(context))?;
+            let read = self.transfer(Interest::READABLE, buffer.remaining(), || {
+                self.stream.try_read_buf(buffer)
+            });
             match read {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 read => return Poll::Ready(read.map(drop)),
@@ -138,7 +150,7 @@ impl AsyncWrite for SharedTcp {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write) {
+        match SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write) {
             // The peer has ended it already.
             Err(error) if error.kind() == ErrorKind::NotConnected => Poll::Ready(Ok(())),
             ended => Poll::Ready(ended),
@@ -222,7 +234,7 @@ mod tests {
         peer.write_all(b"one").await.unwrap();
         let mut buffer = [0; 16];
         assert_eq!(near.read(&mut buffer).await.unwrap(), 3);
-        let is_readable = || near.0.try_io(Interest::READABLE, || Ok(())).is_ok();
+        let is_readable = || near.try_io(Interest::READABLE, || Ok(())).is_ok();
         assert!(!is_readable(), "the next read is no system call");
         peer.write_all(b"twothree").await.unwrap();
         assert_eq!(near.read(&mut buffer[..3]).await.unwrap(), 3);

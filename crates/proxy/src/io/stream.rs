@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use weft_balance::ConnectionPermit;
 
 use crate::io::shared_tcp::SharedTcp;
 
@@ -42,6 +43,14 @@ impl Stream {
     /// A stream carried by `layer`.
     pub fn layered(layer: impl Layered + 'static) -> Self {
         Self::Layered(Box::new(layer))
+    }
+
+    /// The same stream, which holds `permit`, if there is one, until it is closed.
+    pub fn counted_by(self, permit: Option<ConnectionPermit>) -> Self {
+        match (self, permit) {
+            (Self::Tcp(stream), Some(permit)) => Self::Tcp(stream.counted_by(permit)),
+            (stream, _) => stream,
+        }
     }
 
     /// This end's address, where the stream is a connection of its own.

@@ -17,7 +17,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
-use weft_config::ProcessLimits;
+use weft_config::{ProcessLimits, TcpKeepAlive};
 
 use crate::{
     io::{socket_options, stream::Stream},
@@ -35,6 +35,8 @@ pub struct Dialer {
     reach: Reach,
     limits: Arc<DialLimits>,
     own: OwnSockets,
+    /// How the connections of one pool are probed, where its backend says.
+    probes: Option<TcpKeepAlive>,
 }
 
 /// What the proxy's limits mean for every socket that is made.
@@ -120,6 +122,11 @@ impl Dialer {
         Self { own, ..self }
     }
 
+    /// A dialer as this one, whose connections are probed in this way.
+    pub fn probing(self, probes: Option<TcpKeepAlive>) -> Self {
+        Self { probes, ..self }
+    }
+
     /// Connects within `limit`.
     pub async fn dial(&self, target: DialTarget, limit: Duration) -> Result<Stream, DialError> {
         self.dial_tcp(target, limit).await.map(Stream::from)
@@ -184,6 +191,9 @@ impl Dialer {
         let keep_alive = time(&self.limits.keep_alive);
         let user_timeout = time(&self.limits.user_timeout);
         socket_options::set(SockRef::from(&socket), keep_alive, user_timeout)?;
+        if let Some(probes) = &self.probes {
+            socket_options::probe(SockRef::from(&socket), probes)?;
+        }
         socket.connect(target.address).await
     }
 }
@@ -239,6 +249,23 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_time().unwrap(), limits.tcp_keep_alive);
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits.tcp_user_timeout));
         }
+    }
+
+    #[tokio::test]
+    async fn a_backend_may_have_other_probes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = DialTarget { address: listener.local_addr().unwrap(), application: false };
+        let probes = TcpKeepAlive {
+            probes: Some(3),
+            time: Some(Duration::from_secs(11)),
+            interval: Some(Duration::from_secs(5)),
+        };
+        let dialer = Dialer::default().probing(Some(probes));
+        let stream = dialer.dial_tcp(target, Duration::from_secs(5)).await.unwrap();
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(11));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(5));
     }
 
     #[tokio::test]

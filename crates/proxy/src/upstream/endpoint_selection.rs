@@ -13,7 +13,10 @@ use crate::{
     connection::downstream::Downstream,
     io::stream::Stream,
     telemetry::metrics::{Peer, PeerId},
-    upstream::{dial::DialError, dns::Name, pool::ConnectionPool},
+    upstream::{
+        dns::Name,
+        pool::{ConnectionPool, PoolError},
+    },
 };
 
 /// What was selected for one attempt.
@@ -64,7 +67,7 @@ pub async fn select(
     match fresh.or(addresses.first()) {
         // The connection would come back to the listener it came through.
         Some(address) if *address != downstream.local => {
-            Ok(Selected { pool: downstream.pool_to(*address), endpoint })
+            Ok(Selected { pool: downstream.pool_to(*address, backend), endpoint })
         }
         _ => Err(Failure::NoEndpoint.reply()),
     }
@@ -88,7 +91,7 @@ impl UpstreamTarget {
             return Err(Failure::NoEndpoint.reply().about(&backend.name));
         };
         Ok(Self {
-            pool: downstream.pool_to(first),
+            pool: downstream.pool_to(first, &backend),
             limit: backend.data.connect_timeout.saturating_sub(began.elapsed()),
             backend,
             endpoint: selected.as_ref().map(|selected| Arc::clone(selected.endpoint())),
@@ -113,7 +116,7 @@ impl UpstreamTarget {
     }
 
     /// Connects; to further addresses of the name when the first refuses.
-    pub async fn connect(&mut self, downstream: &Downstream) -> Result<Stream, DialError> {
+    pub async fn connect(&mut self, downstream: &Downstream) -> Result<Stream, PoolError> {
         let deadline = Instant::now() + self.limit;
         loop {
             // Each address gets its share of the time that is left.
@@ -121,6 +124,7 @@ impl UpstreamTarget {
             let addresses = u32::try_from(self.others.len() + 1).unwrap_or(u32::MAX);
             let error = match self.pool.connect(left / addresses).await {
                 Ok(stream) => return Ok(stream),
+                Err(PoolError::Overflow) => return Err(PoolError::Overflow),
                 Err(error) => error,
             };
             if let Some(endpoint) = &*self.selected.borrow() {
@@ -132,7 +136,7 @@ impl UpstreamTarget {
             if self.others.is_empty() {
                 return Err(error);
             }
-            self.pool = downstream.pool_to(self.others.remove(0));
+            self.pool = downstream.pool_to(self.others.remove(0), &self.backend);
         }
     }
 

@@ -13,8 +13,8 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, sleep};
 use weft_config::{Retries, RetryOn};
 use weft_decide::{
-    Affinity, Arrival, Failure, Flag, NoAnswer, Reply, Reset, Routed, SelectedEndpoint, protocol,
-    retry,
+    Affinity, Arrival, Failure, Flag, NoAnswer, Permit, Reply, Reset, Routed, SelectedEndpoint,
+    protocol, retry,
 };
 
 use crate::{
@@ -244,7 +244,7 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
     }
     let copy = needs_copy(retries, version, outcome.is_grpc());
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
-    let mut again = 0;
+    let (mut again, mut retrying) = (0, None);
     loop {
         let selected = select(request, &tried).await?;
         prepare(request, outcome, &selected, again);
@@ -267,23 +267,31 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
             },
             Err(failed) => failed.outcome,
         };
-        if let Some(endpoint) = &endpoint {
-            endpoint.report(ended.reported(), Instant::now().into_std());
+        if let (Some(endpoint), Some(reported)) = (&endpoint, ended.reported()) {
+            endpoint.report(reported, Instant::now().into_std());
         }
         let mut verdict = retry::next(retries, &method, ended, again);
-        let repeatable = request.source.as_ref().is_none_or(|source| source.is_repeatable());
-        if verdict == retry::Verdict::Again && !(repeatable && request.upgrade.is_none()) {
-            verdict = retry::Verdict::Keep;
+        // The further try, if this was one, is over.
+        drop(retrying.take());
+        let mut overflow = false;
+        if verdict == retry::Verdict::Again {
+            match may_be_repeated(request) {
+                Ok(permit) => retrying = permit,
+                Err(NotRepeated { is_overflow }) => {
+                    (verdict, overflow) = (retry::Verdict::Keep, is_overflow);
+                }
+            }
         }
         match (result, verdict, retries) {
-            (_, retry::Verdict::Again, Some(retries)) => {
+            (result, retry::Verdict::Again, Some(retries)) => {
                 again += 1;
                 if retries.avoid_tried {
                     tried.push(pool.address());
                 }
                 let worker = &request.downstream.worker;
                 let pause = worker.with_rng(|rng| retry::pause(retries, again, rng));
-                drop(endpoint);
+                // Connection and count are for others meanwhile.
+                drop((result, endpoint));
                 sleep(pause).await;
             }
             (Ok(mut answer), verdict, _) => {
@@ -291,18 +299,40 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
                 if verdict == retry::Verdict::Spent {
                     outcome.flags = outcome.flags.and(Flag::TriesSpent);
                 }
+                if overflow {
+                    outcome.flags = outcome.flags.and(Flag::Overflow);
+                }
                 (outcome.host, outcome.local) = (Some(connection.address()), connection.local);
                 connection.in_flight = endpoint;
                 return Ok(answer);
             }
             (Err(failed), verdict, _) => {
                 outcome.local = failed.local;
-                let reply = failed.reply(verdict);
+                let mut reply = failed.reply(verdict);
+                if overflow {
+                    reply.flags = reply.flags.and(Flag::Overflow);
+                }
                 outcome.transport_failure = failed.reason;
                 return Err(reply);
             }
         }
     }
+}
+
+/// Why a request is not sent again although its rule says so.
+struct NotRepeated {
+    /// Whether the backend has as many further tries as it may.
+    is_overflow: bool,
+}
+
+/// Counts a further try of `request`, if it can be sent again.
+fn may_be_repeated(request: &UpstreamRequest) -> Result<Option<Permit>, NotRepeated> {
+    let repeatable = request.source.as_ref().is_none_or(|source| source.is_repeatable());
+    if !repeatable || request.upgrade.is_some() {
+        return Err(NotRepeated { is_overflow: false });
+    }
+    let Some(policy) = request.routed.backend().connections() else { return Ok(None) };
+    policy.breaker.retry().map_err(|_| NotRepeated { is_overflow: true })
 }
 
 /// Writes down where the attempt goes, and tells the server which attempt it is.

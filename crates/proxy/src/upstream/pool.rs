@@ -6,6 +6,7 @@
 
 mod pooled_connection;
 mod http2_connections;
+mod limited;
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,7 +20,7 @@ use std::{
 use tokio::time::Instant;
 use weft_balance::Endpoint;
 use weft_config::Limits;
-use weft_decide::CompiledBackend;
+use weft_decide::{CompiledBackend, ConnectionPolicy};
 
 use crate::{
     http::{error::Error, http1::client::Client as Http1Client},
@@ -31,6 +32,7 @@ use crate::{
     },
 };
 use http2_connections::Http2Connections;
+use limited::{Limited, Turn};
 use pooled_connection::Sender;
 pub use pooled_connection::{PooledConnection, Unanswered, UpstreamResponse};
 
@@ -62,12 +64,18 @@ pub struct ConnectionPool {
     /// Counts bytes of bodies that wait.
     tally: Rc<Tally>,
     peers: RefCell<Vec<KnownPeer>>,
+    /// Set where the backend has settings for its connections.
+    limited: Option<Limited>,
 }
 
-struct Idle {
+/// A connection of HTTP/1 without a request.
+pub struct Idle {
     client: Http1Client,
     local: Option<SocketAddr>,
     since: Instant,
+    made: Instant,
+    /// Requests so far.
+    served: u32,
 }
 
 /// The metrics' id of an endpoint that is reached through a backend. Keeps neither of them
@@ -98,6 +106,9 @@ pub enum PoolError {
     /// The server closes every connection as soon as it is made.
     #[error("the server closed a new connection at once")]
     Closed,
+    /// The backend has as many connections, or requests that wait for one, as it may.
+    #[error("the backend has as many connections as it may")]
+    Overflow,
 }
 
 impl ConnectionPools {
@@ -106,20 +117,27 @@ impl ConnectionPools {
         Self { tally: Rc::clone(tally), ..Self::default() }
     }
 
-    /// The pool of connections with `key`.
-    pub fn get(&self, key: PoolKey, dialer: &Dialer) -> Rc<ConnectionPool> {
+    /// The pool of connections with `key`, of a backend with this `policy`.
+    pub fn get(
+        &self,
+        key: PoolKey,
+        dialer: &Dialer,
+        policy: Option<&Arc<ConnectionPolicy>>,
+    ) -> Rc<ConnectionPool> {
         if let Some(pool) = self.pools.borrow().get(&key) {
             return Rc::clone(pool);
         }
         let pool = Rc::new(ConnectionPool {
             key,
-            dialer: dialer.clone(),
+            dialer: dialer.clone().probing(policy.and_then(|one| one.data.tcp_keep_alive)),
             idle: RefCell::default(),
             idle_total: Rc::clone(&self.idle),
             http2: Http2Connections::default(),
             tally: Rc::clone(&self.tally),
             peers: RefCell::default(),
+            limited: policy.map(|policy| Limited::new(Arc::clone(policy))),
         });
+        pool.watch();
         self.pools.borrow_mut().insert(key, Rc::clone(&pool));
         pool
     }
@@ -128,7 +146,7 @@ impl ConnectionPools {
     pub fn sweep(&self, now: Instant) {
         self.pools.borrow_mut().retain(|_, pool| {
             let idle = pool.close_idle(now);
-            let shared = pool.http2.close_idle(now);
+            let shared = pool.http2.close_idle(now, pool);
             Rc::strong_count(pool) > 1 || idle || shared
         });
     }
@@ -145,9 +163,10 @@ impl ConnectionPool {
         self.key.target.address
     }
 
-    /// Opens a connection that is not pooled yet.
-    pub async fn connect(&self, limit: Duration) -> Result<Stream, DialError> {
-        self.dialer.dial(self.key.target, limit).await
+    /// Opens a connection that is not pooled yet, for what is relayed as it is.
+    pub async fn connect(&self, limit: Duration) -> Result<Stream, PoolError> {
+        let permit = self.open_now()?;
+        Ok(self.dialer.dial(self.key.target, limit).await?.counted_by(permit))
     }
 
     /// A connection for one exchange at a time: `preconnected`, else an idle one, else a new
@@ -158,15 +177,12 @@ impl ConnectionPool {
         within: (Duration, &Limits),
         under_way: usize,
     ) -> Result<PooledConnection, PoolError> {
+        let wanted = self.limited.as_ref().is_some_and(Limited::are_wanted);
         if preconnected.is_none()
-            && let Some(Idle { client, local, since }) = self.pop_idle()
+            && !wanted
+            && let Some(idle) = self.pop_idle()
         {
-            return Ok(PooledConnection::new(
-                self,
-                Sender::Http1(client),
-                local,
-                Some(since.elapsed()),
-            ));
+            return Ok(PooledConnection::reused(self, idle));
         }
         self.begin_http1(preconnected, within, under_way).await
     }
@@ -188,9 +204,16 @@ impl ConnectionPool {
     ) -> Result<PooledConnection, PoolError> {
         // One that waited may have been closed meanwhile, as an idle one.
         let idle = preconnected.is_some().then_some(Duration::ZERO);
-        let stream = match preconnected {
-            Some(stream) => stream,
-            None => self.dialer.dial_for(self.key.target, limit, under_way).await?,
+        let (stream, _pending) = match preconnected {
+            Some(stream) => (stream, None),
+            None => {
+                let room = match self.turn(limits.stalled).await? {
+                    Turn::Kept(idle) => return Ok(PooledConnection::reused(self, *idle)),
+                    Turn::Open(room) => room,
+                };
+                let dialled = self.dialer.dial_for(self.key.target, limit, under_way).await;
+                (dialled?.counted_by(room.permit), room.pending)
+            }
         };
         let local = stream.local_addr();
         let client = Http1Client::begin(GatheredWriter(stream), limits);
@@ -239,7 +262,7 @@ impl ConnectionPool {
 
     /// Keeps a connection for the next exchange. When there are many, the one that was
     /// idle for longest makes room.
-    fn insert_idle(&self, client: Http1Client, local: Option<SocketAddr>) {
+    fn insert_idle(&self, new: Idle) {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
         if before >= MOST_IDLE || self.idle_total.get() >= MOST_IDLE_TOTAL {
@@ -250,8 +273,8 @@ impl ConnectionPool {
         if full && !idle.is_empty() {
             idle.remove(0);
         }
-        if (!full || idle.len() < before) && !client.has_ended() {
-            idle.push(Idle { client, local, since: Instant::now() });
+        if (!full || idle.len() < before) && !new.client.has_ended() {
+            idle.push(new);
         }
         self.count_idle(before, idle.len());
     }
@@ -261,11 +284,35 @@ impl ConnectionPool {
     fn pop_idle(&self) -> Option<Idle> {
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
-        while idle.pop_if(|one| one.client.has_ended()).is_some() {}
+        while idle.pop_if(|one| self.is_over(one)).is_some() {}
         let at = idle.iter().rposition(|one| one.client.is_ready());
         let found = at.map(|at| idle.remove(at));
         self.count_idle(before, idle.len());
         found
+    }
+
+    /// Any connection without a request that has not ended.
+    fn take_idle(&self) -> Option<Idle> {
+        let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
+        idle.retain(|one| !self.is_over(one));
+        let found = idle.pop();
+        self.count_idle(before, idle.len());
+        found
+    }
+
+    /// Whether a connection is not used any more.
+    fn is_over(&self, idle: &Idle) -> bool {
+        idle.client.has_ended()
+            || self.limited.as_ref().is_some_and(|limited| {
+                let kept = limited.kept_idle().is_none_or(|kept| idle.since.elapsed() < kept);
+                !kept || limited.is_worn_out(idle.made, idle.served)
+            })
+    }
+
+    /// How long a connection without a request is kept; without end if none.
+    fn idle_limit(&self) -> Option<Duration> {
+        self.limited.as_ref().map_or(Some(IDLE_LIMIT), Limited::kept_idle)
     }
 
     /// Closes what was idle for too long; whether any is left.
@@ -273,13 +320,17 @@ impl ConnectionPool {
         self.peers.borrow_mut().retain(KnownPeer::is_alive);
         let mut idle = self.idle.borrow_mut();
         let before = idle.len();
-        let fresh = |since: Instant| now.duration_since(since) < IDLE_LIMIT;
-        idle.retain(|one| fresh(one.since) && !one.client.has_ended());
+        let limit = self.idle_limit();
+        let fresh = |since: Instant| limit.is_none_or(|limit| now.duration_since(since) < limit);
+        idle.retain(|one| fresh(one.since) && !self.is_over(one));
         self.count_idle(before, idle.len());
         !idle.is_empty()
     }
 
     fn count_idle(&self, before: usize, after: usize) {
+        if let Some(limited) = &self.limited {
+            limited.count_idle(before, after);
+        }
         self.idle_total.set((self.idle_total.get() + after).saturating_sub(before));
     }
 }
@@ -303,7 +354,7 @@ mod tests {
     fn pool(pools: &ConnectionPools) -> Rc<ConnectionPool> {
         let target = DialTarget { address: ([127, 0, 0, 1], 1).into(), application: false };
         let transport = Transport::of(&Limits::edge());
-        pools.get(PoolKey { target, transport }, &Dialer::default())
+        pools.get(PoolKey { target, transport, policy: None }, &Dialer::default(), None)
     }
 
     #[test]

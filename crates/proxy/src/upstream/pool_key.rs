@@ -11,13 +11,16 @@ use crate::upstream::dial::DialTarget;
 /// that is left out would hold for the requests of those that do not have it.
 ///
 /// The version of HTTP is not, since a pool keeps connections of each version apart. Neither
-/// is the backend: without TLS the connections of two backends to one address are the same.
+/// is the backend, unless it has settings for its connections: without TLS the connections of two
+/// backends to one address are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolKey {
     /// Where the connection leads, and from where.
     pub target: DialTarget,
     /// How it is driven.
     pub transport: Transport,
+    /// The settings of its backend for connections, where it has some.
+    pub policy: Option<u64>,
 }
 
 /// How a connection is driven: its buffers, windows, deadlines. It is compared by a hash,
@@ -45,12 +48,15 @@ mod tests {
         for port in [80, 81] {
             for application in [true, false] {
                 for limits in [edge, sidecar, slow, edge] {
-                    let address = ([10, 0, 0, 1], port).into();
-                    let target = DialTarget { address, application };
-                    keys.insert(PoolKey { target, transport: Transport::of(&limits) });
+                    for policy in [None, Some(1), Some(2)] {
+                        let address = ([10, 0, 0, 1], port).into();
+                        let target = DialTarget { address, application };
+                        let transport = Transport::of(&limits);
+                        keys.insert(PoolKey { target, transport, policy });
+                    }
                 }
             }
         }
-        assert_eq!(keys.len(), 2 * 2 * 3);
+        assert_eq!(keys.len(), 2 * 2 * 3 * 3);
     }
 }

@@ -23,6 +23,7 @@ mod hostile;
 mod http;
 mod idle;
 mod left;
+mod limited;
 mod listeners;
 mod log;
 mod mirrors;

@@ -112,7 +112,7 @@ fn backend(
         Some(subset) => Some(policy.subset(subset, view)?),
     };
     let subset = defined.as_ref().map(|defined| defined.subset);
-    let effective = policy.effective(subset, port.number, view);
+    let effective = policy.effective(subset, port.number, view).or_of_mesh(&mesh);
     let choice = effective.choice();
     // Only in the mesh have clients dialled an address that means something.
     let dialled = definition.is_headless() || choice == Choice::Original;
@@ -145,13 +145,14 @@ fn backend(
             labels: subset.labels.clone().into_iter().collect(),
         }),
         discovery,
-        upstream: port.upstream(),
+        upstream: effective.upstream(port.upstream(), &mesh),
         load_balancer: match choice {
             Choice::Balanced(balancer) => balancer,
             Choice::Original => LoadBalancer::LeastRequest,
         },
         outliers: effective.outliers(),
-        connect_timeout: mesh.connect_timeout,
+        connection_pool: effective.connections(&mesh),
+        connect_timeout: effective.connect_timeout().unwrap_or(mesh.connect_timeout),
         closed: None,
         origin,
     })
@@ -187,6 +188,7 @@ pub(crate) fn original(name: &str, port: u16, upstream: Upstream, mesh: &Mesh) -
         upstream,
         load_balancer: LoadBalancer::LeastRequest,
         outliers: None,
+        connection_pool: None,
         connect_timeout: mesh.connect_timeout,
         closed: None,
         origin: Origin::default(),

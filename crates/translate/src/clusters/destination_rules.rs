@@ -13,8 +13,8 @@ use std::{
 use weft_api::{
     Key,
     destination_rule::{
-        ConsistentHash, DestinationRule, LoadBalancer as Balancing, OutlierDetection as Outliers,
-        PortPolicy, Subset, TrafficPolicy,
+        ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer as Balancing,
+        OutlierDetection as Outliers, PortPolicy, RetryBudget, Subset, TrafficPolicy,
     },
 };
 use weft_config::{HashCookie, HashKey, LoadBalancer, OutlierDetection};
@@ -96,6 +96,9 @@ struct SeenBy {
 pub(crate) struct Effective<'g> {
     load_balancer: Option<&'g Balancing>,
     outliers: Option<&'g Outliers>,
+    pub(crate) connection_pool: Option<&'g ConnectionPool>,
+    /// Settings of a port say nothing of it.
+    pub(crate) retry_budget: Option<&'g RetryBudget>,
 }
 
 /// How an endpoint is chosen, as far as a rule says.
@@ -153,29 +156,49 @@ impl Policy {
             let all = &policy.port_level_settings;
             all.iter().find(|one| one.port.as_ref().is_some_and(|one| one.number == port))
         };
-        let whole = whole.map_or_else(Effective::default, |whole| match of_port(whole) {
-            Some(settings) => Effective::of_port(settings),
-            None => Effective {
-                load_balancer: whole.load_balancer.as_ref(),
-                outliers: whole.outlier_detection.as_ref(),
-            },
+        let whole = whole.map_or_else(Effective::default, |whole| {
+            let all = Effective::of(whole);
+            of_port(whole).map_or(all, |settings| all.on_port(settings))
         });
         let Some(own) = own else { return whole };
-        match of_port(own) {
-            Some(settings) => Effective::of_port(settings),
-            None => Effective {
-                load_balancer: own.load_balancer.as_ref().or(whole.load_balancer),
-                outliers: own.outlier_detection.as_ref().or(whole.outliers),
-            },
-        }
+        let all = Effective::of(own);
+        let all = Effective {
+            load_balancer: all.load_balancer.or(whole.load_balancer),
+            outliers: all.outliers.or(whole.outliers),
+            connection_pool: all.connection_pool.or(whole.connection_pool),
+            retry_budget: all.retry_budget.or(whole.retry_budget),
+        };
+        of_port(own).map_or(all, |settings| all.on_port(settings))
     }
 }
 
 impl<'g> Effective<'g> {
-    fn of_port(settings: &'g PortPolicy) -> Self {
+    fn of(policy: &'g TrafficPolicy) -> Self {
+        Self {
+            load_balancer: policy.load_balancer.as_ref(),
+            outliers: policy.outlier_detection.as_ref(),
+            connection_pool: policy.connection_pool.as_ref(),
+            retry_budget: policy.retry_budget.as_ref(),
+        }
+    }
+
+    /// The same, where a port has `settings` of its own.
+    fn on_port(self, settings: &'g PortPolicy) -> Self {
         Self {
             load_balancer: settings.load_balancer.as_ref(),
             outliers: settings.outlier_detection.as_ref(),
+            connection_pool: settings.connection_pool.as_ref(),
+            ..self
+        }
+    }
+
+    /// The same; what is not said at all is as the mesh's settings say.
+    pub(crate) fn or_of_mesh(self, mesh: &'g Mesh) -> Self {
+        let Some(default) = mesh.config.default_traffic_policy.as_deref() else { return self };
+        Self {
+            outliers: self.outliers.or(default.outlier_detection.as_ref()),
+            connection_pool: self.connection_pool.or(default.connection_pool.as_ref()),
+            ..self
         }
     }
 

@@ -165,6 +165,11 @@ fn endpoints_by_hash_and_settings_of_ports_are_said() {
 }
 
 #[test]
+fn connections_and_requests_have_the_limits_of_their_backend() {
+    check("connection-pool");
+}
+
+#[test]
 fn connections_are_routed_by_address() {
     check("tcp");
 }

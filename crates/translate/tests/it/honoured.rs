@@ -65,6 +65,7 @@ fn base(kind: Kind) -> Value {
             });
             let policy = json!({
                 "loadBalancer": balancer, "outlierDetection": {}, "portLevelSettings": [of_port],
+                "retryBudget": {"percent": 20},
             });
             json!({
                 "host": "cart",

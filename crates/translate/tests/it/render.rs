@@ -1,6 +1,9 @@
 //! Answers as text that is short enough to be read.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use weft_config::{
     Action, Backend, Conditions, Discovery, Endpoints, Entry, HelloMatch, Limits, Listener,
@@ -237,6 +240,12 @@ fn backend(out: &mut String, backend: &Backend) -> fmt::Result {
     write!(out, " {:?} {:?}", backend.upstream, backend.load_balancer)?;
     if let Some(outliers) = &backend.outliers {
         write!(out, " outliers {}", serde_json::to_string(outliers).expect("it is JSON"))?;
+    }
+    if let Some(pool) = &backend.connection_pool {
+        write!(out, " connections {}", serde_json::to_string(pool).expect("it is JSON"))?;
+    }
+    if backend.connect_timeout != Duration::from_secs(10) {
+        write!(out, " within {:?}", backend.connect_timeout)?;
     }
     if let Some(closed) = &backend.closed {
         write!(out, " closed: {closed}")?;

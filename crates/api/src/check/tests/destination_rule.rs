@@ -58,9 +58,7 @@ fn settings_of_a_port_name_it_once() {
     let policy = json!({"portLevelSettings": settings});
     check_object(
         &mesh("DestinationRule", json!({"host": "cart", "trafficPolicy": policy})),
-        "warning spec.trafficPolicy.portLevelSettings[0].connectionPool: not honoured yet: \
-         connections and requests are not limited\n\
-         warning spec.trafficPolicy.portLevelSettings[0].tls: not honoured yet: the service is called \
+        "warning spec.trafficPolicy.portLevelSettings[0].tls: not honoured yet: the service is called \
          in plaintext\n\
          warning spec.trafficPolicy.portLevelSettings[1].port.number: port 80 has settings above; the \
          first ones count\n\
@@ -68,5 +66,37 @@ fn settings_of_a_port_name_it_once() {
          not between 0 and 100\n\
          error spec.trafficPolicy.portLevelSettings[2].port: the settings are for no port; name its \
          number",
+    );
+}
+
+#[test]
+fn limits_are_numbers_above_zero() {
+    let policy = json!({
+        "connectionPool": {
+            "tcp": {"maxConnections": -1, "idleTimeout": "0s", "connectTimeout": "0s"},
+            "http": {
+                "http1MaxPendingRequests": 0, "http2MaxRequests": 10, "maxRetries": "x",
+                "useClientProtocol": true, "h2UpgradePolicy": "UPGRADE",
+            },
+        },
+        "retryBudget": {"percent": 101, "budgetInterval": "1s"},
+        "portLevelSettings": [{"port": {"number": 80}, "connectionPool": {}}],
+    });
+    check_object(
+        &mesh("DestinationRule", json!({"host": "cart", "trafficPolicy": policy})),
+        "warning spec.trafficPolicy.connectionPool.http.h2UpgradePolicy: `useClientProtocol` counts, \
+         so clients of HTTP/1.1 are not upgraded\n\
+         warning spec.trafficPolicy.connectionPool.http.http1MaxPendingRequests: 0 is no limit; leave \
+         the field out, or set 1\n\
+         error spec.trafficPolicy.connectionPool.http.maxRetries: the text `x` stands where a whole \
+         number belongs\n\
+         error spec.trafficPolicy.connectionPool.tcp.connectTimeout: `0s` is too short; the least is \
+         `1ms`\n\
+         error spec.trafficPolicy.connectionPool.tcp.maxConnections: the number is less than 0\n\
+         error spec.trafficPolicy.portLevelSettings[0].connectionPool: neither `tcp` nor `http` is \
+         given\n\
+         warning spec.trafficPolicy.retryBudget.budgetInterval: not honoured yet: the requests that \
+         are under way count\n\
+         error spec.trafficPolicy.retryBudget.percent: 101 is not between 0 and 100",
     );
 }

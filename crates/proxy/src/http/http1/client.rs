@@ -95,6 +95,11 @@ impl Client {
         self.sender.is_ready()
     }
 
+    /// Waits until a request can be sent; whether one can.
+    pub async fn ready(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
+    }
+
     /// Sends a request and waits for the head of its answer.
     pub async fn send(
         &mut self,

@@ -59,6 +59,10 @@ struct ConnectionState {
     ended: Cell<bool>,
     /// Whether windows are small since much that came is not read.
     crowded: Cell<bool>,
+    /// Streams that its backend allows at a time.
+    most_open: Cell<usize>,
+    /// Streams after which no more are opened.
+    most_streams: Cell<u32>,
     /// Streams so far.
     streams: Cell<u32>,
     /// Those that did not end in order.
@@ -136,6 +140,8 @@ impl Client {
             allowed,
             ended: Cell::new(false),
             crowded: Cell::new(false),
+            most_open: Cell::new(UPSTREAM_STREAMS as usize),
+            most_streams: Cell::new(MOST_STREAMS),
             streams: Cell::new(0),
             broken: Cell::new(0),
             limits: *limits,
@@ -157,7 +163,18 @@ impl Client {
     /// Whether the connection takes no new streams, since it would not last much longer.
     /// Those that are open go on.
     pub fn is_worn_out(&self) -> bool {
-        self.state.broken.get() >= BROKEN_STREAMS || self.state.streams.get() >= MOST_STREAMS
+        self.state.broken.get() >= BROKEN_STREAMS
+            || self.state.streams.get() >= self.state.most_streams.get()
+    }
+
+    /// At most `open` streams at a time, and `all` of them, where these are less than for every
+    /// connection.
+    pub fn limit_streams(&self, open: Option<u32>, all: Option<u32>) {
+        let ConnectionState { most_open, most_streams, .. } = &*self.state;
+        if let Some(open) = open.and_then(|open| usize::try_from(open).ok()) {
+            most_open.set(most_open.get().min(open.max(1)));
+        }
+        most_streams.set(most_streams.get().min(all.unwrap_or(u32::MAX).max(1)));
     }
 
     fn begin_stream(
@@ -199,11 +216,11 @@ impl Client {
     /// A slot for one more stream, if there is room. A server that allows none for a while
     /// must not have one connection after another made.
     pub fn slot(self: &Rc<Self>) -> Option<StreamSlot> {
-        let ConnectionState { open, allowed, streams, .. } = &*self.state;
+        let ConnectionState { open, allowed, streams, most_open, .. } = &*self.state;
         if self.is_worn_out() {
             return None;
         }
-        if open.get() >= allowed.get().clamp(1, UPSTREAM_STREAMS as usize) {
+        if open.get() >= allowed.get().clamp(1, most_open.get()) {
             return None;
         }
         open.set(open.get() + 1);

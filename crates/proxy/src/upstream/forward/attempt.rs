@@ -147,6 +147,36 @@ pub async fn open(
     version: HttpVersion,
     fresh: bool,
 ) -> Result<PooledConnection, FailedAttempt> {
+    let Some(policy) = backend.connections() else {
+        return open_any(downstream, backend, pool, (version, fresh)).await;
+    };
+    let admit = || {
+        let overflow = |_| FailedAttempt::at(retry::Outcome::Overflow, None);
+        policy.breaker.request().map_err(overflow)
+    };
+    // What waits for a connection is no request that a server has. Where nothing has to wait, one
+    // too many opens no connection.
+    let waits = policy.breaker.connections().is_some();
+    let early = if waits { None } else { admit()? };
+    let mut connection = open_any(downstream, backend, pool, (version, fresh)).await?;
+    match if waits { admit() } else { Ok(early) } {
+        Ok(admitted) => {
+            connection.admitted = admitted;
+            Ok(connection)
+        }
+        Err(overflow) => {
+            connection.release(None);
+            Err(overflow)
+        }
+    }
+}
+
+async fn open_any(
+    downstream: &Downstream,
+    backend: &CompiledBackend,
+    pool: &Rc<ConnectionPool>,
+    (version, fresh): (HttpVersion, bool),
+) -> Result<PooledConnection, FailedAttempt> {
     let limit = backend.data.connect_timeout;
     let all: Vec<Name> = match &backend.data.discovery {
         Discovery::Dns { host, port } => vec![Name { host: host.as_str().into(), port: *port }],
@@ -176,7 +206,8 @@ pub async fn open(
         }
         names.failed(last);
         last = *address;
-        result = open_in(downstream, &downstream.pool_to(last), version, fresh, share).await;
+        result =
+            open_in(downstream, &downstream.pool_to(last, backend), version, fresh, share).await;
     }
     result
 }
@@ -213,6 +244,7 @@ fn unconnected(error: &PoolError) -> FailedAttempt {
             let reason = Some(dial::reason(error));
             FailedAttempt { reason, ..FailedAttempt::at(retry::Outcome::Refused, None) }
         }
+        PoolError::Overflow => FailedAttempt::at(retry::Outcome::Overflow, None),
         PoolError::Handshake(error) if error.cause() == Cause::Protocol => {
             FailedAttempt::at(retry::Outcome::ProtocolError, None)
         }

@@ -174,8 +174,8 @@ impl RequestCopy {
         let selected = endpoint_selection::select(&downstream, &backend, wanted).await;
         let Ok(Selected { pool, endpoint }) = selected else { return };
         let report = |outcome: retry::Outcome| {
-            if let Some(endpoint) = &endpoint {
-                endpoint.report(outcome.reported(), Instant::now().into_std());
+            if let (Some(endpoint), Some(reported)) = (&endpoint, outcome.reported()) {
+                endpoint.report(reported, Instant::now().into_std());
             }
         };
         let mut message = Request::from_parts(head, body);

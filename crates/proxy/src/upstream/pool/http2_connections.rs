@@ -12,12 +12,16 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
+use weft_balance::ConnectionPermit;
 use weft_config::Limits;
 
-use super::{ConnectionPool, IDLE_LIMIT, PoolError};
+use super::{
+    ConnectionPool, PoolError,
+    limited::{Limited, Room},
+};
 use crate::{
     http::http2::client::{Client, StreamSlot},
     io::{gathered::GatheredWriter, stream::Stream},
@@ -38,6 +42,7 @@ struct Connection {
     client: Rc<Client>,
     local: Option<SocketAddr>,
     since: Cell<Instant>,
+    made: Instant,
 }
 
 /// What came of making a connection; none while it is under way.
@@ -46,6 +51,14 @@ type Made = Option<Result<Weak<Client>, Rc<PoolError>>>;
 /// A slot for a stream, the proxy's end of its connection, and how long that was not used.
 type Joined = (StreamSlot, Option<SocketAddr>, Option<Duration>);
 
+/// What ends the wait where connections are limited.
+enum Turn {
+    /// A connection may be opened, or is being opened.
+    Open(Room),
+    /// A stream is free.
+    Slot(Joined),
+}
+
 impl Http2Connections {
     /// A slot on a connection of `pool`.
     pub async fn join(
@@ -53,24 +66,33 @@ impl Http2Connections {
         mut preconnected: Option<Stream>,
         (limit, limits): (Duration, &Limits),
     ) -> Result<Joined, Rc<PoolError>> {
-        if let Some((slot, local, idle)) = pool.http2.slot(|client| !client.is_crowded()) {
+        if let Some((slot, local, idle)) = pool.http2.slot(pool, |client| !client.is_crowded()) {
             return Ok((slot, local, Some(idle)));
         }
         let mut closed = 0;
         loop {
-            let mut made = Self::make(pool, preconnected.take(), (limit, *limits));
+            let room = match &pool.limited {
+                None => Room::default(),
+                Some(limited) => match Self::room(pool, limited, limits.stalled).await? {
+                    Turn::Open(room) => room,
+                    Turn::Slot(joined) => return Ok(joined),
+                },
+            };
+            let begun = (preconnected.take(), room.permit);
+            let mut made = Self::make(pool, begun, (limit, *limits));
+            let _pending = room.pending;
             let lives = match made.wait_for(Option::is_some).await.as_deref() {
                 // Better one whose windows are small than none.
                 Ok(Some(Err(error))) => {
                     let (slot, local, idle) =
-                        pool.http2.slot(|_| true).ok_or_else(|| Rc::clone(error))?;
+                        pool.http2.slot(pool, |_| true).ok_or_else(|| Rc::clone(error))?;
                     return Ok((slot, local, Some(idle)));
                 }
                 Ok(Some(Ok(client))) => client.upgrade().is_some_and(|one| !one.has_ended()),
                 Ok(None) | Err(_) => false,
             };
-            let uncrowded = pool.http2.slot(|client| !client.is_crowded());
-            if let Some((slot, local, _)) = uncrowded.or_else(|| pool.http2.slot(|_| true)) {
+            let uncrowded = pool.http2.slot(pool, |client| !client.is_crowded());
+            if let Some((slot, local, _)) = uncrowded.or_else(|| pool.http2.slot(pool, |_| true)) {
                 return Ok((slot, local, None));
             }
             // Where it lives, others were quicker: one more is made.
@@ -81,24 +103,72 @@ impl Http2Connections {
         }
     }
 
+    /// The right to open one more connection, or a slot that is free meanwhile.
+    async fn room(
+        pool: &Rc<ConnectionPool>,
+        limited: &Limited,
+        limit: Duration,
+    ) -> Result<Turn, Rc<PoolError>> {
+        if pool.http2.is_making() {
+            let pending = if limited.is_counted() { None } else { limited.pending()? };
+            return Ok(Turn::Open(Room { permit: None, pending }));
+        }
+        if let Some(room) = limited.open()? {
+            return Ok(Turn::Open(room));
+        }
+        if pool.http2.connections.borrow().is_empty()
+            && let Some(room) = limited.open_first()
+        {
+            return Ok(Turn::Open(room));
+        }
+        let due = Instant::now() + limit;
+        loop {
+            tokio::select! {
+                room = limited.wait_http2() => return Ok(Turn::Open(room?)),
+                () = limited.next_stream() => {}
+                () = sleep_until(due) => return Err(Rc::new(PoolError::Overflow)),
+            }
+            if let Some((slot, local, idle)) = pool.http2.slot(pool, |_| true) {
+                return Ok(Turn::Slot((slot, local, Some(idle))));
+            }
+        }
+    }
+
     /// Closes what was idle for too long; whether any is left.
-    pub fn close_idle(&self, now: Instant) -> bool {
+    pub fn close_idle(&self, now: Instant, pool: &ConnectionPool) -> bool {
         let mut connections = self.connections.borrow_mut();
+        let limit = pool.idle_limit();
         connections.retain(|one| {
-            let idle = now.duration_since(one.since.get()) >= IDLE_LIMIT;
-            is_usable(one) && (one.client.open() > 0 || !idle)
+            let idle = limit.is_some_and(|limit| now.duration_since(one.since.get()) >= limit);
+            is_usable(pool, one) && (one.client.open() > 0 || !idle)
         });
         !connections.is_empty()
+    }
+
+    /// Closes the connections without a stream.
+    pub fn close_unused(&self) {
+        self.connections.borrow_mut().retain(|one| one.client.open() > 0);
+    }
+
+    /// Whether a connection has no stream.
+    pub fn has_unused(&self) -> bool {
+        self.connections.borrow().iter().any(|one| one.client.open() == 0)
+    }
+
+    /// Whether a connection is being made. A task that has panicked makes none any more.
+    fn is_making(&self) -> bool {
+        self.making.borrow().as_ref().is_some_and(|making| making.has_changed().is_ok())
     }
 
     /// A slot on the first connection that has room and `suits`, with how long that was not used.
     fn slot(
         &self,
+        pool: &ConnectionPool,
         suits: impl Fn(&Client) -> bool,
     ) -> Option<(StreamSlot, Option<SocketAddr>, Duration)> {
         let mut connections = self.connections.borrow_mut();
         // Streams that are open keep the others alive.
-        connections.retain(is_usable);
+        connections.retain(|one| is_usable(pool, one));
         let now = Instant::now();
         let free = |one: &Connection| {
             let slot = suits(&one.client).then(|| one.client.slot())??;
@@ -110,7 +180,7 @@ impl Http2Connections {
     /// Has a connection made, unless one is being made already.
     fn make(
         pool: &Rc<ConnectionPool>,
-        preconnected: Option<Stream>,
+        begun: (Option<Stream>, Option<ConnectionPermit>),
         within: (Duration, Limits),
     ) -> watch::Receiver<Made> {
         let mut making = pool.http2.making.borrow_mut();
@@ -122,7 +192,7 @@ impl Http2Connections {
         *making = Some(receiver.clone());
         let pool = Rc::clone(pool);
         tokio::task::spawn_local(async move {
-            let result = connection(&pool, preconnected, within).await;
+            let result = connection(&pool, begun, within).await;
             pool.http2.making.borrow_mut().take();
             let result = result.map(|one| {
                 let client = Rc::downgrade(&one.client);
@@ -135,19 +205,28 @@ impl Http2Connections {
     }
 }
 
-fn is_usable(connection: &Connection) -> bool {
-    !connection.client.has_ended() && !connection.client.is_worn_out()
+fn is_usable(pool: &ConnectionPool, connection: &Connection) -> bool {
+    let Connection { client, since, made, .. } = connection;
+    let has_aged = |limited: &Limited| {
+        let idle = limited.kept_idle().is_some_and(|limit| since.get().elapsed() >= limit);
+        limited.is_worn_out(*made, 0) || (idle && client.open() == 0)
+    };
+    !client.has_ended() && !client.is_worn_out() && !pool.limited.as_ref().is_some_and(has_aged)
 }
 
 async fn connection(
     pool: &ConnectionPool,
-    preconnected: Option<Stream>,
-    (limit, limits): (Duration, Limits),
+    (preconnected, permit): (Option<Stream>, Option<ConnectionPermit>),
+    (limit, mut limits): (Duration, Limits),
 ) -> Result<Connection, PoolError> {
+    let policy = pool.limited.as_ref().map(Limited::policy);
+    if let Some(ping) = policy.and_then(|policy| policy.data.ping) {
+        (limits.keep_alive, limits.keep_alive_answer) = (ping.interval, ping.answer);
+    }
     let due = Instant::now() + limit;
     let stream = match preconnected {
         Some(stream) => stream,
-        None => pool.connect(limit).await?,
+        None => pool.dialer.dial(pool.key.target, limit).await?.counted_by(permit),
     };
     let local = stream.local_addr();
     let beginning = Client::begin(GatheredWriter(stream), &limits, &pool.tally);
@@ -155,7 +234,11 @@ async fn connection(
         Ok(client) => client.map_err(PoolError::Handshake)?,
         Err(_) => return Err(PoolError::Dial(DialError::Timeout(limit))),
     };
-    Ok(Connection { client: Rc::new(client), local, since: Cell::new(Instant::now()) })
+    if let Some(policy) = policy {
+        client.limit_streams(policy.data.max_streams, policy.data.max_requests_per_connection);
+    }
+    let now = Instant::now();
+    Ok(Connection { client: Rc::new(client), local, since: Cell::new(now), made: now })
 }
 
 #[cfg(test)]
@@ -172,8 +255,8 @@ mod tests {
 
     fn pool_to(address: SocketAddr) -> Rc<ConnectionPool> {
         let target = DialTarget { address, application: false };
-        let key = PoolKey { target, transport: Transport::of(&LIMITS) };
-        ConnectionPools::default().get(key, &Dialer::default())
+        let key = PoolKey { target, transport: Transport::of(&LIMITS), policy: None };
+        ConnectionPools::default().get(key, &Dialer::default(), None)
     }
 
     fn local<F: Future>(future: F) -> F::Output {

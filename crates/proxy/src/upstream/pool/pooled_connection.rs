@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use http::{Request, Response};
-use weft_balance::SelectedEndpoint;
+use tokio::time::Instant;
+use weft_balance::{Permit, SelectedEndpoint};
 
-use super::ConnectionPool;
+use super::{ConnectionPool, Idle};
 use crate::http::{
     body::Incoming,
     error::Error,
@@ -24,6 +25,23 @@ pub struct PooledConnection {
     pub idle: Option<Duration>,
     /// Counts the exchange at its endpoint.
     pub in_flight: Option<SelectedEndpoint>,
+    /// Counts the request at its backend, where that is limited.
+    pub admitted: Option<Permit>,
+    made: Instant,
+    /// Requests before this one, over HTTP/1.
+    served: u32,
+    _freed: Freed,
+}
+
+/// Lets what waits for a stream look again, once the one before is closed.
+struct Freed(Option<Rc<ConnectionPool>>);
+
+impl Drop for Freed {
+    fn drop(&mut self) {
+        if let Some(limited) = self.0.as_ref().and_then(|pool| pool.limited.as_ref()) {
+            limited.stream_freed();
+        }
+    }
 }
 
 /// The sending half of a connection.
@@ -58,7 +76,25 @@ impl PooledConnection {
         local: Option<SocketAddr>,
         idle: Option<Duration>,
     ) -> Self {
-        Self { pool: Rc::clone(pool), sender, local, idle, in_flight: None }
+        let is_shared = matches!(sender, Sender::Http2(_)) && pool.limited.is_some();
+        Self {
+            pool: Rc::clone(pool),
+            sender,
+            local,
+            idle,
+            in_flight: None,
+            admitted: None,
+            made: Instant::now(),
+            served: 0,
+            _freed: Freed(is_shared.then(|| Rc::clone(pool))),
+        }
+    }
+
+    /// Checks out a connection of `pool` that was `idle`.
+    pub fn reused(pool: &Rc<ConnectionPool>, idle: Idle) -> Self {
+        let Idle { client, local, since, made, served } = idle;
+        let sender = Sender::Http1(client);
+        Self { made, served, ..Self::new(pool, sender, local, Some(since.elapsed())) }
     }
 
     /// The address of the server.
@@ -104,7 +140,10 @@ impl PooledConnection {
             return;
         }
         match self.sender {
-            Sender::Http1(client) => self.pool.insert_idle(client, self.local),
+            Sender::Http1(client) => {
+                let (local, made, served) = (self.local, self.made, self.served + 1);
+                self.pool.hand_on(Idle { client, local, since: Instant::now(), made, served });
+            }
             Sender::Http2(slot) => slot.complete(),
         }
     }
