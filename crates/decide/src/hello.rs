@@ -57,13 +57,16 @@ pub(crate) fn explain_hello(condition: &HelloMatch, hello: Option<&ClientHello>)
         if let Some(more @ 1..) = condition.names.len().checked_sub(MOST_NAMED) {
             named.push_str(&format!(" and {more} more"));
         }
+        let covering = |name: &str| condition.names.iter().find(|host| host.covers(name));
         parts.push(match &hello.server_name {
             None => format!("the client names no server, and {named} is asked for"),
-            Some(name) => {
-                let is = condition.names.iter().any(|host| host.covers(name));
-                let is = if is { "is" } else { "is not" };
-                format!("the server name `{name}` {is} {named}")
-            }
+            Some(name) => match covering(name) {
+                None => format!("the server name `{name}` is not {named}"),
+                Some(host) if host.is_wildcard() => {
+                    format!("the server name `{name}` is covered by `{host}`")
+                }
+                Some(_) => format!("the server name is `{name}`"),
+            },
         });
     }
     if !condition.protocols.is_empty() {

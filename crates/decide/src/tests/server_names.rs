@@ -168,7 +168,7 @@ fn an_explanation_says_which_name_matched() {
         told,
         [
             "0 the server name `a.example` is not `b.example`, `c`, `d` and 1 more",
-            "1 the server name `a.example` is `*.example`; relayed to port 80 of the application",
+            "1 the server name `a.example` is covered by `*.example`; relayed to port 80 of the application",
         ]
     );
 }

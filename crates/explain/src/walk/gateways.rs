@@ -6,15 +6,21 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::HOST;
-use weft_api::{gateway::Server, kubernetes::Pod, selector::selects};
+use weft_api::{
+    gateway::{Reading, Server},
+    kubernetes::Pod,
+    selector::selects,
+};
 use weft_config::{Host, Origin};
-use weft_decide::of_authority;
+use weft_decide::{ClientHello, of_authority};
 
 use super::HopRequest;
 use crate::{explanation::Because, world::World};
 
 /// How many servers at other addresses are named.
 const MOST_ELSEWHERE: usize = 3;
+/// How many hosts of a server that does not admit a name are told.
+const MOST_HOSTS: usize = 5;
 
 /// Puts the servers that admit the host in the place of the one that stands for the port;
 /// where none does, says of each which hosts it admits.
@@ -27,19 +33,17 @@ pub(super) fn name(
 ) {
     let is_gateway = |one: &Because| one.object.starts_with("Gateway/");
     let found = because.iter().position(|one| is_gateway(one) && one.verdict == "matched");
-    let host = match asked.question.hello() {
-        // It is the server name that leads to a server, which says so.
-        Some(_) if found.is_some() => return,
-        Some(hello) => hello.server_name,
-        None if found.is_none() => return,
-        None => {
-            let host = asked.head.as_ref().ok();
-            let host = host.and_then(|head| head.headers.get(HOST)?.to_str().ok());
-            host.map(|host| of_authority(host).into_owned())
-        }
+    let hello = asked.question.hello();
+    let Some(at) = found else {
+        because.extend(refused(world, pod, dialled, hello.as_ref()));
+        return;
     };
-    let Some(host) = host else { return };
-    let at = found.unwrap_or_default();
+    // It is the server name that leads to a server, which says so.
+    if hello.is_some() {
+        return;
+    }
+    let host = asked.head.as_ref().ok().and_then(|head| head.headers.get(HOST)?.to_str().ok());
+    let Some(host) = host.map(|host| of_authority(host).into_owned()) else { return };
     let admits = |server: &Server| server.hosts.iter().any(|own| covers(own, &host));
     let is_there = |server: &Server| is_at(server, dialled.ip());
     let (servers, elsewhere): (Vec<_>, Vec<_>) =
@@ -75,7 +79,36 @@ pub(super) fn name(
             (one.object, one.rule) = (admitting.object.clone(), admitting.rule.clone());
         }
     }
-    because.splice(at..at + usize::from(found.is_some()), named);
+    because.splice(at..=at, named);
+}
+
+/// Why no server that passes TLS on is for a client that begins with `hello`.
+fn refused(
+    world: &World,
+    pod: &Pod,
+    dialled: SocketAddr,
+    hello: Option<&ClientHello>,
+) -> Vec<Because> {
+    let all = servers(world, pod, dialled.port()).into_iter();
+    let passing = all.filter(|(_, server)| {
+        server.reading() == Some(Reading::ServerName) && is_at(server, dialled.ip())
+    });
+    let why = |server: &Server| {
+        let on = on(server);
+        match hello.map(|hello| hello.server_name.as_deref()) {
+            None => format!("{on} is for TLS, which the client does not begin"),
+            Some(None) => format!("{on} is for TLS by server name, and the client names no server"),
+            Some(Some(name)) if server.hosts.iter().any(|own| covers(own, name)) => format!(
+                "{on} admits `{name}`, and no `tls` rule of a VirtualService is for that server name"
+            ),
+            Some(Some(name)) => {
+                let hosts = server.hosts.iter().take(MOST_HOSTS).map(String::as_str);
+                let hosts = hosts.collect::<Vec<_>>().join("`, `");
+                format!("{on} does not admit `{name}`, but `{hosts}`")
+            }
+        }
+    };
+    passing.map(|(place, server)| told(&place, "refused", why(server))).collect()
 }
 
 /// The servers that the gateway's pod serves on its port `port`.

@@ -324,3 +324,18 @@ fn virtual_services_that_say_too_much_of_anothers_host_are_left_out_and_named() 
     assert!(left_out[0].contains("VirtualService/evil/v"), "{text}");
     assert!(left_out[2].contains("others"), "{text}");
 }
+
+#[test]
+fn which_server_name_led_where_is_told() {
+    let tls = || world(&["tls.yaml"]);
+    let vault = question("ingress", &["https://vault.example"]);
+    check_in(tls(), "tls-ingress", &vault);
+    check_in(tls(), "tls-ingress-unknown", &question("ingress", &["https://other.example"]));
+    check_in(tls(), "tls-ingress-elsewhere", &question("ingress", &["https://other.org"]));
+    check_in(tls(), "tls-ingress-plain", &question("ingress", &["http://vault.example:443"]));
+    let mut named = question("web.shop", &["https://vault"]);
+    named.server_name = Some("vault.example".to_owned());
+    check_in(tls(), "tls-sidecar", &named);
+    named.server_name = Some("other.example".to_owned());
+    check_in(tls(), "tls-sidecar-unknown", &named);
+}
