@@ -149,29 +149,33 @@ fn each_port<'g>(
     mut then: impl FnMut(SocketAddr, &[Bound<'g>], Port),
 ) -> Limited {
     let mesh = view.mesh();
-    let mut places: BTreeMap<SocketAddr, Vec<Bound<'_>>> = BTreeMap::new();
+    let mut ports: BTreeMap<u16, Vec<Bound<'_>>> = BTreeMap::new();
     for bound in of_client(client, view) {
-        places.entry(bound.at).or_default().push(bound);
+        ports.entry(bound.at.port()).or_default().push(bound);
     }
-    let (mut budget, mut shared) = (Budget::default(), Shared::of(places.keys()));
-    // Those of every address come first.
-    for (at, bound) in &places {
-        let Some(first) = bound.first() else { continue };
+    let mut budget = Budget::default();
+    let mut places: BTreeMap<SocketAddr, Vec<Bound<'_>>> = BTreeMap::new();
+    for bound in ports.into_values() {
+        // An address gives no precedence: the oldest decides for all of them.
+        let Some(first) = bound.first().cloned() else { continue };
         let family = Family::of(first.server);
         let (bound, others): (Vec<_>, Vec<_>) =
-            bound.iter().cloned().partition(|one| Family::of(one.server) == family);
-        others.iter().for_each(|other| budget.note_conflict(first, other));
-        let port = match family {
-            Family::Http => {
-                let limits = (&mut budget, &mut shared);
-                routes::of_port(*at, &bound, (group, &mesh), view, limits).map(Port::Http)
-            }
-            Family::Tls | Family::Bytes => {
-                connections::of_port(&bound, group, view, &mut budget).map(Port::Relays)
-            }
-        };
-        if let Some(port) = port {
-            then(*at, &bound, port);
+            bound.into_iter().partition(|one| Family::of(one.server) == family);
+        others.iter().for_each(|other| budget.note_conflict(&first, other));
+        if family == Family::Http {
+            bound.into_iter().for_each(|one| places.entry(one.at).or_default().push(one));
+            continue;
+        }
+        for (at, relays) in connections::of_port(&bound, group, view, &mut budget) {
+            then(at, &bound, Port::Relays(relays));
+        }
+    }
+    let mut shared = Shared::of(places.keys());
+    // Those of every address come first.
+    for (at, bound) in &places {
+        let limits = (&mut budget, &mut shared);
+        if let Some(port) = routes::of_port(*at, bound, (group, &mesh), view, limits) {
+            then(*at, bound, Port::Http(port));
         }
     }
     budget.into_limited()

@@ -13,6 +13,7 @@ mod lists;
 mod local_addresses;
 mod one_host;
 mod pairs;
+mod passthrough;
 mod ports;
 mod properties;
 mod redirects;

@@ -3,7 +3,10 @@
 //! A server name that several virtual services have is the oldest one's. What cannot be passed on
 //! is closed, and a wider name does not take it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
 
 use weft_api::{
     gateway::Reading,
@@ -33,31 +36,30 @@ use crate::{
     },
 };
 
-/// What is passed on, on a port.
+/// What is passed on at a place of a gateway.
 #[derive(Default)]
 pub(super) struct Relays {
     /// The servers, each for some names; one for every connection where names are not read.
     pub(super) servers: Vec<Server>,
     /// The backends that they name.
     pub(super) backends: BTreeSet<BackendRef>,
-    /// Names that have a server.
-    taken: BTreeSet<String>,
     /// Whether something is passed on.
     is_open: bool,
 }
 
-/// What is passed on for `bound`, servers of Gateways that have the port; none where nothing is.
+/// What is passed on for `bound`, servers of Gateways that have one port, the older ones first; the
+/// places where something is.
 pub(super) fn of_port<'g>(
     bound: &[Bound<'g>],
     group: &Group,
     view: &View<'g>,
     budget: &mut Budget<'g>,
-) -> Option<Relays> {
-    let mut relays = Relays::default();
-    // Servers of a Gateway on one port are one list of hosts.
+) -> BTreeMap<SocketAddr, Relays> {
+    let mut port = Passing::default();
+    // Servers of a Gateway at one place are one list of hosts.
     let same = |one: &Bound<'_>, next: &Bound<'_>| {
         one.key() == next.key()
-            && one.server.port.number == next.server.port.number
+            && (one.at, one.server.port.number) == (next.at, next.server.port.number)
             && one.server.reading() == next.server.reading()
     };
     let mut ended = Vec::new();
@@ -65,22 +67,36 @@ pub(super) fn of_port<'g>(
         let [one, ..] = servers else { continue };
         let is_whole = budget.may_listen(one.at, servers)
             && match one.server.reading() {
-                Some(Reading::ServerName) => relays.add_names(servers, group, (view, budget)),
-                Some(Reading::Tcp) => relays.add_bytes(servers, group, (view, budget)),
+                Some(Reading::ServerName) => port.add_names(servers, group, (view, budget)),
+                Some(Reading::Tcp) => {
+                    port.add_bytes(servers, group, (view, budget));
+                    true
+                }
                 // TLS that would end here is for nobody else.
                 _ => {
-                    relays.close(servers, view);
+                    port.close(servers, view);
                     true
                 }
             };
         ended.extend((!is_whole).then_some(servers));
     }
     // What there is too much of is closed where nothing else is.
-    ended.into_iter().for_each(|servers| relays.close(servers, view));
-    relays.is_open.then_some(relays)
+    ended.into_iter().for_each(|servers| port.close(servers, view));
+    let mut places = port.places;
+    places.retain(|_, relays| relays.is_open);
+    places
 }
 
-impl Relays {
+/// What is passed on, on a port.
+#[derive(Default)]
+struct Passing {
+    places: BTreeMap<SocketAddr, Relays>,
+    /// Names that have a server, by the address; what an older one has at every address, a younger
+    /// one at one address does not take.
+    taken: BTreeSet<(IpAddr, String)>,
+}
+
+impl Passing {
     /// Adds what virtual services say about server names for the hosts of `servers`, which are of
     /// one Gateway and port; returns whether that is not too much.
     fn add_names<'g>(
@@ -151,28 +167,28 @@ impl Relays {
             }
         }
         for (at, names, rule) in found {
-            let target = self.target((service, "tls", at), rule, site, view);
+            let target = self.target(bound.at, (service, "tls", at), rule, site, view);
             self.push(bound, names, target);
         }
         Some(())
     }
 
-    /// Adds where the first virtual service sends all bytes that has a rule for that; returns
-    /// whether that is not too much.
+    /// Adds where the first virtual service sends all bytes that has a rule for that.
     fn add_bytes<'g>(
         &mut self,
         servers: &[Bound<'g>],
         group: &Group,
         (view, budget): (&View<'g>, &mut Budget<'g>),
-    ) -> bool {
-        let [one, ..] = servers else { return true };
+    ) {
+        let [one, ..] = servers else { return };
         let site = site(one, group);
         let all = servers.iter().map(|one| one.server);
         let admitted = Served::new(one.gateway, all, view.installation());
         let gateway = one.key();
         let attached = budget.bound_to(gateway, || Attached::all(gateway, &group.namespace, view));
+        let places = [one.at, super::anywhere(one.at.port())];
         for Attached { service, .. } in attached.iter().filter(|one| has(one, RuleKind::Tcp)) {
-            if !self.servers.is_empty() {
+            if places.iter().any(|at| self.places.get(at).is_some_and(|relays| relays.is_open)) {
                 break;
             }
             let bytes = rules_size(service, RuleKind::Tcp, view);
@@ -195,16 +211,17 @@ impl Relays {
                 let is_known = rule.matches.iter().all(|one| one.source_subnet.is_none());
                 may && !is_beyond && is_known
             });
-            let target = self.target((service, "tcp", at), rule, &site, view);
-            self.is_open = true;
-            self.servers.push(server(one, None, target));
+            let target = self.target(one.at, (service, "tcp", at), rule, &site, view);
+            let relays = self.places.entry(one.at).or_default();
+            relays.is_open = true;
+            relays.servers.push(server(one, None, target));
         }
-        true
     }
 
     /// Where `rule` of a virtual service sends connections; nowhere without it.
     fn target(
         &mut self,
+        place: SocketAddr,
         (service, list, at): (&VirtualService, &str, usize),
         rule: Option<&ConnectionRoute>,
         site: &Site<'_>,
@@ -216,10 +233,11 @@ impl Relays {
             route.into_iter().flatten().map(|one| (&one.destination, one.weight)).collect();
         let shares = targets::shares(&written).unwrap_or_default();
         let (namespace, ports) = (&service.metadata.namespace, Ports::of_site(site));
+        let relays = self.places.entry(place).or_default();
         let backends = shares.into_iter().map(|(_, destination, weight)| {
             let backend = targets::backend(destination, namespace, ports, view);
             let name = backend.name();
-            self.backends.insert(backend);
+            relays.backends.insert(backend);
             (name, weight)
         });
         TcpTarget { backends: backends.collect(), origin, ..TcpTarget::default() }
@@ -227,14 +245,19 @@ impl Relays {
 
     /// Adds a server for those of `names` that have none; it is closed where `target` leads nowhere.
     fn push(&mut self, bound: &Bound<'_>, names: BTreeSet<String>, target: TcpTarget) {
-        let names = names.into_iter().filter(|name| self.taken.insert(name.clone()));
+        let everywhere = super::anywhere(bound.at.port()).ip();
+        let names = names.into_iter().filter(|name| {
+            !self.taken.contains(&(everywhere, name.clone()))
+                && self.taken.insert((bound.at.ip(), name.clone()))
+        });
         let names: Vec<Host> = names.filter_map(|name| Host::parse(&name).ok()).collect();
         if names.is_empty() {
             return;
         }
-        self.is_open |= !target.backends.is_empty();
+        let relays = self.places.entry(bound.at).or_default();
+        relays.is_open |= !target.backends.is_empty();
         let hello = HelloMatch { names, protocols: Vec::new() };
-        self.servers.push(server(bound, Some(hello), target));
+        relays.servers.push(server(bound, Some(hello), target));
     }
 
     /// Closes the hosts of `servers` that have no server.
