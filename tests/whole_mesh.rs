@@ -26,6 +26,8 @@ mod laptop;
 mod on_demand;
 #[path = "whole_mesh/probes.rs"]
 mod probes;
+#[path = "whole_mesh/server_names.rs"]
+mod server_names;
 #[path = "whole_mesh/upkeep.rs"]
 mod upkeep;
 #[path = "whole_mesh/versions.rs"]

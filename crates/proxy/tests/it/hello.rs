@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::world::{Running, World, brief, get, lines, ok, server};
 
 /// A server that says its name, and then back what it hears until the end.
-fn named(name: &'static str) -> SocketAddr {
+pub fn named(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -33,7 +33,7 @@ fn two(bytes: &[u8]) -> Vec<u8> {
 
 /// The first message of a client that wants `name` and speaks `protocols` (RFC 8446,
 /// section 4.1.2), in one record.
-fn hello(name: &str, protocols: &[&str]) -> Vec<u8> {
+pub fn hello(name: &str, protocols: &[&str]) -> Vec<u8> {
     let mut extensions = Vec::new();
     if !name.is_empty() {
         let entry = [&[0][..], &two(name.as_bytes())].concat();

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex},
 };
@@ -15,7 +16,10 @@ use weft_wire::{
     server::{Entrance, Limits, serve},
 };
 
-use crate::world::{Running, World, backend, brief, get, ok, rule, running, server};
+use crate::{
+    hello::{hello, named},
+    world::{Running, World, backend, brief, get, ok, rule, running, server},
+};
 
 /// Answers by interest: the resources that come along. Without resources, the interest is
 /// reported as removed.
@@ -104,6 +108,10 @@ fn directory() -> Vec<Value> {
         http_ports: [80].into(),
         ..DirectoryChunk::default()
     };
+    shared(&directory)
+}
+
+fn shared(directory: &DirectoryChunk) -> Vec<Value> {
     vec![
         json!({ "answer": { "interest": "directory/shared", "entry": "directory" } }),
         json!({ "directory": directory }),
@@ -195,4 +203,55 @@ fn a_proxy_that_restarts_without_its_control_plane_serves_what_it_knew() {
     let second = proxy(gone, state);
     assert_eq!(ask(&second, "shop.example"), "200 shop");
     assert_eq!(ask(&second, "other.example"), "502 ");
+}
+
+/// The answer for a server name, whose clients go to `address`.
+fn vault(address: SocketAddr) -> Vec<Value> {
+    let origin = json!({ "object": "Service/default/vault" });
+    let target = json!({ "backends": [["vault", 1]], "origin": origin });
+    vec![
+        json!({ "answer": { "interest": "tls/vault.example:443",
+            "entry": { "server": { "name": "vault", "protocol": "tcp", "tcp": [target],
+                "origin": origin } },
+            "needs": ["backend/vault", "chunks/vault", "endpoints/vault"] } }),
+        json!({ "backend": backend("vault", json!({ "endpoints": "vault" })) }),
+        json!({ "chunkList": { "name": "vault", "chunks": ["vault"] } }),
+        json!({ "endpoints": { "name": "vault", "endpoints": [{ "address": address }] } }),
+    ]
+}
+
+#[test]
+fn a_server_name_is_asked_for_once_and_unknown_ones_are_not() {
+    let directory = DirectoryChunk {
+        name: "shared/0".to_owned(),
+        hosts: [Fingerprint::of_host("vault.example", 443)].into_iter().collect(),
+        tls_ports: [443].into(),
+        ..DirectoryChunk::default()
+    };
+    let answers = [
+        ("self".to_owned(), own()),
+        ("directory/shared".to_owned(), shared(&directory)),
+        ("tls/vault.example:443".to_owned(), vault(named("vault"))),
+    ];
+    let control = ControlPlane::start(answers.into());
+    let proxy = proxy(control.address, None);
+    let heard = |says: &[u8]| {
+        let mut client = proxy.client();
+        client.0.write_all(b"PROXY TCP4 10.0.0.9 203.0.113.7 4000 443\r\n").unwrap();
+        client.0.write_all(says).unwrap();
+        let _ = client.0.shutdown(Shutdown::Write);
+        let mut heard = Vec::new();
+        let _ = client.0.read_to_end(&mut heard);
+        heard
+    };
+    for name in ["vault.example", "Vault.Example"] {
+        let says = hello(name, &[]);
+        assert_eq!(heard(&says), [b"vault", &says[..]].concat());
+    }
+    for number in 0..20 {
+        assert_eq!(heard(&hello(&format!("random{number}.example"), &[])), b"");
+    }
+    assert_eq!(heard(&hello("", &[])), b"");
+    assert_eq!(heard(b"GET / HTTP/1.1\r\nhost: vault.example\r\n\r\n"), b"");
+    assert_eq!(control.asked(), [&BEFORE[..], &["tls/vault.example:443"]].concat());
 }
