@@ -14,6 +14,7 @@ mod names;
 mod near;
 mod overlap;
 mod service_entry;
+mod sidecar;
 mod virtual_service;
 mod walk;
 
@@ -98,6 +99,7 @@ pub fn check_whole(object: Value) -> Checked {
         Some(Object::Gateway(object)) => gateway::check(object, &mut findings),
         Some(Object::Ingress(object)) => ingress::check(object, &mut findings),
         Some(Object::ServiceEntry(object)) => service_entry::check(object, &mut findings),
+        Some(Object::Sidecar(object)) => sidecar::check(object, &mut findings),
         Some(Object::WorkloadEntry(object)) => {
             service_entry::check_workload(&object.spec, &mut findings);
         }
@@ -268,6 +270,7 @@ fn typed(key: &Key, object: Value, findings: &mut Findings) -> Option<Object> {
         Kind::Gateway => typed_as(object, Object::Gateway),
         Kind::VirtualService => typed_as(object, Object::VirtualService),
         Kind::DestinationRule => typed_as(object, Object::DestinationRule),
+        Kind::Sidecar => typed_as(object, Object::Sidecar),
         Kind::ServiceEntry => typed_as(object, Object::ServiceEntry),
         Kind::WorkloadEntry => typed_as(object, Object::WorkloadEntry),
         _ => return None,

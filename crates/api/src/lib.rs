@@ -21,6 +21,7 @@ pub mod reference;
 pub mod schema;
 pub mod selector;
 pub mod service_entry;
+pub mod sidecar;
 pub mod span;
 pub mod virtual_service;
 pub mod visible;

@@ -11,6 +11,7 @@ use crate::{
     ingress::{Ingress, IngressClass},
     kubernetes::{ConfigMap, EndpointSlice, Namespace, Pod, Service},
     service_entry::{ServiceEntry, WorkloadEntry},
+    sidecar::Sidecar,
     virtual_service::VirtualService,
 };
 
@@ -105,6 +106,8 @@ pub enum Object {
     ServiceEntry(ServiceEntry),
     /// `networking.istio.io WorkloadEntry`
     WorkloadEntry(WorkloadEntry),
+    /// `networking.istio.io Sidecar`
+    Sidecar(Sidecar),
 }
 
 impl Object {
@@ -123,6 +126,7 @@ impl Object {
             Self::DestinationRule(object) => &object.metadata,
             Self::ServiceEntry(object) => &object.metadata,
             Self::WorkloadEntry(object) => &object.metadata,
+            Self::Sidecar(object) => &object.metadata,
         }
     }
 
@@ -141,6 +145,7 @@ impl Object {
             Self::DestinationRule(object) => &mut object.metadata,
             Self::ServiceEntry(object) => &mut object.metadata,
             Self::WorkloadEntry(object) => &mut object.metadata,
+            Self::Sidecar(object) => &mut object.metadata,
         }
     }
 
@@ -159,6 +164,7 @@ impl Object {
             Self::DestinationRule(_) => Kind::DestinationRule,
             Self::ServiceEntry(_) => Kind::ServiceEntry,
             Self::WorkloadEntry(_) => Kind::WorkloadEntry,
+            Self::Sidecar(_) => Kind::Sidecar,
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod gateway;
 pub(crate) mod ingress;
 pub(crate) mod service;
 pub(crate) mod service_entry;
+pub(crate) mod sidecar;
 pub mod settings;
 mod stand_in;
 pub(crate) mod virtual_service;

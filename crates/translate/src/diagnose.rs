@@ -9,6 +9,7 @@ mod gateways;
 mod ingress;
 mod services;
 mod service_entries;
+mod sidecars;
 pub(crate) mod virtual_services;
 
 use std::{cmp::Reverse, collections::BTreeSet};
@@ -35,6 +36,7 @@ pub(crate) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         Kind::Ingress => ingress::findings(key, view),
         Kind::VirtualService => virtual_services::findings(key, view),
         Kind::DestinationRule => destination_rules::findings(key, view),
+        Kind::Sidecar => sidecars::findings(key, view),
         Kind::ServiceEntry => service_entries::findings(key, view),
         _ => Vec::new(),
     };
@@ -67,5 +69,10 @@ fn bounded(key: &Key, mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
 
 /// The clients in `namespace` that no selector matches.
 fn unselected(namespace: &str) -> Group {
-    Group { namespace: namespace.to_owned(), selectors: BTreeSet::new(), labels: None }
+    Group {
+        namespace: namespace.to_owned(),
+        selectors: BTreeSet::new(),
+        labels: None,
+        sidecar: None,
+    }
 }

@@ -13,13 +13,14 @@ use weft_api::{Key, Kind, service_entry::AddressRange, virtual_service::VirtualS
 use weft_config::{DirectoryChunk, Fingerprint, Interest, Resource, fingerprint::ANY_PORT};
 
 use crate::{
-    Resolved,
+    Group, Resolved,
     closure::{Closure, Piece},
     clusters::endpoints,
     graph::{objects::Bucket, view::View},
     model::{
         mesh_config::Mesh,
         registry::{Definition, Port},
+        sidecar,
         visibility::Exports,
     },
     routes::virtual_services,
@@ -41,6 +42,8 @@ pub(crate) enum Reach {
     Mesh,
     /// The clients of a namespace, besides what every client sees.
     Namespace(String),
+    /// The clients of a namespace that have this Sidecar.
+    Sidecar(String, Arc<Key>),
 }
 
 /// What one object adds to the directories of those who see it.
@@ -168,6 +171,7 @@ fn on_ports(hosts: &[&String], ports: &BTreeSet<u16>) -> Vec<Fingerprint> {
 /// What the objects of `slot` add to the directory of `reach`.
 pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
     let (name, keys) = match reach {
+        Reach::Sidecar(namespace, sidecar) => return imported(namespace, sidecar, slot, view),
         Reach::Mesh => (format!("shared/{slot:02x}"), view.keys(Bucket::Slot(slot))),
         Reach::Namespace(namespace) => {
             (format!("own/{slot:02x}"), candidates(namespace, slot, view))
@@ -180,7 +184,7 @@ pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
     for key in keys {
         let entry = view.directory_entry(&key);
         let whole = match reach {
-            Reach::Mesh => entry.exports.is_public(),
+            Reach::Mesh | Reach::Sidecar(..) => entry.exports.is_public(),
             Reach::Namespace(namespace) => {
                 let seen = entry.exports.is_visible(&key.namespace, namespace);
                 if seen && key.namespace == *namespace {
@@ -208,6 +212,55 @@ pub(crate) fn of_slot(reach: &Reach, slot: u8, view: &View<'_>) -> Slot {
         tls_ports,
         range_sizes,
     };
+    let piece = (!is_empty).then(|| view.pool().piece(Resource::Directory(chunk)));
+    Slot { piece, headless }
+}
+
+/// What the objects of `slot` add to the directory of clients of `namespace` that have `sidecar`.
+fn imported(namespace: &str, sidecar: &Arc<Key>, slot: u8, view: &View<'_>) -> Slot {
+    let (own, selectors) = (namespace.to_owned(), BTreeSet::new());
+    let sidecar = Some(Arc::clone(sidecar));
+    let group = Group { namespace: own, selectors, labels: None, sidecar };
+    let mesh = view.mesh();
+    let mut chunk = DirectoryChunk { name: format!("own/{slot:02x}"), ..DirectoryChunk::default() };
+    let (mut hosts, mut addresses, mut headless) = (Vec::new(), Vec::new(), Vec::new());
+    let wide = (0..=SHARED).filter(|wide| wide & OWN == slot);
+    for key in wide.flat_map(|wide| view.keys(Bucket::Slot(wide))) {
+        if let Some(service) = view.virtual_service(&key) {
+            let entry = view.directory_entry(&key);
+            if entry.exports.is_visible(&key.namespace, namespace)
+                && sidecar::heeds(&group, service, view)
+            {
+                hosts.extend_from_slice(&entry.everyone);
+                chunk.http_ports.extend(&entry.http_ports);
+            }
+            continue;
+        }
+        for (at, defined) in view.definitions_of(&key).iter().enumerate() {
+            if !defined.is_seen_from(namespace, &mesh) {
+                continue;
+            }
+            let seen = defined.ports.iter();
+            let seen = seen.filter(|port| sidecar::sees(&group, defined, port.number, view));
+            let (http, other): (Vec<&Port>, Vec<&Port>) =
+                seen.partition(|port| port.spoken.is_http());
+            let numbers = |ports: Vec<&Port>| ports.into_iter().map(|port| port.number).collect();
+            let (http, other): (BTreeSet<u16>, BTreeSet<u16>) = (numbers(http), numbers(other));
+            let names = defined.names_in(namespace);
+            hosts.extend(on_ports(&names.iter().collect::<Vec<_>>(), &http));
+            chunk.http_ports.extend(http);
+            if other.is_empty() || at > 0 {
+                continue;
+            }
+            addresses.extend(of_addresses(&defined.addresses, &other));
+            let ranges = defined.addresses.iter().filter(|range| range.single().is_none());
+            chunk.range_sizes.extend(ranges.map(|range| range.bits));
+            headless.extend((defined.is_service() && defined.is_headless()).then(|| key.clone()));
+        }
+    }
+    let is_empty = hosts.is_empty() && addresses.is_empty();
+    chunk.hosts = hosts.into_iter().collect();
+    chunk.addresses = addresses.into_iter().collect();
     let piece = (!is_empty).then(|| view.pool().piece(Resource::Directory(chunk)));
     Slot { piece, headless }
 }
@@ -255,7 +308,7 @@ pub(crate) fn of_endpoints(owner: &Key, view: &View<'_>) -> Vec<Piece> {
 pub(crate) fn answer(reach: &Reach, interest: &Interest, view: &View<'_>) -> Resolved {
     let last = match reach {
         Reach::Mesh => SHARED,
-        Reach::Namespace(_) => OWN,
+        Reach::Namespace(_) | Reach::Sidecar(..) => OWN,
     };
     let mut closure = Closure::default();
     for slot in 0..=last {

@@ -9,4 +9,5 @@ pub(crate) mod visibility;
 pub(crate) mod age;
 pub(crate) mod workload;
 pub(crate) mod client;
+pub(crate) mod sidecar;
 pub(crate) mod picked;

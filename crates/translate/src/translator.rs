@@ -1,12 +1,15 @@
 //! The way in: changes go in, answers come out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use weft_api::{Diagnostic, Key, Kind, Object};
 use weft_config::{Entry, Interest, Part};
 
 use crate::{
-    Class, Client, Installation, Labelled, Resolved, Role,
+    Class, Client, Group, Installation, Labelled, Resolved, Role,
     closure::Closure,
     diagnose,
     directory::{self, Reach},
@@ -120,19 +123,16 @@ impl Translator {
         match (client.role, interest) {
             (_, Interest::Own) => Class::One(Arc::new(client.clone())),
             (Role::Gateway, _) => Class::Unasked,
-            (Role::Sidecar, Interest::Directory(Part::Shared)) => Class::Mesh,
-            (Role::Sidecar, Interest::Directory(Part::Own)) => {
-                Class::Namespace(client.namespace.as_str().into())
-            }
-            (
-                Role::Sidecar,
-                Interest::Host(..) | Interest::Address(_) | Interest::ServerName(..),
-            ) => {
+            (Role::Sidecar, interest) => {
                 let found = || match self.graph.hold(&Unit::Group(client.labelled())) {
                     Value::Group(group) => Class::Group(group),
                     _ => unreachable!("the unit computes this value"),
                 };
-                remembered.get_or_insert_with(found).clone()
+                let class = remembered.get_or_insert_with(found).clone();
+                match (interest, &class) {
+                    (Interest::Directory(part), Class::Group(group)) => in_directory(*part, group),
+                    _ => class,
+                }
             }
         }
     }
@@ -240,6 +240,21 @@ impl Translator {
     }
 }
 
+/// The clients of `group` that get the same part of the directory.
+fn in_directory(part: Part, group: &Arc<Group>) -> Class {
+    match (part, &group.sidecar) {
+        (Part::Shared, None) => Class::Mesh,
+        (Part::Own, None) => Class::Namespace(group.namespace.as_str().into()),
+        (Part::Shared, Some(_)) => Class::Unasked,
+        (Part::Own, Some(sidecar)) => Class::Group(Arc::new(Group {
+            namespace: group.namespace.clone(),
+            selectors: BTreeSet::new(),
+            labels: None,
+            sidecar: Some(Arc::clone(sidecar)),
+        })),
+    }
+}
+
 /// The answer to `interest` for the clients of `class`.
 pub(crate) fn answer(class: &Class, interest: &Interest, view: &View<'_>) -> Resolved {
     match (class, interest) {
@@ -253,6 +268,15 @@ pub(crate) fn answer(class: &Class, interest: &Interest, view: &View<'_>) -> Res
         (Class::Namespace(namespace), Interest::Directory(Part::Own)) => {
             directory::answer(&Reach::Namespace(namespace.to_string()), interest, view)
         }
+        // All that they see is their own.
+        (Class::Unasked, Interest::Directory(_)) => Closure::default().directory(interest),
+        (Class::Group(group), Interest::Directory(Part::Own)) => match &group.sidecar {
+            Some(sidecar) => {
+                let reach = Reach::Sidecar(group.namespace.clone(), Arc::clone(sidecar));
+                directory::answer(&reach, interest, view)
+            }
+            None => Closure::default().directory(interest),
+        },
         (Class::Group(group), Interest::Host(host, port)) => {
             outbound::host(group, host, *port, view)
         }

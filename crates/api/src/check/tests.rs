@@ -4,6 +4,7 @@ mod connections;
 mod damage;
 mod destination_rule;
 mod service_entry;
+mod sidecar;
 
 use std::fmt::Write;
 

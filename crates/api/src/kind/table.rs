@@ -7,7 +7,8 @@ use super::{
     Row, Scope,
 };
 use crate::schema::{
-    cluster, destination_rule, gateway, ingress, service, service_entry, virtual_service, workload,
+    cluster, destination_rule, gateway, ingress, service, service_entry, sidecar, virtual_service,
+    workload,
 };
 
 /// A kind of the core group, unless a row says otherwise.
@@ -104,7 +105,7 @@ kinds! {
     EnvoyFilter: Row { name: "EnvoyFilter", plural: "envoyfilters", versions: &["v1alpha3"], ..NETWORKING },
     ProxyConfig: Row { name: "ProxyConfig", plural: "proxyconfigs", versions: &["v1beta1"], ..NETWORKING },
     ServiceEntry: Row { name: "ServiceEntry", plural: "serviceentries", short: &["se"], effect: Configures, fields: Some(service_entry::SERVICE_ENTRY), columns: &[("Hosts", ".spec.hosts"), ("Location", ".spec.location"), ("Resolution", ".spec.resolution")], ..NETWORKING },
-    Sidecar: Row { name: "Sidecar", plural: "sidecars", ..NETWORKING },
+    Sidecar: Row { name: "Sidecar", plural: "sidecars", effect: Configures, fields: Some(sidecar::SIDECAR), ..NETWORKING },
     WorkloadEntry: Row { name: "WorkloadEntry", plural: "workloadentries", short: &["we"], effect: Configures, fields: Some(service_entry::WORKLOAD_ENTRY), columns: &[("Address", ".spec.address")], ..NETWORKING },
     WorkloadGroup: Row { name: "WorkloadGroup", plural: "workloadgroups", short: &["wg"], ..NETWORKING },
     AuthorizationPolicy: Row { name: "AuthorizationPolicy", plural: "authorizationpolicies", short: &["ap"], columns: &[("Action", ".spec.action")], ..SECURITY },

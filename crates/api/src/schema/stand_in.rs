@@ -23,6 +23,8 @@ pub enum StandIn {
     NoSelectedWorkload,
     /// A selector of workloads in which they are called `labels`, with labels that no workload has.
     NoLabelledWorkload,
+    /// Sidecars see nothing.
+    NoEgress,
     /// Endpoints are those that are given, and no name is looked up.
     NoResolution,
     /// One item without anything in it: a rule without a condition and without a destination, an
@@ -68,6 +70,7 @@ impl StandIn {
             Self::NoWorkload => none(),
             Self::NoSelectedWorkload => json!({"matchLabels": none()}),
             Self::NoLabelledWorkload => json!({"labels": none()}),
+            Self::NoEgress => json!([{"hosts": ["~/*"]}]),
             Self::NoResolution => json!("STATIC"),
             Self::ClosedRule => json!([{}]),
             Self::Closed => return None,

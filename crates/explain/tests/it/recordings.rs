@@ -43,6 +43,11 @@ fn connections_are_passed_on_as_recorded() {
     replay("tcp-tls", 48);
 }
 
+#[test]
+fn hosts_outside_of_services_are_reached_as_recorded() {
+    replay("egress", 99);
+}
+
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings")
 }

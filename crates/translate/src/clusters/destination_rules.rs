@@ -306,8 +306,8 @@ fn named(name: &str, group: &Group, view: &View<'_>) -> Arc<HostPolicies> {
         asked.iter().find(same).map(|seen| Arc::clone(&seen.policies))
     });
     known.unwrap_or_else(|| {
-        // Labels are asked for by selectors only.
-        let unlabelled = Group { labels: None, ..group.clone() };
+        // Labels are asked for by selectors only, and Sidecars do not hide rules.
+        let unlabelled = Group { labels: None, sidecar: None, ..group.clone() };
         let policies = view.host_policies(name, unlabelled);
         let mut by_name = by_name.borrow_mut();
         let seen = SeenBy { group: group.clone(), policies: Arc::clone(&policies) };
@@ -352,7 +352,7 @@ pub(crate) fn host_policies(name: &str, group: &Group, view: &View<'_>) -> Arc<H
         true => group.namespace.clone(),
         false => NOBODY.to_owned(),
     };
-    view.shared_policies(name, Group { namespace, selectors, labels: None })
+    view.shared_policies(name, Group { namespace, selectors, labels: None, sidecar: None })
 }
 
 /// The policies for `name`, a host or a pattern, as far as `group` sees them, which has no

@@ -40,6 +40,8 @@ pub(crate) enum Bucket {
     Ending(Ending),
     /// DestinationRules of a namespace with a workload selector, by its first label.
     Selectors(String, Option<(String, String)>),
+    /// Sidecars of a namespace, by the first label of their selectors.
+    SidecarSelectors(String, Option<(String, String)>),
     /// Gateways, by the first label of their selectors.
     GatewaySelectors(Option<(String, String)>),
     /// VirtualServices bound to a gateway, by namespace and name.
@@ -331,6 +333,11 @@ fn buckets(key: &Key, object: &Object, installation: &Installation) -> HashSet<B
             let first = gateway.spec.selector.first_key_value();
             let first = first.map(|(name, value)| (name.clone(), value.clone()));
             found.insert(Bucket::GatewaySelectors(first));
+        }
+        Object::Sidecar(sidecar) => {
+            let labels = sidecar.spec.workload_selector.iter().flat_map(|one| &one.labels);
+            let first = labels.map(|(name, value)| (name.clone(), value.clone())).next();
+            found.insert(Bucket::SidecarSelectors(key.namespace.clone(), first));
         }
         Object::ServiceEntry(entry) => found.extend(of_entry(key, entry, installation)),
         Object::WorkloadEntry(entry) => {

@@ -220,6 +220,7 @@ fn groups_that_see_the_same_policies_share_them() {
     let group = |namespace: &str, selectors: &[&str]| {
         let one = |app: &&str| Selector([("app".to_owned(), (*app).to_owned())].into());
         Arc::new(Group {
+            sidecar: None,
             namespace: namespace.to_owned(),
             selectors: selectors.iter().map(one).collect(),
             labels: None,

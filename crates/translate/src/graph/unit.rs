@@ -25,6 +25,7 @@ use crate::{
         mesh_config::{self, Mesh},
         picked::{self, Exposed, Picked, PodSelector},
         registry::{self, Definition},
+        sidecar::{self, Imports},
     },
     routes::{
         delegates::{self, DelegateSize, Merged},
@@ -42,6 +43,8 @@ use crate::{
 pub(crate) enum Unit {
     /// The mesh's settings.
     Mesh,
+    /// What a sidecar lets its workloads see.
+    Imports(Key),
     /// The group of clients.
     Group(Labelled),
     /// The destination rules that name a host or pattern.
@@ -114,6 +117,7 @@ pub(crate) enum Unit {
 #[derive(Clone, PartialEq)]
 pub(crate) enum Value {
     Mesh(Arc<Mesh>),
+    Imports(Option<Arc<Imports>>),
     Group(Arc<Group>),
     DestinationRulesOf(Arc<Vec<Arc<destination_rules::Summary>>>),
     HostPolicies(Arc<HostPolicies>),
@@ -151,33 +155,34 @@ impl Unit {
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Mesh => 0,
-            Self::Group(_) | Self::DelegateSize(_) | Self::IsClosed(_) => 1,
-            Self::DestinationRulesOf(_) | Self::Taken(_) => 2,
-            Self::SharedPolicies(..) | Self::TakingTooMuch(_) => 3,
-            Self::HostPolicies(..) | Self::TakesTooMuch(_) => 4,
-            Self::Merged(_) => 6,
-            Self::VirtualService(_) => 7,
-            Self::VirtualServicesOf(_) => 8,
-            Self::VirtualServicesFor(..) => 9,
-            Self::Definitions(_) => 10,
-            Self::Chosen(..) => 11,
-            Self::Picked(_) => 12,
-            Self::Exposed(_) => 13,
-            Self::Served(_) => 14,
-            Self::LabelsInSubsets(_) => 15,
-            Self::Chunks(..) => 16,
-            Self::LabelSets(..) => 17,
-            Self::Addresses(_) => 18,
-            Self::DirectoryEntry(_) => 19,
-            Self::DirectorySlot(..) => 20,
-            Self::DirectoryAddresses(_) => 21,
-            Self::SharedRules(..) => 22,
-            Self::Answer(..) => 23,
-            Self::LeftOut(_) => 24,
-            Self::SkippedGateways => 25,
-            Self::IsSkipped(_) => 26,
-            Self::Limited(_) => 27,
-            Self::Findings(_) => 28,
+            Self::Imports(_) | Self::DelegateSize(_) | Self::IsClosed(_) => 1,
+            Self::Group(_) => 2,
+            Self::DestinationRulesOf(_) | Self::Taken(_) => 3,
+            Self::SharedPolicies(..) | Self::TakingTooMuch(_) => 4,
+            Self::HostPolicies(..) | Self::TakesTooMuch(_) => 5,
+            Self::Merged(_) => 7,
+            Self::VirtualService(_) => 8,
+            Self::VirtualServicesOf(_) => 9,
+            Self::VirtualServicesFor(..) => 10,
+            Self::Definitions(_) => 11,
+            Self::Chosen(..) => 12,
+            Self::Picked(_) => 13,
+            Self::Exposed(_) => 14,
+            Self::Served(_) => 15,
+            Self::LabelsInSubsets(_) => 16,
+            Self::Chunks(..) => 17,
+            Self::LabelSets(..) => 18,
+            Self::Addresses(_) => 19,
+            Self::DirectoryEntry(_) => 20,
+            Self::DirectorySlot(..) => 21,
+            Self::DirectoryAddresses(_) => 22,
+            Self::SharedRules(..) => 23,
+            Self::Answer(..) => 24,
+            Self::LeftOut(_) => 25,
+            Self::SkippedGateways => 26,
+            Self::IsSkipped(_) => 27,
+            Self::Limited(_) => 28,
+            Self::Findings(_) => 29,
         }
     }
 
@@ -209,6 +214,7 @@ impl Unit {
     pub(crate) fn run(&self, view: &View<'_>) -> Value {
         match self {
             Self::Mesh => Value::Mesh(Arc::new(mesh_config::read(view))),
+            Self::Imports(key) => Value::Imports(sidecar::imports(key, view).map(Arc::new)),
             Self::Group(labelled) => Value::Group(Arc::new(client::group(labelled, view))),
             Self::DestinationRulesOf(host) => {
                 Value::DestinationRulesOf(Arc::new(destination_rules::summaries(host, view)))

@@ -66,7 +66,11 @@ pub(crate) fn gateway(client: &Client, view: &View<'_>) -> Resolved {
     let mesh = view.mesh();
     let group = group_of(client, view);
     let mut closure = Closure::default();
-    closure.add(view.pool().piece(Resource::Settings(proxy_settings::of_client(client, &mesh))));
+    closure.add(view.pool().piece(Resource::Settings(proxy_settings::of_client(
+        client,
+        &mesh,
+        mesh.outside,
+    ))));
     let limited = each_port(client, &group, view, |at, bound, port| {
         let gateway = bound.first().map(Bound::key).unwrap_or_default();
         let site = Site { group: &group, gateway: Some(gateway), port: at.port() };
@@ -137,7 +141,9 @@ impl Family {
 
 /// What a gateway runs is its own answer, which no client with other labels shares.
 fn group_of(client: &Client, view: &View<'_>) -> Group {
-    Group { labels: Some(client.labels.clone()), ..client::group(&client.labelled(), view) }
+    let labels = Some(client.labels.clone());
+    // Sidecars are not for gateways.
+    Group { labels, sidecar: None, ..client::group(&client.labelled(), view) }
 }
 
 /// Calls `then` with each address and port that `client` listens at, the servers there and what

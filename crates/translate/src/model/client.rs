@@ -9,12 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use weft_api::{kubernetes::Pod, selector::selects};
+use weft_api::{Key, kubernetes::Pod, selector::selects};
 use weft_config::Workload;
 
 use crate::{
     graph::{objects::Bucket, view::View},
-    model::workload,
+    model::{sidecar, workload},
 };
 
 /// Facts of one proxy, from its authenticated pod.
@@ -115,6 +115,8 @@ pub struct Group {
     /// The labels that they have, of a gateway: rules by labels are decided for it alone.
     /// None where proxies decide them by their own, so that others share the rules.
     pub labels: Option<BTreeMap<String, String>>,
+    /// The Sidecar that says what they see, if there is one.
+    pub sidecar: Option<Arc<Key>>,
 }
 
 /// Labels that a client must have.
@@ -140,7 +142,8 @@ pub(crate) fn group(of: &Labelled, view: &View<'_>) -> Group {
         Some(selector.match_labels.clone())
     });
     let selectors = wanted.filter(|wanted| selects(wanted, &of.labels)).map(Selector);
-    Group { namespace: of.namespace.clone(), selectors: selectors.collect(), labels: None }
+    let sidecar = sidecar::of_workload(&of.namespace, of.labels.iter(), view);
+    Group { namespace: of.namespace.clone(), selectors: selectors.collect(), labels: None, sidecar }
 }
 
 /// Clients that get the same answer to an interest.

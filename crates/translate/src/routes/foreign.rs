@@ -15,9 +15,10 @@ use std::{
 use weft_api::{Key, virtual_service::VirtualService};
 
 use crate::{
+    Group,
     clusters::backends,
     graph::view::View,
-    model::hosts,
+    model::{hosts, sidecar},
     routes::{
         rules::{alternatives, targets::RuleSize},
         virtual_services::Summary,
@@ -102,6 +103,22 @@ fn sum(sizes: impl Iterator<Item = usize>) -> usize {
 /// object defines those for it and for patterns that cover it, else those that name it.
 pub(crate) fn chosen(host: &str, namespace: &str, kind: RuleKind, view: &View<'_>) -> Chosen {
     choose(host, namespace, kind, view, |name| view.virtual_services_for(name, namespace))
+}
+
+/// The same for clients of `group`, whose Sidecar may hide some of them.
+pub(crate) fn chosen_by(host: &str, group: &Group, kind: RuleKind, view: &View<'_>) -> Arc<Chosen> {
+    if group.sidecar.is_none() {
+        return view.chosen(host, &group.namespace, kind);
+    }
+    let services = |name: &str| {
+        let all = view.virtual_services_for(name, &group.namespace);
+        let heeded = |one: &&Arc<Summary>| {
+            view.virtual_service(&one.key)
+                .is_some_and(|service| sidecar::heeds(group, service, view))
+        };
+        Arc::new(all.iter().filter(heeded).cloned().collect())
+    };
+    Arc::new(choose(host, &group.namespace, kind, view, services))
 }
 
 /// The same; `services` finds those that name a host or pattern, as clients of `namespace` see

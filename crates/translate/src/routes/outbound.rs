@@ -19,9 +19,10 @@ use crate::{
         mesh_config::Mesh,
         protocol::Spoken,
         registry::{self, Definition},
+        sidecar,
     },
     routes::{
-        foreign::{RuleKind, Used},
+        foreign::{self, RuleKind, Used},
         rules::{Site, TOO_MANY_PORTS, TOO_MANY_RULES},
         virtual_services,
     },
@@ -78,7 +79,7 @@ fn gathered(
         }
     }
     let (mut said, covers) = found?;
-    let action = match view.mesh().outside {
+    let action = match sidecar::outside(site.group, view) {
         Outside::Allow => Action::Passthrough,
         Outside::Refuse => Action::respond(502, "direct_response"),
     };
@@ -238,7 +239,7 @@ fn without_service(
     if !virtual_services::is_without_service(host, Some(&site.group.namespace), view) {
         return None;
     }
-    let chosen = view.chosen(host, &site.group.namespace, RuleKind::Http);
+    let chosen = foreign::chosen_by(host, site.group, RuleKind::Http, view);
     closure.leave_out(&chosen.left_out);
     let serves_here = |key: &Key| {
         let service = view.virtual_service(key);
@@ -290,12 +291,13 @@ fn named(host: &str, site: &Site<'_>, view: &View<'_>) -> Option<Arc<Definition>
             full.and_then(|full| seen(&full)).into_iter().chain(seen(whole)).collect()
         }
     };
-    candidates.into_iter().find(|definition| speaks_http(definition, site, &mesh))
+    candidates.into_iter().find(|definition| speaks_http(definition, site, &mesh, view))
 }
 
 /// Whether clients at `site` see it and speak HTTP to it there.
-fn speaks_http(definition: &Definition, site: &Site<'_>, mesh: &Mesh) -> bool {
+fn speaks_http(definition: &Definition, site: &Site<'_>, mesh: &Mesh, view: &View<'_>) -> bool {
     definition.is_seen_from(&site.group.namespace, mesh)
+        && sidecar::sees(site.group, definition, site.port, view)
         && definition.port(site.port).is_some_and(|port| port.spoken.is_http())
 }
 
@@ -309,7 +311,7 @@ fn of_pattern(
 ) -> Option<Said> {
     let mesh = view.mesh();
     let itself = view.definition_for(pattern, &site.group.namespace);
-    match itself.filter(|definition| speaks_http(definition, site, &mesh)) {
+    match itself.filter(|definition| speaks_http(definition, site, &mesh, view)) {
         Some(definition) => Some(service_route(&definition, site, view, closure)),
         None => below_headless(pattern, site, view, closure),
     }
@@ -360,7 +362,7 @@ fn own_rules(
     site: &Site<'_>,
     (view, closure): (&View<'_>, &mut Closure),
 ) -> Said {
-    let chosen = view.chosen(&definition.host, &site.group.namespace, RuleKind::Http);
+    let chosen = foreign::chosen_by(&definition.host, site.group, RuleKind::Http, view);
     closure.leave_out(&chosen.left_out);
     let origin = Origin::new(definition.owner.to_string(), "");
     let mut said = Said::new(name, hosts, origin.clone());

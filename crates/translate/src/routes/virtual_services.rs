@@ -10,6 +10,7 @@ use crate::{
     model::{
         age::Age,
         registry::Definition,
+        sidecar,
         visibility::{Exports, Reach},
     },
     routes::{
@@ -171,11 +172,12 @@ pub(crate) fn in_mesh(service: &VirtualService) -> bool {
 /// looked at are read.
 pub(crate) fn of_exact_host<'v, 'g>(
     host: &str,
-    group: &Group,
+    group: &'v Group,
     view: &'v View<'g>,
 ) -> impl Iterator<Item = &'g VirtualService> + use<'v, 'g> {
     let seen = view.virtual_services_for(host, &group.namespace);
-    (0..seen.len()).filter_map(move |at| view.virtual_service(&seen[at].key))
+    let found = (0..seen.len()).filter_map(move |at| view.virtual_service(&seen[at].key));
+    found.filter(|service| sidecar::heeds(group, service, view))
 }
 
 /// The hosts of `service` that no other object defines, so that the mesh knows them

@@ -195,6 +195,11 @@ fn the_mesh_s_settings_reach_every_proxy() {
 }
 
 #[test]
+fn sidecars_see_what_their_scope_says_and_serve_what_it_says() {
+    check("sidecars");
+}
+
+#[test]
 fn hosts_of_service_entries_are_reached_as_they_say_and_take_nothing_from_services() {
     check("entries");
 }

@@ -86,6 +86,18 @@ fn base(kind: Kind) -> Value {
             "endpoints": [{"address": "192.0.2.1"}],
         }),
         Kind::WorkloadEntry => json!({"address": "192.0.2.2", "labels": {"app": "cart"}}),
+        Kind::Sidecar => json!({
+            "workloadSelector": {"labels": {"app": "web"}},
+            "ingress": [{
+                "port": {"number": 80, "name": "http", "protocol": "HTTP"},
+                "defaultEndpoint": "127.0.0.1:8080",
+            }],
+            "egress": [
+                {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*/*"]},
+                {"hosts": ["*/*"]},
+            ],
+            "outboundTrafficPolicy": {"mode": "ALLOW_ANY"},
+        }),
         other => panic!("{other} needs an object to set its fields in"),
     };
     let namespace = if kind == Kind::Gateway { "edge" } else { "shop" };
@@ -192,6 +204,7 @@ fn all_with(kind: Kind, object: Value) -> Vec<Value> {
         Kind::DestinationRule,
         Kind::ServiceEntry,
         Kind::WorkloadEntry,
+        Kind::Sidecar,
     ];
     let others = kinds.into_iter().filter(|other| *other != kind).map(base);
     others.chain([object]).collect()

@@ -125,6 +125,22 @@ fn of_the_mesh() -> Vec<Value> {
         ),
         object(
             "networking.istio.io/v1",
+            "Sidecar",
+            json!({"spec": {
+                "workloadSelector": {"labels": {"a": "b"}},
+                "ingress": [{
+                    "port": {"number": 80, "name": "a", "protocol": "HTTP"}, "bind": "a",
+                    "captureMode": "NONE", "defaultEndpoint": "127.0.0.1:80",
+                }],
+                "egress": [{
+                    "port": {"number": 80, "name": "a", "protocol": "HTTP"}, "bind": "a",
+                    "captureMode": "NONE", "hosts": ["./*"],
+                }],
+                "outboundTrafficPolicy": {"mode": "ALLOW_ANY"}, "inboundConnectionPool": {},
+            }}),
+        ),
+        object(
+            "networking.istio.io/v1",
             "WorkloadEntry",
             json!({"spec": {
                 "address": "10.0.0.1", "ports": {"a": 80}, "labels": {"a": "b"}, "network": "n",

@@ -7,6 +7,7 @@ use weft_api::{
     kubernetes::Pod,
     selector::selects,
     service_entry::{AddressRange, ServiceEntry, WorkloadEntry},
+    sidecar::Sidecar,
 };
 
 use super::View;
@@ -16,10 +17,26 @@ use crate::{
         objects::{Bucket, Read},
         unit::{Unit, Value},
     },
-    model::{age::Age, registry::Definition},
+    model::{age::Age, registry::Definition, sidecar::Imports},
 };
 
 impl<'g> View<'g> {
+    /// The sidecar called `key`.
+    pub(crate) fn sidecar(&self, key: &Key) -> Option<&'g Sidecar> {
+        match self.object(key)? {
+            Object::Sidecar(sidecar) => Some(sidecar),
+            _ => None,
+        }
+    }
+
+    /// What the sidecar called `key` lets its workloads see.
+    pub(crate) fn imports(&self, key: &Key) -> Option<Arc<Imports>> {
+        match self.unit(Unit::Imports(key.clone())) {
+            Value::Imports(imports) => imports,
+            _ => unreachable!("the unit computes this value"),
+        }
+    }
+
     /// The workload entries of `namespace` that `selector` picks, by name; none for an empty one.
     pub(crate) fn workload_entries(
         &self,

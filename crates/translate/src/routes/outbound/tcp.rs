@@ -16,9 +16,10 @@ use crate::{
     model::{
         protocol::Spoken,
         registry::{self, Definition, Port},
+        sidecar,
     },
     routes::{
-        foreign::RuleKind,
+        foreign::{self, RuleKind},
         rules::{
             self, Site,
             alternatives::{ConnectionAlternative, ConnectionCondition},
@@ -38,6 +39,7 @@ pub(super) fn behind(
     let seen = |definition: &Arc<Definition>| definition.is_seen_from(&group.namespace, &mesh);
     let at = |definition: Arc<Definition>| {
         let port = definition.port(address.port()).filter(|port| !port.spoken.is_http());
+        let port = port.filter(|port| sidecar::sees(group, &definition, port.number, view));
         port.cloned().map(|port| (definition, port))
     };
     let named = view.definitions_at(address.ip()).into_iter().filter(seen);
@@ -54,7 +56,9 @@ pub(super) fn behind(
         if !definition.is_headless() {
             continue;
         }
-        if let Some(port) = endpoints::behind(address, &definition, &slices).cloned() {
+        if let Some(port) = endpoints::behind(address, &definition, &slices).cloned()
+            && sidecar::sees(group, &definition, port.number, view)
+        {
             return Some((definition, port));
         }
     }
@@ -94,7 +98,7 @@ pub(super) fn targets(
     };
     let mut wanted: Vec<Wanted> = Vec::new();
     let is_complete = |wanted: &[Wanted]| wanted.last().is_some_and(Wanted::is_for_everything);
-    let chosen = view.chosen(&definition.host, &site.group.namespace, kind);
+    let chosen = foreign::chosen_by(&definition.host, site.group, kind, view);
     closure.leave_out(&chosen.left_out);
     let rank = definition.rank(site.port);
     for one in &chosen.used {
