@@ -16,6 +16,8 @@ mod outside;
 mod bad_input;
 #[path = "whole_mesh/chain.rs"]
 mod chain;
+#[path = "whole_mesh/egress.rs"]
+mod egress;
 #[path = "whole_mesh/injection.rs"]
 mod injection;
 #[path = "whole_mesh/installation.rs"]

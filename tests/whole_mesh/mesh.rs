@@ -41,6 +41,7 @@ pub fn manifest(name: &str) -> PathBuf {
         "helloworld-canary.yaml" => "samples/versions/canary.yaml",
         "helloworld-v3.yaml" => "samples/versions/v3.yaml",
         "ingress.yaml" => "samples/ingress/ingress.yaml",
+        "external-service.yaml" => "samples/egress/external.yaml",
         "helloworld-legacy.yaml" => "samples/legacy/legacy.yaml",
         other => panic!("no sample says what {other} says"),
     };
