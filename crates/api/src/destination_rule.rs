@@ -99,9 +99,57 @@ pub struct LoadBalancer {
     /// By a hash of the request.
     pub consistent_hash: Option<ConsistentHash>,
     /// By locality.
-    pub locality_lb_setting: Option<serde_json::Value>,
+    pub locality_lb_setting: Option<LocalityLbSetting>,
     /// Slow start.
-    pub warmup: Option<serde_json::Value>,
+    pub warmup: Option<Warmup>,
+    /// The same by its older name, with the defaults of the rest.
+    pub warmup_duration_secs: Option<String>,
+}
+
+/// `trafficPolicy.loadBalancer.localityLbSetting`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LocalityLbSetting {
+    /// Shares of places.
+    pub distribute: Vec<Distribute>,
+    /// Which other regions come first.
+    pub failover: Vec<Failover>,
+    /// Labels that make endpoints close.
+    pub failover_priority: Vec<String>,
+    /// Whether places matter; true when absent.
+    pub enabled: Option<bool>,
+}
+
+/// `localityLbSetting.distribute[]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Distribute {
+    /// Whose requests: a place, in which `*` stands for any part.
+    pub from: String,
+    /// Percentages of places, which are 100 together.
+    pub to: BTreeMap<String, u32>,
+}
+
+/// `localityLbSetting.failover[]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Failover {
+    /// The region of the client.
+    pub from: String,
+    /// The region that comes next.
+    pub to: String,
+}
+
+/// `trafficPolicy.loadBalancer.warmup`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Warmup {
+    /// How long it takes, as in `60s`.
+    pub duration: Option<String>,
+    /// With how many percent an endpoint begins; 10 when absent.
+    pub minimum_percent: Option<f64>,
+    /// 1 when absent: evenly.
+    pub aggression: Option<f64>,
 }
 
 /// `trafficPolicy.loadBalancer.consistentHash`: one key, and how Envoy's tables are made.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::destination_rule::{TcpKeepalive, TrafficPolicy};
+use crate::destination_rule::{LocalityLbSetting, TcpKeepalive, TrafficPolicy};
 
 /// The mesh's settings; every field has Istio's default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct MeshConfig {
     pub h2_upgrade_policy: String,
     /// What holds for services of which no DestinationRule says it.
     pub default_traffic_policy: Option<Box<TrafficPolicy>>,
+    /// How the places of endpoints matter where no DestinationRule says it.
+    pub locality_lb_setting: Option<LocalityLbSetting>,
     /// Retries of routes that say nothing of them.
     pub default_http_retry_policy: Option<Value>,
     /// Who sees a Service that does not say so.
@@ -55,6 +57,7 @@ impl Default for MeshConfig {
             tcp_keepalive: None,
             h2_upgrade_policy: "DO_NOT_UPGRADE".to_owned(),
             default_traffic_policy: None,
+            locality_lb_setting: None,
             default_http_retry_policy: None,
             default_service_export_to: everybody(),
             default_virtual_service_export_to: everybody(),

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -33,6 +33,8 @@ pub(crate) struct EndpointState {
     in_flight: AtomicU32,
     /// Exchanges that failed since the last one that did not.
     failures: AtomicU32,
+    /// The moment after which it was first chosen from; zero before.
+    since: AtomicU64,
     /// What leaves it out.
     pub(crate) streaks: Streaks,
 }
@@ -40,6 +42,16 @@ pub(crate) struct EndpointState {
 impl EndpointState {
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
+    }
+
+    /// It is chosen from at `moment`; whether for the first time.
+    pub(crate) fn begin(&self, moment: u64) -> bool {
+        self.since.compare_exchange(0, moment.saturating_add(1), Relaxed, Relaxed).is_ok()
+    }
+
+    /// When it was first chosen from.
+    pub(crate) fn since(&self) -> u64 {
+        self.since.load(Relaxed)
     }
 }
 

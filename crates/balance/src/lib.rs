@@ -12,12 +12,15 @@ mod endpoint;
 mod outliers;
 mod connections;
 mod breaker;
+mod groups;
+mod warmup;
 mod pool;
 mod register;
 
 pub use breaker::{CircuitBreaker, Overflow, Permit};
 pub use connections::{ConnectionPermit, Connections, Grant, Offer, PoolId, Waiting};
 pub use endpoint::{Endpoint, Reported, SelectedEndpoint};
+pub use groups::Groups;
 pub use pool::{Ask, Pool};
 pub use register::{BackendState, Register};
 pub use rng::Rng;

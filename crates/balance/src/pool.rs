@@ -2,9 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use weft_config::{Endpoint as Data, LoadBalancer, OutlierDetection};
+use weft_config::{Endpoint as Data, LoadBalancer, OutlierDetection, Warmup};
 
-use crate::{Endpoint, Rng, SelectedEndpoint, outliers::Outliers, register::BackendState};
+use crate::{
+    Endpoint, Rng, SelectedEndpoint,
+    groups::Groups,
+    outliers::Outliers,
+    register::BackendState,
+    warmup::{Shares, Warming},
+};
 
 /// The endpoints of one backend.
 #[derive(Debug)]
@@ -18,6 +24,10 @@ pub struct Pool {
     state: Arc<BackendState>,
     /// Set when endpoints that fail are left out.
     outliers: Option<Arc<Outliers>>,
+    /// Set when new endpoints get their share little by little.
+    warming: Option<Warming>,
+    /// Set when it matters where endpoints run.
+    groups: Option<Groups>,
 }
 
 /// What is known when an endpoint is picked.
@@ -79,7 +89,21 @@ impl Pool {
             let members = endpoints.iter().map(|one| Arc::clone(one.state()));
             Arc::new(Outliers::new(settings, members, &state))
         });
-        Self { algorithm, endpoints, seeds, weights, state, outliers }
+        let (warming, groups) = (None, None);
+        Self { algorithm, endpoints, seeds, weights, state, outliers, warming, groups }
+    }
+
+    /// The same pool, whose endpoints get their share as `warmup` says.
+    pub fn warming(self, warmup: Option<Warmup>) -> Self {
+        // As in Envoy: others choose by what a request says, or by nothing.
+        let by_share =
+            matches!(self.algorithm, LoadBalancer::RoundRobin | LoadBalancer::LeastRequest);
+        Self { warming: warmup.filter(|_| by_share).map(Warming::new), ..self }
+    }
+
+    /// The same pool, whose endpoints are in `groups`.
+    pub fn grouped(self, groups: Option<Groups>) -> Self {
+        Self { groups, ..self }
     }
 
     /// All endpoints.
@@ -103,22 +127,55 @@ impl Pool {
         let moment = outliers.and_then(|outliers| {
             outliers.moment(ask.now).filter(|moment| !outliers.panics(*moment))
         });
+        if let Some(groups) = &self.groups {
+            return self.in_groups(groups, ask, moment, rng);
+        }
         match moment {
             None if ask.tried.is_empty() => self.among_all(ask, rng),
-            None => self.among(ask, rng, fresh).or_else(|| self.among_all(ask, rng)),
+            None => self.among(ask, rng, |_, one| fresh(one)).or_else(|| self.among_all(ask, rng)),
             Some(moment) => {
-                let healthy = |one: &Endpoint| !one.is_ejected(moment);
-                let both = |one: &Endpoint| healthy(one) && fresh(one);
+                let healthy = |_: usize, one: &Endpoint| !one.is_ejected(moment);
+                let both = |nth: usize, one: &Endpoint| healthy(nth, one) && fresh(one);
                 self.among(ask, rng, both).or_else(|| self.among(ask, rng, healthy))
             }
         }
     }
 
+    /// Picks one of the group that is chosen; of the others where that one has none left.
+    fn in_groups(
+        &self,
+        groups: &Groups,
+        ask: &Ask<'_>,
+        moment: Option<u64>,
+        rng: &mut Rng,
+    ) -> Option<&Arc<Endpoint>> {
+        let healthy = |one: &Endpoint| moment.is_none_or(|moment| !one.is_ejected(moment));
+        let is_well = |nth: usize| self.endpoints.get(nth).is_some_and(|one| healthy(one));
+        let is_well: Option<&dyn Fn(usize) -> bool> =
+            moment.is_some().then_some(&is_well as &dyn Fn(usize) -> bool);
+        let first = groups.choose(is_well, rng);
+        let others = (0..groups.count()).filter(|group| *group != first);
+        let order: Vec<u32> = std::iter::once(first).chain(others).collect();
+        for again in [false, true] {
+            for group in &order {
+                let wanted = |nth: usize, one: &Endpoint| {
+                    groups.has(nth, *group)
+                        && healthy(one)
+                        && (again || !ask.tried.contains(&one.data.address))
+                };
+                if let Some(found) = self.among(ask, rng, wanted) {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
     fn among_all(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<&Arc<Endpoint>> {
         match ask.hash {
-            Some(hash) => self.highest(hash, |_| true),
-            None if !self.weights.is_empty() => self.by_weight(rng, |_| true),
-            None => self.choose(self.endpoints.len(), rng, |nth| self.endpoints.get(nth)),
+            Some(hash) => self.highest(hash, |_, _| true),
+            None if !self.weights.is_empty() => self.by_weight(rng, |_, _| true),
+            None => self.choose(ask, self.endpoints.len(), rng, |nth| self.endpoints.get(nth)),
         }
     }
 
@@ -127,7 +184,7 @@ impl Pool {
         &self,
         ask: &Ask<'_>,
         rng: &mut Rng,
-        wanted: impl Fn(&Endpoint) -> bool,
+        wanted: impl Fn(usize, &Endpoint) -> bool,
     ) -> Option<&Arc<Endpoint>> {
         if let Some(hash) = ask.hash {
             return self.highest(hash, wanted);
@@ -135,28 +192,42 @@ impl Pool {
         if !self.weights.is_empty() {
             return self.by_weight(rng, wanted);
         }
-        let those = || self.endpoints.iter().filter(|one| wanted(one));
-        self.choose(those().count(), rng, |nth| those().nth(nth))
+        let those = || {
+            let all = self.endpoints.iter().enumerate();
+            all.filter(|(nth, one)| wanted(*nth, one)).map(|(_, one)| one)
+        };
+        self.choose(ask, those().count(), rng, |nth| those().nth(nth))
     }
 
     /// Chooses among `count` endpoints that `nth` numbers.
     fn choose<'p>(
-        &self,
+        &'p self,
+        ask: &Ask<'_>,
         count: usize,
         rng: &mut Rng,
         nth: impl Fn(usize) -> Option<&'p Arc<Endpoint>>,
     ) -> Option<&'p Arc<Endpoint>> {
+        let warming = self.warming.as_ref();
+        let shares =
+            warming.and_then(|warming| warming.shares(&self.endpoints, &self.state, ask.now));
         if count <= 1 {
             return nth(0);
         }
-        match self.algorithm {
-            LoadBalancer::Random | LoadBalancer::Hash(_) => nth(rng.below(count)),
-            LoadBalancer::RoundRobin => nth(self.state.turn.next(rng) % count),
-            LoadBalancer::LeastRequest => {
+        match (&self.algorithm, shares) {
+            (LoadBalancer::Random | LoadBalancer::Hash(_), _) => nth(rng.below(count)),
+            (LoadBalancer::RoundRobin, None) => nth(self.state.turn.next(rng) % count),
+            (LoadBalancer::RoundRobin, Some(shares)) => {
+                shares.pick(rng, |rng| nth(self.state.turn.next(rng) % count))
+            }
+            (LoadBalancer::LeastRequest, None) => {
                 let first = rng.below(count);
                 let second = (first + 1 + rng.below(count - 1)) % count;
-                let (first, second) = (nth(first)?, nth(second)?);
-                Some(if second.in_flight() < first.in_flight() { second } else { first })
+                less_busy(nth(first)?, nth(second)?)
+            }
+            (LoadBalancer::LeastRequest, Some(shares)) => {
+                let next =
+                    |shares: &Shares, rng: &mut Rng| shares.pick(rng, |rng| nth(rng.below(count)));
+                less_busy(next(&shares, rng)?, next(&shares, rng)?)
             }
         }
     }
@@ -166,11 +237,12 @@ impl Pool {
     fn by_weight(
         &self,
         rng: &mut Rng,
-        wanted: impl Fn(&Endpoint) -> bool,
+        wanted: impl Fn(usize, &Endpoint) -> bool,
     ) -> Option<&Arc<Endpoint>> {
         let pairs = || {
-            let pairs = self.endpoints.iter().zip(self.weights.iter().copied());
-            pairs.filter(|(endpoint, _)| wanted(endpoint))
+            let pairs = self.endpoints.iter().zip(self.weights.iter().copied()).enumerate();
+            let wanted = pairs.filter(|(nth, (endpoint, _))| wanted(*nth, endpoint));
+            wanted.map(|(_, pair)| pair)
         };
         let sum: u64 = pairs().map(|(_, weight)| weight).sum();
         // The one at which the shares before it and its own are more than this.
@@ -205,22 +277,24 @@ impl Pool {
     /// (rendezvous hashing): when an endpoint comes or goes, only the requests that it has or had
     /// move. It needs no table, so that a change of endpoints costs nothing; what a pick costs
     /// grows with their number, a nanosecond or two each.
-    fn highest(&self, hash: u64, wanted: impl Fn(&Endpoint) -> bool) -> Option<&Arc<Endpoint>> {
+    fn highest(
+        &self,
+        hash: u64,
+        wanted: impl Fn(usize, &Endpoint) -> bool,
+    ) -> Option<&Arc<Endpoint>> {
         let drawn = |seed: u64| Rng::new(hash ^ seed).next_u64();
+        let all = self.endpoints.iter().zip(&self.seeds).enumerate();
+        let wanted = all.filter(|(nth, (endpoint, _))| wanted(*nth, endpoint));
         if !self.weights.is_empty() {
-            let all = self.endpoints.iter().zip(self.seeds.iter().zip(&self.weights));
-            let all = all.filter(|(endpoint, _)| wanted(endpoint));
-            let longest = |(seed, weight): (&u64, &u64)| {
+            let longest = |(nth, (_, seed)): &(usize, (&Arc<Endpoint>, &u64))| {
                 // The time until a share of this size is drawn: the shortest wins.
-                let even = ((drawn(*seed) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-                -even.ln() / *weight as f64
+                let even = ((drawn(**seed) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+                -even.ln() / self.weights.get(*nth).copied().unwrap_or(1) as f64
             };
-            let best = all.min_by(|(_, one), (_, other)| longest(*one).total_cmp(&longest(*other)));
-            return best.map(|(endpoint, _)| endpoint);
+            let best = wanted.min_by(|one, other| longest(one).total_cmp(&longest(other)));
+            return best.map(|(_, (endpoint, _))| endpoint);
         }
-        let pairs = self.endpoints.iter().zip(&self.seeds);
-        let wanted = pairs.filter(|(endpoint, _)| wanted(endpoint));
-        let best = wanted.max_by_key(|(_, seed)| drawn(**seed));
+        let best = wanted.map(|(_, pair)| pair).max_by_key(|(_, seed)| drawn(**seed));
         best.map(|(endpoint, _)| endpoint)
     }
 }
@@ -228,6 +302,11 @@ impl Pool {
 /// `number`, of all that 64 bits can say, as one below `sum`.
 fn scaled(number: u64, sum: u64) -> u64 {
     ((u128::from(number) * u128::from(sum)) >> 64) as u64
+}
+
+/// The one of the two with fewer exchanges.
+fn less_busy<'p>(first: &'p Arc<Endpoint>, second: &'p Arc<Endpoint>) -> Option<&'p Arc<Endpoint>> {
+    Some(if second.in_flight() < first.in_flight() { second } else { first })
 }
 
 /// What the address of `endpoint` adds to a hash: the same in every process.

@@ -34,6 +34,8 @@ pub struct BackendState {
     epoch: OnceLock<Instant>,
     /// Until when the last of its endpoints is left out; zero when none ever was.
     pub(crate) last_ejected_until: AtomicU64,
+    /// When the last of its endpoints was first chosen from.
+    pub(crate) last_added: AtomicU64,
     ejecting: Mutex<()>,
     /// Set once something of it has a limit.
     counts: OnceLock<Arc<Counts>>,

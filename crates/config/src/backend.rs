@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionPool, Origin};
+use crate::{ConnectionPool, LocalityPolicy, Origin, Warmup};
 
 /// A service or a part of it, on one port, as one class of clients calls it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,12 @@ pub struct Backend {
     /// When endpoints that fail are left out; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outliers: Option<OutlierDetection>,
+    /// How endpoints that are new get their share; at once when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
+    /// How the place of an endpoint decides its share; not at all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Box<LocalityPolicy>>,
     /// What holds for its connections and requests; nothing more than for all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_pool: Option<Box<ConnectionPool>>,

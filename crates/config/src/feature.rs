@@ -40,6 +40,9 @@ pub enum Feature {
     AddressRanges,
     /// Limits of connections and requests; a proxy that ignored them would overload a server.
     ConnectionPool,
+    /// Shares of endpoints by where they run and how long they have; a proxy that ignored them
+    /// would send requests to another region.
+    Shares,
 }
 
 impl Feature {
@@ -56,6 +59,7 @@ impl Feature {
         Self::WeightedEndpoints,
         Self::AddressRanges,
         Self::ConnectionPool,
+        Self::Shares,
     ];
 
     /// Its name on the stream.
@@ -72,6 +76,7 @@ impl Feature {
             Self::WeightedEndpoints => "weft.endpoints.weights",
             Self::AddressRanges => "weft.directory.ranges",
             Self::ConnectionPool => "weft.backends.connection-pool",
+            Self::Shares => "weft.backends.shares",
         }
     }
 }
@@ -169,6 +174,8 @@ pub fn stand_in(resource: &Resource, has: Features) -> Resource {
                 load_balancer: LoadBalancer::Random,
                 outliers: None,
                 connection_pool: None,
+                warmup: None,
+                locality: None,
                 ..backend.clone()
             })
         }
@@ -266,6 +273,9 @@ fn of_backend(backend: &Backend) -> Features {
     }
     if backend.connection_pool.is_some() {
         features.insert(Feature::ConnectionPool);
+    }
+    if backend.warmup.is_some() || backend.locality.is_some() {
+        features.insert(Feature::Shares);
     }
     features
 }

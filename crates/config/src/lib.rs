@@ -24,6 +24,7 @@ pub mod resource;
 pub mod route;
 pub mod seconds;
 pub mod settings;
+pub mod shares;
 pub mod text_match;
 
 pub use answer::{Answer, Covers, Entry};
@@ -50,4 +51,5 @@ pub use route::{
     Action, Conditions, Mirror, Retries, RetryOn, Route, Rule, RuleList, SourceMatch, Target,
 };
 pub use settings::{AccessLog, LogFormat, Outside, Settings, Upgrades};
+pub use shares::{Distribution, Failover, LocalityPolicy, Warmup};
 pub use text_match::TextMatch;

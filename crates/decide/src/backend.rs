@@ -10,7 +10,7 @@ use http::{HeaderValue, request::Parts};
 use weft_balance::{Ask, BackendState, CircuitBreaker, Pool, Register, Rng, SelectedEndpoint};
 use weft_config::{
     Backend, ConnectionPool, Discovery, Endpoint, HashKey, LoadBalancer, NamedEndpoint, Origin,
-    Upstream,
+    Settings, Upstream,
 };
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     arrive::Arrival,
     endpoint_set::EndpointSet,
     failure::Failure,
+    locality,
     reply::Reply,
 };
 
@@ -36,6 +37,8 @@ pub struct CompiledBackend {
     /// subsets that nothing is sent to cost nothing for each endpoint.
     pool: OnceLock<Arc<Pool>>,
     connections: Option<Arc<ConnectionPolicy>>,
+    /// Where the proxy runs, where that matters.
+    own: Option<Arc<Settings>>,
 }
 
 /// What holds for the connections to a backend, and for the requests on them.
@@ -92,9 +95,10 @@ impl CompiledBackend {
     pub(crate) fn new(
         data: Arc<Backend>,
         set: Arc<EndpointSet>,
-        register: &Register,
+        (register, own): (&Register, &Arc<Settings>),
         previous: Option<&Self>,
     ) -> Self {
+        let own = data.locality.as_ref().map(|_| Arc::clone(own));
         let (name, origin) = (Arc::from(data.name.as_str()), Arc::new(data.origin.clone()));
         let state = register.backend(&data.name);
         let pool = OnceLock::new();
@@ -108,7 +112,7 @@ impl CompiledBackend {
         if connections.is_none() {
             state.lift_limits();
         }
-        let backend = Self { data, name, origin, set, state, pool, connections };
+        let backend = Self { data, name, origin, set, state, pool, connections, own };
         // One that is used is made ready here, and not by the worker that needs it next.
         let used = previous.and_then(|previous| Some((previous, previous.pool.get()?)));
         if let Some((previous, known)) = used {
@@ -134,12 +138,14 @@ impl CompiledBackend {
             upstream: Upstream::SameAsClient,
             load_balancer: LoadBalancer::Random,
             outliers: None,
+            warmup: None,
+            locality: None,
             connection_pool: None,
             connect_timeout: std::time::Duration::from_secs(10),
             closed: None,
             origin: Origin::default(),
         };
-        Self::new(Arc::new(data), Arc::default(), &Register::default(), None)
+        Self::new(Arc::new(data), Arc::default(), (&Register::default(), &Arc::default()), None)
     }
 
     /// Where one try goes, when the client dialled `destination`; none when there is no
@@ -217,13 +223,20 @@ impl CompiledBackend {
             && self.labels() == other.labels()
             && self.data.load_balancer == other.data.load_balancer
             && self.data.outliers == other.data.outliers
+            && self.data.warmup == other.data.warmup
+            && self.data.locality == other.data.locality
+            && self.own.as_ref().map(|own| (&own.locality, &own.labels))
+                == other.own.as_ref().map(|own| (&own.locality, &own.labels))
     }
 
     fn make_pool(&self, previous: Option<&Arc<Pool>>) -> Pool {
-        let endpoints = self.set.with_labels(self.labels()).cloned();
+        let endpoints: Vec<_> = self.set.with_labels(self.labels()).cloned().collect();
+        let groups = self.data.locality.as_ref().zip(self.own.as_ref());
+        let groups = groups.and_then(|(policy, own)| locality::groups(policy, own, &endpoints));
         let state = Arc::clone(&self.state);
         let choice = (self.data.load_balancer.clone(), self.data.outliers.as_ref());
-        Pool::new(choice, endpoints, state, previous.map(|pool| &**pool))
+        let pool = Pool::new(choice, endpoints, state, previous.map(|pool| &**pool));
+        pool.warming(self.data.warmup).grouped(groups)
     }
 }
 

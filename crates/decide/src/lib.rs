@@ -26,6 +26,7 @@ mod fault;
 mod mirror;
 mod affinity;
 mod backend;
+mod locality;
 mod endpoint_set;
 mod shards;
 mod quick;

@@ -2,6 +2,7 @@
 
 pub(crate) mod destination_rules;
 pub(crate) mod connection_pools;
+pub(crate) mod shares;
 pub(crate) mod backends;
 pub(crate) mod endpoints;
 pub(crate) mod members;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use weft_api::mesh_config::MeshConfig;
 use weft_config::{AccessLog, LogFormat, Outside, ProcessLimits, Settings, Workload};
 
-use crate::{Client, model::mesh_config::Mesh};
+use crate::{Client, clusters::shares, model::mesh_config::Mesh};
 
 /// The settings of `client`'s proxy; `outside` says what happens to traffic that leaves the mesh.
 pub(crate) fn of_client(client: &Client, mesh: &Mesh, outside: Outside) -> Settings {
@@ -12,6 +12,7 @@ pub(crate) fn of_client(client: &Client, mesh: &Mesh, outside: Outside) -> Setti
         workload: Workload { cluster: mesh.cluster.clone(), ..client.workload.clone() },
         // All of them: a rule that names another one must not reach the proxy before it.
         labels: client.labels.clone().into_iter().collect(),
+        locality: shares::place(&client.labels).unwrap_or_default(),
         outside,
         access_log: access_log(&mesh.config),
         limits: ProcessLimits::new(),

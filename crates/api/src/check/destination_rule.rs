@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{findings::Findings, names};
 use crate::{
     destination_rule::{
-        ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection,
-        PortPolicy, RetryBudget, Subset, TrafficPolicy,
+        ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, LocalityLbSetting,
+        OutlierDetection, PortPolicy, RetryBudget, Subset, TrafficPolicy,
     },
     field::item,
 };
@@ -184,14 +184,55 @@ fn load_balancer(balancer: &LoadBalancer, place: &str, findings: &mut Findings) 
         consistent_hash(hash, &format!("{place}.consistentHash"), findings);
     }
     if let Some(locality) = &balancer.locality_lb_setting {
-        let given = |name: &str| {
-            locality.get(name).and_then(Value::as_array).is_some_and(|l| !l.is_empty())
-        };
-        let ways = ["distribute", "failover", "failoverPriority"];
-        let ways: Vec<_> = ways.into_iter().filter(|name| given(name)).collect();
-        if ways.contains(&"distribute") && ways.len() > 1 {
-            let message = format!("{} exclude each other; keep one", ways.join(" and "));
-            findings.error(format!("{place}.localityLbSetting"), message);
+        self::locality(locality, &format!("{place}.localityLbSetting"), findings);
+    }
+    if let Some(warmup) = &balancer.warmup {
+        let place = format!("{place}.warmup");
+        if warmup.duration.is_none() {
+            findings.error(format!("{place}.duration"), "the warm-up has no duration");
+        }
+        let percent = warmup.minimum_percent.unwrap_or(10.0);
+        if !(0.0..=100.0).contains(&percent) {
+            let message = format!("{percent} is not between 0 and 100");
+            findings.error(format!("{place}.minimumPercent"), message);
+        }
+        if warmup.aggression.is_some_and(|aggression| aggression < 1.0) {
+            findings.error(format!("{place}.aggression"), "the least is 1");
+        }
+        if !matches!(
+            balancer.simple.as_deref(),
+            None | Some("UNSPECIFIED" | "LEAST_CONN" | "LEAST_REQUEST" | "ROUND_ROBIN")
+        ) || balancer.consistent_hash.is_some()
+        {
+            let message = "only ROUND_ROBIN and LEAST_REQUEST warm endpoints up";
+            findings.warning(place, message);
+        }
+    }
+}
+
+fn locality(locality: &LocalityLbSetting, place: &str, findings: &mut Findings) {
+    let ways = [
+        ("distribute", !locality.distribute.is_empty()),
+        ("failover", !locality.failover.is_empty()),
+        ("failoverPriority", !locality.failover_priority.is_empty()),
+    ];
+    let ways: Vec<_> = ways.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
+    if ways.contains(&"distribute") && ways.len() > 1 {
+        findings.error(place, format!("{} exclude each other; keep one", ways.join(" and ")));
+    }
+    for (index, one) in locality.distribute.iter().enumerate() {
+        let sum: u64 = one.to.values().map(|share| u64::from(*share)).sum();
+        if sum != 100 {
+            let place = format!("{}.to", item(&format!("{place}.distribute"), index));
+            findings.error(place, format!("the shares are {sum} together, not 100"));
+        }
+    }
+    for (index, one) in locality.failover.iter().enumerate() {
+        let place = item(&format!("{place}.failover"), index);
+        if one.from == one.to {
+            findings.error(place, "a region cannot come after itself");
+        } else if one.from.contains(['/', '*']) || one.to.contains(['/', '*']) {
+            findings.error(place, "`from` and `to` are regions, without zones and `*`");
         }
     }
 }

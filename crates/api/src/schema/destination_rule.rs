@@ -62,10 +62,10 @@ const LOAD_BALANCER: Holds = Holds::Object(&[
         ]),
     ),
     field("consistentHash", CONSISTENT_HASH),
-    later("localityLbSetting", LOCALITY, "every zone is used alike"),
+    field("localityLbSetting", LOCALITY),
     later("zoneAwareLbSetting", ZONES, "every zone is used alike"),
-    later("warmup", WARMUP, "new endpoints get their full share at once"),
-    later("warmupDurationSecs", Holds::Span, "new endpoints get their full share at once"),
+    field("warmup", WARMUP),
+    field("warmupDurationSecs", Holds::Span),
 ]);
 
 const CONSISTENT_HASH: Holds = Holds::Object(&[
@@ -95,7 +95,7 @@ const CONSISTENT_HASH: Holds = Holds::Object(&[
 const FAILOVER: Holds =
     Holds::List(&Holds::Object(&[field("from", Holds::Text), field("to", Holds::Text)]));
 
-const LOCALITY: Holds = Holds::Object(&[
+pub(super) const LOCALITY: Holds = Holds::Object(&[
     field(
         "distribute",
         Holds::List(&Holds::Object(&[field("from", Holds::Text), field("to", Holds::Map(&U32))])),

@@ -2,7 +2,7 @@
 
 use super::{
     ANYTHINGS, Field, Holds, LABELS, StandIn, TEXTS, U32,
-    destination_rule::{CONNECTION_POOL, KEEPALIVE, OUTLIER_DETECTION},
+    destination_rule::{CONNECTION_POOL, KEEPALIVE, LOCALITY, OUTLIER_DETECTION},
     field, guarded, later,
 };
 
@@ -50,7 +50,7 @@ pub const MESH_CONFIG: &[Field] = &[
     later("enableAutoMtls", Holds::Anything, "all traffic is plaintext"),
     later("trustDomainAliases", Holds::Anything, DEFAULT),
     later("caCertificates", Holds::Anything, DEFAULT),
-    later("localityLbSetting", Holds::Anything, DEFAULT),
+    field("localityLbSetting", LOCALITY),
     later("zoneAwareLbSetting", Holds::Anything, DEFAULT),
     later("dnsRefreshRate", Holds::Anything, DEFAULT),
     field("h2UpgradePolicy", Holds::Word(&["DO_NOT_UPGRADE", "UPGRADE"])),

@@ -146,6 +146,17 @@ const SAMPLES: &[&str] = &[
         "origin": {"object": "o", "rule": "r"}
     }}"#,
     r#"{"backend": {
+        "name": "w", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
+        "loadBalancer": "random", "connectTimeout": "1s",
+        "warmup": {"duration": "1s", "percent": 10.5, "aggression": 1.5},
+        "locality": {
+            "distribute": [{"from": "a/*", "to": [["a", 100]]}],
+            "tiers": true,
+            "failover": [{"from": "a", "to": "b"}], "priority": ["a", "b=c"]
+        },
+        "origin": {"object": "o", "rule": "r"}
+    }}"#,
+    r#"{"backend": {
         "name": "hq", "port": 80, "discovery": {"endpoints": "e"}, "upstream": "http2",
         "loadBalancer": {"hash": {"query": "x"}}, "connectTimeout": "1s",
         "origin": {"object": "o", "rule": "r"}

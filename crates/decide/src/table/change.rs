@@ -11,7 +11,7 @@ use std::{
 
 use weft_config::{
     Backend, ChunkList, DirectoryChunk, Discovery, Endpoint, Endpoints, Interest, Listener,
-    Resource,
+    Resource, Settings,
 };
 
 use super::{CompiledAnswer, Table};
@@ -80,7 +80,7 @@ impl Table {
             return Err(format!("it calls itself `{own_name}`"));
         }
         match resource {
-            Resource::Settings(settings) => self.settings = Arc::new(settings.clone()),
+            Resource::Settings(settings) => self.put_settings(Arc::new(settings.clone()), stale),
             Resource::Directory(chunk) => {
                 stale.directory.push((chunk.name.clone(), Some(Arc::new(chunk.clone()))));
             }
@@ -130,7 +130,7 @@ impl Table {
                 self.chunks.set(Arc::clone(&name), None);
                 self.mark_lists(&name, stale);
             }
-            None if name == "settings" => self.settings = Arc::default(),
+            None if name == "settings" => self.put_settings(Arc::default(), stale),
             _ => {
                 let interest: Interest = name.parse().map_err(|_| "no such kind".to_owned())?;
                 self.set_answer(&interest, None, stale);
@@ -156,6 +156,16 @@ impl Table {
         }
         // Its list and chunks may come later in the same change.
         stale.backends.insert(name, Some(Arc::new(backend.clone())));
+    }
+
+    fn put_settings(&mut self, settings: Arc<Settings>, stale: &mut Stale) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        let same =
+            self.settings.locality == before.locality && self.settings.labels == before.labels;
+        // Which endpoints are close depends on where the proxy runs.
+        for backend in self.backends.values().filter(|one| !same && one.data.locality.is_some()) {
+            stale.backends.entry(Arc::clone(&backend.name)).or_default();
+        }
     }
 
     fn put_list(&mut self, list: &ChunkList, stale: &mut Stale) {
@@ -231,7 +241,8 @@ impl Table {
             let Some(data) = data else { continue };
             let set = list(&data).and_then(|list| self.sets.find(list));
             let set = set.map(Arc::clone).unwrap_or_default();
-            let compiled = CompiledBackend::new(data, set, &self.register, previous.as_deref());
+            let of_process = (&*self.register, &self.settings);
+            let compiled = CompiledBackend::new(data, set, of_process, previous.as_deref());
             self.backends.set(name, Some(Arc::new(compiled)));
         }
         for route in std::mem::take(&mut stale.linked) {

@@ -1,5 +1,9 @@
 //! What has memory outlives tables.
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use weft_config::{Backend, Endpoint, Endpoints, LocalityPolicy, Resource, Settings};
+
 use super::{
     DOCK,
     world::{self, World},
@@ -165,4 +169,44 @@ fn a_changed_endpoint_among_5000_hosts_is_in_force_within_a_millisecond() {
         .min();
     assert_eq!(addresses(&world.table, "b77"), ["10.0.0.2:80"]);
     assert!(fastest < Some(std::time::Duration::from_millis(1)), "{fastest:?}");
+}
+
+#[test]
+fn endpoints_are_close_as_soon_as_it_is_known_where_the_proxy_runs() {
+    let mut world = World::parse("chunks one one\nbackend v1 one");
+    let endpoint = |port: u16, locality: &str| Endpoint {
+        address: ([10, 0, 0, 1], port).into(),
+        labels: Vec::new(),
+        weight: None,
+        workload: None,
+        locality: locality.to_owned(),
+    };
+    let endpoints = vec![endpoint(1, "r1/z1"), endpoint(2, "r1/z2"), endpoint(3, "r2/z1")];
+    let chunk = Resource::Endpoints(Endpoints { name: "one".to_owned(), endpoints });
+    let policy = LocalityPolicy { tiers: true, ..LocalityPolicy::default() };
+    let before = &*world.table.backend("v1").unwrap().data;
+    let backend = Backend { locality: Some(Box::new(policy)), ..before.clone() };
+    let apply = |table: &mut Table, resource: Resource| {
+        let (next, rejected) = table.with([(resource.name(), Some(Arc::new(resource)))]);
+        assert_eq!(rejected, []);
+        *table = next;
+    };
+    apply(&mut world.table, chunk);
+    apply(&mut world.table, Resource::Backend(backend));
+    let ports = |table: &Table| {
+        let (mut rng, now) = (Rng::new(1), std::time::Instant::now());
+        let backend = table.backend("v1").unwrap();
+        let dialled = "10.9.9.9:80".parse().unwrap();
+        let picks = (0..50).map(|_| match backend.pick(dialled, &Ask::at(now), &mut rng) {
+            Some(Pick::Endpoint(selected)) => selected.endpoint().data.address.port(),
+            other => panic!("{other:?}"),
+        });
+        picks.collect::<BTreeSet<u16>>()
+    };
+    assert_eq!(ports(&world.table), BTreeSet::from([1, 2, 3]));
+    for (locality, expected) in [("r1/z2", &[2][..]), ("r2/z9", &[3]), ("r9", &[1, 2, 3])] {
+        let settings = Settings { locality: locality.to_owned(), ..Settings::default() };
+        apply(&mut world.table, Resource::Settings(settings));
+        assert_eq!(ports(&world.table), expected.iter().copied().collect(), "{locality}");
+    }
 }

@@ -207,6 +207,8 @@ fn backend(name: &str, rest: &[&str]) -> Backend {
         upstream: Upstream::Http1,
         load_balancer: LoadBalancer::LeastRequest,
         outliers: None,
+        warmup: None,
+        locality: None,
         connection_pool: None,
         connect_timeout: Duration::from_secs(10),
         closed: rest.contains(&"closed").then(|| "closed_for_a_test".to_owned()),

@@ -21,6 +21,7 @@ use weft_config::{HashCookie, HashKey, LoadBalancer, OutlierDetection};
 
 use crate::{
     Group, Selector,
+    clusters::shares,
     graph::view::View,
     model::{age::Age, hosts, mesh_config::Mesh, visibility::Exports},
 };
@@ -94,7 +95,7 @@ struct SeenBy {
 /// What rules say about a service or a part of it, on one port.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Effective<'g> {
-    load_balancer: Option<&'g Balancing>,
+    pub(super) load_balancer: Option<&'g Balancing>,
     outliers: Option<&'g Outliers>,
     pub(crate) connection_pool: Option<&'g ConnectionPool>,
     /// Settings of a port say nothing of it.
@@ -388,12 +389,13 @@ pub(crate) fn shared_policies(name: &str, group: &Group, view: &View<'_>) -> Hos
     }
 }
 
-/// The names of the labels by which the subsets of some rule for `name`, a host or a pattern,
-/// tell endpoints apart.
+/// The names of the labels by which some rule for `name`, a host or a pattern, tells endpoints
+/// apart: in its subsets, or where it says which are close.
 pub(crate) fn labels_in_subsets(name: &str, view: &View<'_>) -> BTreeSet<String> {
     let rules = view.destination_rules(name);
     let subsets = rules.iter().flat_map(|(_, rule)| &rule.spec.subsets);
-    subsets.flat_map(|subset| subset.labels.keys().cloned()).collect()
+    let subsets = subsets.flat_map(|subset| subset.labels.keys().cloned());
+    subsets.chain(rules.iter().flat_map(|(_, rule)| shares::labels_of_rule(rule))).collect()
 }
 
 impl Summary {

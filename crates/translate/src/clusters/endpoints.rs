@@ -20,7 +20,10 @@ use weft_config::{ChunkList, Endpoint, Endpoints, Resource, fingerprint::ANY_POR
 
 use crate::{
     closure::Piece,
-    clusters::members::{self, Member},
+    clusters::{
+        members::{self, Member},
+        shares,
+    },
     graph::view::View,
     model::{
         hosts,
@@ -338,7 +341,13 @@ struct SubsetLabels(Vec<Arc<BTreeSet<String>>>);
 impl SubsetLabels {
     fn of(host: &str, view: &View<'_>) -> Self {
         let names = std::iter::once(host.to_owned()).chain(hosts::patterns(host));
-        Self(names.map(|name| view.labels_in_subsets(name)).collect())
+        let of_mesh = view
+            .mesh()
+            .config
+            .locality_lb_setting
+            .as_ref()
+            .map(|said| Arc::new(shares::labels(said).collect::<BTreeSet<_>>()));
+        Self(names.map(|name| view.labels_in_subsets(name)).chain(of_mesh).collect())
     }
 
     fn is_empty(&self) -> bool {
@@ -368,7 +377,10 @@ fn collect(
             address,
             labels: labels.to_vec(),
             workload: pod.map(|pod| workload::of_pod_in(view.installation(), pod)),
-            locality: endpoint.zone.as_ref().map(|zone| format!("/{zone}")).unwrap_or_default(),
+            locality: pod
+                .and_then(|pod| shares::place(&pod.metadata.labels))
+                .or_else(|| endpoint.zone.as_ref().map(|zone| format!("/{zone}")))
+                .unwrap_or_default(),
             weight: None,
         });
     }

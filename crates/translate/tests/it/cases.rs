@@ -170,6 +170,11 @@ fn connections_and_requests_have_the_limits_of_their_backend() {
 }
 
 #[test]
+fn shares_of_endpoints_follow_places_and_ages() {
+    check("shares");
+}
+
+#[test]
 fn connections_are_routed_by_address() {
     check("tcp");
 }

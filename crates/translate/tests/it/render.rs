@@ -241,6 +241,12 @@ fn backend(out: &mut String, backend: &Backend) -> fmt::Result {
     if let Some(outliers) = &backend.outliers {
         write!(out, " outliers {}", serde_json::to_string(outliers).expect("it is JSON"))?;
     }
+    if let Some(warmup) = &backend.warmup {
+        write!(out, " warmup {}", serde_json::to_string(warmup).expect("it is JSON"))?;
+    }
+    if let Some(locality) = &backend.locality {
+        write!(out, " locality {}", serde_json::to_string(locality).expect("it is JSON"))?;
+    }
     if let Some(pool) = &backend.connection_pool {
         write!(out, " connections {}", serde_json::to_string(pool).expect("it is JSON"))?;
     }
@@ -263,6 +269,9 @@ fn endpoints(out: &mut String, chunk: &Endpoints) -> fmt::Result {
         endpoint.weight.iter().try_for_each(|weight| write!(out, " *{weight}"))?;
         if let Some(workload) = &endpoint.workload {
             write!(out, " {}/{}", workload.namespace, workload.name)?;
+        }
+        if !endpoint.locality.is_empty() {
+            write!(out, " in {}", endpoint.locality)?;
         }
         writeln!(out)?;
     }

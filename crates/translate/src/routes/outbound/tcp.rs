@@ -81,6 +81,7 @@ pub(super) fn called(name: &str, site: &Site<'_>, view: &View<'_>) -> Option<Arc
     all.find(|definition| {
         definition.is_seen_from(namespace, &mesh)
             && definition.ports_by_server_name().any(|port| port.number == site.port)
+            && sidecar::sees(site.group, definition, site.port, view)
     })
 }
 
