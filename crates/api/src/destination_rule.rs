@@ -207,6 +207,8 @@ pub struct OutlierDetection {
     /// How many answers of 500 and more in a row; 5 when absent, 0 for any number.
     #[serde(rename = "consecutive5xxErrors")]
     pub consecutive5xx_errors: Option<u32>,
+    /// The same in Istio 1.0; counts where the other is absent.
+    pub consecutive_errors: Option<i32>,
     /// How long an endpoint must be well to be left out for less long, as in `10s`.
     pub interval: Option<String>,
     /// For how long an endpoint is left out the first time, as in `30s`.

@@ -117,17 +117,22 @@ impl Outliers {
         }
     }
 
+    /// Whether one more may be left out at `moment`.
+    fn has_room(&self, moment: u64) -> bool {
+        let most = usize::from(self.settings.max_ejection_percent) * self.members.len();
+        (self.ejected(moment) + 1) * 100 <= most
+    }
+
     /// Leaves the endpoint of `streaks` out, unless that would be too many, as in Envoy: of a few
     /// endpoints, a small share is nothing.
     fn eject(&self, streaks: &Streaks, now: Instant) {
-        let _others_wait = self.backend.ejecting();
-        let moment = self.backend.moment(now);
-        if streaks.is_ejected(moment) {
+        // The share that may be left out is used up for long times: no lock is taken then.
+        if !self.has_room(self.backend.moment(now)) {
             return;
         }
-        let ejected = self.ejected(moment);
-        let most = usize::from(self.settings.max_ejection_percent) * self.members.len();
-        if (ejected + 1) * 100 > most {
+        let _others_wait = self.backend.ejecting();
+        let moment = self.backend.moment(now);
+        if streaks.is_ejected(moment) || !self.has_room(moment) {
             return;
         }
         let interval = micros(self.settings.interval).max(1);

@@ -53,8 +53,27 @@ impl Outcome {
             }
             Self::ProtocolError => Reported::Malformed,
             Self::PerTryTimeout | Self::Stalled => Reported::TimedOut,
+            Self::Answered { grpc: Some(grpc), .. } => Reported::Answered(status_of_grpc(grpc)),
             Self::Answered { status, .. } => Reported::Answered(status),
         })
+    }
+}
+
+/// The status of HTTP that says the same as one of gRPC (Envoy's table).
+fn status_of_grpc(status: u16) -> u16 {
+    match status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
     }
 }
 
@@ -224,6 +243,20 @@ mod tests {
             "upstream connect error or disconnect/reset before headers. \
              retried and the latest reset reason: remote connection failure"
         );
+    }
+
+    #[test]
+    fn an_endpoint_is_judged_by_the_status_that_its_answer_means() {
+        for (outcome, expected) in [
+            (answered(200, None), Some(Reported::Answered(200))),
+            (answered(200, Some(0)), Some(Reported::Answered(200))),
+            (answered(200, Some(14)), Some(Reported::Answered(503))),
+            (answered(200, Some(13)), Some(Reported::Answered(500))),
+            (answered(200, Some(5)), Some(Reported::Answered(404))),
+            (Outcome::Overflow, None),
+        ] {
+            assert_eq!(outcome.reported(), expected, "{outcome:?}");
+        }
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub(super) const CONNECTION_POOL: Holds = Holds::Object(&[
 ]);
 
 pub(super) const OUTLIER_DETECTION: Holds = Holds::Object(&[
-    later("consecutiveErrors", I32, "`consecutive5xxErrors` counts"),
+    field("consecutiveErrors", I32),
     field("splitExternalLocalOriginErrors", Holds::Flag),
     field("consecutiveLocalOriginFailures", U32),
     field("consecutiveGatewayErrors", U32),

@@ -185,3 +185,17 @@ fn a_hash_leads_elsewhere_only_while_its_endpoint_is_left_out() {
     let again: Vec<_> = (0..200).map(|key| of(&world, Rng::new(key).next_u64())).collect();
     assert_eq!(again, before);
 }
+
+#[test]
+fn failures_take_no_lock_while_as_many_are_left_out_as_may_be() {
+    let register = Register::default();
+    let settings = OutlierDetection { max_ejection_percent: 25, ..settings() };
+    let world = World::new(4, &settings, &register);
+    world.report(1, &errors(3));
+    assert_eq!(world.used(), [2, 3, 4]);
+    let backend = register.backend("b");
+    // Whoever takes it waits for ever.
+    let _held = backend.ejecting();
+    world.report(2, &errors(30));
+    assert_eq!(world.used(), [2, 3, 4]);
+}

@@ -211,9 +211,11 @@ impl<'g> Effective<'g> {
             said.unwrap_or(Duration::from_secs(otherwise))
         };
         let percent = |said: i32| u8::try_from(said.clamp(0, 100)).unwrap_or_default();
+        let of_1_0 = said.consecutive_errors.and_then(|errors| u32::try_from(errors).ok());
+        let of_1_0 = of_1_0.filter(|errors| *errors > 0);
         let is_split = said.split_external_local_origin_errors == Some(true);
         Some(OutlierDetection {
-            errors: said.consecutive5xx_errors.unwrap_or(5),
+            errors: said.consecutive5xx_errors.or(of_1_0).unwrap_or(5),
             gateway_errors: said.consecutive_gateway_errors.unwrap_or(0),
             local_failures: is_split.then(|| said.consecutive_local_origin_failures.unwrap_or(5)),
             interval: span(&said.interval, 10),

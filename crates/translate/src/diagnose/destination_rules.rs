@@ -7,6 +7,7 @@ use crate::{
     clusters::destination_rules::{self, Policy},
     diagnose::unselected,
     graph::view::View,
+    model::registry::Resolution,
 };
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
@@ -21,6 +22,11 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     };
     let mesh = view.mesh();
     let mut all = Vec::new();
+    if let Resolution::Name(name) = &definition.resolution
+        && view.definitions(name).is_empty()
+    {
+        all.extend(of_name(key, rule, name));
+    }
     // Clients in the rule's own namespace see what it is merged with.
     let policy = destination_rules::policy(
         &host,
@@ -52,6 +58,30 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
         all.push(Diagnostic::info(key, "", message));
     }
     all
+}
+
+/// What has no effect on a service that is a name outside of the mesh.
+fn of_name(key: &Key, rule: &DestinationRule, name: &str) -> Vec<Diagnostic> {
+    let whole = rule.spec.traffic_policy.as_deref().map(|policy| ("spec".to_owned(), policy));
+    let subsets = rule.spec.subsets.iter().enumerate().filter_map(|(at, subset)| {
+        Some((format!("spec.subsets[{at}]"), subset.traffic_policy.as_ref()?))
+    });
+    let settings = whole.into_iter().chain(subsets).flat_map(|(place, policy)| {
+        let given = [
+            ("loadBalancer", policy.load_balancer.is_some()),
+            ("outlierDetection", policy.outlier_detection.is_some()),
+        ];
+        let given = given.into_iter().filter(|(_, given)| *given);
+        given.map(move |(field, _)| format!("{place}.trafficPolicy.{field}"))
+    });
+    let finding = |field: String| {
+        let message = format!(
+            "has no effect: the service is the name `{name}`, of which the first address that can \
+             be connected to is used"
+        );
+        Diagnostic::warning(key, field, message)
+    };
+    settings.map(finding).collect()
 }
 
 fn unknown(written: &str, host: &str, installation: &Installation) -> String {
