@@ -62,16 +62,22 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// A block of header fields, written literally and never indexed (RFC 7541, section 6.2.2).
 pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let text = |text: &str| {
-        let length = match u8::try_from(text.len()).unwrap() {
-            short @ ..127 => vec![short],
-            // RFC 7541, section 5.1: no more than one byte beyond the prefix.
-            long => vec![127, long - 127],
-        };
-        [&length, text.as_bytes()].concat()
-    };
+    let text = |text: &str| [&length(text.len()), text.as_bytes()].concat();
     let field = |(name, value): &(&str, &str)| [vec![0], text(name), text(value)].concat();
     fields.iter().flat_map(field).collect()
+}
+
+/// The length of a literal that is not coded (RFC 7541, section 5.1: a prefix of seven bits).
+fn length(length: usize) -> Vec<u8> {
+    let byte = |number: usize| u8::try_from(number).unwrap();
+    let Some(mut rest) = length.checked_sub(127) else { return vec![byte(length)] };
+    let mut bytes = vec![127];
+    while rest >= 128 {
+        bytes.push(byte(rest % 128 + 128));
+        rest /= 128;
+    }
+    bytes.push(byte(rest));
+    bytes
 }
 
 /// The fields of a plain request.

@@ -1,5 +1,6 @@
 //! What tests of several crates need: objects from YAML, peers that speak bytes, servers that
-//! answer as told, certificates, a strict reader of metrics, and the one way to wait.
+//! answer as told, certificates, a strict reader of metrics, recordings of Istio, and the one way to
+//! wait.
 //!
 //! A dev-dependency only. It uses `api` and `manifest`, and no other crate of the mesh. Unit tests
 //! of those two meet a second copy of their own crate here, so they use only what names no type of
@@ -16,6 +17,8 @@ pub mod http1;
 pub mod http2;
 
 pub mod prometheus;
+
+pub mod recordings;
 
 pub mod processor_time;
 pub mod waiting;

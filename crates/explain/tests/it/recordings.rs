@@ -3,11 +3,14 @@
 //! Every exchange of a group is replayed. A difference is listed with its reason
 //! in `differences.yaml`, or fails; one that is listed and gone fails too.
 
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
+use std::fmt::Write;
 
 use serde_json::{Value, json};
 use weft_explain::{
     Destination, Explanation, Hop, Outcome, Question, Start, Unlabelled, World, explain,
+};
+use weft_testkit::recordings::{
+    OF_REPLIES, OF_REQUESTS, Recording, exchanges, fields, is_unstable, listed, own_fields,
 };
 
 /// Raw bytes that the command line cannot say.
@@ -48,25 +51,19 @@ fn hosts_outside_of_services_are_reached_as_recorded() {
     replay("egress", 99);
 }
 
-fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings")
-}
-
 /// Replays a group of `count` exchanges.
 #[track_caller]
 fn replay(group: &str, count: usize) {
-    let text = fs::read_to_string(folder().join(format!("{group}.json"))).expect("it is there");
-    let recording: Value = serde_json::from_str(&text).expect("it is JSON");
+    let recording = Recording::read(group);
     let (mut seen, mut skipped, mut wrong) = (0, 0, String::new());
-    let mut listed = listed(group);
-    for world in recording["worlds"].as_array().expect("a group has worlds") {
+    let mut listed = listed(group, "explain");
+    for world in recording.worlds() {
         let id = world["id"].as_str().expect("a world has an id");
-        let mut built = built(&recording, world);
-        for (number, exchange) in
-            world["exchanges"].as_array().expect("exchanges").iter().enumerate()
-        {
+        // Its pods are labelled as those with a sidecar are.
+        let mut built = World::of_files(recording.documents(world), Unlabelled::Inject);
+        for (number, exchange) in exchanges(world).iter().enumerate() {
             seen += 1;
-            if exchange["unstable"].is_array() || exchange["unstable"].is_object() {
+            if is_unstable(exchange) {
                 skipped += 1;
                 continue;
             }
@@ -103,45 +100,6 @@ fn replay(group: &str, count: usize) {
     assert!(skipped <= MOST_SKIPPED, "{skipped} exchanges were skipped");
 }
 
-/// Listed differences of a group, by world and exchange.
-fn listed(group: &str) -> BTreeMap<(String, usize), String> {
-    let text = fs::read_to_string(folder().join("differences.yaml")).expect("it is there");
-    let documents = weft_manifest::read("differences.yaml", &text);
-    let list = documents[0].value.as_ref().expect("it is YAML")["differences"].clone();
-    list.as_array()
-        .expect("a list of differences")
-        .iter()
-        .filter(|one| one["group"] == group)
-        .map(|one| {
-            let world = one["world"].as_str().expect("a world").to_owned();
-            let exchange = one["exchange"].as_u64().expect("the number of an exchange");
-            let reason = one["reason"].as_str().expect("a reason").to_owned();
-            ((world, usize::try_from(exchange).expect("a small number")), reason)
-        })
-        .collect()
-}
-
-/// The world; its pods are labelled as those with a sidecar are.
-fn built(recording: &Value, world: &Value) -> World {
-    let backdrop = world["backdrop"].as_str();
-    let backdrops = recording["backdrops"].as_object().expect("backdrops");
-    let common = backdrop.map_or_else(|| backdrops.values().next(), |name| backdrops.get(name));
-    let texts = common.into_iter().chain([&world["objects"]]).filter_map(Value::as_array).flatten();
-    let mut documents: Vec<_> = texts
-        .filter_map(Value::as_str)
-        .flat_map(|text| weft_manifest::read("world.yaml", text))
-        .collect();
-    if world["mesh_config"].is_object() {
-        let settings = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "istio", "namespace": "istio-system"},
-            "data": {"mesh": world["mesh_config"].to_string()},
-        });
-        documents.extend(weft_manifest::read("mesh.yaml", &settings.to_string()));
-    }
-    World::of_files(documents, Unlabelled::Inject)
-}
-
 /// The request as a question; bytes that are no HTTP are a TCP connection.
 fn question(world: &Value, request: &Value) -> Option<Question> {
     let enter = &world["enter"];
@@ -161,7 +119,7 @@ fn question(world: &Value, request: &Value) -> Option<Question> {
         Some(address) => address.to_owned(),
         None => format!("{ip}:{port}"),
     };
-    let scheme = match (request["raw"].is_string(), request["tls"].is_object()) {
+    let scheme = match (request["raw_text"].is_string(), request["tls"].is_object()) {
         (true, _) => "tcp",
         (false, true) => "https",
         (false, false) => "http",
@@ -180,54 +138,6 @@ fn question(world: &Value, request: &Value) -> Option<Question> {
         question.add_header(&line).ok()?;
     }
     Some(question)
-}
-
-/// Fields of requests that say something of the proxy or of the connection.
-const OF_REQUESTS: &[&str] = &[
-    "connection",
-    "content-length",
-    "host",
-    "transfer-encoding",
-    "x-b3-sampled",
-    "x-b3-spanid",
-    "x-b3-traceid",
-    "x-envoy-attempt-count",
-    "x-envoy-decorator-operation",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-external-address",
-    "x-envoy-original-path",
-    "x-exchange",
-    "x-forwarded-client-cert",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-request-id",
-];
-
-/// The same of replies.
-const OF_REPLIES: &[&str] = &["connection", "content-length", "date", "server"];
-
-type Fields = BTreeMap<String, String>;
-
-/// Recorded fields but for those `left_out`; several values are joined.
-fn fields(recorded: Option<&serde_json::Map<String, Value>>, left_out: &[&str]) -> Fields {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let all = recorded.into_iter().flatten().map(|(name, value)| match value.as_array() {
-        Some(values) => (name.clone(), values.iter().map(text).collect()),
-        None => (name.clone(), vec![text(value)]),
-    });
-    own_fields(&all.collect(), left_out)
-}
-
-fn own_fields(own: &BTreeMap<String, Vec<String>>, left_out: &[&str]) -> Fields {
-    own.iter()
-        .filter(|(name, _)| !left_out.contains(&name.to_ascii_lowercase().as_str()))
-        .map(|(name, values)| {
-            let joined = values.join(",").replace(", ", ",");
-            // HTTP/1 has one field for cookies.
-            let joined = if name == "cookie" { joined.replace("; ", ",") } else { joined };
-            (name.to_ascii_lowercase(), joined)
-        })
-        .collect()
 }
 
 /// In what the first hop differs from what was recorded.
