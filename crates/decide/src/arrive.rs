@@ -250,7 +250,11 @@ fn read(head: &mut Parts, found: &fields::Findings, arrival: &Arrival) -> Result
         return Err(Failure::NoRoute.reply());
     }
     if found.count > fields::MOST_FIELDS {
-        return Err(Failure::HeadTooLarge.reply());
+        return Err(Failure::TooManyFields(match head.version {
+            Version::HTTP_2 => "http2.too_many_headers",
+            _ => "http1.too_many_headers",
+        })
+        .reply());
     }
     if fields::is_in_a_circle(found) {
         return Err(Failure::Circle.reply());

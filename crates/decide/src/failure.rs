@@ -39,8 +39,10 @@ pub enum Failure {
     BadRequest(&'static str),
     /// The request names no host.
     MissingHost,
-    /// The request's head has more bytes or fields than may be.
+    /// The request's head has more bytes than may be.
     HeadTooLarge,
+    /// The request's head has more fields than may be; the details say in which version of HTTP.
+    TooManyFields(&'static str),
     /// The client did not finish its request's head in time.
     LateHead,
     /// The client owed a part of its request for too long.
@@ -221,6 +223,10 @@ impl Failure {
         use Blame::{Client, Configuration, ControlPlane, Server};
         let bad_request =
             |details| Facts::new(Client, 400, Some(Flag::Protocol), details).saying("Bad Request");
+        let too_large = |details| Facts {
+            status: 431,
+            ..bad_request(details).saying("Request Header Fields Too Large")
+        };
         match self {
             Self::NoRoute => Facts::new(Configuration, 404, Some(Flag::NoRoute), "route_not_found"),
             Self::NoBackend => {
@@ -251,9 +257,8 @@ impl Failure {
             }
             Self::BadRequest(details) => bad_request(details),
             Self::MissingHost => Facts::new(Client, 400, None, "missing_host_header"),
-            Self::HeadTooLarge => {
-                Facts::new(Client, 431, Some(Flag::Protocol), "http1.headers_too_large")
-            }
+            Self::HeadTooLarge => too_large("http1.headers_too_large"),
+            Self::TooManyFields(details) => too_large(details),
             Self::LateHead => Facts::new(Client, 408, None, "request_header_timeout")
                 .saying("request header timeout"),
             Self::RequestStalled => {
@@ -375,6 +380,8 @@ mod tests {
         check(&Failure::BackendClosed("tls_not_honoured".into()), "503 - tls_not_honoured \"\"");
         let host = Failure::BadRequest("several_host_fields");
         check(&host, "400 DPE several_host_fields \"Bad Request\"");
+        let fields = "431 DPE http2.too_many_headers \"Request Header Fields Too Large\"";
+        check(&Failure::TooManyFields("http2.too_many_headers"), fields);
         let encoding = "501 DPE http1.invalid_transfer_encoding \"Not Implemented\"";
         check(&Failure::UnknownEncoding, encoding);
         check(&Failure::Timeout, "504 UT response_timeout \"upstream request timeout\"");

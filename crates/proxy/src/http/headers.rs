@@ -20,6 +20,8 @@ pub use weft_decide::arrive::fields::{FORWARDED_FOR, host_first};
 pub const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 /// What the caller calls the operation; for the next proxy, never for applications.
 pub const DECORATOR: HeaderName = HeaderName::from_static("x-envoy-decorator-operation");
+/// How long an answer is waited for.
+pub const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
 /// How long the server took.
 pub const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 

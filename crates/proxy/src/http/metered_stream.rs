@@ -139,6 +139,11 @@ pub struct MeteredStream<S> {
 }
 
 impl<S> MeteredStream<S> {
+    /// The stream itself.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// Counts, and reads in turns, which the connection's driver begins; the first frame comes
     /// after a preface of so many bytes.
     pub fn in_turns(stream: S, preface: u64) -> (Self, Arc<Meter>) {

@@ -33,8 +33,10 @@ pub struct Facts<'a> {
     pub start: SystemTime,
     /// How long it took.
     pub duration: Duration,
-    /// What was asked; none for what is not HTTP.
+    /// What was asked; none for what is not HTTP, or could not be read.
     pub request: Option<&'a Head>,
+    /// The version of HTTP; none for what is not HTTP.
+    pub version: Option<Version>,
     /// Request header values, as [`Format::request_headers`] asks for them.
     pub request_headers: &'a Captured,
     /// Response header values, as [`Format::response_headers`] asks for them.

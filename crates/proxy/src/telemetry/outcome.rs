@@ -283,10 +283,17 @@ impl Outcome {
             });
         }
         let Some(log) = &self.log else { return };
+        let version = match (&self.head, self.kind) {
+            (Some(head), _) => Some(head.version),
+            // A head that was not whole, or that the codec of HTTP/1 refused.
+            (None, Kind::Request) => Some(Version::HTTP_11),
+            (None, Kind::Connection) => None,
+        };
         let facts = Facts {
             start: self.start,
             duration,
             request: self.head.as_ref(),
+            version,
             request_headers: &self.request_headers,
             response_headers: &self.response_headers,
             status: self.status,

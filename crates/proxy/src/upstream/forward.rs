@@ -244,10 +244,13 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
     }
     let copy = needs_copy(retries, version, outcome.is_grpc());
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
+    let began = Instant::now();
     let (mut again, mut retrying) = (0, None);
     loop {
         let selected = select(request, &tried).await?;
         prepare(request, outcome, &selected, again);
+        // The first attempt has all of the rule's time.
+        announce_timeout(request, if again == 0 { Duration::ZERO } else { began.elapsed() });
         if again == 0 {
             mirror::begin(request);
         }
@@ -343,10 +346,22 @@ fn prepare(request: &mut UpstreamRequest, outcome: &mut Outcome, selected: &Sele
     let endpoint = selected.endpoint.as_ref().map(SelectedEndpoint::endpoint);
     outcome.peer = Some(endpoint_selection::peer(&request.downstream, pool, backend, endpoint));
     let outbound = request.downstream.direction() != Direction::Inbound;
-    if outbound && !request.routed.is_passthrough() {
+    if outbound {
         let number = headers::number((again + 1).into());
         request.parts.headers.insert(headers::ATTEMPT_COUNT, number);
     }
+}
+
+/// Tells the server how long this attempt is waited for, by its own limit and by what is left of the
+/// rule's, as Envoy does.
+fn announce_timeout(request: &mut UpstreamRequest, elapsed: Duration) {
+    let rule = &request.routed.rule().data;
+    let attempt = rule.retries.as_ref().and_then(|retries| retries.per_try_timeout);
+    let left = rule.timeout.map(|limit| limit.saturating_sub(elapsed));
+    let Some(limit) = attempt.into_iter().chain(left).min() else { return };
+    let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1);
+    let number = headers::number(milliseconds);
+    request.parts.headers.insert(headers::EXPECTED_TIMEOUT, number);
 }
 
 /// The version of HTTP that `request` is sent in.

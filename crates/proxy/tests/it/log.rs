@@ -112,9 +112,23 @@ fn a_client_of_http_2_that_leaves_in_order_or_not_is_no_line() {
 fn what_the_codec_refuses_is_logged_too() {
     let (world, log) = World::new().log(LOG);
     let proxy = world.start();
-    let answer = proxy.ask("GET / HTTP/1.1\r\nx bad: 1\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    assert_eq!(lines(&log, 1), ["- - - 400 DPE http1.codec_error 0 0 - -"]);
+    let many = "x: y\r\n".repeat(101);
+    for (at, (fields, expected)) in [
+        ("x bad: 1\r\n", "400 DPE http1.codec_error 0 11"),
+        ("x: a\0b\r\n", "400 DPE http1.invalid_characters 0 11"),
+        (
+            "content-length: 3\r\ntransfer-encoding: chunked\r\n",
+            "400 DPE http1.content_length_and_chunked_not_allowed 0 11",
+        ),
+        (many.as_str(), "431 DPE http1.too_many_headers 0 31"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = proxy.ask(&format!("GET / HTTP/1.1\r\n{fields}\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {}", &expected[..3])), "{answer}");
+        assert_eq!(lines(&log, at + 1)[at], format!("- - HTTP/1.1 {expected} - -"));
+    }
 }
 
 #[test]

@@ -121,6 +121,31 @@ fn a_try_has_its_own_time() {
 }
 
 #[test]
+fn a_server_is_told_how_long_it_is_waited_for() {
+    let told = |rules: Value| {
+        let server = server(&[&ok("")]);
+        let world = World::new().backend("one", &[server.address]).route(&["*"], rules);
+        // What a client says of it is not believed.
+        let own = "x-envoy-expected-rq-timeout-ms: 1";
+        world.start().ask(&format!("GET / HTTP/1.1\r\nhost: x\r\n{own}\r\n\r\n"));
+        let heard = server.heard().remove(0);
+        let line = heard.lines().find(|line| line.starts_with("x-envoy-expected-rq-timeout-ms:"));
+        line.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+    };
+    let mut rules = retrying(&["5xx"], 1);
+    assert_eq!(told(rules.clone()), None);
+    rules[0]["retries"]["perTryTimeout"] = json!("20s");
+    assert_eq!(told(rules.clone()), Some(20_000));
+    rules[0]["timeout"] = json!("60s");
+    assert_eq!(told(rules.clone()), Some(20_000), "a try has less time than all of them");
+    rules[0]["timeout"] = json!("9s");
+    assert!(
+        told(rules).is_some_and(|told| (1..=9_000).contains(&told)),
+        "what is left of the rule's"
+    );
+}
+
+#[test]
 fn a_connection_closed_while_it_was_idle_is_nobodys_failure() {
     let server = server(&[&(ok("one") + " then close"), &ok("two")]);
     let proxy = World::new().backend("one", &[server.address]).all_to("one").start();

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::http::http1::{
     exchange::Exchanges,
     pending_upgrade::PendingUpgrade,
-    raw_head::{Found, RawHeads},
+    raw_head::{Found, RawHeads, Violation},
 };
 
 macro_rules! answer {
@@ -71,6 +71,11 @@ impl<S> ErrorBodies<S> {
         let (heads, upgrade, held) = (RawHeads::default(), Arc::clone(upgrade), BytesMut::new());
         let exchanges = exchanges.clone();
         Self { stream, instead: None, exchanges, quiet: true, heads, upgrade, held }
+    }
+
+    /// What is wrong with a head that the codec refused, where more is known than it says.
+    pub fn violation(&self) -> Option<Violation> {
+        self.heads.violation()
     }
 
     /// The stream itself, and what was read of it and nobody has.

@@ -6,6 +6,8 @@
 //! the codec's business, and so is what follows. What follows a request to upgrade is not
 //! known until that is answered.
 
+use weft_decide::arrive::fields::MOST_FIELDS;
+
 use super::chunk_size::{ChunkSize, Line};
 
 /// Bytes of a line that are kept at most. The codec bounds heads and trailers more narrowly: a line
@@ -19,6 +21,18 @@ pub struct RawHeads {
     head: Head,
     /// The line so far, where it did not come at once.
     begun: Vec<u8>,
+    violation: Option<Violation>,
+}
+
+/// What is wrong with a head that the codec refuses. The codec does not say so much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// A length stands beside chunks.
+    LengthAndChunks,
+    /// A field has a character that none may have (RFC 9110, section 5.5).
+    Character,
+    /// There are more fields than may be.
+    TooManyFields,
 }
 
 /// Where in the messages the next byte is.
@@ -49,6 +63,7 @@ struct Head {
     /// Whether there is a length that is no number.
     odd: bool,
     chunked: bool,
+    fields: usize,
     /// Whether another protocol may follow.
     upgrade: bool,
 }
@@ -79,6 +94,11 @@ impl RawHeads {
     /// Whether a request to upgrade has no answer yet.
     pub fn awaits_upgrade(&self) -> bool {
         self.place == Place::Upgrade
+    }
+
+    /// What is wrong with the first head in which something is that is told here.
+    pub fn violation(&self) -> Option<Violation> {
+        self.violation
     }
 
     /// The request to upgrade was answered.
@@ -189,7 +209,16 @@ impl RawHeads {
         if !head.begun {
             head.begun = true;
             head.upgrade = line.starts_with(b"CONNECT ");
-        } else if let Some(value) = field(line, b"content-length") {
+            return true;
+        }
+        head.fields += 1;
+        if head.fields > MOST_FIELDS {
+            self.violation.get_or_insert(Violation::TooManyFields);
+        }
+        if has_control(line) {
+            self.violation.get_or_insert(Violation::Character);
+        }
+        if let Some(value) = field(line, b"content-length") {
             let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             head.odd |= number.is_none() || head.length.is_some_and(|first| Some(first) != number);
             head.length = number.or(Some(0));
@@ -198,8 +227,19 @@ impl RawHeads {
         } else if field(line, b"upgrade").is_some() {
             head.upgrade = true;
         }
-        !(head.chunked && head.length.is_some())
+        if head.chunked && head.length.is_some() {
+            self.violation.get_or_insert(Violation::LengthAndChunks);
+            return false;
+        }
+        true
     }
+}
+
+/// Whether a line has a character that no value of a field has.
+fn has_control(line: &[u8]) -> bool {
+    let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    // Without an early end, so that many bytes are compared at once.
+    line.iter().fold(false, |found, byte| found | is_control(*byte))
 }
 
 /// The value of a field that is called `name`.
@@ -260,6 +300,21 @@ mod tests {
         let chunks_first =
             "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: x\r\n\r\n";
         assert_eq!(found(chunks_first), Some("\n\r\n"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_head_is_known() {
+        let wrong = |fields: &str| {
+            let mut heads = RawHeads::default();
+            heads.look(format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n").as_bytes());
+            heads.violation()
+        };
+        assert_eq!(wrong("x: a\tb\u{e4}\r\n"), None);
+        assert_eq!(wrong("x: a\0b\r\ncontent-length: 3\r\n"), Some(Violation::Character));
+        let both = "content-length: 3\r\ntransfer-encoding: chunked\r\n";
+        assert_eq!(wrong(both), Some(Violation::LengthAndChunks));
+        assert_eq!(wrong(&"x: y\r\n".repeat(MOST_FIELDS - 1)), None);
+        assert_eq!(wrong(&"x: y\r\n".repeat(MOST_FIELDS)), Some(Violation::TooManyFields));
     }
 
     #[test]

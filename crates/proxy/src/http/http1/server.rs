@@ -22,6 +22,7 @@ use crate::{
         http1::exchange::Exchanges,
         http1::head_timeout,
         http1::pending_upgrade::{self, PendingUpgrade},
+        http1::raw_head::Violation,
         metered_stream::{Meter, MeteredStream},
         serve_request::serve_request,
         stall_timer::StallTimer,
@@ -72,7 +73,9 @@ pub async fn serve(downstream: Rc<Downstream>, stream: PeekedStream, guard: Conn
         biased;
         ended = served => {
             if let Err(error) = ended {
-                note(&downstream, &error);
+                let parts = connection.into_parts();
+                let stream = parts.as_ref().map(|parts| parts.io.inner().stream());
+                note(&downstream, &error, stream.and_then(ErrorBodies::violation));
             }
             return;
         }
@@ -258,17 +261,22 @@ async fn until_drained<C: Future>(
 }
 
 /// A request that the codec could not read is one of the log's lines.
-fn note(downstream: &Rc<Downstream>, error: &hyper::Error) {
+fn note(downstream: &Rc<Downstream>, error: &hyper::Error, violation: Option<Violation>) {
     if !error.is_parse() {
         tracing::debug!(%error, client = %downstream.client, "an HTTP/1 connection broke");
         return;
     }
     let mut outcome = Outcome::blank(downstream, Kind::Request);
-    let failure = match error.is_parse_too_large() {
-        true => Failure::HeadTooLarge,
-        false => Failure::BadRequest("http1.codec_error"),
+    let failure = match (error.is_parse_too_large(), violation) {
+        (true, Some(Violation::TooManyFields)) => Failure::TooManyFields("http1.too_many_headers"),
+        (true, _) => Failure::HeadTooLarge,
+        (false, Some(Violation::LengthAndChunks)) => {
+            Failure::BadRequest("http1.content_length_and_chunked_not_allowed")
+        }
+        (false, Some(Violation::Character)) => Failure::BadRequest("http1.invalid_characters"),
+        (false, _) => Failure::BadRequest("http1.codec_error"),
     };
-    outcome.status = failure.status();
+    (outcome.status, outcome.sent) = (failure.status(), failure.reply().body.len() as u64);
     outcome.failed(&failure);
 }
 

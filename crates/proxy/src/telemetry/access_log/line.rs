@@ -133,8 +133,8 @@ fn value<'a>(field: &Field, source: Source<'a, '_>, line: &mut Vec<u8>) -> Value
             .iter()
             .find_map(|name| captured(*name, facts.response_headers))
             .unwrap_or(Value::Absent),
-        Field::Protocol => match facts.request {
-            Some(head) => Value::Bytes(protocol(head.version).as_bytes()),
+        Field::Protocol => match facts.version {
+            Some(version) => Value::Bytes(protocol(version).as_bytes()),
             None => Value::Absent,
         },
         Field::Status => Value::Number(facts.status.into()),

@@ -8,6 +8,7 @@ pub fn facts<'a>(head: Option<&'a Head>, request: &'a Captured, none: &'a Captur
         start: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         duration: Duration::from_micros(4_900),
         request: head,
+        version: head.map(|head| head.version),
         request_headers: request,
         response_headers: none,
         status: 200,
