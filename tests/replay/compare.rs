@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use weft_testkit::recordings::{Fields, fields, own_fields};
+use weft_testkit::recordings::{Fields, exchanges, fields, own_fields};
 
 use crate::{backend::Heard, client::Answer, exchange::Done, shares};
 
@@ -38,6 +38,9 @@ const REPLIES: &[&str] = &[
 
 /// How much later something may happen than it was recorded, on a busy machine.
 const LATE: u128 = 900;
+
+/// So many times in a row are no chance.
+const ENOUGH: usize = 4;
 
 /// Where a request went, in the words of the recordings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +92,17 @@ pub fn destination(line: &Value) -> Option<Reached> {
     })
 }
 
+/// Whether every second attempt that was recorded in a world went to another endpoint, often enough for
+/// no chance.
+pub fn avoids_tried(world: &Value) -> bool {
+    let of = |exchange: &Value| {
+        let all = exchange["result"]["attempt_endpoints"].as_array()?;
+        Some(all.first()? != all.get(1)?)
+    };
+    let moved: Vec<bool> = exchanges(world).iter().filter_map(of).collect();
+    moved.len() >= ENOUGH && moved.iter().all(|moved| *moved)
+}
+
 /// What differs, in words; nothing when all is equal.
 pub fn differences(world: &Value, exchange: &Value, done: &Done) -> Vec<String> {
     let recorded = &exchange["result"];
@@ -105,6 +119,9 @@ pub fn differences(world: &Value, exchange: &Value, done: &Done) -> Vec<String> 
         done.heard.iter().partition(|it| copied(it));
     found.same("copies", json!(copies.len()), json!(mirrored.len()));
     found.heard(recorded, &heard);
+    if let ([first, second, ..], true) = (&heard[..], avoids_tried(world)) {
+        found.same("another endpoint", json!(true), json!(first.at != second.at));
+    }
     found.time(recorded, done);
     found.0
 }
