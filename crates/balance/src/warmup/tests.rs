@@ -10,7 +10,13 @@ use crate::{Ask, Pool, Register};
 fn pool(algorithm: LoadBalancer, count: u16, settings: Warmup, register: &Register) -> Pool {
     let data = (1..=count).map(|port| {
         let address = ([10, 0, 0, 1], port).into();
-        Arc::new(Data { address, labels: Vec::new(), workload: None, locality: String::new() })
+        Arc::new(Data {
+            address,
+            labels: Vec::new(),
+            weight: None,
+            workload: None,
+            locality: String::new(),
+        })
     });
     Pool::new((algorithm, None), data, register.backend("b"), None).warming(Some(settings))
 }
