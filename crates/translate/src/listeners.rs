@@ -6,7 +6,7 @@ mod sidecar;
 
 pub(crate) use gateway::{
     COVERED, Conflict, FURTHER, HOST, Limited, NAMES, PORTS, PodPorts, READ, Rival, Served, TIMES,
-    anywhere, bound, gateway, hosts_of, limited, served,
+    anywhere, bound, gateway, hosts_of, limited, redirects, served,
 };
 pub(crate) use sidecar::sidecar;
 

@@ -29,7 +29,7 @@ const fn note(field: &'static str, default: &'static str, differs: &'static str)
 /// The pages that have notes.
 #[cfg(test)]
 pub(super) const KINDS: &[&str] =
-    &["VirtualService", "DestinationRule", "Gateway", "Ingress", "MeshConfig"];
+    &["VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "Ingress", "MeshConfig"];
 
 /// The notes of a page.
 pub(super) fn of(title: &str) -> &'static [Note] {
@@ -37,6 +37,8 @@ pub(super) fn of(title: &str) -> &'static [Note] {
         "VirtualService" => VIRTUAL_SERVICE,
         "DestinationRule" => DESTINATION_RULE,
         "Gateway" => GATEWAY,
+        "ServiceEntry" => SERVICE_ENTRY,
+        "Sidecar" => SIDECAR,
         "Ingress" => INGRESS,
         "MeshConfig" => MESH_CONFIG,
         _ => &[],
@@ -47,11 +49,8 @@ pub(super) fn of(title: &str) -> &'static [Note] {
 /// they are there in every installation and change nothing: by the beginnings of their paths.
 const JUDGED: &[(&str, &str, &str)] = &[
     ("Gateway", "spec.servers[].tls.httpsRedirect", "yes"),
-    (
-        "Gateway",
-        "spec.servers[].tls.",
-        "not yet: servers with TLS are not opened, which is an error",
-    ),
+    ("Gateway", "spec.servers[].tls.mode", "`PASSTHROUGH` only; others close the server"),
+    ("Gateway", "spec.servers[].tls.", "not yet: servers that end TLS are closed, with an error"),
     ("Gateway", "spec.servers[].defaultEndpoint", "no: requests go by VirtualServices"),
     ("DestinationRule", "spec.trafficPolicy.tls.mode", "`DISABLE` only"),
     ("DestinationRule", "spec.trafficPolicy.tls.", PLAINTEXT),
@@ -138,6 +137,17 @@ const DESTINATION_RULE: &[Note] = &[
         "with `compatibility: istio-1.0` a rule counts in whichever namespace it is stored",
     ),
     default("spec.trafficPolicy.loadBalancer.simple", "`LEAST_REQUEST`"),
+    default("spec.trafficPolicy.connectionPool.tcp.maxConnections", "no limit, as with 0"),
+    note(
+        "spec.trafficPolicy.connectionPool.http.http1MaxPendingRequests",
+        "no limit; 16,384 where `maxConnections` is set",
+        "all workers of a proxy count together, exactly",
+    ),
+    note(
+        "spec.trafficPolicy.connectionPool.http.http2MaxRequests",
+        "no limit, as with 0",
+        "all workers of a proxy count together, exactly",
+    ),
     differs(
         "spec.trafficPolicy.loadBalancer.consistentHash.ringHash.minimumRingSize",
         "changes nothing: endpoints are chosen without a ring, more evenly than by one of any size",
@@ -174,6 +184,20 @@ const GATEWAY: &[Note] = &[
         "`false`",
         "a host that another Gateway serves on the port is not redirected",
     ),
+];
+
+const SERVICE_ENTRY: &[Note] = &[
+    default("spec.location", "`MESH_EXTERNAL`"),
+    default("spec.resolution", "`NONE`: where the client dialled"),
+    default("spec.ports[].targetPort", "the number"),
+    default("spec.endpoints[].ports.NAME", "the port's target"),
+    default("spec.exportTo[]", "MeshConfig's `defaultServiceExportTo`, else `*`"),
+];
+
+const SIDECAR: &[Note] = &[
+    default("spec.egress[].hosts[]", "all that is exported to the namespace"),
+    default("spec.outboundTrafficPolicy.mode", "MeshConfig's"),
+    default("spec.ingress[].defaultEndpoint", "the application's own port"),
 ];
 
 const INGRESS: &[Note] = &[

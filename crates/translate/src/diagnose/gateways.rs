@@ -48,6 +48,12 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
                      connections for these hosts are closed until they are",
                 ));
             }
+            Ok(_) if listeners::redirects(server) => found.push(Diagnostic::warning(
+                key,
+                format!("{field}.tls.httpsRedirect"),
+                "sends clients to HTTPS, of which gateways serve only what they pass on \
+                 (`PASSTHROUGH`) as yet",
+            )),
             Ok(_) => {}
         }
     }
