@@ -1,6 +1,7 @@
 //! Which hosts, addresses and ports exist, for the clients that may use them.
 //!
-//! Who sees what is said by namespace. What everybody sees is one directory for
+//! Who sees what is said by namespace, and narrowed by Sidecars, whose workloads have a
+//! directory of their own. What everybody sees is one directory for
 //! the whole mesh; what only one namespace sees, short names among it, is that
 //! namespace's own. Both are cut by a hash of the object, so that a change of one
 //! object changes one chunk. The addresses behind a headless service are chunks

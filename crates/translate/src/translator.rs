@@ -111,8 +111,8 @@ impl Translator {
         self.class_with(client, interest, &mut None)
     }
 
-    /// The same, with a place for the class of hosts and addresses: it is found out only when
-    /// `remembered` is empty, which takes long for a client with many labels. The caller clears it
+    /// The same, with a place for the class of hosts and addresses, from which that of directories
+    /// follows: it is found out only when `remembered` is empty, which takes long for a client with many labels. The caller clears it
     /// when the client changes, or its group.
     pub fn class_with(
         &mut self,

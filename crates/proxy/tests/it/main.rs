@@ -27,6 +27,7 @@ mod limited;
 mod listeners;
 mod log;
 mod mirrors;
+mod names;
 mod ondemand;
 mod outliers;
 mod peers;

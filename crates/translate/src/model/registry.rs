@@ -1,8 +1,9 @@
 //! Hosts of the mesh: what each of them is, in order of the objects that define it.
 //!
 //! Everything that routes, balances or lists hosts sees a [`Definition`] and does
-//! not know which kind of object it comes from. A Kubernetes Service is one source
-//! of definitions; further sources add a module here and a bucket in the world.
+//! not know which kind of object it comes from. Kubernetes Services and
+//! ServiceEntries are sources of definitions; further sources add a module here and buckets in
+//! the world.
 
 mod kubernetes;
 mod entries;

@@ -5,6 +5,7 @@ mod bind;
 mod bounds;
 mod cases;
 mod classes;
+mod entries;
 mod examined;
 mod foreign;
 mod honoured;
