@@ -146,4 +146,33 @@ mod tests {
         about(&shares(&groups, &[1], 10_000), &[2_632, 7_368]);
         assert!(!groups.has(3, 0) && !groups.has(3, 1));
     }
+
+    #[test]
+    fn a_hash_stays_at_one_endpoint_whatever_shares_groups_have() {
+        let data = (1..=8).map(|port| {
+            std::sync::Arc::new(weft_config::Endpoint {
+                address: ([10, 0, 0, 1], port).into(),
+                labels: Vec::new(),
+                weight: None,
+                workload: None,
+                locality: String::new(),
+            })
+        });
+        let of = (0..8).map(|at| Some(at % 2)).collect();
+        let register = crate::Register::default();
+        let choice = (weft_config::LoadBalancer::Hash(weft_config::HashKey::SourceIp), None);
+        let pool = crate::Pool::new(choice, data, register.backend("b"), None)
+            .grouped(Some(Groups::weighted(of, vec![50, 50])));
+        let mut rng = Rng::new(1);
+        let mut pick = |hash: u64| {
+            let ask = crate::Ask { hash: Some(hash), ..crate::Ask::at(std::time::Instant::now()) };
+            pool.pick(&ask, &mut rng).expect("one").endpoint().data.address
+        };
+        for hash in 0..50 {
+            let first = pick(hash);
+            assert!((0..20).all(|_| pick(hash) == first), "{hash}");
+        }
+        let all: std::collections::BTreeSet<_> = (0..200).map(&mut pick).collect();
+        assert_eq!(all.len(), 8, "both groups are used");
+    }
 }

@@ -153,28 +153,31 @@ impl Pool {
         let is_well = |nth: usize| self.endpoints.get(nth).is_some_and(|one| healthy(one));
         let is_well: Option<&dyn Fn(usize) -> bool> =
             moment.is_some().then_some(&is_well as &dyn Fn(usize) -> bool);
-        let first = groups.choose(is_well, rng);
-        let others = (0..groups.count()).filter(|group| *group != first);
-        let order: Vec<u32> = std::iter::once(first).chain(others).collect();
-        for again in [false, true] {
-            for group in &order {
-                let wanted = |nth: usize, one: &Endpoint| {
-                    groups.has(nth, *group)
-                        && healthy(one)
-                        && (again || !ask.tried.contains(&one.data.address))
-                };
-                if let Some(found) = self.among(ask, rng, wanted) {
-                    return Some(found);
-                }
-            }
+        let first = match ask.hash {
+            // What belongs together stays together, in whichever place.
+            Some(hash) => groups.choose(is_well, &mut Rng::new(hash)),
+            None => groups.choose(is_well, rng),
+        };
+        let mut of_group = |group: u32, again: bool| {
+            let wanted = |nth: usize, one: &Endpoint| {
+                groups.has(nth, group)
+                    && healthy(one)
+                    && (again || !ask.tried.contains(&one.data.address))
+            };
+            self.among(ask, rng, wanted)
+        };
+        if let Some(found) = of_group(first, false) {
+            return Some(found);
         }
-        None
+        let mut others = (0..groups.count()).filter(|group| *group != first);
+        let elsewhere = others.find_map(|group| of_group(group, false));
+        elsewhere.or_else(|| (0..groups.count()).find_map(|group| of_group(group, true)))
     }
 
     fn among_all(&self, ask: &Ask<'_>, rng: &mut Rng) -> Option<&Arc<Endpoint>> {
         match ask.hash {
             Some(hash) => self.highest(hash, |_, _| true),
-            None if !self.weights.is_empty() => self.by_weight(rng, |_, _| true),
+            None if !self.weights.is_empty() => self.by_share(ask, rng, |_, _| true),
             None => self.choose(ask, self.endpoints.len(), rng, |nth| self.endpoints.get(nth)),
         }
     }
@@ -190,7 +193,7 @@ impl Pool {
             return self.highest(hash, wanted);
         }
         if !self.weights.is_empty() {
-            return self.by_weight(rng, wanted);
+            return self.by_share(ask, rng, wanted);
         }
         let those = || {
             let all = self.endpoints.iter().enumerate();
@@ -229,6 +232,20 @@ impl Pool {
                     |shares: &Shares, rng: &mut Rng| shares.pick(rng, |rng| nth(rng.below(count)));
                 less_busy(next(&shares, rng)?, next(&shares, rng)?)
             }
+        }
+    }
+
+    /// The same for endpoints with shares of their own, which new ones get little by little.
+    fn by_share(
+        &self,
+        ask: &Ask<'_>,
+        rng: &mut Rng,
+        wanted: impl Fn(usize, &Endpoint) -> bool,
+    ) -> Option<&Arc<Endpoint>> {
+        let warming = self.warming.as_ref();
+        match warming.and_then(|warming| warming.shares(&self.endpoints, &self.state, ask.now)) {
+            None => self.by_weight(rng, wanted),
+            Some(shares) => shares.pick(rng, |rng| self.by_weight(rng, &wanted)),
         }
     }
 

@@ -48,7 +48,8 @@ impl Warming {
         now: Instant,
     ) -> Option<Shares> {
         let moment = state.moment(now);
-        if !self.known.swap(true, Relaxed)
+        if !self.known.load(Relaxed)
+            && !self.known.swap(true, Relaxed)
             && endpoints.iter().filter(|one| one.state().begin(moment)).count() > 0
         {
             state.last_added.fetch_max(moment, Relaxed);

@@ -63,3 +63,29 @@ fn aggression_gives_more_at_first() {
     let share = share(&after, later + minute / 4);
     assert!(share.abs_diff(33) <= 2, "{share}");
 }
+
+#[test]
+fn a_new_endpoint_with_a_share_of_its_own_gets_that_little_by_little() {
+    let minute = Duration::from_secs(60);
+    let settings = Warmup { duration: minute, percent: 10.0, aggression: 1.0 };
+    let (register, start) = (Register::default(), Instant::now());
+    let weighted = |weights: &[u32]| {
+        let data = weights.iter().zip(1..).map(|(weight, port)| {
+            Arc::new(Data {
+                address: ([10, 0, 0, 1], port).into(),
+                labels: Vec::new(),
+                weight: Some(*weight),
+                workload: None,
+                locality: String::new(),
+            })
+        });
+        let choice = (LoadBalancer::RoundRobin, None);
+        Pool::new(choice, data, register.backend("b"), None).warming(Some(settings))
+    };
+    share(&weighted(&[3, 1]), start);
+    let after = weighted(&[3, 1, 4]);
+    let later = start + 10 * minute;
+    // A tenth of four, of 4.4; then all of it, of 8.
+    assert!(share(&after, later).abs_diff(9) <= 2, "{}", share(&after, later));
+    assert!(share(&after, later + minute).abs_diff(50) <= 2);
+}

@@ -1,4 +1,4 @@
-//! Sidecars that are for no workload, because another one is.
+//! Sidecars that are for no workload, because another one is, or that name too much.
 
 use weft_api::{Diagnostic, Key};
 
@@ -6,6 +6,14 @@ use crate::{graph::view::View, model::sidecar};
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     let Some(written) = view.sidecar(key) else { return Vec::new() };
+    if sidecar::names_too_much(written) {
+        let message = format!(
+            "names more than {} hosts and entries: its workloads see nothing, and traffic that \
+             leaves the mesh is refused; use fewer, such as one `NAMESPACE/*` for many",
+            sidecar::MOST
+        );
+        return vec![Diagnostic::error(key, "spec.egress", message)];
+    }
     let selector = written.spec.workload_selector.as_ref();
     let labels = selector.map(|selector| &selector.labels).into_iter().flatten();
     // A workload that has just the labels that this one selects.

@@ -59,9 +59,21 @@ impl Namespaces {
     }
 }
 
+/// Hosts and entries that a Sidecar may name, since each is compared with what there is in the mesh.
+pub(crate) const MOST: usize = 2_000;
+
+/// Whether `sidecar` names so much that its workloads see nothing.
+pub(crate) fn names_too_much(sidecar: &Sidecar) -> bool {
+    let entries = &sidecar.spec.egress;
+    entries.iter().map(|entry| 1 + entry.hosts.len()).sum::<usize>() > MOST
+}
+
 /// What the Sidecar called `key` lets its workloads see.
 pub(crate) fn imports(key: &Key, view: &View<'_>) -> Option<Imports> {
     let sidecar = view.sidecar(key)?;
+    if names_too_much(sidecar) {
+        return Some(Imports { entries: vec![Entry::default()], outside: Some(Outside::Refuse) });
+    }
     let entries = sidecar.spec.egress.iter().map(|egress| {
         let port = egress.port.as_ref().map(|port| port.number);
         let mut entry = Entry { port, ..Entry::default() };

@@ -47,6 +47,9 @@ pub(super) struct Relays {
     is_open: bool,
 }
 
+/// Names that all `tls` conditions of a virtual service may be for together.
+const MATCHED: usize = 1 << 16;
+
 /// What is passed on for `bound`, servers of Gateways that have one port, the older ones first; the
 /// places where something is.
 pub(super) fn of_port<'g>(
@@ -141,7 +144,7 @@ impl Passing {
     }
 
     /// Adds the rules of `service` for server names within `hosts`; none where it is not known
-    /// what they are for.
+    /// what they are for, or they are for too many.
     fn add_rules(
         &mut self,
         bound: &Bound<'_>,
@@ -150,14 +153,15 @@ impl Passing {
         view: &View<'_>,
     ) -> Option<()> {
         let summary = virtual_services::summary_of(service, view)?;
-        let mut found = Vec::new();
+        let (mut found, mut left) = (Vec::new(), MATCHED);
         for (at, rule) in service.spec.tls.iter().enumerate() {
             let matches = rule.matches.iter().enumerate();
             for (nth, one) in matches.filter(|(_, one)| applies(one, service, site)) {
                 alternatives::connection_condition(one, nth, RuleKind::Tls).ok()?;
                 let names = one.sni_hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
                 let mut common = BTreeSet::new();
-                set(&names).common(hosts, usize::MAX, &mut common);
+                set(&names).common(hosts, left, &mut common);
+                left = left.checked_sub(common.len())?;
                 let is_open =
                     !summary.tls_beyond.bound.contains(&at) && one.source_subnet.is_none();
                 found.push((at, common, is_open.then_some(rule)));
