@@ -57,7 +57,7 @@ pub enum Grant {
 pub enum Offer {
     /// Nothing waits: it keeps it.
     Free,
-    /// It keeps it for a request that waits in this pool, and that is told.
+    /// It keeps it for a request that waits in this pool, and that is woken.
     Kept,
     /// It closes it, since what waits for longest is elsewhere.
     Close,

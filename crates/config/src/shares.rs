@@ -31,7 +31,8 @@ pub struct LocalityPolicy {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failover: Vec<Failover>,
     /// Labels that make an endpoint close if it has the proxy's own value, or the one after `=`,
-    /// the most important first; in place of regions and zones.
+    /// the most important first; in place of regions and zones. `:region`, `:zone` and `:subzone`
+    /// are the parts of its place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub priority: Vec<String>,
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use weft_balance::Groups;
 use weft_config::{Endpoint, LocalityPolicy, Settings};
 
-/// Labels that are parts of a place: region, zone, subzone.
-const TOPOLOGY: [&str; 3] =
-    ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
+/// Names of the parts of a place, where they stand among labels.
+const PARTS: [&str; 3] = [":region", ":zone", ":subzone"];
 
 /// The groups of `endpoints` for a proxy with the settings `own`, as `policy` says; none where all
 /// are alike.
@@ -92,7 +91,7 @@ fn label<'l>(labels: &'l [(String, String)], place: &'l str, name: &str) -> &'l 
     if let Some((_, value)) = labels.iter().find(|(known, _)| known == name) {
         return value;
     }
-    match TOPOLOGY.iter().position(|known| *known == name) {
+    match PARTS.iter().position(|known| *known == name) {
         Some(part) => parts(place)[part],
         None => "",
     }
@@ -169,10 +168,10 @@ mod tests {
             let policy = LocalityPolicy { tiers: true, priority, ..LocalityPolicy::default() };
             groups(&policy, &own("r1/z1"), &endpoints)
         };
-        let zones = priority(&["topology.kubernetes.io/region", "topology.kubernetes.io/zone"]);
+        let zones = priority(&[":region", ":zone"]);
         assert_eq!(zones, Groups::tiers(&[0, 1, 2]));
-        assert_eq!(priority(&["tier", "topology.kubernetes.io/zone"]), None, "none has its tier");
-        let valued = priority(&["tier=b", "topology.kubernetes.io/zone"]);
+        assert_eq!(priority(&["tier", ":zone"]), None, "none has its tier");
+        let valued = priority(&["tier=b", ":zone"]);
         assert_eq!(valued, Groups::tiers(&[0, 1, 0]));
     }
 

@@ -194,7 +194,7 @@ fn failures_take_no_lock_while_as_many_are_left_out_as_may_be() {
     world.report(1, &errors(3));
     assert_eq!(world.used(), [2, 3, 4]);
     let backend = register.backend("b");
-    // Whoever takes it waits for ever.
+    // A report that takes the lock waits for ever.
     let _held = backend.ejecting();
     world.report(2, &errors(30));
     assert_eq!(world.used(), [2, 3, 4]);

@@ -396,7 +396,7 @@ async fn over_http2(
         let come = || (asked.load(SeqCst) >= under_way).then_some(());
         eventually(HANGS, come).unwrap_or_else(|| panic!("{asked:?} of {under_way}"));
         asking.until(refused);
-        // Whoever waits for it learns that nothing more comes.
+        // The server's tasks learn that nothing more comes.
         drop(go);
         let answers = Arc::clone(&asking.answers);
         asking.threads.into_iter().for_each(|one| one.join().unwrap());

@@ -55,7 +55,9 @@ impl Effective<'_> {
             distribute,
             tiers,
             failover: failover.collect(),
-            priority: said.map(|said| said.failover_priority.clone()).unwrap_or_default(),
+            priority: said
+                .map(|said| said.failover_priority.iter().map(|label| named(label)).collect())
+                .unwrap_or_default(),
         }))
     }
 }
@@ -84,7 +86,17 @@ fn labels_of_policy(policy: &TrafficPolicy) -> impl Iterator<Item = String> + '_
 /// The names of the labels by which endpoints are close.
 pub(crate) fn labels(said: &LocalityLbSetting) -> impl Iterator<Item = String> + '_ {
     let name = |label: &String| label.split('=').next().unwrap_or_default().to_owned();
-    said.failover_priority.iter().map(name)
+    // Parts of a place are not taken from labels a second time.
+    said.failover_priority.iter().map(name).filter(|name| !PARTS.contains(&name.as_str()))
+}
+
+/// A label, perhaps with a value, as proxies know it: those of places are parts of a place.
+fn named(label: &str) -> String {
+    let (name, value) = label.split_at(label.find('=').unwrap_or(label.len()));
+    match PARTS.iter().position(|part| *part == name) {
+        Some(part) => format!("{}{value}", [":region", ":zone", ":subzone"][part]),
+        None => label.to_owned(),
+    }
 }
 
 /// Where a pod with these `labels` runs, as far as they say it: region, zone and subzone.

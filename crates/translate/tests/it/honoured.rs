@@ -232,7 +232,7 @@ fn fields_that_are_not_honoured_do_what_is_said() {
             number += 1;
         }
     }
-    assert!(number > 30, "{number} fields were set");
+    assert!(number > 20, "{number} fields were set");
 }
 
 #[test]

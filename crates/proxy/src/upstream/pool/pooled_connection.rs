@@ -27,7 +27,8 @@ pub struct PooledConnection {
     pub in_flight: Option<SelectedEndpoint>,
     /// Counts the request at its backend, where that is limited.
     pub admitted: Option<Permit>,
-    made: Instant,
+    /// When it was made, where its backend has settings for that.
+    made: Option<Instant>,
     /// Requests before this one, over HTTP/1.
     served: u32,
     _freed: Freed,
@@ -84,7 +85,8 @@ impl PooledConnection {
             idle,
             in_flight: None,
             admitted: None,
-            made: Instant::now(),
+            // No clock is read for connections that no setting ends.
+            made: pool.limited.is_some().then(Instant::now),
             served: 0,
             _freed: Freed(is_shared.then(|| Rc::clone(pool))),
         }
@@ -94,6 +96,7 @@ impl PooledConnection {
     pub fn reused(pool: &Rc<ConnectionPool>, idle: Idle) -> Self {
         let Idle { client, local, since, made, served } = idle;
         let sender = Sender::Http1(client);
+        let made = Some(made);
         Self { made, served, ..Self::new(pool, sender, local, Some(since.elapsed())) }
     }
 
@@ -141,8 +144,9 @@ impl PooledConnection {
         }
         match self.sender {
             Sender::Http1(client) => {
-                let (local, made, served) = (self.local, self.made, self.served + 1);
-                self.pool.hand_on(Idle { client, local, since: Instant::now(), made, served });
+                let (since, served) = (Instant::now(), self.served + 1);
+                let made = self.made.unwrap_or(since);
+                self.pool.hand_on(Idle { client, local: self.local, since, made, served });
             }
             Sender::Http2(slot) => slot.complete(),
         }
