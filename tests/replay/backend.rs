@@ -80,7 +80,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Notes a request, and says what it is told.
+    /// Notes a request, and says what it orders.
     pub fn note(&self, mut heard: Heard) -> Order {
         heard.exchange = heard.field("x-exchange").unwrap_or_default().to_owned();
         let told = heard.field("x-do").unwrap_or_default().to_owned();
@@ -175,7 +175,7 @@ impl Drop for Backends {
     fn drop(&mut self) {
         self.notes.is_over.store(true, Ordering::SeqCst);
         for address in &self.bound {
-            // Listeners look up when somebody comes.
+            // Listeners look up at the next connection.
             let _ = TcpStream::connect(address);
         }
     }
@@ -223,7 +223,7 @@ fn speaks_h2(stream: &TcpStream) -> bool {
     }
 }
 
-/// Reads up to an empty line; a hello of TLS is a head by itself.
+/// Reads up to an empty line; a hello of TLS is a head.
 fn head(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
     loop {
         if bytes.first() == Some(&0x16) {

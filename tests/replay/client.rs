@@ -13,7 +13,7 @@ use crate::backend::latin1;
 #[derive(Clone, Copy, Debug)]
 pub struct Path {
     pub listener: SocketAddr,
-    /// The client, as the proxy is told.
+    /// The client, as the proxy hears it.
     pub source: IpAddr,
     /// Where the client believes to connect to.
     pub dialled: SocketAddr,

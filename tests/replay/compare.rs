@@ -61,7 +61,7 @@ impl Reached {
     }
 }
 
-/// The text of a value, `or` another where there is none.
+/// The text of a value; `or` stands for null.
 pub fn text(value: &Value, or: &str) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -107,7 +107,7 @@ pub fn avoids_tried(world: &Value) -> bool {
 pub fn differences(world: &Value, exchange: &Value, done: &Done) -> Vec<String> {
     let recorded = &exchange["result"];
     if recorded["statuses"].is_object() {
-        return shares::differences(world, recorded, done);
+        return shares::differences(world, exchange, done);
     }
     let mut found = Differences(Vec::new());
     let answer = &done.answers[0];

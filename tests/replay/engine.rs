@@ -106,7 +106,7 @@ impl Drop for Engine {
     }
 }
 
-/// Addresses at which somebody is to listen: of endpoints, and of ports behind a server's proxy.
+/// Addresses at which backends listen: of endpoints, and of ports behind a server's proxy.
 pub fn endpoints(file: &File, workload: &str) -> BTreeSet<SocketAddr> {
     let mut found = BTreeSet::new();
     for resource in &file.resources {

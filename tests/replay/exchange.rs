@@ -19,6 +19,9 @@ use crate::{
 /// After so long a silence nothing is expected any more.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// So long a line of the access log may take after its answer.
+const LATE_LINE: Duration = Duration::from_secs(3);
+
 /// What happened.
 pub struct Done {
     pub answers: Vec<Answer>,
@@ -54,7 +57,11 @@ pub fn again(world: &Value, exchange: &Value, engine: &mut Engine, backends: &Ba
         true => 0,
         false => answers.len(),
     };
-    let logged = engine.logged(expected, SILENCE);
+    let patience = match answers.iter().all(|answer| answer.status.is_some()) {
+        true => LATE_LINE,
+        false => SILENCE,
+    };
+    let logged = engine.logged(expected, patience);
     Done { answers, heard: backends.heard(), logged, elapsed }
 }
 

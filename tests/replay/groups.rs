@@ -91,11 +91,12 @@ fn the_other_groups_alone() {
 
 #[test]
 fn nearly_all_is_as_recorded() {
-    // In `protocol` most is meant to differ.
+    // In `protocol` most is meant to differ, and so is what was decided beforehand (`D-…`).
     let groups = ["resilience", "mesh-config", "routing-actions", "gateway", "services"];
-    let listed: usize = groups.iter().map(|group| listed(group, "proxy").len()).sum();
+    let reasons = groups.iter().flat_map(|group| listed(group, "proxy").into_values());
+    let differing = reasons.filter(|reason| !reason.starts_with("D-")).count();
     let all = 167 + 95 + 31 + 2 + 43;
-    assert!(listed * 100 <= all * 2, "{listed} of {all} differ");
+    assert!(differing * 100 <= all * 2, "{differing} of {all} differ");
 }
 
 /// Replays a group.

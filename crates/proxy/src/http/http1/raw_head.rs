@@ -96,7 +96,7 @@ impl RawHeads {
         self.place == Place::Upgrade
     }
 
-    /// What is wrong with the first head in which something is that is told here.
+    /// What is wrong with the first head that has one of the violations.
     pub fn violation(&self) -> Option<Violation> {
         self.violation
     }
