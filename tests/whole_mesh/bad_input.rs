@@ -272,7 +272,7 @@ fn everything_wrong_is_told_of_files_and_of_the_running_mesh() {
 
     let mesh = Mesh::empty("analyze");
     let refused = mesh.try_run(&["apply", "-f", &odd]);
-    assert!(!refused.status.success(), "an error is told at once");
+    assert!(!refused.status.success(), "an error is reported at once");
     let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: nobody}\nspec: {}\n";
     let (_folder, path) = file("policy.yaml", policy);
     mesh.apply(&path);

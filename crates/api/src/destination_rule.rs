@@ -49,7 +49,7 @@ pub struct Subset {
     /// Labels of its endpoints.
     pub labels: BTreeMap<String, String>,
     /// What holds for it, merged over the rule's own.
-    pub traffic_policy: Option<TrafficPolicy>,
+    pub traffic_policy: Option<Box<TrafficPolicy>>,
 }
 
 /// `DestinationRule` `trafficPolicy`; what Weft does not honour yet stays JSON.

@@ -58,7 +58,7 @@ type Places = Vec<(usize, usize)>;
 pub(crate) enum Class<'i> {
     /// The mesh's gateway serves it.
     Own,
-    /// Somebody else's.
+    /// Another controller's.
     Other(&'i str),
     /// That of an IngressClass that is not there.
     Missing(&'i str),

@@ -28,8 +28,15 @@ const fn note(field: &'static str, default: &'static str, differs: &'static str)
 
 /// The pages that have notes.
 #[cfg(test)]
-pub(super) const KINDS: &[&str] =
-    &["VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "Ingress", "MeshConfig"];
+pub(super) const KINDS: &[&str] = &[
+    "VirtualService",
+    "DestinationRule",
+    "Gateway",
+    "ServiceEntry",
+    "Sidecar",
+    "Ingress",
+    "MeshConfig",
+];
 
 /// The notes of a page.
 pub(super) fn of(title: &str) -> &'static [Note] {

@@ -152,7 +152,7 @@ impl Policy {
         let whole = self.rules.iter().find(|rule| rule.has_policy);
         let whole = whole.and_then(|rule| view.destination_rule(&rule.key));
         let whole = whole.and_then(|rule| rule.spec.traffic_policy.as_deref());
-        let own = subset.and_then(|subset| subset.traffic_policy.as_ref());
+        let own = subset.and_then(|subset| subset.traffic_policy.as_deref());
         let of_port = |policy: &'g TrafficPolicy| {
             let all = &policy.port_level_settings;
             all.iter().find(|one| one.port.as_ref().is_some_and(|one| one.number == port))

@@ -73,7 +73,7 @@ fn distribute(said: &LocalityLbSetting) -> Vec<Distribution> {
 /// The names of the labels by which `rule` says that endpoints are close.
 pub(crate) fn labels_of_rule(rule: &DestinationRule) -> impl Iterator<Item = String> + '_ {
     let whole = rule.spec.traffic_policy.as_deref().into_iter();
-    let parts = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+    let parts = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_deref());
     whole.chain(parts).flat_map(labels_of_policy)
 }
 

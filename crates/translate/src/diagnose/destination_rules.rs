@@ -64,7 +64,7 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
 fn of_name(key: &Key, rule: &DestinationRule, name: &str) -> Vec<Diagnostic> {
     let whole = rule.spec.traffic_policy.as_deref().map(|policy| ("spec".to_owned(), policy));
     let subsets = rule.spec.subsets.iter().enumerate().filter_map(|(at, subset)| {
-        Some((format!("spec.subsets[{at}]"), subset.traffic_policy.as_ref()?))
+        Some((format!("spec.subsets[{at}]"), subset.traffic_policy.as_deref()?))
     });
     let settings = whole.into_iter().chain(subsets).flat_map(|(place, policy)| {
         let given = [

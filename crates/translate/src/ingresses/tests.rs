@@ -1,3 +1,5 @@
+//! What is made of Ingresses.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -61,7 +61,7 @@ fn gathered(
                 (Source::VirtualServices, _) if !is_named => None,
                 (Source::VirtualServices, _) => without_service(&pattern, site, view, closure),
                 (Source::Service, false) => of_service(&pattern, site, view, closure),
-                (Source::Service, true) => of_pattern(&pattern, site, view, closure),
+                (Source::Service, true) => of_pattern(&pattern, is_named, site, (view, closure)),
             };
             let Some(said) = said else { continue };
             let is_for_everyone = said.is_for_everyone;
@@ -305,12 +305,13 @@ fn speaks_http(definition: &Definition, site: &Site<'_>, mesh: &Mesh, view: &Vie
 /// covers.
 fn of_pattern(
     pattern: &str,
+    is_named: bool,
     site: &Site<'_>,
-    view: &View<'_>,
-    closure: &mut Closure,
+    (view, closure): (&View<'_>, &mut Closure),
 ) -> Option<Said> {
     let mesh = view.mesh();
-    let itself = view.definition_for(pattern, &site.group.namespace);
+    // A name may have many endings, of which objects name few: the others cost no read.
+    let itself = is_named.then(|| view.definition_for(pattern, &site.group.namespace)).flatten();
     match itself.filter(|definition| speaks_http(definition, site, &mesh, view)) {
         Some(definition) => Some(service_route(&definition, site, view, closure)),
         None => below_headless(pattern, site, view, closure),
@@ -328,7 +329,11 @@ fn below_headless(
     // Addresses have no names below them.
     let is_name = suffix.parse::<std::net::IpAddr>().is_err();
     let is_headless = |below: &Definition| below.is_service() && below.is_headless();
-    let below = named(suffix, site, view).filter(|below| is_name && is_headless(below))?;
+    let full = registry::spelled(suffix, &site.group.namespace, view.installation());
+    let mut all =
+        full.filter(|_| is_name).map_or(Vec::new(), |full| view.definitions(&full)).into_iter();
+    let below =
+        all.find(|below| is_headless(below) && speaks_http(below, site, &view.mesh(), view))?;
     Some(service_route(&below, site, view, closure))
 }
 
