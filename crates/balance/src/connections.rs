@@ -277,8 +277,12 @@ impl Connections {
     fn release(&self, queue: &mut Queue) -> Vec<Waker> {
         queue.open = queue.open.saturating_sub(1);
         queue.promised = queue.promised.saturating_sub(1);
-        let woken = self.grant(queue);
+        let mut woken = self.grant(queue);
         self.publish(queue);
+        // Where more are open than may be, what waits gets none of this.
+        if queue.wanted() > 0 {
+            woken.extend(queue.watching.drain().map(|(_, waker)| waker));
+        }
         woken
     }
 

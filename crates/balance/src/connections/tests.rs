@@ -164,6 +164,28 @@ fn a_limit_that_is_raised_lets_in_what_waits_and_one_that_is_lowered_closes_what
     assert_eq!(connections.offer(pool), Offer::Close);
 }
 
+#[test]
+fn while_more_are_open_than_may_be_the_end_of_one_asks_for_the_next() {
+    let connections = connections(2);
+    let [here, there, elsewhere] = [(); 3].map(|()| connections.pool());
+    let (one, _two) = (connections.open(), connections.open());
+    connections.set_most(1);
+    let woken = [(); 2].map(|()| Arc::<Woken>::default());
+    let is_wanted = |pool, woken: &Arc<Woken>| {
+        let waker = Waker::from(Arc::clone(woken));
+        connections.poll_wanted(pool, &mut Context::from_waker(&waker)).is_ready()
+    };
+    assert!(!is_wanted(here, &woken[0]) && !is_wanted(there, &woken[1]));
+    let mut waiting = wait(&connections, elsewhere);
+    assert!(poll(&mut waiting, &Arc::default()).is_pending());
+    assert_eq!(woken.each_ref().map(|one| one.0.load(Relaxed)), [1, 1]);
+    assert_eq!(connections.offer(here), Offer::Close);
+    assert!(!is_wanted(there, &woken[1]));
+    drop(one);
+    assert_eq!(woken[1].0.load(Relaxed), 2);
+    assert!(is_wanted(there, &woken[1]) && poll(&mut waiting, &Arc::default()).is_pending());
+}
+
 /// What one pool has.
 #[derive(Default)]
 struct Model {
