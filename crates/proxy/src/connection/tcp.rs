@@ -121,8 +121,10 @@ async fn exchange(
         limits.idle = if idle.is_zero() { WITHOUT_END } else { idle };
     }
     let relaying = relay::relay(&mut client, &mut server, &passed, limits);
-    let most = pool.and_then(|pool| pool.max_duration).unwrap_or(WITHOUT_END);
-    let ended = timeout(most, relaying).await;
+    let ended = match pool.and_then(|pool| pool.max_duration) {
+        Some(most) => timeout(most, relaying).await,
+        None => Ok(relaying.await),
+    };
     if ended.is_err() {
         outcome.flags = outcome.flags.and(Flag::Duration);
     }

@@ -61,8 +61,7 @@ pub async fn select(
 ) -> Result<Selected, Reply> {
     let Wanted { hash, tried, authority } = wanted;
     let ask = Ask { hash, tried, ..Ask::at(Instant::now().into_std()) };
-    let host = authority.and_then(|authority| authority.to_str().ok()).map(of_authority);
-    let (addresses, endpoint) = addresses(downstream, backend, &ask, host.as_deref()).await?;
+    let (addresses, endpoint) = addresses(downstream, backend, &ask, authority).await?;
     let fresh = addresses.iter().find(|address| !tried.contains(address));
     match fresh.or(addresses.first()) {
         // The connection would come back to the listener it came through.
@@ -169,7 +168,7 @@ async fn addresses(
     downstream: &Downstream,
     backend: &CompiledBackend,
     ask: &Ask<'_>,
-    host: Option<&str>,
+    authority: Option<&HeaderValue>,
 ) -> Result<Given, Reply> {
     let worker = &downstream.worker;
     let reach = worker.dialer.reach();
@@ -198,7 +197,9 @@ async fn addresses(
                 (named(downstream, names, first_only, deadline).await, None)
             }
             Some(Pick::Requested { port }) => {
-                let names = host.into_iter().map(|host| (host, port));
+                let host = authority.and_then(|authority| authority.to_str().ok());
+                let host = host.map(of_authority);
+                let names = host.as_deref().into_iter().map(|host| (host, port));
                 (named(downstream, names, false, deadline).await, None)
             }
         };

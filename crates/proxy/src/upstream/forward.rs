@@ -220,8 +220,11 @@ async fn within<T>(
     source: Option<&Rc<Source>>,
     attempt: impl Future<Output = Result<T, attempt::FailedAttempt>>,
 ) -> Result<T, attempt::FailedAttempt> {
+    let Some(limit) = limit else { return attempt.await };
     let began = Instant::now().into_std();
-    let Some(mut deadline) = Deadline::of(limit, None, began, source) else { return attempt.await };
+    let Some(mut deadline) = Deadline::of(Some(limit), None, began, source) else {
+        return attempt.await;
+    };
     let mut attempt = pin!(attempt);
     poll_fn(|context| match attempt.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(result),
@@ -244,13 +247,15 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
     }
     let copy = needs_copy(retries, version, outcome.is_grpc());
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
-    let began = Instant::now();
+    // Further tries are told what is left of the rule's time.
+    let began = (retries.is_some() && rule.data.timeout.is_some()).then(Instant::now);
     let (mut again, mut retrying) = (0, None);
     loop {
         let selected = select(request, &tried).await?;
         prepare(request, outcome, &selected, again);
         // The first attempt has all of the rule's time.
-        announce_timeout(request, if again == 0 { Duration::ZERO } else { began.elapsed() });
+        let elapsed = began.filter(|_| again > 0).map(|began| began.elapsed());
+        announce_timeout(request, elapsed.unwrap_or_default());
         if again == 0 {
             mirror::begin(request);
         }

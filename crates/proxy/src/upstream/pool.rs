@@ -33,7 +33,6 @@ use crate::{
 };
 use http2_connections::Http2Connections;
 use limited::{Limited, Turn};
-use pooled_connection::Sender;
 pub use pooled_connection::{PooledConnection, Unanswered, UpstreamResponse};
 
 /// Idle connections to one address.
@@ -218,7 +217,7 @@ impl ConnectionPool {
         let local = stream.local_addr();
         let client = Http1Client::begin(GatheredWriter(stream), limits);
         let client = client.await.map_err(PoolError::Handshake)?;
-        Ok(PooledConnection::new(self, Sender::Http1(client), local, idle))
+        Ok(PooledConnection::http1(self, client, local, idle))
     }
 
     /// A stream slot on a shared connection. Without a free slot a connection is opened within
@@ -229,7 +228,7 @@ impl ConnectionPool {
         within: (Duration, &Limits),
     ) -> Result<PooledConnection, Rc<PoolError>> {
         let (slot, local, idle) = Http2Connections::join(self, preconnected, within).await?;
-        Ok(PooledConnection::new(self, Sender::Http2(slot), local, idle))
+        Ok(PooledConnection::http2(self, slot, local, idle))
     }
 
     /// The number that metrics know the endpoint by; `make` is asked once.
