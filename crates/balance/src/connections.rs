@@ -37,11 +37,18 @@ pub struct Connections {
 
 /// One of the pools of connections to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PoolId(u64);
+pub struct PoolId {
+    number: u64,
+    /// Whether it may have one connection whatever the limit: no other has one for its requests.
+    has_first: bool,
+}
 
 /// The right to have one connection open, until this is dropped.
 #[derive(Debug)]
-pub struct ConnectionPermit(Arc<Connections>);
+pub struct ConnectionPermit {
+    connections: Arc<Connections>,
+    pool: PoolId,
+}
 
 /// What ends the wait for a connection.
 #[derive(Debug)]
@@ -75,6 +82,8 @@ pub struct Waiting {
 struct Queue {
     most: u32,
     open: u32,
+    /// How many are open of each pool that may have its first whatever the limit.
+    of_first: HashMap<PoolId, u32>,
     next: u64,
     /// What waits, in order.
     waiting: BTreeMap<u64, Waiter>,
@@ -95,6 +104,35 @@ impl Queue {
     fn wanted(&self) -> usize {
         self.waiting.len().saturating_sub(self.promised)
     }
+
+    /// Whether `pool` may open one whatever the limit.
+    fn may_have_first(&self, pool: PoolId) -> bool {
+        pool.has_first && !self.of_first.contains_key(&pool)
+    }
+
+    /// One more is open.
+    fn count(&mut self, pool: PoolId) {
+        self.open += 1;
+        if pool.has_first {
+            *self.of_first.entry(pool).or_default() += 1;
+        }
+    }
+
+    /// One is not open any more.
+    fn discount(&mut self, pool: PoolId) {
+        self.open = self.open.saturating_sub(1);
+        if let Some(open) = self.of_first.get_mut(&pool) {
+            *open -= 1;
+            if *open == 0 {
+                self.of_first.remove(&pool);
+            }
+        }
+    }
+
+    /// The first that waits in `pool`.
+    fn first_of(&self, pool: PoolId) -> Option<u64> {
+        self.by_pool.range((pool, 0)..=(pool, u64::MAX)).next().map(|(_, ticket)| *ticket)
+    }
 }
 
 #[derive(Debug)]
@@ -114,6 +152,7 @@ impl Default for Connections {
         let queue = Queue {
             most: u32::MAX,
             open: 0,
+            of_first: HashMap::new(),
             next: 0,
             waiting: BTreeMap::new(),
             by_pool: BTreeSet::new(),
@@ -134,7 +173,13 @@ impl Default for Connections {
 impl Connections {
     /// A name for one more pool.
     pub fn pool(&self) -> PoolId {
-        PoolId(self.pools.fetch_add(1, SeqCst))
+        PoolId { number: self.pools.fetch_add(1, SeqCst), has_first: false }
+    }
+
+    /// A name for one more pool whose connections are shared by its requests. As long as it has
+    /// none open it may open one whatever the limit.
+    pub fn shared_pool(&self) -> PoolId {
+        PoolId { has_first: true, ..self.pool() }
     }
 
     /// At most so many may be open from now on. Those that are too many stay until they are free.
@@ -159,20 +204,15 @@ impl Connections {
         self.wanted.load(SeqCst) > 0
     }
 
-    /// The right to open one at once, if there is room and nothing waits for it.
-    pub fn open(self: &Arc<Self>) -> Option<ConnectionPermit> {
+    /// The right to open one of `pool` at once, if there is room and nothing waits for it.
+    pub fn open(self: &Arc<Self>, pool: PoolId) -> Option<ConnectionPermit> {
         let mut queue = lock(&self.queue);
-        if !queue.waiting.is_empty() || queue.open >= queue.most {
+        let has_room = queue.waiting.is_empty() && queue.open < queue.most;
+        if !has_room && !queue.may_have_first(pool) {
             return None;
         }
-        queue.open += 1;
-        Some(ConnectionPermit(Arc::clone(self)))
-    }
-
-    /// The right to open one, however many there are.
-    pub fn open_beyond(self: &Arc<Self>) -> ConnectionPermit {
-        lock(&self.queue).open += 1;
-        ConnectionPermit(Arc::clone(self))
+        queue.count(pool);
+        Some(ConnectionPermit { connections: Arc::clone(self), pool })
     }
 
     /// So many more, or fewer, connections have no request. Those that wait for them do not wait
@@ -202,6 +242,7 @@ impl Connections {
         queue.waiting.insert(ticket, Waiter { pool, waker: None });
         queue.by_pool.insert((pool, ticket));
         let mut woken = self.grant(&mut queue);
+        woken.extend(self.grant_first(&mut queue, pool));
         self.publish(&queue);
         if queue.wanted() > 0 {
             woken.extend(queue.watching.drain().map(|(_, waker)| waker));
@@ -221,7 +262,7 @@ impl Connections {
                 false => Offer::Free,
             };
         };
-        let own = queue.by_pool.range((pool, 0)..=(pool, u64::MAX)).next().map(|(_, own)| *own);
+        let own = queue.first_of(pool);
         let passes = own.is_some_and(|own| own != first);
         let own = own.filter(|_| queue.open <= queue.most);
         let Some(own) = own.filter(|_| !passes || queue.passed < MOST_PASSED) else {
@@ -234,6 +275,18 @@ impl Connections {
         drop(queue);
         waker.into_iter().for_each(Waker::wake);
         Offer::Kept
+    }
+
+    /// Whether a connection that has no request, and cannot be kept for one that waits, is closed:
+    /// for what waits for longest, or since more are open than may be.
+    pub fn gives_up(&self) -> bool {
+        let mut queue = lock(&self.queue);
+        let is_wanted = queue.wanted() > 0;
+        if is_wanted {
+            queue.promised += 1;
+            self.publish(&queue);
+        }
+        is_wanted || queue.open > queue.most
     }
 
     /// Ready while something waits for a connection. To be polled by a pool that has some that
@@ -256,13 +309,20 @@ impl Connections {
     fn grant(&self, queue: &mut Queue) -> Vec<Waker> {
         let mut woken = Vec::new();
         while queue.open < queue.most
-            && let Some((&first, _)) = queue.waiting.first_key_value()
+            && let Some((&first, &Waiter { pool, .. })) = queue.waiting.first_key_value()
         {
-            queue.open += 1;
+            queue.count(pool);
             queue.passed = 0;
             woken.extend(self.take(queue, first, Granted::Open));
         }
         woken
+    }
+
+    /// Lets in the first that waits in `pool` where that may have one whatever the limit.
+    fn grant_first(&self, queue: &mut Queue, pool: PoolId) -> Option<Waker> {
+        let first = queue.first_of(pool).filter(|_| queue.may_have_first(pool))?;
+        queue.count(pool);
+        self.take(queue, first, Granted::Open)
     }
 
     /// Takes `ticket` out of the queue; whom to wake.
@@ -274,10 +334,12 @@ impl Connections {
         waiter.waker
     }
 
-    fn release(&self, queue: &mut Queue) -> Vec<Waker> {
-        queue.open = queue.open.saturating_sub(1);
+    /// One of `pool` is not open any more; whom to wake.
+    fn release(&self, queue: &mut Queue, pool: PoolId) -> Vec<Waker> {
+        queue.discount(pool);
         queue.promised = queue.promised.saturating_sub(1);
         let mut woken = self.grant(queue);
+        woken.extend(self.grant_first(queue, pool));
         self.publish(queue);
         // Where more are open than may be, what waits gets none of this.
         if queue.wanted() > 0 {
@@ -293,8 +355,8 @@ impl Connections {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut queue = lock(&self.0.queue);
-        let woken = self.0.release(&mut queue);
+        let mut queue = lock(&self.connections.queue);
+        let woken = self.connections.release(&mut queue, self.pool);
         drop(queue);
         woken.into_iter().for_each(Waker::wake);
     }
@@ -308,7 +370,7 @@ impl Waiting {
         let kept = match queue.granted.remove(&self.ticket) {
             Some(Granted::Kept) => true,
             Some(Granted::Open) => {
-                woken = self.connections.release(&mut queue);
+                woken = self.connections.release(&mut queue, self.pool);
                 false
             }
             None => {
@@ -334,7 +396,9 @@ impl Future for Waiting {
         match queue.granted.remove(&self.ticket) {
             Some(Granted::Kept) => return Poll::Ready(Grant::Kept),
             Some(Granted::Open) => {
-                return Poll::Ready(Grant::Open(ConnectionPermit(Arc::clone(connections))));
+                let connections = Arc::clone(connections);
+                let permit = ConnectionPermit { connections, pool: self.pool };
+                return Poll::Ready(Grant::Open(permit));
             }
             None => {}
         }

@@ -24,6 +24,11 @@ fn connections(most: u32) -> Arc<Connections> {
     connections
 }
 
+/// The right to open one of another pool.
+fn open(connections: &Arc<Connections>) -> Option<ConnectionPermit> {
+    connections.open(connections.pool())
+}
+
 fn wait(connections: &Arc<Connections>, pool: PoolId) -> Waiting {
     connections.wait(pool, u32::MAX).expect("any number may wait")
 }
@@ -41,8 +46,8 @@ fn is_open(polled: &Poll<Grant>) -> bool {
 fn no_more_are_open_than_may_be_and_the_next_in_the_queue_is_woken() {
     let (connections, woken) = (connections(1), Arc::<Woken>::default());
     let pool = connections.pool();
-    let held = connections.open().expect("there is room for one");
-    assert!(connections.open().is_none());
+    let held = open(&connections).expect("there is room for one");
+    assert!(open(&connections).is_none());
     let (mut first, mut second) = (wait(&connections, pool), wait(&connections, pool));
     assert!(poll(&mut first, &woken).is_pending() && poll(&mut second, &woken).is_pending());
     drop(held);
@@ -58,7 +63,7 @@ fn no_more_are_open_than_may_be_and_the_next_in_the_queue_is_woken() {
 fn what_leaves_before_it_has_looked_passes_its_turn_on() {
     let (connections, woken) = (connections(1), Arc::<Woken>::default());
     let pool = connections.pool();
-    let held = connections.open();
+    let held = open(&connections);
     let (first, mut second) = (wait(&connections, pool), wait(&connections, pool));
     assert!(poll(&mut second, &woken).is_pending());
     drop(held);
@@ -72,7 +77,7 @@ fn a_free_connection_is_kept_for_its_own_pool_or_closed_for_another() {
     let (connections, woken) = (connections(1), Arc::<Woken>::default());
     let (own, other) = (connections.pool(), connections.pool());
     assert_eq!(connections.offer(own), Offer::Free);
-    let _held = connections.open();
+    let _held = open(&connections);
     let mut here = wait(&connections, own);
     let _next = wait(&connections, own);
     assert_eq!(connections.offer(other), Offer::Close);
@@ -88,7 +93,7 @@ fn a_free_connection_is_kept_for_its_own_pool_or_closed_for_another() {
 fn so_many_may_wait_for_other_requests_and_more_for_connections_that_have_none() {
     let connections = connections(2);
     let pool = connections.pool();
-    let _open = [connections.open(), connections.open()];
+    let _open = [open(&connections), open(&connections)];
     let one = connections.wait(pool, 1).expect("one may wait");
     assert_eq!(connections.wait(pool, 1).err(), Some(Overflow));
     drop(one);
@@ -107,7 +112,7 @@ fn so_many_may_wait_for_other_requests_and_more_for_connections_that_have_none()
 fn a_busy_pool_does_not_keep_its_connections_for_itself_for_ever() {
     let connections = connections(1);
     let (own, other) = (connections.pool(), connections.pool());
-    let _held = connections.open();
+    let _held = open(&connections);
     let _elsewhere = wait(&connections, other);
     let mut waiting = Vec::new();
     let offers = (0..=MOST_PASSED).map(|_| {
@@ -122,7 +127,7 @@ fn a_busy_pool_does_not_keep_its_connections_for_itself_for_ever() {
 fn a_pool_with_free_connections_learns_that_one_is_wanted_once() {
     let (connections, woken) = (connections(1), Arc::<Woken>::default());
     let (idle, other) = (connections.pool(), connections.pool());
-    let _held = connections.open();
+    let _held = open(&connections);
     let waker = Waker::from(Arc::clone(&woken));
     let mut context = Context::from_waker(&waker);
     assert!(connections.poll_wanted(idle, &mut context).is_pending());
@@ -136,7 +141,7 @@ fn a_pool_with_free_connections_learns_that_one_is_wanted_once() {
 fn for_each_that_waits_one_connection_is_closed() {
     let (connections, woken) = (connections(2), Arc::<Woken>::default());
     let (idle, other) = (connections.pool(), connections.pool());
-    let (one, two) = (connections.open(), connections.open());
+    let (one, two) = (open(&connections), open(&connections));
     let mut waiting = wait(&connections, other);
     assert!(poll(&mut waiting, &woken).is_pending());
     assert_eq!([(); 2].map(|()| connections.offer(idle)), [Offer::Close, Offer::Free]);
@@ -154,7 +159,7 @@ fn for_each_that_waits_one_connection_is_closed() {
 fn a_limit_that_is_raised_lets_in_what_waits_and_one_that_is_lowered_closes_what_is_free() {
     let (connections, woken) = (connections(1), Arc::<Woken>::default());
     let pool = connections.pool();
-    let _first = connections.open();
+    let _first = open(&connections);
     let mut waiting = wait(&connections, pool);
     assert!(poll(&mut waiting, &woken).is_pending());
     connections.set_most(2);
@@ -168,7 +173,7 @@ fn a_limit_that_is_raised_lets_in_what_waits_and_one_that_is_lowered_closes_what
 fn while_more_are_open_than_may_be_the_end_of_one_asks_for_the_next() {
     let connections = connections(2);
     let [here, there, elsewhere] = [(); 3].map(|()| connections.pool());
-    let (one, _two) = (connections.open(), connections.open());
+    let (one, _two) = (open(&connections), open(&connections));
     connections.set_most(1);
     let woken = [(); 2].map(|()| Arc::<Woken>::default());
     let is_wanted = |pool, woken: &Arc<Woken>| {
@@ -184,6 +189,24 @@ fn while_more_are_open_than_may_be_the_end_of_one_asks_for_the_next() {
     drop(one);
     assert_eq!(woken[1].0.load(Relaxed), 2);
     assert!(is_wanted(there, &woken[1]) && poll(&mut waiting, &Arc::default()).is_pending());
+}
+
+#[test]
+fn a_shared_pool_may_have_its_first_whatever_the_limit_and_no_second() {
+    let (connections, woken) = (connections(1), Arc::<Woken>::default());
+    let (here, there) = (connections.shared_pool(), connections.shared_pool());
+    let held = connections.open(here).expect("there is room");
+    let first = connections.open(there).expect("it has none");
+    assert!(connections.open(here).is_none() && connections.open(there).is_none());
+    let [mut one, mut two] = [(); 2].map(|()| wait(&connections, there));
+    assert!(poll(&mut one, &woken).is_pending() && poll(&mut two, &woken).is_pending());
+    drop(first);
+    let granted = poll(&mut one, &woken);
+    assert!(is_open(&granted), "it has none again");
+    assert!(poll(&mut two, &woken).is_pending() && connections.open_now() == 2);
+    drop((held, granted));
+    assert!(is_open(&poll(&mut two, &woken)));
+    assert_eq!((connections.open_now(), connections.are_wanted()), (0, false));
 }
 
 /// What one pool has.
@@ -222,7 +245,7 @@ fn whatever_happens_in_whatever_order_the_limit_is_kept_and_nothing_is_lost() {
             match rng.below(6) {
                 0 | 1 => match pool.free.pop().filter(|_| !connections.are_wanted()) {
                     Some(permit) => pool.busy.push(permit),
-                    None => match connections.open() {
+                    None => match connections.open(*id) {
                         Some(permit) => pool.busy.push(permit),
                         None => pool.waiting.push(wait(&connections, *id)),
                     },

@@ -36,6 +36,12 @@ fn limited(pool: &Value, addresses: &[SocketAddr]) -> World {
     World::new().backend("there", addresses).resource(json!({ "backend": one })).all_to("one")
 }
 
+/// Rules that relay what comes to the only backend.
+fn to_one() -> Value {
+    let origin = json!({ "object": "VirtualService/default/test" });
+    json!([{ "backends": [["one", 1]], "origin": origin }])
+}
+
 /// A proxy with so many workers.
 fn with_workers(mut world: World, workers: usize) -> Running {
     world.options.workers = workers;
@@ -261,11 +267,8 @@ fn what_waits_for_servers_that_take_no_connection_has_its_turn() {
 #[test]
 fn connections_that_are_relayed_as_they_are_have_the_same_limit() {
     let (held, address) = Held::start();
-    let origin = json!({ "object": "VirtualService/default/test" });
     let (world, log) = limited(&json!({ "maxConnections": 2 }), &[address]).log(LOG);
-    let world = world
-        .server("protocol", json!("tcp"))
-        .server("tcp", json!([{ "backends": [["one", 1]], "origin": origin }]));
+    let world = world.server("protocol", json!("tcp")).server("tcp", to_one());
     let proxy = with_workers(world, 4);
     let mut clients: Vec<Client> = (0..2).map(|_| proxy.client()).collect();
     clients.iter_mut().for_each(|client| client.say(&get("x", "/")));
@@ -288,12 +291,8 @@ fn connections_that_are_relayed_as_they_are_end_when_their_time_is_over() {
     let quiet = crate::world::serving(|mut stream| {
         let _ = stream.read(&mut [0]);
     });
-    let origin = json!({ "object": "VirtualService/default/test" });
     let (world, log) = limited(&json!({ "maxDuration": "0.05s" }), &[quiet]).log(LOG);
-    let proxy = world
-        .server("protocol", json!("tcp"))
-        .server("tcp", json!([{ "backends": [["one", 1]], "origin": origin }]))
-        .start();
+    let proxy = world.server("protocol", json!("tcp")).server("tcp", to_one()).start();
     assert_eq!(proxy.client().rest(), "");
     assert!(lines(&log, 1)[0].starts_with("0 DT "), "{:?}", lines(&log, 1));
 }
@@ -417,4 +416,6 @@ async fn streams_are_limited_for_each_connection_and_wait_where_connections_are(
     assert_eq!(over_http2(each, 3, (3, 0)).await, (3, 3));
     let worn = json!({ "maxRequestsPerConnection": 1 });
     assert_eq!(over_http2(worn, 3, (3, 0)).await, (3, 3));
+    let one_each = json!({ "maxRequestsPerConnection": 1, "maxConnections": 1, "maxPending": 3 });
+    assert_eq!(over_http2(one_each, 8, (1, 4)).await, (4, 4));
 }

@@ -20,6 +20,7 @@ use h2::{
 use http::{Request, Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Notify,
     task::JoinHandle,
 };
 use weft_config::Limits;
@@ -68,6 +69,8 @@ struct ConnectionState {
     /// Those that did not end in order.
     broken: Cell<u32>,
     limits: Limits,
+    /// What waits for a stream, where connections are limited.
+    waiting: RefCell<Option<Rc<Notify>>>,
     /// Uploads are of many clients: what waits for the server has no limit of its own.
     share: Rc<Share>,
 }
@@ -145,6 +148,7 @@ impl Client {
             streams: Cell::new(0),
             broken: Cell::new(0),
             limits: *limits,
+            waiting: RefCell::default(),
             share: Share::of(usize::MAX),
         });
         tokio::task::spawn_local(drive(connection, Rc::clone(&state), windows));
@@ -175,6 +179,13 @@ impl Client {
             most_open.set(most_open.get().min(open.max(1)));
         }
         most_streams.set(most_streams.get().min(all.unwrap_or(u32::MAX).max(1)));
+    }
+
+    /// Wakes as many of those that are `waiting` as there are streams for them, now and whenever
+    /// the server allows more.
+    pub fn wake_by_room(&self, waiting: &Rc<Notify>) {
+        self.state.waiting.replace(Some(Rc::clone(waiting)));
+        self.state.wake_by_room();
     }
 
     fn begin_stream(
@@ -216,16 +227,38 @@ impl Client {
     /// A slot for one more stream, if there is room. A server that allows none for a while
     /// must not have one connection after another made.
     pub fn slot(self: &Rc<Self>) -> Option<StreamSlot> {
-        let ConnectionState { open, allowed, streams, most_open, .. } = &*self.state;
-        if self.is_worn_out() {
-            return None;
-        }
-        if open.get() >= allowed.get().clamp(1, most_open.get()) {
+        let ConnectionState { open, streams, .. } = &*self.state;
+        if self.is_worn_out() || open.get() >= self.state.most_now() {
             return None;
         }
         open.set(open.get() + 1);
         streams.set(streams.get() + 1);
         Some(StreamSlot { client: Rc::clone(self), complete: false })
+    }
+}
+
+impl ConnectionState {
+    /// Streams that may be open at a time.
+    fn most_now(&self) -> usize {
+        self.allowed.get().clamp(1, self.most_open.get())
+    }
+
+    /// The server allows so many streams now.
+    fn allow(&self, streams: usize) {
+        let before = self.allowed.replace(streams);
+        if before < streams {
+            self.wake_by_room();
+        }
+    }
+
+    /// Wakes as many that wait as there are streams for them.
+    fn wake_by_room(&self) {
+        let Some(waiting) = &*self.waiting.borrow() else { return };
+        let left = self.most_streams.get().saturating_sub(self.streams.get());
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        for _ in 0..self.most_now().saturating_sub(self.open.get()).min(left) {
+            waiting.notify_one();
+        }
     }
 }
 
@@ -349,7 +382,7 @@ async fn drive<S>(
         if meter.is_exhausted() && !pause.is_under_way() {
             pause.begin(context);
         }
-        state.allowed.set(connection.max_concurrent_send_streams());
+        state.allow(connection.max_concurrent_send_streams());
         match polled {
             Poll::Ready(ended) => Poll::Ready(ended),
             Poll::Pending => keep_alive.poll(context, meter, state.open.get() > 0).map(|_| Ok(())),

@@ -6,7 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
-    rc::{Rc, Weak},
+    rc::Rc,
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use weft_balance::ConnectionPermit;
+use weft_balance::{ConnectionPermit, Grant};
 use weft_config::Limits;
 
 use super::{
@@ -45,8 +45,9 @@ struct Connection {
     made: Instant,
 }
 
-/// What came of making a connection; none while it is under way.
-type Made = Option<Result<Weak<Client>, Rc<PoolError>>>;
+/// What came of making a connection; none while it is under way. It stays for those who waited
+/// for it until each has looked.
+type Made = Option<Result<(Rc<Client>, Option<SocketAddr>), Rc<PoolError>>>;
 
 /// A slot for a stream, the proxy's end of its connection, and how long that was not used.
 type Joined = (StreamSlot, Option<SocketAddr>, Option<Duration>);
@@ -72,27 +73,35 @@ impl Http2Connections {
         let mut closed = 0;
         loop {
             let room = match &pool.limited {
-                None => Room::default(),
-                Some(limited) => match Self::room(pool, limited, limits.stalled).await? {
-                    Turn::Open(room) => room,
-                    Turn::Slot(joined) => return Ok(joined),
-                },
+                Some(limited) if preconnected.is_none() => {
+                    match Self::room(pool, limited, limits.stalled).await? {
+                        Turn::Open(room) => room,
+                        Turn::Slot(joined) => return Ok(joined),
+                    }
+                }
+                _ => Room::default(),
             };
             let begun = (preconnected.take(), room.permit);
-            let mut made = Self::make(pool, begun, (limit, *limits));
+            let mut making = Self::make(pool, begun, (limit, *limits));
             let _pending = room.pending;
-            let lives = match made.wait_for(Option::is_some).await.as_deref() {
+            let made = making.wait_for(Option::is_some).await.ok().and_then(|made| made.clone());
+            let own = match made {
                 // Better one whose windows are small than none.
-                Ok(Some(Err(error))) => {
-                    let (slot, local, idle) =
-                        pool.http2.slot(pool, |_| true).ok_or_else(|| Rc::clone(error))?;
-                    return Ok((slot, local, Some(idle)));
-                }
-                Ok(Some(Ok(client))) => client.upgrade().is_some_and(|one| !one.has_ended()),
-                Ok(None) | Err(_) => false,
+                Some(Err(error)) => return pool.http2.any(pool).ok_or(error),
+                Some(Ok(own)) => Some(own),
+                None => None,
             };
             let uncrowded = pool.http2.slot(pool, |client| !client.is_crowded());
-            if let Some((slot, local, _)) = uncrowded.or_else(|| pool.http2.slot(pool, |_| true)) {
+            if let Some((slot, local, _)) = uncrowded {
+                return Ok((slot, local, None));
+            }
+            // It serves those it was made for, however short the life of a connection is.
+            let lives = own.as_ref().is_some_and(|(client, _)| !client.has_ended());
+            let own = own.filter(|_| lives);
+            if let Some((slot, local)) = own.and_then(|(one, local)| Some((one.slot()?, local))) {
+                return Ok((slot, local, None));
+            }
+            if let Some((slot, local, _)) = pool.http2.any(pool) {
                 return Ok((slot, local, None));
             }
             // Where it lives, others were quicker: one more is made.
@@ -103,7 +112,7 @@ impl Http2Connections {
         }
     }
 
-    /// The right to open one more connection, or a slot that is free meanwhile.
+    /// The right to open one more connection, or a slot that is free.
     async fn room(
         pool: &Rc<ConnectionPool>,
         limited: &Limited,
@@ -113,23 +122,29 @@ impl Http2Connections {
             let pending = if limited.is_counted() { None } else { limited.pending()? };
             return Ok(Turn::Open(Room { permit: None, pending }));
         }
-        if let Some(room) = limited.open()? {
+        if let Some(room) = limited.open_http2()? {
             return Ok(Turn::Open(room));
         }
-        if pool.http2.connections.borrow().is_empty()
-            && let Some(room) = limited.open_first()
-        {
-            return Ok(Turn::Open(room));
+        if let Some(joined) = pool.http2.any(pool) {
+            return Ok(Turn::Slot(joined));
         }
         let due = Instant::now() + limit;
+        // One place in the queue, however often it looks.
+        let Some(mut waiting) = limited.wait_http2()? else {
+            return Ok(Turn::Open(Room::default()));
+        };
         loop {
             tokio::select! {
-                room = limited.wait_http2() => return Ok(Turn::Open(room?)),
+                grant = &mut waiting => match grant {
+                    Grant::Open(permit) => return Ok(Turn::Open(permit.into())),
+                    // None is kept for what waits for streams.
+                    Grant::Kept => return Err(Rc::new(PoolError::Overflow)),
+                },
                 () = limited.next_stream() => {}
                 () = sleep_until(due) => return Err(Rc::new(PoolError::Overflow)),
             }
-            if let Some((slot, local, idle)) = pool.http2.slot(pool, |_| true) {
-                return Ok(Turn::Slot((slot, local, Some(idle))));
+            if let Some(joined) = pool.http2.any(pool) {
+                return Ok(Turn::Slot(joined));
             }
         }
     }
@@ -145,9 +160,18 @@ impl Http2Connections {
         !connections.is_empty()
     }
 
-    /// Closes the connections without a stream.
-    pub fn close_unused(&self) {
-        self.connections.borrow_mut().retain(|one| one.client.open() > 0);
+    /// Closes a connection without a stream that nobody was just given, if there is one and it
+    /// `is_given_up`; whether it did.
+    pub fn close_unused(&self, is_given_up: impl FnOnce() -> bool) -> bool {
+        let mut connections = self.connections.borrow_mut();
+        let is_unused =
+            |one: &Connection| one.client.open() == 0 && Rc::strong_count(&one.client) == 1;
+        let Some(at) = connections.iter().position(is_unused) else { return false };
+        if !is_given_up() {
+            return false;
+        }
+        drop(connections.remove(at));
+        true
     }
 
     /// Whether a connection has no stream.
@@ -155,9 +179,21 @@ impl Http2Connections {
         self.connections.borrow().iter().any(|one| one.client.open() == 0)
     }
 
+    /// One of them.
+    #[cfg(test)]
+    pub fn client(&self, at: usize) -> Rc<Client> {
+        Rc::clone(&self.connections.borrow()[at].client)
+    }
+
     /// Whether a connection is being made. A task that has panicked makes none any more.
     fn is_making(&self) -> bool {
         self.making.borrow().as_ref().is_some_and(|making| making.has_changed().is_ok())
+    }
+
+    /// A slot on any connection, even one whose windows are small.
+    fn any(&self, pool: &ConnectionPool) -> Option<Joined> {
+        let (slot, local, idle) = self.slot(pool, |_| true)?;
+        Some((slot, local, Some(idle)))
     }
 
     /// A slot on the first connection that has room and `suits`, with how long that was not used.
@@ -195,11 +231,16 @@ impl Http2Connections {
             let result = connection(&pool, begun, within).await;
             pool.http2.making.borrow_mut().take();
             let result = result.map(|one| {
-                let client = Rc::downgrade(&one.client);
+                let own = (Rc::clone(&one.client), one.local);
                 pool.http2.connections.borrow_mut().push(one);
-                client
+                own
             });
+            let client = result.as_ref().ok().map(|(client, _)| Rc::clone(client));
+            // Those it was made for look first.
             made.send_replace(Some(result.map_err(Rc::new)));
+            if let (Some(client), Some(limited)) = (client, &pool.limited) {
+                limited.http2_made(&client);
+            }
         });
         receiver
     }

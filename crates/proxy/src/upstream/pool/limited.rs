@@ -1,7 +1,13 @@
 //! Connections of backends that have limits: who may open one, what waits for one, and when one
 //! is not used any more.
 
-use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    future::{pending, poll_fn},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::Notify,
@@ -12,6 +18,7 @@ use weft_balance::{ConnectionPermit, Connections, Grant, Offer, Permit, PoolId, 
 use weft_decide::ConnectionPolicy;
 
 use super::{ConnectionPool, IDLE_LIMIT, Idle, PoolError};
+use crate::http::http2::client::Client;
 
 /// How long a connection that was kept for a request may take until the request can be sent.
 const NOT_READY: Duration = Duration::from_secs(1);
@@ -35,7 +42,7 @@ struct Counted {
     /// Wakes the watcher: a connection has no request any more.
     freed: Rc<Notify>,
     /// Wakes what waits for a stream.
-    stream_freed: Notify,
+    stream_freed: Rc<Notify>,
     watcher: RefCell<Option<AbortHandle>>,
 }
 
@@ -84,10 +91,10 @@ impl Limited {
         let counted = policy.breaker.connections().map(|connections| Counted {
             connections: Arc::clone(connections),
             http1: connections.pool(),
-            http2: connections.pool(),
+            http2: connections.shared_pool(),
             kept: RefCell::default(),
             freed: Rc::default(),
-            stream_freed: Notify::new(),
+            stream_freed: Rc::default(),
             watcher: RefCell::default(),
         });
         Self { policy, counted }
@@ -118,12 +125,21 @@ impl Limited {
         self.policy.breaker.pending().map_err(|_| PoolError::Overflow)
     }
 
-    /// The right to open a connection at once, if nothing has to wait for it. What waits for as
-    /// long as a connection takes to be made is counted where their number is not limited.
-    pub fn open(&self) -> Result<Option<Room>, PoolError> {
+    /// The right to open a connection of HTTP/1 at once, if nothing has to wait for it. What waits
+    /// for as long as a connection takes to be made is counted where their number is not limited.
+    pub fn open_http1(&self) -> Result<Option<Room>, PoolError> {
+        self.open(|counted| counted.http1)
+    }
+
+    /// The same of HTTP/2. The first of a pool always may be: a connection is of one worker.
+    pub fn open_http2(&self) -> Result<Option<Room>, PoolError> {
+        self.open(|counted| counted.http2)
+    }
+
+    fn open(&self, pool: impl Fn(&Counted) -> PoolId) -> Result<Option<Room>, PoolError> {
         match &self.counted {
             None => Ok(Some(Room { permit: None, pending: self.pending()? })),
-            Some(counted) => Ok(counted.connections.open().map(Room::from)),
+            Some(counted) => Ok(counted.connections.open(pool(counted)).map(Room::from)),
         }
     }
 
@@ -142,21 +158,18 @@ impl Limited {
         }
     }
 
-    /// The right to open the first connection of HTTP/2 of a pool, which always may be: a
-    /// connection is of one worker.
-    pub fn open_first(&self) -> Option<Room> {
-        self.counted.as_ref().map(|counted| counted.connections.open_beyond().into())
+    /// A connection of HTTP/2 was made: as many that wait look as it has streams. Perhaps nothing
+    /// uses it.
+    pub fn http2_made(&self, client: &Client) {
+        if let Some(counted) = &self.counted {
+            client.wake_by_room(&counted.stream_freed);
+            counted.freed.notify_one();
+        }
     }
 
-    /// Waits for the right to open a connection of HTTP/2; for ever where they are not limited.
-    pub async fn wait_http2(&self) -> Result<Room, PoolError> {
-        let Some(counted) = &self.counted else { return std::future::pending().await };
-        loop {
-            // None is kept for what waits for streams.
-            if let Grant::Open(permit) = self.wait(counted, counted.http2)?.await {
-                return Ok(permit.into());
-            }
-        }
+    /// Waits for the right to open a connection of HTTP/2; for nothing where they are not limited.
+    pub fn wait_http2(&self) -> Result<Option<Waiting>, PoolError> {
+        self.counted.as_ref().map(|counted| self.wait(counted, counted.http2)).transpose()
     }
 
     fn wait(&self, counted: &Counted, pool: PoolId) -> Result<Waiting, PoolError> {
@@ -175,7 +188,7 @@ impl Limited {
     pub async fn next_stream(&self) {
         match &self.counted {
             Some(counted) => counted.stream_freed.notified().await,
-            None => std::future::pending().await,
+            None => pending().await,
         }
     }
 }
@@ -194,11 +207,10 @@ impl ConnectionPool {
     /// Waits for at most `limit` for a connection of HTTP/1, or for the right to open one.
     pub async fn turn(&self, limit: Duration) -> Result<Turn, PoolError> {
         let Some(limited) = &self.limited else { return Ok(Turn::Open(Room::default())) };
-        if let Some(room) = limited.open()? {
+        if let Some(room) = limited.open_http1()? {
             return Ok(Turn::Open(room));
         }
         let Some(counted) = &limited.counted else { return Ok(Turn::Open(Room::default())) };
-        let _pending = limited.pending()?;
         let due = Instant::now() + limit;
         loop {
             let waiting = limited.wait(counted, counted.http1)?;
@@ -223,7 +235,7 @@ impl ConnectionPool {
     pub fn open_now(&self) -> Result<Option<ConnectionPermit>, PoolError> {
         let counted = self.limited.as_ref().and_then(|limited| limited.counted.as_ref());
         let Some(counted) = counted else { return Ok(None) };
-        counted.connections.open().map(Some).ok_or(PoolError::Overflow)
+        counted.connections.open(counted.http1).map(Some).ok_or(PoolError::Overflow)
     }
 
     /// A connection has no request any more, and may serve another.
@@ -258,9 +270,8 @@ impl ConnectionPool {
             self.hand_on(idle);
         }
         limited.count_idle(1, 0);
-        if limited.are_wanted() {
-            self.http2.close_unused();
-        }
+        let Some(counted) = &limited.counted else { return };
+        while limited.are_wanted() && self.http2.close_unused(|| counted.connections.gives_up()) {}
     }
 
     /// Whether a connection has no request.
@@ -292,3 +303,6 @@ impl ConnectionPool {
         counted.watcher.replace(Some(watcher.abort_handle()));
     }
 }
+
+#[cfg(test)]
+mod tests;
