@@ -4,8 +4,11 @@
 //! speaks first, its bytes are looked at and the connection is kept for its
 //! first request; if the application does, everything is relayed. The selected
 //! endpoint is kept in any case, since load balancing has counted it.
+//!
+//! Where the backend limits its connections, this one is given up as soon as the client speaks or
+//! something waits for a connection: it serves nothing yet, and perhaps never will.
 
-use std::{rc::Rc, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 use tokio::time::timeout;
 use weft_decide::Tcp;
@@ -46,6 +49,16 @@ pub struct Preconnected {
     pub target: UpstreamTarget,
 }
 
+/// What happens once there is a connection to the application.
+enum Heard {
+    /// The client spoke, or left.
+    Client(io::Result<bool>),
+    /// The application spoke.
+    Server,
+    /// Something waits for a connection.
+    Wanted,
+}
+
 /// Waits until one of the two speaks.
 pub async fn listen(downstream: &Rc<Downstream>, client: &mut PeekedStream, target: &Tcp) -> First {
     if !client.seen().is_empty() {
@@ -69,20 +82,27 @@ pub async fn listen(downstream: &Rc<Downstream>, client: &mut PeekedStream, targ
     };
     let Ok(stream) = stream else { return client_only(client).await };
     let mut server = PeekedStream::new(stream);
-    let spoken = tokio::select! {
+    let heard = tokio::select! {
         biased;
-        spoken = client.look() => Some(spoken),
+        spoken = client.look() => Heard::Client(spoken),
         // An application that ends at once, or breaks, has spoken as well.
-        _ = server.look() => None,
+        _ = server.look() => Heard::Server,
+        () = target.pool.wanted() => Heard::Wanted,
     };
-    match spoken {
-        Some(spoken) => {
-            let stream = Some(server.into_stream());
+    let spoken = match heard {
+        Heard::Server => return First::Server(Box::new(Connected { stream: server, target })),
+        Heard::Client(spoken) => {
+            let stream = (!target.pool.is_counted()).then(|| server.into_stream());
             downstream.preconnected.replace(Some(Preconnected { stream, target }));
-            after(spoken)
+            spoken
         }
-        None => First::Server(Box::new(Connected { stream: server, target })),
-    }
+        Heard::Wanted => {
+            drop(server);
+            downstream.preconnected.replace(Some(Preconnected { stream: None, target }));
+            client.look().await
+        }
+    };
+    after(spoken)
 }
 
 /// Waits for the client alone: the application cannot be reached.
@@ -93,7 +113,7 @@ async fn client_only(client: &mut PeekedStream) -> First {
     }
 }
 
-fn after(spoken: std::io::Result<bool>) -> First {
+fn after(spoken: io::Result<bool>) -> First {
     match spoken {
         Ok(true) => First::Client,
         Ok(false) => First::Neither(CloseReason::ClientLeft),

@@ -287,6 +287,21 @@ fn connections_that_are_relayed_as_they_are_have_the_same_limit() {
 }
 
 #[test]
+fn a_silent_client_of_an_undeclared_port_keeps_no_connection_that_others_want() {
+    let one = server(&[&ok("hi")]);
+    let world = limited(&json!({ "maxConnections": 1 }), &[one.address])
+        .server("protocol", json!("detect"))
+        .server("tcp", to_one());
+    let proxy = with_workers(world, 2);
+    let mut silent = proxy.client();
+    let dialled = || (one.connections() == 1).then_some(());
+    eventually(HANGS, dialled).expect("the server may speak first");
+    for client in [&mut proxy.client(), &mut silent] {
+        assert_eq!(brief(&client.ask(&get("x", "/"))), "200 hi");
+    }
+}
+
+#[test]
 fn connections_that_are_relayed_as_they_are_end_when_their_time_is_over() {
     let quiet = crate::world::serving(|mut stream| {
         let _ = stream.read(&mut [0]);

@@ -69,6 +69,26 @@ impl From<ConnectionPermit> for Room {
     }
 }
 
+/// A connection of no pool that serves nothing yet; it is at hand for what waits.
+struct Spare {
+    connections: Arc<Connections>,
+    pool: PoolId,
+}
+
+impl Spare {
+    fn of(connections: &Arc<Connections>) -> Self {
+        connections.freed(0, 1);
+        Self { connections: Arc::clone(connections), pool: connections.pool() }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        self.connections.freed(1, 0);
+        self.connections.forget(self.pool);
+    }
+}
+
 /// A request that waits. If it leaves, a connection that is kept for it finds another use.
 struct Place<'p> {
     waiting: Waiting,
@@ -236,6 +256,25 @@ impl ConnectionPool {
         let counted = self.limited.as_ref().and_then(|limited| limited.counted.as_ref());
         let Some(counted) = counted else { return Ok(None) };
         counted.connections.open(counted.http1).map(Some).ok_or(PoolError::Overflow)
+    }
+
+    /// Whether the number of connections is limited.
+    pub fn is_counted(&self) -> bool {
+        self.limited.as_ref().is_some_and(Limited::is_counted)
+    }
+
+    /// Waits until a connection that was opened, and serves nothing yet, is to be closed for what
+    /// waits for one; for ever where connections are not limited.
+    pub async fn wanted(&self) {
+        let counted = self.limited.as_ref().and_then(|limited| limited.counted.as_ref());
+        let Some(counted) = counted else { return pending().await };
+        let spare = Spare::of(&counted.connections);
+        loop {
+            poll_fn(|context| spare.connections.poll_wanted(spare.pool, context)).await;
+            if spare.connections.gives_up() {
+                return;
+            }
+        }
     }
 
     /// A connection has no request any more, and may serve another.
