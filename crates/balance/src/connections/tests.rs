@@ -238,8 +238,10 @@ fn whatever_happens_in_whatever_order_the_limit_is_kept_and_nothing_is_lost() {
         let mut rng = Rng::new(seed);
         let most = 1 + rng.below(4) as u32;
         let connections = connections(most);
-        let mut pools: Vec<(PoolId, Model)> =
-            (0..3).map(|_| (connections.pool(), Model::default())).collect();
+        // A shared one is one more than may be at most, while it has no other.
+        let ids = [connections.pool(), connections.pool(), connections.shared_pool()];
+        let mut pools = ids.map(|id| (id, Model::default()));
+        let most = most + 1;
         for _ in 0..400 {
             let (id, pool) = &mut pools[rng.below(3)];
             match rng.below(6) {
@@ -284,6 +286,7 @@ fn whatever_happens_in_whatever_order_the_limit_is_kept_and_nothing_is_lost() {
         assert_eq!((connections.open_now(), connections.are_wanted()), (0, false), "seed {seed}");
         let queue = lock(&connections.queue);
         assert!(queue.granted.is_empty() && queue.by_pool.is_empty(), "seed {seed}");
+        assert!(queue.of_first.is_empty() && queue.promised == 0, "seed {seed}");
     }
 }
 

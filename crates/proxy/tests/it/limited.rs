@@ -302,6 +302,41 @@ fn a_silent_client_of_an_undeclared_port_keeps_no_connection_that_others_want() 
 }
 
 #[test]
+fn a_client_that_the_proxy_has_answered_itself_keeps_no_connection() {
+    let one = server(&[&ok("hi")]);
+    let (mut there, mine) =
+        (backend("one", json!({ "endpoints": "there" })), crate::world::rule("one"));
+    there["connectionPool"] = json!({ "maxConnections": 1 });
+    let proxy = World::new()
+        .backend("there", &[one.address])
+        .resource(json!({ "backend": there }))
+        .route(&["x"], json!([mine]))
+        .server("protocol", json!("detect"))
+        .server("tcp", to_one())
+        .start();
+    let mut answered = proxy.client();
+    let dialled = || (one.connections() == 1).then_some(());
+    eventually(HANGS, dialled).expect("the server may speak first");
+    assert_eq!(brief(&answered.ask(&get("unknown", "/"))), "404 ");
+    assert_eq!(brief(&proxy.client().ask(&get("x", "/"))), "200 hi");
+    assert_eq!(brief(&answered.ask(&get("x", "/"))), "200 hi");
+}
+
+#[test]
+fn a_server_whose_connections_are_limited_may_speak_first() {
+    let greeting = crate::world::serving(|mut stream| {
+        let _ = stream.write_all(b"5.7.0-greeting");
+        let _ = stream.read(&mut [0]);
+    });
+    let world = limited(&json!({ "maxConnections": 1 }), &[greeting])
+        .server("protocol", json!("detect"))
+        .server("tcp", to_one());
+    let mut heard = [0; 14];
+    world.start().client().0.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"5.7.0-greeting");
+}
+
+#[test]
 fn connections_that_are_relayed_as_they_are_end_when_their_time_is_over() {
     let quiet = crate::world::serving(|mut stream| {
         let _ = stream.read(&mut [0]);

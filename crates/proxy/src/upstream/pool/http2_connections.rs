@@ -118,16 +118,19 @@ impl Http2Connections {
         limited: &Limited,
         limit: Duration,
     ) -> Result<Turn, Rc<PoolError>> {
-        if pool.http2.is_making() {
-            let pending = if limited.is_counted() { None } else { limited.pending()? };
-            return Ok(Turn::Open(Room { permit: None, pending }));
-        }
-        if let Some(room) = limited.open_http2()? {
+        let room = match pool.http2.is_making() {
+            true if limited.is_counted() => Ok(Some(Room::default())),
+            true => limited.pending().map(|pending| Some(Room { permit: None, pending })),
+            false => limited.open_http2(),
+        };
+        if let Ok(Some(room)) = room {
             return Ok(Turn::Open(room));
         }
+        // Better one whose windows are small than none, or a long wait.
         if let Some(joined) = pool.http2.any(pool) {
             return Ok(Turn::Slot(joined));
         }
+        room?;
         let due = Instant::now() + limit;
         // One place in the queue, however often it looks.
         let Some(mut waiting) = limited.wait_http2()? else {

@@ -27,10 +27,8 @@ pub struct PooledConnection {
     pub in_flight: Option<SelectedEndpoint>,
     /// Counts the request at its backend, where that is limited.
     pub admitted: Option<Permit>,
-    /// When it was made, where its backend has settings for that.
-    made: Option<Instant>,
-    /// Requests before this one, over HTTP/1.
-    served: u32,
+    /// When it was made, and the requests before this one; of HTTP/1.
+    past: Option<(Instant, u32)>,
     _freed: Freed,
 }
 
@@ -70,8 +68,28 @@ pub struct Unanswered {
 }
 
 impl PooledConnection {
-    /// Checks `sender` out, a connection of `pool` whose end here is `local`.
-    pub fn new(
+    /// Checks out a connection of HTTP/1 of `pool` that was just made.
+    pub fn http1(
+        pool: &Rc<ConnectionPool>,
+        client: http1::Client,
+        local: Option<SocketAddr>,
+        idle: Option<Duration>,
+    ) -> Self {
+        let past = Some((Instant::now(), 0));
+        Self { past, ..Self::new(pool, Sender::Http1(client), local, idle) }
+    }
+
+    /// Checks out a stream of a connection of `pool`.
+    pub fn http2(
+        pool: &Rc<ConnectionPool>,
+        slot: StreamSlot,
+        local: Option<SocketAddr>,
+        idle: Option<Duration>,
+    ) -> Self {
+        Self::new(pool, Sender::Http2(slot), local, idle)
+    }
+
+    fn new(
         pool: &Rc<ConnectionPool>,
         sender: Sender,
         local: Option<SocketAddr>,
@@ -85,9 +103,7 @@ impl PooledConnection {
             idle,
             in_flight: None,
             admitted: None,
-            // No clock is read for connections that no setting ends.
-            made: pool.limited.is_some().then(Instant::now),
-            served: 0,
+            past: None,
             _freed: Freed(is_shared.then(|| Rc::clone(pool))),
         }
     }
@@ -96,8 +112,7 @@ impl PooledConnection {
     pub fn reused(pool: &Rc<ConnectionPool>, idle: Idle) -> Self {
         let Idle { client, local, since, made, served } = idle;
         let sender = Sender::Http1(client);
-        let made = Some(made);
-        Self { made, served, ..Self::new(pool, sender, local, Some(since.elapsed())) }
+        Self { past: Some((made, served)), ..Self::new(pool, sender, local, Some(since.elapsed())) }
     }
 
     /// The address of the server.
@@ -144,9 +159,10 @@ impl PooledConnection {
         }
         match self.sender {
             Sender::Http1(client) => {
-                let (since, served) = (Instant::now(), self.served + 1);
-                let made = self.made.unwrap_or(since);
-                self.pool.hand_on(Idle { client, local: self.local, since, made, served });
+                let since = Instant::now();
+                let (made, served) = self.past.unwrap_or((since, 0));
+                let (local, served) = (self.local, served.saturating_add(1));
+                self.pool.hand_on(Idle { client, local, since, made, served });
             }
             Sender::Http2(slot) => slot.complete(),
         }

@@ -93,6 +93,20 @@ fn where_no_connection_may_be_opened_a_crowded_one_is_used_at_once() {
 }
 
 #[test]
+fn where_no_more_may_wait_a_crowded_connection_is_used() {
+    local(async {
+        let (_server, address) = Server::start(settings(9)).await;
+        let settings = Settings { max_pending: Some(1), ..Settings::default() };
+        let [pool, _] = pools(&settings, address);
+        let first = http2(&pool).await;
+        pool.http2.client(0).make_crowded();
+        let _waiting = pool.limited.as_ref().unwrap().pending().unwrap();
+        let second = http2(&pool).await;
+        assert!(first.is_ok() && second.is_ok(), "{:?}", second.err());
+    });
+}
+
+#[test]
 fn a_connection_that_takes_no_more_requests_counts_until_it_is_closed() {
     local(async {
         let (server, address) = Server::start(settings(9)).await;
