@@ -7,10 +7,15 @@
 //! object changes one chunk. The addresses behind a headless service are chunks
 //! of their own, ready or not, so that readiness changes none of them.
 
-use std::{collections::BTreeSet, hash::Hasher, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::Hasher,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use twox_hash::XxHash64;
-use weft_api::{Key, Kind, service_entry::AddressRange, virtual_service::VirtualService};
+use weft_api::{Key, Kind, virtual_service::VirtualService};
 use weft_config::{DirectoryChunk, Fingerprint, Interest, Resource, fingerprint::ANY_PORT};
 
 use crate::{
@@ -22,6 +27,7 @@ use crate::{
         mesh_config::Mesh,
         registry::{Definition, Port},
         sidecar,
+        sight::{self, FirstAt, Sight},
         visibility::Exports,
     },
     routes::virtual_services,
@@ -93,47 +99,106 @@ pub(crate) fn entry(key: &Key, view: &View<'_>) -> DirectoryEntry {
         Kind::VirtualService => {
             view.virtual_service(key).map(|service| of_virtual_service(service, &mesh, view))
         }
-        _ => of_definitions(&view.definitions_of(key), &mesh),
+        _ => of_definitions(&view.definitions_of(key), view),
     }
     .unwrap_or_default()
 }
 
+/// Ports of a host, by what decides about connections to them.
+#[derive(Default)]
+struct Numbers {
+    http: BTreeSet<u16>,
+    /// The server name of TLS.
+    tls: BTreeSet<u16>,
+    /// The address, if there is one.
+    other: BTreeSet<u16>,
+}
+
+impl Numbers {
+    /// Those of the ports of `defined` that are `seen`.
+    fn of(defined: &Definition, seen: impl Fn(u16) -> bool) -> Self {
+        let ports = || defined.ports.iter().filter(|port| seen(port.number));
+        let (http, other): (Vec<&Port>, Vec<&Port>) =
+            ports().partition(|port| port.spoken.is_http());
+        let tls = defined.ports_by_server_name().map(|port| port.number);
+        Self {
+            http: http.iter().map(|port| port.number).collect(),
+            tls: tls.filter(|number| seen(*number)).collect(),
+            other: other.iter().map(|port| port.number).collect(),
+        }
+    }
+
+    /// Those on which its names lead to it.
+    fn named(&self) -> BTreeSet<u16> {
+        self.http.union(&self.tls).copied().collect()
+    }
+
+    /// The sizes of the ranges of `defined`, in bits, where they lead to it.
+    fn range_sizes<'d>(&self, defined: &'d Definition) -> impl Iterator<Item = u8> + use<'d> {
+        let is_there = !self.other.is_empty();
+        let ranges = defined.addresses.iter().filter(|range| range.single().is_none());
+        ranges.map(|range| range.bits).filter(move |_| is_there)
+    }
+
+    /// Whether the addresses of its endpoints decide, too.
+    fn is_headless(&self, defined: &Definition) -> bool {
+        defined.is_service() && defined.is_headless() && !self.other.is_empty()
+    }
+}
+
 /// What the hosts of one object add, which have the same ports and addresses.
-fn of_definitions(definitions: &[Arc<Definition>], mesh: &Mesh) -> Option<DirectoryEntry> {
+fn of_definitions(definitions: &[Arc<Definition>], view: &View<'_>) -> Option<DirectoryEntry> {
     let first = definitions.first()?;
-    let (http, other): (Vec<&Port>, Vec<&Port>) =
-        first.ports.iter().partition(|port| port.spoken.is_http());
-    let http_ports: BTreeSet<u16> = http.iter().map(|port| port.number).collect();
-    let tls_ports: BTreeSet<u16> = first.ports_by_server_name().map(|port| port.number).collect();
-    let named: BTreeSet<u16> = http_ports.union(&tls_ports).copied().collect();
-    let other: BTreeSet<u16> = other.iter().map(|port| port.number).collect();
+    let numbers = Numbers::of(first, |_| true);
+    let named = numbers.named();
     let names = |of: fn(&Definition) -> &Vec<String>| {
         let names = definitions.iter().flat_map(|definition| of(definition));
         on_ports(&names.collect::<Vec<_>>(), &named)
     };
-    let ranges = first.addresses.iter().filter(|range| range.single().is_none());
     Some(DirectoryEntry {
-        exports: first.exports(mesh).clone(),
+        exports: first.exports(&view.mesh()).clone(),
         everyone: names(|definition| &definition.everyone),
         neighbours: names(|definition| &definition.neighbours),
-        addresses: of_addresses(&first.addresses, &other),
-        http_ports,
-        tls_ports,
-        range_sizes: ranges.map(|range| range.bits).filter(|_| !other.is_empty()).collect(),
-        headless: first.is_service() && first.is_headless() && !other.is_empty(),
+        addresses: of_addresses(first, &numbers.other, view, |ip| view.first_at(ip)),
+        range_sizes: numbers.range_sizes(first).collect(),
+        headless: numbers.is_headless(first),
+        http_ports: numbers.http,
+        tls_ports: numbers.tls,
     })
 }
 
-/// Each of `ranges` on each of `ports`; on any port when these would be too many pairs.
-fn of_addresses(ranges: &[AddressRange], ports: &BTreeSet<u16>) -> Vec<Fingerprint> {
-    let pairs = ports_of_pairs(ranges.len(), ports);
-    let pairs = ranges.iter().flat_map(|range| pairs.iter().map(move |port| (range, *port)));
-    pairs
-        .map(|(range, port)| match range.single() {
-            Some(ip) => Fingerprint::of_address(SocketAddr::new(ip, port)),
-            None => Fingerprint::of_range(range.first, range.bits, port),
-        })
-        .collect()
+/// Each address of `defined` on each of `ports`, where no object that comes before it has the
+/// address; on any port when these would be too many pairs. `first_at` says whose an address is.
+fn of_addresses(
+    defined: &Definition,
+    ports: &BTreeSet<u16>,
+    view: &View<'_>,
+    mut first_at: impl FnMut(IpAddr) -> Arc<FirstAt>,
+) -> Vec<Fingerprint> {
+    if ports.is_empty() {
+        return Vec::new();
+    }
+    let pairs = ports_of_pairs(defined.addresses.len(), ports);
+    let mut found = Vec::new();
+    for range in defined.addresses.iter() {
+        let Some(ip) = range.single() else {
+            let ranges = pairs.iter().map(|port| (range.first, range.bits, *port));
+            found
+                .extend(ranges.map(|(first, bits, port)| Fingerprint::of_range(first, bits, port)));
+            continue;
+        };
+        if !defined.is_service() && sight::is_of_services(ip, view) {
+            continue;
+        }
+        let first = (!defined.is_service()).then(|| first_at(ip));
+        let is_own = |port: u16| {
+            let first = first.as_ref().and_then(|first| first.get(&port));
+            first.is_none_or(|first| first.order() >= defined.order())
+        };
+        let own = pairs.iter().filter(|port| is_own(**port));
+        found.extend(own.map(|port| Fingerprint::of_address(SocketAddr::new(ip, *port))));
+    }
+    found
 }
 
 /// The ports with which each of `count` names or addresses is paired.
@@ -225,6 +290,12 @@ fn imported(namespace: &str, sidecar: &Arc<Key>, slot: u8, view: &View<'_>) -> S
     let mesh = view.mesh();
     let mut chunk = DirectoryChunk { name: format!("own/{slot:02x}"), ..DirectoryChunk::default() };
     let (mut hosts, mut addresses, mut headless) = (Vec::new(), Vec::new(), Vec::new());
+    let mut known: BTreeMap<IpAddr, Arc<FirstAt>> = BTreeMap::new();
+    let mut first_at = |ip: IpAddr| {
+        let first = known.entry(ip);
+        let first = first.or_insert_with(|| Arc::new(sight::first_at(ip, Sight::of(&group), view)));
+        Arc::clone(first)
+    };
     let wide = (0..=SHARED).filter(|wide| wide & OWN == slot);
     for key in wide.flat_map(|wide| view.keys(Bucket::Slot(wide))) {
         if let Some(service) = view.virtual_service(&key) {
@@ -241,22 +312,17 @@ fn imported(namespace: &str, sidecar: &Arc<Key>, slot: u8, view: &View<'_>) -> S
             if !defined.is_seen_from(namespace, &mesh) {
                 continue;
             }
-            let seen = defined.ports.iter();
-            let seen = seen.filter(|port| sidecar::sees(&group, defined, port.number, view));
-            let (http, other): (Vec<&Port>, Vec<&Port>) =
-                seen.partition(|port| port.spoken.is_http());
-            let numbers = |ports: Vec<&Port>| ports.into_iter().map(|port| port.number).collect();
-            let (http, other): (BTreeSet<u16>, BTreeSet<u16>) = (numbers(http), numbers(other));
+            let numbers = Numbers::of(defined, |port| sidecar::sees(&group, defined, port, view));
             let names = defined.names_in(namespace);
-            hosts.extend(on_ports(&names.iter().collect::<Vec<_>>(), &http));
-            chunk.http_ports.extend(http);
-            if other.is_empty() || at > 0 {
-                continue;
+            hosts.extend(on_ports(&names.iter().collect::<Vec<_>>(), &numbers.named()));
+            chunk.http_ports.extend(&numbers.http);
+            chunk.tls_ports.extend(&numbers.tls);
+            // Its other hosts have the same addresses.
+            if at == 0 {
+                addresses.extend(of_addresses(defined, &numbers.other, view, &mut first_at));
+                chunk.range_sizes.extend(numbers.range_sizes(defined));
+                headless.extend(numbers.is_headless(defined).then(|| key.clone()));
             }
-            addresses.extend(of_addresses(&defined.addresses, &other));
-            let ranges = defined.addresses.iter().filter(|range| range.single().is_none());
-            chunk.range_sizes.extend(ranges.map(|range| range.bits));
-            headless.extend((defined.is_service() && defined.is_headless()).then(|| key.clone()));
         }
     }
     let is_empty = hosts.is_empty() && addresses.is_empty();

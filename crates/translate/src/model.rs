@@ -10,4 +10,5 @@ pub(crate) mod age;
 pub(crate) mod workload;
 pub(crate) mod client;
 pub(crate) mod sidecar;
+pub(crate) mod sight;
 pub(crate) mod picked;

@@ -17,6 +17,7 @@ use crate::{
     model::{
         mesh_config::Mesh,
         registry::{Definition, Resolution, Spread},
+        sight::{self, Sight},
     },
     routes::rules::Site,
 };
@@ -49,15 +50,17 @@ impl BackendRef {
     }
 }
 
-/// What `host` is for clients of `group`, if they see it.
+/// What `host` is on `port`, on any where none is given, for clients of `group`, if it is exported
+/// to them.
 pub(crate) fn seen(
     host: &str,
+    port: Option<u16>,
     group: &Group,
     mesh: &Mesh,
     view: &View<'_>,
 ) -> Option<Arc<Definition>> {
-    let mut definitions = view.definitions(host).into_iter();
-    definitions.find(|definition| definition.is_seen_from(&group.namespace, mesh))
+    let found = sight::definition(host, port, Sight::of(group), view);
+    found.filter(|definition| definition.is_seen_from(&group.namespace, mesh))
 }
 
 /// The host that `host` stands for: itself, unless it is a name for another host of
@@ -103,7 +106,7 @@ fn backend(
 ) -> Option<Backend> {
     let group = site.group;
     let mesh = view.mesh();
-    let definition = seen(&wanted.host, group, &mesh, view)?;
+    let definition = seen(&wanted.host, Some(wanted.port), group, &mesh, view)?;
     let port = definition.port(wanted.port)?;
     let owner = &definition.owner;
     let policy = destination_rules::policy(&wanted.host, &owner.namespace, group, &mesh, view);

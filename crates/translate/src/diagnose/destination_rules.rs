@@ -7,7 +7,10 @@ use crate::{
     clusters::destination_rules::{self, Policy},
     diagnose::unselected,
     graph::view::View,
-    model::registry::Resolution,
+    model::{
+        registry::Resolution,
+        sight::{self, Sight},
+    },
 };
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
@@ -16,7 +19,9 @@ pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
     if host.starts_with('*') {
         return Vec::new();
     }
-    let Some(definition) = view.definition_for(&host, &key.namespace) else {
+    let Some(definition) =
+        sight::definition(&host, None, Sight::of_namespace(&key.namespace), view)
+    else {
         let message = unknown(&rule.spec.host, &host, view.installation());
         return vec![Diagnostic::warning(key, "spec.host", message)];
     };

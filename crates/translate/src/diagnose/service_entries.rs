@@ -10,7 +10,10 @@ use crate::{
         members,
     },
     graph::view::View,
-    model::registry::{Definition, Resolution},
+    model::{
+        registry::{Definition, Resolution},
+        sight::{self, Sight},
+    },
 };
 
 pub(super) fn findings(key: &Key, view: &View<'_>) -> Vec<Diagnostic> {
@@ -60,7 +63,7 @@ fn hosts(key: &Key, entry: &ServiceEntry, view: &View<'_>) -> Vec<Diagnostic> {
             return (written.starts_with('*') && written.len() > 1)
                 .then(|| Diagnostic::warning(key, field, message));
         };
-        let first = view.definition_for(&host, &key.namespace)?;
+        let first = sight::definition(&host, None, Sight::of_namespace(&key.namespace), view)?;
         (first.owner != defined.owner).then(|| {
             let message = match first.owner.namespace == key.namespace {
                 true => format!("is {}, too; its endpoints are joined with these", first.owner),

@@ -1,6 +1,6 @@
 //! What is computed: one unit for each thing that others read, or that is asked for.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use weft_api::{Diagnostic, Key};
 use weft_config::Interest;
@@ -26,6 +26,7 @@ use crate::{
         picked::{self, Exposed, Picked, PodSelector},
         registry::{self, Definition},
         sidecar::{self, Imports},
+        sight::{self, FirstAt, Sight},
     },
     routes::{
         delegates::{self, DelegateSize, Merged},
@@ -74,6 +75,8 @@ pub(crate) enum Unit {
     VirtualServicesFor(String, String),
     /// What an object says of hosts.
     Definitions(Key),
+    /// Which objects have an address, for clients of every namespace.
+    FirstAt(IpAddr),
     /// The virtual services whose rules the clients of a namespace use for a host.
     Chosen(String, String, RuleKind),
     /// The pods that labels pick.
@@ -130,6 +133,7 @@ pub(crate) enum Value {
     VirtualService(Option<Arc<virtual_services::Summary>>),
     VirtualServices(Arc<Vec<Arc<virtual_services::Summary>>>),
     Definitions(Arc<Vec<Arc<Definition>>>),
+    FirstAt(Arc<FirstAt>),
     Chosen(Arc<Chosen>),
     Picked(Arc<Picked>),
     Exposed(Arc<Exposed>),
@@ -165,7 +169,7 @@ impl Unit {
             Self::VirtualServicesOf(_) => 9,
             Self::VirtualServicesFor(..) => 10,
             Self::Definitions(_) => 11,
-            Self::Chosen(..) => 12,
+            Self::Chosen(..) | Self::FirstAt(_) => 12,
             Self::Picked(_) => 13,
             Self::Exposed(_) => 14,
             Self::Served(_) => 15,
@@ -251,6 +255,9 @@ impl Unit {
             }
             Self::Definitions(key) => {
                 Value::Definitions(Arc::new(registry::definitions(key, view)))
+            }
+            Self::FirstAt(address) => {
+                Value::FirstAt(Arc::new(sight::first_at(*address, Sight::Everyone, view)))
             }
             Self::Chosen(host, namespace, kind) => {
                 Value::Chosen(Arc::new(foreign::chosen(host, namespace, *kind, view)))

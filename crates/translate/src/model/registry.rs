@@ -128,7 +128,7 @@ impl Definition {
 
     /// Its ports on which no address leads to it, but the server name of TLS.
     pub(crate) fn ports_by_server_name(&self) -> impl Iterator<Item = &Port> {
-        let is_named = self.addresses.is_empty() && !self.is_headless();
+        let is_named = self.addresses.is_empty() && !(self.is_service() && self.is_headless());
         self.ports.iter().filter(move |port| is_named && port.spoken == Spoken::Tls)
     }
 

@@ -18,7 +18,10 @@ use crate::{
     Group,
     clusters::backends,
     graph::view::View,
-    model::{hosts, sidecar},
+    model::{
+        hosts, sidecar,
+        sight::{self, Sight},
+    },
     routes::{
         rules::{alternatives, targets::RuleSize},
         virtual_services::Summary,
@@ -102,7 +105,8 @@ fn sum(sizes: impl Iterator<Item = usize>) -> usize {
 /// The virtual services whose rules clients of `namespace` use for `host`: for a host that an
 /// object defines those for it and for patterns that cover it, else those that name it.
 pub(crate) fn chosen(host: &str, namespace: &str, kind: RuleKind, view: &View<'_>) -> Chosen {
-    choose(host, namespace, kind, view, |name| view.virtual_services_for(name, namespace))
+    let sight = Sight::of_namespace(namespace);
+    choose(host, (namespace, sight), kind, view, |name| view.virtual_services_for(name, namespace))
 }
 
 /// The same for clients of `group`, whose Sidecar may hide some of them.
@@ -118,20 +122,21 @@ pub(crate) fn chosen_by(host: &str, group: &Group, kind: RuleKind, view: &View<'
         };
         Arc::new(all.iter().filter(heeded).cloned().collect())
     };
-    Arc::new(choose(host, &group.namespace, kind, view, services))
+    let looking = (group.namespace.as_str(), Sight::of(group));
+    Arc::new(choose(host, looking, kind, view, services))
 }
 
 /// The same; `services` finds those that name a host or pattern, as clients of `namespace` see
 /// them.
 pub(crate) fn choose(
     host: &str,
-    namespace: &str,
+    (namespace, sight): (&str, Sight<'_>),
     kind: RuleKind,
     view: &View<'_>,
     services: impl Fn(&str) -> Arc<Vec<Arc<Summary>>>,
 ) -> Chosen {
     let mut found = Chosen::default();
-    let definition = view.definition_for(host, namespace);
+    let definition = sight::definition(host, None, sight, view);
     let mut near = vec![namespace.to_owned()];
     near.extend(definition.as_ref().map(|one| one.owner.namespace.clone()));
     let mut names = vec![host.to_owned()];
@@ -140,7 +145,7 @@ pub(crate) fn choose(
         let concrete = backends::aliased(host, view);
         // An alias has the rules of what it stands for.
         if kind == RuleKind::Http && concrete != host {
-            let definition = view.definition_for(&concrete, namespace);
+            let definition = sight::definition(&concrete, None, sight, view);
             near.extend(definition.map(|one| one.owner.namespace.clone()));
             let patterns: Vec<String> = hosts::patterns(&concrete).collect();
             names.push(concrete);

@@ -20,6 +20,7 @@ use crate::{
         protocol::Spoken,
         registry::{self, Definition},
         sidecar,
+        sight::{self, Sight},
     },
     routes::{
         foreign::{self, RuleKind, Used},
@@ -136,9 +137,14 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
     };
     let mut closure = Closure::default();
     let site = Site { group, gateway: None, port: port.number };
-    let undeclared = port.spoken == Spoken::Undeclared;
+    let protocol = match port.spoken {
+        Spoken::Undeclared => Protocol::Detect,
+        // What a younger object says of the address led here.
+        spoken if spoken.is_http() => Protocol::Http,
+        _ => Protocol::Tcp,
+    };
     let mut routes = Vec::new();
-    if undeclared {
+    if protocol != Protocol::Tcp {
         let everything = Host::parse("*").expect("a star is a host");
         let name = format!("{}:{}", definition.host, port.number);
         let hosts = vec![everything];
@@ -146,16 +152,12 @@ pub(crate) fn address(group: &Group, address: SocketAddr, view: &View<'_>) -> Re
         routes.push(route.name.clone());
         closure.add(view.pool().piece(Resource::Route(route)));
     }
-    let server = Server {
-        protocol: if undeclared { Protocol::Detect } else { Protocol::Tcp },
-        routes,
-        ..relay(
-            (&definition, &site),
-            format!("{}_{}", address.ip(), address.port()),
-            view,
-            &mut closure,
-        )
-    };
+    let name = format!("{}_{}", address.ip(), address.port());
+    let mut server = relay((&definition, &site), name, view, &mut closure);
+    if protocol == Protocol::Http {
+        server.tcp.clear();
+    }
+    let server = Server { protocol, routes, ..server };
     closure.answer(&interest, Entry::Server(Box::new(server)), None)
 }
 
@@ -236,7 +238,7 @@ fn without_service(
     view: &View<'_>,
     closure: &mut Closure,
 ) -> Option<Said> {
-    if !virtual_services::is_without_service(host, Some(&site.group.namespace), view) {
+    if !virtual_services::is_without_service(host, Sight::of(site.group), view) {
         return None;
     }
     let chosen = foreign::chosen_by(host, site.group, RuleKind::Http, view);
@@ -274,24 +276,29 @@ fn of_service(host: &str, site: &Site<'_>, view: &View<'_>, closure: &mut Closur
 /// What `host`, a name or an address, is to clients that speak HTTP to it.
 fn named(host: &str, site: &Site<'_>, view: &View<'_>) -> Option<Arc<Definition>> {
     let mesh = view.mesh();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let namespace = &site.group.namespace;
-    let seen = |host: &str| {
-        let mut found = view.definitions(host).into_iter();
-        found.find(|one| one.is_seen_from(namespace, &mesh))
-    };
-    let candidates: Vec<_> = match bare.parse() {
-        Ok(address) => {
+    let sight = Sight::of(site.group);
+    let candidates: Vec<_> = match bare(host).parse() {
+        Ok(address) if sight::is_of_services(address, view) => {
             let found = view.definitions_at(address).into_iter();
-            found.filter_map(|one| view.first_host_of(&one.owner, namespace)).collect()
+            found.filter(|one| one.is_service()).collect()
+        }
+        Ok(address) => {
+            let mut first = sight::first_at(address, sight, view);
+            first.remove(&site.port).into_iter().collect()
         }
         Err(_) => {
-            let full = registry::spelled(host, namespace, view.installation());
+            let full = registry::spelled(host, &site.group.namespace, view.installation());
             let whole = host.strip_suffix('.').unwrap_or(host);
-            full.and_then(|full| seen(&full)).into_iter().chain(seen(whole)).collect()
+            let names = full.iter().map(String::as_str).chain([whole]);
+            names.filter_map(|name| sight::definition(name, Some(site.port), sight, view)).collect()
         }
     };
     candidates.into_iter().find(|definition| speaks_http(definition, site, &mesh, view))
+}
+
+/// `host` without the brackets of an address.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Whether clients at `site` see it and speak HTTP to it there.
@@ -311,7 +318,8 @@ fn of_pattern(
 ) -> Option<Said> {
     let mesh = view.mesh();
     // A name may have many endings, of which objects name few: the others cost no read.
-    let itself = is_named.then(|| view.definition_for(pattern, &site.group.namespace)).flatten();
+    let seen = || sight::definition(pattern, Some(site.port), Sight::of(site.group), view);
+    let itself = is_named.then(seen).flatten();
     match itself.filter(|definition| speaks_http(definition, site, &mesh, view)) {
         Some(definition) => Some(service_route(&definition, site, view, closure)),
         None => below_headless(pattern, site, view, closure),
@@ -346,14 +354,26 @@ fn service_route(
     let full = &definition.host;
     // A virtual service that names one of the host's other names takes it away.
     let names = definition.names_in(&site.group.namespace).into_iter();
-    let own = names.filter(|name| name == full || !is_taken(name, site, view));
+    let own = names.filter(|name| {
+        name == full || is_own_address(name, definition, site, view) && !is_taken(name, site, view)
+    });
     let hosts = own.filter_map(|name| Host::parse(&name).ok()).collect();
     own_rules(definition, format!("{}/{full}", site.port), hosts, site, (view, closure))
 }
 
+/// Whether `name`, if it is an address, is not another object's for clients at `site`.
+fn is_own_address(name: &str, definition: &Definition, site: &Site<'_>, view: &View<'_>) -> bool {
+    let Ok(address) = bare(name).parse() else { return true };
+    let sight = Sight::of(site.group);
+    definition.is_service()
+        || sight::first_at(address, sight, view)
+            .get(&site.port)
+            .is_some_and(|first| first.owner == definition.owner)
+}
+
 /// Whether a virtual service defines `name` for clients at `site`.
 fn is_taken(name: &str, site: &Site<'_>, view: &View<'_>) -> bool {
-    virtual_services::is_without_service(name, Some(&site.group.namespace), view)
+    virtual_services::is_without_service(name, Sight::of(site.group), view)
         && virtual_services::of_exact_host(name, site.group, view)
             .any(|service| virtual_services::serves_on(service, site.port, view))
 }

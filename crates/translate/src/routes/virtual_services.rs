@@ -11,6 +11,7 @@ use crate::{
         age::Age,
         registry::Definition,
         sidecar,
+        sight::{self, Sight},
         visibility::{Exports, Reach},
     },
     routes::{
@@ -187,7 +188,7 @@ pub(crate) fn hosts_without_service(service: &VirtualService, view: &View<'_>) -
         return Vec::new();
     }
     let mut hosts = resolved(service, view);
-    hosts.retain(|host| is_without_service(host, None, view));
+    hosts.retain(|host| is_without_service(host, Sight::Everyone, view));
     hosts.into_iter().collect()
 }
 
@@ -197,9 +198,8 @@ fn resolved(service: &VirtualService, view: &View<'_>) -> BTreeSet<String> {
     service.spec.hosts.iter().map(|host| view.installation().resolve(host, namespace)).collect()
 }
 
-/// Whether no object defines `host` for clients of `namespace`; for those of every namespace where
-/// none is given. Patterns over the services' domain always stand for services.
-pub(crate) fn is_without_service(host: &str, namespace: Option<&str>, view: &View<'_>) -> bool {
+/// Whether no object defines `host` for those who look. Patterns over the services' domain always stand for services.
+pub(crate) fn is_without_service(host: &str, sight: Sight<'_>, view: &View<'_>) -> bool {
     if let Some(suffix) = host.strip_prefix('*') {
         let domain = format!(".{}", view.installation().services());
         // Proxies look for patterns that begin with whole labels.
@@ -207,11 +207,7 @@ pub(crate) fn is_without_service(host: &str, namespace: Option<&str>, view: &Vie
             return false;
         }
     }
-    let mesh = view.mesh();
-    let counts = |one: &Arc<Definition>| match namespace {
-        Some(namespace) => one.is_service() || one.is_seen_from(namespace, &mesh),
-        None => one.is_for_everyone(&mesh),
-    };
+    let counts = |one: &Arc<Definition>| one.is_service() || sight.sees(one, None, view);
     !view.definitions(host).iter().any(counts)
 }
 
@@ -229,7 +225,9 @@ pub(crate) fn ports_without_service(service: &VirtualService, view: &View<'_>) -
     let mut ports = BTreeSet::new();
     let mut left = READ;
     for host in resolved(service, view) {
-        let Some(definition) = view.definitions(&host).into_iter().next() else { continue };
+        let Some(definition) = sight::definition(&host, None, Sight::Everyone, view) else {
+            continue;
+        };
         let read = definition.ports.iter().take(left);
         ports.extend(read.filter(|port| port.spoken.may_be_http()).map(|port| port.number));
         left = left.saturating_sub(definition.ports.len());

@@ -210,6 +210,11 @@ fn hosts_of_service_entries_are_reached_as_they_say_and_take_nothing_from_servic
 }
 
 #[test]
+fn entries_take_nothing_that_is_another_object_s() {
+    check("squatters");
+}
+
+#[test]
 fn names_for_the_outside_are_no_hosts_where_the_outside_is_closed() {
     check("registry-only");
 }

@@ -84,7 +84,7 @@ pub(super) fn check(
         backends::aliased(&view.installation().resolve(&destination.host, &key.namespace), view);
     let group = unselected(&key.namespace);
     let mesh = view.mesh();
-    let Some(definition) = backends::seen(&host, &group, &mesh, view) else {
+    let Some(definition) = backends::seen(&host, None, &group, &mesh, view) else {
         let message = missing((sent, destination), &host, view);
         return Some(Diagnostic::error(key, format!("{field}.host"), message));
     };

@@ -12,6 +12,7 @@ use weft_api::{Diagnostic, Key, virtual_service::VirtualService};
 use super::LISTS;
 use crate::{
     graph::view::View,
+    model::sight::Sight,
     routes::{
         foreign::{self, FOREIGN, RuleKind},
         virtual_services::{self, Summary},
@@ -69,7 +70,8 @@ pub(crate) fn left_out(host: &str, view: &View<'_>) -> LeftOut {
                 true => Arc::new(virtual_services::seen_from(&client, host, view)),
                 false => Arc::default(),
             };
-            foreign::choose(host, &client, kind, view, services).left_out
+            let looking = (client.as_str(), Sight::of_namespace(&client));
+            foreign::choose(host, looking, kind, view, services).left_out
         });
         found.collect()
     };

@@ -17,7 +17,7 @@ use crate::{
         objects::{Bucket, Read},
         unit::{Unit, Value},
     },
-    model::{age::Age, registry::Definition, sidecar::Imports},
+    model::{age::Age, registry::Definition, sidecar::Imports, sight::FirstAt},
 };
 
 impl<'g> View<'g> {
@@ -111,25 +111,12 @@ impl<'g> View<'g> {
         found
     }
 
-    /// The first definition of `host` that counts for clients in `namespace`.
-    pub(crate) fn definition_for(&self, host: &str, namespace: &str) -> Option<Arc<Definition>> {
-        let found = self.definitions(host);
-        let mesh = self.mesh();
-        let mut seen = found.iter().filter(|one| one.is_seen_from(namespace, &mesh));
-        // That a Service is there, though these clients do not see it, is as it was before there
-        // were other objects.
-        seen.next().or_else(|| found.iter().find(|one| one.is_service())).cloned()
-    }
-
-    /// What the object called `owner` says of the first of its hosts that is not another object's
-    /// for clients in `namespace`.
-    pub(crate) fn first_host_of(&self, owner: &Key, namespace: &str) -> Option<Arc<Definition>> {
-        let own = self.definitions_of(owner);
-        let is_first = |one: &&Arc<Definition>| {
-            let first = self.definition_for(&one.host, namespace);
-            first.is_some_and(|first| first.owner == one.owner)
-        };
-        own.iter().find(is_first).cloned()
+    /// Which objects other than Services have `address` for clients of every namespace.
+    pub(crate) fn first_at(&self, address: IpAddr) -> Arc<FirstAt> {
+        match self.unit(Unit::FirstAt(address)) {
+            Value::FirstAt(found) => found,
+            _ => unreachable!("the unit computes this value"),
+        }
     }
 
     /// The definitions of hosts that have `address`: Services, then those of older objects; the

@@ -16,7 +16,7 @@ use crate::{
     model::{
         protocol::Spoken,
         registry::{self, Definition, Port},
-        sidecar,
+        sight::{self, Sight},
     },
     routes::{
         foreign::{self, RuleKind},
@@ -30,58 +30,67 @@ use crate::{
 
 /// The host, and its port, that decides about connections to `address`; none when it
 /// is not the address that decides.
+///
+/// Where an object that is no Service speaks HTTP, it decides too, though proxies ask by Host
+/// there: one that asks by address does so for another object, which does not take it.
 pub(super) fn behind(
     address: SocketAddr,
     group: &Group,
     view: &View<'_>,
 ) -> Option<(Arc<Definition>, Port)> {
-    let mesh = view.mesh();
-    let seen = |definition: &Arc<Definition>| definition.is_seen_from(&group.namespace, &mesh);
-    let at = |definition: Arc<Definition>| {
-        let port = definition.port(address.port()).filter(|port| !port.spoken.is_http());
-        let port = port.filter(|port| sidecar::sees(group, &definition, port.number, view));
-        port.cloned().map(|port| (definition, port))
+    let (ip, number) = (address.ip(), address.port());
+    if sight::is_of_services(ip, view) {
+        return behind_services(address, group, view);
+    }
+    let sight = Sight::of(group);
+    let of = |definition: Arc<Definition>| {
+        let port = definition.port(number).cloned();
+        port.map(|port| (definition, port))
     };
-    let named = view.definitions_at(address.ip()).into_iter().filter(seen);
-    let (services, entries): (Vec<_>, Vec<_>) = named.partition(|one| one.is_service());
-    let mut is_taken = !services.is_empty();
-    if let Some(found) = services.into_iter().find_map(at) {
-        return Some(found);
+    if let Some(first) = sight::first_at(ip, sight, view).remove(&number) {
+        return of(first);
     }
-    for (definition, slices) in registry::with_endpoint(address.ip(), view) {
-        if !seen(&definition) {
-            continue;
-        }
-        is_taken = true;
-        if !definition.is_headless() {
-            continue;
-        }
-        if let Some(port) = endpoints::behind(address, &definition, &slices).cloned()
-            && sidecar::sees(group, &definition, port.number, view)
-        {
-            return Some((definition, port));
-        }
-    }
-    // The addresses of Services, and of what is behind them, are theirs on all ports.
-    if is_taken {
-        return None;
-    }
-    let around = view.definitions_around(address.ip()).into_iter().filter(seen);
-    let first = |one: Arc<Definition>| view.first_host_of(&one.owner, &group.namespace);
-    entries.into_iter().chain(around).filter_map(first).find_map(at)
+    let around = view.definitions_around(ip).into_iter();
+    let around = around.filter(|one| sight.sees(one, Some(number), view));
+    let first = |one: Arc<Definition>| sight::first_host_of(&one.owner, Some(number), sight, view);
+    let (definition, port) = around.filter_map(first).find_map(of)?;
+    (!port.spoken.is_http()).then_some((definition, port))
 }
 
-/// The host called `name`, to which the server name of TLS leads on the port of `site`.
+/// The same for an address of Services.
+fn behind_services(
+    address: SocketAddr,
+    group: &Group,
+    view: &View<'_>,
+) -> Option<(Arc<Definition>, Port)> {
+    let sight = Sight::of(group);
+    let at = |definition: Arc<Definition>| {
+        let port = definition.port(address.port()).filter(|port| !port.spoken.is_http());
+        let port = port.filter(|port| sight.sees(&definition, Some(port.number), view));
+        port.cloned().map(|port| (definition, port))
+    };
+    let named = view.definitions_at(address.ip()).into_iter();
+    let found = named.filter(|one| one.is_service()).find_map(at);
+    found.or_else(|| {
+        registry::with_endpoint(address.ip(), view).into_iter().find_map(|(definition, slices)| {
+            let port = endpoints::behind(address, &definition, &slices);
+            let port = port.filter(|port| sight.sees(&definition, Some(port.number), view));
+            let port = port.filter(|_| definition.is_headless()).cloned();
+            port.map(|port| (definition, port))
+        })
+    })
+}
+
+/// The host called `name`, to which the server name of TLS leads on the port of `site`: a Service,
+/// else what another object says.
 pub(super) fn called(name: &str, site: &Site<'_>, view: &View<'_>) -> Option<Arc<Definition>> {
-    let mesh = view.mesh();
-    let namespace = &site.group.namespace;
-    let full = registry::spelled(name, namespace, view.installation());
-    let full = full.into_iter().flat_map(|full| view.definitions(&full));
-    let mut all = view.definitions(name).into_iter().chain(full);
+    let sight = Sight::of(site.group);
+    let full = registry::spelled(name, &site.group.namespace, view.installation());
+    let names = full.iter().map(String::as_str).chain([name]);
+    let mut all = names.filter_map(|name| sight::definition(name, Some(site.port), sight, view));
     all.find(|definition| {
-        definition.is_seen_from(namespace, &mesh)
+        sight.sees(definition, Some(site.port), view)
             && definition.ports_by_server_name().any(|port| port.number == site.port)
-            && sidecar::sees(site.group, definition, site.port, view)
     })
 }
 
