@@ -11,6 +11,7 @@ use crate::{
     clusters::backends,
     graph::view::View,
     ingresses::{self, Class, HOSTS, PATHS, PORT, SELECTOR},
+    model::sight::Sight,
     routes::rules::targets,
 };
 
@@ -139,7 +140,9 @@ fn backend(
     let port = &service.port;
     let (field, port, is_there) = match port.number {
         0 => {
-            let is_there = targets::named_port(&host, &port.name, view).is_some();
+            let is_there =
+                targets::named_port(&host, &port.name, Sight::of_namespace(&key.namespace), view)
+                    .is_some();
             (format!("{field}.service.port.name"), port.name.clone(), is_there)
         }
         number => {

@@ -302,7 +302,8 @@ fn rule(
     }
     // A rule without destinations is broken whatever there is, which `api` tells.
     if rule.delegate.is_none()
-        && let Err(closed) = targets::decided(rule, &key.namespace, Ports::Dialled(0), view)
+        && let Err(closed) =
+            targets::decided(rule, &key.namespace, Ports::of_namespace(&key.namespace), view)
         && !(rule.route.is_empty() && closed.details == targets::NO_DESTINATION)
     {
         found.push(Diagnostic::error(key, format!("{field}.{}", closed.field), closed.message));

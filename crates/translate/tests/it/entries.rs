@@ -89,6 +89,14 @@ fn hosts_of_entries_are_kept_up_to_date() {
 }
 
 #[test]
+fn whose_an_address_is_is_kept_up_to_date() {
+    each_goes_and_comes_back(
+        include_str!("../cases/squatters.yaml"),
+        include_str!("../cases/squatters.txt"),
+    );
+}
+
+#[test]
 fn scopes_of_sidecars_are_kept_up_to_date() {
     each_goes_and_comes_back(
         include_str!("../cases/sidecars.yaml"),

@@ -57,7 +57,7 @@ pub(crate) fn count(written: &HttpRoute) -> usize {
 pub(crate) fn of_rule(
     written: &HttpRoute,
     namespace: &str,
-    ports: Ports,
+    ports: Ports<'_>,
     view: &View<'_>,
 ) -> Vec<Copies> {
     let shares = self::written(written)

@@ -11,6 +11,7 @@ use weft_config::{Action, Changes, Cors, Fault, Mirror, Target};
 use crate::{
     clusters::backends::{self, BackendRef},
     graph::view::View,
+    model::sight::{self, Sight},
     routes::rules::{InvalidRule, Site, changes, faults, mirrors, patterns},
 };
 
@@ -150,30 +151,26 @@ pub(crate) fn too_many() -> InvalidRule {
     InvalidRule::new("match", "too_many_targets", message)
 }
 
-/// Which port a destination without one means.
+/// Which ports destinations mean, for those who look.
 #[derive(Clone, Copy)]
-pub(crate) enum Ports {
-    /// This one.
-    Dialled(u16),
-    /// The service's only one, else this.
-    OnlyElse(u16),
+pub(crate) struct Ports<'a> {
+    /// That of a destination without one: the port that the client dialled, or the Gateway's.
+    number: u16,
+    /// Whether the service's only port comes before it.
+    only: bool,
+    sight: Sight<'a>,
 }
 
-impl Ports {
-    /// The port that the client dialled, or the Gateway's.
-    fn number(self) -> u16 {
-        match self {
-            Self::Dialled(port) | Self::OnlyElse(port) => port,
-        }
+impl<'a> Ports<'a> {
+    /// Where no port is dialled, for clients of `namespace`.
+    pub(crate) fn of_namespace(namespace: &'a str) -> Self {
+        Self { number: 0, only: false, sight: Sight::of_namespace(namespace) }
     }
 
     /// At a gateway the service's only port is meant; in the mesh it is the port
     /// that the client dialled.
-    pub(crate) fn of_site(site: &Site<'_>) -> Self {
-        match site.gateway {
-            None => Self::Dialled(site.port),
-            Some(_) => Self::OnlyElse(site.port),
-        }
+    pub(crate) fn of_site(site: &Site<'a>) -> Self {
+        Self { number: site.port, only: site.gateway.is_some(), sight: Sight::of(site.group) }
     }
 }
 
@@ -210,13 +207,13 @@ impl Decided {
 pub(crate) fn decided(
     written: &HttpRoute,
     namespace: &str,
-    ports: Ports,
+    ports: Ports<'_>,
     view: &View<'_>,
 ) -> Result<Decided, InvalidRule> {
     let changes = changes::of_rule(written)?;
     let (mut backends, mut mirrors) = (Vec::new(), Vec::new());
     let action = match (&written.redirect, &written.direct_response) {
-        (Some(redirect), _) => changes::redirect(redirect, ports.number())?,
+        (Some(redirect), _) => changes::redirect(redirect, ports.number)?,
         (None, Some(direct)) => changes::respond(direct)?,
         (None, None) => {
             let shares = destinations(written, namespace, ports, view)?;
@@ -237,7 +234,7 @@ pub(crate) fn decided(
 pub(crate) fn destinations(
     written: &HttpRoute,
     namespace: &str,
-    ports: Ports,
+    ports: Ports<'_>,
     view: &View<'_>,
 ) -> Result<Vec<Share>, InvalidRule> {
     if written.delegate.is_some() {
@@ -303,32 +300,31 @@ pub(crate) fn shares<'a>(
 pub(crate) fn backend(
     destination: &Destination,
     namespace: &str,
-    ports: Ports,
+    ports: Ports<'_>,
     view: &View<'_>,
 ) -> BackendRef {
     let host = backends::aliased(&view.installation().resolve(&destination.host, namespace), view);
-    let port = match (&destination.port, ports) {
-        (Some(port), _) if port.number != 0 => port.number,
+    let port = match &destination.port {
+        Some(port) if port.number != 0 => port.number,
         // One that is not there has no backend.
-        (Some(PortSelector { name: Some(name), .. }), _) => {
-            named_port(&host, name, view).unwrap_or_default()
+        Some(PortSelector { name: Some(name), .. }) => {
+            named_port(&host, name, ports.sight, view).unwrap_or_default()
         }
-        (_, Ports::Dialled(port)) => port,
-        (_, Ports::OnlyElse(port)) => only_port(&host, view).unwrap_or(port),
+        _ if ports.only => only_port(&host, ports.sight, view).unwrap_or(ports.number),
+        _ => ports.number,
     };
     let subset = destination.subset.clone().filter(|subset| !subset.is_empty());
     BackendRef { host, port, subset }
 }
 
-/// The port of `host` that is called `name`.
-pub(crate) fn named_port(host: &str, name: &str, view: &View<'_>) -> Option<u16> {
-    let definitions = view.definitions(host);
-    let ports = &definitions.first()?.ports;
-    ports.iter().find(|port| port.name == name).map(|port| port.number)
+/// The port of `host` that is called `name` for those who look.
+pub(crate) fn named_port(host: &str, name: &str, sight: Sight<'_>, view: &View<'_>) -> Option<u16> {
+    let definition = sight::definition(host, None, sight, view)?;
+    definition.ports.iter().find(|port| port.name == name).map(|port| port.number)
 }
 
-fn only_port(host: &str, view: &View<'_>) -> Option<u16> {
-    match &view.definitions(host).first()?.ports[..] {
+fn only_port(host: &str, sight: Sight<'_>, view: &View<'_>) -> Option<u16> {
+    match &sight::definition(host, None, sight, view)?.ports[..] {
         [only] => Some(only.number),
         _ => None,
     }
