@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Metadata, mesh_config::OutboundTrafficPolicy, service_entry::LabelSelector};
+use crate::{Metadata, service_entry::LabelSelector};
 
 /// A sidecar's scope.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,15 @@ pub struct SidecarSpec {
     /// What they see; everything when empty.
     pub egress: Vec<SidecarEgress>,
     /// What happens to traffic to unknown destinations; as the mesh's settings say when absent.
-    pub outbound_traffic_policy: Option<OutboundTrafficPolicy>,
+    pub outbound_traffic_policy: Option<SidecarOutboundPolicy>,
+}
+
+/// `Sidecar` `spec.outboundTrafficPolicy`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SidecarOutboundPolicy {
+    /// `ALLOW_ANY` or `REGISTRY_ONLY`; the latter when empty.
+    pub mode: String,
 }
 
 /// A port of a sidecar.

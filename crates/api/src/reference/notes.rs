@@ -203,7 +203,10 @@ const SERVICE_ENTRY: &[Note] = &[
 
 const SIDECAR: &[Note] = &[
     default("spec.egress[].hosts[]", "all that is exported to the namespace"),
-    default("spec.outboundTrafficPolicy.mode", "MeshConfig's"),
+    default(
+        "spec.outboundTrafficPolicy.mode",
+        "`REGISTRY_ONLY`; MeshConfig's where there is no policy",
+    ),
     default("spec.ingress[].defaultEndpoint", "the application's own port"),
 ];
 

@@ -91,10 +91,11 @@ pub(crate) fn imports(key: &Key, view: &View<'_>) -> Option<Imports> {
         }
         entry
     });
+    // Where a policy is there, its first mode is what it says unless it says another, as in Istio.
     let policy = sidecar.spec.outbound_traffic_policy.as_ref();
     let outside = policy.map(|policy| match policy.mode.as_str() {
-        "REGISTRY_ONLY" => Outside::Refuse,
-        _ => Outside::Allow,
+        "ALLOW_ANY" => Outside::Allow,
+        _ => Outside::Refuse,
     });
     Some(Imports { entries: entries.collect(), outside })
 }
