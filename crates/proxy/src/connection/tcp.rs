@@ -1,6 +1,6 @@
 //! Connections that are relayed as they are.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 use weft_config::Interest;
@@ -120,10 +120,13 @@ async fn exchange(
     if let Some(idle) = pool.and_then(|pool| pool.relay_idle) {
         limits.idle = if idle.is_zero() { WITHOUT_END } else { idle };
     }
-    let relaying = relay::relay(&mut client, &mut server, &passed, limits);
-    let ended = match pool.and_then(|pool| pool.max_duration) {
-        Some(most) => timeout(most, relaying).await,
-        None => Ok(relaying.await),
+    let most = pool.and_then(|pool| pool.max_duration);
+    let ended = {
+        let relaying = pin!(relay::relay(&mut client, &mut server, &passed, limits));
+        match most {
+            Some(most) => timeout(most, relaying).await,
+            None => Ok(relaying.await),
+        }
     };
     if ended.is_err() {
         outcome.flags = outcome.flags.and(Flag::Duration);

@@ -220,12 +220,12 @@ async fn within<T>(
     source: Option<&Rc<Source>>,
     attempt: impl Future<Output = Result<T, attempt::FailedAttempt>>,
 ) -> Result<T, attempt::FailedAttempt> {
+    let mut attempt = pin!(attempt);
     let Some(limit) = limit else { return attempt.await };
     let began = Instant::now().into_std();
     let Some(mut deadline) = Deadline::of(Some(limit), None, began, source) else {
         return attempt.await;
     };
-    let mut attempt = pin!(attempt);
     poll_fn(|context| match attempt.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(result),
         Poll::Pending => deadline.poll(context).map(|_| Err(attempt::FailedAttempt::slow())),

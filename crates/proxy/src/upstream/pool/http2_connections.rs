@@ -64,12 +64,22 @@ impl Http2Connections {
     /// A slot on a connection of `pool`.
     pub async fn join(
         pool: &Rc<ConnectionPool>,
-        mut preconnected: Option<Stream>,
-        (limit, limits): (Duration, &Limits),
+        preconnected: Option<Stream>,
+        within: (Duration, &Limits),
     ) -> Result<Joined, Rc<PoolError>> {
         if let Some((slot, local, idle)) = pool.http2.slot(pool, |client| !client.is_crowded()) {
             return Ok((slot, local, Some(idle)));
         }
+        // What few requests need does not make the others larger.
+        Box::pin(Self::join_new(pool, preconnected, within)).await
+    }
+
+    /// A slot on a connection that is made, or waited for.
+    async fn join_new(
+        pool: &Rc<ConnectionPool>,
+        mut preconnected: Option<Stream>,
+        (limit, limits): (Duration, &Limits),
+    ) -> Result<Joined, Rc<PoolError>> {
         let mut closed = 0;
         loop {
             let room = match &pool.limited {

@@ -231,6 +231,14 @@ impl ConnectionPool {
             return Ok(Turn::Open(room));
         }
         let Some(counted) = &limited.counted else { return Ok(Turn::Open(Room::default())) };
+        Box::pin(self.wait_turn((limited, counted), limit)).await
+    }
+
+    async fn wait_turn(
+        &self,
+        (limited, counted): (&Limited, &Counted),
+        limit: Duration,
+    ) -> Result<Turn, PoolError> {
         let due = Instant::now() + limit;
         loop {
             let waiting = limited.wait(counted, counted.http1)?;
