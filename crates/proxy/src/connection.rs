@@ -126,10 +126,11 @@ async fn begin(
     };
     match decided {
         Connection::Http(scope) => declared(arrived(stream, Some(scope))).await,
-        Connection::Detect(scope) => undeclared(arrived(stream, Some(scope))).await,
+        // What most connections are has no room for what others need.
+        Connection::Detect(scope) => Box::pin(undeclared(arrived(stream, Some(scope)))).await,
         Connection::Tcp(target) => {
             let arrived = arrived(stream, None);
-            tcp::relay(&arrived.downstream, arrived.stream, &target, None).await;
+            Box::pin(tcp::relay(&arrived.downstream, arrived.stream, &target, None)).await;
         }
     }
 }
@@ -264,7 +265,7 @@ async fn serve_protocol(arrived: Arrived, detected: DetectedProtocol) {
     match (detected, tcp_of(&downstream)) {
         (DetectedProtocol::Http1, _) => http1::server::serve(downstream, stream, guard).await,
         (DetectedProtocol::Http2, _) => http2::server::serve(downstream, stream, guard).await,
-        (_, Some(tcp)) => tcp::relay(&downstream, stream, &tcp, None).await,
+        (_, Some(tcp)) => Box::pin(tcp::relay(&downstream, stream, &tcp, None)).await,
         (DetectedProtocol::Tls, None) => unexpected_tls(&downstream, &stream),
         // The codec says what is wrong with it.
         (_, None) => http1::server::serve(downstream, stream, guard).await,

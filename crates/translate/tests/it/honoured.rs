@@ -245,7 +245,9 @@ fn settings_that_are_not_honoured_change_nothing() {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
     };
     for field in found {
-        let mut with = json!({"accessLogFile": "/dev/stdout"});
+        // A part of a policy is not the whole of it.
+        let policy = json!({"outlierDetection": {"interval": "10s"}});
+        let mut with = json!({"accessLogFile": "/dev/stdout", "defaultTrafficPolicy": policy});
         let without = map(&with);
         set(&mut with, &field.pointer, field.value);
         let name = format!("MeshConfig {}", field.pointer);
