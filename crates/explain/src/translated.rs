@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -100,8 +100,26 @@ fn interests(world: &World, client: &Pod) -> BTreeSet<Interest> {
         }
     }
     for (_, object) in world.translator.objects() {
-        if let Object::VirtualService(service) = &**object {
-            hosts.extend(service.spec.hosts.iter().map(|host| example(&host.to_ascii_lowercase())));
+        match &**object {
+            Object::VirtualService(service) => {
+                let named = service.spec.hosts.iter();
+                hosts.extend(named.map(|host| example(&host.to_ascii_lowercase())));
+            }
+            Object::ServiceEntry(entry) => {
+                let named = entry.spec.hosts.iter();
+                hosts.extend(named.map(|host| example(&host.to_ascii_lowercase())));
+                let numbers: Vec<u16> = entry.spec.ports.iter().map(|port| port.number).collect();
+                ports.extend(&numbers);
+                let ips = entry.spec.addresses.iter().filter_map(|text| text.parse().ok());
+                let ips: Vec<IpAddr> = ips.collect();
+                hosts.extend(ips.iter().map(|ip| match ip.is_ipv6() {
+                    true => format!("[{ip}]"),
+                    false => ip.to_string(),
+                }));
+                let pairs = ips.iter().flat_map(|ip| numbers.iter().map(move |port| (*ip, *port)));
+                addresses.extend(pairs.map(SocketAddr::from));
+            }
+            _ => {}
         }
     }
     let named = hosts.iter().filter_map(|host| Host::parse(host).ok()).flat_map(|host| {

@@ -61,7 +61,8 @@ impl<'a> Sight<'a> {
 
 /// What `host` is on `port`, on any where none is given: what a Service says, else the first
 /// object that those who look see there, else, for rules that send requests where a Sidecar does
-/// not lead, the first that is exported to them.
+/// not lead, the first that is exported to them. A port that this one has not got is that of
+/// another of its namespace.
 pub(crate) fn definition(
     host: &str,
     port: Option<u16>,
@@ -76,8 +77,16 @@ pub(crate) fn definition(
     let exported: Vec<_> = found.iter().filter(|one| sight.is_exported(one, &mesh)).collect();
     match exported.first() {
         Some(first) if !first.is_service() => {
-            let imported = exported.iter().find(|one| sight.imports(one, port, view));
-            Some(Arc::clone(imported.unwrap_or(first)))
+            let mut imported = exported.iter().filter(|one| sight.imports(one, port, view));
+            let chosen = *imported.clone().next().unwrap_or(first);
+            let has_port = |one: &Definition| port.is_none_or(|port| one.port(port).is_some());
+            let sibling = |one: &&&Arc<Definition>| {
+                one.owner.namespace == chosen.owner.namespace && has_port(one)
+            };
+            match has_port(chosen) {
+                true => Some(Arc::clone(chosen)),
+                false => Some(Arc::clone(imported.find(sibling).unwrap_or(&chosen))),
+            }
         }
         Some(service) => Some(Arc::clone(service)),
         // That a Service is there, though these clients do not see it, is as it was before there
@@ -113,8 +122,8 @@ pub(crate) fn first_host_of(
     own.iter().find(is_first).cloned()
 }
 
-/// Whether `address` is a Service's, or that of one of its endpoints: whoever sees the Service, no
-/// other object has it.
+/// Whether `address` is a Service's, or that of one of its endpoints: no other object has it, also
+/// for those who do not see the Service.
 pub(crate) fn is_of_services(address: IpAddr, view: &View<'_>) -> bool {
     view.definitions_at(address).first().is_some_and(|first| first.is_service())
         || !registry::with_endpoint(address, view).is_empty()

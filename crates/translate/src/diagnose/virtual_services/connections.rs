@@ -73,15 +73,18 @@ fn unused(
     let mut named = None;
     for host in &service.spec.hosts {
         let host = view.installation().resolve(host, &key.namespace);
-        let Some(definition) = view.definitions(&host).into_iter().next() else {
-            // What a pattern covers is not looked at.
-            if host.starts_with('*') { return None } else { continue }
-        };
-        left = left.checked_sub(definition.ports.len())?;
-        if definition.ports.iter().any(|port| is_for(kind, port.spoken)) {
+        let definitions = view.definitions(&host);
+        // What a pattern covers is not looked at.
+        if definitions.is_empty() && host.starts_with('*') {
             return None;
         }
-        named.get_or_insert(definition);
+        for definition in definitions {
+            left = left.checked_sub(definition.ports.len())?;
+            if definition.ports.iter().any(|port| is_for(kind, port.spoken)) {
+                return None;
+            }
+            named.get_or_insert(definition);
+        }
     }
     let Definition { owner, .. } = &*named?;
     let message = match kind {

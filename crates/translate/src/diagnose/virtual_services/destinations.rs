@@ -84,12 +84,13 @@ pub(super) fn check(
         backends::aliased(&view.installation().resolve(&destination.host, &key.namespace), view);
     let group = unselected(&key.namespace);
     let mesh = view.mesh();
-    let Some(definition) = backends::seen(&host, None, &group, &mesh, view) else {
+    let number = destination.port.as_ref().map(|port| port.number).filter(|number| *number != 0);
+    let Some(definition) = backends::seen(&host, number, &group, &mesh, view) else {
         let message = missing((sent, destination), &host, view);
         return Some(Diagnostic::error(key, format!("{field}.host"), message));
     };
     let named = &definition.owner;
-    match destination.port.as_ref().map(|port| port.number).filter(|number| *number != 0) {
+    match number {
         Some(number) if definition.port(number).is_none() => {
             let message = format!(
                 "{named} has no port {number}, so {}; it has {}",

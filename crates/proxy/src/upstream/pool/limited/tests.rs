@@ -16,7 +16,7 @@ use crate::upstream::{
     pool_key::{PoolKey, Transport},
 };
 
-/// What waits in vain gives up soon.
+/// What gets no stream gives up soon.
 const LIMITS: Limits = Limits { stalled: Duration::from_secs(1), ..Limits::sidecar() };
 const WITHIN: (Duration, &Limits) = (Duration::from_secs(5), &LIMITS);
 const HANGS: Duration = Duration::from_secs(20);
