@@ -38,8 +38,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Runs a configuration, with its listeners moved to free ports of the loopback address.
-    pub fn start(mut file: File) -> Self {
+    /// Runs a configuration in a place such as `r1/z1`, with its listeners moved to free ports of
+    /// the loopback address.
+    pub fn start(mut file: File, place: &str) -> Self {
         let log = tempfile::tempdir().expect("a folder");
         let path = log.path().join("log").display().to_string();
         let format = LOGGED.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
@@ -53,7 +54,10 @@ impl Engine {
                     listener.destination = Destination::Socket;
                     listener.layers = vec![Layer::ProxyProtocol];
                 }
-                Resource::Settings(settings) => settings.access_log = Some(access_log.clone()),
+                Resource::Settings(settings) => {
+                    settings.access_log = Some(access_log.clone());
+                    place.clone_into(&mut settings.locality);
+                }
                 _ => {}
             }
         }
