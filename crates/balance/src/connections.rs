@@ -9,7 +9,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    mem,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -403,7 +402,7 @@ impl Future for Waiting {
             None => {}
         }
         let Some(waiter) = queue.waiting.get_mut(&self.ticket) else { return Poll::Pending };
-        let before = mem::replace(&mut waiter.waker, Some(context.waker().clone()));
+        let before = waiter.waker.replace(context.waker().clone());
         drop(queue);
         // What a waker does when it is dropped is not known here.
         drop(before);

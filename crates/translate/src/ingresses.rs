@@ -302,7 +302,7 @@ fn rules(own: &[(&Ingress, &Places)], installation: &Installation) -> Vec<HttpRo
             rules.push((condition.order(), rule));
         }
     }
-    rules.sort_by(|(one, _), (other, _)| one.cmp(other));
+    rules.sort_by_key(|(order, _)| *order);
     let mut rules: Vec<HttpRoute> = rules.into_iter().map(|(_, rule)| rule).collect();
     rules.extend(own.iter().filter_map(|(ingress, _)| {
         let backend = ingress.spec.default_backend.as_ref()?;

@@ -240,10 +240,8 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
     let version = version(request);
     if version == HttpVersion::Http2 {
         let absolute = attempt::absolute(&request.parts.uri, request.authority.as_ref());
-        let Ok(absolute) = absolute else {
-            return Err(Failure::BadRequest("http.invalid_authority").reply());
-        };
-        request.absolute = Some(absolute);
+        let invalid = |_| Failure::BadRequest("http.invalid_authority").reply();
+        request.absolute = Some(absolute.map_err(invalid)?);
     }
     let copy = needs_copy(retries, version, outcome.is_grpc());
     let mut tried: SmallVec<[SocketAddr; 4]> = SmallVec::new();
@@ -268,13 +266,7 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
             // That says nothing about the endpoint.
             return Err(cause.of_request(request.parts.version).reply());
         }
-        let ended = match &result {
-            Ok(AnsweredAttempt { response, .. }) => retry::Outcome::Answered {
-                status: response.status().as_u16(),
-                grpc: outcome.is_grpc().then(|| grpc::status(response.headers())).flatten(),
-            },
-            Err(failed) => failed.outcome,
-        };
+        let ended = ended(&result, outcome.is_grpc());
         if let (Some(endpoint), Some(reported)) = (&endpoint, ended.reported()) {
             endpoint.report(reported, Instant::now().into_std());
         }
@@ -324,6 +316,20 @@ async fn tries(request: &mut UpstreamRequest, outcome: &mut Outcome) -> Tried {
                 return Err(reply);
             }
         }
+    }
+}
+
+/// How an attempt ended, for retries; `is_grpc` says whether the client speaks gRPC.
+fn ended(
+    result: &Result<AnsweredAttempt, attempt::FailedAttempt>,
+    is_grpc: bool,
+) -> retry::Outcome {
+    match result {
+        Ok(AnsweredAttempt { response, .. }) => retry::Outcome::Answered {
+            status: response.status().as_u16(),
+            grpc: is_grpc.then(|| grpc::status(response.headers())).flatten(),
+        },
+        Err(failed) => failed.outcome,
     }
 }
 

@@ -45,7 +45,7 @@ impl Effective<'_> {
             return None;
         }
         let tiers = self.outliers().is_some();
-        let distribute = said.map(|said| distribute(said)).unwrap_or_default();
+        let distribute = said.map(distribute).unwrap_or_default();
         if !tiers && distribute.is_empty() {
             return None;
         }

@@ -232,16 +232,9 @@ impl Unit {
             }
             Self::DelegateSize(key) => Value::DelegateSize(delegates::size(key, view)),
             Self::Taken(key) => Value::Taken(delegates::taken(key, view)),
-            Self::TakingTooMuch(namespace) => {
-                Value::TakingTooMuch(Arc::new(delegates::taking_too_much(namespace, view)))
-            }
-            Self::TakesTooMuch(key) => {
-                Value::TakesTooMuch(view.taking_too_much(&key.namespace).contains(key))
-            }
-            Self::IsClosed(key) => {
-                let service = view.virtual_service(key);
-                Value::IsClosed(service.is_some_and(|service| !service.spec.closed.is_empty()))
-            }
+            Self::TakingTooMuch(of) => Value::TakingTooMuch(delegates::taking_too_much(of, view)),
+            Self::TakesTooMuch(key) => Value::TakesTooMuch(delegates::takes_too_much(key, view)),
+            Self::IsClosed(key) => Value::IsClosed(delegates::is_closed(key, view)),
             Self::Merged(key) => Value::Merged(delegates::merged(key, view).map(Arc::new)),
             Self::VirtualService(key) => {
                 Value::VirtualService(virtual_services::summary(key, view).map(Arc::new))

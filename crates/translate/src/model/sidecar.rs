@@ -163,7 +163,7 @@ pub(crate) fn of_workload<'l>(
     found.or_else(root).map(|(_, key)| key)
 }
 
-fn oldest<'g>(found: Vec<(&'g Sidecar, Arc<Key>)>) -> Option<(&'g Sidecar, Arc<Key>)> {
+fn oldest(found: Vec<(&Sidecar, Arc<Key>)>) -> Option<(&Sidecar, Arc<Key>)> {
     found.into_iter().min_by_key(|(sidecar, _)| Age::of(&sidecar.metadata))
 }
 

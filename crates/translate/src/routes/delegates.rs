@@ -135,11 +135,11 @@ pub(crate) fn taken(key: &Key, view: &View<'_>) -> usize {
 
 /// The virtual services of `namespace` that would take too much from delegates, together with
 /// older ones.
-pub(crate) fn taking_too_much(namespace: &str, view: &View<'_>) -> BTreeSet<Arc<Key>> {
+pub(crate) fn taking_too_much(namespace: &str, view: &View<'_>) -> Arc<BTreeSet<Arc<Key>>> {
     let keys = view.keys(Bucket::Delegating(namespace.to_owned()));
     let sizes: Vec<_> = keys.into_iter().map(|key| (view.taken(&key), key)).collect();
     if sizes.iter().map(|(size, _)| size).sum::<usize>() <= OF_NAMESPACE {
-        return BTreeSet::new();
+        return Arc::default();
     }
     let aged = sizes.into_iter().filter_map(|(size, key)| {
         let age = Age::of(&view.virtual_service(&key)?.metadata);
@@ -153,7 +153,17 @@ pub(crate) fn taking_too_much(namespace: &str, view: &View<'_>) -> BTreeSet<Arc<
         left = after.unwrap_or(left);
         after.is_none()
     });
-    too_much.map(|(_, _, key)| key).collect()
+    Arc::new(too_much.map(|(_, _, key)| key).collect())
+}
+
+/// Whether the virtual service called `key` is one of them.
+pub(crate) fn takes_too_much(key: &Key, view: &View<'_>) -> bool {
+    view.taking_too_much(&key.namespace).contains(key)
+}
+
+/// Whether the virtual service called `key` is closed as a whole.
+pub(crate) fn is_closed(key: &Key, view: &View<'_>) -> bool {
+    view.virtual_service(key).is_some_and(|service| !service.spec.closed.is_empty())
 }
 
 /// The rules of the virtual service called `key`; none where none of them delegates, so that they

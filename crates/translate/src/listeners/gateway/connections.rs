@@ -171,7 +171,7 @@ impl Passing {
             }
         }
         for (at, names, rule) in found {
-            let target = self.target(bound.at, (service, "tls", at), rule, site, view);
+            let target = self.target(bound.at, (service, "tls", at), rule, (site, view));
             self.push(bound, names, target);
         }
         Some(())
@@ -215,7 +215,7 @@ impl Passing {
                 let is_known = rule.matches.iter().all(|one| one.source_subnet.is_none());
                 may && !is_beyond && is_known
             });
-            let target = self.target(one.at, (service, "tcp", at), rule, &site, view);
+            let target = self.target(one.at, (service, "tcp", at), rule, (&site, view));
             let relays = self.places.entry(one.at).or_default();
             relays.is_open = true;
             relays.servers.push(server(one, None, target));
@@ -228,8 +228,7 @@ impl Passing {
         place: SocketAddr,
         (service, list, at): (&VirtualService, &str, usize),
         rule: Option<&ConnectionRoute>,
-        site: &Site<'_>,
-        view: &View<'_>,
+        (site, view): (&Site<'_>, &View<'_>),
     ) -> TcpTarget {
         let origin = Origin::new(rules::object(service), format!("{list}[{at}]"));
         let route = rule.filter(|_| service.spec.closed.is_empty()).map(|rule| &rule.route);
